@@ -1,0 +1,89 @@
+/* Data sets: a listing of JPEG images and the decoder for them. Nothing is read before it is needed. */
+#ifndef MOCO_DATASET_H
+#define MOCO_DATASET_H
+
+#include <stdint.h>
+#include <moco/export.h>
+#include <moco/status.h>
+
+MOCO_BEGIN_DECLS
+
+typedef struct moco_dataset moco_dataset_t;
+
+typedef struct moco_dataset_options {
+    uint64_t struct_size; /**< set by _init                                                                          */
+    int64_t limit;        /**< use only this many images, spread evenly: entry floor(i*total/limit); 0 = all          */
+    int64_t max_pixels;   /**< refuse images of more pixels (width*height); default 178,956,970; 1..2^31-1            */
+    int64_t max_bytes;    /**< refuse files of more bytes; default 268,435,456                                        */
+} moco_dataset_options_t;
+
+MOCO_API moco_status_t moco_dataset_options_init(moco_dataset_options_t *options, uint64_t struct_size);
+
+/**
+ * Open images by path:
+ * - a folder: every file in it or below whose name ends in .jpg or .jpeg (any case), links followed; the first
+ *   sub-folder names the class;
+ * - a file ending in .tar (uncompressed ustar, GNU or pax): its members by the same rules (a leading "./" is dropped);
+ * - any other file: a list, one path per line, optionally a tab and a class name; relative to the list's folder; blank
+ *   lines and lines that start with '#' are skipped.
+ * Entries are in bytewise path order (a list keeps its own order); classes in bytewise order of their names. Hidden names (starting with '.') are skipped.
+ *
+ * @param path     folder, tar or list.
+ * @param options  NULL for the defaults.
+ * @param out      receives the data set; free with moco_dataset_free.
+ * @return MOCO_ERR_IO if it cannot be read, MOCO_ERR_FORMAT for a damaged tar, MOCO_ERR_NO_DATA if it names no image.
+ * Threads: a data set may be used by any number of threads and trainers at once. Since: 0.1.
+ */
+MOCO_API moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out);
+
+/**
+ * Delivers the JPEG bytes of image `index`: set *data and *size (the library copies them before it returns) and return
+ * 0; any other value marks the image as broken. Called inside the call that needs data, on the thread of that caller.
+ */
+typedef int32_t (*moco_read_fn)(void *user, int64_t index, const uint8_t **data, uint64_t *size);
+
+/**
+ * A data set from the host's own store.
+ * @param count    images, >= 1.
+ * @param read     delivers the bytes.
+ * @param user     handed to `read`.
+ * @param labels   [count] class numbers, -1 = none; NULL = no labels; copied.
+ * @param options  NULL for the defaults; `limit` applies.
+ * Names are "0", "1", …; class names are the class numbers as text. Since: 0.1.
+ */
+MOCO_API moco_status_t moco_dataset_from_callback(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
+                                                  const moco_dataset_options_t *options, moco_dataset_t **out);
+
+/** Drop the caller's reference; NULL is fine. Since: 0.1. */
+MOCO_API void moco_dataset_free(moco_dataset_t *dataset);
+
+/** @return the number of images, 0 for NULL. Since: 0.1. */
+MOCO_API int64_t moco_dataset_count(const moco_dataset_t *dataset);
+
+/** @return the number of classes, 0 without labels. Since: 0.1. */
+MOCO_API int32_t moco_dataset_classes(const moco_dataset_t *dataset);
+
+/** @return the path of image `index` inside the data set, NULL out of range; valid until moco_dataset_free. Since: 0.1. */
+MOCO_API const char *moco_dataset_name(const moco_dataset_t *dataset, int64_t index);
+
+/** @return the class of image `index`, -1 without one or out of range. Since: 0.1. */
+MOCO_API int32_t moco_dataset_label(const moco_dataset_t *dataset, int64_t index);
+
+/** @return the name of class `label`, NULL out of range; valid until moco_dataset_free. Since: 0.1. */
+MOCO_API const char *moco_dataset_class_name(const moco_dataset_t *dataset, int32_t label);
+
+/**
+ * The pixels of one image after the evaluation transform: short side to `resize`, centre crop to `size`.
+ * @param pixels  receives [size, size, 3] uint8 RGB.
+ * @return MOCO_ERR_IMAGE if it is broken; the image is then counted in moco_dataset_info. Since: 0.1.
+ */
+MOCO_API moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size,
+                                           uint8_t *pixels);
+
+/** JSON: source, kind, count, classes, name_hash (hex), broken (count so far), warnings (libjpeg warnings that left the
+ * image usable), broken_names (the first 20, with reasons). Text rule as in moco_build_info. Since: 0.1. */
+MOCO_API moco_status_t moco_dataset_info(const moco_dataset_t *dataset, char *text, uint64_t capacity, uint64_t *needed);
+
+MOCO_END_DECLS
+
+#endif

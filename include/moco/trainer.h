@@ -1,0 +1,226 @@
+/* A trainer: a query encoder that learns, the key encoder that follows it, the queue, and the optimiser. */
+#ifndef MOCO_TRAINER_H
+#define MOCO_TRAINER_H
+
+#include <stdint.h>
+#include <moco/dataset.h>
+#include <moco/device.h>
+#include <moco/export.h>
+#include <moco/model.h>
+#include <moco/status.h>
+
+MOCO_BEGIN_DECLS
+
+typedef struct moco_trainer moco_trainer_t;
+
+enum { MOCO_RECIPE_V1 = 0, MOCO_RECIPE_V2 = 1, MOCO_RECIPE_CIFAR = 2, MOCO_RECIPE_V3 = 3, MOCO_RECIPE_SIMCLR = 4 };
+enum { MOCO_ARCH_RESNET18 = 0, MOCO_ARCH_RESNET34 = 1, MOCO_ARCH_RESNET50 = 2, MOCO_ARCH_RESNET101 = 3, MOCO_ARCH_RESNET152 = 4 };
+enum { MOCO_STEM_IMAGENET = 0, MOCO_STEM_CIFAR = 1 };
+enum { MOCO_HEAD_LINEAR = 0, MOCO_HEAD_MLP = 1 };
+enum { MOCO_MEMBERSHIP_CONTIGUOUS = 0, MOCO_MEMBERSHIP_STRIDED = 1 };
+enum { MOCO_SCHEDULE_CONSTANT = 0, MOCO_SCHEDULE_STEP = 1, MOCO_SCHEDULE_COSINE = 2 };
+/** Order of the view pipeline: V1 crop gray jitter flip; V2 crop jitter gray blur flip; CIFAR crop flip jitter gray. */
+enum { MOCO_VIEWS_V1 = 0, MOCO_VIEWS_V2 = 1, MOCO_VIEWS_CIFAR = 2 };
+enum { MOCO_BN_RUNNING_MEAN = 0, MOCO_BN_RUNNING_FIRST = 1 };
+
+/**
+ * Everything that defines a run. All fields are set by moco_trainer_options_init from a recipe; each can then be changed,
+ * also by name with moco_trainer_options_set. docs/options.md lists type, default, range and unit of each.
+ */
+typedef struct moco_trainer_options {
+    uint64_t struct_size;       /**< set by _init                                                                    */
+    uint64_t seed;              /**< fixes weights, queue, order, shuffles and views                                 */
+    int64_t queue_length;       /**< K, keys in the queue, 1..16,777,216                                             */
+    int64_t memory_cap;         /**< bytes the plan may take; 0 = no cap. Fewer devices in flight, else refused      */
+    double width;               /**< channel multiplier, 0.0625..8: channels max(16, nearest multiple of 16)         */
+    double temperature;         /**< divides the logits, 1e-3..1e3                                                   */
+    double key_momentum;        /**< m of k <- m k + (1-m) q, 0..1                                                   */
+    double base_lr;             /**< learning rate at batch 256; scaled by batch/256; 0..1e3                         */
+    double sgd_momentum;        /**< 0..<1                                                                           */
+    double weight_decay;        /**< 0..10, on every parameter                                                       */
+    double lr_factor;           /**< multiplies the rate at each milestone of the step schedule, >0..1               */
+    double crop_min_area;       /**< smallest crop, share of the image's area, >0..1                                 */
+    double crop_max_area;       /**< largest crop, share, crop_min_area..1                                           */
+    double jitter_brightness;   /**< factor U[max(0,1-x),1+x]; 0..10                                                 */
+    double jitter_contrast;     /**< as above                                                                        */
+    double jitter_saturation;   /**< as above                                                                        */
+    double jitter_hue;          /**< shift U[-x,x] of the hue circle, 0..0.5                                         */
+    double jitter_probability;  /**< 0..1                                                                            */
+    double gray_probability;    /**< 0..1                                                                            */
+    double blur_probability;    /**< 0..1 (V2 order only)                                                            */
+    double blur_sigma_min;      /**< pixels, 0.01..100                                                               */
+    double blur_sigma_max;      /**< pixels, blur_sigma_min..100                                                     */
+    double flip_probability;    /**< 0..1                                                                            */
+    double mean_r, mean_g, mean_b; /**< subtracted from pixels in 0..1                                               */
+    double std_r, std_g, std_b;    /**< divides them, > 0                                                            */
+    int32_t recipe;             /**< MOCO_RECIPE_…: where the values came from                                       */
+    int32_t arch;               /**< MOCO_ARCH_…                                                                     */
+    int32_t stem;               /**< MOCO_STEM_…                                                                     */
+    int32_t head;               /**< MOCO_HEAD_…                                                                     */
+    int32_t image_size;         /**< side of a view in pixels, 16..1024                                              */
+    int32_t dimension;          /**< D, width of the projection, 1..65536                                            */
+    int32_t batch_size;         /**< B, images per step, 2..65536                                                    */
+    int32_t virtual_devices;    /**< V, batch-norm groups; B mod V = 0 and B/V >= 2                                  */
+    int32_t membership;         /**< MOCO_MEMBERSHIP_…: which images share a group                                   */
+    int32_t shuffle;            /**< 1: keys are shuffled over the groups; 0: not                                    */
+    int32_t shard;              /**< images per shard; 0 = largest divisor s of B/V with s <= 32 and B/s >= 2        */
+    int32_t epochs;             /**< E, passes over the data, 1..1,000,000                                           */
+    int32_t steps_per_epoch;    /**< push mode: maps steps to epochs; 0 = constant rates                             */
+    int32_t schedule;           /**< MOCO_SCHEDULE_…                                                                 */
+    int32_t first_epoch;        /**< what the schedule counts the first epoch as: 0 (papers) or 1 (CIFAR demo)       */
+    int32_t milestone_1;        /**< epoch of the first factor of the step schedule, >= 0                            */
+    int32_t milestone_2;        /**< and of the second                                                               */
+    int32_t views;              /**< MOCO_VIEWS_…                                                                    */
+    int32_t bn_running;         /**< MOCO_BN_RUNNING_…: mean over groups, or the first group's as under DDP          */
+    int32_t loader_threads;     /**< decoding threads, 1..256; 0 = one per lane                                      */
+    int32_t zero_init_residual; /**< 1: last batch-norm scale of each residual branch starts at 0                    */
+    int32_t max_broken_percent; /**< a run fails past this share of broken images in the listing, 0..100             */
+    int64_t max_broken;         /**< or past this number of distinct images; 0 = only the share counts               */
+} moco_trainer_options_t;
+
+/** Write a recipe's values. @return MOCO_ERR_UNSUPPORTED for recipes of later versions (V3, SIMCLR). Since: 0.1. */
+MOCO_API moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_t struct_size, int32_t recipe);
+
+/** Number of a recipe by name ("moco-v1", "moco-v2", "moco-cifar", "moco-v3", "simclr"); -1 if unknown. Since: 0.1. */
+MOCO_API int32_t moco_recipe_number(const char *name);
+
+/** Set a field by its name from text; enumerations by name ("resnet50", "strided", "cosine", …). The value is checked
+ * against its range; the message names field, value and range. Since: 0.1. */
+MOCO_API moco_status_t moco_trainer_options_set(moco_trainer_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object, enumerations by name. Text rule as in moco_build_info. Since: 0.1. */
+MOCO_API moco_status_t moco_trainer_options_json(const moco_trainer_options_t *options, char *text, uint64_t capacity,
+                                                 uint64_t *needed);
+
+/**
+ * What a trainer with these options would take, without taking it: JSON with bytes of weights, gradients, optimiser,
+ * activations, queue, views, scratchpads, total, shards, shard size, devices in flight. Honours memory_cap as
+ * moco_trainer_create does. Text rule as in moco_build_info. Since: 0.1.
+ */
+MOCO_API moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,
+                                         uint64_t capacity, uint64_t *needed);
+
+/**
+ * Create a trainer at step 0. @param device  NULL for a private default. @param out  free with moco_trainer_free.
+ * @return MOCO_ERR_ARGUMENT (a field out of range, or fields that disagree), MOCO_ERR_MEMORY_CAP.
+ * Threads: one thread at a time. Since: 0.1.
+ */
+MOCO_API moco_status_t moco_trainer_create(const moco_trainer_options_t *options, moco_device_t *device,
+                                           moco_trainer_t **out);
+
+/** NULL is fine. Since: 0.1. */
+MOCO_API void moco_trainer_free(moco_trainer_t *trainer);
+
+/** What one step did. */
+typedef struct moco_step_report {
+    uint64_t struct_size;      /**< set by the caller to sizeof(moco_step_report_t)                                  */
+    int64_t step;              /**< steps done, this one included                                                    */
+    int64_t epoch;             /**< epoch this step belonged to, from 0                                              */
+    int64_t step_in_epoch;     /**< steps done in that epoch, this one included                                      */
+    int64_t steps_per_epoch;   /**< planned; 0 if unknown                                                            */
+    int64_t steps_total;       /**< planned; 0 if unknown                                                            */
+    double loss;               /**< mean InfoNCE over the batch, nats                                                */
+    double chance_loss;        /**< ln(1+K)                                                                          */
+    double lr;                 /**< learning rate used                                                               */
+    double key_momentum;       /**< momentum used at the end of this step                                            */
+    double gradient_norm;      /**< L2 norm over all parameters                                                      */
+    double contrast_top1;      /**< percent of queries whose own key won                                             */
+    double contrast_top5;      /**< percent among the best five                                                      */
+    double queue_fill;         /**< share 0..1 of the queue that holds real keys                                     */
+    double images_per_second;  /**< of this step, waiting for data included                                          */
+    double data_seconds;       /**< waited for images                                                                */
+    double step_seconds;       /**< the whole step                                                                   */
+    double eta_seconds;        /**< to the end of the run; 0 if unknown                                              */
+    double knn_top1;           /**< percent, or -1 where not measured in this report                                 */
+    double epoch_loss;         /**< mean loss of the epoch so far                                                    */
+} moco_step_report_t;
+
+/** Push float views of `count` images: [count,3,S,S] or [count,S,S,3] float32, normalised. Copied; accumulates to B.
+ * @return MOCO_ERR_FULL if the batch would exceed B (nothing is taken), MOCO_ERR_STATE after pixels were pushed. Since: 0.1. */
+MOCO_API moco_status_t moco_trainer_push_views(moco_trainer_t *trainer, int64_t count, const float *queries,
+                                               const float *keys, int32_t layout);
+
+/** Push 8-bit images; both views of each are drawn inside the call from (seed, epoch 0, number of the image in pushing
+ * order). All or nothing: a bad image refuses the call and counts nothing. Since: 0.1. */
+MOCO_API moco_status_t moco_trainer_push_pixels(moco_trainer_t *trainer, int64_t count, const moco_image_t *images);
+
+/** Push one JPEG. @return MOCO_ERR_IMAGE if it is broken; it is then not counted. Since: 0.1. */
+MOCO_API moco_status_t moco_trainer_push_jpeg(moco_trainer_t *trainer, const uint8_t *data, uint64_t size);
+
+/** Drop the pushed batch. @return the number of images dropped, or -1 for NULL. Since: 0.1. */
+MOCO_API int64_t moco_trainer_discard(moco_trainer_t *trainer);
+
+/**
+ * One step on the pushed batch. A failed step changes nothing and keeps its batch: step again, or discard.
+ * @param report  may be NULL.
+ * @return MOCO_ERR_NO_DATA below B images, MOCO_ERR_NONFINITE (message names the step), MOCO_ERR_ENGINE. Since: 0.1.
+ */
+MOCO_API moco_status_t moco_trainer_step(moco_trainer_t *trainer, moco_step_report_t *report);
+
+/** Called after each step, on the calling thread. Non-zero asks to stop: the run saves and returns MOCO_ERR_CANCELLED. */
+typedef int32_t (*moco_step_fn)(void *user, const moco_step_report_t *report);
+
+typedef struct moco_run_options {
+    uint64_t struct_size;  /**< set by _init                                                                         */
+    int64_t max_steps;     /**< stop when this many steps are done in all (schedule unchanged); 0 = to the end        */
+    int64_t save_every;    /**< steps between saves inside an epoch; 0 = only at each epoch's end and at any stop     */
+    int32_t eval_every;    /**< epochs between kNN evaluations, >= 1; used when a test set is given                   */
+    int32_t log_every;     /**< steps between lines of log.jsonl, >= 1                                                */
+} moco_run_options_t;
+
+MOCO_API moco_status_t moco_run_options_init(moco_run_options_t *options, uint64_t struct_size);
+
+/**
+ * Train on a data set until the epochs are done, `max_steps` is reached or the callback stops it. Goes on where the
+ * trainer stands: a loaded trainer continues to the same bits as an uninterrupted run.
+ *
+ * @param dataset  what to learn from; on a loaded trainer its count and names must match the saved ones.
+ * @param test     NULL, or a labelled set for kNN before step 1 and every `eval_every` epochs (bank: `dataset`).
+ * @param folder   NULL, or an existing folder that receives checkpoint.safetensors, model.safetensors and log.jsonl.
+ * @param options  NULL for the defaults.
+ * @param progress may be NULL.
+ * @return MOCO_ERR_NO_DATA (fewer good images than a batch), MOCO_ERR_BROKEN_DATA, MOCO_ERR_NONFINITE,
+ *         MOCO_ERR_MISMATCH, MOCO_ERR_IO, MOCO_ERR_CANCELLED. Since: 0.1.
+ */
+MOCO_API moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset, moco_dataset_t *test,
+                                        const char *folder, const moco_run_options_t *options, moco_step_fn progress,
+                                        void *user);
+
+/** `count` steps on a data set, without files or evaluation; epochs roll over. @param report  of the last step, may be NULL. Since: 0.1. */
+MOCO_API moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_t *dataset, int64_t count,
+                                          moco_step_report_t *report);
+
+/** A model from the query encoder as it is now; copies and packs its weights, so training can go on.
+ * @param device  NULL for the trainer's own. Since: 0.1. */
+MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, moco_device_t *device, moco_model_t **out);
+
+/** Write `path` (a checkpoint with everything needed to go on to the same bits), by temporary file, sync and rename. Since: 0.1. */
+MOCO_API moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path);
+
+/**
+ * A trainer from a checkpoint, options included.
+ * @param overrides  NULL, or options whose memory_cap and loader_threads replace the saved ones; any other field that
+ *                   differs is MOCO_ERR_MISMATCH, both values named. Since: 0.1.
+ */
+MOCO_API moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides,
+                                         moco_device_t *device, moco_trainer_t **out);
+
+/** The options the trainer runs with. @param struct_size  bytes at `options`. Since: 0.1. */
+MOCO_API moco_status_t moco_trainer_options_get(const moco_trainer_t *trainer, moco_trainer_options_t *options,
+                                                uint64_t struct_size);
+
+/** JSON: step, epoch, position, pushed (images waiting), queue_fill, planned bytes and their parts, arch, parameters. Since: 0.1. */
+MOCO_API moco_status_t moco_trainer_state(const moco_trainer_t *trainer, char *text, uint64_t capacity, uint64_t *needed);
+
+/** The permutation that shuffles the keys of step `step` (0 = the first) of a run with `seed`: position p encodes image
+ * permutation[p]. @param permutation  receives [count]. Since: 0.1. */
+MOCO_API moco_status_t moco_shuffle(uint64_t seed, int64_t step, int32_t count, int32_t *permutation);
+
+/** The two views of image `index` of a data set that a trainer with `options` draws in `epoch`.
+ * @param views  receives [2, S, S, 3] uint8 RGB. Since: 0.1. */
+MOCO_API moco_status_t moco_dataset_views(moco_dataset_t *dataset, const moco_trainer_options_t *options, int64_t epoch,
+                                          int64_t index, uint8_t *views);
+
+MOCO_END_DECLS
+
+#endif

@@ -1,0 +1,104 @@
+/* The data room: from listings of JPEG files to views as 8-bit pixels. Knows no engine and no trainer; only jpeg.c
+ * includes the JPEG library. Everything here gives the same bytes for any number of threads. */
+#ifndef MO_DATA_DATA_H
+#define MO_DATA_DATA_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <moco/dataset.h>
+#include <moco/model.h> /* moco_image_t */
+
+/* ---- pixels (jpeg.c) ---- */
+
+/* 8-bit RGB, rows packed, [height, width, 3]. A buffer is reused and grows. */
+typedef struct mo_pixels {
+    uint8_t *rgb;
+    size_t capacity; /* bytes at rgb */
+    int32_t width, height;
+} mo_pixels_t;
+void mo_pixels_free(mo_pixels_t *pixels);
+
+/* Decode to RGB as Pillow does (fact sheet 6.0). *warnings += libjpeg warnings that left the image usable; premature end
+ * of data is an error. MOCO_ERR_IMAGE with a reason. */
+moco_status_t mo_jpeg_decode(const uint8_t *data, uint64_t size, int64_t max_pixels, mo_pixels_t *out,
+                             int64_t *warnings);
+/* Host pixels to RGB; checks the struct. `number` names the image in messages. */
+moco_status_t mo_pixels_from_image(const moco_image_t *image, int64_t number, mo_pixels_t *out);
+
+/* ---- views (views.c on augment.c) ---- */
+
+/* What a view pipeline does; order as MOCO_VIEWS_… in <moco/trainer.h>. */
+typedef struct mo_view_spec {
+    int32_t order; /* MOCO_VIEWS_V1, _V2, _CIFAR */
+    int32_t size;  /* S */
+    double crop_min_area, crop_max_area;
+    double brightness, contrast, saturation, hue; /* jitter strengths */
+    double jitter_probability, gray_probability, blur_probability, blur_sigma_min, blur_sigma_max, flip_probability;
+} mo_view_spec_t;
+
+/* Scratch buffers of one thread; zero it to start. */
+typedef struct mo_view_work {
+    uint8_t *bytes[3];
+    size_t capacity[3];
+    double *weights;
+    size_t weights_capacity;
+} mo_view_work_t;
+void mo_view_work_free(mo_view_work_t *work);
+
+/* View 0 or 1 of an image: out = [S,S,3]. Draws from (seed, MO_STREAM_VIEW0 + view, index, epoch). */
+moco_status_t mo_view_draw(mo_view_work_t *work, const mo_view_spec_t *spec, const mo_pixels_t *pixels, uint64_t seed,
+                           int64_t epoch, int64_t index, int view, uint8_t *out);
+/* Evaluation transform (fact sheet 6.12): short side to `resize`, centre crop `size` (zero padded if smaller). */
+moco_status_t mo_view_eval(mo_view_work_t *work, const mo_pixels_t *pixels, int32_t resize, int32_t size, uint8_t *out);
+
+/* ---- data set (dataset.c: the handle and its error counts; listing.c: folder, tar, list) ---- */
+
+uint64_t mo_dataset_name_hash(const moco_dataset_t *dataset); /* FNV-1a over all names, '\n' after each */
+moco_dataset_t *mo_dataset_retain(moco_dataset_t *dataset);
+/* Read and decode entry `index` (thread-safe unless the data set is from a callback: then only on the caller's thread).
+ * A broken image is remembered once with its reason and gives MOCO_ERR_IMAGE now and, without reading, ever after. */
+moco_status_t mo_dataset_decode(moco_dataset_t *dataset, int64_t index, mo_pixels_t *out);
+int64_t mo_dataset_broken(const moco_dataset_t *dataset); /* distinct broken images so far */
+/* Reason why `index` is broken, NULL if it is not known to be. */
+const char *mo_dataset_broken_reason(const moco_dataset_t *dataset, int64_t index);
+int mo_dataset_is_callback(const moco_dataset_t *dataset);
+
+/* ---- loader (loader.c) ---- */
+
+/* Threads that decode ahead into a bounded store of 8-bit rows. Train: two views per image, the order of each epoch drawn
+ * from (seed, MO_STREAM_ORDER, epoch), batches of exactly `batch` good images; the next image in order takes a broken
+ * one's place. Eval: listing order, one row per image, last batch may be smaller. */
+typedef struct mo_loader mo_loader_t;
+
+typedef struct mo_loader_spec {
+    int train;              /* 1 train, 0 eval                                    */
+    mo_view_spec_t views;   /* train                                              */
+    int32_t resize, size;   /* eval                                               */
+    uint64_t seed;
+    int64_t batch;          /* images a batch                                     */
+    int32_t threads;        /* 1..256                                             */
+    int32_t depth;          /* batches in the store, the one handed out included, >= 2 */
+    int64_t max_broken;     /* MOCO_ERR_BROKEN_DATA past this many distinct broken images; < 0 = no limit */
+} mo_loader_spec_t;
+
+typedef struct mo_batch {
+    int64_t count;
+    const uint8_t *const *rows[2]; /* [count] pointers to [S,S,3]; rows[1] only in train */
+    const int64_t *index;          /* [count] entries of the listing                     */
+    int64_t epoch;
+    int64_t position;              /* entries of this epoch's order used up to and including this batch, broken ones too */
+} mo_batch_t;
+
+moco_status_t mo_loader_create(const mo_loader_spec_t *spec, moco_dataset_t *dataset, mo_loader_t **out);
+void mo_loader_free(mo_loader_t *loader); /* stops the threads; any batch handed out dies */
+/* Bytes that the store takes for a spec. */
+uint64_t mo_loader_bytes(const mo_loader_spec_t *spec);
+/* Start (again) at an entry of an epoch's order. Threads start working at once. */
+moco_status_t mo_loader_seek(mo_loader_t *loader, int64_t epoch, int64_t position);
+/* Wait for the next batch. MOCO_ERR_NO_DATA when the epoch has fewer than `batch` good images left (train) or none
+ * (eval): seek to go on. MOCO_ERR_BROKEN_DATA past the limit, naming count and the first few. */
+moco_status_t mo_loader_next(mo_loader_t *loader, const mo_batch_t **batch);
+/* Give the batch from _next back; its rows may then be reused. */
+void mo_loader_return(mo_loader_t *loader, const mo_batch_t *batch);
+
+#endif

@@ -1,0 +1,101 @@
+/* Allocation with clear failures, and large pre-touched blocks. */
+#include "util/alloc.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "util/fault.h"
+#include "util/status.h"
+
+#define HUGE_PAGE ((size_t)2 << 20)
+
+static moco_status_t no_memory(size_t count, size_t size)
+{
+    return mo_fail(MOCO_ERR_MEMORY, "no memory for %zu items of %zu bytes", count, size);
+}
+
+moco_status_t mo_calloc(size_t count, size_t size, void *out)
+{
+    void *memory = mo_fault(MO_FAULT_ALLOC) ? NULL : calloc(count ? count : 1, size ? size : 1);
+    if (memory == NULL)
+        return no_memory(count, size);
+    *(void **)out = memory;
+    return MOCO_OK;
+}
+
+moco_status_t mo_grow(void *pointer, size_t count, size_t size)
+{
+    void *old = *(void **)pointer;
+    if (size != 0 && count > SIZE_MAX / size)
+        return no_memory(count, size);
+    void *memory = mo_fault(MO_FAULT_ALLOC) ? NULL : realloc(old, count * size ? count * size : 1);
+    if (memory == NULL)
+        return no_memory(count, size);
+    *(void **)pointer = memory;
+    return MOCO_OK;
+}
+
+moco_status_t mo_strdup(const char *from, char **out)
+{
+    size_t size = strlen(from) + 1;
+    moco_status_t status = mo_calloc(size, 1, out);
+    if (status == MOCO_OK)
+        memcpy(*out, from, size);
+    return status;
+}
+
+moco_status_t mo_strprintf(char **out, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (length < 0)
+        return mo_fail(MOCO_ERR_ARGUMENT, "text could not be formatted");
+    moco_status_t status = mo_calloc((size_t)length + 1, 1, out);
+    if (status != MOCO_OK)
+        return status;
+    va_start(args, format);
+    vsnprintf(*out, (size_t)length + 1, format, args);
+    va_end(args);
+    return MOCO_OK;
+}
+
+void mo_free(void *pointer)
+{
+    free(pointer);
+}
+
+moco_status_t mo_block_create(size_t bytes, void *out)
+{
+    if (bytes == 0)
+        bytes = 1;
+    if (bytes < HUGE_PAGE) {
+        void *memory = NULL;
+        size_t rounded = (bytes + 63) / 64 * 64;
+        if (mo_fault(MO_FAULT_ALLOC) || posix_memalign(&memory, 64, rounded) != 0)
+            return mo_fail(MOCO_ERR_MEMORY, "no memory for a block of %zu bytes", bytes);
+        memset(memory, 0, rounded);
+        *(void **)out = memory;
+        return MOCO_OK;
+    }
+    /* Large: own mapping, aligned to huge pages, so that freeing returns it and neighbours never share a page. */
+    size_t rounded = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    void *memory = NULL;
+    if (mo_fault(MO_FAULT_ALLOC) || posix_memalign(&memory, HUGE_PAGE, rounded) != 0)
+        return mo_fail(MOCO_ERR_MEMORY, "no memory for a block of %zu bytes", bytes);
+    madvise(memory, rounded, MADV_HUGEPAGE); /* a wish: refusal changes speed only */
+    memset(memory, 0, rounded);
+    *(void **)out = memory;
+    return MOCO_OK;
+}
+
+void mo_block_free(void *block, size_t bytes)
+{
+    (void)bytes;
+    free(block);
+}

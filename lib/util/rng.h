@@ -1,0 +1,37 @@
+/* Random numbers by counter: Philox4x32-10, key = seed, counter = (block, index, time, stream). The same counter gives the
+ * same numbers on any thread in any order, so nothing depends on thread counts. */
+#ifndef MO_UTIL_RNG_H
+#define MO_UTIL_RNG_H
+
+#include <stdint.h>
+#include <moco/status.h>
+
+enum {
+    MO_STREAM_WEIGHTS = 0, /* index = number of the tensor, time 0           */
+    MO_STREAM_QUEUE = 1,   /* index 0, time 0                                */
+    MO_STREAM_ORDER = 2,   /* index 0, time = epoch                          */
+    MO_STREAM_SHUFFLE = 3, /* index 0, time = step                           */
+    MO_STREAM_VIEW0 = 4,   /* index = image, time = epoch                    */
+    MO_STREAM_VIEW1 = 5
+};
+
+typedef struct mo_rng {
+    uint64_t seed;
+    uint32_t index, time, stream;
+    uint32_t block;   /* next block of four words           */
+    uint32_t word[4]; /* current block                      */
+    int used;         /* words of it already given; 4 = all */
+} mo_rng_t;
+
+void mo_rng_start(mo_rng_t *rng, uint64_t seed, uint32_t stream, uint32_t index, uint32_t time);
+uint32_t mo_rng_u32(mo_rng_t *rng);
+uint64_t mo_rng_u64(mo_rng_t *rng);             /* low word first                               */
+double mo_rng_unit(mo_rng_t *rng);              /* [0,1), 53 bits                               */
+float mo_rng_unit_f(mo_rng_t *rng);             /* [0,1), 24 bits                               */
+double mo_rng_range(mo_rng_t *rng, double low, double high);
+uint32_t mo_rng_below(mo_rng_t *rng, uint32_t n); /* uniform 0..n-1, exact                      */
+double mo_rng_normal(mo_rng_t *rng);            /* Box-Muller, one value per two unit draws     */
+/* permutation[count]: indices sorted by 64-bit draws of (stream, index 0, time), ties by index. */
+moco_status_t mo_rng_permutation(uint64_t seed, uint32_t stream, uint32_t time, int64_t count, int32_t *permutation);
+
+#endif

@@ -1,0 +1,90 @@
+/* Thread-local messages and log sinks. */
+#include "util/status.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LINE_SIZE 1024
+
+static _Thread_local char last_message[MO_MESSAGE_SIZE];
+static _Thread_local struct {
+    moco_log_fn fn;
+    void *user;
+    int32_t level;
+} sink;
+
+static const char *const names[MOCO_STATUS_COUNT] = {
+    "MOCO_OK",           "MOCO_ERR_ARGUMENT",    "MOCO_ERR_MEMORY",     "MOCO_ERR_IO",      "MOCO_ERR_FORMAT",
+    "MOCO_ERR_IMAGE",    "MOCO_ERR_SHAPE",       "MOCO_ERR_NO_DATA",    "MOCO_ERR_FULL",    "MOCO_ERR_NONFINITE",
+    "MOCO_ERR_LOST",     "MOCO_ERR_FORKED",      "MOCO_ERR_UNSUPPORTED", "MOCO_ERR_ENGINE", "MOCO_ERR_CANCELLED",
+    "MOCO_ERR_MEMORY_CAP", "MOCO_ERR_MISMATCH",  "MOCO_ERR_STATE",      "MOCO_ERR_VERSION", "MOCO_ERR_BROKEN_DATA",
+    "MOCO_ERR_EXISTS",   "MOCO_ERR_THREAD",
+};
+
+const char *moco_status_name(moco_status_t status)
+{
+    return status >= 0 && status < MOCO_STATUS_COUNT ? names[status] : "unknown status";
+}
+
+const char *moco_last_message(void)
+{
+    return last_message;
+}
+
+moco_status_t mo_fail(moco_status_t status, const char *format, ...)
+{
+    char text[MO_MESSAGE_SIZE]; /* arguments may point into last_message */
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    memcpy(last_message, text, sizeof last_message);
+    return status;
+}
+
+void mo_message_copy(char text[MO_MESSAGE_SIZE])
+{
+    memcpy(text, last_message, MO_MESSAGE_SIZE);
+}
+
+moco_status_t mo_message_set(moco_status_t status, const char *text)
+{
+    return mo_fail(status, "%s", text);
+}
+
+void moco_set_log(moco_log_fn fn, void *user, int32_t level)
+{
+    sink.fn = fn;
+    sink.user = user;
+    sink.level = level;
+}
+
+void mo_log(int level, const char *format, ...)
+{
+    if (sink.fn == NULL || level > sink.level)
+        return;
+    char line[LINE_SIZE];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    sink.fn(sink.user, level, line);
+}
+
+moco_status_t mo_text_out(const char *from, char *text, uint64_t capacity, uint64_t *needed)
+{
+    uint64_t size = strlen(from) + 1;
+    if (needed != NULL)
+        *needed = size;
+    if (capacity == 0)
+        return needed != NULL ? MOCO_OK : mo_fail(MOCO_ERR_ARGUMENT, "capacity is 0 and 'needed' is NULL");
+    if (text == NULL)
+        return mo_fail(MOCO_ERR_ARGUMENT, "text is NULL but capacity is %llu", (unsigned long long)capacity);
+    if (capacity < size) {
+        text[0] = '\0';
+        return mo_fail(MOCO_ERR_ARGUMENT, "text needs %llu bytes, capacity is %llu", (unsigned long long)size,
+                       (unsigned long long)capacity);
+    }
+    memcpy(text, from, size);
+    return MOCO_OK;
+}
