@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034
 # Packages and helpers shared by examples/quickstart.sh and tests/run.sh. Sourced, not run; POSIX sh.
 # This is the one place that names Debian packages.
 
