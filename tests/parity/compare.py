@@ -41,6 +41,13 @@ class Verdict:
         if not condition:
             self.failed.append(name)
 
+    def quiet(self, name, condition):
+        """A check that prints only when it fails."""
+        self.checks += 1
+        if not condition:
+            self.failed.append(name)
+            print(f"  FAIL {name}", flush=True)
+
     def close(self, name, a, b, tolerance, floor=FLOOR):
         error = relative(a, b, floor)
         self.true(f"{name}: {error:.1e} (at most {tolerance:.0e})", error <= tolerance)

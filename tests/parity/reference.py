@@ -6,6 +6,10 @@ the key encoder that a step leaves behind is one update short: state() applies t
 """
 import copy
 import dataclasses
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning barriers cost tenfold where cores are shared
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import numpy as np
 import torch
@@ -269,6 +273,9 @@ def random_tensors(config, seed=0):
     """A step-0 checkpoint's tensors, made by PyTorch, for the reference's own tests."""
     torch.manual_seed(seed)
     encoder = Encoder(config)
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     state = {n: t.numpy().copy() for n, t in encoder.state_dict().items()}
     tensors = {f"{p}.{n}": t.copy() for p in ("encoder_q", "encoder_k") for n, t in state.items()}
     queue = np.random.default_rng(seed).standard_normal((config.dimension, config.queue_length)).astype(np.float32)
