@@ -164,7 +164,7 @@ moco_status_t mo_meta_get_double(const mo_safetensors_t *st, const char *key, do
 
 moco_status_t mo_format_check(const mo_safetensors_t *st, const char *path)
 {
-    int64_t version;
+    int64_t version = 0;
     moco_status_t status = mo_meta_get_int(st, "format_version", 1, INT64_MAX, &version);
     if (status != MOCO_OK)
         return status;
