@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <moco/dataset.h>
-#include <moco/model.h> /* moco_image_t */
+#include <moco/model.h>   /* moco_image_t */
+#include <moco/trainer.h> /* moco_trainer_options_t */
 
 /* ---- pixels (jpeg.c) ---- */
 
@@ -35,6 +36,7 @@ typedef struct mo_view_spec {
     double brightness, contrast, saturation, hue; /* jitter strengths */
     double jitter_probability, gray_probability, blur_probability, blur_sigma_min, blur_sigma_max, flip_probability;
 } mo_view_spec_t;
+void mo_view_spec_from_options(const moco_trainer_options_t *options, mo_view_spec_t *spec);
 
 /* Scratch buffers of one thread; zero it to start. */
 typedef struct mo_view_work {

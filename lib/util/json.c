@@ -2,6 +2,9 @@
 #include "util/json.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+#include "util/status.h"
 
 /* Where `at` stands after a string that began before it. */
 static uint64_t skip_string(const char *text, uint64_t size, uint64_t at)
@@ -49,4 +52,15 @@ moco_status_t mo_json_load(const char *text, uint64_t size, int depth, json_t **
     for (char *c = reason; *c != '\0'; c++)
         *c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
     return json_error_code(&error) == json_error_out_of_memory ? MOCO_ERR_MEMORY : MOCO_ERR_FORMAT;
+}
+
+moco_status_t mo_json_text(json_t *object, char *text, uint64_t capacity, uint64_t *needed)
+{
+    char *line = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    json_decref(object);
+    if (line == NULL)
+        return mo_fail(MOCO_ERR_MEMORY, "no memory for a JSON text");
+    moco_status_t status = mo_text_out(line, text, capacity, needed);
+    free(line);
+    return status;
 }

@@ -1,0 +1,249 @@
+/* From an image to what an encoder sees: the random views of training and the fixed transform of evaluation.
+ *
+ * A view depends on (seed, view, index, epoch) alone. Its draws come from one stream in this order, and a decision that is
+ * drawn as "no" skips the draws that belong to it; u is a uniform number in [0,1):
+ *   crop    up to ten tries: u area share, u log of the aspect; the accepted try then draws top, left (whole numbers)
+ *   then in the order of the pipeline
+ *   jitter  u; if u < p: three whole numbers for the order of its four operations, then u for brightness, contrast,
+ *           saturation and hue, always all four
+ *   gray    u
+ *   blur    u; if u < p: u sigma
+ *   flip    u
+ * Operations and pipelines are those of the fact sheet, section 6. The trainer, the loader and moco_dataset_views call
+ * this file. */
+#include "data/augment.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/rng.h"
+#include "util/status.h"
+
+#define CROP_TRIES 10
+#define ASPECT_MIN (3.0 / 4.0)
+#define ASPECT_MAX (4.0 / 3.0)
+
+void mo_view_work_free(mo_view_work_t *work)
+{
+    for (int i = 0; i < 3; i++)
+        mo_free(work->bytes[i]);
+    mo_free(work->weights);
+    *work = (mo_view_work_t){0};
+}
+
+void mo_view_spec_from_options(const moco_trainer_options_t *options, mo_view_spec_t *spec)
+{
+    *spec = (mo_view_spec_t){
+        .order = options->views,
+        .size = options->image_size,
+        .crop_min_area = options->crop_min_area,
+        .crop_max_area = options->crop_max_area,
+        .brightness = options->jitter_brightness,
+        .contrast = options->jitter_contrast,
+        .saturation = options->jitter_saturation,
+        .hue = options->jitter_hue,
+        .jitter_probability = options->jitter_probability,
+        .gray_probability = options->gray_probability,
+        .blur_probability = options->blur_probability,
+        .blur_sigma_min = options->blur_sigma_min,
+        .blur_sigma_max = options->blur_sigma_max,
+        .flip_probability = options->flip_probability,
+    };
+}
+
+static moco_status_t check_range(const char *name, double value, double low, double high)
+{
+    if (value >= low && value <= high)
+        return MOCO_OK;
+    return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g; wanted %g..%g", name, value, low, high);
+}
+
+moco_status_t mo_view_spec_check(const mo_view_spec_t *spec)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(check_range("views", spec->order, MOCO_VIEWS_V1, MOCO_VIEWS_CIFAR));
+    TRY(check_range("image_size", spec->size, 1, 4096));
+    TRY(check_range("crop_min_area", spec->crop_min_area, 1e-9, 1));
+    TRY(check_range("crop_max_area", spec->crop_max_area, spec->crop_min_area, 1));
+    TRY(check_range("jitter_brightness", spec->brightness, 0, 10));
+    TRY(check_range("jitter_contrast", spec->contrast, 0, 10));
+    TRY(check_range("jitter_saturation", spec->saturation, 0, 10));
+    TRY(check_range("jitter_hue", spec->hue, 0, 0.5));
+    TRY(check_range("jitter_probability", spec->jitter_probability, 0, 1));
+    TRY(check_range("gray_probability", spec->gray_probability, 0, 1));
+    TRY(check_range("blur_probability", spec->blur_probability, 0, 1));
+    TRY(check_range("blur_sigma_min", spec->blur_sigma_min, 0.01, 100));
+    TRY(check_range("blur_sigma_max", spec->blur_sigma_max, spec->blur_sigma_min, 100));
+    TRY(check_range("flip_probability", spec->flip_probability, 0, 1));
+cleanup:
+    return status;
+}
+
+/* ---- training ---- */
+
+typedef struct box {
+    int32_t left, top, width, height;
+} box_t;
+
+/* The largest box of an allowed aspect, in the middle. */
+static box_t central_box(int32_t width, int32_t height)
+{
+    const double aspect = (double)width / height;
+    box_t box = {.width = width, .height = height};
+    if (aspect < ASPECT_MIN)
+        box.height = (int32_t)rint(width / ASPECT_MIN);
+    else if (aspect > ASPECT_MAX)
+        box.width = (int32_t)rint(height * ASPECT_MAX);
+    box.left = (width - box.width) / 2;
+    box.top = (height - box.height) / 2;
+    return box;
+}
+
+static box_t draw_box(mo_rng_t *rng, const mo_view_spec_t *spec, int32_t width, int32_t height)
+{
+    const double area = (double)width * height;
+    for (int i = 0; i < CROP_TRIES; i++) {
+        const double target = area * mo_rng_range(rng, spec->crop_min_area, spec->crop_max_area);
+        const double aspect = exp(mo_rng_range(rng, log(ASPECT_MIN), log(ASPECT_MAX)));
+        const double w = rint(sqrt(target * aspect)), h = rint(sqrt(target / aspect)); /* half to even */
+        if (w < 1 || w > width || h < 1 || h > height)
+            continue;
+        box_t box = {.width = (int32_t)w, .height = (int32_t)h};
+        box.top = (int32_t)mo_rng_below(rng, (uint32_t)(height - box.height) + 1);
+        box.left = (int32_t)mo_rng_below(rng, (uint32_t)(width - box.width) + 1);
+        return box;
+    }
+    return central_box(width, height);
+}
+
+static moco_status_t crop(mo_view_work_t *work, mo_rng_t *rng, const mo_view_spec_t *spec, const mo_pixels_t *pixels,
+                          uint8_t *out)
+{
+    const box_t box = draw_box(rng, spec, pixels->width, pixels->height);
+    const size_t stride = (size_t)pixels->width * 3;
+    const mo_resize_t resize = {.src = pixels->rgb + (size_t)box.top * stride + (size_t)box.left * 3,
+                                .stride = stride,
+                                .width = box.width,
+                                .height = box.height,
+                                .full_width = spec->size,
+                                .full_height = spec->size,
+                                .window_width = spec->size,
+                                .window_height = spec->size};
+    return mo_resize(work, &resize, out, (size_t)spec->size * 3);
+}
+
+static double draw_factor(mo_rng_t *rng, double strength)
+{
+    return mo_rng_range(rng, strength > 1.0 ? 0.0 : 1.0 - strength, 1.0 + strength);
+}
+
+static void jitter(mo_rng_t *rng, const mo_view_spec_t *spec, uint8_t *rgb, size_t count)
+{
+    if (mo_rng_unit(rng) >= spec->jitter_probability)
+        return;
+    int order[4] = {0, 1, 2, 3};
+    for (uint32_t i = 3; i > 0; i--) {
+        const uint32_t j = mo_rng_below(rng, i + 1);
+        const int moved = order[i];
+        order[i] = order[j];
+        order[j] = moved;
+    }
+    const float brightness = (float)draw_factor(rng, spec->brightness);
+    const float contrast = (float)draw_factor(rng, spec->contrast);
+    const float saturation = (float)draw_factor(rng, spec->saturation);
+    const double hue = mo_rng_range(rng, -spec->hue, spec->hue);
+    for (int i = 0; i < 4; i++) {
+        if (order[i] == 0)
+            mo_brightness(rgb, count, brightness);
+        else if (order[i] == 1)
+            mo_contrast(rgb, count, contrast);
+        else if (order[i] == 2)
+            mo_saturation(rgb, count, saturation);
+        else if (spec->hue > 0) /* strength 0 means no hue operation; a shift of 0 would still lose bits */
+            mo_hue(rgb, count, hue);
+    }
+}
+
+static void gray(mo_rng_t *rng, const mo_view_spec_t *spec, uint8_t *rgb, size_t count)
+{
+    if (mo_rng_unit(rng) < spec->gray_probability)
+        mo_gray(rgb, count);
+}
+
+static moco_status_t blur(mo_view_work_t *work, mo_rng_t *rng, const mo_view_spec_t *spec, uint8_t *rgb)
+{
+    if (mo_rng_unit(rng) >= spec->blur_probability)
+        return MOCO_OK;
+    return mo_blur(work, rgb, spec->size, spec->size, mo_rng_range(rng, spec->blur_sigma_min, spec->blur_sigma_max));
+}
+
+static void flip(mo_rng_t *rng, const mo_view_spec_t *spec, uint8_t *rgb)
+{
+    if (mo_rng_unit(rng) < spec->flip_probability)
+        mo_flip(rgb, spec->size, spec->size);
+}
+
+moco_status_t mo_view_draw(mo_view_work_t *work, const mo_view_spec_t *spec, const mo_pixels_t *pixels, uint64_t seed,
+                           int64_t epoch, int64_t index, int view, uint8_t *out)
+{
+    moco_status_t status = MOCO_OK;
+    const size_t count = (size_t)spec->size * (size_t)spec->size;
+    mo_rng_t rng;
+    mo_rng_start(&rng, seed, MO_STREAM_VIEW0 + (uint32_t)view, (uint32_t)index, (uint32_t)epoch);
+    TRY(crop(work, &rng, spec, pixels, out));
+    switch (spec->order) {
+    case MOCO_VIEWS_V1:
+        gray(&rng, spec, out, count);
+        jitter(&rng, spec, out, count);
+        flip(&rng, spec, out);
+        break;
+    case MOCO_VIEWS_V2:
+        jitter(&rng, spec, out, count);
+        gray(&rng, spec, out, count);
+        TRY(blur(work, &rng, spec, out));
+        flip(&rng, spec, out);
+        break;
+    default: /* MOCO_VIEWS_CIFAR */
+        flip(&rng, spec, out);
+        jitter(&rng, spec, out, count);
+        gray(&rng, spec, out, count);
+    }
+cleanup:
+    return status;
+}
+
+/* ---- evaluation ---- */
+
+/* Where a window of `size` lies on an axis of `full` pixels: from `first`, `count` of them, at `pad` in the output. */
+static void centre(int32_t full, int32_t size, int32_t *first, int32_t *count, int32_t *pad)
+{
+    const int smaller = full < size;
+    *first = smaller ? 0 : (int32_t)rint((full - size) / 2.0); /* half to even */
+    *count = smaller ? full : size;
+    *pad = smaller ? (size - full) / 2 : 0;
+}
+
+moco_status_t mo_view_eval(mo_view_work_t *work, const mo_pixels_t *pixels, int32_t resize, int32_t size, uint8_t *out)
+{
+    const int32_t width = pixels->width, height = pixels->height;
+    const int32_t shorter = width < height ? width : height, longer = width < height ? height : width;
+    const int64_t long_side = (int64_t)resize * longer / shorter;
+    if (resize < 1 || size < 1 || long_side > INT32_MAX)
+        return mo_fail(MOCO_ERR_ARGUMENT, "cannot resize %dx%d to a short side of %d and crop %d", width, height,
+                       resize, size);
+    const int wide = width >= height;
+    mo_resize_t r = {.src = pixels->rgb,
+                     .stride = (size_t)width * 3,
+                     .width = width,
+                     .height = height,
+                     .full_width = wide ? (int32_t)long_side : resize,
+                     .full_height = wide ? resize : (int32_t)long_side};
+    int32_t pad_left, pad_top;
+    centre(r.full_width, size, &r.left, &r.window_width, &pad_left);
+    centre(r.full_height, size, &r.top, &r.window_height, &pad_top);
+    const size_t out_stride = (size_t)size * 3;
+    if (r.window_width < size || r.window_height < size)
+        memset(out, 0, (size_t)size * out_stride);
+    return mo_resize(work, &r, out + (size_t)pad_top * out_stride + (size_t)pad_left * 3, out_stride);
+}

@@ -1,0 +1,138 @@
+/* Random numbers by counter. The generator itself is Random123's Philox4x32-10; this file lays out the counter, turns
+ * words into the distributions the library needs, and draws permutations. Every room may call it, from any thread: the
+ * only state is the caller's mo_rng_t. */
+#include "util/rng.h"
+
+#include <math.h>
+#include <Random123/philox.h>
+
+#include "util/alloc.h"
+#include "util/status.h"
+
+#define TWO_PI 6.283185307179586476925286766559
+
+void mo_rng_start(mo_rng_t *rng, uint64_t seed, uint32_t stream, uint32_t index, uint32_t time)
+{
+    *rng = (mo_rng_t){.seed = seed, .index = index, .time = time, .stream = stream, .used = 4};
+}
+
+static void next_block(mo_rng_t *rng)
+{
+    const philox4x32_ctr_t counter = {{rng->block, rng->index, rng->time, rng->stream}};
+    const philox4x32_key_t key = {{(uint32_t)rng->seed, (uint32_t)(rng->seed >> 32)}};
+    const philox4x32_ctr_t words = philox4x32_R(10, counter, key);
+    for (int i = 0; i < 4; i++)
+        rng->word[i] = words.v[i];
+    rng->block++;
+    rng->used = 0;
+}
+
+uint32_t mo_rng_u32(mo_rng_t *rng)
+{
+    if (rng->used == 4)
+        next_block(rng);
+    return rng->word[rng->used++];
+}
+
+uint64_t mo_rng_u64(mo_rng_t *rng)
+{
+    const uint64_t low = mo_rng_u32(rng);
+    return low | (uint64_t)mo_rng_u32(rng) << 32;
+}
+
+double mo_rng_unit(mo_rng_t *rng)
+{
+    return (double)(mo_rng_u64(rng) >> 11) * 0x1p-53;
+}
+
+float mo_rng_unit_f(mo_rng_t *rng)
+{
+    return (float)(mo_rng_u32(rng) >> 8) * 0x1p-24f;
+}
+
+double mo_rng_range(mo_rng_t *rng, double low, double high)
+{
+    return low + (high - low) * mo_rng_unit(rng);
+}
+
+/* Multiply and take the high word; draws whose low word falls into the uneven rest are rejected. */
+uint32_t mo_rng_below(mo_rng_t *rng, uint32_t n)
+{
+    if (n <= 1)
+        return 0;
+    const uint32_t uneven = (0u - n) % n; /* 2^32 mod n */
+    for (;;) {
+        const uint64_t product = (uint64_t)mo_rng_u32(rng) * n;
+        if ((uint32_t)product >= uneven)
+            return (uint32_t)(product >> 32);
+    }
+}
+
+double mo_rng_normal(mo_rng_t *rng)
+{
+    const double radius = sqrt(-2.0 * log(1.0 - mo_rng_unit(rng))); /* 1 - u is never 0 */
+    return radius * cos(TWO_PI * mo_rng_unit(rng));
+}
+
+/* ---- permutations ---- */
+
+typedef struct draw {
+    uint64_t key;
+    int32_t index;
+} draw_t;
+
+#define STACK_COUNT 1024 /* the shuffles of a training step stay without allocation */
+
+/* Draws fall evenly over 2^64, so their top bits are very nearly their rank: one counting pass puts each within a few
+ * places of where it belongs, and an insertion sort does the rest. */
+static void place_draws(mo_rng_t start, uint32_t count, draw_t *draws, uint32_t *first)
+{
+    for (uint32_t i = 0; i <= count; i++)
+        first[i] = 0;
+    mo_rng_t rng = start;
+    for (uint32_t i = 0; i < count; i++)
+        first[(uint64_t)((unsigned __int128)mo_rng_u64(&rng) * count >> 64) + 1]++;
+    for (uint32_t i = 0; i < count; i++)
+        first[i + 1] += first[i];
+    rng = start;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t key = mo_rng_u64(&rng);
+        draws[first[(uint64_t)((unsigned __int128)key * count >> 64)]++] = (draw_t){key, (int32_t)i};
+    }
+}
+
+/* Stable, so equal keys stay in order of their indices. */
+static void insertion_sort(draw_t *draws, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++) {
+        const draw_t item = draws[i];
+        uint32_t j = i;
+        for (; j > 0 && draws[j - 1].key > item.key; j--)
+            draws[j] = draws[j - 1];
+        draws[j] = item;
+    }
+}
+
+moco_status_t mo_rng_permutation(uint64_t seed, uint32_t stream, uint32_t time, int64_t count, int32_t *permutation)
+{
+    moco_status_t status = MOCO_OK;
+    draw_t small[STACK_COUNT], *draws = small;
+    uint32_t small_first[STACK_COUNT + 1], *first = small_first;
+    void *memory = NULL;
+    mo_rng_t rng;
+    if (count < 0 || count > INT32_MAX)
+        return mo_fail(MOCO_ERR_ARGUMENT, "a permutation of %lld items; wanted 0..2147483647", (long long)count);
+    if (count > STACK_COUNT) {
+        TRY(mo_calloc((size_t)count + 1, sizeof(draw_t) + sizeof(uint32_t), &memory));
+        draws = memory;
+        first = (uint32_t *)(draws + count + 1);
+    }
+    mo_rng_start(&rng, seed, stream, 0, time);
+    place_draws(rng, (uint32_t)count, draws, first);
+    insertion_sort(draws, (uint32_t)count);
+    for (int64_t i = 0; i < count; i++)
+        permutation[i] = draws[i].index;
+cleanup:
+    mo_free(memory);
+    return status;
+}
