@@ -90,7 +90,8 @@ static int by_name(const void *a, const void *b, void *text)
 
 void mo_listing_sort(mo_listing_t *listing)
 {
-    qsort_r(listing->entries, (size_t)listing->count, sizeof *listing->entries, by_name, listing->text);
+    if (listing->count > 1)
+        qsort_r(listing->entries, (size_t)listing->count, sizeof *listing->entries, by_name, listing->text);
 }
 
 void mo_listing_limit(mo_listing_t *listing, int64_t limit)
