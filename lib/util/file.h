@@ -10,7 +10,7 @@
 /* Whole file into memory (mo_free). Refuses more than `limit` bytes. */
 moco_status_t mo_file_read(const char *path, uint64_t limit, uint8_t **data, uint64_t *size);
 
-/* Read-only mapping. */
+/* Read-only mapping; an empty file has bytes NULL. Another process that shortens the file meanwhile raises SIGBUS. */
 typedef struct mo_file_view {
     const uint8_t *bytes;
     uint64_t size;
@@ -19,7 +19,8 @@ moco_status_t mo_file_view_open(mo_file_view_t *view, const char *path);
 void mo_file_view_close(mo_file_view_t *view);
 
 /* Write to a temporary file in the same folder; commit = flush, fsync, rename, fsync of the folder. Abort (or a failed
- * commit) removes it and leaves an older file of that name as it was. */
+ * commit) removes it and leaves an older file of that name as it was; only a commit whose very last request, the sync of
+ * the folder, fails has already put the complete new file in place, and says so. */
 typedef struct mo_atomic_file {
     FILE *stream;
     char *path, *temporary;

@@ -1,0 +1,693 @@
+"""libmoco for Python: ctypes underneath, NumPy arrays in and out, nothing to compile.
+
+    import moco
+    data = moco.Dataset("photos")
+    trainer = moco.Trainer("moco-v2", arch="resnet18", batch_size=64, virtual_devices=2)
+    trainer.run(data, folder="run", progress=lambda report: print(report.step, report.loss))
+    rows, indices = trainer.snapshot().embed_dataset(data)
+
+A call that fails raises MocoError with the library's status and message. The library is the file named by the
+environment variable MOCO_LIBRARY, else the one in a build folder of this source tree, else the installed one. Calls
+release Python's global lock; which object may be used by several threads at once is said in docs/threads.md.
+"""
+import collections
+import ctypes
+import ctypes.util
+import json
+import os
+import threading
+
+import numpy as np
+
+_i32, _i64, _u64, _f64 = ctypes.c_int32, ctypes.c_int64, ctypes.c_uint64, ctypes.c_double
+_ptr, _text = ctypes.c_void_p, ctypes.c_char_p
+
+
+class MocoError(RuntimeError):
+    """A failed call: `status` (number), `name` (such as "MOCO_ERR_IO") and `message`."""
+
+    def __init__(self, status, name, message):
+        super().__init__("%s: %s" % (name, message))
+        self.status, self.name, self.message = status, name, message
+
+
+# ---- structs, field by field as in include/moco/*.h ----
+
+class _Struct(ctypes.Structure):
+    def as_dict(self):
+        return {name: getattr(self, name) for name, _ in self._fields_ if name != "struct_size"}
+
+
+class DeviceOptions(_Struct):
+    _fields_ = [("struct_size", _u64), ("kind", _i32), ("lanes", _i32)]
+
+
+class DatasetOptions(_Struct):
+    _fields_ = [("struct_size", _u64), ("limit", _i64), ("max_pixels", _i64), ("max_bytes", _i64)]
+
+
+class Image(_Struct):
+    _fields_ = [("pixels", _ptr), ("stride", _i64), ("width", _i32), ("height", _i32), ("format", _i32),
+                ("reserved", _i32)]
+
+
+class TrainerOptions(_Struct):
+    _fields_ = ([("struct_size", _u64), ("seed", _u64), ("queue_length", _i64), ("memory_cap", _i64)]
+                + [(name, _f64) for name in """width temperature key_momentum base_lr sgd_momentum weight_decay
+                   lr_factor crop_min_area crop_max_area jitter_brightness jitter_contrast jitter_saturation jitter_hue
+                   jitter_probability gray_probability blur_probability blur_sigma_min blur_sigma_max flip_probability
+                   mean_r mean_g mean_b std_r std_g std_b""".split()]
+                + [(name, _i32) for name in """recipe arch stem head image_size dimension batch_size virtual_devices
+                   membership shuffle shard epochs steps_per_epoch schedule first_epoch milestone_1 milestone_2 views
+                   bn_running loader_threads zero_init_residual max_broken_percent""".split()]
+                + [("max_broken", _i64)])
+
+
+class RunOptions(_Struct):
+    _fields_ = [("struct_size", _u64), ("max_steps", _i64), ("save_every", _i64), ("eval_every", _i32),
+                ("log_every", _i32)]
+
+
+class StepReport(_Struct):
+    """What one step did; `loss` in nats beside `chance_loss` = ln(1+K), accuracies in percent, times in seconds."""
+    _fields_ = ([("struct_size", _u64)]
+                + [(name, _i64) for name in "step epoch step_in_epoch steps_per_epoch steps_total".split()]
+                + [(name, _f64) for name in """loss chance_loss lr key_momentum gradient_norm contrast_top1
+                   contrast_top5 queue_fill images_per_second data_seconds step_seconds eta_seconds knn_top1 epoch_loss""".split()])
+
+
+class KnnResult(_Struct):
+    _fields_ = [("struct_size", _u64), ("top1", _f64), ("top5", _f64), ("k", _i64), ("bank", _i64), ("queries", _i64),
+                ("chance", _f64)]
+
+
+_READ = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_ptr), ctypes.POINTER(_u64))
+_ROWS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_i64), ctypes.POINTER(ctypes.c_float))
+_PROGRESS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, _i64)
+_STEP = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(StepReport))
+
+_CANCELLED = 14
+_TAPS = {"backbone": 0, "projection": 1}
+_LAYOUTS = {"nchw": 0, "nhwc": 1}
+_FORMATS = {("rgb", 3): 0, ("bgr", 3): 1, ("rgb", 4): 2}
+
+# ---- the library ----
+
+# Functions that return a status, with their arguments; ctypes then checks counts and widths for us.
+_STATUS_CALLS = {
+    "build_info": [_ptr, _u64, _ptr],
+    "device_options_init": [_ptr, _u64], "device_create": [_ptr, _ptr], "device_info": [_ptr, _ptr, _u64, _ptr],
+    "dataset_options_init": [_ptr, _u64], "dataset_open": [_text, _ptr, _ptr],
+    "dataset_from_callback": [_i64, _READ, _ptr, _ptr, _ptr, _ptr],
+    "dataset_pixels": [_ptr, _i64, _i32, _i32, _ptr], "dataset_info": [_ptr, _ptr, _u64, _ptr],
+    "dataset_views": [_ptr, _ptr, _i64, _i64, _ptr],
+    "model_load": [_text, _ptr, _ptr], "model_save": [_ptr, _text], "model_info": [_ptr, _ptr, _u64, _ptr],
+    "model_embed_jpeg": [_ptr, _i32, _i64, _ptr, _ptr, _ptr, _ptr],
+    "model_embed_pixels": [_ptr, _i32, _i64, _ptr, _ptr, _ptr],
+    "model_embed_tensor": [_ptr, _i32, _i64, _ptr, _i32, _ptr],
+    "model_embed_dataset": [_ptr, _i32, _ptr, _i32, _ROWS, _ptr],
+    "model_embed_to_npy": [_ptr, _i32, _ptr, _i32, _text, _PROGRESS, _ptr, _ptr, _ptr],
+    "queue_create": [_i64, _i32, _u64, _ptr, _ptr], "queue_enqueue": [_ptr, _ptr, _i64],
+    "queue_snapshot": [_ptr, _ptr, _ptr], "queue_restore": [_ptr, _ptr, _i64],
+    "queue_contrast": [_ptr, _ptr, _ptr, _i64, _f64, _ptr, _ptr, _ptr, _ptr],
+    "index_create": [_i32, _ptr, _ptr], "index_add": [_ptr, _ptr, _ptr, _i64],
+    "index_search": [_ptr, _ptr, _i64, _i64, _ptr, _ptr],
+    "index_classify": [_ptr, _ptr, _i64, _i64, _f64, _i32, _ptr],
+    "index_load_npy": [_text, _ptr, _ptr], "index_save_npy": [_ptr, _text],
+    "knn": [_ptr, _ptr, _ptr, _i64, _f64, _i32, _PROGRESS, _ptr, _ptr],
+    "trainer_options_init": [_ptr, _u64, _i32], "trainer_options_set": [_ptr, _text, _text],
+    "trainer_options_json": [_ptr, _ptr, _u64, _ptr], "trainer_plan": [_ptr, _ptr, _ptr, _u64, _ptr],
+    "trainer_create": [_ptr, _ptr, _ptr], "trainer_push_views": [_ptr, _i64, _ptr, _ptr, _i32],
+    "trainer_push_pixels": [_ptr, _i64, _ptr], "trainer_push_jpeg": [_ptr, _text, _u64],
+    "trainer_step": [_ptr, _ptr], "run_options_init": [_ptr, _u64],
+    "trainer_run": [_ptr, _ptr, _ptr, _text, _ptr, _STEP, _ptr], "trainer_steps": [_ptr, _ptr, _i64, _ptr],
+    "trainer_snapshot": [_ptr, _ptr, _ptr], "trainer_save": [_ptr, _text], "trainer_load": [_text, _ptr, _ptr, _ptr],
+    "trainer_options_get": [_ptr, _ptr, _u64], "trainer_state": [_ptr, _ptr, _u64, _ptr],
+    "shuffle": [_u64, _i64, _i32, _ptr],
+}
+# The others: result, arguments.
+_OTHER_CALLS = {
+    "version_number": (_i32, []), "version_string": (_text, []), "status_name": (_text, [_i32]),
+    "last_message": (_text, []), "recipe_number": (_i32, [_text]), "trainer_discard": (_i64, [_ptr]),
+    "dataset_count": (_i64, [_ptr]), "dataset_classes": (_i32, [_ptr]), "dataset_name": (_text, [_ptr, _i64]),
+    "dataset_label": (_i32, [_ptr, _i64]), "dataset_class_name": (_text, [_ptr, _i32]),
+    "model_dimension": (_i32, [_ptr, _i32]), "model_image_size": (_i32, [_ptr]), "queue_length": (_i64, [_ptr]),
+    "queue_dimension": (_i32, [_ptr]), "queue_pointer": (_i64, [_ptr]), "index_count": (_i64, [_ptr]),
+    "index_dimension": (_i32, [_ptr]),
+    "device_free": (None, [_ptr]), "dataset_free": (None, [_ptr]), "model_free": (None, [_ptr]),
+    "queue_free": (None, [_ptr]), "index_free": (None, [_ptr]), "trainer_free": (None, [_ptr]),
+}
+
+
+def _library_path():
+    if "MOCO_LIBRARY" in os.environ:
+        return os.path.abspath(os.environ["MOCO_LIBRARY"])
+    here = os.path.dirname(os.path.abspath(__file__))
+    built = os.path.join(here, "..", "..", "build", "libmoco.so")
+    return built if os.path.exists(built) else ctypes.util.find_library("moco") or "libmoco.so.0"
+
+
+def _open_library():
+    library = ctypes.CDLL(_library_path())
+    for name, arguments in _STATUS_CALLS.items():
+        function = getattr(library, "moco_" + name)
+        function.restype, function.argtypes = _i32, arguments
+    for name, (result, arguments) in _OTHER_CALLS.items():
+        function = getattr(library, "moco_" + name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+_lib = _open_library()
+
+
+def _raise(status):
+    raise MocoError(status, _lib.moco_status_name(status).decode(), _lib.moco_last_message().decode(errors="replace"))
+
+
+def _call(name, *arguments):
+    status = getattr(_lib, "moco_" + name)(*arguments)
+    if status != 0:
+        _raise(status)
+
+
+def _json(name, *arguments):
+    needed = _u64()
+    _call(name, *arguments, None, 0, ctypes.byref(needed))
+    while True:  # the text of a living object may have grown in between
+        text = ctypes.create_string_buffer(needed.value + 256)
+        status = getattr(_lib, "moco_" + name)(*arguments, text, len(text), ctypes.byref(needed))
+        if status == 0:
+            return json.loads(text.value.decode())
+        if needed.value <= len(text):
+            _raise(status)
+
+
+def _options(kind, init, values):
+    """A struct with its defaults, then `values` by field name."""
+    options = kind()
+    _call(init, ctypes.byref(options), ctypes.sizeof(options))
+    for name, value in values.items():
+        if name == "struct_size" or not hasattr(options, name):
+            raise TypeError("no option '%s' in %s" % (name, kind.__name__))
+        setattr(options, name, value)
+    return options
+
+
+def _choice(table, value, what):
+    if value not in table:
+        raise ValueError("%s is %r, expected one of %s" % (what, value, ", ".join(map(repr, table))))
+    return table[value]
+
+
+def _floats(array, shape, what):
+    """float32 in C order; None in `shape` allows any size."""
+    array = np.ascontiguousarray(array, np.float32)
+    if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape)):
+        wanted = ["any" if size is None else size for size in shape]
+        raise ValueError("%s is %s, expected %s" % (what, list(array.shape), wanted))
+    return array
+
+
+def _address(array):
+    return array.ctypes.data if array is not None else None
+
+
+def _path(path):
+    return None if path is None else os.fsencode(path)
+
+
+class _Caught:
+    """Callbacks run inside a C call, which an exception must not cross: it stops the call and is raised afterwards."""
+
+    def __init__(self):
+        self.error = None
+
+    def guard(self, function):
+        def guarded(*arguments):
+            try:
+                return 1 if function(*arguments) else 0
+            except BaseException as error:  # KeyboardInterrupt too
+                self.error = error
+                return 1
+        return guarded
+
+    def finish(self, status):
+        """True when the call ended by itself, False when a callback asked to stop."""
+        if self.error is not None:
+            raise self.error
+        if status not in (0, _CANCELLED):
+            _raise(status)
+        return status == 0
+
+
+def _progress(caught, progress):
+    """A C callback for progress(done, total); NULL for None."""
+    if progress is None:
+        return _PROGRESS()
+    return _PROGRESS(caught.guard(lambda _user, done, total: progress(done, total)))
+
+
+class _Handle:
+    """Owns one C object. Close it, use it as a context, or leave it to the garbage collector."""
+    _free = None
+
+    def __init__(self, handle):
+        self._handle = handle
+
+    @property
+    def _as_parameter_(self):
+        if not self._handle:
+            raise ValueError("%s is closed" % type(self).__name__)
+        return self._handle
+
+    def close(self):
+        handle, self._handle = getattr(self, "_handle", None), None
+        if handle:
+            getattr(_lib, self._free)(handle)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __del__(self):
+        if _lib is not None:
+            self.close()
+
+
+def _create(name, *arguments):
+    out = _ptr()
+    _call(name, *arguments, ctypes.byref(out))
+    return out.value
+
+
+def _images(images, order):
+    """An array of moco_image_t and what must stay alive as long as it."""
+    structs, kept = (Image * len(images))(), []
+    for struct, pixels in zip(structs, images):
+        pixels = np.asarray(pixels)
+        if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+            raise ValueError("an image is %s %s, expected uint8 [H,W], [H,W,3] or [H,W,4]"
+                             % (pixels.dtype, pixels.shape))
+        depth = 1 if pixels.ndim == 2 else pixels.shape[2]
+        struct.format = 3 if depth == 1 else _choice(_FORMATS, (order, depth), "(order, channels)")
+        tight = (1,) if pixels.ndim == 2 else (depth, 1)
+        if pixels.strides[1:] != tight or pixels.strides[0] < pixels.shape[1] * depth:
+            pixels = np.ascontiguousarray(pixels)
+        struct.pixels, struct.stride = pixels.ctypes.data, pixels.strides[0]
+        struct.height, struct.width = pixels.shape[:2]
+        kept.append(pixels)
+    return structs, kept
+
+
+# ---- objects ----
+
+class Device(_Handle):
+    """Worker threads that models, trainers, queues and indexes may share; lanes=0 takes what the process may use."""
+    _free = "moco_device_free"
+
+    def __init__(self, lanes=0, kind=0):
+        options = _options(DeviceOptions, "device_options_init", {"lanes": lanes, "kind": kind})
+        super().__init__(_create("device_create", ctypes.byref(options)))
+
+    def info(self):
+        return _json("device_info", self)
+
+
+class Dataset(_Handle):
+    """JPEGs of a folder, a .tar or a list file; Dataset.from_images for those that are elsewhere."""
+    _free = "moco_dataset_free"
+
+    def __init__(self, path, **options):
+        """options: limit, max_pixels, max_bytes."""
+        filled = _options(DatasetOptions, "dataset_options_init", options)
+        super().__init__(_create("dataset_open", _path(path), ctypes.byref(filled)))
+
+    @classmethod
+    def from_images(cls, images, labels=None, count=None, **options):
+        """`images`: a list of JPEG files as bytes, or a function of the index that returns one (then with `count`); an
+        exception or None marks the image as broken."""
+        fetch = images if callable(images) else images.__getitem__
+        count = len(images) if count is None else count
+        alive = threading.local()
+
+        def read(_user, index, data, size):
+            try:
+                jpeg = bytes(fetch(index))
+            except Exception:
+                return 1
+            alive.jpeg = jpeg  # until the library has copied it, which is before its next call on this thread
+            data[0] = ctypes.cast(ctypes.c_char_p(jpeg), _ptr)
+            size[0] = len(jpeg)
+            return 0
+
+        filled = _options(DatasetOptions, "dataset_options_init", options)
+        if labels is not None:
+            labels = np.ascontiguousarray(labels, np.int32)
+            if labels.shape != (count,):
+                raise ValueError("labels are %s, expected [%d]" % (list(labels.shape), count))
+        self = cls.__new__(cls)
+        self._read = _READ(read)
+        _Handle.__init__(self, _create("dataset_from_callback", count, self._read, None, _address(labels),
+                                       ctypes.byref(filled)))
+        return self
+
+    def __len__(self):
+        return _lib.moco_dataset_count(self)
+
+    @property
+    def names(self):
+        return [os.fsdecode(_lib.moco_dataset_name(self, i)) for i in range(len(self))]
+
+    @property
+    def labels(self):
+        return np.array([_lib.moco_dataset_label(self, i) for i in range(len(self))], np.int32)
+
+    @property
+    def classes(self):
+        return [os.fsdecode(_lib.moco_dataset_class_name(self, i)) for i in range(_lib.moco_dataset_classes(self))]
+
+    def pixels(self, index, resize, size):
+        """[size, size, 3] uint8 after the evaluation transform."""
+        out = np.empty((size, size, 3), np.uint8)
+        _call("dataset_pixels", self, index, resize, size, _address(out))
+        return out
+
+    def info(self):
+        return _json("dataset_info", self)
+
+
+class Model(_Handle):
+    """A finished encoder. Any number of threads may call it at once. Rows: [count, dimension] float32."""
+    _free = "moco_model_free"
+
+    def __init__(self, path, device=None):
+        super().__init__(_create("model_load", _path(path), device))
+
+    @classmethod
+    def _of(cls, handle):
+        self = cls.__new__(cls)
+        _Handle.__init__(self, handle)
+        return self
+
+    def save(self, path):
+        _call("model_save", self, _path(path))
+
+    def info(self):
+        return _json("model_info", self)
+
+    @property
+    def image_size(self):
+        return _lib.moco_model_image_size(self)
+
+    def dimension(self, tap="backbone"):
+        return _lib.moco_model_dimension(self, _choice(_TAPS, tap, "tap"))
+
+    def _rows(self, count, tap):
+        return np.zeros((count, self.dimension(tap)), np.float32)
+
+    def embed_jpeg(self, files, tap="backbone", strict=True):
+        """`files`: JPEG files as bytes. strict: a broken image raises. Otherwise returns (rows, statuses), the row of a
+        broken image being zero and its status not 0."""
+        files = [bytes(file) for file in files]
+        data = (ctypes.c_char_p * len(files))(*files)
+        sizes = (_u64 * len(files))(*map(len, files))
+        rows, items = self._rows(len(files), tap), np.zeros(len(files), np.int32)
+        _call("model_embed_jpeg", self, _TAPS[tap], len(files), data, sizes, _address(rows),
+              None if strict else _address(items))
+        return rows if strict else (rows, items)
+
+    def embed_pixels(self, images, tap="backbone", order="rgb", strict=True):
+        """`images`: uint8 arrays [H,W,3], [H,W,4] or [H,W], each of its own size; order "rgb" or "bgr"."""
+        structs, kept = _images(images, order)
+        rows, items = self._rows(len(kept), tap), np.zeros(len(kept), np.int32)
+        _call("model_embed_pixels", self, _TAPS[tap], len(kept), structs, _address(rows),
+              None if strict else _address(items))
+        return rows if strict else (rows, items)
+
+    def embed_tensor(self, images, tap="backbone", layout="nchw"):
+        """`images`: float32 [count,3,S,S] or [count,S,S,3], of the model's size and already normalised."""
+        size, code = self.image_size, _choice(_LAYOUTS, layout, "layout")
+        images = _floats(images, (None, 3, size, size) if code == 0 else (None, size, size, 3), "images")
+        rows = self._rows(len(images), tap)
+        _call("model_embed_tensor", self, _TAPS[tap], len(images), _address(images), code, _address(rows))
+        return rows
+
+    def embed_dataset(self, dataset, tap="backbone", loader_threads=0):
+        """(rows, indices) of the good images in listing order."""
+        dimension, rows, indices, caught = self.dimension(tap), [], [], _Caught()
+
+        def take(_user, count, numbers, values):
+            rows.append(np.ctypeslib.as_array(values, (count, dimension)).copy())
+            indices.append(np.ctypeslib.as_array(numbers, (count,)).copy())
+
+        callback = _ROWS(caught.guard(take))
+        caught.finish(_lib.moco_model_embed_dataset(self, _TAPS[tap], dataset, loader_threads, callback, None))
+        return np.concatenate(rows), np.concatenate(indices)
+
+    def embed_to_npy(self, dataset, path, tap="backbone", loader_threads=0, progress=None):
+        """Writes `path`, its .txt and .skipped.txt; returns (rows written, images skipped). progress(done, total)."""
+        written, skipped, caught = _i64(), _i64(), _Caught()
+        callback = _progress(caught, progress)
+        status = _lib.moco_model_embed_to_npy(self, _choice(_TAPS, tap, "tap"), dataset, loader_threads, _path(path),
+                                              callback, None, ctypes.byref(written), ctypes.byref(skipped))
+        if not caught.finish(status):
+            _raise(status)
+        return written.value, skipped.value
+
+
+Contrast = collections.namedtuple("Contrast", "loss d_queries top1 top5")
+
+
+class Queue(_Handle):
+    """The dictionary of keys and the InfoNCE loss against it, for networks of your own."""
+    _free = "moco_queue_free"
+
+    def __init__(self, length, dimension, seed=0, device=None):
+        super().__init__(_create("queue_create", length, dimension, seed, device))
+        self.length, self.dimension = length, dimension
+
+    @property
+    def pointer(self):
+        return _lib.moco_queue_pointer(self)
+
+    def enqueue(self, keys):
+        keys = _floats(keys, (None, self.dimension), "keys")
+        _call("queue_enqueue", self, _address(keys), len(keys))
+
+    def contrast(self, queries, keys, temperature=0.2, gradient=True):
+        """Loss in nats, its gradient by the queries (None without), top-1 and top-5 in percent."""
+        queries = _floats(queries, (None, self.dimension), "queries")
+        keys = _floats(keys, queries.shape, "keys")
+        loss, top1, top5 = _f64(), _f64(), _f64()
+        d_queries = np.empty_like(queries) if gradient else None
+        _call("queue_contrast", self, _address(queries), _address(keys), len(queries), temperature, ctypes.byref(loss),
+              _address(d_queries), ctypes.byref(top1), ctypes.byref(top5))
+        return Contrast(loss.value, d_queries, top1.value, top5.value)
+
+    def snapshot(self):
+        """([K, D] keys, row that the next key overwrites)."""
+        keys, pointer = np.empty((self.length, self.dimension), np.float32), _i64()
+        _call("queue_snapshot", self, _address(keys), ctypes.byref(pointer))
+        return keys, pointer.value
+
+    def restore(self, keys, pointer):
+        keys = _floats(keys, (self.length, self.dimension), "keys")
+        _call("queue_restore", self, _address(keys), pointer)
+
+
+class Index(_Handle):
+    """Vectors for search by cosine and for the weighted k-nearest-neighbour classifier."""
+    _free = "moco_index_free"
+
+    def __init__(self, dimension, device=None):
+        super().__init__(_create("index_create", dimension, device))
+
+    @classmethod
+    def load(cls, path, device=None):
+        self = cls.__new__(cls)
+        _Handle.__init__(self, _create("index_load_npy", _path(path), device))
+        return self
+
+    def save(self, path):
+        _call("index_save_npy", self, _path(path))
+
+    def __len__(self):
+        return _lib.moco_index_count(self)
+
+    @property
+    def dimension(self):
+        return _lib.moco_index_dimension(self)
+
+    def add(self, vectors, labels=None):
+        vectors = _floats(vectors, (None, self.dimension), "vectors")
+        if labels is not None:
+            labels = np.ascontiguousarray(labels, np.int32)
+            if labels.shape != (len(vectors),):
+                raise ValueError("labels are %s, expected [%d]" % (list(labels.shape), len(vectors)))
+        _call("index_add", self, _address(vectors), _address(labels), len(vectors))
+
+    def search(self, queries, k):
+        """(numbers, cosines), each [count, k], best first."""
+        queries = _floats(queries, (None, self.dimension), "queries")
+        ids, cosines = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+        _call("index_search", self, _address(queries), len(queries), k, _address(ids), _address(cosines))
+        return ids, cosines
+
+    def classify(self, queries, k, classes, temperature=0.1):
+        """[count, min(5, classes)] class numbers, best first."""
+        queries = _floats(queries, (None, self.dimension), "queries")
+        top = np.empty((len(queries), max(0, min(5, classes))), np.int32)
+        _call("index_classify", self, _address(queries), len(queries), k, temperature, classes, _address(top))
+        return top
+
+
+def _set_options(options, values):
+    for name, value in values.items():
+        value = int(value) if isinstance(value, (bool, np.bool_)) else value
+        text = repr(float(value)) if isinstance(value, (float, np.floating)) else str(value)
+        _call("trainer_options_set", ctypes.byref(options), name.encode(), text.encode())
+    return options
+
+
+def trainer_options(recipe="moco-v2", **values):
+    """A recipe's TrainerOptions with some fields changed; enumerations by name, as in arch="resnet18"."""
+    options = TrainerOptions()
+    _call("trainer_options_init", ctypes.byref(options), ctypes.sizeof(options), _recipe(recipe))
+    return _set_options(options, values)
+
+
+def options_json(options):
+    """All fields of TrainerOptions, enumerations by name."""
+    return _json("trainer_options_json", ctypes.byref(options))
+
+
+def plan(options, device=None):
+    """The memory a trainer with these TrainerOptions would take, in bytes, without taking it."""
+    return _json("trainer_plan", ctypes.byref(options), device)
+
+
+def _recipe(name):
+    number = _lib.moco_recipe_number(name.encode())
+    if number < 0:
+        raise ValueError("no recipe '%s'" % name)
+    return number
+
+
+def _report():
+    return StepReport(struct_size=ctypes.sizeof(StepReport))
+
+
+class Trainer(_Handle):
+    """A learning encoder. Trainer(recipe, device, name=value ...) for a new one, Trainer.load for a checkpoint."""
+    _free = "moco_trainer_free"
+
+    def __init__(self, recipe="moco-v2", device=None, **options):
+        filled = trainer_options(recipe, **options)
+        super().__init__(_create("trainer_create", ctypes.byref(filled), device))
+
+    @classmethod
+    def load(cls, path, device=None, overrides=None):
+        """overrides: TrainerOptions equal to the saved ones but for memory_cap and loader_threads."""
+        self = cls.__new__(cls)
+        _Handle.__init__(self, _create("trainer_load", _path(path), ctypes.byref(overrides) if overrides else None,
+                                       device))
+        return self
+
+    def save(self, path):
+        _call("trainer_save", self, _path(path))
+
+    @property
+    def options(self):
+        options = TrainerOptions()
+        _call("trainer_options_get", self, ctypes.byref(options), ctypes.sizeof(options))
+        return options
+
+    def state(self):
+        return _json("trainer_state", self)
+
+    def push_views(self, queries, keys, layout="nchw"):
+        """Both float views of some images, normalised: [count,3,S,S] or [count,S,S,3]."""
+        size, code = self.options.image_size, _choice(_LAYOUTS, layout, "layout")
+        queries = _floats(queries, (None, 3, size, size) if code == 0 else (None, size, size, 3), "queries")
+        keys = _floats(keys, queries.shape, "keys")
+        _call("trainer_push_views", self, len(queries), _address(queries), _address(keys), code)
+
+    def push_pixels(self, images, order="rgb"):
+        """uint8 images as in Model.embed_pixels; the views are drawn by the library."""
+        structs, kept = _images(images, order)
+        _call("trainer_push_pixels", self, len(kept), structs)
+
+    def push_jpeg(self, file):
+        _call("trainer_push_jpeg", self, bytes(file), len(file))
+
+    def discard(self):
+        """Drops the pushed images and returns how many they were."""
+        return _lib.moco_trainer_discard(self)
+
+    def step(self):
+        """One step on the pushed batch; returns a StepReport."""
+        report = _report()
+        _call("trainer_step", self, ctypes.byref(report))
+        return report
+
+    def steps(self, dataset, count):
+        """`count` steps on a data set; returns the StepReport of the last."""
+        report = _report()
+        _call("trainer_steps", self, dataset, count, ctypes.byref(report))
+        return report
+
+    def run(self, dataset, test=None, folder=None, progress=None, **options):
+        """Trains to the end, or until progress(report) returns something true (then False is returned, and what was
+        learnt is saved in `folder`). options: max_steps, save_every, eval_every, log_every."""
+        filled, caught = _options(RunOptions, "run_options_init", options), _Caught()
+
+        def after_step(_user, report):
+            copy = StepReport()
+            known = min(report.contents.struct_size, ctypes.sizeof(StepReport))
+            ctypes.memmove(ctypes.byref(copy), report, known)
+            return progress(copy)
+
+        callback = _STEP(caught.guard(after_step)) if progress else _STEP()
+        return caught.finish(_lib.moco_trainer_run(self, dataset, test, _path(folder), ctypes.byref(filled), callback,
+                                                   None))
+
+    def snapshot(self, device=None):
+        """A Model of the query encoder as it is now, independent of the trainer."""
+        return Model._of(_create("trainer_snapshot", self, device))
+
+
+# ---- functions ----
+
+def version():
+    return _lib.moco_version_string().decode()
+
+
+def build_info():
+    return _json("build_info")
+
+
+def shuffle(seed, step, count):
+    """The permutation that shuffles the keys of step `step` (0 = the first): position p encodes image result[p]."""
+    out = np.empty(count, np.int32)
+    _call("shuffle", seed, step, count, _address(out))
+    return out
+
+
+def dataset_views(dataset, index, options, epoch=0):
+    """[2, S, S, 3] uint8: the two views of one image that a trainer with these TrainerOptions draws in `epoch`."""
+    views = np.empty((2, options.image_size, options.image_size, 3), np.uint8)
+    _call("dataset_views", dataset, ctypes.byref(options), epoch, index, _address(views))
+    return views
+
+
+def knn(model, bank, test, k=0, temperature=0, loader_threads=0, progress=None):
+    """Weighted kNN accuracy: a KnnResult. progress(done, total); something true stops (and raises MocoError)."""
+    result, caught = KnnResult(struct_size=ctypes.sizeof(KnnResult)), _Caught()
+    callback = _progress(caught, progress)
+    status = _lib.moco_knn(model, bank, test, k, temperature, loader_threads, callback, None, ctypes.byref(result))
+    if not caught.finish(status):
+        _raise(status)
+    return result

@@ -1,0 +1,112 @@
+/* InfoNCE against the queue (MoCo, arXiv 1911.05722, eq. 1), by row:
+ *   l_j = <q, queue_j>/T, l_+ = <q, k>/T, L = -log( e^{l_+} / (e^{l_+} + sum_j e^{l_j}) ).
+ * The positive is kept apart from the K negatives, so the queue is read in place and no [rows, 1+K] matrix is built:
+ * with Z = log sum_j e^{l_j} and P = sigmoid(Z - l_+) (all negatives together), L = log(1 + e^{Z - l_+}) and
+ *   d L / d q = (P / T) * ( sum_j softmax(l)_j queue_j - k ). */
+#include <math.h>
+
+#include "contrast/contrast.h"
+#include "engine/emit.h"
+#include "util/status.h"
+
+int32_t mo_infonce(mo_net_t *net, int32_t queries, int32_t keys, int64_t queue_length, double temperature,
+                   double batch)
+{
+    if (net->failed || queries < 0 || keys < 0)
+        return -1;
+    mo_op_t op = {.layer = &mo_layer_infonce, .src = queries, .other = keys, .weights = -1, .bias = -1, .bn = -1,
+                  .keys = queue_length, .temperature = temperature, .batch = batch};
+    op.dst = mo_net_tensor(net, MO_LOSS_WIDTH, 1, 1);
+    mo_net_op(net, &op);
+    return op.dst;
+}
+
+static double softplus(double x)
+{
+    return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
+}
+
+/* values: l [rows,K], log softmax of l, l_+ [rows,1], results [rows,2], P/(T batch) [rows,1]. */
+static moco_status_t merge_positive(const mo_op_t *op, int32_t rows, float *const *values)
+{
+    const float *negatives = values[0], *log_softmax = values[1], *positive = values[2];
+    for (int64_t n = 0; n < rows; n++) {
+        const float *l = negatives + n * op->keys;
+        float own = positive[n];
+        /* log-sum-exp from one column: l_0 - log softmax_0. */
+        double margin = (double)l[0] - (double)log_softmax[n * op->keys] - (double)own;
+        int64_t rank = 0;
+        for (int64_t j = 0; j < op->keys; j++)
+            rank += l[j] > own;
+        values[3][n * MO_LOSS_WIDTH + MO_LOSS_VALUE] = (float)softplus(margin);
+        values[3][n * MO_LOSS_WIDTH + MO_LOSS_RANK] = (float)rank;
+        values[4][n] = (float)(1.0 / (1.0 + exp(-margin)) / (op->temperature * op->batch));
+    }
+    return MOCO_OK;
+}
+
+/* Scale of the gradient and softmax survive from forward to backward in these. */
+typedef struct pieces {
+    mo_slot_id_t q, k, queue, softmax, scale;
+    int32_t rows, width;
+} pieces_t;
+
+static moco_status_t common(mo_plan_t *plan, const mo_op_t *op, pieces_t *p)
+{
+    moco_status_t status = MOCO_OK;
+    p->rows = mo_plan_shard(plan);
+    p->width = mo_tensor_channels(plan, op->src);
+    TRY(mo_value(plan, op->src, &p->q));
+    TRY(mo_value(plan, op->other, &p->k));
+    TRY(mo_matrix(plan, p->q, p->width, &p->q));
+    TRY(mo_matrix(plan, p->k, p->width, &p->k));
+cleanup:
+    return status;
+}
+
+static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = MOCO_OK;
+    pieces_t p;
+    mo_slot_id_t negatives, products, positive, results;
+    float inverse = (float)(1.0 / op->temperature);
+    TRY(common(plan, op, &p));
+    TRY(mo_queue_slot(plan, op->keys, p.width, &p.queue));
+    TRY(mo_temporary(plan, p.rows, (int32_t)op->keys, &negatives));
+    TRY(mo_temporary(plan, p.rows, (int32_t)op->keys, &p.softmax));
+    TRY(mo_temporary(plan, p.rows, p.width, &products));
+    TRY(mo_temporary(plan, p.rows, 1, &positive));
+    TRY(mo_temporary(plan, p.rows, 1, &p.scale));
+    TRY(mo_value(plan, op->dst, &results));
+    TRY(mo_emit_matmul(plan, op, p.q, p.queue, op->keys, p.width, 1, inverse, negatives));
+    TRY(mo_emit_binary(plan, op, MO_MUL, p.q, p.k, products, 0));
+    TRY(mo_emit_row_sums(plan, op, products, positive));
+    TRY(mo_emit_function(plan, op, MO_LINEAR, inverse, 0.0f, positive, positive));
+    TRY(mo_emit_logsoftmax(plan, op, negatives, p.softmax));
+    mo_slot_id_t slots[] = {negatives, p.softmax, positive, results, p.scale};
+    TRY(mo_emit_host(plan, op, merge_positive, 5, slots));
+    mo_remember(plan, op, 0, p.queue);
+    mo_remember(plan, op, 1, p.softmax);
+    mo_remember(plan, op, 2, p.scale);
+cleanup:
+    return status;
+}
+
+static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = MOCO_OK;
+    pieces_t p = {.queue = mo_recall(plan, op, 0), .softmax = mo_recall(plan, op, 1), .scale = mo_recall(plan, op, 2)};
+    mo_slot_id_t d_q, view;
+    TRY(common(plan, op, &p));
+    TRY(mo_gradient_slot(plan, op->src, &d_q));
+    TRY(mo_matrix(plan, d_q, p.width, &view));
+    TRY(mo_emit_function(plan, op, MO_EXP, 0.0f, 0.0f, p.softmax, p.softmax));
+    TRY(mo_emit_matmul(plan, op, p.softmax, p.queue, op->keys, p.width, 0, 1.0f, view));
+    TRY(mo_emit_binary(plan, op, MO_SUB, view, p.k, view, 0));
+    TRY(mo_emit_binary(plan, op, MO_MUL, view, p.scale, view, 0));
+    TRY(mo_gradient_add(plan, op, op->src, d_q));
+cleanup:
+    return status;
+}
+
+const mo_layer_t mo_layer_infonce = {"infonce", forward, backward};

@@ -1,0 +1,438 @@
+/* The one file where oneDNN 2.6 and 3.x differ. The 2.6 bodies translate; the 3.x bodies pass through. */
+#include "engine/dnnl_compat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RETURN_IF(call)                      \
+    do {                                     \
+        dnnl_status_t status_ = (call);      \
+        if (status_ != dnnl_success)         \
+            return status_;                  \
+    } while (0)
+
+const char *mo_dnnl_status_name(dnnl_status_t status)
+{
+    static const char *const names[] = {"success", "out of memory", "invalid arguments", "unimplemented",
+                                        "no more implementations", "runtime error", "not required"};
+    return (unsigned)status < sizeof names / sizeof names[0] ? names[status] : "unknown";
+}
+
+/* ---- attributes: one difference, the scale of eltwise and the zero point of sum ---- */
+
+dnnl_status_t mo_attr_begin(mo_attr_t *attr)
+{
+    attr->attr = NULL;
+    attr->ops = NULL;
+    RETURN_IF(dnnl_primitive_attr_create(&attr->attr));
+    RETURN_IF(dnnl_primitive_attr_set_scratchpad_mode(attr->attr, dnnl_scratchpad_mode_user));
+    return dnnl_post_ops_create(&attr->ops);
+}
+
+dnnl_status_t mo_attr_eltwise(mo_attr_t *attr, dnnl_alg_kind_t alg, float alpha, float beta)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_post_ops_append_eltwise(attr->ops, alg, alpha, beta);
+#else
+    return dnnl_post_ops_append_eltwise(attr->ops, 1.0f, alg, alpha, beta);
+#endif
+}
+
+dnnl_status_t mo_attr_sum(mo_attr_t *attr, float scale)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_post_ops_append_sum(attr->ops, scale, 0, dnnl_data_type_undef);
+#else
+    return dnnl_post_ops_append_sum(attr->ops, scale);
+#endif
+}
+
+dnnl_status_t mo_attr_binary(mo_attr_t *attr, dnnl_alg_kind_t alg, mo_cmd_t src1)
+{
+    return dnnl_post_ops_append_binary(attr->ops, alg, src1);
+}
+
+dnnl_status_t mo_attr_end(mo_attr_t *attr)
+{
+    return dnnl_primitive_attr_set_post_ops(attr->attr, attr->ops);
+}
+
+void mo_attr_free(mo_attr_t *attr)
+{
+    if (attr->ops != NULL)
+        dnnl_post_ops_destroy(attr->ops);
+    if (attr->attr != NULL)
+        dnnl_primitive_attr_destroy(attr->attr);
+    attr->attr = NULL;
+    attr->ops = NULL;
+}
+
+/* Square windows in oneDNN's arrays. */
+typedef struct window_dims {
+    dnnl_dims_t strides, kernel, dilates, pads;
+} window_dims_t;
+
+static window_dims_t window_dims(const mo_window_t *w)
+{
+    window_dims_t d = {.strides = {w->stride, w->stride},
+                       .kernel = {w->kernel_h, w->kernel_w},
+                       .dilates = {0, 0},
+                       .pads = {w->pad, w->pad}};
+    return d;
+}
+
+#if DNNL_VERSION_MAJOR >= 3
+
+dnnl_status_t mo_md_tag(mo_md_t *md, int rank, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_format_tag_t tag)
+{
+    return dnnl_memory_desc_create_with_tag(md, rank, dims, type, tag);
+}
+
+dnnl_status_t mo_md_strides(mo_md_t *md, int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
+                            const dnnl_dims_t strides)
+{
+    return dnnl_memory_desc_create_with_strides(md, rank, dims, type, strides);
+}
+
+dnnl_status_t mo_md_clone(mo_md_t *md, mo_cmd_t from)
+{
+    return dnnl_memory_desc_clone(md, from);
+}
+
+void mo_md_free(mo_md_t md)
+{
+    if (md != NULL)
+        dnnl_memory_desc_destroy(md);
+}
+
+size_t mo_md_size(mo_cmd_t md)
+{
+    return md != NULL ? dnnl_memory_desc_get_size(md) : 0;
+}
+
+int mo_md_equal(mo_cmd_t a, mo_cmd_t b)
+{
+    return dnnl_memory_desc_equal(a, b);
+}
+
+int mo_bn_bwd_takes_shift(void)
+{
+    return 0;
+}
+
+dnnl_status_t mo_pd_conv_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t src,
+                             mo_cmd_t weights, mo_cmd_t bias, mo_cmd_t dst, const mo_window_t *w, mo_cattr_t attr)
+{
+    window_dims_t d = window_dims(w);
+    return dnnl_convolution_forward_primitive_desc_create(pd, e, kind, dnnl_convolution_direct, src, weights, bias, dst,
+                                                          d.strides, d.dilates, d.pads, d.pads, attr);
+}
+
+dnnl_status_t mo_pd_conv_bwd_data(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t d_src, mo_cmd_t weights,
+                                  mo_cmd_t d_dst, const mo_window_t *w, const_dnnl_primitive_desc_t hint,
+                                  mo_cattr_t attr)
+{
+    window_dims_t d = window_dims(w);
+    return dnnl_convolution_backward_data_primitive_desc_create(pd, e, dnnl_convolution_direct, d_src, weights, d_dst,
+                                                                d.strides, d.dilates, d.pads, d.pads, hint, attr);
+}
+
+dnnl_status_t mo_pd_conv_bwd_weights(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t d_weights,
+                                     mo_cmd_t d_bias, mo_cmd_t d_dst, const mo_window_t *w,
+                                     const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    window_dims_t d = window_dims(w);
+    return dnnl_convolution_backward_weights_primitive_desc_create(pd, e, dnnl_convolution_direct, src, d_weights,
+                                                                   d_bias, d_dst, d.strides, d.dilates, d.pads, d.pads,
+                                                                   hint, attr);
+}
+
+dnnl_status_t mo_pd_linear_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t src,
+                               mo_cmd_t weights, mo_cmd_t bias, mo_cmd_t dst, mo_cattr_t attr)
+{
+    return dnnl_inner_product_forward_primitive_desc_create(pd, e, kind, src, weights, bias, dst, attr);
+}
+
+dnnl_status_t mo_pd_linear_bwd_data(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t d_src, mo_cmd_t weights,
+                                    mo_cmd_t d_dst, const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    return dnnl_inner_product_backward_data_primitive_desc_create(pd, e, d_src, weights, d_dst, hint, attr);
+}
+
+dnnl_status_t mo_pd_linear_bwd_weights(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t d_weights,
+                                       mo_cmd_t d_bias, mo_cmd_t d_dst, const_dnnl_primitive_desc_t hint,
+                                       mo_cattr_t attr)
+{
+    return dnnl_inner_product_backward_weights_primitive_desc_create(pd, e, src, d_weights, d_bias, d_dst, hint, attr);
+}
+
+dnnl_status_t mo_pd_bn_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
+                           float epsilon, unsigned flags, mo_cattr_t attr)
+{
+    return dnnl_batch_normalization_forward_primitive_desc_create(pd, e, kind, data, data, epsilon, flags, attr);
+}
+
+dnnl_status_t mo_pd_bn_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, float epsilon, unsigned flags,
+                           const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    return dnnl_batch_normalization_backward_primitive_desc_create(pd, e, dnnl_backward, data, data, data, epsilon,
+                                                                   flags, hint, attr);
+}
+
+dnnl_status_t mo_pd_pool_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, dnnl_alg_kind_t alg,
+                             mo_cmd_t src, mo_cmd_t dst, const mo_window_t *w, mo_cattr_t attr)
+{
+    window_dims_t d = window_dims(w);
+    return dnnl_pooling_forward_primitive_desc_create(pd, e, kind, alg, src, dst, d.strides, d.kernel, d.dilates,
+                                                      d.pads, d.pads, attr);
+}
+
+dnnl_status_t mo_pd_pool_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t d_src,
+                             mo_cmd_t d_dst, const mo_window_t *w, const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    window_dims_t d = window_dims(w);
+    return dnnl_pooling_backward_primitive_desc_create(pd, e, alg, d_src, d_dst, d.strides, d.kernel, d.dilates, d.pads,
+                                                       d.pads, hint, attr);
+}
+
+dnnl_status_t mo_pd_eltwise_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t data,
+                                float alpha, float beta, mo_cattr_t attr)
+{
+    return dnnl_eltwise_forward_primitive_desc_create(pd, e, dnnl_forward_training, alg, data, data, alpha, beta, attr);
+}
+
+dnnl_status_t mo_pd_eltwise_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t data,
+                                float alpha, float beta, const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    return dnnl_eltwise_backward_primitive_desc_create(pd, e, alg, data, data, data, alpha, beta, hint, attr);
+}
+
+dnnl_status_t mo_pd_binary(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t src0,
+                           mo_cmd_t src1, mo_cmd_t dst, mo_cattr_t attr)
+{
+    return dnnl_binary_primitive_desc_create(pd, e, alg, src0, src1, dst, attr);
+}
+
+dnnl_status_t mo_pd_reduction(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t src,
+                              mo_cmd_t dst, mo_cattr_t attr)
+{
+    return dnnl_reduction_primitive_desc_create(pd, e, alg, src, dst, 0.0f, 0.0f, attr);
+}
+
+dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t dst,
+                           mo_cattr_t attr)
+{
+    return dnnl_matmul_primitive_desc_create(pd, e, src, weights, NULL, dst, attr);
+}
+
+dnnl_status_t mo_pd_logsoftmax(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis, mo_cattr_t attr)
+{
+    return dnnl_softmax_forward_primitive_desc_create(pd, e, dnnl_forward_inference, dnnl_softmax_log, data, data, axis,
+                                                      attr);
+}
+
+#else /* 2.6 */
+
+static dnnl_status_t md_alloc(mo_md_t *md)
+{
+    *md = calloc(1, sizeof **md);
+    return *md != NULL ? dnnl_success : dnnl_out_of_memory;
+}
+
+static dnnl_status_t md_checked(mo_md_t *md, dnnl_status_t status)
+{
+    if (status != dnnl_success) {
+        free(*md);
+        *md = NULL;
+    }
+    return status;
+}
+
+dnnl_status_t mo_md_tag(mo_md_t *md, int rank, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_format_tag_t tag)
+{
+    RETURN_IF(md_alloc(md));
+    return md_checked(md, dnnl_memory_desc_init_by_tag(*md, rank, dims, type, tag));
+}
+
+dnnl_status_t mo_md_strides(mo_md_t *md, int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
+                            const dnnl_dims_t strides)
+{
+    RETURN_IF(md_alloc(md));
+    return md_checked(md, dnnl_memory_desc_init_by_strides(*md, rank, dims, type, strides));
+}
+
+dnnl_status_t mo_md_clone(mo_md_t *md, mo_cmd_t from)
+{
+    RETURN_IF(md_alloc(md));
+    **md = *from;
+    return dnnl_success;
+}
+
+void mo_md_free(mo_md_t md)
+{
+    free(md);
+}
+
+size_t mo_md_size(mo_cmd_t md)
+{
+    return md != NULL && md->ndims > 0 ? dnnl_memory_desc_get_size(md) : 0;
+}
+
+int mo_md_equal(mo_cmd_t a, mo_cmd_t b)
+{
+    return dnnl_memory_desc_equal(a, b);
+}
+
+int mo_bn_bwd_takes_shift(void)
+{
+    return 1;
+}
+
+#define CREATE(desc, hint) dnnl_primitive_desc_create(pd, &(desc), attr, e, hint)
+
+dnnl_status_t mo_pd_conv_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t src,
+                             mo_cmd_t weights, mo_cmd_t bias, mo_cmd_t dst, const mo_window_t *w, mo_cattr_t attr)
+{
+    window_dims_t d = window_dims(w);
+    dnnl_convolution_desc_t desc;
+    RETURN_IF(dnnl_dilated_convolution_forward_desc_init(&desc, kind, dnnl_convolution_direct, src, weights, bias, dst,
+                                                         d.strides, d.dilates, d.pads, d.pads));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_conv_bwd_data(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t d_src, mo_cmd_t weights,
+                                  mo_cmd_t d_dst, const mo_window_t *w, const_dnnl_primitive_desc_t hint,
+                                  mo_cattr_t attr)
+{
+    window_dims_t d = window_dims(w);
+    dnnl_convolution_desc_t desc;
+    RETURN_IF(dnnl_dilated_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, d_src, weights, d_dst,
+                                                               d.strides, d.dilates, d.pads, d.pads));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_conv_bwd_weights(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t d_weights,
+                                     mo_cmd_t d_bias, mo_cmd_t d_dst, const mo_window_t *w,
+                                     const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    window_dims_t d = window_dims(w);
+    dnnl_convolution_desc_t desc;
+    RETURN_IF(dnnl_dilated_convolution_backward_weights_desc_init(&desc, dnnl_convolution_direct, src, d_weights,
+                                                                  d_bias, d_dst, d.strides, d.dilates, d.pads, d.pads));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_linear_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t src,
+                               mo_cmd_t weights, mo_cmd_t bias, mo_cmd_t dst, mo_cattr_t attr)
+{
+    dnnl_inner_product_desc_t desc;
+    RETURN_IF(dnnl_inner_product_forward_desc_init(&desc, kind, src, weights, bias, dst));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_linear_bwd_data(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t d_src, mo_cmd_t weights,
+                                    mo_cmd_t d_dst, const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    dnnl_inner_product_desc_t desc;
+    RETURN_IF(dnnl_inner_product_backward_data_desc_init(&desc, d_src, weights, d_dst));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_linear_bwd_weights(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t d_weights,
+                                       mo_cmd_t d_bias, mo_cmd_t d_dst, const_dnnl_primitive_desc_t hint,
+                                       mo_cattr_t attr)
+{
+    dnnl_inner_product_desc_t desc;
+    RETURN_IF(dnnl_inner_product_backward_weights_desc_init(&desc, src, d_weights, d_bias, d_dst));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_bn_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
+                           float epsilon, unsigned flags, mo_cattr_t attr)
+{
+    dnnl_batch_normalization_desc_t desc;
+    RETURN_IF(dnnl_batch_normalization_forward_desc_init(&desc, kind, data, epsilon, flags));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_bn_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, float epsilon, unsigned flags,
+                           const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    dnnl_batch_normalization_desc_t desc;
+    RETURN_IF(dnnl_batch_normalization_backward_desc_init(&desc, dnnl_backward, data, data, epsilon, flags));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_pool_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, dnnl_alg_kind_t alg,
+                             mo_cmd_t src, mo_cmd_t dst, const mo_window_t *w, mo_cattr_t attr)
+{
+    window_dims_t d = window_dims(w);
+    dnnl_pooling_v2_desc_t desc;
+    RETURN_IF(dnnl_pooling_v2_forward_desc_init(&desc, kind, alg, src, dst, d.strides, d.kernel, d.dilates, d.pads,
+                                                d.pads));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_pool_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t d_src,
+                             mo_cmd_t d_dst, const mo_window_t *w, const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    window_dims_t d = window_dims(w);
+    dnnl_pooling_v2_desc_t desc;
+    RETURN_IF(dnnl_pooling_v2_backward_desc_init(&desc, alg, d_src, d_dst, d.strides, d.kernel, d.dilates, d.pads,
+                                                 d.pads));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_eltwise_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t data,
+                                float alpha, float beta, mo_cattr_t attr)
+{
+    dnnl_eltwise_desc_t desc;
+    RETURN_IF(dnnl_eltwise_forward_desc_init(&desc, dnnl_forward_training, alg, data, alpha, beta));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_eltwise_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t data,
+                                float alpha, float beta, const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    dnnl_eltwise_desc_t desc;
+    RETURN_IF(dnnl_eltwise_backward_desc_init(&desc, alg, data, data, alpha, beta));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_binary(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t src0,
+                           mo_cmd_t src1, mo_cmd_t dst, mo_cattr_t attr)
+{
+    dnnl_binary_desc_t desc;
+    RETURN_IF(dnnl_binary_desc_init(&desc, alg, src0, src1, dst));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_reduction(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t src,
+                              mo_cmd_t dst, mo_cattr_t attr)
+{
+    dnnl_reduction_desc_t desc;
+    RETURN_IF(dnnl_reduction_desc_init(&desc, alg, src, dst, 0.0f, 0.0f));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t dst,
+                           mo_cattr_t attr)
+{
+    dnnl_matmul_desc_t desc;
+    RETURN_IF(dnnl_matmul_desc_init(&desc, src, weights, NULL, dst));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_logsoftmax(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis, mo_cattr_t attr)
+{
+    dnnl_softmax_v2_desc_t desc;
+    RETURN_IF(dnnl_softmax_v2_forward_desc_init(&desc, dnnl_forward_inference, dnnl_softmax_log, data, data, axis));
+    return CREATE(desc, NULL);
+}
+
+#endif
+
+dnnl_status_t mo_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t dst, mo_cattr_t attr)
+{
+    return dnnl_reorder_primitive_desc_create(pd, src, e, dst, e, attr);
+}

@@ -1,0 +1,91 @@
+/* oneDNN in the shape of its v3 C API. dnnl_compat.c is the one file that knows 2.6 from 3.x; every other file of the
+ * engine calls these. Descriptors are opaque handles: create, query, free. All calls return a oneDNN status. */
+#ifndef MO_ENGINE_DNNL_COMPAT_H
+#define MO_ENGINE_DNNL_COMPAT_H
+
+#include <oneapi/dnnl/dnnl.h>
+
+#if DNNL_VERSION_MAJOR < 2 || (DNNL_VERSION_MAJOR == 2 && DNNL_VERSION_MINOR < 6)
+#error "oneDNN 2.6 or newer is needed"
+#endif
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef dnnl_memory_desc_t mo_md_t;
+typedef const_dnnl_memory_desc_t mo_cmd_t;
+#define MO_NORM_FUSE_RELU dnnl_fuse_norm_relu
+#else
+typedef dnnl_memory_desc_t *mo_md_t;
+typedef const dnnl_memory_desc_t *mo_cmd_t;
+#define MO_NORM_FUSE_RELU dnnl_fuse_norm_relu
+#endif
+
+/* ---- memory descriptors ---- */
+dnnl_status_t mo_md_tag(mo_md_t *md, int rank, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_format_tag_t tag);
+dnnl_status_t mo_md_strides(mo_md_t *md, int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
+                            const dnnl_dims_t strides);
+dnnl_status_t mo_md_clone(mo_md_t *md, mo_cmd_t from);
+void mo_md_free(mo_md_t md);
+size_t mo_md_size(mo_cmd_t md); /* 0 for NULL and for empty descriptors */
+int mo_md_equal(mo_cmd_t a, mo_cmd_t b);
+
+/* ---- attributes: always user scratchpad; post-ops in the order of the calls ---- */
+typedef struct mo_attr {
+    dnnl_primitive_attr_t attr;
+    dnnl_post_ops_t ops;
+} mo_attr_t;
+dnnl_status_t mo_attr_begin(mo_attr_t *attr);
+dnnl_status_t mo_attr_eltwise(mo_attr_t *attr, dnnl_alg_kind_t alg, float alpha, float beta);
+dnnl_status_t mo_attr_sum(mo_attr_t *attr, float scale);
+dnnl_status_t mo_attr_binary(mo_attr_t *attr, dnnl_alg_kind_t alg, mo_cmd_t src1);
+dnnl_status_t mo_attr_end(mo_attr_t *attr); /* no more post-ops: attr.attr is ready */
+void mo_attr_free(mo_attr_t *attr);
+
+/* ---- primitive descriptors ---- */
+typedef struct mo_window { /* convolution and pooling over two spatial axes; square */
+    int64_t kernel_h, kernel_w, stride, pad;
+} mo_window_t;
+typedef const_dnnl_primitive_attr_t mo_cattr_t;
+
+dnnl_status_t mo_pd_conv_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t src,
+                             mo_cmd_t weights, mo_cmd_t bias, mo_cmd_t dst, const mo_window_t *w, mo_cattr_t attr);
+dnnl_status_t mo_pd_conv_bwd_data(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t d_src, mo_cmd_t weights,
+                                  mo_cmd_t d_dst, const mo_window_t *w, const_dnnl_primitive_desc_t hint,
+                                  mo_cattr_t attr);
+dnnl_status_t mo_pd_conv_bwd_weights(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t d_weights,
+                                     mo_cmd_t d_bias, mo_cmd_t d_dst, const mo_window_t *w,
+                                     const_dnnl_primitive_desc_t hint, mo_cattr_t attr);
+dnnl_status_t mo_pd_linear_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t src,
+                               mo_cmd_t weights, mo_cmd_t bias, mo_cmd_t dst, mo_cattr_t attr);
+dnnl_status_t mo_pd_linear_bwd_data(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t d_src, mo_cmd_t weights,
+                                    mo_cmd_t d_dst, const_dnnl_primitive_desc_t hint, mo_cattr_t attr);
+dnnl_status_t mo_pd_linear_bwd_weights(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t d_weights,
+                                       mo_cmd_t d_bias, mo_cmd_t d_dst, const_dnnl_primitive_desc_t hint,
+                                       mo_cattr_t attr);
+dnnl_status_t mo_pd_bn_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
+                           float epsilon, unsigned flags, mo_cattr_t attr);
+dnnl_status_t mo_pd_bn_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, float epsilon, unsigned flags,
+                           const_dnnl_primitive_desc_t hint, mo_cattr_t attr);
+dnnl_status_t mo_pd_pool_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, dnnl_alg_kind_t alg,
+                             mo_cmd_t src, mo_cmd_t dst, const mo_window_t *w, mo_cattr_t attr);
+dnnl_status_t mo_pd_pool_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t d_src,
+                             mo_cmd_t d_dst, const mo_window_t *w, const_dnnl_primitive_desc_t hint, mo_cattr_t attr);
+dnnl_status_t mo_pd_eltwise_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t data,
+                                float alpha, float beta, mo_cattr_t attr);
+dnnl_status_t mo_pd_eltwise_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t data,
+                                float alpha, float beta, const_dnnl_primitive_desc_t hint, mo_cattr_t attr);
+dnnl_status_t mo_pd_binary(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t src0,
+                           mo_cmd_t src1, mo_cmd_t dst, mo_cattr_t attr);
+dnnl_status_t mo_pd_reduction(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t src,
+                              mo_cmd_t dst, mo_cattr_t attr);
+dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t dst,
+                           mo_cattr_t attr);
+dnnl_status_t mo_pd_logsoftmax(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis, mo_cattr_t attr);
+dnnl_status_t mo_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t dst, mo_cattr_t attr);
+
+/* BN backward wants SHIFT as an argument on 2.x and counts it wrongly on 3.0-3.12.0. */
+int mo_bn_bwd_takes_shift(void);
+
+/* Name of a oneDNN status. */
+const char *mo_dnnl_status_name(dnnl_status_t status);
+
+#endif

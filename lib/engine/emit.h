@@ -1,0 +1,72 @@
+/* What layers say to a plan: engine recipes on slots. No oneDNN type here. Each call appends instructions; the order of
+ * the calls is the order of execution. */
+#ifndef MO_ENGINE_EMIT_H
+#define MO_ENGINE_EMIT_H
+
+#include "engine/plan.h"
+
+typedef int32_t mo_slot_id_t;
+
+mo_mode_t mo_plan_mode(const mo_plan_t *plan);
+int mo_plan_meets(const mo_plan_t *plan); /* batch norm spans several shards */
+
+/* ---- tensors ---- */
+int32_t mo_tensor_channels(const mo_plan_t *plan, int32_t tensor);
+moco_status_t mo_value(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot);    /* made at first use        */
+moco_status_t mo_gradient(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot); /* must exist: of an output */
+int mo_wants_gradient(const mo_plan_t *plan, int32_t tensor);
+/* Where an operation writes the gradient of an input: a slot of its own; `mo_gradient_add` then makes it, or its sum with
+ * what other consumers gave, the gradient of the tensor. */
+moco_status_t mo_gradient_slot(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot);
+moco_status_t mo_gradient_add(mo_plan_t *plan, const mo_op_t *op, int32_t tensor, mo_slot_id_t slot);
+/* Both tensors take this gradient as theirs; nobody may then write over it. */
+moco_status_t mo_gradient_share(mo_plan_t *plan, const mo_op_t *op, int32_t tensor, mo_slot_id_t slot);
+/* May an operation write over the gradient slot of `tensor`? */
+int mo_gradient_owned(const mo_plan_t *plan, int32_t tensor);
+moco_status_t mo_temporary(mo_plan_t *plan, int32_t rows, int32_t columns, mo_slot_id_t *slot); /* [rows, columns] */
+
+/* ---- recipes; `op` gives sizes, spans and the place where backward finds what forward kept ---- */
+moco_status_t mo_emit_conv(mo_plan_t *plan, const mo_op_t *op);
+moco_status_t mo_emit_conv_backward(mo_plan_t *plan, const mo_op_t *op);
+moco_status_t mo_emit_linear(mo_plan_t *plan, const mo_op_t *op);
+moco_status_t mo_emit_linear_backward(mo_plan_t *plan, const mo_op_t *op);
+moco_status_t mo_emit_batchnorm(mo_plan_t *plan, const mo_op_t *op);
+moco_status_t mo_emit_batchnorm_backward(mo_plan_t *plan, const mo_op_t *op);
+typedef enum mo_pool { MO_POOL_MAX, MO_POOL_AVERAGE } mo_pool_t;
+moco_status_t mo_emit_pool(mo_plan_t *plan, const mo_op_t *op, mo_pool_t kind);
+moco_status_t mo_emit_pool_backward(mo_plan_t *plan, const mo_op_t *op, mo_pool_t kind);
+moco_status_t mo_emit_relu(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
+/* d_src = d_dst where dst > 0; in place when the slots are one. */
+moco_status_t mo_emit_relu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t dst, mo_slot_id_t d_dst,
+                                    mo_slot_id_t d_src);
+
+/* Elementwise on slots of equal shape, or b of [rows,1] against a of [rows,columns] (viewed as matrices). dst may be a. */
+typedef enum mo_binary { MO_ADD, MO_SUB, MO_MUL } mo_binary_t;
+moco_status_t mo_emit_binary(mo_plan_t *plan, const mo_op_t *op, mo_binary_t kind, mo_slot_id_t a, mo_slot_id_t b,
+                             mo_slot_id_t dst, int relu);
+typedef enum mo_function { MO_EXP, MO_POWER, MO_CLIP, MO_LINEAR } mo_function_t;
+moco_status_t mo_emit_function(mo_plan_t *plan, const mo_op_t *op, mo_function_t kind, float alpha, float beta,
+                               mo_slot_id_t src, mo_slot_id_t dst);
+/* [rows, columns] -> [rows, 1] */
+moco_status_t mo_emit_row_sums(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
+moco_status_t mo_emit_logsoftmax(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
+/* The keys of the queue [keys, columns], bound with MO_IN_QUEUE. */
+moco_status_t mo_queue_slot(mo_plan_t *plan, int64_t keys, int32_t columns, mo_slot_id_t *slot);
+/* dst = scale * a · b, or a · b transposed; b is [b_rows, b_columns] as it lies. */
+moco_status_t mo_emit_matmul(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t a, mo_slot_id_t b, int64_t b_rows,
+                             int64_t b_columns, int transpose_b, float scale, mo_slot_id_t dst);
+moco_status_t mo_matrix(mo_plan_t *plan, mo_slot_id_t of, int32_t columns, mo_slot_id_t *slot); /* view [rows, columns] */
+
+/* Slots that backward needs again, 0..3 per operation (kinds made here only; the recipes above keep their own). */
+void mo_remember(mo_plan_t *plan, const mo_op_t *op, int cell, mo_slot_id_t slot);
+mo_slot_id_t mo_recall(const mo_plan_t *plan, const mo_op_t *op, int cell);
+
+/* A host function on mapped slots: values[i] is slots[i]. */
+typedef moco_status_t (*mo_host_fn)(const mo_op_t *op, int32_t rows, float *const *values);
+moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int count, const mo_slot_id_t *slots);
+
+/* A meeting point: runs once when all shards of the group are here; values[i * shards + s] is slots[i] of shard s. */
+typedef moco_status_t (*mo_meet_fn)(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards, float *const *values);
+moco_status_t mo_emit_meet(mo_plan_t *plan, const mo_op_t *op, mo_meet_fn fn, int count, const mo_slot_id_t *slots);
+
+#endif

@@ -1,0 +1,91 @@
+/* Growing the lists of a network. */
+#include "engine/net.h"
+
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/status.h"
+
+#define SPAN_ALIGN 16 /* floats: 64 bytes, so every tensor starts on a cache line */
+
+/* Room for one more item; lists grow by doubling from 16. */
+static int room(mo_net_t *net, void *list, int32_t count, size_t size)
+{
+    int full = count == 0 || (count >= 16 && (count & (count - 1)) == 0);
+    if (net->failed || (full && mo_grow(list, count == 0 ? 16 : (size_t)count * 2, size) != MOCO_OK))
+        net->failed = 1;
+    return !net->failed;
+}
+
+int32_t mo_net_tensor(mo_net_t *net, int32_t c, int32_t h, int32_t w)
+{
+    if (!room(net, &net->shapes, net->tensors, sizeof *net->shapes))
+        return -1;
+    net->shapes[net->tensors] = (mo_shape_t){c, h, w};
+    return net->tensors++;
+}
+
+int32_t mo_net_span(mo_net_t *net, const char *prefix, const char *name, int32_t rank, const int64_t *dims,
+                    mo_init_t init, int64_t fan)
+{
+    if (!room(net, &net->spans, net->span_count, sizeof *net->spans))
+        return -1;
+    mo_span_t *span = &net->spans[net->span_count];
+    *span = (mo_span_t){.rank = rank, .count = 1, .offset = net->params, .init = init, .fan = fan};
+    for (int i = 0; i < rank; i++) {
+        span->dims[i] = dims[i];
+        span->count *= dims[i];
+    }
+    if (mo_strprintf(&span->name, "%s.%s", prefix, name) != MOCO_OK) {
+        net->failed = 1;
+        return -1;
+    }
+    net->params += (span->count + SPAN_ALIGN - 1) / SPAN_ALIGN * SPAN_ALIGN;
+    return net->span_count++;
+}
+
+int32_t mo_net_bn(mo_net_t *net, const char *prefix, int32_t channels)
+{
+    if (!room(net, &net->bns, net->bn_count, sizeof *net->bns))
+        return -1;
+    mo_bn_t *bn = &net->bns[net->bn_count];
+    *bn = (mo_bn_t){.channels = channels, .offset = net->stats};
+    if (mo_strdup(prefix, &bn->name) != MOCO_OK) {
+        net->failed = 1;
+        return -1;
+    }
+    net->stats += 2 * (int64_t)channels;
+    return net->bn_count++;
+}
+
+void mo_net_op(mo_net_t *net, const mo_op_t *op)
+{
+    if (room(net, &net->ops, net->op_count, sizeof *net->ops))
+        net->ops[net->op_count++] = *op;
+}
+
+moco_status_t mo_net_done(const mo_net_t *net)
+{
+    return net->failed ? mo_fail(MOCO_ERR_MEMORY, "no memory for a network of %d operations", net->op_count) : MOCO_OK;
+}
+
+void mo_net_free(mo_net_t *net)
+{
+    for (int32_t i = 0; i < net->span_count; i++)
+        mo_free(net->spans[i].name);
+    for (int32_t i = 0; i < net->bn_count; i++)
+        mo_free(net->bns[i].name);
+    mo_free(net->shapes);
+    mo_free(net->ops);
+    mo_free(net->spans);
+    mo_free(net->bns);
+    memset(net, 0, sizeof *net);
+}
+
+int64_t mo_net_parameters(const mo_net_t *net)
+{
+    int64_t count = 0;
+    for (int32_t i = 0; i < net->span_count; i++)
+        count += net->spans[i].count;
+    return count;
+}

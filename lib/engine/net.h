@@ -1,0 +1,87 @@
+/* A network as data: tensors by number, operations in order, parameters as named spans of one block of floats. Made by
+ * nets, walked by plans; nothing here allocates activations or knows oneDNN. */
+#ifndef MO_ENGINE_NET_H
+#define MO_ENGINE_NET_H
+
+#include <stdint.h>
+#include <moco/status.h>
+
+typedef struct mo_plan mo_plan_t;
+typedef struct mo_op mo_op_t;
+
+/* One kind of operation: emits its instructions into a plan. Every file of lib/layers defines one. */
+typedef struct mo_layer {
+    const char *name;
+    moco_status_t (*forward)(mo_plan_t *plan, const mo_op_t *op);  /* in any mode              */
+    moco_status_t (*backward)(mo_plan_t *plan, const mo_op_t *op); /* train; d_dst -> d_src … */
+} mo_layer_t;
+
+typedef enum mo_init {
+    MO_INIT_ZERO,
+    MO_INIT_ONE,
+    MO_INIT_KAIMING, /* normal, std sqrt(2 / fan), fan = out_channels * kernel area             */
+    MO_INIT_UNIFORM  /* uniform +-1/sqrt(fan), fan = inputs: PyTorch's default of Linear and Conv */
+} mo_init_t;
+
+/* A parameter tensor: plain torchvision layout (convolution [O,I,kh,kw], linear [O,I], vectors [C]). */
+typedef struct mo_span {
+    char *name;
+    int32_t rank;
+    int64_t dims[4];
+    int64_t offset, count; /* floats; offsets are multiples of 16 */
+    mo_init_t init;
+    int64_t fan;
+} mo_span_t;
+
+/* A batch norm's statistics: mean at offset, variance at offset + channels, in a block of `stats` floats. */
+typedef struct mo_bn {
+    char *name;
+    int32_t channels;
+    int64_t offset;
+} mo_bn_t;
+
+/* Per-image shape of a tensor; a vector is [c,1,1]. */
+typedef struct mo_shape {
+    int32_t c, h, w;
+} mo_shape_t;
+
+struct mo_op {
+    const mo_layer_t *layer;
+    int32_t src, other, dst;        /* tensor numbers; -1 = none                        */
+    int32_t weights, bias;          /* span numbers; batch norm: scale and shift        */
+    int32_t bn;                     /* number of the batch norm, or -1                  */
+    int32_t kernel, stride, pad;    /* convolution, pooling                             */
+    int32_t relu;                   /* batch norm: ReLU follows                         */
+    int64_t keys;                   /* contrast: K                                      */
+    double temperature;             /* contrast                                         */
+    double batch;                   /* contrast: rows that the mean loss runs over, B   */
+    /* Set by the plan in infer mode: what a convolution has taken over, or that the operation is gone. */
+    int32_t fused_bn, fused_sum, fused_relu, skipped;
+};
+
+typedef struct mo_net {
+    mo_shape_t *shapes;
+    int32_t tensors;
+    mo_op_t *ops;
+    int32_t op_count;
+    mo_span_t *spans;
+    int32_t span_count;
+    mo_bn_t *bns;
+    int32_t bn_count;
+    int64_t params; /* floats of the parameter block, padding included */
+    int64_t stats;  /* floats of a statistics block                    */
+    int32_t input, backbone, projection;
+    int failed;     /* a builder ran out of memory: checked once at the end */
+} mo_net_t;
+
+/* Builders: tensor, span, batch norm, operation; -1 after a failure, which mo_net_done reports. */
+int32_t mo_net_tensor(mo_net_t *net, int32_t c, int32_t h, int32_t w);
+int32_t mo_net_span(mo_net_t *net, const char *prefix, const char *name, int32_t rank, const int64_t *dims,
+                    mo_init_t init, int64_t fan);
+int32_t mo_net_bn(mo_net_t *net, const char *prefix, int32_t channels);
+void mo_net_op(mo_net_t *net, const mo_op_t *op);
+moco_status_t mo_net_done(const mo_net_t *net);
+void mo_net_free(mo_net_t *net);
+int64_t mo_net_parameters(const mo_net_t *net); /* numbers in all spans, padding left out */
+
+#endif

@@ -1,0 +1,95 @@
+/* Planned networks as the rooms above see them: no oneDNN type here.
+ *
+ * A plan is made once for (network, mode, shard size). It walks the operations through their layers, which emit
+ * instructions: a primitive or a host function on numbered slots. A slot is a tensor in one of the spaces below; slots of
+ * the arena get their place from their lifetimes. A plan is immutable afterwards and may run on any lane.
+ * An instance is one arena in flight with the plan's memory objects bound to it. */
+#ifndef MO_ENGINE_PLAN_H
+#define MO_ENGINE_PLAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/device.h"
+#include "engine/net.h"
+
+typedef enum mo_mode {
+    MO_MODE_TRAIN, /* keeps what backward needs          */
+    MO_MODE_KEY,   /* batch statistics, keeps nothing    */
+    MO_MODE_INFER  /* batch norm folded, ReLU and shortcut fused, weights packed once */
+} mo_mode_t;
+
+typedef enum mo_space {
+    MO_IN_ARENA,  /* activations and their gradients; one arena per shard in flight         */
+    MO_IN_PARAMS, /* the parameter block, plain layouts                                     */
+    MO_IN_PACKED, /* derived copies of parameters in the layouts of the primitives          */
+    MO_IN_GRADS,  /* a gradient block, laid out like the parameters; bound per shard        */
+    MO_IN_STATS,  /* a statistics block of one group; bound per shard                       */
+    MO_IN_QUEUE   /* the keys of the queue [K,D]                                            */
+} mo_space_t;
+
+typedef struct mo_instance mo_instance_t;
+typedef struct mo_packed mo_packed_t;
+
+typedef struct mo_plan_spec {
+    const mo_net_t *net;
+    mo_mode_t mode;
+    int32_t shard;            /* images */
+    int32_t shards_per_group; /* > 1: batch norm meets across shards */
+    int32_t outputs[4];       /* tensors that, with their gradients, must survive to the end; -1 = none */
+    int32_t inputs[4];        /* tensors that the caller fills; -1 = none                          */
+} mo_plan_spec_t;
+
+moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, mo_plan_t **out);
+void mo_plan_free(mo_plan_t *plan);
+size_t mo_plan_arena_bytes(const mo_plan_t *plan);
+size_t mo_plan_packed_bytes(const mo_plan_t *plan);
+size_t mo_plan_scratchpad_bytes(const mo_plan_t *plan); /* per lane */
+int32_t mo_plan_shard(const mo_plan_t *plan);
+
+/* Packed weights of a plan for one parameter block. Refresh after the parameters changed; nothing else writes it. */
+moco_status_t mo_packed_create(mo_plan_t *plan, const float *params, mo_packed_t **out);
+moco_status_t mo_packed_refresh(mo_packed_t *packed);
+void mo_packed_free(mo_packed_t *packed);
+
+/* `arena`: mo_plan_arena_bytes, 64-byte aligned, borrowed (may be shared by instances that never run at once). */
+moco_status_t mo_instance_create(mo_plan_t *plan, void *arena, const float *params, mo_packed_t *packed,
+                                 mo_instance_t **out);
+void mo_instance_free(mo_instance_t *instance);
+/* Host access to a tensor of the arena, on a lane: [shard, h, w, c] float32. Unmap before the next instruction. */
+moco_status_t mo_instance_map(mo_instance_t *instance, int32_t tensor, float **values);
+void mo_instance_unmap(mo_instance_t *instance, int32_t tensor, float *values);
+
+/* The same for the gradient of a tensor that the plan was told to keep among its outputs. */
+moco_status_t mo_instance_map_gradient(mo_instance_t *instance, int32_t tensor, float **values);
+void mo_instance_unmap_gradient(mo_instance_t *instance, int32_t tensor, float *values);
+
+/* Bind a space of all the instance's slots to `base`; on a lane. */
+moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, void *base);
+
+/* Run one shard from begin to end on this lane (plans without meeting points). */
+moco_status_t mo_instance_run(mo_lane_t *lane, mo_instance_t *instance);
+
+/* One pass: every group of a batch through a plan. `instances` hold sets × shards_per_group arenas; as many groups are in
+ * flight. Hooks run on lanes: begin fills inputs and binds, end takes outputs. Groups start in order. */
+typedef struct mo_pass {
+    mo_plan_t *plan;
+    mo_instance_t **instances; /* [sets * shards_per_group] */
+    int32_t sets, groups;
+    moco_status_t (*begin)(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
+    moco_status_t (*end)(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
+    void *ctx;
+    struct mo_pass_state *state; /* made by mo_pass_prepare, so that a step allocates nothing */
+} mo_pass_t;
+moco_status_t mo_pass_prepare(mo_pass_t *pass);
+moco_status_t mo_pass_run(moco_device_t *device, mo_pass_t *pass);
+void mo_pass_free(mo_pass_t *pass);
+
+/* Operation by operation: seconds spent since the last call with reset, by layer name, as JSON-free text lines. */
+typedef struct mo_plan_times {
+    const char *layer;
+    double forward_seconds, backward_seconds;
+} mo_plan_times_t;
+int32_t mo_plan_profile(mo_plan_t *plan, int on, mo_plan_times_t *times, int32_t capacity);
+
+#endif

@@ -1,0 +1,21 @@
+/* Batch norm over the images of a group, per channel: y = scale * (x - mean) / sqrt(variance + 1e-5) + shift with the
+ * biased variance of the batch, then ReLU if asked. In infer plans the convolution before it takes it over. */
+#include "engine/emit.h"
+#include "layers/layers.h"
+
+int32_t mo_batchnorm(mo_net_t *net, int32_t src, const char *name, int relu, mo_init_t scale_init)
+{
+    if (net->failed || src < 0)
+        return -1;
+    mo_shape_t s = net->shapes[src];
+    int64_t dims[1] = {s.c};
+    mo_op_t op = {.layer = &mo_layer_batchnorm, .src = src, .other = -1, .relu = relu};
+    op.weights = mo_net_span(net, name, "weight", 1, dims, scale_init, 0);
+    op.bias = mo_net_span(net, name, "bias", 1, dims, MO_INIT_ZERO, 0);
+    op.bn = mo_net_bn(net, name, s.c);
+    op.dst = mo_net_tensor(net, s.c, s.h, s.w);
+    mo_net_op(net, &op);
+    return op.dst;
+}
+
+const mo_layer_t mo_layer_batchnorm = {"batch norm", mo_emit_batchnorm, mo_emit_batchnorm_backward};

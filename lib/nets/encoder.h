@@ -1,0 +1,33 @@
+/* The nets room: encoders as lists of operations, and the initial values of their parameters. */
+#ifndef MO_NETS_ENCODER_H
+#define MO_NETS_ENCODER_H
+
+#include <stdint.h>
+
+#include "engine/net.h"
+
+/* What an encoder is; numbers as MOCO_ARCH_… , MOCO_STEM_… , MOCO_HEAD_… in <moco/trainer.h>. */
+typedef struct mo_encoder_spec {
+    int32_t arch, stem, head; /* head: -1 = none (backbone only) */
+    double width;
+    int32_t image_size;
+    int32_t dimension; /* of the projection */
+    int32_t zero_init_residual;
+} mo_encoder_spec_t;
+
+/* Fills an empty net: input [3,S,S], backbone [features], projection [dimension] before its normalisation (-1 without a
+ * head). Parameters and batch norms carry torchvision's names ("layer1.0.conv1.weight", "bn1", "fc.0.weight"). */
+moco_status_t mo_encoder_build(const mo_encoder_spec_t *spec, mo_net_t *net);
+/* As above, with the projection normalised: what a trainer and a model's projection tap use. *unit = that tensor. */
+moco_status_t mo_encoder_build_unit(const mo_encoder_spec_t *spec, mo_net_t *net, int32_t *unit);
+
+int32_t mo_resnet(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input); /* -> backbone */
+int32_t mo_head(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t backbone); /* -> projection */
+int32_t mo_scaled_channels(int32_t base, double width);
+
+/* Initial parameters (section "initialisation" of docs/architecture.md); tensor number = random stream index. */
+void mo_init_params(const mo_net_t *net, uint64_t seed, float *params);
+/* Statistics of a fresh encoder: mean 0, variance 1. */
+void mo_init_stats(const mo_net_t *net, float *stats);
+
+#endif

@@ -1,0 +1,208 @@
+/* Writing safetensors: tensors and texts are listed first, then written at once under a temporary name. Called by
+ * checkpoints and by model saving. Assumes a little-endian machine. */
+#include "persist/safetensors.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/status.h"
+
+#define MAX_HEADER 100000000
+
+typedef struct mo_st_entry {
+    char *name;
+    mo_dtype_t dtype;
+    int32_t rank;
+    int64_t dims[MO_ST_MAX_DIMS];
+    const void *data;
+    uint64_t bytes;
+} entry_t;
+
+static const struct {
+    const char *name;
+    uint64_t bytes;
+} dtypes[MO_DTYPE_OTHER] = {
+    [MO_F32] = {"F32", 4}, [MO_F16] = {"F16", 2}, [MO_BF16] = {"BF16", 2}, [MO_F64] = {"F64", 8},
+    [MO_I64] = {"I64", 8}, [MO_I32] = {"I32", 4}, [MO_U8] = {"U8", 1},
+};
+
+static moco_status_t reserve(void *items, int64_t count, int64_t *capacity, size_t size)
+{
+    if (count < *capacity)
+        return MOCO_OK;
+    int64_t wanted = *capacity > 0 ? *capacity * 2 : 64;
+    moco_status_t status = mo_grow(items, (size_t)wanted, size);
+    if (status == MOCO_OK)
+        *capacity = wanted;
+    return status;
+}
+
+static moco_status_t measure(entry_t *entry, const char *name)
+{
+    uint64_t bytes = dtypes[entry->dtype].bytes;
+    for (int32_t i = 0; i < entry->rank; i++) {
+        if (entry->dims[i] < 0 || __builtin_mul_overflow(bytes, (uint64_t)entry->dims[i], &bytes) || bytes > INT64_MAX)
+            return mo_fail(MOCO_ERR_ARGUMENT, "dimension %d of tensor '%s' is %lld: negative or too large", (int)i, name,
+                           (long long)entry->dims[i]);
+    }
+    if (bytes > 0 && entry->data == NULL)
+        return mo_fail(MOCO_ERR_ARGUMENT, "tensor '%s' has no data", name);
+    entry->bytes = bytes;
+    return MOCO_OK;
+}
+
+moco_status_t mo_st_add(mo_st_writer_t *writer, const char *name, mo_dtype_t dtype, int32_t rank, const int64_t *dims,
+                        const void *data)
+{
+    moco_status_t status = MOCO_OK;
+    entry_t entry = {.dtype = dtype, .rank = rank, .data = data};
+    if ((int)dtype < 0 || dtype >= MO_DTYPE_OTHER || rank < 0 || rank > MO_ST_MAX_DIMS)
+        return mo_fail(MOCO_ERR_ARGUMENT, "tensor '%s': dtype %d or rank %d cannot be written", name, (int)dtype, (int)rank);
+    for (int32_t i = 0; i < rank; i++)
+        entry.dims[i] = dims[i];
+    TRY(measure(&entry, name));
+    TRY(reserve(&writer->entries, writer->count, &writer->capacity, sizeof entry));
+    TRY(mo_strdup(name, &entry.name));
+    writer->entries[writer->count++] = entry;
+cleanup:
+    return status;
+}
+
+moco_status_t mo_st_meta(mo_st_writer_t *writer, const char *key, const char *value)
+{
+    moco_status_t status = MOCO_OK;
+    mo_st_meta_t meta = {0};
+    TRY(reserve(&writer->meta, writer->meta_count, &writer->meta_capacity, sizeof meta));
+    TRY(mo_strdup(key, &meta.key));
+    TRY(mo_strdup(value, &meta.value));
+    writer->meta[writer->meta_count++] = meta;
+    meta = (mo_st_meta_t){0};
+cleanup:
+    mo_free(meta.key);
+    mo_free(meta.value);
+    return status;
+}
+
+/* ---- header ---- */
+
+/* Wide numbers first: with a header padded to 8 bytes every tensor is then naturally aligned. */
+static int by_alignment(const void *left, const void *right)
+{
+    const entry_t *a = left, *b = right;
+    if (dtypes[a->dtype].bytes != dtypes[b->dtype].bytes)
+        return dtypes[a->dtype].bytes > dtypes[b->dtype].bytes ? -1 : 1;
+    return strcmp(a->name, b->name);
+}
+
+/* Takes `value`, NULL included. A name that is not UTF-8, taken, or reserved is refused. */
+static moco_status_t put(json_t *object, const char *name, json_t *value)
+{
+    if (value == NULL)
+        return mo_fail(MOCO_ERR_MEMORY, "no memory for header entry '%s', or it is not UTF-8", name);
+    if (json_object_get(object, name) != NULL) {
+        json_decref(value);
+        return mo_fail(MOCO_ERR_ARGUMENT, "'%s' is listed twice or reserved", name);
+    }
+    if (json_object_set_new(object, name, value) != 0)
+        return mo_fail(MOCO_ERR_ARGUMENT, "name '%s' is not UTF-8", name);
+    return MOCO_OK;
+}
+
+static moco_status_t put_metadata(json_t *header, const mo_st_writer_t *writer)
+{
+    moco_status_t status = MOCO_OK;
+    json_t *metadata = json_object();
+    TRY(put(header, "__metadata__", metadata));
+    for (int64_t i = 0; i < writer->meta_count; i++)
+        TRY(put(metadata, writer->meta[i].key, json_string(writer->meta[i].value)));
+cleanup:
+    return status;
+}
+
+static moco_status_t put_tensor(json_t *header, const entry_t *entry, uint64_t begin, uint64_t end)
+{
+    json_t *shape = json_array();
+    int failed = shape == NULL;
+    for (int32_t i = 0; i < entry->rank && !failed; i++)
+        failed = json_array_append_new(shape, json_integer(entry->dims[i])) != 0;
+    json_t *value = json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtypes[entry->dtype].name, "shape", shape, "data_offsets",
+                              (json_int_t)begin, (json_int_t)end);
+    if (failed) {
+        json_decref(value);
+        value = NULL;
+    }
+    return put(header, entry->name, value);
+}
+
+/* The header as text padded to a multiple of 8 bytes, free with free(). */
+static moco_status_t make_header(const mo_st_writer_t *writer, char **text, uint64_t *length)
+{
+    moco_status_t status = MOCO_OK;
+    json_t *header = json_object();
+    char *dumped = NULL;
+    uint64_t begin = 0, end = 0;
+    if (header == NULL)
+        return mo_fail(MOCO_ERR_MEMORY, "no memory for a header");
+    TRY(put_metadata(header, writer));
+    for (int64_t i = 0; i < writer->count; i++, begin = end) {
+        if (__builtin_add_overflow(begin, writer->entries[i].bytes, &end) || end > INT64_MAX) {
+            status = mo_fail(MOCO_ERR_ARGUMENT, "tensors are too large for one file");
+            goto cleanup;
+        }
+        TRY(put_tensor(header, &writer->entries[i], begin, end));
+    }
+    dumped = json_dumps(header, JSON_COMPACT);
+    if (dumped == NULL) {
+        status = mo_fail(MOCO_ERR_MEMORY, "no memory for a header");
+        goto cleanup;
+    }
+    *length = (strlen(dumped) + 7) / 8 * 8;
+    if (*length > MAX_HEADER) {
+        status = mo_fail(MOCO_ERR_ARGUMENT, "header of %llu bytes, the format takes %d", (unsigned long long)*length,
+                         MAX_HEADER);
+        goto cleanup;
+    }
+    TRY(mo_strprintf(text, "%-*s", (int)*length, dumped));
+cleanup:
+    free(dumped);
+    json_decref(header);
+    return status;
+}
+
+moco_status_t mo_st_write(mo_st_writer_t *writer, const char *path)
+{
+    moco_status_t status = MOCO_OK;
+    mo_atomic_file_t file = {0};
+    char *header = NULL;
+    uint64_t length = 0;
+    if (writer->count > 0)
+        qsort(writer->entries, (size_t)writer->count, sizeof *writer->entries, by_alignment);
+    TRY(make_header(writer, &header, &length));
+    TRY(mo_atomic_open(&file, path));
+    TRY(mo_atomic_write(&file, &length, sizeof length));
+    TRY(mo_atomic_write(&file, header, length));
+    for (int64_t i = 0; i < writer->count; i++) {
+        if (writer->entries[i].bytes > 0)
+            TRY(mo_atomic_write(&file, writer->entries[i].data, writer->entries[i].bytes));
+    }
+    TRY(mo_atomic_commit(&file));
+cleanup:
+    mo_atomic_abort(&file);
+    mo_free(header);
+    return status;
+}
+
+void mo_st_writer_free(mo_st_writer_t *writer)
+{
+    for (int64_t i = 0; i < writer->count; i++)
+        mo_free(writer->entries[i].name);
+    for (int64_t i = 0; i < writer->meta_count; i++) {
+        mo_free(writer->meta[i].key);
+        mo_free(writer->meta[i].value);
+    }
+    mo_free(writer->entries);
+    mo_free(writer->meta);
+    *writer = (mo_st_writer_t){0};
+}

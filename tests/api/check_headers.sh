@@ -1,0 +1,32 @@
+#!/bin/sh
+# Every public header compiles alone, as C99 and as C++11, without a single warning.
+# usage: check_headers.sh SOURCE_DIR
+set -eu
+source=$1
+failed=0
+count=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+compiles() { # compiles LANGUAGE SUFFIX COMPILER HEADER
+    if ! "$3" -std="$1" -Wall -Wextra -pedantic -Werror -I"$source/include" -c "$work/one.$2" -o "$work/one.o"; then
+        echo "$4 does not compile as $1 with $3"
+        failed=1
+    fi
+    count=$((count + 1))
+}
+
+for header in "$source"/include/moco/*.h; do
+    name=moco/$(basename "$header")
+    # Twice, for the include guard; and something of our own, since an empty unit is not ISO C.
+    printf '#include <%s>\n#include <%s>\nint moco_unit(void);\nint moco_unit(void) { return 0; }\n' "$name" "$name" \
+        | tee "$work/one.c" >"$work/one.cpp"
+    for compiler in gcc clang; do
+        if command -v $compiler >/dev/null; then compiles c99 c $compiler "$name"; fi
+    done
+    for compiler in g++ clang++; do
+        if command -v $compiler >/dev/null; then compiles c++11 cpp $compiler "$name"; fi
+    done
+done
+[ $failed -eq 0 ] && echo "$count compilations"
+exit $failed

@@ -1,0 +1,247 @@
+/* Hosts compiled against another release: their options structs are shorter or longer than the library's. */
+#include "api.h"
+
+#include <stddef.h>
+
+enum { GUARD = 0x5a, ROOM = 4096 };
+
+typedef union {
+    uint8_t bytes[ROOM];
+    uint64_t struct_size;
+    moco_trainer_options_t trainer;
+    moco_dataset_options_t dataset;
+    moco_device_options_t device;
+    moco_run_options_t run;
+} buffer_t;
+
+typedef moco_status_t (*init_fn)(void *options, uint64_t struct_size);
+
+static moco_status_t init_trainer(void *options, uint64_t struct_size)
+{
+    return moco_trainer_options_init(options, struct_size, MOCO_RECIPE_V2);
+}
+
+static moco_status_t init_dataset(void *options, uint64_t struct_size)
+{
+    return moco_dataset_options_init(options, struct_size);
+}
+
+static moco_status_t init_device(void *options, uint64_t struct_size)
+{
+    return moco_device_options_init(options, struct_size);
+}
+
+static moco_status_t init_run(void *options, uint64_t struct_size)
+{
+    return moco_run_options_init(options, struct_size);
+}
+
+static const struct {
+    init_fn init;
+    uint64_t size;
+} structs[] = {{init_trainer, sizeof(moco_trainer_options_t)},
+               {init_dataset, sizeof(moco_dataset_options_t)},
+               {init_device, sizeof(moco_device_options_t)},
+               {init_run, sizeof(moco_run_options_t)}};
+
+/* The layout is the interface: a field that moves breaks every host in the field. */
+START_TEST(layout_is_pinned)
+{
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, seed), 8);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, queue_length), 16);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, width), 32);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, mean_r), 184);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, recipe), 232);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, max_broken), 320);
+    ck_assert_uint_eq(sizeof(moco_trainer_options_t), 328);
+    ck_assert_uint_eq(sizeof(moco_dataset_options_t), 32);
+    ck_assert_uint_eq(sizeof(moco_device_options_t), 16);
+    ck_assert_uint_eq(sizeof(moco_run_options_t), 32);
+    ck_assert_uint_eq(sizeof(moco_image_t), 32);
+    ck_assert_uint_eq(offsetof(moco_step_report_t, knn_top1), 144);
+    ck_assert_uint_eq(sizeof(moco_step_report_t), 160);
+    ck_assert_uint_eq(sizeof(moco_knn_result_t), 56);
+}
+END_TEST
+
+/* For every prefix of the struct: what the host knows is what a full host gets, what lies behind stays untouched. */
+START_TEST(init_writes_a_prefix)
+{
+    init_fn init = structs[_i].init;
+    buffer_t full, part;
+    expect_ok(init(&full, structs[_i].size));
+    ck_assert_uint_eq(full.struct_size, structs[_i].size);
+    for (uint64_t size = 8; size <= structs[_i].size; size++) {
+        memset(&part, GUARD, sizeof part);
+        expect_ok(init(&part, size));
+        ck_assert_uint_eq(part.struct_size, size);
+        ck_assert_mem_eq(part.bytes + 8, full.bytes + 8, size - 8);
+        for (uint64_t i = size; i < ROOM; i++)
+            ck_assert_msg(part.bytes[i] == GUARD, "byte %d of a struct of %d was written", (int)i, (int)size);
+    }
+}
+END_TEST
+
+START_TEST(init_zeroes_what_is_newer)
+{
+    buffer_t full, longer;
+    expect_ok(structs[_i].init(&full, structs[_i].size));
+    memset(&longer, GUARD, sizeof longer);
+    expect_ok(structs[_i].init(&longer, structs[_i].size + 40));
+    ck_assert_mem_eq(longer.bytes + 8, full.bytes + 8, structs[_i].size - 8);
+    for (uint64_t i = structs[_i].size; i < structs[_i].size + 40; i++)
+        ck_assert_uint_eq(longer.bytes[i], 0);
+    ck_assert_uint_eq(longer.bytes[structs[_i].size + 40], GUARD);
+}
+END_TEST
+
+START_TEST(init_refuses_impossible_sizes)
+{
+    buffer_t buffer;
+    memset(&buffer, GUARD, sizeof buffer);
+    const uint64_t sizes[] = {0, 1, 7, (uint64_t)1 << 40};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        expect_status(MOCO_ERR_ARGUMENT, structs[_i].init(&buffer, sizes[i]));
+        for (int b = 0; b < ROOM; b++)
+            ck_assert_uint_eq(buffer.bytes[b], GUARD);
+    }
+    expect_status(MOCO_ERR_ARGUMENT, structs[_i].init(NULL, structs[_i].size));
+}
+END_TEST
+
+/* An old host: knows the struct up to image_size, is compiled against nothing behind it. Its bytes are in a block of
+ * exactly that size, so that a sanitizer sees any read behind it. */
+START_TEST(old_host_trains_with_defaults)
+{
+    const uint64_t size = offsetof(moco_trainer_options_t, dimension);
+    moco_trainer_options_t *old = malloc(size), now;
+    moco_trainer_t *trainer = NULL;
+    ck_assert_ptr_nonnull(old);
+    expect_ok(moco_trainer_options_init(old, size, MOCO_RECIPE_CIFAR));
+    expect_ok(moco_trainer_options_init(&now, sizeof now, MOCO_RECIPE_CIFAR));
+    expect_ok(moco_trainer_options_set(old, "width", "0.25"));
+    expect_ok(moco_trainer_options_set(old, "arch", "resnet18"));
+    expect_ok(moco_trainer_options_set(old, "queue_length", "64"));
+
+    uint64_t needed = 0;
+    expect_ok(moco_trainer_options_json(old, NULL, 0, &needed));
+    char *text = malloc(needed);
+    expect_ok(moco_trainer_options_json(old, text, needed, NULL));
+    ck_assert_ptr_nonnull(strstr(text, "\"batch_size\""));
+    free(text);
+
+    /* What the host does not know is the library's default, in the struct that comes back too. */
+    expect_ok(moco_trainer_plan(old, NULL, NULL, 0, &needed));
+    expect_ok(moco_trainer_create(old, NULL, &trainer));
+    moco_trainer_options_t back;
+    expect_ok(moco_trainer_options_get(trainer, &back, sizeof back));
+    ck_assert_int_eq(back.batch_size, now.batch_size);
+    ck_assert_int_eq(back.dimension, now.dimension);
+    ck_assert_int_eq(back.epochs, now.epochs);
+    ck_assert_double_eq(back.width, 0.25);
+    ck_assert_int_eq(back.queue_length, 64);
+    memset(old, 0, size);
+    expect_ok(moco_trainer_options_get(trainer, old, size));
+    ck_assert_uint_eq(old->struct_size, size);
+    ck_assert_double_eq(old->width, 0.25);
+    moco_trainer_free(trainer);
+    free(old);
+}
+END_TEST
+
+/* Naming a field that its struct is too short to hold must not write behind it. */
+START_TEST(set_refuses_a_field_the_host_does_not_have)
+{
+    const uint64_t size = offsetof(moco_trainer_options_t, dimension);
+    buffer_t buffer;
+    memset(&buffer, GUARD, sizeof buffer);
+    expect_ok(moco_trainer_options_init(&buffer.trainer, size, MOCO_RECIPE_V2));
+    moco_status_t status = moco_trainer_options_set(&buffer.trainer, "dimension", "64");
+    ck_assert_int_ne(status, MOCO_OK);
+    expect_message("dimension");
+    for (uint64_t i = size; i < ROOM; i++)
+        ck_assert_uint_eq(buffer.bytes[i], GUARD);
+}
+END_TEST
+
+/* A newer host: zeros behind our struct are harmless, a wish we cannot know is refused. */
+START_TEST(newer_host)
+{
+    buffer_t buffer;
+    moco_trainer_t *trainer = NULL;
+    moco_device_t *device = NULL;
+    uint64_t needed;
+    const uint64_t longer = sizeof(moco_trainer_options_t) + 16;
+    expect_ok(moco_trainer_options_init(&buffer.trainer, longer, MOCO_RECIPE_V2));
+    expect_ok(moco_trainer_options_json(&buffer.trainer, NULL, 0, &needed));
+    buffer.bytes[sizeof(moco_trainer_options_t) + 3] = 1;
+    expect_status(MOCO_ERR_VERSION, moco_trainer_options_json(&buffer.trainer, NULL, 0, &needed));
+    expect_status(MOCO_ERR_VERSION, moco_trainer_create(&buffer.trainer, NULL, &trainer));
+    ck_assert_ptr_null(trainer);
+
+    expect_ok(moco_device_options_init(&buffer.device, sizeof(moco_device_options_t) + 8));
+    buffer.device.lanes = 1;
+    expect_ok(moco_device_create(&buffer.device, &device));
+    moco_device_free(device);
+    device = NULL;
+    buffer.bytes[sizeof(moco_device_options_t)] = 1;
+    expect_status(MOCO_ERR_VERSION, moco_device_create(&buffer.device, &device));
+    ck_assert_ptr_null(device);
+}
+END_TEST
+
+/* A report is filled as far as the caller's struct goes. */
+START_TEST(short_report)
+{
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    union {
+        moco_step_report_t report;
+        uint8_t bytes[ROOM];
+    } out;
+    tiny_options(&options);
+    float *views = calloc(8 * 3 * 16 * 16, sizeof *views);
+    for (int i = 0; i < 8 * 3 * 16 * 16; i++)
+        views[i] = (float)((i * 37) % 101) / 50.f - 1.f;
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    expect_ok(moco_trainer_push_views(trainer, 8, views, views, MOCO_LAYOUT_NCHW));
+    memset(&out, GUARD, sizeof out);
+    const uint64_t size = offsetof(moco_step_report_t, lr);
+    out.report.struct_size = size;
+    expect_ok(moco_trainer_step(trainer, &out.report));
+    ck_assert_int_eq(out.report.step, 1);
+    ck_assert(out.report.loss > 0);
+    ck_assert_uint_eq(out.report.struct_size, size);
+    for (uint64_t i = size; i < ROOM; i++)
+        ck_assert_msg(out.bytes[i] == GUARD, "byte %d behind a report of %d was written", (int)i, (int)size);
+
+    /* An impossible size is refused before anything happens: the step is not taken. */
+    expect_ok(moco_trainer_push_views(trainer, 8, views, views, MOCO_LAYOUT_NCHW));
+    out.report.struct_size = 0;
+    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_step(trainer, &out.report));
+    out.report.struct_size = size;
+    expect_ok(moco_trainer_step(trainer, &out.report));
+    ck_assert_int_eq(out.report.step, 2);
+    free(views);
+    moco_trainer_free(trainer);
+}
+END_TEST
+
+int main(void)
+{
+    const int count = (int)(sizeof structs / sizeof *structs);
+    Suite *suite = suite_create("options of other releases");
+    TCase *init = tcase_create("init"), *host = tcase_create("host");
+    tcase_add_test(init, layout_is_pinned);
+    tcase_add_loop_test(init, init_writes_a_prefix, 0, count);
+    tcase_add_loop_test(init, init_zeroes_what_is_newer, 0, count);
+    tcase_add_loop_test(init, init_refuses_impossible_sizes, 0, count);
+    tcase_set_timeout(host, 120);
+    tcase_add_test(host, old_host_trains_with_defaults);
+    tcase_add_test(host, set_refuses_a_field_the_host_does_not_have);
+    tcase_add_test(host, newer_host);
+    tcase_add_test(host, short_report);
+    suite_add_tcase(suite, init);
+    suite_add_tcase(suite, host);
+    return run_suite(suite);
+}

@@ -1,0 +1,246 @@
+"""A minimal ctypes binding for the comparison scripts: only the calls they need, names as in include/moco/*.h.
+
+The library is MOCO_LIBRARY, or libmoco.so in the build folder. Options are set by name into an opaque buffer, so the
+layout of moco_trainer_options_t is not repeated here. Every failing call raises MocoError with the library's message.
+"""
+import ctypes
+import json
+import os
+
+import numpy as np
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+RECIPES = {"moco-v1": 0, "moco-v2": 1, "moco-cifar": 2}
+TAPS = {"backbone": 0, "projection": 1}
+LAYOUTS = {"nchw": 0, "nhwc": 1}
+OPTIONS_BYTES = 1024  # more than any version's struct: _init fills what it knows and zeroes the rest
+
+F32 = ctypes.POINTER(ctypes.c_float)
+F64 = ctypes.POINTER(ctypes.c_double)
+I32 = ctypes.POINTER(ctypes.c_int32)
+I64 = ctypes.POINTER(ctypes.c_int64)
+
+
+class MocoError(Exception):
+    def __init__(self, status, name, message):
+        super().__init__(f"{name}: {message}")
+        self.status, self.name = status, name
+
+
+class StepReport(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint64)]
+    _fields_ += [(name, ctypes.c_int64) for name in
+                 ("step", "epoch", "step_in_epoch", "steps_per_epoch", "steps_total")]
+    _fields_ += [(name, ctypes.c_double) for name in
+                 ("loss", "chance_loss", "lr", "key_momentum", "gradient_norm", "contrast_top1", "contrast_top5",
+                  "queue_fill", "images_per_second", "data_seconds", "step_seconds", "eta_seconds", "knn_top1",
+                  "epoch_loss")]
+
+
+def library_path():
+    return os.environ.get("MOCO_LIBRARY") or os.path.join(ROOT, "build", "libmoco.so")
+
+
+def _load():
+    library = ctypes.CDLL(library_path())
+    library.moco_status_name.restype = ctypes.c_char_p
+    library.moco_last_message.restype = ctypes.c_char_p
+    library.moco_queue_pointer.restype = ctypes.c_int64
+    library.moco_queue_length.restype = ctypes.c_int64
+    for name in ("moco_trainer_free", "moco_model_free", "moco_queue_free", "moco_index_free"):
+        getattr(library, name).restype = None
+    return library
+
+
+lib = _load()
+
+
+def check(status):
+    if status != 0:
+        name = lib.moco_status_name(ctypes.c_int32(status)).decode()
+        raise MocoError(status, name, lib.moco_last_message().decode())
+
+
+def call(name, *arguments):
+    """Call a function that returns a status; plain Python integers go out as 64-bit, so wrap 32-bit ones in i32()."""
+    converted = [ctypes.c_int64(a) if isinstance(a, int) else a for a in arguments]
+    check(getattr(lib, name)(*converted))
+
+
+i32 = ctypes.c_int32
+f64 = ctypes.c_double
+
+
+def floats(array):
+    """A contiguous float32 copy and its pointer; keep the array alive for the time of the call."""
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    return array, array.ctypes.data_as(F32)
+
+
+def text_of(name, *arguments):
+    needed = ctypes.c_uint64()
+    call(name, *arguments, None, ctypes.c_uint64(0), ctypes.byref(needed))
+    text = ctypes.create_string_buffer(needed.value)
+    call(name, *arguments, text, ctypes.c_uint64(needed.value), None)
+    return text.value.decode()
+
+
+class Handle:
+    """An opaque handle and the function that frees it."""
+    free = None
+
+    def __init__(self, pointer):
+        self.pointer = pointer
+
+    def close(self):
+        if self.pointer:
+            getattr(lib, self.free)(self.pointer)
+            self.pointer = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def make_options(recipe, **values):
+    options = ctypes.create_string_buffer(OPTIONS_BYTES)
+    call("moco_trainer_options_init", options, ctypes.c_uint64(OPTIONS_BYTES), i32(RECIPES[recipe]))
+    for name, value in values.items():
+        text = repr(value) if isinstance(value, float) else str(value)
+        call("moco_trainer_options_set", options, name.encode(), text.encode())
+    return options
+
+
+def options_json(options):
+    return json.loads(text_of("moco_trainer_options_json", options))
+
+
+def shuffle(seed, step, count):
+    permutation = np.zeros(count, dtype=np.int32)
+    call("moco_shuffle", ctypes.c_uint64(seed), step, i32(count), permutation.ctypes.data_as(I32))
+    return permutation.astype(np.int64)
+
+
+class Trainer(Handle):
+    free = "moco_trainer_free"
+
+    def __init__(self, recipe="moco-v2", **values):
+        pointer = ctypes.c_void_p()
+        call("moco_trainer_create", make_options(recipe, **values), None, ctypes.byref(pointer))
+        super().__init__(pointer)
+
+    @classmethod
+    def load(cls, path):
+        trainer = cls.__new__(cls)
+        Handle.__init__(trainer, ctypes.c_void_p())
+        call("moco_trainer_load", path.encode(), None, None, ctypes.byref(trainer.pointer))
+        return trainer
+
+    def push(self, queries, keys, layout="nchw"):
+        """Float views [count,3,S,S]; turned into the layout asked for here."""
+        if layout == "nhwc":
+            queries, keys = (np.transpose(v, (0, 2, 3, 1)) for v in (queries, keys))
+        (queries, first), (keys, second) = floats(queries), floats(keys)
+        call("moco_trainer_push_views", self.pointer, len(queries), first, second, i32(LAYOUTS[layout]))
+
+    def step(self):
+        report = StepReport(struct_size=ctypes.sizeof(StepReport))
+        call("moco_trainer_step", self.pointer, ctypes.byref(report))
+        return report
+
+    def save(self, path):
+        call("moco_trainer_save", self.pointer, path.encode())
+
+    def state(self):
+        return json.loads(text_of("moco_trainer_state", self.pointer))
+
+    def snapshot(self):
+        model = Model(ctypes.c_void_p())
+        call("moco_trainer_snapshot", self.pointer, None, ctypes.byref(model.pointer))
+        return model
+
+
+class Model(Handle):
+    free = "moco_model_free"
+
+    @classmethod
+    def load(cls, path):
+        model = cls(ctypes.c_void_p())
+        call("moco_model_load", path.encode(), None, ctypes.byref(model.pointer))
+        return model
+
+    def save(self, path):
+        call("moco_model_save", self.pointer, path.encode())
+
+    def embed(self, tap, images, layout="nchw"):
+        width = lib.moco_model_dimension(self.pointer, i32(TAPS[tap]))
+        count = len(images)
+        if layout == "nhwc":
+            images = np.transpose(images, (0, 2, 3, 1))
+        images, pointer = floats(images)
+        out = np.zeros((count, width), dtype=np.float32)
+        call("moco_model_embed_tensor", self.pointer, i32(TAPS[tap]), count, pointer, i32(LAYOUTS[layout]),
+             out.ctypes.data_as(F32))
+        return out
+
+
+class Queue(Handle):
+    free = "moco_queue_free"
+
+    def __init__(self, length, dimension, seed=0):
+        super().__init__(ctypes.c_void_p())
+        self.length, self.dimension = length, dimension
+        call("moco_queue_create", length, i32(dimension), ctypes.c_uint64(seed), None, ctypes.byref(self.pointer))
+
+    def enqueue(self, keys):
+        keys, pointer = floats(keys)
+        call("moco_queue_enqueue", self.pointer, pointer, len(keys))
+
+    def snapshot(self):
+        keys = np.zeros((self.length, self.dimension), dtype=np.float32)
+        pointer = ctypes.c_int64()
+        call("moco_queue_snapshot", self.pointer, keys.ctypes.data_as(F32), ctypes.byref(pointer))
+        return keys, pointer.value
+
+    def restore(self, keys, position):
+        keys, pointer = floats(keys)
+        call("moco_queue_restore", self.pointer, pointer, position)
+
+    def contrast(self, queries, keys, temperature):
+        """(loss, gradient by the queries, top-1 percent, top-5 percent)."""
+        (queries, first), (keys, second) = floats(queries), floats(keys)
+        gradient = np.zeros_like(queries)
+        loss, top1, top5 = f64(), f64(), f64()
+        call("moco_queue_contrast", self.pointer, first, second, len(queries), f64(temperature), ctypes.byref(loss),
+             gradient.ctypes.data_as(F32), ctypes.byref(top1), ctypes.byref(top5))
+        return loss.value, gradient, top1.value, top5.value
+
+
+class Index(Handle):
+    free = "moco_index_free"
+
+    def __init__(self, dimension):
+        super().__init__(ctypes.c_void_p())
+        call("moco_index_create", i32(dimension), None, ctypes.byref(self.pointer))
+
+    def add(self, vectors, labels):
+        vectors, pointer = floats(vectors)
+        labels = np.ascontiguousarray(labels, dtype=np.int32)
+        call("moco_index_add", self.pointer, pointer, labels.ctypes.data_as(I32), len(vectors))
+
+    def search(self, queries, k):
+        queries, pointer = floats(queries)
+        ids = np.zeros((len(queries), k), dtype=np.int64)
+        cosines = np.zeros((len(queries), k), dtype=np.float32)
+        call("moco_index_search", self.pointer, pointer, len(queries), k, ids.ctypes.data_as(I64),
+             cosines.ctypes.data_as(F32))
+        return ids, cosines
+
+    def classify(self, queries, k, temperature, classes):
+        queries, pointer = floats(queries)
+        top = np.zeros((len(queries), min(5, classes)), dtype=np.int32)
+        call("moco_index_classify", self.pointer, pointer, len(queries), k, f64(temperature), i32(classes),
+             top.ctypes.data_as(I32))
+        return top

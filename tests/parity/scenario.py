@@ -1,0 +1,115 @@
+"""A library trainer and a reference that start from the same numbers, and views on which both can agree.
+
+The library draws the first weights; they are read from its checkpoint, changed as below, written back and loaded, so
+both sides start from what the file holds. Why the change and the choice of views: docs/numerics.md, "Conditioning".
+"""
+import os
+import tempfile
+
+import numpy as np
+import torch
+
+import binding
+import reference
+import tensors
+
+DAMPING = 0.25  # of the last scale of every residual branch
+MARGIN = 1e-6  # no ReLU input closer to 0, no pooling tie closer than this, in units of the rms
+
+
+def options(config, shard=0, **more):
+    """The library's options for a reference configuration."""
+    values = {name: getattr(config, name) for name in
+              ("arch", "width", "stem", "head", "image_size", "dimension", "batch_size", "virtual_devices",
+               "membership", "bn_running", "queue_length", "temperature", "key_momentum", "sgd_momentum",
+               "weight_decay")}
+    values.update(base_lr=config.lr * 256 / config.batch_size, schedule="constant", steps_per_epoch=0, shuffle=1,
+                  shard=shard)
+    values.update(more)
+    return values
+
+
+def vary(state, arch, seed=11):
+    """Batch-norm scales around 1, shifts around 0, damped branches; both encoders stay equal."""
+    rng = np.random.default_rng(seed)
+    last = "bn3.weight" if arch == "resnet50" else "bn2.weight"
+    changes = {}
+    for name in sorted(n for n in state if n.startswith("encoder_q.")):
+        short, shape = name[len("encoder_q."):], state[name].shape
+        if not ("bn" in short or "downsample.1" in short):
+            continue
+        if short.endswith(".weight"):
+            value = rng.uniform(0.8, 1.2, shape) * (DAMPING if short.startswith("layer") and short.endswith(last) else 1)
+        elif short.endswith(".bias"):
+            value = rng.uniform(-0.2, 0.2, shape)
+        else:
+            continue
+        changes[name] = changes["encoder_k." + short] = value.astype(np.float32)
+    return changes
+
+
+class Folder:
+    """A temporary folder for checkpoints."""
+
+    def __init__(self):
+        self.held = tempfile.TemporaryDirectory(prefix="moco-parity-")
+
+    def path(self, name):
+        return os.path.join(self.held.name, name)
+
+
+def start(config, folder, shard=0, seed=5, varied=True, **more):
+    """(library trainer, tensors at step 0)."""
+    path = folder.path("start.safetensors")
+    trainer = binding.Trainer(seed=seed, **options(config, shard, **more))
+    trainer.save(path)
+    state, _ = tensors.read(path)
+    if varied:
+        trainer.close()
+        tensors.overwrite(path, vary(state, config.arch))
+        trainer = binding.Trainer.load(path)
+        state, _ = tensors.read(path)
+    return trainer, state
+
+
+def references(config, state):
+    """The float64 reference, and PyTorch float32 in two memory layouts as the yardstick of what float32 can do."""
+    return reference.Trainer(config, state), [reference.Trainer(config, state, torch.float32),
+                                              reference.Trainer(config, state, torch.float32, torch.channels_last)]
+
+
+@torch.no_grad()
+def margin(exact, queries):
+    """How close the query forward of these views comes to a kink; leaves the reference as it was."""
+    before = {n: t.clone() for n, t in exact.query.named_buffers()}
+    exact.query.watch.active, exact.query.watch.margin = True, np.inf
+    exact.query(exact.views(queries))
+    exact.query.watch.active = False
+    for name, buffer in exact.query.named_buffers():
+        buffer.copy_(before[name])
+    return exact.query.watch.margin
+
+
+def choose_views(exact, config, seed, wanted=MARGIN, tries=40):
+    """The first random views from `seed` on whose query forward keeps its distance from every kink, else the best."""
+    best = (-1.0, None)
+    for attempt in range(tries):
+        views = reference.random_views(config, seed * 1000 + attempt)
+        distance = margin(exact, views[0])
+        best = max(best, (distance, attempt))
+        if distance >= wanted:
+            return views
+    return reference.random_views(config, seed * 1000 + best[1])
+
+
+def checkpoint(trainer, folder):
+    """All comparable tensors of the trainer as it stands: through a file, read by our own reader."""
+    path = folder.path("now.safetensors")
+    trainer.save(path)
+    state, _ = tensors.read(path)
+    return {n: t.astype(np.float64) for n, t in state.items() if comparable(n)}
+
+
+def comparable(name):
+    return name.startswith(("encoder_q.", "encoder_k.", "queue", "optimizer.momentum_buffer.")) \
+        and not name.endswith("num_batches_tracked")

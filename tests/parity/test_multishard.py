@@ -1,0 +1,74 @@
+"""A device of several shards must be one batch norm over all of its images, forward and backward.
+
+The same device is cut into shards of 2, 4, 8 and 16 images; each is held against one big batch norm in float64, with
+PyTorch's float32 batch norm and the library's uncut device as yardsticks.
+"""
+import sys
+
+import torch
+
+import binding
+import compare
+import scenario
+from compare import Verdict
+from reference import Config
+
+SEED = 9
+TOLERANCE = 1e-4
+PREFIX = "optimizer.momentum_buffer."
+WHOLE = dict(batch_size=16, weight_decay=0.0, lr=0.02, image_size=16)
+CASES = {
+    "resnet18, one device": (Config(virtual_devices=1, **WHOLE), (16, 8, 4, 2)),
+    "resnet18, 2 devices, strided": (Config(virtual_devices=2, membership="strided", **WHOLE), (8, 4, 2)),
+    "resnet50, one device, MLP head": (Config(arch="resnet50", stem="imagenet", head="mlp", virtual_devices=1,
+                                              **{**WHOLE, "image_size": 33}), (16, 8, 4, 2)),
+}
+
+
+def one_step(config, shard, views, folder):
+    """What a step leaves behind: gradients and running statistics as one dict, and the loss."""
+    trainer, _ = scenario.start(config, folder, shard, SEED)
+    trainer.push(*views)
+    loss = trainer.step().loss
+    state = scenario.checkpoint(trainer, folder)
+    trainer.close()
+    return {n: t for n, t in state.items() if n.startswith(PREFIX) or "running_" in n}, loss
+
+
+def wanted_of(run):
+    return {n: t for n, t in run.state().items() if n.startswith(PREFIX) or "running_" in n}
+
+
+def run_case(verdict, title, config, shards):
+    print(title)
+    folder = scenario.Folder()
+    trainer, start = scenario.start(config, folder, shards[0], SEED)
+    trainer.close()
+    exact, own = scenario.references(config, start)
+    views = scenario.choose_views(exact, config, 21)
+    permutation = binding.shuffle(SEED, 0, config.batch_size)
+    loss = exact.step(*views, permutation)["loss"]
+    for run in own:
+        run.step(*views, permutation)
+    wanted, peer = wanted_of(exact), wanted_of(own[0])
+    uncut = None
+    for shard in shards:
+        ours, our_loss = one_step(config, shard, views, folder)
+        verdict.close(f"shards of {shard}: loss", our_loss, loss, 1e-5)
+        verdict.tensors(f"shards of {shard}: gradients and statistics", ours, wanted, [peer], TOLERANCE)
+        uncut = uncut or ours
+        total, whole = (compare.rss(compare.relative(o[n], wanted[n]) for n in wanted) for o in (ours, uncut))
+        verdict.true(f"shards of {shard}: root-sum-square {total:.1e}, uncut {whole:.1e}",
+                     total <= max(compare.OWN_FACTOR * whole, compare.OWN_FLOOR))
+
+
+def main():
+    torch.set_num_threads(2)
+    verdict = Verdict("multishard")
+    for title, case in CASES.items():
+        run_case(verdict, title, *case)
+    return verdict.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

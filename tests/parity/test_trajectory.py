@@ -1,0 +1,92 @@
+"""Twenty steps of training against PyTorch: loss, gradient norm, both encoders, statistics, queue, optimiser.
+
+Every step feeds both sides the same float views; the key shuffle is asked from the library. Compared after 1, 10 and 20
+steps. A parameter hardly moves in twenty steps, so its way from the start is compared as well.
+"""
+import sys
+
+import numpy as np
+import torch
+
+import binding
+import compare
+import scenario
+from compare import Verdict
+from reference import Config
+
+STEPS, LOOK = 20, (1, 10, 20)
+SEED = 5
+# Per tensor, with all twenty steps behind it; docs/numerics.md has the growth that these come from.
+TOLERANCE = {"query parameters": 1e-4, "key parameters": 1e-4, "query running statistics": 1e-4,
+             "key running statistics": 1e-4, "queue": 1e-4, "momentum buffers": 1e-4}
+MOVE_TOLERANCE = 2e-2  # of the way from the start: float32 weights round away up to this share of a short way
+
+BASE = dict(lr=0.005, weight_decay=5e-3, key_momentum=0.9)
+CASES = {
+    "resnet18, CIFAR stem, 4 devices of 4, contiguous, K 64":
+        (Config(image_size=16, membership="contiguous", **BASE), 0, "nchw"),
+    "resnet18, CIFAR stem, 4 devices of 4, strided, K 56 (the queue wraps inside a batch)":
+        (Config(image_size=16, membership="strided", queue_length=56, **BASE), 0, "nhwc"),
+    "resnet50, 64 pixels, MLP head, one device of two shards":
+        (Config(arch="resnet50", stem="imagenet", head="mlp", image_size=64, batch_size=8, virtual_devices=1, **BASE),
+         4, "nchw"),
+    "resnet50, 64 pixels, MLP head, 2 devices of two shards, strided":
+        (Config(arch="resnet50", stem="imagenet", head="mlp", image_size=64, batch_size=8, virtual_devices=2,
+                membership="strided", **BASE), 2, "nchw"),
+}
+
+
+def compare_kinds(verdict, step, ours, exact, own):
+    for kind, tolerance in TOLERANCE.items():
+        names = [n for n in exact if compare.kind_of(n) == kind and n != "queue_ptr"]
+        verdict.tensors(f"step {step}, {kind}", {n: ours[n] for n in names if n in ours}, {n: exact[n] for n in names},
+                        [{n: run[n] for n in names} for run in own], tolerance)
+    verdict.true(f"step {step}, queue pointer {ours['queue_ptr']}", np.array_equal(ours["queue_ptr"].ravel(),
+                                                                                  exact["queue_ptr"].ravel()))
+
+
+def compare_moves(verdict, step, start, ours, exact, own):
+    for kind in ("query parameters", "key parameters"):
+        names = [n for n in exact if compare.kind_of(n) == kind]
+        moves = [{n: run[n] - start[n] for n in names} for run in (ours, exact, *own)]
+        verdict.tensors(f"step {step}, way of the {kind}", moves[0], moves[1], moves[2:], MOVE_TOLERANCE)
+
+
+def run_case(verdict, title, config, shard, layout):
+    print(title)
+    folder = scenario.Folder()
+    trainer, start = scenario.start(config, folder, shard, SEED)
+    exact, own = scenario.references(config, start)
+    worst = {"loss": 0.0, "gradient_norm": 0.0}
+    for step in range(STEPS):
+        views = scenario.choose_views(exact, config, 1 + step)
+        permutation = binding.shuffle(SEED, step, config.batch_size)
+        trainer.push(*views, layout)
+        report = trainer.step()
+        wanted = exact.step(*views, permutation)
+        for run in own:
+            run.step(*views, permutation)
+        for name in worst:
+            worst[name] = max(worst[name], abs(getattr(report, name) / wanted[name] - 1))
+        verdict.quiet(f"step {step + 1}: top-1 and top-5", (report.contrast_top1, report.contrast_top5) ==
+                      (wanted["contrast_top1"], wanted["contrast_top5"]))
+        verdict.quiet(f"step {step + 1}: learning rate", abs(report.lr / config.lr - 1) < 1e-6)
+        if step + 1 in LOOK:
+            ours, states = scenario.checkpoint(trainer, folder), [run.state() for run in own]
+            compare_kinds(verdict, step + 1, ours, exact.state(), states)
+            compare_moves(verdict, step + 1, start, ours, exact.state(), states)
+    for name, error in worst.items():
+        verdict.true(f"{name} of every step: worst relative error {error:.1e} (at most 1e-04)", error <= 1e-4)
+    trainer.close()
+
+
+def main():
+    torch.set_num_threads(2)
+    verdict = Verdict("trajectory")
+    for title, case in CASES.items():
+        run_case(verdict, title, *case)
+    return verdict.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

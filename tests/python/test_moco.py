@@ -1,0 +1,570 @@
+"""The Python client against the real library: layouts, numbers against NumPy in double precision, JPEG against pixels
+that Pillow decoded, a run with saves and callbacks, errors. A plain script: exit code 0 when every assert held.
+
+    MOCO_LIBRARY=build/libmoco.so /usr/bin/python3 tests/python/test_moco.py
+"""
+import ctypes
+import gc
+import io
+import os
+import sys
+import tempfile
+import threading
+import traceback
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples", "python"))
+sys.dont_write_bytecode = True
+import moco  # noqa: E402
+
+TINY = dict(arch="resnet18", width=0.25, image_size=16, batch_size=8, virtual_devices=2, queue_length=32, dimension=16,
+            loader_threads=1)
+
+
+def draw(number, side=24):
+    """Stripes in a colour of their own, [side, side, 3] uint8."""
+    y, x = np.mgrid[:side, :side]
+    wave = np.sin((0.3 + 0.05 * (number % 5)) * (x * np.cos(number) + y * np.sin(number)))
+    colour = np.array([90, 60 + 5 * (number % 7), 100 - 7 * (number % 9)])
+    return (128 + wave[..., None] * colour).astype(np.uint8)
+
+
+def jpeg(pixels, **options):
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=90, **options)
+    return out.getvalue()
+
+
+def unit(rng, rows, columns):
+    x = rng.standard_normal((rows, columns))
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def raises(name, call, *parts):
+    try:
+        call()
+    except moco.MocoError as error:
+        assert error.name == name, "%s, expected %s" % (error, name)
+        for part in parts:
+            assert part in error.message, "%r does not name %r" % (error.message, part)
+        return
+    raise AssertionError("no error, expected " + name)
+
+
+def write_folder(folder, count, classes=2, broken=0):
+    for i in range(count):
+        path = os.path.join(folder, "class%d" % (i % classes))
+        os.makedirs(path, exist_ok=True)
+        with open(os.path.join(path, "%04d.jpg" % i), "wb") as file:
+            file.write(jpeg(draw(i)))
+    for i in range(broken):
+        with open(os.path.join(folder, "class0", "x%d.jpg" % i), "wb") as file:
+            file.write(b"\xff\xd8 and then nothing")
+    return folder
+
+
+# ---- layouts ----
+
+def test_struct_size_is_the_librarys():
+    """The last field, set by name in a struct of far too many bytes, lands where this module's struct ends."""
+    room = ctypes.create_string_buffer(4096)
+    moco._call("trainer_options_init", room, len(room), 1)
+    moco._call("trainer_options_set", room, b"max_broken", b"81985529216486895")
+    where = room.raw.find((0x0123456789ABCDEF).to_bytes(8, sys.byteorder))
+    assert where == ctypes.sizeof(moco.TrainerOptions) - 8 == moco.TrainerOptions.max_broken.offset, where
+
+
+def test_every_option_by_name_and_in_json():
+    """Set each field by name: this module's struct and the library's JSON both show it, and nothing else changes."""
+    base = moco.trainer_options("moco-v2")
+    known = moco.options_json(base)
+    names = [name for name, _ in moco.TrainerOptions._fields_ if name != "struct_size"]
+    assert set(known) - {"struct_size"} == set(names), set(known) ^ set(names)
+    enumerations = dict(arch="resnet34", stem="cifar", head="linear", membership="strided", schedule="step", views="v1",
+                        bn_running="first", recipe=None)
+    for name in names:
+        before = getattr(base, name)
+        if name in enumerations:
+            value = enumerations[name]
+            if value is None:
+                continue
+        elif name in ("shuffle", "zero_init_residual", "first_epoch"):
+            value = 1 - before
+        elif name.endswith("_probability") or name in ("jitter_hue", "key_momentum", "sgd_momentum", "crop_min_area",
+                                                       "crop_max_area", "lr_factor"):
+            value = 0.4375 if before != 0.4375 else 0.5
+        elif isinstance(before, float):
+            value = before + 0.0625
+        else:
+            value = before + 3
+        try:
+            changed = moco.trainer_options("moco-v2", **{name: value})
+        except moco.MocoError as error:
+            raise AssertionError("%s = %r: %s" % (name, value, error))
+        shown = moco.options_json(changed)
+        for other in names:
+            if other == name:
+                continue
+            assert getattr(changed, other) == getattr(base, other), (name, other)
+            assert shown[other] == known[other], (name, other)
+        assert getattr(changed, name) != before, name
+        assert shown[name] == value or name in enumerations and shown[name] != known[name], (name, shown[name], value)
+
+
+# ---- queue and index against NumPy in double precision ----
+
+def contrast_in_double(queue, q, k, temperature):
+    q, k, queue = q.astype(np.float64), k.astype(np.float64), queue.astype(np.float64)
+    logits = np.concatenate([(q * k).sum(1, keepdims=True), q @ queue.T], 1) / temperature
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    p = shifted / shifted.sum(1, keepdims=True)
+    loss = -np.log(p[:, 0]).mean()
+    p[:, 0] -= 1
+    gradient = (p[:, :1] * k + p[:, 1:] @ queue) / temperature / len(q)
+    better = (logits[:, 1:] > logits[:, :1]).sum(1)
+    return loss, gradient, 100 * (better < 1).mean(), 100 * (better < 5).mean()
+
+
+def test_queue_contrast():
+    rng = np.random.default_rng(1)
+    cases = [(1, 1, 1, 1.0), (5, 40, 7, 0.2), (64, 512, 32, 0.07), (33, 1000, 128, 0.1)]
+    for count, length, dimension, temperature in cases:
+        queue = moco.Queue(length, dimension, seed=3)
+        held, pointer = queue.snapshot()
+        assert pointer == 0 and np.abs(np.linalg.norm(held, axis=1) - 1).max() < 1e-5
+        q = unit(rng, count, dimension)
+        k = unit(rng, count, dimension)
+        if dimension > 1:  # near their queries, so that accuracies are neither 0 nor 100
+            k = q + 0.6 * k
+            k /= np.linalg.norm(k, axis=1, keepdims=True)
+        loss, gradient, top1, top5 = contrast_in_double(held, q, k, temperature)
+        got = queue.contrast(q, k, temperature)
+        assert abs(got.loss - loss) < 1e-5 * max(1, loss), (got.loss, loss)
+        assert np.linalg.norm(got.d_queries - gradient) <= 1e-4 * np.linalg.norm(gradient) + 1e-7
+        assert abs(got.top1 - top1) < 1e-9 and abs(got.top5 - top5) < 1e-9, (got, top1, top5)
+        assert queue.contrast(q, k, temperature, gradient=False).d_queries is None
+        assert np.array_equal(queue.snapshot()[0], held)
+
+
+def test_queue_wraps():
+    rng = np.random.default_rng(2)
+    queue, length, dimension = moco.Queue(10, 6, seed=5), 10, 6
+    model, pointer = queue.snapshot()
+    for count in (3, 4, 5, 10, 1, 23, 9):
+        keys = unit(rng, count, dimension)
+        queue.enqueue(keys)
+        for row in keys:  # the definition: one at a time
+            model[pointer] = row
+            pointer = (pointer + 1) % length
+        held, where = queue.snapshot()
+        if count <= length:
+            assert where == pointer == queue.pointer, (count, where, pointer)
+            assert np.array_equal(held, model)
+        else:  # beyond K only the last K rows stay, in whatever rotation
+            order = np.roll(held, -where, 0)
+            assert np.array_equal(order, keys[-length:])
+            model, pointer = held.copy(), where
+    other = moco.Queue(10, 6, seed=6)
+    other.restore(model, pointer)
+    assert np.array_equal(other.snapshot()[0], model) and other.pointer == pointer
+    raises("MOCO_ERR_ARGUMENT", lambda: queue.enqueue(2 * unit(rng, 2, 6)))
+    assert np.array_equal(queue.snapshot()[0], model)
+
+
+def test_queue_seeds():
+    one, same, other = (moco.Queue(64, 16, seed=s).snapshot()[0] for s in (1, 1, 2))
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+    assert abs(one.mean()) < 0.02
+
+
+def test_index_search():
+    rng = np.random.default_rng(3)
+    for bank, queries, dimension, k in [(1, 1, 1, 1), (50, 7, 5, 50), (3000, 65, 64, 17)]:
+        vectors = (5 * rng.standard_normal((bank, dimension))).astype(np.float32)
+        q = rng.standard_normal((queries, dimension)).astype(np.float32)
+        index = moco.Index(dimension)
+        index.add(vectors[:bank // 2 + 1])
+        if bank > 1:
+            index.add(vectors[bank // 2 + 1:])
+        assert len(index) == bank and index.dimension == dimension
+        ids, cosines = index.search(q, k)
+        v64, q64 = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (vectors.astype(float), q.astype(float)))
+        exact = q64 @ v64.T
+        want = -np.sort(-exact, axis=1)[:, :k]
+        assert np.abs(cosines - want).max() < 2e-6, np.abs(cosines - want).max()
+        assert np.abs(np.take_along_axis(exact, ids, 1) - want).max() < 2e-6
+        assert all(len(set(row)) == k for row in ids)
+
+
+def test_index_ties_and_files():
+    index = moco.Index(2)
+    index.add([[1, 0], [0, 1], [2, 0], [3, 0], [0, 5]])
+    ids, cosines = index.search([[1, 0]], 5)
+    assert ids.tolist() == [[0, 2, 3, 1, 4]] and cosines[0, :3].tolist() == [1, 1, 1]
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "v.npy")
+        index.save(path)
+        assert np.array_equal(np.load(path), [[1, 0], [0, 1], [1, 0], [1, 0], [0, 1]])
+        assert np.load(path).dtype == np.float32
+        again = moco.Index.load(path)
+        assert len(again) == 5 and again.search([[1, 0]], 5)[0].tolist() == ids.tolist()
+        np.save(path, np.zeros((3, 2)))
+        raises("MOCO_ERR_FORMAT", lambda: moco.Index.load(path))
+
+
+def test_index_classify():
+    rng = np.random.default_rng(4)
+    cases = [(400, 8, 7, 20, 0.1), (30, 3, 2, 200, 0.5), (100, 16, 10, 1, 0.07)]
+    for bank, dimension, classes, k, temperature in cases:
+        vectors, labels = unit(rng, bank, dimension), rng.integers(0, classes, bank)
+        q = unit(rng, 40, dimension)
+        index = moco.Index(dimension)
+        index.add(vectors, labels)
+        top = index.classify(q, k, classes, temperature)
+        assert top.shape == (40, min(5, classes))
+        exact = q.astype(np.float64) @ vectors.astype(np.float64).T
+        for row, got in zip(exact, top):
+            scores = np.zeros(classes)
+            for i in np.argsort(-row, kind="stable")[:k]:
+                scores[labels[i]] += np.exp(row[i] / temperature)
+            want = np.argsort(-scores, kind="stable")[:min(5, classes)]
+            assert got.tolist() == want.tolist(), (got, want, scores)
+
+
+# ---- data sets ----
+
+def test_dataset_folder():
+    with tempfile.TemporaryDirectory() as folder:
+        write_folder(folder, 12, 3, broken=1)
+        with moco.Dataset(folder) as data:
+            assert len(data) == 13 and data.classes == ["class0", "class1", "class2"]
+            assert data.names == sorted(data.names) and data.names[0] == os.path.join("class0", "0000.jpg")
+            assert data.labels.tolist() == [0] * 5 + [1] * 4 + [2] * 4
+            assert np.array_equal(data.pixels(0, 24, 24), np.asarray(Image.open(os.path.join(folder, data.names[0]))))
+            raises("MOCO_ERR_IMAGE", lambda: data.pixels(4, 24, 24))
+            info = data.info()
+            assert info["count"] == 13 and info["broken"] == 1 and info["classes"] == 3, info
+        assert len(moco.Dataset(folder, limit=5)) == 5
+        with moco.Dataset(folder, limit=5) as few, moco.Dataset(folder) as data:
+            assert few.names == [data.names[i * 13 // 5] for i in range(5)]
+    raises("MOCO_ERR_IO", lambda: moco.Dataset("/nowhere/at/all"), "/nowhere/at/all")
+
+
+def test_dataset_from_images():
+    files = [jpeg(draw(i)) for i in range(6)]
+    data = moco.Dataset.from_images(files, labels=[2, 0, 2, 1, -1, 0])
+    assert len(data) == 6 and data.names == list("012345") and data.labels.tolist() == [2, 0, 2, 1, -1, 0]
+    for i, file in enumerate(files):
+        assert np.array_equal(data.pixels(i, 24, 24), np.asarray(Image.open(io.BytesIO(file))))
+
+    def fetch(index):
+        if index == 1:
+            raise KeyError("not in the store")
+        return files[index]
+
+    data = moco.Dataset.from_images(fetch, count=6)
+    raises("MOCO_ERR_IMAGE", lambda: data.pixels(1, 24, 24))
+    assert np.array_equal(data.pixels(2, 24, 24), np.asarray(Image.open(io.BytesIO(files[2]))))
+
+
+def test_views_and_shuffle():
+    data = moco.Dataset.from_images([jpeg(draw(i, 40)) for i in range(3)])
+    options = moco.trainer_options("moco-v2", image_size=32, seed=4)
+    views = moco.dataset_views(data, 1, options, epoch=2)
+    assert views.shape == (2, 32, 32, 3) and not np.array_equal(views[0], views[1])
+    assert np.array_equal(views, moco.dataset_views(data, 1, options, epoch=2))
+    assert not np.array_equal(views, moco.dataset_views(data, 1, options, epoch=3))
+    assert not np.array_equal(views, moco.dataset_views(data, 2, options, epoch=2))
+    permutation = moco.shuffle(7, 3, 100)
+    assert sorted(permutation) == list(range(100)) and permutation.tolist() != list(range(100))
+    assert np.array_equal(permutation, moco.shuffle(7, 3, 100))
+    assert not np.array_equal(permutation, moco.shuffle(7, 4, 100))
+    assert not np.array_equal(permutation, moco.shuffle(8, 3, 100))
+
+
+# ---- models ----
+
+def tiny_model(**options):
+    with moco.Trainer("moco-cifar", **dict(TINY, **options)) as trainer:
+        return trainer.snapshot()
+
+
+def test_model_inputs_agree():
+    """JPEG = its pixels decoded by Pillow, in every channel order and stride = the tensor that the recipe defines."""
+    model = tiny_model(image_size=32, dimension=16)
+    assert model.image_size == 32 and model.dimension("projection") == 16 and model.dimension() == 128
+    info = model.info()
+    files = [jpeg(draw(i, 32)) for i in range(5)]
+    pixels = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
+    rows = {tap: model.embed_jpeg(files, tap) for tap in ("backbone", "projection")}
+    assert rows["backbone"].shape == (5, 128) and np.isfinite(rows["backbone"]).all()
+    assert np.abs(np.linalg.norm(rows["projection"], axis=1) - 1).max() < 1e-5
+    assert np.abs(rows["backbone"][0] - rows["backbone"][1]).max() > 1e-4
+
+    wide = [np.zeros((32, 50, 3), np.uint8) for _ in pixels]
+    for one, row in zip(wide, pixels):
+        one[:, 9:41] = row
+    forms = {
+        "rgb": (pixels, "rgb"),
+        "bgr": ([p[..., ::-1] for p in pixels], "bgr"),
+        "stride": ([w[:, 9:41] for w in wide], "rgb"),
+        "rgba": ([np.dstack([p, np.full(p.shape[:2], 9, np.uint8)]) for p in pixels], "rgb"),
+        "stack": (np.stack(pixels), "rgb"),
+    }
+    for form, (images, order) in forms.items():
+        assert np.array_equal(model.embed_pixels(images, "backbone", order), rows["backbone"]), form
+    gray = [p[..., 0] for p in pixels]
+    assert np.array_equal(model.embed_pixels(gray), model.embed_pixels([np.dstack([g] * 3) for g in gray]))
+
+    mean, std = np.array(info["mean"], np.float32), np.array(info["std"], np.float32)
+    tensor = ((np.stack(pixels).astype(np.float32) / np.float32(255)) - mean) / std  # CIFAR transform: nothing at size
+    for layout, array in (("nhwc", tensor), ("nchw", tensor.transpose(0, 3, 1, 2))):
+        got = model.embed_tensor(array, "projection", layout)
+        assert np.abs(got - rows["projection"]).max() < 1e-5, (layout, np.abs(got - rows["projection"]).max())
+
+
+def test_model_resizes_by_the_evaluation_transform():
+    model = tiny_model(image_size=16)
+    info = model.info()
+    picture = draw(3, 50)[:, :37]
+    data = moco.Dataset.from_images([jpeg(picture)])
+    cut = data.pixels(0, info["eval_resize"], info["eval_crop"])
+    decoded = np.asarray(Image.open(io.BytesIO(jpeg(picture))))
+    assert np.array_equal(model.embed_pixels([decoded]), model.embed_pixels([cut]))
+
+
+def test_model_broken_items():
+    model = tiny_model()
+    good, bad = jpeg(draw(1)), b"no image"
+    raises("MOCO_ERR_IMAGE", lambda: model.embed_jpeg([good, bad]))
+    rows, items = model.embed_jpeg([good, bad, good], strict=False)
+    assert items.tolist() == [0, 5, 0] and not rows[1].any() and rows[0].any()
+    assert np.array_equal(rows[0], rows[2])
+    for call in (lambda: model.embed_tensor(np.zeros((1, 3, 8, 8), np.float32)),
+                 lambda: model.embed_pixels([np.zeros((4, 4, 3), np.float32)]),
+                 lambda: model.embed_jpeg([good], tap="neck")):
+        try:
+            call()
+        except (ValueError, KeyError):
+            continue
+        raise AssertionError("wrong input was taken")
+
+
+def test_model_save_load_and_dataset():
+    with tempfile.TemporaryDirectory() as folder:
+        model = tiny_model()
+        path = os.path.join(folder, "m.safetensors")
+        model.save(path)
+        again = moco.Model(path)
+        write_folder(os.path.join(folder, "images"), 37, broken=2)
+        data = moco.Dataset(os.path.join(folder, "images"))
+        rows, indices = model.embed_dataset(data, "projection", loader_threads=2)
+        good = [i for i, name in enumerate(data.names) if "x" not in os.path.basename(name)]
+        assert indices.tolist() == good and rows.shape == (37, 16)
+        out = os.path.join(folder, "rows.npy")
+        seen = []
+        assert again.embed_to_npy(data, out, "projection", progress=lambda d, t: seen.append((d, t))) == (37, 2)
+        assert np.array_equal(np.load(out), rows), "a saved and loaded model gives other bits"
+        assert seen and seen[-1][0] == seen[-1][1] == 39, seen
+        with open(os.path.join(folder, "rows.txt")) as names:
+            assert names.read().splitlines() == [data.names[i] for i in good]
+        with open(os.path.join(folder, "rows.skipped.txt")) as skipped:
+            assert [line.split("\t")[0] for line in skipped] == [data.names[i] for i in range(39) if i not in good]
+        few = np.concatenate([model.embed_jpeg([open(os.path.join(folder, "images", data.names[i]), "rb").read()],
+                                               "projection") for i in good[:3]])
+        assert np.abs(few - rows[:3]).max() < 1e-5
+
+        class Stop(Exception):
+            pass
+
+        def stop(done, total):
+            raise Stop()
+
+        try:
+            model.embed_to_npy(data, os.path.join(folder, "never.npy"), progress=stop)
+            raise AssertionError("the exception of a callback was lost")
+        except Stop:
+            pass
+        assert not os.path.exists(os.path.join(folder, "never.npy"))
+        raises("MOCO_ERR_IO", lambda: moco.Model(os.path.join(folder, "none.safetensors")))
+        raises("MOCO_ERR_FORMAT", lambda: moco.Model(out))
+
+
+def test_model_from_several_threads():
+    model = tiny_model()
+    images = [draw(i) for i in range(40)]
+    want = model.embed_pixels(images)
+    got, threads = [None] * 6, []
+
+    def work(slot):
+        got[slot] = [model.embed_pixels(images) for _ in range(3)]
+
+    for slot in range(6):
+        threads.append(threading.Thread(target=work, args=(slot,)))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(rows, want) for three in got for rows in three)
+
+
+# ---- trainers ----
+
+def test_trainer_pushes():
+    trainer = moco.Trainer("moco-cifar", **TINY)
+    raises("MOCO_ERR_NO_DATA", trainer.step)
+    trainer.push_pixels([draw(i) for i in range(5)])
+    trainer.push_jpeg(jpeg(draw(5)))
+    raises("MOCO_ERR_IMAGE", lambda: trainer.push_jpeg(b"no image"))
+    raises("MOCO_ERR_NO_DATA", trainer.step)
+    assert trainer.state()["pushed"] == 6
+    assert trainer.discard() == 6 and trainer.discard() == 0
+    before = trainer.snapshot().embed_pixels([draw(1)])
+    trainer.push_pixels([draw(i) for i in range(8)])
+    raises("MOCO_ERR_FULL", lambda: trainer.push_pixels([draw(9)]))
+    report = trainer.step()
+    assert report.step == 1 and abs(report.chance_loss - np.log(33)) < 1e-12 and 0 < report.loss < 30
+    assert not np.array_equal(before, trainer.snapshot().embed_pixels([draw(1)]))
+    rng = np.random.default_rng(5)
+    views = rng.standard_normal((2, 8, 3, 16, 16)).astype(np.float32)
+    trainer.push_views(views[0], views[1])
+    one = trainer.step()
+    assert one.step == 2 and one.gradient_norm > 0
+    raises("MOCO_ERR_ARGUMENT", lambda: moco.Trainer("moco-v2", batch_size=-3), "batch_size")
+    raises("MOCO_ERR_ARGUMENT", lambda: moco.Trainer("moco-v2", arch="resnet19"), "resnet19")
+    raises("MOCO_ERR_UNSUPPORTED", lambda: moco.Trainer("moco-v3"))
+
+
+def test_trainer_layouts_are_the_same_views():
+    rng = np.random.default_rng(6)
+    views = rng.standard_normal((2, 8, 3, 16, 16)).astype(np.float32)
+    losses = []
+    for layout in ("nchw", "nhwc"):
+        trainer = moco.Trainer("moco-cifar", seed=3, **TINY)
+        for i in range(2):
+            batch = views[i] if layout == "nchw" else views[i].transpose(0, 2, 3, 1)
+            trainer.push_views(batch, batch[::-1], layout)
+            losses.append(trainer.step().loss)
+    assert losses[:2] == losses[2:], losses
+
+
+def test_trainer_saves_and_goes_on():
+    rng = np.random.default_rng(7)
+    batches = rng.standard_normal((4, 2, 8, 3, 16, 16)).astype(np.float32)
+
+    def go(trainer, which):
+        for i in which:
+            trainer.push_views(*batches[i])
+            report = trainer.step()
+        return report.loss
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "c.safetensors")
+        straight = moco.Trainer("moco-cifar", seed=9, **TINY)
+        loss = go(straight, range(4))
+        broken = moco.Trainer("moco-cifar", seed=9, **TINY)
+        go(broken, range(2))
+        broken.save(path)
+        broken.close()
+        loaded = moco.Trainer.load(path)
+        assert loaded.options.seed == 9 and loaded.state()["step"] == 2
+        assert go(loaded, range(2, 4)) == loss
+        picture = [draw(2)]
+        assert np.array_equal(loaded.snapshot().embed_pixels(picture), straight.snapshot().embed_pixels(picture))
+        other = moco.trainer_options("moco-cifar", **dict(TINY, seed=10))
+        raises("MOCO_ERR_MISMATCH", lambda: moco.Trainer.load(path, overrides=other), "seed")
+
+
+def test_trainer_run():
+    with tempfile.TemporaryDirectory() as folder:
+        data = moco.Dataset(write_folder(os.path.join(folder, "train"), 40))
+        test = moco.Dataset(write_folder(os.path.join(folder, "test"), 10))
+        run = os.path.join(folder, "run")
+        os.mkdir(run)
+        reports = []
+        trainer = moco.Trainer("moco-cifar", epochs=2, **TINY)
+        assert trainer.run(data, test, run, reports.append) is True
+        assert [r.step for r in reports] == list(range(1, 11)) and reports[-1].steps_total == 10
+        assert [r.epoch for r in reports] == [0] * 5 + [1] * 5
+        for name in ("checkpoint.safetensors", "model.safetensors", "log.jsonl"):
+            assert os.path.getsize(os.path.join(run, name)) > 0, name
+        picture = [draw(3)]
+        saved = moco.Model(os.path.join(run, "model.safetensors")).embed_pixels(picture)
+        assert np.array_equal(saved, trainer.snapshot().embed_pixels(picture))
+        result = moco.knn(trainer.snapshot(), data, test, k=5)
+        assert result.bank == 40 and result.queries == 10 and result.chance == 50 and 0 <= result.top1 <= result.top5
+
+        # Stopped by its callback in mid-epoch, loaded, finished: the bits of the run without a stop.
+        other = os.path.join(folder, "other")
+        os.mkdir(other)
+        stopped = moco.Trainer("moco-cifar", epochs=2, **TINY)
+        assert stopped.run(data, None, other, lambda r: r.step == 7) is False
+        resumed = moco.Trainer.load(os.path.join(other, "checkpoint.safetensors"))
+        assert resumed.state()["step"] == 7
+        assert resumed.run(data, None, other) is True
+        assert np.array_equal(resumed.snapshot().embed_pixels(picture), saved)
+
+        def fails(report):
+            raise KeyboardInterrupt
+
+        try:
+            moco.Trainer("moco-cifar", **TINY).run(data, progress=fails)
+            raise AssertionError("the exception of a callback was lost")
+        except KeyboardInterrupt:
+            pass
+        steps = moco.Trainer("moco-cifar", epochs=2, **TINY)
+        assert steps.steps(data, 10).step == 10
+        assert np.array_equal(steps.snapshot().embed_pixels(picture), saved)
+
+
+def test_trainer_plan():
+    options = moco.trainer_options("moco-cifar", **TINY)
+    sizes = moco.plan(options)
+    assert sizes["total"] > 100000, sizes
+    options.memory_cap = 1000
+    raises("MOCO_ERR_MEMORY_CAP", lambda: moco.plan(options))
+
+
+# ---- the module itself ----
+
+def test_handles():
+    device = moco.Device(lanes=1)
+    assert device.info()["lanes"] == 1
+    queue = moco.Queue(8, 4, device=device)
+    device.close()
+    device.close()
+    queue.contrast(unit(np.random.default_rng(0), 2, 4), unit(np.random.default_rng(1), 2, 4))
+    queue.close()
+    try:
+        queue.snapshot()
+        raise AssertionError("a closed handle was used")
+    except (ValueError, ctypes.ArgumentError):
+        pass
+    for _ in range(50):
+        moco.Index(4).add(np.eye(4))
+    gc.collect()
+    assert moco.version().count(".") == 2 and moco.build_info()
+    raises("MOCO_ERR_UNSUPPORTED", lambda: moco.Device(kind=1))
+    raises("MOCO_ERR_ARGUMENT", lambda: moco.Device(lanes=-1), "lanes")
+
+
+def main():
+    tests = [(name, test) for name, test in globals().items() if name.startswith("test_")]
+    wanted = sys.argv[1:]
+    failed = 0
+    for name, test in tests:
+        if wanted and name not in wanted:
+            continue
+        try:
+            test()
+            print("ok   " + name, flush=True)
+        except Exception:
+            failed += 1
+            traceback.print_exc()
+            print("FAIL " + name, flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+# shellcheck shell=sh disable=SC2034
+# Packages and helpers shared by examples/quickstart.sh and tests/run.sh. Sourced, not run; POSIX sh.
+# This is the one place that names Debian packages.
+
+# To build the library and the program.
+MOCO_BUILD_PACKAGES="gcc libc6-dev make cmake pkg-config libdnnl-dev libjpeg62-turbo-dev libjansson-dev librandom123-dev"
+# And to run every test.
+MOCO_TEST_PACKAGES="$MOCO_BUILD_PACKAGES g++ clang binutils check python3 python3-numpy python3-torch python3-pil"
+
+# Debian's own interpreter: the packages above belong to it, whatever comes first on PATH.
+MOCO_PYTHON=/usr/bin/python3
+
+moco_jobs() {
+    nproc 2>/dev/null || echo 2
+}
+
+# Prints those of the packages given that are not installed.
+moco_missing_packages() {
+    for package in "$@"; do
+        state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) || state=absent
+        [ "$state" = installed ] || printf '%s ' "$package"
+    done
+}
+
+# Installs those of the packages given that are missing; does not touch apt when there are none.
+moco_install() {
+    if ! command -v dpkg-query >/dev/null 2>&1; then
+        echo "setup: not a Debian system; these must be there already: $*"
+        return 0
+    fi
+    missing=$(moco_missing_packages "$@")
+    if [ -z "$missing" ]; then
+        echo "setup: all packages are installed"
+        return 0
+    fi
+    as_root=
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null 2>&1; then
+            echo "setup: neither root nor sudo; as root run: apt-get install $missing" >&2
+            return 1
+        fi
+        as_root=sudo
+    fi
+    echo "setup: installing $missing"
+    $as_root apt-get update -q
+    # shellcheck disable=SC2086 # a list of words
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+}
