@@ -1,5 +1,5 @@
-/* Listings: opening, sorting, classes, limits and reading, whatever the source. What differs between sources is in folder.c
- * and tar.c. Called by dataset.c. */
+/* Listings: opening, sorting, classes, limits and reading, whatever the source. What differs between sources is in
+ * folder.c and tar.c. Called by dataset.c. */
 #define _GNU_SOURCE /* qsort_r */
 #include "data/listing.h"
 

@@ -1,5 +1,5 @@
-/* data/loader: the same batches for any number of threads and after any seek, broken images replaced in order and limited,
- * failures brought to the caller, a clean end at any time. */
+/* data/loader: the same batches for any number of threads and after any seek, broken images replaced in order and
+ * limited, failures brought to the caller, a clean end at any time. */
 #include "data_fixtures.h"
 
 #include <pthread.h>
@@ -439,8 +439,8 @@ START_TEST(wrong_use)
 }
 END_TEST
 
-/* Each allocation made to fail, on whichever thread: the call fails or the images come, and a second try goes on to the
- * same batches. */
+/* Each allocation made to fail, on whichever thread: the call fails or the images come, and a second try goes on to
+ * the same batches. */
 START_TEST(faults)
 {
     uint64_t want[16];
