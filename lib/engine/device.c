@@ -110,9 +110,11 @@ static void run_part(mo_lane_t *lane, mo_work_t *work, int64_t part)
 {
     moco_device_t *device = lane->device;
     device->busy++;
+    lane->depth += work->urgent;
     pthread_mutex_unlock(&device->lock);
     moco_status_t status = work->fn(lane, work->ctx, part);
     pthread_mutex_lock(&device->lock);
+    lane->depth -= work->urgent;
     device->busy--;
     if (status != MOCO_OK && work->status == MOCO_OK) {
         work->status = status;
@@ -152,14 +154,12 @@ void mo_lane_yield(mo_lane_t *lane)
     moco_device_t *device = lane->device;
     if (lane->depth > 0 || atomic_load_explicit(&device->urgent_parts, memory_order_relaxed) <= 0)
         return;
-    lane->depth++;
     int64_t part;
     pthread_mutex_lock(&device->lock);
     mo_work_t *work = claim(device, 1, &part);
     if (work != NULL)
         run_part(lane, work, part);
     pthread_mutex_unlock(&device->lock);
-    lane->depth--;
 }
 
 static moco_status_t start_lanes(moco_device_t *device)
@@ -246,6 +246,17 @@ moco_status_t mo_device_parallel(moco_device_t *device, int64_t parts, mo_parall
     parallel_t p = {fn, ctx};
     mo_work_t work = {.fn = parallel_part, .ctx = &p, .parts = parts};
     return mo_work_run(device, &work);
+}
+
+moco_status_t mo_device_run(moco_device_t *device, int64_t parts, mo_lane_fn fn, void *ctx, int urgent)
+{
+    mo_work_t work = {.fn = fn, .ctx = ctx, .parts = parts, .urgent = urgent};
+    return mo_work_run(device, &work);
+}
+
+int32_t mo_lane_number(const mo_lane_t *lane)
+{
+    return lane->number;
 }
 
 typedef struct call {
@@ -338,6 +349,11 @@ cleanup:
     return status;
 }
 
+moco_status_t mo_device_open_lanes(int32_t lanes, moco_device_t **out)
+{
+    return mo_device_open(lanes > 0 ? lanes : mo_default_lanes(), out);
+}
+
 moco_device_t *mo_device_retain(moco_device_t *device)
 {
     atomic_fetch_add(&device->references, 1);
@@ -356,7 +372,7 @@ moco_status_t mo_device_default(moco_device_t *given, moco_device_t **out)
         *out = mo_device_retain(given);
         return MOCO_OK;
     }
-    return mo_device_open(mo_default_lanes(), out);
+    return mo_device_open_lanes(0, out);
 }
 
 int32_t mo_device_lanes(const moco_device_t *device)

@@ -23,7 +23,6 @@ struct moco_device {
 };
 
 moco_status_t mo_device_open(int32_t lanes, moco_device_t **out);
-void mo_device_release(moco_device_t *device);
 
 /* host.c: what the machine and the OpenMP runtime are asked */
 int32_t mo_default_lanes(void);

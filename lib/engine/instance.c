@@ -145,17 +145,31 @@ void mo_instance_free(mo_instance_t *instance)
     mo_free(instance);
 }
 
-moco_status_t mo_instance_map(mo_instance_t *instance, int32_t tensor, float **values)
+static moco_status_t map_slot(mo_instance_t *instance, int32_t slot, int32_t tensor, float **values)
 {
-    int32_t slot = instance->plan->value[tensor];
     if (slot < 0 || instance->memory[slot] == NULL)
         return mo_fail(MOCO_ERR_ENGINE, "tensor %d is not in this plan", tensor);
     return mo_engine_status(dnnl_memory_map_data(instance->memory[slot], (void **)values), "map a tensor");
 }
 
+moco_status_t mo_instance_map(mo_instance_t *instance, int32_t tensor, float **values)
+{
+    return map_slot(instance, instance->plan->value[tensor], tensor, values);
+}
+
 void mo_instance_unmap(mo_instance_t *instance, int32_t tensor, float *values)
 {
     dnnl_memory_unmap_data(instance->memory[instance->plan->value[tensor]], values);
+}
+
+moco_status_t mo_instance_map_gradient(mo_instance_t *instance, int32_t tensor, float **values)
+{
+    return map_slot(instance, instance->plan->gradient[tensor], tensor, values);
+}
+
+void mo_instance_unmap_gradient(mo_instance_t *instance, int32_t tensor, float *values)
+{
+    dnnl_memory_unmap_data(instance->memory[instance->plan->gradient[tensor]], values);
 }
 
 moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, void *base)

@@ -24,9 +24,8 @@ struct mo_lane {
 
 /* A piece of work lives on its caller's stack: `parts` calls of fn. A running part may add more (mo_work_more); the
  * first failure wins and is what the caller gets. */
-typedef moco_status_t (*mo_part_fn)(mo_lane_t *lane, void *ctx, int64_t part);
 typedef struct mo_work {
-    mo_part_fn fn;
+    mo_lane_fn fn;
     void *ctx;
     int64_t parts, next, done;
     int urgent; /* lanes take it between the operations of other work */

@@ -81,3 +81,11 @@ void mo_net_free(mo_net_t *net)
     mo_free(net->bns);
     memset(net, 0, sizeof *net);
 }
+
+int64_t mo_net_parameters(const mo_net_t *net)
+{
+    int64_t count = 0;
+    for (int32_t i = 0; i < net->span_count; i++)
+        count += net->spans[i].count;
+    return count;
+}

@@ -301,6 +301,8 @@ static moco_status_t keep(mo_plan_t *plan, int32_t tensor, int from_begin, int t
         root->first = 0;
     if (to_end || root->last < 0)
         root->last = plan->instr_count;
+    if (to_end && plan->gradient[tensor] >= 0)
+        plan->slots[plan->slots[plan->gradient[tensor]].root].last = plan->instr_count;
     return MOCO_OK;
 }
 
@@ -395,6 +397,6 @@ void mo_plan_free(mo_plan_t *plan)
     mo_free(plan->memo);
     mo_free(plan->hints);
     mo_free(plan->seconds);
-    moco_device_free(plan->device);
+    mo_device_release(plan->device);
     mo_free(plan);
 }

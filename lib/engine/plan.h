@@ -36,7 +36,7 @@ typedef struct mo_plan_spec {
     mo_mode_t mode;
     int32_t shard;            /* images */
     int32_t shards_per_group; /* > 1: batch norm meets across shards */
-    int32_t outputs[4];       /* tensors that must survive to the end; -1 = none; inputs always do */
+    int32_t outputs[4];       /* tensors that, with their gradients, must survive to the end; -1 = none */
     int32_t inputs[4];        /* tensors that the caller fills; -1 = none                          */
 } mo_plan_spec_t;
 
@@ -59,6 +59,10 @@ void mo_instance_free(mo_instance_t *instance);
 /* Host access to a tensor of the arena, on a lane: [shard, h, w, c] float32. Unmap before the next instruction. */
 moco_status_t mo_instance_map(mo_instance_t *instance, int32_t tensor, float **values);
 void mo_instance_unmap(mo_instance_t *instance, int32_t tensor, float *values);
+
+/* The same for the gradient of a tensor that the plan was told to keep among its outputs. */
+moco_status_t mo_instance_map_gradient(mo_instance_t *instance, int32_t tensor, float **values);
+void mo_instance_unmap_gradient(mo_instance_t *instance, int32_t tensor, float *values);
 
 /* Bind a space of all the instance's slots to `base`; on a lane. */
 moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, void *base);

@@ -2,15 +2,16 @@
  * believed, and nothing is copied. Called by checkpoints and by model loading. Assumes a little-endian machine. */
 #include "persist/safetensors.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "util/alloc.h"
+#include "util/json.h"
 #include "util/status.h"
 
 #define MAX_HEADER    100000000u
 #define METADATA_NAME "__metadata__"
+#define MAX_DEPTH     8  /* a legal header has three levels */
 #define SHOWN         80 /* bytes of a foreign name that go into a message */
 
 /* The dtypes of the format with the bits of one number; those that libmoco does not read are listed as OTHER. */
@@ -231,7 +232,7 @@ cleanup:
 
 static moco_status_t load_header(const uint8_t *bytes, uint64_t size, const char *path, uint64_t *length, json_t **header)
 {
-    json_error_t error;
+    char reason[MO_JSON_REASON];
     if (size < 8)
         return mo_fail(MOCO_ERR_FORMAT, "%s: has %llu bytes, a safetensors file has at least 8", path,
                        (unsigned long long)size);
@@ -241,12 +242,8 @@ static moco_status_t load_header(const uint8_t *bytes, uint64_t size, const char
                        path, (unsigned long long)*length, (unsigned long long)(size - 8), MAX_HEADER);
     if (*length < 2 || bytes[8] != '{')
         return mo_fail(MOCO_ERR_FORMAT, "%s: not safetensors: the header does not begin with '{'", path);
-    *header = json_loadb((const char *)bytes + 8, *length, JSON_REJECT_DUPLICATES, &error);
-    if (*header == NULL && json_error_code(&error) == json_error_out_of_memory)
-        return mo_fail(MOCO_ERR_MEMORY, "%s: no memory for a header of %llu bytes", path, (unsigned long long)*length);
-    if (*header == NULL)
-        return mo_fail(MOCO_ERR_FORMAT, "%s: damaged header: %s", path, show(error.text).text);
-    return MOCO_OK;
+    moco_status_t status = mo_json_load((const char *)bytes + 8, *length, MAX_DEPTH, header, reason);
+    return status == MOCO_OK ? MOCO_OK : mo_fail(status, "%s: damaged header: %s", path, reason);
 }
 
 moco_status_t mo_safetensors_parse(mo_safetensors_t *st, const uint8_t *bytes, uint64_t size, const char *path)

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <string.h>
 
 #include "util/alloc.h"
+#include "util/json.h"
 #include "util/status.h"
 
 /* ---- numbers ---- */
@@ -245,14 +245,17 @@ cleanup:
 
 moco_status_t mo_options_from_json(const char *json, moco_trainer_options_t *out)
 {
-    json_error_t error;
+    char reason[MO_JSON_REASON] = "another kind of value";
     moco_trainer_options_t made;
-    json_t *object = json_loads(json, JSON_REJECT_DUPLICATES, &error);
-    if (!json_is_object(object)) {
+    json_t *object = NULL;
+    moco_status_t status = mo_json_load(json, strlen(json), 1, &object, reason);
+    if (status == MOCO_OK && !json_is_object(object))
+        status = MOCO_ERR_FORMAT;
+    if (status != MOCO_OK) {
         json_decref(object);
-        return mo_fail(MOCO_ERR_FORMAT, "options are not a JSON object: %.100s", object == NULL ? error.text : "another kind");
+        return mo_fail(status, "options are not a JSON object: %s", reason);
     }
-    moco_status_t status = read_fields(object, &made);
+    status = read_fields(object, &made);
     json_decref(object);
     if (status == MOCO_ERR_ARGUMENT) { /* not the caller's argument: the file's content */
         char found[MO_MESSAGE_SIZE];

@@ -32,7 +32,7 @@ moco_status_t mo_grow(void *pointer, size_t count, size_t size)
     void *old = *(void **)pointer;
     if (size != 0 && count > SIZE_MAX / size)
         return no_memory(count, size);
-    void *memory = mo_fault(MO_FAULT_ALLOC) ? NULL : realloc(old, count * size ? count * size : 1);
+    void *memory = mo_fault(MO_FAULT_ALLOC) ? NULL : realloc(old, count > 0 && size > 0 ? count * size : 1);
     if (memory == NULL)
         return no_memory(count, size);
     *(void **)pointer = memory;

@@ -416,6 +416,7 @@ START_TEST(test_json_from_older_and_newer)
     static const char *const bad[][2] = {
         {"", "not a JSON object"},
         {"[1]", "not a JSON object"},
+        {"{\"recipe\": [[1]]}", "nested too deeply"},
         {"{\"epochs\": 7}", "recipe is ''"},
         {"{\"recipe\": 1}", "recipe is ''"},
         {"{\"recipe\": \"moco-v9\"}", "recipe is 'moco-v9'"},

@@ -122,8 +122,19 @@ START_TEST(test_hostile_json)
     memcpy(nested, "{\"a\":", 5);
     memset(nested + 5, '[', deep);
     nested[deep + 5] = '\0';
-    assert_refused(nested, 0, "depth");
+    assert_refused(nested, 0, "nested too deeply");
+    nested[5 + 6] = '\0'; /* shallow, but never closed */
+    assert_refused(nested, 0, "damaged header");
     free(nested);
+    size_t many = 2 * 4000001; /* zeros and commas: a parser would take half a gigabyte for them */
+    char *list = malloc(many + 16);
+    memcpy(list, "{\"a\":[", 6);
+    for (size_t i = 0; i < many; i++)
+        list[6 + i] = i % 2 ? ',' : '0';
+    strcpy(list + 6 + many, "0]}");
+    assert_refused(list, 0, "too many values");
+    free(list);
+    ck_assert_int_eq(parse("{\"a[[[[[[[[[[[[\\\"[[{{\":" T("U8", "[1]", "[0,1]") "}", 1), MOCO_OK); /* brackets in a name */
     char name[400];
     memset(name, 'n', sizeof name);
     memcpy(name, "{\"", 2);

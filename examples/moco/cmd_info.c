@@ -1,0 +1,127 @@
+/* moco info: what a file, a data set or this machine is. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common.h"
+#include "output.h"
+
+typedef struct info_options {
+    const char *path;
+    int system, json;
+    run_place_t place;
+} info_options_t;
+
+static int parse(int argc, char **argv, info_options_t *options)
+{
+    const arg_option_t table[] = {
+        {"system", 0, ARG_FLAG, &options->system, NULL, "the library and this machine", 0, 0, NULL},
+        PLACE_OPTIONS(options->place),
+        {"json", 0, ARG_FLAG, &options->json, NULL, "a JSON object on stdout", 0, 0, NULL},
+        {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
+    };
+    const arg_command_t command = {
+        "info", "Describe a model, a checkpoint, embeddings or a data set; or this machine.", "FILE | --system", 0, 1,
+        table, "FILE is a .safetensors file, a folder of `moco train`, a .npy file, or a folder, tar or list of images."};
+    const int code = args_parse(&command, argc, argv, &options->path);
+
+    if (code == ARG_GO_ON && (options->path == NULL) == !options->system) {
+        fputs("moco info: wanted: FILE or --system\ntry: moco info --help\n", stderr);
+        return EXIT_USAGE;
+    }
+    return code;
+}
+
+static int ends_with(const char *text, const char *end)
+{
+    const size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* moco_build_info takes no object; this gives it the shape of the other text calls. */
+static moco_status_t build_info(const void *unused, char *text, uint64_t capacity, uint64_t *needed)
+{
+    (void)unused;
+    return moco_build_info(text, capacity, needed);
+}
+
+static moco_status_t system_info(const info_options_t *options, json_t **info)
+{
+    moco_device_t *device = NULL;
+    json_t *place = NULL;
+    moco_status_t status;
+
+    FETCH_JSON(status, *info, build_info, NULL);
+    if (status == MOCO_OK)
+        status = place_open(&options->place, &device);
+    if (status == MOCO_OK)
+        FETCH_JSON(status, place, moco_device_info, device);
+    if (place != NULL)
+        json_object_set_new(*info, "device", place);
+    moco_device_free(device);
+    return status;
+}
+
+static moco_status_t model_info(const char *path, json_t **info)
+{
+    moco_model_t *model = NULL;
+    moco_status_t status = moco_model_load(path, NULL, &model);
+
+    if (status == MOCO_OK)
+        FETCH_JSON(status, *info, moco_model_info, model);
+    moco_model_free(model);
+    return status;
+}
+
+static moco_status_t vectors_info(const char *path, json_t **info)
+{
+    moco_index_t *index = NULL;
+    const moco_status_t status = moco_index_load_npy(path, NULL, &index);
+
+    if (status == MOCO_OK)
+        *info = json_pack("{s:o, s:I, s:i}", "source", output_text(path), "rows", (json_int_t)moco_index_count(index), "dimension",
+                          (int)moco_index_dimension(index));
+    moco_index_free(index);
+    return status;
+}
+
+static moco_status_t dataset_info(const char *path, json_t **info)
+{
+    moco_dataset_t *dataset = NULL;
+    moco_status_t status = dataset_open(path, 0, &dataset);
+
+    if (status == MOCO_OK)
+        FETCH_JSON(status, *info, moco_dataset_info, dataset);
+    moco_dataset_free(dataset);
+    return status;
+}
+
+static moco_status_t path_info(const char *path, json_t **info)
+{
+    char checkpoint[PATH_SIZE];
+
+    if (ends_with(path, ".safetensors"))
+        return model_info(path, info);
+    if (ends_with(path, ".npy"))
+        return vectors_info(path, info);
+    if (path_join(checkpoint, path, "checkpoint.safetensors") == 0 && path_exists(checkpoint))
+        return model_info(checkpoint, info);
+    return dataset_info(path, info);
+}
+
+int cmd_info(int argc, char **argv)
+{
+    info_options_t options = {0};
+    moco_status_t status;
+    json_t *info = NULL;
+    const int code = parse(argc, argv, &options);
+
+    if (code != ARG_GO_ON)
+        return code;
+    status = options.system ? system_info(&options, &info) : path_info(options.path, &info);
+    if (status == MOCO_OK && options.json)
+        output_json(json_incref(info));
+    else if (status == MOCO_OK)
+        output_table(info, 0);
+    json_decref(info);
+    return finish(status, NULL);
+}

@@ -1,0 +1,136 @@
+/* Shared by the commands: messages, exit codes, signals, opening what options name. */
+#include "common.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t interrupted;
+
+int fail(const char *format, ...)
+{
+    va_list arguments;
+
+    fputs("moco: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    return EXIT_FAILED;
+}
+
+int finish(moco_status_t status, const char *what)
+{
+    if (status == MOCO_OK)
+        return EXIT_DONE;
+    if (status == MOCO_ERR_CANCELLED && signals_pending()) {
+        fail("interrupted");
+        return EXIT_INTERRUPTED;
+    }
+    return fail("%s%s%s", what != NULL ? what : "", what != NULL ? ": " : "", moco_last_message());
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (interrupted)
+        _exit(EXIT_INTERRUPTED);
+    interrupted = 1;
+}
+
+void signals_catch(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+int signals_pending(void)
+{
+    return interrupted != 0;
+}
+
+double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+moco_status_t place_open(const run_place_t *place, moco_device_t **out)
+{
+    moco_device_options_t options;
+    moco_status_t status = MOCO_OK;
+
+    TRY(moco_device_options_init(&options, sizeof options));
+    options.kind = place->kind;
+    options.lanes = (int32_t)place->threads;
+    TRY(moco_device_create(&options, out));
+cleanup:
+    return status;
+}
+
+moco_status_t dataset_open(const char *path, int64_t limit, moco_dataset_t **out)
+{
+    moco_dataset_options_t options;
+    moco_status_t status = MOCO_OK;
+
+    TRY(moco_dataset_options_init(&options, sizeof options));
+    options.limit = limit;
+    TRY(moco_dataset_open(path, &options, out));
+cleanup:
+    return status;
+}
+
+static void log_line(void *user, int32_t level, const char *line)
+{
+    (void)user;
+    fprintf(stderr, "moco: %s%s\n", level == MOCO_LOG_WARNING ? "warning: " : "", line);
+}
+
+void log_to_stderr(void)
+{
+    moco_set_log(log_line, NULL, MOCO_LOG_WARNING);
+}
+
+int path_exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+int path_join(char *path, const char *folder, const char *name)
+{
+    const size_t length = strlen(folder);
+    const char *slash = length > 0 && folder[length - 1] == '/' ? "" : "/";
+
+    if (snprintf(path, PATH_SIZE, "%s%s%s", folder, slash, name) < PATH_SIZE)
+        return 0;
+    fail("a path of more than %d bytes: '%.80s…'", PATH_SIZE - 1, folder);
+    return -1;
+}
+
+int folder_make(const char *path)
+{
+    struct stat info;
+
+    if (mkdir(path, 0777) == 0)
+        return 0;
+    if (errno == EEXIST && stat(path, &info) == 0) {
+        if (S_ISDIR(info.st_mode))
+            return 0;
+        errno = ENOTDIR;
+    }
+    fail("'%s' cannot be made a folder: %s", path, strerror(errno));
+    return -1;
+}

@@ -1,0 +1,70 @@
+/* What every command shares: exit codes, failing with a message, signals, devices and data sets from options. */
+#ifndef PROGRAM_COMMON_H
+#define PROGRAM_COMMON_H
+
+#include <stdint.h>
+#include <moco/moco.h>
+
+#include "args.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+#define TRY(call)                                     \
+    do {                                              \
+        if ((status = (call)) != MOCO_OK)             \
+            goto cleanup;                             \
+    } while (0)
+
+/* Writes "moco: …" to stderr; returns EXIT_FAILED. */
+int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The exit code of a library status; a failure's message goes to stderr, with `what` (may be NULL) in front. */
+int finish(moco_status_t status, const char *what);
+
+/* The first SIGINT or SIGTERM asks to stop at the next step, a second one ends the process at once. */
+void signals_catch(void);
+int signals_pending(void);
+
+double seconds_now(void);
+
+/* Where the work runs; the same three options in every command. */
+typedef struct run_place {
+    int kind; /* MOCO_DEVICE_… */
+    int64_t threads;
+    int64_t loader_threads;
+} run_place_t;
+
+#define PLACE_OPTIONS(place)                                                                                       \
+    {"device", 0, ARG_CHOICE, &(place).kind, "cpu|gpu", "where networks run (default cpu)", 0, 0, NULL},           \
+    {"threads", 0, ARG_INTEGER, &(place).threads, "LANES", "worker threads (default: the processors allowed)", 1,  \
+     1024, NULL},                                                                                                  \
+    {"loader-threads", 0, ARG_INTEGER, &(place).loader_threads, "N", "decoding threads (default: one per lane)",   \
+     1, 256, NULL}
+
+moco_status_t place_open(const run_place_t *place, moco_device_t **out);
+
+/* `limit` 0 = all images. */
+moco_status_t dataset_open(const char *path, int64_t limit, moco_dataset_t **out);
+
+/* Sends the library's warnings of this thread to stderr. */
+void log_to_stderr(void);
+
+/* Returns 1 if something stands at `path`. */
+int path_exists(const char *path);
+
+/* folder + "/" + name in a buffer of PATH_SIZE bytes; returns -1 with a message if it does not fit. */
+#define PATH_SIZE 4096
+int path_join(char *path, const char *folder, const char *name);
+
+/* Makes the last component of a folder; an existing folder is fine. Returns -1 with a message. */
+int folder_make(const char *path);
+
+/* The commands. argc and argv begin after the command's name. */
+int cmd_train(int argc, char **argv);
+int cmd_embed(int argc, char **argv);
+int cmd_knn(int argc, char **argv);
+int cmd_near(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+int cmd_demo(int argc, char **argv);
+
+#endif

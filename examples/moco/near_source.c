@@ -1,0 +1,146 @@
+/* Vectors with names, from images or from the files of `moco embed`: see near_source.h. */
+#include "near_source.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "progress.h"
+
+typedef struct collector {
+    near_source_t *source;
+    moco_dataset_t *dataset;
+    int64_t *numbers; /* [moco_dataset_count] */
+    progress_t progress;
+    moco_status_t status; /* of what failed in here */
+} collector_t;
+
+static int32_t on_rows(void *user, int64_t count, const int64_t *indices, const float *rows)
+{
+    collector_t *c = user;
+    near_source_t *source = c->source;
+
+    c->status = moco_index_add(source->index, rows, NULL, count);
+    if (c->status != MOCO_OK)
+        return 1;
+    for (int64_t i = 0; i < count; i++) {
+        c->numbers[source->count] = indices[i];
+        source->names[source->count] = strdup(moco_dataset_name(c->dataset, indices[i]));
+        if (source->names[source->count] == NULL) {
+            c->status = MOCO_ERR_MEMORY;
+            return 1;
+        }
+        source->count++;
+    }
+    progress_images(&c->progress, source->count, moco_dataset_count(c->dataset));
+    return signals_pending();
+}
+
+moco_status_t near_from_dataset(near_source_t *source, moco_model_t *model, int tap, moco_dataset_t *dataset,
+                                int32_t loader_threads, int64_t **numbers)
+{
+    const size_t total = (size_t)moco_dataset_count(dataset);
+    collector_t c = {.source = source, .dataset = dataset};
+    moco_status_t status = MOCO_ERR_MEMORY;
+
+    source->names = calloc(total, sizeof *source->names);
+    c.numbers = calloc(total, sizeof *c.numbers);
+    if (source->names == NULL || c.numbers == NULL)
+        goto cleanup;
+    TRY(moco_index_create(moco_model_dimension(model, tap), NULL, &source->index));
+    progress_start(&c.progress, "embed", 0);
+    status = moco_model_embed_dataset(model, tap, dataset, loader_threads, on_rows, &c);
+    progress_clear(&c.progress);
+    if (c.status != MOCO_OK)
+        status = c.status;
+    if (status == MOCO_OK && numbers != NULL) {
+        *numbers = c.numbers;
+        c.numbers = NULL;
+    }
+cleanup:
+    free(c.numbers);
+    return status;
+}
+
+/* X.npy -> X.txt, one name per line and row. */
+static int read_names(near_source_t *source, const char *path)
+{
+    const size_t length = strlen(path);
+    char text[PATH_SIZE], *line = NULL;
+    size_t capacity = 0;
+    ssize_t size;
+    FILE *file;
+
+    if (length + 1 >= sizeof text || length < 4)
+        return fail("'%s' is not a .npy path", path);
+    snprintf(text, sizeof text, "%.*s.txt", (int)(length - 4), path);
+    file = fopen(text, "r");
+    if (file == NULL)
+        return fail("the names of the rows are not there: '%s': %s", text, strerror(errno));
+    while (source->count < moco_index_count(source->index) && (size = getline(&line, &capacity, file)) >= 0) {
+        if (size > 0 && line[size - 1] == '\n')
+            line[size - 1] = '\0';
+        if ((source->names[source->count] = strdup(line)) == NULL)
+            break;
+        source->count++;
+    }
+    size = getline(&line, &capacity, file);
+    free(line);
+    fclose(file);
+    if (source->count < moco_index_count(source->index) || size >= 0)
+        return fail("'%s' has %s lines than '%s' has rows (%lld)", text, size >= 0 ? "more" : "fewer", path,
+                    (long long)moco_index_count(source->index));
+    return EXIT_DONE;
+}
+
+int near_from_npy(near_source_t *source, const char *path, moco_device_t *device)
+{
+    const moco_status_t status = moco_index_load_npy(path, device, &source->index);
+
+    if (status != MOCO_OK)
+        return finish(status, NULL);
+    source->names = calloc((size_t)moco_index_count(source->index) + 1, sizeof *source->names);
+    if (source->names == NULL)
+        return fail("out of memory");
+    return read_names(source, path);
+}
+
+void near_free(near_source_t *source)
+{
+    for (int64_t i = 0; source->names != NULL && i < source->count; i++)
+        free(source->names[i]);
+    free(source->names);
+    moco_index_free(source->index);
+    memset(source, 0, sizeof *source);
+}
+
+uint8_t *read_file(const char *path, uint64_t *size)
+{
+    enum { CHUNK = 1 << 16 };
+    FILE *file = fopen(path, "rb");
+    uint8_t *bytes = NULL, *grown;
+    size_t used = 0, got = 0, capacity = 0;
+
+    while (file != NULL) {
+        if (capacity - used < CHUNK) {
+            capacity = capacity * 2 + CHUNK;
+            if ((grown = realloc(bytes, capacity)) == NULL)
+                break;
+            bytes = grown;
+        }
+        got = fread(bytes + used, 1, capacity - used, file);
+        used += got;
+        if (got == 0)
+            break;
+    }
+    if (file == NULL || ferror(file) || got != 0) {
+        fail("'%s' cannot be read: %s", path, strerror(errno));
+        free(bytes);
+        bytes = NULL;
+    }
+    if (file != NULL)
+        fclose(file);
+    *size = used;
+    return bytes;
+}

@@ -1,0 +1,47 @@
+/* Results on stdout: JSON objects, one per line, or the same as aligned text. */
+#ifndef PROGRAM_OUTPUT_H
+#define PROGRAM_OUTPUT_H
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <moco/moco.h>
+
+/* Writes the object on one line, flushes and drops it; NULL (out of memory) writes nothing. */
+void output_json(json_t *object);
+
+/* One "name  value" line per member, indented; nested objects deeper. Does not drop it. */
+void output_table(const json_t *object, int indent);
+
+/* The same for objects whose large numbers are bytes. */
+void output_bytes_table(const json_t *object, int indent);
+
+/* "1.5 GiB" in a buffer of 32 bytes; returns it. */
+char *output_bytes(double bytes, char text[32]);
+
+/* A real number rounded to `digits` after the point, so that lines stay readable. */
+json_t *output_real(double value, int digits);
+
+/* A file name as JSON text; bytes that are not UTF-8 become '?'. */
+json_t *output_text(const char *text);
+
+/* Flushes stdout; returns the exit code, EXIT_FAILED with a message if something could not be written. */
+int output_close(int code);
+
+/* A library text call, run twice: for the size, then for the text. `json` receives the parsed object.
+ * Usage: FETCH_JSON(status, json, moco_model_info, model). */
+#define FETCH_JSON(status, json, function, ...)                                      \
+    do {                                                                             \
+        uint64_t needed_ = 0;                                                        \
+        char *text_ = NULL;                                                          \
+        (json) = NULL;                                                               \
+        (status) = function(__VA_ARGS__, NULL, 0, &needed_);                         \
+        if ((status) == MOCO_OK && (text_ = malloc(needed_)) == NULL)                \
+            (status) = MOCO_ERR_MEMORY;                                              \
+        if ((status) == MOCO_OK)                                                     \
+            (status) = function(__VA_ARGS__, text_, needed_, NULL);                  \
+        if ((status) == MOCO_OK && ((json) = json_loads(text_, 0, NULL)) == NULL)    \
+            (status) = MOCO_ERR_MEMORY;                                              \
+        free(text_);                                                                 \
+    } while (0)
+
+#endif

@@ -1,0 +1,116 @@
+/* Progress on stderr: see progress.h. A bar is redrawn a few times a second and never longer than the terminal is wide;
+ * plain lines come every few seconds and at epoch ends. */
+#include "progress.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "common.h"
+
+#define BAR_SECONDS 0.2
+#define LINE_SECONDS 10.0
+
+void progress_start(progress_t *progress, const char *verb, int32_t epochs)
+{
+    memset(progress, 0, sizeof *progress);
+    progress->verb = verb;
+    progress->epochs = epochs;
+    progress->terminal = isatty(STDERR_FILENO);
+    progress->started = seconds_now();
+    progress->last_shown = progress->started;
+}
+
+void progress_clear(progress_t *progress)
+{
+    if (progress->bar_shown)
+        fputs("\r\033[K", stderr);
+    progress->bar_shown = 0;
+}
+
+static int terminal_width(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+}
+
+static char *duration(double seconds, char text[24])
+{
+    const long long s = seconds > 0 && seconds < 1e9 ? (long long)(seconds + 0.5) : 0;
+
+    if (s >= 3600)
+        snprintf(text, 24, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(text, 24, "%lld:%02lld", s / 60, s % 60);
+    return text;
+}
+
+static void show(progress_t *progress, double share, const char *text, int keep)
+{
+    enum { CELLS = 16 };
+    char line[512], bar[CELLS + 1];
+
+    progress->last_shown = seconds_now();
+    progress_clear(progress);
+    if (!progress->terminal || keep) {
+        fprintf(stderr, "%s\n", text);
+        return;
+    }
+    for (int i = 0; i < CELLS; i++)
+        bar[i] = i < (int)(share * CELLS + 0.5) ? '#' : '.';
+    bar[CELLS] = '\0';
+    snprintf(line, sizeof line, "[%s] %s", bar, text);
+    line[terminal_width() - 1 < (int)sizeof line ? terminal_width() - 1 : (int)sizeof line - 1] = '\0';
+    fputs(line, stderr);
+    fflush(stderr);
+    progress->bar_shown = 1;
+}
+
+static int due(const progress_t *progress)
+{
+    return seconds_now() - progress->last_shown >= (progress->terminal ? BAR_SECONDS : LINE_SECONDS);
+}
+
+static void step_text(const progress_t *progress, const moco_step_report_t *r, int epoch_end, char *text, size_t size)
+{
+    char eta[24], steps[48] = "", epochs[32] = "";
+
+    if (progress->epochs > 0)
+        snprintf(epochs, sizeof epochs, "/%d", (int)progress->epochs);
+    if (r->steps_total > 0)
+        snprintf(steps, sizeof steps, "/%lld", (long long)r->steps_total);
+    snprintf(text, size,
+             "%s %lld%s  step %lld%s  loss %.3f (chance %.2f)  contrast %.1f %%  queue %.0f %%  lr %.3g  "
+             "%.0f images/s  ETA %s",
+             epoch_end ? "epoch done" : "epoch", (long long)r->epoch + 1, epochs, (long long)r->step, steps,
+             epoch_end ? r->epoch_loss : r->loss, r->chance_loss, r->contrast_top1, 100 * r->queue_fill, r->lr,
+             progress->speed, r->eta_seconds > 0 ? duration(r->eta_seconds, eta) : "-");
+}
+
+void progress_step(progress_t *progress, const moco_step_report_t *report)
+{
+    const int epoch_end = report->steps_per_epoch > 0 && report->step_in_epoch == report->steps_per_epoch;
+    char text[400];
+
+    progress->speed = progress->speed > 0 ? 0.9 * progress->speed + 0.1 * report->images_per_second
+                                          : report->images_per_second;
+    if (!epoch_end && !due(progress) && !(progress->terminal && report->step == 1))
+        return;
+    step_text(progress, report, epoch_end, text, sizeof text);
+    show(progress, report->steps_total > 0 ? (double)report->step / (double)report->steps_total : 0, text, epoch_end);
+}
+
+void progress_images(progress_t *progress, int64_t done, int64_t total)
+{
+    const double seconds = seconds_now() - progress->started;
+    const double speed = seconds > 0 ? (double)done / seconds : 0;
+    char text[200], eta[24];
+
+    if (!due(progress))
+        return;
+    snprintf(text, sizeof text, "%s %lld of %lld images  %.0f images/s  ETA %s", progress->verb, (long long)done,
+             (long long)total, speed, speed > 0 ? duration((double)(total - done) / speed, eta) : "-");
+    show(progress, total > 0 ? (double)done / (double)total : 0, text, 0);
+}

@@ -1,0 +1,262 @@
+/* Before the first step of `moco train`: see train_setup.h. Called by cmd_train.c only. */
+#include "train_setup.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "output.h"
+
+static const char notes[] =
+    "Values that are not given come from the recipe (default moco-v2): architecture, image size, batch, virtual\n"
+    "devices, queue and all the rest; --print shows them. Virtual devices are batch-norm groups and part of the\n"
+    "algorithm: they stay the recipe's whatever the batch is, and the batch must be a multiple of them.\n\n"
+    "RUN receives checkpoint.safetensors, model.safetensors and log.jsonl after every epoch, every --save-every\n"
+    "steps and at any stop. --resume takes the options from the checkpoint and needs the same DATA and --limit;\n"
+    "threads, loader-threads, memory-cap, steps, eval, eval-every and save-every may differ.";
+
+#define FIELD(name, value, help, field) {name, 0, ARG_FIELD, &options->settings, value, help, 0, 0, field}
+
+int train_parse(int argc, char **argv, train_options_t *options)
+{
+    const arg_option_t table[] = {
+        {"out", 'o', ARG_TEXT, &options->run, "RUN", "folder of this run", 0, 0, NULL},
+        {"recipe", 0, ARG_TEXT, &options->recipe, "NAME", "moco-v2, moco-v1 or moco-cifar", 0, 0, NULL},
+        {"print", 0, ARG_FLAG, &options->print, NULL, "show all option values and end", 0, 0, NULL},
+        FIELD("arch", "NAME", "resnet18, 34, 50, 101 or 152", "arch"),
+        FIELD("width", "X", "multiplies the channels", "width"),
+        FIELD("size", "PIXELS", "side of a training view", "image_size"),
+        FIELD("epochs", "N", "passes over the data", "epochs"),
+        {"steps", 0, ARG_INTEGER, &options->steps, "N", "stop at step N of the run, schedule unchanged", 1,
+         INT64_MAX, NULL},
+        FIELD("batch", "N", "images per step", "batch_size"),
+        FIELD("virtual-devices", "V", "batch-norm groups of a batch", "virtual_devices"),
+        FIELD("queue", "K", "keys in the queue", "queue_length"),
+        FIELD("seed", "S", "fixes weights, order, shuffles and views", "seed"),
+        {"limit", 0, ARG_INTEGER, &options->limit, "N", "use N images, spread evenly over the listing", 1, INT64_MAX,
+         NULL},
+        {"eval", 0, ARG_TEXT, &options->eval, "TEST", "labelled images for kNN, before step 1 and later", 0, 0, NULL},
+        {"eval-every", 0, ARG_INTEGER, &options->eval_every, "EPOCHS", "epochs between kNN evaluations", 1, 1000000,
+         NULL},
+        {"save-every", 0, ARG_INTEGER, &options->save_every, "STEPS", "also save inside an epoch", 1, INT64_MAX,
+         NULL},
+        {"resume", 0, ARG_FLAG, &options->resume, NULL, "go on from RUN/checkpoint.safetensors", 0, 0, NULL},
+        PLACE_OPTIONS(options->place),
+        {"memory-cap", 0, ARG_BYTES, &options->memory_cap, "BYTES", "refuse to plan more, such as 2G or 512M", 0, 0,
+         NULL},
+        {"max-broken", 0, ARG_TEXT, &options->max_broken, "N|P%", "broken images allowed (default 50%)", 0, 0, NULL},
+        {"set", 0, ARG_SETTING, &options->settings, "name=value", "any trainer option, repeatable", 0, 0, NULL},
+        {"json", 0, ARG_FLAG, &options->json, NULL, "one JSON object per line on stdout", 0, 0, NULL},
+        {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
+    };
+    const arg_command_t command = {"train", "Learn an encoder from unlabelled JPEG images.", "DATA -o RUN", 0, 1, table,
+                                   notes};
+    int code;
+
+    memset(options, 0, sizeof *options);
+    options->steps = options->limit = options->eval_every = options->save_every = options->memory_cap = ARG_ABSENT;
+    if ((code = args_parse(&command, argc, argv, &options->data)) != ARG_GO_ON)
+        return code;
+    if (options->print && !options->resume)
+        return ARG_GO_ON;
+    if (options->run == NULL || (options->data == NULL && !options->print)) {
+        fprintf(stderr, "moco train: %s is missing\ntry: moco train --help\n",
+                options->run == NULL ? "-o RUN" : "DATA");
+        return EXIT_USAGE;
+    }
+    if (options->eval_every != ARG_ABSENT && options->eval == NULL) {
+        fputs("moco train: --eval-every needs --eval TEST\n", stderr);
+        return EXIT_USAGE;
+    }
+    return ARG_GO_ON;
+}
+
+/* "25" or "10%": a number replaces the share, and 0 of either allows no broken image at all. */
+static int apply_max_broken(const char *text, moco_trainer_options_t *trainer)
+{
+    char *end = NULL;
+    const long long value = strtoll(text, &end, 10);
+    const int percent = end != text && strcmp(end, "%") == 0;
+
+    if (end == text || value < 0 || (!percent && *end != '\0') || (percent && value > 100)) {
+        fprintf(stderr, "moco train: --max-broken: '%s' is not a number of images or a share such as 10%%\n", text);
+        return EXIT_USAGE;
+    }
+    trainer->max_broken = percent ? 0 : value;
+    trainer->max_broken_percent = percent ? (int32_t)value : value > 0 ? 100 : 0;
+    return EXIT_DONE;
+}
+
+/* What the command line says, laid over a recipe's or a checkpoint's values. */
+static int apply_options(const train_options_t *options, moco_trainer_options_t *trainer)
+{
+    for (int i = 0; i < options->settings.count; i++) {
+        const char *name = options->settings.name[i], *value = options->settings.value[i];
+        if (moco_trainer_options_set(trainer, name, value) != MOCO_OK) {
+            fprintf(stderr, "moco train: --%s: %s\n", options->settings.option[i], moco_last_message());
+            return EXIT_USAGE;
+        }
+    }
+    if (options->memory_cap != ARG_ABSENT)
+        trainer->memory_cap = options->memory_cap;
+    if (options->place.loader_threads > 0)
+        trainer->loader_threads = (int32_t)options->place.loader_threads;
+    return options->max_broken != NULL ? apply_max_broken(options->max_broken, trainer) : EXIT_DONE;
+}
+
+static int recipe_number(const train_options_t *options, int32_t *number)
+{
+    const char *name = options->recipe != NULL ? options->recipe : "moco-v2";
+
+    *number = moco_recipe_number(name);
+    if (*number >= 0)
+        return EXIT_DONE;
+    fprintf(stderr, "moco train: --recipe: '%s' is not moco-v1, moco-v2 or moco-cifar\n", name);
+    return EXIT_USAGE;
+}
+
+static int new_options(const train_options_t *options, moco_trainer_options_t *trained)
+{
+    int32_t recipe;
+    moco_status_t status;
+    int code;
+
+    if ((code = recipe_number(options, &recipe)) != EXIT_DONE)
+        return code;
+    if ((status = moco_trainer_options_init(trained, sizeof *trained, recipe)) != MOCO_OK)
+        return finish(status, NULL);
+    return apply_options(options, trained);
+}
+
+/* The checkpoint's trainer, with the options that may differ; the library refuses the others and names both values. */
+static int resumed_trainer(const train_options_t *options, moco_device_t *device, moco_trainer_options_t *trained,
+                           moco_trainer_t **trainer)
+{
+    moco_trainer_options_t saved;
+    moco_status_t status = MOCO_OK;
+    char path[PATH_SIZE];
+    int32_t recipe;
+    int code;
+
+    if (path_join(path, options->run, "checkpoint.safetensors") != 0)
+        return EXIT_FAILED;
+    TRY(moco_trainer_load(path, NULL, device, trainer));
+    TRY(moco_trainer_options_get(*trainer, &saved, sizeof saved));
+    *trained = saved;
+    if ((code = apply_options(options, trained)) != EXIT_DONE)
+        return code;
+    if (options->recipe != NULL) {
+        if ((code = recipe_number(options, &recipe)) != EXIT_DONE)
+            return code;
+        trained->recipe = recipe;
+    }
+    if (memcmp(trained, &saved, sizeof saved) != 0) {
+        moco_trainer_free(*trainer);
+        *trainer = NULL;
+        TRY(moco_trainer_load(path, trained, device, trainer));
+    }
+cleanup:
+    return finish(status, options->run);
+}
+
+int train_print(const train_options_t *options)
+{
+    moco_trainer_options_t trained;
+    moco_trainer_t *trainer = NULL;
+    moco_status_t status = MOCO_OK;
+    json_t *values = NULL;
+    const int code = options->resume ? resumed_trainer(options, NULL, &trained, &trainer)
+                                     : new_options(options, &trained);
+
+    moco_trainer_free(trainer);
+    if (code != EXIT_DONE)
+        return code;
+    FETCH_JSON(status, values, moco_trainer_options_json, &trained);
+    if (status != MOCO_OK)
+        return finish(status, NULL);
+    if (options->json) {
+        output_json(values);
+        return EXIT_DONE;
+    }
+    output_table(values, 0);
+    json_decref(values);
+    return EXIT_DONE;
+}
+
+int train_folder_check(const train_options_t *options)
+{
+    static const char *const traces[] = {"checkpoint.safetensors", "model.safetensors", "log.jsonl"};
+    char path[PATH_SIZE];
+
+    for (int i = 0; i < 3; i++) {
+        if (path_join(path, options->run, traces[i]) != 0)
+            return -1;
+        if (!options->resume && path_exists(path)) {
+            fail("'%s' holds a run already (%s): choose another folder, or go on with --resume", options->run,
+                 traces[i]);
+            return -1;
+        }
+        if (options->resume && i == 0 && !path_exists(path)) {
+            fail("nothing to resume: '%s' has no %s", options->run, traces[i]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Memory and rates before they are taken, and a word on a queue that repeats the data. */
+static moco_status_t show_plan(const train_options_t *options, const moco_trainer_options_t *trained,
+                               moco_device_t *device, const moco_dataset_t *dataset)
+{
+    const int64_t images = moco_dataset_count(dataset);
+    const double lr = trained->base_lr * trained->batch_size / 256.0;
+    const int64_t steps = images / trained->batch_size;
+    moco_status_t status = MOCO_OK;
+    json_t *plan = NULL, *values = NULL;
+
+    FETCH_JSON(status, plan, moco_trainer_plan, trained, device);
+    if (status == MOCO_OK)
+        FETCH_JSON(status, values, moco_trainer_options_json, trained);
+    if (status != MOCO_OK)
+        goto cleanup;
+    if (trained->queue_length >= images)
+        fprintf(stderr, "moco: warning: the queue of %lld keys is not shorter than the data set of %lld images: a "
+                "query meets older keys of its own image as negatives\n", (long long)trained->queue_length,
+                (long long)images);
+    if (options->json) {
+        output_json(json_pack("{s:s, s:o, s:I, s:i, s:I, s:f, s:O, s:O}", "event", "plan", "data", output_text(options->data),
+                              "images", (json_int_t)images, "classes", (int)moco_dataset_classes(dataset),
+                              "steps_per_epoch", (json_int_t)steps, "effective_lr", lr, "memory", plan, "options",
+                              values));
+    } else {
+        printf("%s, %s at width %g, %d pixels: %lld images, batch %d on %d virtual devices, queue %lld\n",
+               json_string_value(json_object_get(values, "recipe")), json_string_value(json_object_get(values, "arch")),
+               trained->width, (int)trained->image_size, (long long)images, (int)trained->batch_size,
+               (int)trained->virtual_devices, (long long)trained->queue_length);
+        printf("%d epochs of %lld steps, learning rate %.6g\nplan\n", (int)trained->epochs, (long long)steps, lr);
+        output_bytes_table(plan, 2);
+        fflush(stdout);
+    }
+cleanup:
+    json_decref(plan);
+    json_decref(values);
+    return status;
+}
+
+int train_trainer(const train_options_t *options, moco_device_t *device, const moco_dataset_t *dataset,
+                  moco_trainer_options_t *trained, moco_trainer_t **trainer)
+{
+    moco_status_t status = MOCO_OK;
+    int code = options->resume ? resumed_trainer(options, device, trained, trainer) : new_options(options, trained);
+
+    if (code != EXIT_DONE)
+        return code;
+    TRY(show_plan(options, trained, device, dataset));
+    if (*trainer == NULL)
+        TRY(moco_trainer_create(trained, device, trainer));
+    if (folder_make(options->run) != 0)
+        return EXIT_FAILED;
+cleanup:
+    code = finish(status, NULL);
+    return status == MOCO_ERR_ARGUMENT ? EXIT_USAGE : code; /* options that disagree with each other */
+}

@@ -1,0 +1,141 @@
+/* Border of <moco/dataset.h>: checks arguments, calls the data room. */
+#include <moco/dataset.h>
+
+#include <string.h>
+
+#include "data/dataset.h"
+#include "util/status.h"
+
+#define MAX_SIDE 16384 /* pixels of an evaluation image's side */
+
+static const moco_dataset_options_t defaults = {
+    .struct_size = sizeof(moco_dataset_options_t), .max_pixels = 178956970, .max_bytes = 268435456};
+
+moco_status_t moco_dataset_options_init(moco_dataset_options_t *options, uint64_t struct_size)
+{
+    if (options == NULL || struct_size < sizeof options->struct_size)
+        return mo_fail(MOCO_ERR_ARGUMENT, "options are %s, struct_size is %llu; wanted at least %zu",
+                       options == NULL ? "NULL" : "there", (unsigned long long)struct_size,
+                       sizeof options->struct_size);
+    const uint64_t known = struct_size < sizeof defaults ? struct_size : sizeof defaults;
+    memcpy(options, &defaults, known);
+    memset((uint8_t *)options + known, 0, struct_size - known);
+    options->struct_size = struct_size;
+    return MOCO_OK;
+}
+
+static moco_status_t check_whole(const char *name, int64_t value, int64_t low, int64_t high)
+{
+    if (value >= low && value <= high)
+        return MOCO_OK;
+    return mo_fail(MOCO_ERR_ARGUMENT, "%s is %lld; wanted %lld..%lld", name, (long long)value, (long long)low,
+                   (long long)high);
+}
+
+/* The caller's bytes over the defaults. */
+static moco_status_t resolve(const moco_dataset_options_t *given, moco_dataset_options_t *options)
+{
+    moco_status_t status = MOCO_OK;
+    *options = defaults;
+    if (given == NULL)
+        return MOCO_OK;
+    TRY(check_whole("struct_size", (int64_t)given->struct_size, sizeof given->struct_size, 1 << 16));
+    for (uint64_t i = sizeof defaults; i < given->struct_size; i++)
+        if (((const uint8_t *)given)[i] != 0)
+            return mo_fail(MOCO_ERR_VERSION, "options have a field at byte %llu that this libmoco does not know: it is "
+                                             "older than the header they were built with", (unsigned long long)i);
+    memcpy(options, given, given->struct_size < sizeof defaults ? given->struct_size : sizeof defaults);
+    options->struct_size = sizeof defaults;
+    TRY(check_whole("limit", options->limit, 0, INT64_MAX));
+    TRY(check_whole("max_pixels", options->max_pixels, 1, INT32_MAX));
+    TRY(check_whole("max_bytes", options->max_bytes, 1, INT64_MAX));
+cleanup:
+    return status;
+}
+
+moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out)
+{
+    moco_dataset_options_t resolved;
+    if (path == NULL || out == NULL)
+        return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", path == NULL ? "path" : "out");
+    *out = NULL;
+    const moco_status_t status = resolve(options, &resolved);
+    return status == MOCO_OK ? mo_dataset_open(path, &resolved, out) : status;
+}
+
+moco_status_t moco_dataset_from_callback(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
+                                         const moco_dataset_options_t *options, moco_dataset_t **out)
+{
+    moco_status_t status = MOCO_OK;
+    moco_dataset_options_t resolved;
+    if (read == NULL || out == NULL)
+        return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", read == NULL ? "read" : "out");
+    *out = NULL;
+    TRY(check_whole("count", count, 1, INT32_MAX));
+    TRY(resolve(options, &resolved));
+    TRY(mo_dataset_from_callback(count, read, user, labels, &resolved, out));
+cleanup:
+    return status;
+}
+
+void moco_dataset_free(moco_dataset_t *dataset)
+{
+    mo_dataset_release(dataset);
+}
+
+int64_t moco_dataset_count(const moco_dataset_t *dataset)
+{
+    return dataset == NULL ? 0 : dataset->listing.count;
+}
+
+int32_t moco_dataset_classes(const moco_dataset_t *dataset)
+{
+    return dataset == NULL ? 0 : dataset->listing.class_count;
+}
+
+const char *moco_dataset_name(const moco_dataset_t *dataset, int64_t index)
+{
+    if (dataset == NULL || index < 0 || index >= dataset->listing.count)
+        return NULL;
+    return dataset->listing.text + dataset->listing.entries[index].name;
+}
+
+int32_t moco_dataset_label(const moco_dataset_t *dataset, int64_t index)
+{
+    if (dataset == NULL || index < 0 || index >= dataset->listing.count)
+        return -1;
+    return dataset->listing.entries[index].label;
+}
+
+const char *moco_dataset_class_name(const moco_dataset_t *dataset, int32_t label)
+{
+    if (dataset == NULL || label < 0 || label >= dataset->listing.class_count)
+        return NULL;
+    return dataset->listing.text + dataset->listing.classes[label];
+}
+
+moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size,
+                                  uint8_t *pixels)
+{
+    moco_status_t status = MOCO_OK;
+    mo_pixels_t decoded = {0};
+    mo_view_work_t work = {0};
+    if (dataset == NULL || pixels == NULL)
+        return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", dataset == NULL ? "dataset" : "pixels");
+    TRY(check_whole("index", index, 0, dataset->listing.count - 1));
+    TRY(check_whole("resize", resize, 1, MAX_SIDE));
+    TRY(check_whole("size", size, 1, MAX_SIDE));
+    TRY(mo_dataset_decode(dataset, index, &decoded));
+    TRY(mo_view_eval(&work, &decoded, resize, size, pixels));
+cleanup:
+    mo_view_work_free(&work);
+    mo_pixels_free(&decoded);
+    return status;
+}
+
+moco_status_t moco_dataset_info(const moco_dataset_t *dataset, char *text, uint64_t capacity, uint64_t *needed)
+{
+    if (dataset == NULL)
+        return mo_fail(MOCO_ERR_ARGUMENT, "dataset is NULL");
+    return mo_dataset_json(dataset, text, capacity, needed);
+}

@@ -1,0 +1,40 @@
+/* The data set handle as dataset.c keeps it. Included by dataset.c, the loader and the border (lib/api/dataset.c). */
+#ifndef MO_DATA_DATASET_H
+#define MO_DATA_DATASET_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "data/data.h"
+#include "data/listing.h"
+
+#define MO_IDLE_BUFFERS 64 /* read buffers kept for the next reader; more are freed */
+
+struct moco_dataset {
+    atomic_int references;
+    mo_listing_t listing;
+    int64_t max_pixels, max_bytes;
+    moco_read_fn read; /* callback data sets */
+    void *user;
+    uint64_t name_hash;
+    _Atomic(char *) *reasons; /* [count] why an image is broken; set once, then read without the lock */
+    atomic_uchar *warned;     /* [count] its libjpeg warnings have been counted                       */
+    _Atomic int64_t broken, warnings;
+    pthread_mutex_t lock; /* guards all below, and writing to `reasons` */
+    mo_bytes_t idle[MO_IDLE_BUFFERS];
+    int32_t idle_count;
+};
+
+moco_status_t mo_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out);
+moco_status_t mo_dataset_from_callback(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
+                                       const moco_dataset_options_t *options, moco_dataset_t **out);
+void mo_dataset_release(moco_dataset_t *dataset);
+moco_status_t mo_dataset_json(const moco_dataset_t *dataset, char *text, uint64_t capacity, uint64_t *needed);
+
+/* The two halves of mo_dataset_decode, for the loader: bytes of entry `index`, then its pixels. Both remember a broken
+ * image. Reading a callback data set calls the host, so only on a thread that is inside a call. */
+moco_status_t mo_dataset_read(moco_dataset_t *dataset, int64_t index, mo_bytes_t *bytes);
+moco_status_t mo_dataset_decode_bytes(moco_dataset_t *dataset, int64_t index, const mo_bytes_t *bytes,
+                                      mo_pixels_t *out);
+
+#endif

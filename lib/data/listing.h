@@ -1,0 +1,71 @@
+/* What a data set is made of: names, classes, and where the bytes of each image are. listing.c opens, sorts and reads,
+ * folder.c lists folders and list files, tar.c archives; dataset.c owns one and reads through it. */
+#ifndef MO_DATA_LISTING_H
+#define MO_DATA_LISTING_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <moco/status.h>
+
+enum { MO_SOURCE_FOLDER = 0, MO_SOURCE_TAR = 1, MO_SOURCE_LIST = 2, MO_SOURCE_CALLBACK = 3 };
+enum { MO_ENTRY_FILE = 0, MO_ENTRY_LINK = 1, MO_ENTRY_OTHER = 2 }; /* the last two occur in archives only */
+#define MO_NO_CLASS UINT64_MAX
+
+typedef struct mo_entry {
+    uint64_t name;   /* where it starts in `text`                                                       */
+    uint64_t offset; /* tar: first byte; tar link, until it is resolved: where its target starts in `text`;
+                        list: where the class starts in `text`, or MO_NO_CLASS                          */
+    uint64_t size;   /* tar: bytes                                                                      */
+    int32_t kind;    /* MO_ENTRY_…                                                                      */
+    int32_t label;   /* -1 = none                                                                       */
+} mo_entry_t;
+
+typedef struct mo_listing {
+    int32_t source;          /* MO_SOURCE_…                                                             */
+    int fd;                  /* folder: itself; list: its folder; tar: the file; -1 = none              */
+    char *path;              /* as given                                                                */
+    char *text;              /* all names and class names, each NUL-terminated                          */
+    uint64_t text_size, text_capacity;
+    mo_entry_t *entries;
+    int64_t count, capacity;
+    uint64_t *classes;       /* where their names start in `text`                                       */
+    int32_t class_count;
+} mo_listing_t;
+
+/* Bytes of a file, in a buffer that is reused and grows. */
+typedef struct mo_bytes {
+    uint8_t *data;
+    size_t capacity;
+    uint64_t size;
+} mo_bytes_t;
+
+/* Sets every field of `listing`; free it after a failure too. `limit` as in moco_dataset_options_t. */
+moco_status_t mo_listing_open(mo_listing_t *listing, const char *path, int64_t limit);
+void mo_listing_free(mo_listing_t *listing);
+/* Entry `index` into `bytes`. MOCO_ERR_IMAGE with the bare reason where the file is at fault, MOCO_ERR_IO or
+ * MOCO_ERR_MEMORY where the process is out of descriptors or memory. */
+moco_status_t mo_listing_read(const mo_listing_t *listing, int64_t index, uint64_t max_bytes, mo_bytes_t *bytes);
+
+/* ---- for those who fill a listing ---- */
+
+/* Append a string of `length` bytes and its NUL to the text. */
+moco_status_t mo_listing_text(mo_listing_t *listing, const char *from, size_t length, uint64_t *at);
+moco_status_t mo_listing_add(mo_listing_t *listing, const mo_entry_t *entry);
+/* Keep `limit` entries, spread evenly; 0 = all. */
+void mo_listing_limit(mo_listing_t *listing, int64_t limit);
+/* Whether a path names an image: ends in .jpg or .jpeg, no part of it starts with a dot. */
+int mo_listing_wants(const char *path);
+/* MOCO_ERR_FORMAT if the first bytes are those of a compressed file. */
+moco_status_t mo_listing_refuse_compressed(const char *path, const uint8_t *bytes, size_t size);
+/* pread until all is there; -1 with errno, or the bytes read up to the file's end. */
+int64_t mo_read_at(int fd, void *to, uint64_t size, uint64_t offset);
+/* Every image below the folder listing->fd, in bytewise order of paths. (folder.c) */
+moco_status_t mo_folder_list(mo_listing_t *listing);
+/* The lines of the list file listing->fd of `size` bytes, which then becomes its folder. (folder.c) */
+moco_status_t mo_list_list(mo_listing_t *listing, uint64_t size);
+/* All members of the archive at listing->fd, links resolved; leaves them in bytewise order, each name once. (tar.c) */
+moco_status_t mo_tar_list(mo_listing_t *listing);
+/* Bytewise order of names; of equal names the one added first comes first. */
+void mo_listing_sort(mo_listing_t *listing);
+
+#endif

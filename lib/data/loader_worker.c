@@ -1,0 +1,97 @@
+/* The threads of the loader: claim the next position of the order and a row, decode, draw the views, mark it done. */
+#include "data/loader.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "util/fault.h"
+
+static moco_status_t decode(mo_worker_t *worker, int64_t entry, mo_slot_t *slot)
+{
+    mo_loader_t *loader = worker->loader;
+    if (mo_dataset_broken_reason(loader->dataset, entry) != NULL)
+        return MOCO_ERR_IMAGE;
+    if (loader->is_callback)
+        return mo_dataset_decode_bytes(loader->dataset, entry, &slot->bytes, &worker->pixels);
+    return mo_dataset_decode(loader->dataset, entry, &worker->pixels);
+}
+
+static moco_status_t fill_row(mo_worker_t *worker, int64_t epoch, int64_t entry, mo_slot_t *slot)
+{
+    const mo_loader_t *loader = worker->loader;
+    const mo_loader_spec_t *spec = &loader->spec;
+    moco_status_t status = decode(worker, entry, slot);
+    if (status != MOCO_OK)
+        return status;
+    if (!spec->train)
+        return mo_view_eval(&worker->work, &worker->pixels, spec->resize, spec->size, mo_row_at(loader, slot->row, 0));
+    for (int view = 0; view < 2 && status == MOCO_OK; view++)
+        status = mo_view_draw(&worker->work, &spec->views, &worker->pixels, spec->seed, epoch, entry, view,
+                              mo_row_at(loader, slot->row, view));
+    return status;
+}
+
+static int can_claim(const mo_loader_t *loader)
+{
+    return !loader->paused && loader->head < loader->delivered && loader->free_count > 0 &&
+           loader->head - loader->scan < loader->ring_size;
+}
+
+/* With the lock held; gives it up while the image is worked on. */
+static void claim_and_fill(mo_worker_t *worker)
+{
+    mo_loader_t *loader = worker->loader;
+    const int64_t position = loader->head++, epoch = loader->epoch, entry = mo_entry_at(loader, position);
+    mo_slot_t *slot = mo_slot_at(loader, position);
+    slot->state = MO_SLOT_WAITING;
+    slot->row = loader->free_rows[--loader->free_count];
+    loader->active++;
+    pthread_mutex_unlock(&loader->lock);
+
+    const moco_status_t status = fill_row(worker, epoch, entry, slot);
+
+    pthread_mutex_lock(&loader->lock);
+    loader->active--;
+    slot->state = status == MOCO_OK ? MO_SLOT_GOOD : status == MOCO_ERR_IMAGE ? MO_SLOT_BROKEN : MO_SLOT_FAILED;
+    slot->status = status;
+    if (status != MOCO_OK)
+        loader->free_rows[loader->free_count++] = slot->row;
+    if (slot->state == MO_SLOT_FAILED)
+        mo_message_copy(loader->message);
+    if (position == loader->scan || loader->paused || loader->is_callback)
+        pthread_cond_signal(&loader->done); /* one caller only, and it waits for nothing else */
+}
+
+static void *work(void *argument)
+{
+    mo_worker_t *worker = argument;
+    mo_loader_t *loader = worker->loader;
+    pthread_mutex_lock(&loader->lock);
+    while (!loader->stop) {
+        if (can_claim(loader))
+            claim_and_fill(worker);
+        else
+            pthread_cond_wait(&loader->work, &loader->lock);
+    }
+    pthread_mutex_unlock(&loader->lock);
+    return NULL;
+}
+
+/* Signals are the host's: its handlers must not run on our threads. */
+moco_status_t mo_loader_start_workers(mo_loader_t *loader)
+{
+    sigset_t all, before;
+    int error = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (error == 0 && loader->started < loader->spec.threads) {
+        mo_worker_t *worker = &loader->workers[loader->started];
+        worker->loader = loader;
+        error = mo_fault(MO_FAULT_ALLOC) ? 1 : pthread_create(&worker->thread, NULL, work, worker);
+        loader->started += error == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error == 0 ? MOCO_OK
+                      : mo_fail(MOCO_ERR_THREAD, "loader thread %d of %d could not be started: %s",
+                                loader->started + 1, loader->spec.threads, strerror(error));
+}

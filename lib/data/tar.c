@@ -1,0 +1,385 @@
+/* Index of an uncompressed tar archive: ustar, GNU (long names, base-256 numbers) and pax (path, linkpath, size). Called
+ * by listing.c with listing->fd open. Archives are hostile: every number is checked against the file's size before it is
+ * used, and names never reach the file system. Anything damaged refuses the whole archive, naming the byte. */
+#include "data/listing.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "data/augment.h"
+#include "util/alloc.h"
+#include "util/fault.h"
+#include "util/status.h"
+
+#define BLOCK 512u
+#define MAX_NAME 65536u         /* bytes of a path */
+#define MAX_PAX ((uint64_t)1 << 20)
+#define MAX_LINKS 16
+
+/* What is being read, and what extension headers say about the next member. */
+typedef struct tar {
+    mo_listing_t *listing;
+    uint64_t size, at;          /* of the file; of the header being read */
+    int has_path, has_link, has_size, sparse;
+    uint64_t pax_size;
+    char path[MAX_NAME + 1], link[MAX_NAME + 1];
+    mo_bytes_t buffer;          /* extension data */
+} tar_t;
+
+static moco_status_t damaged(const tar_t *tar, const char *what)
+{
+    return mo_fail(MOCO_ERR_FORMAT, "'%s' is damaged at byte %llu: %s", tar->listing->path,
+                   (unsigned long long)tar->at, what);
+}
+
+static moco_status_t read_block(const tar_t *tar, void *to, uint64_t size, uint64_t offset)
+{
+    const int64_t got = mo_fault(MO_FAULT_FILE) ? -1 : mo_read_at(tar->listing->fd, to, size, offset);
+    if (got < 0)
+        return mo_fail(MOCO_ERR_IO, "cannot read '%s': %s", tar->listing->path, strerror(errno));
+    return (uint64_t)got == size ? MOCO_OK : damaged(tar, "the file ends early");
+}
+
+/* ---- one header ---- */
+
+/* Octal, or base 256 where the top bit is set. */
+static int number(const uint8_t *field, size_t length, uint64_t *out)
+{
+    uint64_t value = 0;
+    size_t i = 0;
+    if (field[0] & 0x80) {
+        if (field[0] != 0x80)
+            return 0; /* negative, or beyond 64 bits */
+        for (i = 1; i < length; i++) {
+            if (value >> 55 != 0)
+                return 0;
+            value = value << 8 | field[i];
+        }
+    } else {
+        while (i < length && field[i] == ' ')
+            i++;
+        for (; i < length && field[i] >= '0' && field[i] <= '7'; i++)
+            value = value << 3 | (uint64_t)(field[i] - '0'); /* twelve digits fit */
+        if (i < length && field[i] != ' ' && field[i] != '\0')
+            return 0;
+    }
+    *out = value;
+    return 1;
+}
+
+/* The sum of all bytes, its own field taken as spaces; some old writers summed signed bytes. */
+static int sum_is_right(const uint8_t *header)
+{
+    uint64_t wanted;
+    int64_t plain = 0, with_sign = 0;
+    if (!number(header + 148, 8, &wanted))
+        return 0;
+    for (size_t i = 0; i < BLOCK; i++) {
+        const uint8_t byte = i >= 148 && i < 156 ? ' ' : header[i];
+        plain += byte;
+        with_sign += (int8_t)byte;
+    }
+    return plain == (int64_t)wanted || with_sign == (int64_t)wanted;
+}
+
+static int is_zero(const uint8_t *header)
+{
+    for (size_t i = 0; i < BLOCK; i++)
+        if (header[i] != 0)
+            return 0;
+    return 1;
+}
+
+static void name_from_header(tar_t *tar, const uint8_t *header)
+{
+    size_t length = 0;
+    const size_t prefix = strnlen((const char *)header + 345, 155), name = strnlen((const char *)header, 100);
+    if (memcmp(header + 257, "ustar\0", 6) == 0 && prefix > 0) { /* GNU keeps other things there */
+        memcpy(tar->path, header + 345, prefix);
+        tar->path[prefix] = '/';
+        length = prefix + 1;
+    }
+    memcpy(tar->path + length, header, name);
+    tar->path[length + name] = '\0';
+}
+
+/* ---- extension headers ---- */
+
+static moco_status_t read_extension(tar_t *tar, uint64_t size, uint64_t limit)
+{
+    if (size > limit)
+        return damaged(tar, "an extension header is too large");
+    const moco_status_t status = mo_bytes_reserve(&tar->buffer.data, &tar->buffer.capacity, size + 1);
+    if (status != MOCO_OK)
+        return status;
+    tar->buffer.data[size] = '\0';
+    tar->buffer.size = size;
+    return read_block(tar, tar->buffer.data, size, tar->at + BLOCK);
+}
+
+static moco_status_t take_text(tar_t *tar, const char *from, size_t length, char *to, int *has)
+{
+    if (length > MAX_NAME || length == 0 || memchr(from, '\0', length) != NULL)
+        return damaged(tar, "a member's name is empty, too long or holds a zero byte");
+    memcpy(to, from, length);
+    to[length] = '\0';
+    *has = 1;
+    return MOCO_OK;
+}
+
+static moco_status_t pax_pair(tar_t *tar, const char *key, size_t key_length, const char *value, size_t length)
+{
+    if (key_length == 4 && memcmp(key, "path", 4) == 0)
+        return take_text(tar, value, length, tar->path, &tar->has_path);
+    if (key_length == 8 && memcmp(key, "linkpath", 8) == 0)
+        return take_text(tar, value, length, tar->link, &tar->has_link);
+    if (key_length > 10 && memcmp(key, "GNU.sparse", 10) == 0)
+        tar->sparse = 1;
+    if (key_length != 4 || memcmp(key, "size", 4) != 0)
+        return MOCO_OK;
+    tar->pax_size = 0;
+    tar->has_size = 1;
+    for (size_t i = 0; i < length; i++) {
+        if (value[i] < '0' || value[i] > '9' || tar->pax_size > UINT64_MAX / 16)
+            return damaged(tar, "a pax size is no number");
+        tar->pax_size = tar->pax_size * 10 + (uint64_t)(value[i] - '0');
+    }
+    return MOCO_OK;
+}
+
+/* Records "LENGTH KEY=VALUE\n", LENGTH counting all of it. */
+static moco_status_t pax_records(tar_t *tar)
+{
+    const char *at = (const char *)tar->buffer.data, *end = at + tar->buffer.size;
+    while (at < end) {
+        const char *record = at;
+        uint64_t length = 0;
+        while (at < end && *at >= '0' && *at <= '9' && length <= MAX_PAX)
+            length = length * 10 + (uint64_t)(*at++ - '0');
+        if (at == end || *at != ' ' || length > (uint64_t)(end - record) || record + length <= at + 1 ||
+            record[length - 1] != '\n')
+            return damaged(tar, "a pax record is malformed");
+        const char *key = at + 1, *last = record + length - 1;
+        const char *equals = memchr(key, '=', (size_t)(last - key));
+        if (equals == NULL)
+            return damaged(tar, "a pax record has no '='");
+        const moco_status_t status =
+            pax_pair(tar, key, (size_t)(equals - key), equals + 1, (size_t)(last - equals - 1));
+        if (status != MOCO_OK)
+            return status;
+        at = record + length;
+    }
+    return MOCO_OK;
+}
+
+static moco_status_t take_extension(tar_t *tar, char type, uint64_t size)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(read_extension(tar, size, type == 'x' ? MAX_PAX : MAX_NAME + 1));
+    const char *text = (const char *)tar->buffer.data;
+    if (type == 'x')
+        TRY(pax_records(tar));
+    else if (type == 'L')
+        TRY(take_text(tar, text, strnlen(text, size), tar->path, &tar->has_path));
+    else
+        TRY(take_text(tar, text, strnlen(text, size), tar->link, &tar->has_link));
+cleanup:
+    return status;
+}
+
+/* ---- members ---- */
+
+static const char *without_dot_slash(const char *name)
+{
+    while (name[0] == '/' || (name[0] == '.' && name[1] == '/'))
+        name += 1 + (name[0] == '.');
+    return name;
+}
+
+/* A symbolic link's target as a path of the archive: joined to the link's folder, "." and ".." worked off. */
+static void join_target(const char *member, const char *target, char *out)
+{
+    size_t length = 0;
+    const char *slash = strrchr(member, '/');
+    if (slash != NULL && target[0] != '/') {
+        length = (size_t)(slash - member);
+        memcpy(out, member, length);
+    }
+    for (const char *part = target; *part != '\0';) {
+        const size_t size = strcspn(part, "/");
+        if (size == 2 && memcmp(part, "..", 2) == 0) {
+            while (length > 0 && out[--length] != '/') {
+            }
+        } else if (size > 0 && !(size == 1 && *part == '.')) {
+            if (length > 0)
+                out[length++] = '/';
+            memcpy(out + length, part, size);
+            length += size;
+        }
+        part += size;
+        part += *part == '/';
+    }
+    out[length] = '\0';
+}
+
+static moco_status_t add_link(tar_t *tar, const uint8_t *header, const char *name, mo_entry_t *entry)
+{
+    moco_status_t status = MOCO_OK;
+    char *target = NULL;
+    if (!tar->has_link) {
+        const size_t length = strnlen((const char *)header + 157, 100);
+        memcpy(tar->link, header + 157, length);
+        tar->link[length] = '\0';
+    }
+    entry->kind = MO_ENTRY_LINK;
+    if (header[156] == '1') { /* hard: names a member as the archive does */
+        const char *member = without_dot_slash(tar->link);
+        TRY(mo_listing_text(tar->listing, member, strlen(member), &entry->offset));
+    } else {
+        TRY(mo_calloc(strlen(name) + strlen(tar->link) + 3, 1, &target));
+        join_target(name, tar->link, target);
+        TRY(mo_listing_text(tar->listing, target, strlen(target), &entry->offset));
+    }
+cleanup:
+    mo_free(target);
+    return status;
+}
+
+static moco_status_t add_member(tar_t *tar, const uint8_t *header, uint64_t size)
+{
+    moco_status_t status = MOCO_OK;
+    const char type = (char)header[156];
+    mo_entry_t entry = {.offset = tar->at + BLOCK, .size = size};
+    if (!tar->has_path)
+        name_from_header(tar, header);
+    const char *name = without_dot_slash(tar->path);
+    size_t length = strlen(name);
+    while (length > 0 && name[length - 1] == '/')
+        tar->path[(size_t)(name - tar->path) + --length] = '\0';
+    if (!mo_listing_wants(name))
+        return MOCO_OK;
+    if (type == '1' || type == '2')
+        TRY(add_link(tar, header, name, &entry));
+    else if ((type != '0' && type != '\0' && type != '7') || tar->sparse)
+        entry.kind = MO_ENTRY_OTHER;
+    TRY(mo_listing_text(tar->listing, name, length, &entry.name));
+    TRY(mo_listing_add(tar->listing, &entry));
+cleanup:
+    return status;
+}
+
+/* Reads the header at tar->at and moves past the member; *end at the archive's end. */
+static moco_status_t step(tar_t *tar, int *end)
+{
+    moco_status_t status = MOCO_OK;
+    uint8_t header[BLOCK];
+    uint64_t size = 0;
+    if (tar->size - tar->at < BLOCK)
+        return damaged(tar, "it ends without the end-of-archive block; is it whole?");
+    TRY(read_block(tar, header, BLOCK, tar->at));
+    if (is_zero(header)) {
+        *end = 1;
+        return MOCO_OK;
+    }
+    if (!sum_is_right(header))
+        return damaged(tar, tar->at == 0 ? "not a tar: the first header's checksum is wrong"
+                                         : "a header's checksum is wrong");
+    if (!number(header + 124, 12, &size))
+        return damaged(tar, "a member's size is no number");
+    const char type = (char)header[156];
+    if (type == 'S')
+        return damaged(tar, "old GNU sparse members are not supported");
+    const int extension = type == 'x' || type == 'L' || type == 'K', global = type == 'g';
+    if (tar->has_size && !extension && !global)
+        size = tar->pax_size;
+    if (type >= '1' && type <= '6')
+        size = 0; /* links, devices and folders have no data, whatever the field says */
+    if (size > tar->size - tar->at - BLOCK)
+        return damaged(tar, "a member is larger than the rest of the file; is it whole?");
+    if (extension)
+        TRY(take_extension(tar, type, size));
+    else if (!global) {
+        TRY(add_member(tar, header, size));
+        tar->has_path = tar->has_link = tar->has_size = tar->sparse = 0;
+    }
+    const uint64_t left = tar->size - tar->at, used = BLOCK + (size + BLOCK - 1) / BLOCK * BLOCK;
+    tar->at += used < left ? used : left;
+cleanup:
+    return status;
+}
+
+/* ---- after the last member ---- */
+
+/* A later member of the same name replaces the earlier one, as when archives are unpacked. */
+static void keep_last_of_each(mo_listing_t *listing)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < listing->count; i++) {
+        const mo_entry_t entry = listing->entries[i];
+        const char *name = listing->text + entry.name;
+        if (kept > 0 && strcmp(name, listing->text + listing->entries[kept - 1].name) == 0)
+            kept--;
+        listing->entries[kept++] = entry;
+    }
+    listing->count = kept;
+}
+
+static const mo_entry_t *find(const mo_listing_t *listing, const char *name)
+{
+    for (int64_t low = 0, high = listing->count; low < high;) {
+        const int64_t middle = low + (high - low) / 2;
+        const int order = strcmp(name, listing->text + listing->entries[middle].name);
+        if (order == 0)
+            return &listing->entries[middle];
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+/* Links take the place of what they lead to; those that lead nowhere stay links and are broken images. */
+static void resolve_links(mo_listing_t *listing)
+{
+    for (int64_t i = 0; i < listing->count; i++) {
+        const mo_entry_t *target = &listing->entries[i];
+        for (int hops = 0; hops < MAX_LINKS && target != NULL && target->kind == MO_ENTRY_LINK; hops++)
+            target = find(listing, listing->text + target->offset);
+        if (target == NULL || target->kind != MO_ENTRY_FILE || target == &listing->entries[i])
+            continue;
+        listing->entries[i].offset = target->offset;
+        listing->entries[i].size = target->size;
+        listing->entries[i].kind = MO_ENTRY_FILE;
+    }
+}
+
+moco_status_t mo_tar_list(mo_listing_t *listing)
+{
+    moco_status_t status = MOCO_OK;
+    tar_t *tar = NULL;
+    struct stat info;
+    uint8_t start[8] = {0};
+    int end = 0;
+    TRY(mo_calloc(1, sizeof *tar, &tar));
+    tar->listing = listing;
+    if (fstat(listing->fd, &info) != 0) {
+        status = mo_fail(MOCO_ERR_IO, "cannot examine '%s': %s", listing->path, strerror(errno));
+        goto cleanup;
+    }
+    tar->size = (uint64_t)info.st_size;
+    if (tar->size >= sizeof start)
+        TRY(read_block(tar, start, sizeof start, 0));
+    TRY(mo_listing_refuse_compressed(listing->path, start, sizeof start));
+    while (!end)
+        TRY(step(tar, &end));
+    mo_listing_sort(listing);
+    keep_last_of_each(listing);
+    resolve_links(listing);
+cleanup:
+    if (tar != NULL)
+        mo_free(tar->buffer.data);
+    mo_free(tar);
+    return status;
+}

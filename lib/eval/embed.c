@@ -1,0 +1,258 @@
+/* Images to embeddings: calls are cut into shards, shards go to the lanes, also between the operations of a training
+ * step on the same device. */
+#include <stdio.h>
+#include <string.h>
+
+#include "eval/model.h"
+#include "persist/npy.h"
+#include "util/alloc.h"
+#include "util/status.h"
+
+#define DATASET_BATCH 256 /* rows a loader batch: several shards for every lane */
+
+int32_t mo_model_width(const moco_model_t *model, int32_t tap)
+{
+    if (tap == MOCO_TAP_BACKBONE)
+        return model->net.shapes[model->net.backbone].c;
+    return tap == MOCO_TAP_PROJECTION && model->unit >= 0 ? model->spec.dimension : 0;
+}
+
+moco_status_t mo_model_check_tap(const moco_model_t *model, int32_t tap)
+{
+    if (tap != MOCO_TAP_BACKBONE && tap != MOCO_TAP_PROJECTION)
+        return mo_fail(MOCO_ERR_ARGUMENT, "tap is %d, wanted %d (backbone) or %d (projection)", tap, MOCO_TAP_BACKBONE,
+                       MOCO_TAP_PROJECTION);
+    if (mo_model_width(model, tap) == 0)
+        return mo_fail(MOCO_ERR_ARGUMENT, "the model has no projection head, wanted tap 'backbone'");
+    return MOCO_OK;
+}
+
+typedef struct embedding {
+    moco_model_t *model;
+    const mo_source_t *source;
+    int64_t count;
+    int32_t tap, width;
+    int size;
+    float *out;
+    moco_status_t *items;
+} embedding_t;
+
+static void bytes_in(const moco_model_t *m, const uint8_t *from, float *to)
+{
+    for (int64_t i = 0; i < m->feature; i += 3) {
+        to[i] = m->lut[0][from[i]];
+        to[i + 1] = m->lut[1][from[i + 1]];
+        to[i + 2] = m->lut[2][from[i + 2]];
+    }
+}
+
+static void floats_in(const moco_model_t *m, const float *from, int32_t layout, float *to)
+{
+    int64_t plane = m->feature / 3;
+    if (layout == MOCO_LAYOUT_NHWC)
+        memcpy(to, from, (size_t)m->feature * sizeof(float));
+    else
+        for (int64_t i = 0; i < plane; i++)
+            for (int c = 0; c < 3; c++)
+                to[3 * i + c] = from[c * plane + i];
+}
+
+/* Image `index` of the call as network input. */
+static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64_t index, float *to)
+{
+    const moco_model_t *m = e->model;
+    const mo_source_t *s = e->source;
+    moco_status_t status = MOCO_OK;
+    int64_t warnings = 0;
+    if (s->rows != NULL) {
+        bytes_in(m, s->rows[index], to);
+        return MOCO_OK;
+    }
+    if (s->floats != NULL) {
+        floats_in(m, s->floats + index * m->feature, s->layout, to);
+        return MOCO_OK;
+    }
+    if (s->jpeg != NULL) {
+        moco_dataset_options_t limits;
+        TRY(moco_dataset_options_init(&limits, sizeof limits));
+        if (s->jpeg[index] == NULL)
+            TRY(mo_fail(MOCO_ERR_ARGUMENT, "data[%lld] is NULL", (long long)index));
+        TRY(mo_jpeg_decode(s->jpeg[index], s->sizes[index], limits.max_pixels, &lane->pixels, &warnings));
+    } else
+        TRY(mo_pixels_from_image(&s->images[index], index, &lane->pixels));
+    TRY(mo_view_eval(&lane->work, &lane->pixels, m->recipe.eval_resize, m->recipe.eval_crop, lane->view));
+    bytes_in(m, lane->view, to);
+cleanup:
+    return status;
+}
+
+/* One shard: broken images leave a row of zeros and their status. */
+static moco_status_t embed_part(mo_lane_t *lane, void *ctx, int64_t part)
+{
+    embedding_t *e = ctx;
+    moco_model_t *m = e->model;
+    mo_model_lane_t *own = &m->lanes[mo_lane_number(lane)];
+    mo_instance_t *instance = own->instance[e->size];
+    int32_t shard = mo_plan_shard(m->plan[e->size]), tensor = e->tap == MOCO_TAP_BACKBONE ? m->net.backbone : m->unit;
+    int64_t first = part * shard, rows = e->count - first < shard ? e->count - first : shard;
+    uint8_t broken[MO_MANY] = {0};
+    moco_status_t status = MOCO_OK;
+    float *values;
+    TRY(mo_instance_map(instance, m->net.input, &values));
+    for (int64_t i = 0; i < shard; i++) {
+        moco_status_t item = i < rows ? image_in(e, own, first + i, values + i * m->feature) : MOCO_OK;
+        broken[i] = item != MOCO_OK;
+        if (broken[i] || i >= rows)
+            memset(values + i * m->feature, 0, (size_t)m->feature * sizeof(float));
+        if (i < rows && e->items != NULL)
+            e->items[first + i] = item;
+        else if (item != MOCO_OK)
+            status = item;
+    }
+    mo_instance_unmap(instance, m->net.input, values);
+    TRY(status);
+    TRY(mo_instance_run(lane, instance));
+    TRY(mo_instance_map(instance, tensor, &values));
+    for (int64_t i = 0; i < rows; i++)
+        if (broken[i])
+            memset(e->out + (first + i) * e->width, 0, (size_t)e->width * sizeof(float));
+        else
+            memcpy(e->out + (first + i) * e->width, values + i * e->width, (size_t)e->width * sizeof(float));
+    mo_instance_unmap(instance, tensor, values);
+cleanup:
+    return status;
+}
+
+moco_status_t mo_embed(moco_model_t *model, int32_t tap, int64_t count, const mo_source_t *source, int size, float *out,
+                       moco_status_t *items)
+{
+    embedding_t e = {.model = model, .source = source, .count = count, .tap = tap, .size = size, .out = out,
+                     .width = mo_model_width(model, tap), .items = items};
+    int64_t shard = mo_plan_shard(model->plan[size]);
+    return mo_device_run(model->device, (count + shard - 1) / shard, embed_part, &e, 1);
+}
+
+/* ---- data sets ---- */
+
+moco_status_t mo_embed_dataset(moco_model_t *model, int32_t tap, moco_dataset_t *dataset, int32_t loader_threads,
+                               moco_rows_fn rows, void *user)
+{
+    moco_status_t status = MOCO_OK;
+    mo_loader_t *loader = NULL;
+    const mo_batch_t *batch = NULL;
+    float *values = NULL;
+    int64_t done = 0;
+    mo_loader_spec_t spec = {.train = 0, .resize = model->recipe.eval_resize, .size = model->recipe.eval_crop,
+                             .batch = DATASET_BATCH, .depth = 2, .max_broken = -1,
+                             .threads = loader_threads > 0 ? loader_threads : mo_device_lanes(model->device)};
+    TRY(mo_calloc((size_t)DATASET_BATCH * (size_t)mo_model_width(model, tap), sizeof *values, &values));
+    TRY(mo_loader_create(&spec, dataset, &loader));
+    TRY(mo_loader_seek(loader, 0, 0));
+    while ((status = mo_loader_next(loader, &batch)) == MOCO_OK) {
+        mo_source_t source = {.rows = batch->rows[0]};
+        TRY(mo_embed(model, tap, batch->count, &source, MO_SIZE_MANY, values, NULL));
+        done += batch->count;
+        if (rows(user, batch->count, batch->index, values) != 0)
+            TRY(mo_fail(MOCO_ERR_CANCELLED, "stopped by the callback after %lld images", (long long)done));
+        mo_loader_return(loader, batch);
+        batch = NULL;
+    }
+    if (status == MOCO_ERR_NO_DATA)
+        status = done > 0 ? MOCO_OK : mo_fail(MOCO_ERR_NO_DATA, "none of the %lld images is good",
+                                              (long long)moco_dataset_count(dataset));
+cleanup:
+    if (loader != NULL && batch != NULL)
+        mo_loader_return(loader, batch);
+    mo_loader_free(loader);
+    mo_free(values);
+    return status;
+}
+
+/* ---- files ---- */
+
+typedef struct npy_job {
+    moco_dataset_t *dataset;
+    mo_npy_writer_t npy;
+    mo_atomic_file_t names;
+    moco_progress_fn progress;
+    void *user;
+    moco_status_t status;
+} npy_job_t;
+
+static int32_t write_rows(void *user, int64_t count, const int64_t *indices, const float *rows)
+{
+    npy_job_t *job = user;
+    job->status = mo_npy_rows(&job->npy, rows, count);
+    for (int64_t i = 0; i < count && job->status == MOCO_OK; i++) {
+        const char *name = moco_dataset_name(job->dataset, indices[i]);
+        job->status = mo_atomic_write(&job->names, name, strlen(name));
+        if (job->status == MOCO_OK)
+            job->status = mo_atomic_write(&job->names, "\n", 1);
+    }
+    if (job->status != MOCO_OK)
+        return 1;
+    return job->progress != NULL ? job->progress(job->user, indices[count - 1] + 1, moco_dataset_count(job->dataset)) : 0;
+}
+
+/* "X.npy" -> "X" + ending; another name keeps its own ending in front. */
+static moco_status_t beside(const char *path, const char *ending, char **out)
+{
+    size_t length = strlen(path);
+    int stem = length > 4 && strcmp(path + length - 4, ".npy") == 0 ? (int)length - 4 : (int)length;
+    return mo_strprintf(out, "%.*s%s", stem, path, ending);
+}
+
+static moco_status_t write_skipped(moco_dataset_t *dataset, const char *path, int64_t *skipped)
+{
+    moco_status_t status = MOCO_OK;
+    mo_atomic_file_t file = {0};
+    char *line = NULL;
+    *skipped = 0;
+    TRY(mo_atomic_open(&file, path));
+    for (int64_t i = 0; i < moco_dataset_count(dataset); i++) {
+        const char *reason = mo_dataset_broken_reason(dataset, i);
+        if (reason == NULL)
+            continue;
+        TRY(mo_strprintf(&line, "%s\t%s\n", moco_dataset_name(dataset, i), reason));
+        TRY(mo_atomic_write(&file, line, strlen(line)));
+        mo_free(line);
+        line = NULL;
+        ++*skipped;
+    }
+    TRY(mo_atomic_commit(&file));
+cleanup:
+    mo_free(line);
+    mo_atomic_abort(&file);
+    return status;
+}
+
+moco_status_t mo_embed_to_npy(moco_model_t *model, int32_t tap, moco_dataset_t *dataset, int32_t loader_threads,
+                              const char *path, moco_progress_fn progress, void *user, int64_t *written,
+                              int64_t *skipped)
+{
+    moco_status_t status = MOCO_OK;
+    npy_job_t job = {.dataset = dataset, .progress = progress, .user = user};
+    char *names = NULL, *broken = NULL;
+    int64_t count = 0;
+    TRY(beside(path, ".txt", &names));
+    TRY(beside(path, ".skipped.txt", &broken));
+    TRY(mo_npy_open(&job.npy, path, mo_model_width(model, tap)));
+    TRY(mo_atomic_open(&job.names, names));
+    status = mo_embed_dataset(model, tap, dataset, loader_threads, write_rows, &job);
+    if (job.status != MOCO_OK)
+        status = job.status;
+    TRY(status);
+    TRY(write_skipped(dataset, broken, &count));
+    TRY(mo_atomic_commit(&job.names));
+    if (written != NULL)
+        *written = job.npy.rows;
+    if (skipped != NULL)
+        *skipped = count;
+    TRY(mo_npy_commit(&job.npy));
+cleanup:
+    mo_npy_abort(&job.npy);
+    mo_atomic_abort(&job.names);
+    mo_free(names);
+    mo_free(broken);
+    return status;
+}

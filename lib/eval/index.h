@@ -1,0 +1,37 @@
+/* Unit vectors held for search and for the weighted kNN classifier. Called by the border and by kNN evaluation. */
+#ifndef MO_EVAL_INDEX_H
+#define MO_EVAL_INDEX_H
+
+#include <stdint.h>
+#include <moco/index.h>
+
+struct moco_index {
+    moco_device_t *device;
+    float *vectors;  /* [count, dimension], rows of norm 1 (or 0) */
+    int32_t *labels; /* [count], -1 = none                        */
+    int64_t count, capacity;
+    int64_t unlabelled; /* vectors without a label   */
+    int32_t max_label;  /* -1 = none                 */
+    int32_t dimension;
+};
+
+typedef struct mo_neighbour {
+    int64_t id;
+    float similarity;
+} mo_neighbour_t;
+
+moco_status_t mo_index_create(int32_t dimension, moco_device_t *device, moco_index_t **out);
+void mo_index_free(moco_index_t *index);
+/* Checked, normalised, copied; on failure the index is as it was. labels may be NULL. */
+moco_status_t mo_index_add(moco_index_t *index, const float *vectors, const int32_t *labels, int64_t count);
+/* The rows divided by max(norm, 1e-12). MOCO_ERR_ARGUMENT names the row that is not finite. */
+moco_status_t mo_rows_normalise(const float *rows, int64_t count, int32_t dimension, float *out);
+
+/* out[count, k], best first, ties by lower id; queries are normalised rows; 1 <= k <= index->count. */
+moco_status_t mo_index_nearest(const moco_index_t *index, const float *queries, int64_t count, int64_t k,
+                               mo_neighbour_t *out);
+
+/* How many queries to hand to mo_index_nearest at once, so that its memory stays small. */
+int64_t mo_index_chunk(int64_t k);
+
+#endif

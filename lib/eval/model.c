@@ -1,0 +1,158 @@
+/* Making and freeing a model: batch norm folded into the convolutions, weights packed once per plan size. */
+#include "eval/model.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <moco/trainer.h>
+
+#include "layers/layers.h"
+#include "util/alloc.h"
+#include "util/status.h"
+
+void mo_model_recipe_of(const moco_trainer_options_t *o, mo_model_recipe_t *recipe)
+{
+    int32_t s = o->image_size;
+    *recipe = (mo_model_recipe_t){.mean = {o->mean_r, o->mean_g, o->mean_b}, .std = {o->std_r, o->std_g, o->std_b},
+                                  .eval_crop = s,
+                                  .eval_resize = o->stem == MOCO_STEM_CIFAR ? s : (int32_t)(8.0 * s / 7.0 + 0.5)};
+}
+
+mo_encoder_spec_t mo_encoder_spec_of(const moco_trainer_options_t *o)
+{
+    return (mo_encoder_spec_t){.arch = o->arch, .stem = o->stem, .head = o->head, .width = o->width,
+                               .image_size = o->image_size, .dimension = o->dimension,
+                               .zero_init_residual = o->zero_init_residual};
+}
+
+/* w' = w * scale/sigma per output channel; the shift's place takes b' = shift - mean * scale/sigma. */
+static void fold(const mo_net_t *net, const float *running, float *params)
+{
+    for (int32_t i = 0; i < net->op_count; i++) {
+        const mo_op_t *bn_op = &net->ops[i], *conv = NULL;
+        if (bn_op->bn < 0)
+            continue;
+        for (int32_t j = 0; j < i; j++)
+            if (net->ops[j].dst == bn_op->src)
+                conv = &net->ops[j];
+        const mo_bn_t *bn = &net->bns[bn_op->bn];
+        const mo_span_t *weights = &net->spans[conv->weights];
+        float *scale = params + net->spans[bn_op->weights].offset, *shift = params + net->spans[bn_op->bias].offset;
+        int64_t row = weights->count / weights->dims[0];
+        for (int32_t c = 0; c < bn->channels; c++) {
+            double mean = running[bn->offset + c], variance = running[bn->offset + bn->channels + c];
+            double factor = scale[c] / sqrt(variance + 1e-5);
+            float *w = params + weights->offset + c * row;
+            for (int64_t k = 0; k < row; k++)
+                w[k] = (float)(w[k] * factor);
+            shift[c] = (float)(shift[c] - mean * factor);
+        }
+    }
+}
+
+static moco_status_t build(moco_model_t *m)
+{
+    static const int32_t sizes[MO_MODEL_SIZES] = {1, MO_MANY};
+    moco_status_t status = MOCO_OK;
+    TRY(mo_encoder_build_unit(&m->spec, &m->net, &m->unit));
+    for (int i = 0; i < MO_MODEL_SIZES; i++) {
+        mo_plan_spec_t spec = {.net = &m->net, .mode = MO_MODE_INFER, .shard = sizes[i], .shards_per_group = 1,
+                               .inputs = {m->net.input, -1, -1, -1},
+                               .outputs = {m->net.backbone, m->unit, -1, -1}};
+        TRY(mo_plan_create(m->device, &spec, &m->plan[i]));
+        if (mo_plan_arena_bytes(m->plan[i]) > m->arena_bytes)
+            m->arena_bytes = mo_plan_arena_bytes(m->plan[i]);
+    }
+cleanup:
+    return status;
+}
+
+/* The folded copy lives only until its values are packed. */
+static moco_status_t pack(moco_model_t *m)
+{
+    moco_status_t status = MOCO_OK;
+    float *folded = NULL;
+    size_t bytes = (size_t)m->net.params * sizeof(float);
+    TRY(mo_block_create(bytes, &folded));
+    memcpy(folded, m->params, bytes);
+    fold(&m->net, m->running, folded);
+    for (int i = 0; i < MO_MODEL_SIZES; i++) {
+        TRY(mo_packed_create(m->plan[i], folded, &m->packed[i]));
+        TRY(mo_packed_refresh(m->packed[i]));
+    }
+cleanup:
+    mo_block_free(folded, bytes);
+    return status;
+}
+
+static moco_status_t take_lanes(moco_model_t *m)
+{
+    moco_status_t status = MOCO_OK;
+    int32_t lanes = mo_device_lanes(m->device);
+    TRY(mo_calloc((size_t)lanes, sizeof *m->lanes, &m->lanes));
+    for (int32_t i = 0; i < lanes; i++) {
+        TRY(mo_block_create(m->arena_bytes, &m->lanes[i].arena));
+        TRY(mo_calloc((size_t)m->feature, 1, &m->lanes[i].view));
+        for (int s = 0; s < MO_MODEL_SIZES; s++)
+            TRY(mo_instance_create(m->plan[s], m->lanes[i].arena, NULL, m->packed[s], &m->lanes[i].instance[s]));
+    }
+cleanup:
+    return status;
+}
+
+static void fill_lut(moco_model_t *m)
+{
+    for (int c = 0; c < 3; c++)
+        for (int v = 0; v < 256; v++)
+            m->lut[c][v] = ((float)v / 255.0f - (float)m->recipe.mean[c]) / (float)m->recipe.std[c];
+}
+
+moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_model_recipe_t *recipe, const float *params,
+                              const float *running, int64_t steps, moco_device_t *device, moco_model_t **out)
+{
+    moco_status_t status = MOCO_OK;
+    moco_model_t *m = NULL;
+    TRY(mo_calloc(1, sizeof *m, &m));
+    TRY(mo_device_default(device, &m->device));
+    m->spec = *spec;
+    m->recipe = *recipe;
+    m->steps = steps;
+    m->feature = 3 * (int64_t)spec->image_size * spec->image_size;
+    fill_lut(m);
+    TRY(build(m));
+    TRY(mo_block_create((size_t)m->net.params * sizeof(float), &m->params));
+    TRY(mo_block_create((size_t)m->net.stats * sizeof(float), &m->running));
+    memcpy(m->params, params, (size_t)m->net.params * sizeof(float));
+    memcpy(m->running, running, (size_t)m->net.stats * sizeof(float));
+    TRY(pack(m));
+    TRY(take_lanes(m));
+    *out = m;
+    m = NULL;
+cleanup:
+    mo_model_delete(m);
+    return status;
+}
+
+void mo_model_delete(moco_model_t *m)
+{
+    if (m == NULL)
+        return;
+    for (int32_t i = 0; m->lanes != NULL && i < mo_device_lanes(m->device); i++) {
+        for (int s = 0; s < MO_MODEL_SIZES; s++)
+            mo_instance_free(m->lanes[i].instance[s]);
+        mo_block_free(m->lanes[i].arena, m->arena_bytes);
+        mo_pixels_free(&m->lanes[i].pixels);
+        mo_view_work_free(&m->lanes[i].work);
+        mo_free(m->lanes[i].view);
+    }
+    mo_free(m->lanes);
+    for (int s = 0; s < MO_MODEL_SIZES; s++) {
+        mo_packed_free(m->packed[s]);
+        mo_plan_free(m->plan[s]);
+    }
+    mo_block_free(m->params, (size_t)m->net.params * sizeof(float));
+    mo_block_free(m->running, (size_t)m->net.stats * sizeof(float));
+    mo_net_free(&m->net);
+    mo_device_release(m->device);
+    mo_free(m);
+}

@@ -1,0 +1,81 @@
+/* A finished encoder: what it is made from, and how the rooms above run images through it. */
+#ifndef MO_EVAL_MODEL_H
+#define MO_EVAL_MODEL_H
+
+#include <jansson.h>
+#include <stdint.h>
+#include <moco/model.h>
+
+#include "data/data.h"
+#include "engine/plan.h"
+#include "nets/encoder.h"
+
+/* Plan sizes: one image for latency, more for throughput; a partial shard is padded. */
+#define MO_MODEL_SIZES 2
+enum { MO_SIZE_ONE = 0, MO_SIZE_MANY = 1, MO_MANY = 16 };
+
+/* One lane's own: arenas and decoding buffers. */
+typedef struct mo_model_lane {
+    mo_instance_t *instance[MO_MODEL_SIZES];
+    void *arena; /* serves both sizes */
+    mo_pixels_t pixels;
+    mo_view_work_t work;
+    uint8_t *view; /* [S,S,3] */
+} mo_model_lane_t;
+
+typedef struct mo_model_recipe { /* what turns pixels into inputs */
+    double mean[3], std[3];
+    int32_t eval_resize, eval_crop;
+} mo_model_recipe_t;
+
+struct moco_model {
+    moco_device_t *device;
+    mo_encoder_spec_t spec;
+    mo_model_recipe_t recipe;
+    mo_net_t net;
+    int32_t unit;    /* tensor of the normalised projection, -1 without a head */
+    float *params;   /* as trained: for saving                                  */
+    float *running;
+    size_t arena_bytes;
+    mo_plan_t *plan[MO_MODEL_SIZES];
+    mo_packed_t *packed[MO_MODEL_SIZES];
+    mo_model_lane_t *lanes;
+    float lut[3][256];
+    int64_t feature;
+    int64_t steps;   /* of training behind it; -1 = unknown */
+};
+
+/* Copies and packs the numbers. params as the net of `spec` lays them out; running likewise. */
+moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_model_recipe_t *recipe, const float *params,
+                              const float *running, int64_t steps, moco_device_t *device, moco_model_t **out);
+void mo_model_delete(moco_model_t *model);
+moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out);   /* model_file.c */
+moco_status_t mo_model_write(const moco_model_t *model, const char *path);
+
+json_t *mo_model_json(const moco_model_t *model); /* what it is; NULL without memory */
+
+/* embed.c. Where images of one call come from: exactly one is set. */
+typedef struct mo_source {
+    const uint8_t *const *jpeg; /* [count] files in memory */
+    const uint64_t *sizes;
+    const moco_image_t *images; /* [count] pixels of any size */
+    const float *floats;        /* [count] normalised images  */
+    int32_t layout;
+    const uint8_t *const *rows; /* [count] views [S,S,3]      */
+} mo_source_t;
+moco_status_t mo_embed(moco_model_t *model, int32_t tap, int64_t count, const mo_source_t *source, int size, float *out,
+                       moco_status_t *items);
+moco_status_t mo_embed_dataset(moco_model_t *model, int32_t tap, moco_dataset_t *dataset, int32_t loader_threads,
+                               moco_rows_fn rows, void *user);
+moco_status_t mo_embed_to_npy(moco_model_t *model, int32_t tap, moco_dataset_t *dataset, int32_t loader_threads,
+                              const char *path, moco_progress_fn progress, void *user, int64_t *written,
+                              int64_t *skipped);
+int32_t mo_model_width(const moco_model_t *model, int32_t tap); /* 0 = no such tap */
+moco_status_t mo_model_check_tap(const moco_model_t *model, int32_t tap);
+
+/* How a training run's pixels are turned into inputs at evaluation (design: short side to floor(8S/7 + 1/2), crop S). */
+struct moco_trainer_options;
+void mo_model_recipe_of(const struct moco_trainer_options *options, mo_model_recipe_t *recipe);
+mo_encoder_spec_t mo_encoder_spec_of(const struct moco_trainer_options *options);
+
+#endif

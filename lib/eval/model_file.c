@@ -1,0 +1,160 @@
+/* Models in files: model.safetensors (query encoder with its head, torchvision names), or the query encoder of a
+ * training checkpoint. */
+#include <stdio.h>
+#include <string.h>
+
+#include <moco/trainer.h>
+#include <moco/version.h>
+
+#include "eval/model_file.h"
+#include "persist/checkpoint.h"
+#include "util/alloc.h"
+#include "util/status.h"
+
+static const char *const arch_names[] = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"};
+static const char *const stem_names[] = {"imagenet", "cifar"};
+static const char *const head_names[] = {"linear", "mlp", "none"};
+
+static moco_status_t get_name(const mo_safetensors_t *st, const char *key, const char *const *names, int32_t count,
+                              int32_t *out)
+{
+    const char *text = mo_safetensors_meta(st, key);
+    if (text == NULL)
+        return mo_fail(MOCO_ERR_FORMAT, "the metadata has no '%s'", key);
+    for (int32_t i = 0; i < count; i++)
+        if (strcmp(text, names[i]) == 0) {
+            *out = i;
+            return MOCO_OK;
+        }
+    return mo_fail(MOCO_ERR_UNSUPPORTED, "metadata '%s' is '%.40s', which this version does not know", key, text);
+}
+
+/* The file says what the encoder is. */
+static moco_status_t read_spec(const mo_safetensors_t *st, mo_encoder_spec_t *spec, mo_model_recipe_t *recipe,
+                               int64_t *steps)
+{
+    moco_status_t status = MOCO_OK;
+    int64_t size, dimension, resize, crop;
+    TRY(get_name(st, "arch", arch_names, 5, &spec->arch));
+    TRY(get_name(st, "stem", stem_names, 2, &spec->stem));
+    TRY(get_name(st, "head", head_names, 3, &spec->head));
+    if (spec->head == 2)
+        spec->head = -1;
+    TRY(mo_meta_get_double(st, "width", 0.0625, 8, &spec->width));
+    TRY(mo_meta_get_int(st, "size", 16, 1024, &size));
+    TRY(mo_meta_get_int(st, "dimension", 1, 65536, &dimension));
+    TRY(mo_meta_get_int(st, "eval_resize", 1, 4096, &resize));
+    TRY(mo_meta_get_int(st, "eval_crop", size, size, &crop));
+    TRY(mo_meta_get_int(st, "steps", -1, INT64_MAX, steps));
+    const char *const means[] = {"mean_r", "mean_g", "mean_b"}, *const stds[] = {"std_r", "std_g", "std_b"};
+    for (int i = 0; i < 3; i++) {
+        TRY(mo_meta_get_double(st, means[i], -1e6, 1e6, &recipe->mean[i]));
+        TRY(mo_meta_get_double(st, stds[i], 1e-6, 1e6, &recipe->std[i]));
+    }
+    spec->image_size = (int32_t)size;
+    spec->dimension = (int32_t)dimension;
+    recipe->eval_resize = (int32_t)resize;
+    recipe->eval_crop = (int32_t)crop;
+cleanup:
+    return status;
+}
+
+moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out)
+{
+    moco_status_t status = MOCO_OK;
+    mo_safetensors_t st = {0};
+    mo_net_t net = {0};
+    mo_encoder_spec_t spec = {0};
+    mo_model_recipe_t recipe = {0};
+    float *params = NULL, *running = NULL;
+    int64_t steps = -1;
+    int32_t unit;
+    size_t param_bytes = 0, stat_bytes = 0;
+    TRY(mo_safetensors_open(&st, path));
+    const char *kind = mo_safetensors_meta(&st, "kind");
+    if (kind == NULL)
+        TRY(mo_fail(MOCO_ERR_FORMAT, "'%s' was not written by this library: its metadata has no 'kind'", path));
+    TRY(mo_format_check(&st, path));
+    TRY(read_spec(&st, &spec, &recipe, &steps));
+    TRY(mo_encoder_build_unit(&spec, &net, &unit));
+    param_bytes = (size_t)net.params * sizeof(float);
+    stat_bytes = (size_t)net.stats * sizeof(float);
+    TRY(mo_block_create(param_bytes, &params));
+    TRY(mo_block_create(stat_bytes, &running));
+    mo_encoder_file_t file = {&net, params, running, 0};
+    TRY(mo_encoder_get(&st, strcmp(kind, "checkpoint") == 0 ? "encoder_q." : "", &file));
+    TRY(mo_model_create(&spec, &recipe, params, running, steps, device, out));
+cleanup:
+    mo_block_free(params, param_bytes);
+    mo_block_free(running, stat_bytes);
+    mo_net_free(&net);
+    mo_safetensors_close(&st);
+    return status;
+}
+
+static moco_status_t put_float(mo_st_writer_t *w, const char *key, double value)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%.9g", value);
+    for (char *c = text; *c != '\0'; c++)
+        if (*c == ',')
+            *c = '.';
+    return mo_st_meta(w, key, text);
+}
+
+moco_status_t mo_model_meta(mo_st_writer_t *w, const mo_encoder_spec_t *spec, const mo_model_recipe_t *recipe,
+                            int64_t steps)
+{
+    moco_status_t status = MOCO_OK;
+    const char *const means[] = {"mean_r", "mean_g", "mean_b"}, *const stds[] = {"std_r", "std_g", "std_b"};
+    TRY(mo_st_meta(w, "arch", arch_names[spec->arch]));
+    TRY(mo_st_meta(w, "stem", stem_names[spec->stem]));
+    TRY(mo_st_meta(w, "head", head_names[spec->head < 0 ? 2 : spec->head]));
+    TRY(mo_meta_double(w, "width", spec->width));
+    TRY(mo_meta_int(w, "size", spec->image_size));
+    TRY(mo_meta_int(w, "dimension", spec->dimension));
+    TRY(mo_meta_int(w, "eval_resize", recipe->eval_resize));
+    TRY(mo_meta_int(w, "eval_crop", recipe->eval_crop));
+    TRY(mo_meta_int(w, "steps", steps));
+    for (int i = 0; i < 3; i++) {
+        TRY(put_float(w, means[i], (float)recipe->mean[i]));
+        TRY(put_float(w, stds[i], (float)recipe->std[i]));
+    }
+cleanup:
+    return status;
+}
+
+moco_status_t mo_model_write_numbers(const mo_net_t *net, const mo_encoder_spec_t *spec,
+                                     const mo_model_recipe_t *recipe, float *params, float *running, int64_t steps,
+                                     const char *path)
+{
+    moco_status_t status = MOCO_OK;
+    mo_st_writer_t w = {0};
+    mo_encoder_file_t file = {net, params, running, steps > 0 ? steps : 0};
+    TRY(mo_meta_int(&w, "format_version", MO_FORMAT_VERSION));
+    TRY(mo_st_meta(&w, "kind", "model"));
+    TRY(mo_st_meta(&w, "libmoco", moco_version_string()));
+    TRY(mo_model_meta(&w, spec, recipe, steps));
+    TRY(mo_encoder_put(&w, "", &file));
+    TRY(mo_st_write(&w, path));
+cleanup:
+    mo_st_writer_free(&w);
+    return status;
+}
+
+moco_status_t mo_model_write(const moco_model_t *m, const char *path)
+{
+    return mo_model_write_numbers(&m->net, &m->spec, &m->recipe, m->params, m->running, m->steps, path);
+}
+
+json_t *mo_model_json(const moco_model_t *m)
+{
+    const mo_model_recipe_t *r = &m->recipe;
+    return json_pack("{s:s, s:f, s:s, s:s, s:i, s:i, s:i, s:I, s:[f,f,f], s:[f,f,f], s:i, s:i, s:I}", "arch",
+                     arch_names[m->spec.arch], "width", m->spec.width, "stem", stem_names[m->spec.stem], "head",
+                     head_names[m->spec.head < 0 ? 2 : m->spec.head], "size", m->spec.image_size, "backbone_dimension",
+                     mo_model_width(m, MOCO_TAP_BACKBONE), "projection_dimension",
+                     mo_model_width(m, MOCO_TAP_PROJECTION), "parameters", (json_int_t)mo_net_parameters(&m->net),
+                     "mean", r->mean[0], r->mean[1], r->mean[2], "std", r->std[0], r->std[1], r->std[2], "eval_resize",
+                     r->eval_resize, "eval_crop", r->eval_crop, "steps", (json_int_t)m->steps);
+}

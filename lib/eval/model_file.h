@@ -1,0 +1,14 @@
+/* Writing encoders without making a model first, and the metadata that says what an encoder is. */
+#ifndef MO_EVAL_MODEL_FILE_H
+#define MO_EVAL_MODEL_FILE_H
+
+#include "eval/model.h"
+#include "persist/safetensors.h"
+
+moco_status_t mo_model_meta(mo_st_writer_t *writer, const mo_encoder_spec_t *spec, const mo_model_recipe_t *recipe,
+                            int64_t steps);
+moco_status_t mo_model_write_numbers(const mo_net_t *net, const mo_encoder_spec_t *spec,
+                                     const mo_model_recipe_t *recipe, float *params, float *running, int64_t steps,
+                                     const char *path);
+
+#endif

@@ -1,0 +1,175 @@
+/* Encoders to and from safetensors; see checkpoint.h. */
+#include "persist/checkpoint.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/status.h"
+
+#define NAME_SIZE 256
+
+moco_status_t mo_params_put(mo_st_writer_t *writer, const char *prefix, const mo_net_t *net, const float *params)
+{
+    moco_status_t status = MOCO_OK;
+    for (int32_t i = 0; i < net->span_count; i++) {
+        const mo_span_t *span = &net->spans[i];
+        char name[NAME_SIZE];
+        snprintf(name, sizeof name, "%s%s", prefix, span->name);
+        TRY(mo_st_add(writer, name, MO_F32, span->rank, span->dims, params + span->offset));
+    }
+cleanup:
+    return status;
+}
+
+moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const mo_encoder_file_t *e)
+{
+    moco_status_t status = MOCO_OK;
+    if (e->params != NULL)
+        TRY(mo_params_put(writer, prefix, e->net, e->params));
+    for (int32_t i = 0; e->running != NULL && i < e->net->bn_count; i++) {
+        const mo_bn_t *bn = &e->net->bns[i];
+        int64_t dims[1] = {bn->channels};
+        char name[NAME_SIZE];
+        snprintf(name, sizeof name, "%s%s.running_mean", prefix, bn->name);
+        TRY(mo_st_add(writer, name, MO_F32, 1, dims, e->running + bn->offset));
+        snprintf(name, sizeof name, "%s%s.running_var", prefix, bn->name);
+        TRY(mo_st_add(writer, name, MO_F32, 1, dims, e->running + bn->offset + bn->channels));
+        snprintf(name, sizeof name, "%s%s.num_batches_tracked", prefix, bn->name);
+        TRY(mo_st_add(writer, name, MO_I64, 0, dims, &e->batches));
+    }
+cleanup:
+    return status;
+}
+
+static moco_status_t shape_error(const char *name, const mo_st_tensor_t *t, int32_t rank, const int64_t *dims)
+{
+    char found[96] = "", wanted[96] = "";
+    size_t at = 0;
+    for (int32_t i = 0; i < t->rank && at < sizeof found - 24; i++)
+        at += (size_t)snprintf(found + at, sizeof found - at, i ? ",%" PRId64 : "%" PRId64, t->dims[i]);
+    at = 0;
+    for (int32_t i = 0; i < rank && at < sizeof wanted - 24; i++)
+        at += (size_t)snprintf(wanted + at, sizeof wanted - at, i ? ",%" PRId64 : "%" PRId64, dims[i]);
+    return mo_fail(MOCO_ERR_SHAPE, "'%s' is [%s], wanted [%s]", name, found, wanted);
+}
+
+static moco_status_t get_floats(const mo_safetensors_t *st, const char *name, int32_t rank, const int64_t *dims,
+                                float *out)
+{
+    const mo_st_tensor_t *t = mo_safetensors_find(st, name);
+    int64_t count = 1;
+    if (t == NULL)
+        return mo_fail(MOCO_ERR_SHAPE, "tensor '%s' is missing", name);
+    int same = t->rank == rank;
+    for (int32_t i = 0; i < rank; i++) {
+        same = same && t->dims[i] == dims[i];
+        count *= dims[i];
+    }
+    return same ? mo_safetensors_floats(t, out, count) : shape_error(name, t, rank, dims);
+}
+
+moco_status_t mo_params_get(const mo_safetensors_t *st, const char *prefix, const mo_net_t *net, float *params)
+{
+    moco_status_t status = MOCO_OK;
+    for (int32_t i = 0; i < net->span_count; i++) {
+        const mo_span_t *span = &net->spans[i];
+        char name[NAME_SIZE];
+        snprintf(name, sizeof name, "%s%s", prefix, span->name);
+        TRY(get_floats(st, name, span->rank, span->dims, params + span->offset));
+    }
+cleanup:
+    return status;
+}
+
+moco_status_t mo_encoder_get(const mo_safetensors_t *st, const char *prefix, const mo_encoder_file_t *e)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_params_get(st, prefix, e->net, e->params));
+    for (int32_t i = 0; i < e->net->bn_count; i++) {
+        const mo_bn_t *bn = &e->net->bns[i];
+        int64_t dims[1] = {bn->channels};
+        char name[NAME_SIZE];
+        snprintf(name, sizeof name, "%s%s.running_mean", prefix, bn->name);
+        TRY(get_floats(st, name, 1, dims, e->running + bn->offset));
+        snprintf(name, sizeof name, "%s%s.running_var", prefix, bn->name);
+        TRY(get_floats(st, name, 1, dims, e->running + bn->offset + bn->channels));
+    }
+cleanup:
+    return status;
+}
+
+moco_status_t mo_meta_int(mo_st_writer_t *writer, const char *key, int64_t value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%" PRId64, value);
+    return mo_st_meta(writer, key, text);
+}
+
+moco_status_t mo_meta_double(mo_st_writer_t *writer, const char *key, double value)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%.17g", value);
+    for (char *c = text; *c != '\0'; c++)
+        if (*c == ',')
+            *c = '.'; /* whatever the host's locale */
+    return mo_st_meta(writer, key, text);
+}
+
+static moco_status_t meta_text(const mo_safetensors_t *st, const char *key, const char **text)
+{
+    *text = mo_safetensors_meta(st, key);
+    return *text != NULL ? MOCO_OK : mo_fail(MOCO_ERR_FORMAT, "the metadata has no '%s'", key);
+}
+
+moco_status_t mo_meta_get_int(const mo_safetensors_t *st, const char *key, int64_t low, int64_t high, int64_t *value)
+{
+    const char *text;
+    char *end;
+    moco_status_t status = meta_text(st, key, &text);
+    if (status != MOCO_OK)
+        return status;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || number < low || number > high)
+        return mo_fail(MOCO_ERR_FORMAT, "metadata '%s' is '%.40s', wanted a whole number %" PRId64 " to %" PRId64, key,
+                       text, low, high);
+    *value = number;
+    return MOCO_OK;
+}
+
+moco_status_t mo_meta_get_double(const mo_safetensors_t *st, const char *key, double low, double high, double *value)
+{
+    const char *text;
+    char *end, copy[64];
+    moco_status_t status = meta_text(st, key, &text);
+    if (status != MOCO_OK)
+        return status;
+    char point[2] = {0}, probe[8];
+    snprintf(probe, sizeof probe, "%.1f", 0.5);
+    point[0] = probe[1]; /* the locale's decimal point */
+    snprintf(copy, sizeof copy, "%s", text);
+    for (char *c = copy; *c != '\0'; c++)
+        if (*c == '.')
+            *c = point[0];
+    double number = strtod(copy, &end);
+    if (end == copy || *end != '\0' || !(number >= low && number <= high))
+        return mo_fail(MOCO_ERR_FORMAT, "metadata '%s' is '%.40s', wanted a number %g to %g", key, text, low, high);
+    *value = number;
+    return MOCO_OK;
+}
+
+moco_status_t mo_format_check(const mo_safetensors_t *st, const char *path)
+{
+    int64_t version = 0;
+    moco_status_t status = mo_meta_get_int(st, "format_version", 1, INT64_MAX, &version);
+    if (status != MOCO_OK)
+        return status;
+    if (version > MO_FORMAT_VERSION)
+        return mo_fail(MOCO_ERR_VERSION, "'%s' has format %" PRId64 ", this library reads up to %d", path, version,
+                       MO_FORMAT_VERSION);
+    return MOCO_OK;
+}

@@ -1,0 +1,112 @@
+/* The pool of blocks and the tree; see gradients.h. */
+#include "train/gradients.h"
+
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/clones.h"
+#include "util/status.h"
+
+static MO_CLONES void add_block(float *a, const float *b, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        a[i] += b[i];
+}
+
+int32_t mo_gradient_blocks(int32_t leaves, int32_t in_flight)
+{
+    int32_t log = 0;
+    while ((1 << log) < leaves)
+        log++;
+    int32_t blocks = in_flight + log + 1; /* working + finished and waiting + one to start the next */
+    return blocks < leaves ? blocks : leaves;
+}
+
+moco_status_t mo_gradients_create(mo_gradients_t *g, int64_t floats, int32_t leaves, int32_t in_flight)
+{
+    moco_status_t status = MOCO_OK;
+    int32_t nodes = 0;
+    memset(g, 0, sizeof *g);
+    pthread_mutex_init(&g->lock, NULL);
+    g->ready = 1;
+    g->floats = floats;
+    g->leaves = leaves;
+    TRY(mo_calloc(33, sizeof *g->level_start, &g->level_start));
+    TRY(mo_calloc(33, sizeof *g->level_size, &g->level_size));
+    for (int32_t size = leaves;; size = (size + 1) / 2) {
+        g->level_start[g->levels] = nodes;
+        g->level_size[g->levels++] = size;
+        nodes += size;
+        if (size == 1)
+            break;
+    }
+    TRY(mo_calloc((size_t)nodes, sizeof *g->node, &g->node));
+    int32_t blocks = mo_gradient_blocks(leaves, in_flight);
+    TRY(mo_calloc((size_t)blocks, sizeof *g->block, &g->block));
+    TRY(mo_calloc((size_t)blocks, sizeof *g->free_list, &g->free_list));
+    for (; g->blocks < blocks; g->blocks++)
+        TRY(mo_block_create((size_t)floats * sizeof(float), &g->block[g->blocks]));
+    mo_gradients_recycle(g);
+cleanup:
+    return status;
+}
+
+void mo_gradients_free(mo_gradients_t *g)
+{
+    if (!g->ready)
+        return;
+    for (int32_t i = 0; i < g->blocks; i++)
+        mo_block_free(g->block[i], (size_t)g->floats * sizeof(float));
+    mo_free(g->block);
+    mo_free(g->free_list);
+    mo_free(g->node);
+    mo_free(g->level_start);
+    mo_free(g->level_size);
+    pthread_mutex_destroy(&g->lock);
+    memset(g, 0, sizeof *g);
+}
+
+void mo_gradients_recycle(mo_gradients_t *g)
+{
+    int32_t nodes = g->level_start[g->levels - 1] + 1;
+    memset(g->node, 0, (size_t)nodes * sizeof *g->node);
+    memcpy(g->free_list, g->block, (size_t)g->blocks * sizeof *g->block);
+    g->free_count = g->blocks;
+    g->total = NULL;
+}
+
+moco_status_t mo_gradients_take(mo_gradients_t *g, float **block)
+{
+    pthread_mutex_lock(&g->lock);
+    *block = g->free_count > 0 ? g->free_list[--g->free_count] : NULL;
+    pthread_mutex_unlock(&g->lock);
+    return *block != NULL ? MOCO_OK : mo_fail(MOCO_ERR_ENGINE, "all %d gradient blocks are in use", g->blocks);
+}
+
+void mo_gradients_finish(mo_gradients_t *g, int32_t leaf, float *block)
+{
+    int32_t level = 0, index = leaf;
+    pthread_mutex_lock(&g->lock);
+    while (level < g->levels - 1) {
+        int32_t sibling = index ^ 1;
+        if (sibling < g->level_size[level]) {
+            float **other = &g->node[g->level_start[level] + sibling];
+            if (*other == NULL) { /* the sibling will merge */
+                g->node[g->level_start[level] + index] = block;
+                break;
+            }
+            float *left = index & 1 ? *other : block, *right = index & 1 ? block : *other;
+            *other = NULL;
+            pthread_mutex_unlock(&g->lock);
+            add_block(left, right, g->floats);
+            pthread_mutex_lock(&g->lock);
+            g->free_list[g->free_count++] = right;
+            block = left;
+        }
+        level++;
+        index /= 2;
+    }
+    if (level == g->levels - 1)
+        g->total = block;
+    pthread_mutex_unlock(&g->lock);
+}

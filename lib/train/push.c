@@ -1,0 +1,138 @@
+/* Images pushed by the host: views drawn (or copied) into the batch that the next step takes. */
+#include <string.h>
+
+#include "train/trainer.h"
+#include "util/alloc.h"
+#include "util/status.h"
+
+void mo_pushed_free(mo_pushed_t *p)
+{
+    mo_free(p->bytes);
+    mo_free(p->rows);
+    mo_free(p->floats);
+    mo_view_work_free(&p->work);
+    mo_pixels_free(&p->pixels);
+    memset(p, 0, sizeof *p);
+}
+
+/* Is there room for `count` images of this kind? */
+static moco_status_t check_room(const moco_trainer_t *t, int64_t count, int is_float)
+{
+    const mo_pushed_t *p = &t->pushed;
+    if (count < 1)
+        return mo_fail(MOCO_ERR_ARGUMENT, "count is %lld, wanted at least 1", (long long)count);
+    if (p->count > 0 && p->is_float != is_float)
+        return mo_fail(MOCO_ERR_STATE, "the batch holds %s, so %s cannot join it",
+                       p->is_float ? "float views" : "8-bit views", is_float ? "float views" : "8-bit images");
+    if (p->count + count > t->options.batch_size)
+        return mo_fail(MOCO_ERR_FULL, "%lld images wait and %lld were pushed, but a batch holds %d",
+                       (long long)p->count, (long long)count, t->options.batch_size);
+    return MOCO_OK;
+}
+
+static moco_status_t byte_store(moco_trainer_t *t)
+{
+    mo_pushed_t *p = &t->pushed;
+    moco_status_t status = MOCO_OK;
+    size_t batch = (size_t)t->options.batch_size, size = (size_t)t->feature;
+    if (p->rows == NULL)
+        TRY(mo_calloc(2 * batch, sizeof *p->rows, &p->rows));
+    if (p->bytes == NULL) {
+        TRY(mo_calloc(2 * batch, size, &p->bytes));
+        for (size_t i = 0; i < 2 * batch; i++)
+            p->rows[i] = p->bytes + i * size;
+    }
+cleanup:
+    return status;
+}
+
+/* Both views of the decoded image into place `count` + `offset` of the batch. */
+static moco_status_t draw(moco_trainer_t *t, int64_t offset)
+{
+    mo_pushed_t *p = &t->pushed;
+    moco_status_t status = MOCO_OK;
+    size_t at = (size_t)(p->count + offset), batch = (size_t)t->options.batch_size, size = (size_t)t->feature;
+    for (int view = 0; view < 2; view++)
+        TRY(mo_view_draw(&p->work, &t->view_spec, &p->pixels, t->options.seed, 0, p->number + offset, view,
+                         p->bytes + ((size_t)view * batch + at) * size));
+cleanup:
+    return status;
+}
+
+static void accept(moco_trainer_t *t, int64_t count, int is_float)
+{
+    t->pushed.count += count;
+    t->pushed.number += count;
+    t->pushed.is_float = is_float;
+}
+
+moco_status_t mo_push_pixels(moco_trainer_t *t, int64_t count, const moco_image_t *images)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(check_room(t, count, 0));
+    TRY(byte_store(t));
+    for (int64_t i = 0; i < count; i++) {
+        TRY(mo_pixels_from_image(&images[i], i, &t->pushed.pixels));
+        TRY(draw(t, i));
+    }
+    accept(t, count, 0);
+cleanup:
+    return status;
+}
+
+moco_status_t mo_push_jpeg(moco_trainer_t *t, const uint8_t *data, uint64_t size)
+{
+    moco_status_t status = MOCO_OK;
+    int64_t warnings = 0;
+    moco_dataset_options_t limits;
+    TRY(check_room(t, 1, 0));
+    TRY(byte_store(t));
+    TRY(moco_dataset_options_init(&limits, sizeof limits));
+    TRY(mo_jpeg_decode(data, size, limits.max_pixels, &t->pushed.pixels, &warnings));
+    TRY(draw(t, 0));
+    accept(t, 1, 0);
+cleanup:
+    return status;
+}
+
+moco_status_t mo_push_views(moco_trainer_t *t, int64_t count, const float *queries, const float *keys, int32_t layout)
+{
+    mo_pushed_t *p = &t->pushed;
+    moco_status_t status = MOCO_OK;
+    size_t batch = (size_t)t->options.batch_size, size = (size_t)t->feature;
+    if (layout != MOCO_LAYOUT_NCHW && layout != MOCO_LAYOUT_NHWC)
+        return mo_fail(MOCO_ERR_ARGUMENT, "layout is %d, wanted %d (NCHW) or %d (NHWC)", layout, MOCO_LAYOUT_NCHW,
+                       MOCO_LAYOUT_NHWC);
+    TRY(check_room(t, count, 1));
+    if (p->count > 0 && p->layout != layout)
+        return mo_fail(MOCO_ERR_STATE, "the batch holds float views in layout %d, pushed were views in layout %d",
+                       p->layout, layout);
+    if (p->floats == NULL)
+        TRY(mo_calloc(2 * batch * size, sizeof *p->floats, &p->floats));
+    memcpy(p->floats + (size_t)p->count * size, queries, (size_t)count * size * sizeof(float));
+    memcpy(p->floats + (batch + (size_t)p->count) * size, keys, (size_t)count * size * sizeof(float));
+    p->layout = layout;
+    accept(t, count, 1);
+cleanup:
+    return status;
+}
+
+moco_status_t mo_step_pushed(moco_trainer_t *t, mo_outcome_t *outcome)
+{
+    mo_pushed_t *p = &t->pushed;
+    int64_t batch = t->options.batch_size;
+    mo_views_t views = {.layout = p->layout};
+    if (p->count < batch)
+        return mo_fail(MOCO_ERR_NO_DATA, "%lld images wait, a step needs %lld", (long long)p->count, (long long)batch);
+    if (p->is_float) {
+        views.floats[0] = p->floats;
+        views.floats[1] = p->floats + batch * t->feature;
+    } else {
+        views.bytes[0] = p->rows;
+        views.bytes[1] = p->rows + batch;
+    }
+    moco_status_t status = mo_trainer_step(t, &views, outcome);
+    if (status == MOCO_OK)
+        p->count = 0;
+    return status;
+}

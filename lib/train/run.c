@@ -1,0 +1,363 @@
+/* What surrounds the step: reports, epochs over a data set, saving, evaluation. */
+#include "train/run.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "eval/knn.h"
+#include "eval/model_file.h"
+#include "train/run_log.h"
+#include "train/trainer.h"
+#include "util/alloc.h"
+#include "util/status.h"
+#include "util/structsize.h"
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- reports ---- */
+
+static int64_t steps_per_epoch(const moco_trainer_t *t)
+{
+    return t->listing_count > 0 ? t->listing_count / t->options.batch_size : t->options.steps_per_epoch;
+}
+
+static void fill_report(const moco_trainer_t *t, const mo_outcome_t *o, mo_rates_t rates, double data_seconds,
+                        double step_seconds, moco_step_report_t *r)
+{
+    double fill = (double)t->queue_seen / (double)t->queue.length, seconds = data_seconds + step_seconds;
+    *r = (moco_step_report_t){.struct_size = sizeof *r,
+                              .step = t->step,
+                              .epoch = t->epoch,
+                              .step_in_epoch = t->step_in_epoch,
+                              .steps_per_epoch = steps_per_epoch(t),
+                              .steps_total = steps_per_epoch(t) * t->options.epochs,
+                              .loss = o->loss,
+                              .chance_loss = log1p((double)t->queue.length),
+                              .lr = rates.lr,
+                              .key_momentum = rates.key_momentum,
+                              .gradient_norm = o->gradient_norm,
+                              .contrast_top1 = o->top1,
+                              .contrast_top5 = o->top5,
+                              .queue_fill = fill < 1 ? fill : 1,
+                              .images_per_second = seconds > 0 ? t->options.batch_size / seconds : 0,
+                              .data_seconds = data_seconds,
+                              .step_seconds = step_seconds,
+                              .knn_top1 = -1,
+                              .epoch_loss = t->step_in_epoch > 0 ? t->epoch_loss_sum / (double)t->step_in_epoch : 0};
+}
+
+/* As many bytes as the caller's struct has; struct_size 0 is taken as this library's own. */
+static void hand_out(const moco_step_report_t *full, moco_step_report_t *report)
+{
+    if (report == NULL)
+        return;
+    uint64_t size = report->struct_size;
+    if (size == 0 || size > sizeof *full)
+        size = sizeof *full;
+    memcpy(report, full, size);
+    report->struct_size = size;
+}
+
+/* ---- pushed batches ---- */
+
+moco_status_t mo_run_pushed(moco_trainer_t *t, moco_step_report_t *report)
+{
+    mo_outcome_t outcome;
+    moco_step_report_t full;
+    mo_rates_t rates = mo_rates_now(t);
+    double start = now();
+    moco_status_t status = mo_step_pushed(t, &outcome);
+    if (status != MOCO_OK)
+        return status;
+    int64_t per_epoch = t->options.steps_per_epoch;
+    if (t->listing_count == 0 && per_epoch > 0) {
+        t->epoch = (t->step - 1) / per_epoch;
+        t->step_in_epoch = (t->step - 1) % per_epoch + 1;
+    } else
+        t->step_in_epoch++;
+    if (t->step_in_epoch == 1)
+        t->epoch_loss_sum = 0;
+    t->epoch_loss_sum += outcome.loss;
+    fill_report(t, &outcome, rates, 0, now() - start, &full);
+    hand_out(&full, report);
+    return MOCO_OK;
+}
+
+/* ---- data sets ---- */
+
+/* Broken images tolerated in a listing. */
+static int64_t broken_limit(const moco_trainer_options_t *o, int64_t listing)
+{
+    int64_t limit = (int64_t)((double)listing * o->max_broken_percent / 100.0);
+    return o->max_broken > 0 && o->max_broken < limit ? o->max_broken : limit;
+}
+
+/* The first data set a trainer sees is its own; later ones must be the same. */
+static moco_status_t check_listing(moco_trainer_t *t, moco_dataset_t *dataset)
+{
+    int64_t count = moco_dataset_count(dataset);
+    uint64_t hash = mo_dataset_name_hash(dataset);
+    if (count < t->options.batch_size)
+        return mo_fail(MOCO_ERR_NO_DATA, "the data set has %lld images, a batch needs %d", (long long)count,
+                       t->options.batch_size);
+    if (t->listing_count == 0) {
+        t->listing_count = count;
+        t->listing_hash = hash;
+        return MOCO_OK;
+    }
+    if (t->listing_count != count)
+        return mo_fail(MOCO_ERR_MISMATCH, "this run learns from %lld images, the data set has %lld",
+                       (long long)t->listing_count, (long long)count);
+    if (t->listing_hash != hash)
+        return mo_fail(MOCO_ERR_MISMATCH, "the data set has other image names than the one this run learns from");
+    return MOCO_OK;
+}
+
+static moco_status_t open_loader(moco_trainer_t *t, moco_dataset_t *dataset, mo_loader_t **loader)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(check_listing(t, dataset));
+    mo_loader_spec_t spec = mo_trainer_loader_spec(t);
+    spec.max_broken = broken_limit(&t->options, moco_dataset_count(dataset));
+    TRY(mo_loader_create(&spec, dataset, loader));
+    TRY(mo_loader_seek(*loader, t->epoch, t->position));
+cleanup:
+    return status;
+}
+
+/* The epoch is over: by its planned steps, or because broken images left fewer than a batch. */
+static moco_status_t next_epoch(moco_trainer_t *t, mo_loader_t *loader)
+{
+    t->epoch++;
+    t->step_in_epoch = 0;
+    t->position = 0;
+    t->epoch_loss_sum = 0;
+    return mo_loader_seek(loader, t->epoch, 0);
+}
+
+static int epoch_done(const moco_trainer_t *t)
+{
+    return t->step_in_epoch >= steps_per_epoch(t);
+}
+
+/* One step on the loader's next batch; *ended when the epoch has none left. */
+static moco_status_t loader_step(moco_trainer_t *t, mo_loader_t *loader, moco_step_report_t *report, int *ended)
+{
+    moco_status_t status = MOCO_OK;
+    const mo_batch_t *batch = NULL;
+    mo_outcome_t outcome;
+    mo_rates_t rates = mo_rates_now(t);
+    double start = now(), loaded;
+    *ended = 0;
+    status = mo_loader_next(loader, &batch);
+    if (status == MOCO_ERR_NO_DATA && t->step_in_epoch > 0) {
+        *ended = 1;
+        return MOCO_OK;
+    }
+    TRY(status);
+    loaded = now();
+    mo_views_t views = {.bytes = {batch->rows[0], batch->rows[1]}};
+    TRY(mo_trainer_step(t, &views, &outcome));
+    t->position = batch->position;
+    t->step_in_epoch++;
+    t->epoch_loss_sum += outcome.loss;
+    fill_report(t, &outcome, rates, loaded - start, now() - loaded, report);
+cleanup:
+    if (batch != NULL)
+        mo_loader_return(loader, batch);
+    return status;
+}
+
+moco_status_t mo_run_steps(moco_trainer_t *t, moco_dataset_t *dataset, int64_t count, moco_step_report_t *report)
+{
+    moco_status_t status = MOCO_OK;
+    mo_loader_t *loader = NULL;
+    moco_step_report_t full;
+    int ended;
+    TRY(open_loader(t, dataset, &loader));
+    for (int64_t done = 0; done < count;) {
+        if (epoch_done(t))
+            TRY(next_epoch(t, loader));
+        TRY(loader_step(t, loader, &full, &ended));
+        if (ended)
+            TRY(next_epoch(t, loader));
+        else
+            done++;
+    }
+    hand_out(&full, report);
+cleanup:
+    mo_loader_free(loader);
+    return status;
+}
+
+/* ---- whole runs ---- */
+
+moco_status_t mo_trainer_snapshot(moco_trainer_t *t, moco_device_t *device, moco_model_t **out)
+{
+    mo_model_recipe_t recipe;
+    mo_model_recipe_of(&t->options, &recipe);
+    return mo_model_create(&t->spec, &recipe, t->query.params, t->query.running, t->step,
+                           device != NULL ? device : t->device, out);
+}
+
+typedef struct run {
+    moco_trainer_t *trainer;
+    moco_dataset_t *dataset, *test;
+    const char *folder;
+    const moco_run_options_t *options;
+    moco_step_fn progress;
+    void *user;
+    mo_loader_t *loader;
+    FILE *log;
+    int64_t steps_before; /* for the ETA */
+    double started, paused;
+    int64_t saved_step;
+    int stop;
+} run_t;
+
+static moco_status_t save_both(run_t *r)
+{
+    moco_trainer_t *t = r->trainer;
+    moco_status_t status = MOCO_OK;
+    mo_model_recipe_t recipe;
+    char *path = NULL;
+    if (r->folder == NULL || r->saved_step == t->step)
+        return MOCO_OK;
+    mo_model_recipe_of(&t->options, &recipe);
+    TRY(mo_strprintf(&path, "%s/checkpoint.safetensors", r->folder));
+    TRY(mo_trainer_save_file(t, path));
+    mo_free(path);
+    path = NULL;
+    TRY(mo_strprintf(&path, "%s/model.safetensors", r->folder));
+    TRY(mo_model_write_numbers(&t->query.net, &t->spec, &recipe, t->query.params, t->query.running, t->step, path));
+    r->saved_step = t->step;
+cleanup:
+    mo_free(path);
+    return status;
+}
+
+static moco_status_t evaluate(run_t *r, double *top1)
+{
+    moco_status_t status = MOCO_OK;
+    moco_model_t *model = NULL;
+    moco_knn_result_t result = {.struct_size = sizeof result};
+    double start = now();
+    *top1 = -1;
+    if (r->test == NULL)
+        return MOCO_OK;
+    TRY(mo_trainer_snapshot(r->trainer, NULL, &model));
+    TRY(mo_knn_accuracy(model, r->dataset, r->test, 0, 0, r->trainer->options.loader_threads, NULL, NULL, &result));
+    *top1 = result.top1;
+cleanup:
+    moco_model_free(model);
+    r->paused += now() - start;
+    return status;
+}
+
+/* Log line and callback. */
+static moco_status_t tell(run_t *r, moco_step_report_t *report)
+{
+    moco_trainer_t *t = r->trainer;
+    moco_status_t status = MOCO_OK;
+    int64_t left = report->steps_total - t->step, done = t->step - r->steps_before;
+    if (r->options->max_steps > 0 && r->options->max_steps < report->steps_total)
+        left = r->options->max_steps - t->step;
+    if (done > 0 && left > 0)
+        report->eta_seconds = (now() - r->started - r->paused) / (double)done * (double)left;
+    if (r->log != NULL && (report->knn_top1 >= 0 || t->step % r->options->log_every == 0))
+        TRY(mo_run_log_line(r->log, report));
+    if (r->progress != NULL && r->progress(r->user, report) != 0)
+        r->stop = 1;
+cleanup:
+    return status;
+}
+
+/* Epoch end: evaluation if due (told in a report of its own, with the epoch's mean loss), then both files. */
+static moco_status_t end_epoch(run_t *r, moco_step_report_t *report)
+{
+    moco_trainer_t *t = r->trainer;
+    moco_status_t status = MOCO_OK;
+    if ((t->epoch + 1) % r->options->eval_every == 0 || t->epoch + 1 == t->options.epochs) {
+        TRY(evaluate(r, &report->knn_top1));
+        if (report->knn_top1 >= 0)
+            TRY(tell(r, report));
+    }
+    TRY(next_epoch(t, r->loader));
+    TRY(save_both(r));
+cleanup:
+    return status;
+}
+
+static moco_status_t before_first(run_t *r)
+{
+    moco_step_report_t report;
+    mo_outcome_t none = {0};
+    moco_status_t status = MOCO_OK;
+    if (r->test == NULL || r->trainer->step > 0)
+        return MOCO_OK;
+    fill_report(r->trainer, &none, mo_rates_now(r->trainer), 0, 0, &report);
+    TRY(evaluate(r, &report.knn_top1));
+    TRY(tell(r, &report));
+cleanup:
+    return status;
+}
+
+static int finished(const run_t *r)
+{
+    const moco_trainer_t *t = r->trainer;
+    return t->epoch >= t->options.epochs || (r->options->max_steps > 0 && t->step >= r->options->max_steps);
+}
+
+static moco_status_t run_steps(run_t *r)
+{
+    moco_trainer_t *t = r->trainer;
+    moco_status_t status = MOCO_OK;
+    moco_step_report_t report;
+    int ended;
+    TRY(before_first(r));
+    while (!r->stop && !finished(r)) {
+        TRY(loader_step(t, r->loader, &report, &ended));
+        if (!ended) {
+            TRY(tell(r, &report));
+            if (r->options->save_every > 0 && t->step % r->options->save_every == 0 && !epoch_done(t))
+                TRY(save_both(r));
+        }
+        if (ended || epoch_done(t))
+            TRY(end_epoch(r, &report));
+    }
+cleanup:
+    return status;
+}
+
+moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dataset_t *test, const char *folder,
+                            const moco_run_options_t *options, moco_step_fn progress, void *user)
+{
+    moco_status_t status = MOCO_OK;
+    run_t r = {.trainer = t, .dataset = dataset, .test = test, .folder = folder, .options = options,
+               .progress = progress, .user = user, .steps_before = t->step, .started = now(), .saved_step = -1};
+    TRY(open_loader(t, dataset, &r.loader));
+    if (folder != NULL)
+        TRY(mo_run_log_open(folder, t->step, &r.log));
+    status = run_steps(&r);
+    if (status != MOCO_OK) { /* what was learnt is not lost; the first failure is what the caller hears of */
+        char message[MO_MESSAGE_SIZE];
+        mo_message_copy(message);
+        if (save_both(&r) != MOCO_OK)
+            mo_log(MOCO_LOG_ERROR, "the run could not be saved either: %s", moco_last_message());
+        TRY(mo_message_set(status, message));
+    }
+    TRY(save_both(&r));
+    if (r.stop)
+        TRY(mo_fail(MOCO_ERR_CANCELLED, "stopped by the callback after step %lld", (long long)t->step));
+cleanup:
+    if (r.log != NULL)
+        fclose(r.log);
+    mo_loader_free(r.loader);
+    return status;
+}

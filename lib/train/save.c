@@ -1,0 +1,182 @@
+/* A trainer to a checkpoint and back: everything that decides the bits of what follows. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <moco/version.h>
+
+#include "eval/model_file.h"
+#include "persist/checkpoint.h"
+#include "train/options.h"
+#include "train/trainer.h"
+#include "util/alloc.h"
+#include "util/status.h"
+
+/* What one step changes besides tensors. */
+typedef struct counter {
+    const char *key;
+    size_t offset;
+} counter_t;
+
+static const counter_t counters[] = {
+    {"step", offsetof(moco_trainer_t, step)},
+    {"epoch", offsetof(moco_trainer_t, epoch)},
+    {"step_in_epoch", offsetof(moco_trainer_t, step_in_epoch)},
+    {"position", offsetof(moco_trainer_t, position)},
+    {"queue_seen", offsetof(moco_trainer_t, queue_seen)},
+    {"listing_count", offsetof(moco_trainer_t, listing_count)},
+};
+#define COUNTERS (sizeof counters / sizeof counters[0])
+
+static int64_t *counter_of(moco_trainer_t *t, size_t i)
+{
+    return (int64_t *)((char *)t + counters[i].offset);
+}
+
+/* In files the queue is [D,K], as the method's reference keeps it. */
+static void transpose(const float *from, int64_t rows, int64_t columns, float *to)
+{
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            to[j * rows + i] = from[i * columns + j];
+}
+
+static moco_status_t put_meta(mo_st_writer_t *w, moco_trainer_t *t)
+{
+    moco_status_t status = MOCO_OK;
+    char *options = NULL, hash[32];
+    mo_model_recipe_t recipe;
+    TRY(mo_meta_int(w, "format_version", MO_FORMAT_VERSION));
+    TRY(mo_st_meta(w, "kind", "checkpoint"));
+    TRY(mo_st_meta(w, "libmoco", moco_version_string()));
+    TRY(mo_st_meta(w, "moco.key_order", "after the momentum update that follows the step"));
+    mo_model_recipe_of(&t->options, &recipe);
+    TRY(mo_model_meta(w, &t->spec, &recipe, t->step)); /* so that a model can be loaded from a checkpoint */
+    TRY(mo_options_to_json(&t->options, &options));
+    TRY(mo_st_meta(w, "options", options));
+    for (size_t i = 0; i < COUNTERS; i++)
+        TRY(mo_meta_int(w, counters[i].key, *counter_of(t, i)));
+    /* Pushed images that no step has taken are not saved, and draws go on from those that were. */
+    TRY(mo_meta_int(w, "pushed_number", t->pushed.number - t->pushed.count));
+    TRY(mo_meta_int(w, "shard", t->shard));
+    TRY(mo_meta_double(w, "epoch_loss_sum", t->epoch_loss_sum));
+    snprintf(hash, sizeof hash, "%016" PRIx64, t->listing_hash);
+    TRY(mo_st_meta(w, "listing_hash", hash));
+cleanup:
+    mo_free(options);
+    return status;
+}
+
+moco_status_t mo_trainer_save_file(moco_trainer_t *t, const char *path)
+{
+    moco_status_t status = MOCO_OK;
+    mo_st_writer_t w = {0};
+    float *queue = NULL;
+    int64_t queue_dims[2] = {t->options.dimension, t->queue.length}, one[1] = {1};
+    size_t queue_bytes = (size_t)(t->queue.length * t->queue.dimension) * sizeof(float);
+    mo_encoder_file_t query = {&t->query.net, t->query.params, t->query.running, t->step};
+    mo_encoder_file_t key = {&t->key.net, t->key.params, t->key.running, t->step};
+    TRY(mo_block_create(queue_bytes, &queue));
+    transpose(t->queue.rows, t->queue.length, t->queue.dimension, queue);
+    TRY(put_meta(&w, t));
+    TRY(mo_encoder_put(&w, "encoder_q.", &query));
+    TRY(mo_encoder_put(&w, "encoder_k.", &key));
+    TRY(mo_params_put(&w, "optimizer.momentum_buffer.", &t->query.net, t->velocity));
+    TRY(mo_st_add(&w, "queue", MO_F32, 2, queue_dims, queue));
+    TRY(mo_st_add(&w, "queue_ptr", MO_I64, 1, one, &t->queue.pointer));
+    TRY(mo_st_write(&w, path));
+cleanup:
+    mo_st_writer_free(&w);
+    mo_block_free(queue, queue_bytes);
+    return status;
+}
+
+static moco_status_t get_queue(const mo_safetensors_t *st, moco_trainer_t *t)
+{
+    moco_status_t status = MOCO_OK;
+    float *queue = NULL;
+    int64_t pointer;
+    size_t bytes = (size_t)(t->queue.length * t->queue.dimension) * sizeof(float);
+    const mo_st_tensor_t *keys = mo_safetensors_find(st, "queue"), *at = mo_safetensors_find(st, "queue_ptr");
+    if (keys == NULL || at == NULL)
+        return mo_fail(MOCO_ERR_SHAPE, "tensor '%s' is missing", keys == NULL ? "queue" : "queue_ptr");
+    if (keys->rank != 2 || keys->dims[0] != t->queue.dimension || keys->dims[1] != t->queue.length)
+        return mo_fail(MOCO_ERR_SHAPE, "'queue' is not [%d,%" PRId64 "] as its options say", t->queue.dimension,
+                       t->queue.length);
+    TRY(mo_block_create(bytes, &queue));
+    TRY(mo_safetensors_floats(keys, queue, t->queue.length * t->queue.dimension));
+    transpose(queue, t->queue.dimension, t->queue.length, t->queue.rows);
+    TRY(mo_safetensors_ints(at, &pointer, 1));
+    if (pointer < 0 || pointer >= t->queue.length)
+        TRY(mo_fail(MOCO_ERR_FORMAT, "'queue_ptr' is %" PRId64 ", wanted 0 to %" PRId64, pointer, t->queue.length - 1));
+    t->queue.pointer = pointer;
+cleanup:
+    mo_block_free(queue, bytes);
+    return status;
+}
+
+static moco_status_t get_state(const mo_safetensors_t *st, moco_trainer_t *t)
+{
+    moco_status_t status = MOCO_OK;
+    int64_t shard;
+    mo_encoder_file_t query = {&t->query.net, t->query.params, t->query.running, 0};
+    mo_encoder_file_t key = {&t->key.net, t->key.params, t->key.running, 0};
+    for (size_t i = 0; i < COUNTERS; i++)
+        TRY(mo_meta_get_int(st, counters[i].key, 0, INT64_MAX, counter_of(t, i)));
+    TRY(mo_meta_get_int(st, "pushed_number", 0, INT64_MAX, &t->pushed.number));
+    TRY(mo_meta_get_int(st, "shard", 1, INT32_MAX, &shard));
+    if (shard != t->shard)
+        TRY(mo_fail(MOCO_ERR_MISMATCH, "the checkpoint was made with shards of %" PRId64 " images, this run has %d",
+                    shard, t->shard));
+    TRY(mo_meta_get_double(st, "epoch_loss_sum", -1e300, 1e300, &t->epoch_loss_sum));
+    const char *hash = mo_safetensors_meta(st, "listing_hash");
+    if (hash == NULL || sscanf(hash, "%16" SCNx64, &t->listing_hash) != 1)
+        TRY(mo_fail(MOCO_ERR_FORMAT, "metadata 'listing_hash' is missing or no hexadecimal number"));
+    TRY(mo_encoder_get(st, "encoder_q.", &query));
+    TRY(mo_encoder_get(st, "encoder_k.", &key));
+    TRY(mo_params_get(st, "optimizer.momentum_buffer.", &t->query.net, t->velocity));
+    TRY(get_queue(st, t));
+cleanup:
+    return status;
+}
+
+static moco_status_t saved_options(const mo_safetensors_t *st, const char *path, const moco_trainer_options_t *overrides,
+                                   moco_trainer_options_t *options)
+{
+    moco_status_t status = MOCO_OK;
+    moco_trainer_options_t now;
+    const char *json = mo_safetensors_meta(st, "options"), *kind = mo_safetensors_meta(st, "kind");
+    if (kind == NULL || strcmp(kind, "checkpoint") != 0 || json == NULL)
+        return mo_fail(MOCO_ERR_FORMAT, "'%s' is not a training checkpoint of this library", path);
+    TRY(mo_format_check(st, path));
+    TRY(mo_options_from_json(json, options));
+    if (overrides != NULL) {
+        TRY(mo_options_overlay(overrides, &now));
+        TRY(mo_options_compare(options, &now));
+        options->memory_cap = now.memory_cap;
+        options->loader_threads = now.loader_threads;
+        options->max_broken = now.max_broken;
+        options->max_broken_percent = now.max_broken_percent;
+    }
+cleanup:
+    return status;
+}
+
+moco_status_t mo_trainer_load_file(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,
+                                   moco_trainer_t **out)
+{
+    moco_status_t status = MOCO_OK;
+    mo_safetensors_t st = {0};
+    moco_trainer_t *t = NULL;
+    moco_trainer_options_t options;
+    TRY(mo_safetensors_open(&st, path));
+    TRY(saved_options(&st, path, overrides, &options));
+    TRY(mo_trainer_new(&options, device, 1, &t));
+    TRY(get_state(&st, t));
+    *out = t;
+    t = NULL;
+cleanup:
+    mo_trainer_delete(t);
+    mo_safetensors_close(&st);
+    return status;
+}

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Documents tell the truth about the tree: links lead somewhere, the C of the README compiles, every option has its line.
+# usage: check_docs.sh SOURCE_DIR
+set -eu
+cd "$1"
+failed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+for page in README.md CHANGELOG.md docs/*.md; do
+    grep -o '](\([^)#:]*\))' "$page" | sed 's/^](//; s/)$//' >"$work/links" || continue
+    while read -r link; do
+        if [ ! -e "$(dirname "$page")/$link" ]; then
+            echo "$page links to $link, which does not exist"
+            failed=1
+        fi
+    done <"$work/links"
+done
+
+sed -n '/^```c$/,/^```$/{/^```/d; p}' README.md >"$work/readme.c"
+if ! cc -std=c99 -Wall -Wextra -pedantic -Werror -Iinclude -c "$work/readme.c" -o "$work/readme.o"; then
+    echo "the C program in README.md does not compile"
+    failed=1
+fi
+
+# Fields of the trainer's options, as the compiler sees them.
+echo '#include <moco/trainer.h>' | cc -E -P -Iinclude -x c - | tr '\n' ' ' |
+    sed 's/.*typedef struct moco_trainer_options *{\([^}]*\)}.*/\1/' | tr ';' '\n' | tr ',' '\n' |
+    sed 's/.* //; /^$/d; /^struct_size$/d' >"$work/fields"
+[ "$(wc -l <"$work/fields")" -gt 40 ] || { echo "fields of moco_trainer_options_t were not found"; failed=1; }
+while read -r field; do
+    if ! grep -qw "$field" docs/options.md; then
+        echo "docs/options.md does not name $field"
+        failed=1
+    fi
+done <"$work/fields"
+[ $failed -eq 0 ] && echo "$(wc -l <"$work/fields") options, all links"
+exit $failed

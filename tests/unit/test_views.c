@@ -1,0 +1,336 @@
+/* data/views: crops inside the image and of the right sizes, pipelines as listed, draws that depend on nothing but their
+ * counter, the evaluation transform. */
+#include "data_fixtures.h"
+
+#include <math.h>
+
+#include "data/augment.h"
+#include "util/rng.h"
+
+#include <moco/trainer.h>
+
+enum { SIDE = 24 };
+
+static mo_view_work_t work;
+static mo_pixels_t pixels;
+
+/* Pixel (x, y) says where it came from. */
+static void make_map(int width, int height)
+{
+    ck_assert_int_eq(mo_bytes_reserve(&pixels.rgb, &pixels.capacity, (size_t)width * (size_t)height * 3), MOCO_OK);
+    pixels.width = width;
+    pixels.height = height;
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) {
+            uint8_t *p = pixels.rgb + ((size_t)y * (size_t)width + (size_t)x) * 3;
+            p[0] = (uint8_t)x;
+            p[1] = (uint8_t)y;
+            p[2] = (uint8_t)(128 + (x ^ y) % 100);
+        }
+}
+
+static void setup(void)
+{
+    work = (mo_view_work_t){0};
+    pixels = (mo_pixels_t){0};
+}
+
+static void teardown(void)
+{
+    mo_view_work_free(&work);
+    mo_pixels_free(&pixels);
+}
+
+static mo_view_spec_t plain_spec(void)
+{
+    return (mo_view_spec_t){.order = MOCO_VIEWS_V2, .size = SIDE, .crop_min_area = 0.2, .crop_max_area = 1,
+                            .blur_sigma_min = 0.1, .blur_sigma_max = 2};
+}
+
+static mo_view_spec_t v2_spec(void)
+{
+    mo_view_spec_t spec = plain_spec();
+    spec.brightness = spec.contrast = spec.saturation = 0.4;
+    spec.hue = 0.1;
+    spec.jitter_probability = 0.8;
+    spec.gray_probability = 0.2;
+    spec.blur_probability = spec.flip_probability = 0.5;
+    return spec;
+}
+
+static void draw(const mo_view_spec_t *spec, uint64_t seed, int64_t epoch, int64_t index, int view, uint8_t *out)
+{
+    ck_assert_int_eq(mo_view_draw(&work, spec, &pixels, seed, epoch, index, view, out), MOCO_OK);
+}
+
+START_TEST(draws_depend_on_their_counter_only)
+{
+    uint8_t first[SIDE * SIDE * 3], again[SIDE * SIDE * 3], other[SIDE * SIDE * 3];
+    const mo_view_spec_t spec = v2_spec();
+    make_map(100, 80);
+    draw(&spec, 1, 2, 3, 0, first);
+    draw(&spec, 9, 9, 9, 1, other); /* what was drawn before does not matter */
+    draw(&spec, 1, 2, 3, 0, again);
+    ck_assert_mem_eq(first, again, sizeof first);
+    static const struct {
+        uint64_t seed;
+        int64_t epoch, index;
+        int view;
+    } others[] = {{2, 2, 3, 0}, {1, 3, 3, 0}, {1, 2, 4, 0}, {1, 2, 3, 1}};
+    for (int i = 0; i < 4; i++) {
+        draw(&spec, others[i].seed, others[i].epoch, others[i].index, others[i].view, other);
+        ck_assert(memcmp(first, other, sizeof first) != 0);
+    }
+}
+END_TEST
+
+/* The documented draws, done by hand, lead to the same crop. */
+START_TEST(crop_follows_the_documented_draws)
+{
+    uint8_t got[SIDE * SIDE * 3], want[SIDE * SIDE * 3];
+    const mo_view_spec_t spec = plain_spec();
+    make_map(90, 60);
+    for (uint32_t index = 0; index < 200; index++) {
+        mo_rng_t rng;
+        mo_rng_start(&rng, 5, MO_STREAM_VIEW0, index, 1);
+        double w, h;
+        do {
+            const double target = 90 * 60 * mo_rng_range(&rng, 0.2, 1.0);
+            const double aspect = exp(mo_rng_range(&rng, log(3.0 / 4.0), log(4.0 / 3.0)));
+            w = rint(sqrt(target * aspect));
+            h = rint(sqrt(target / aspect));
+        } while (w > 90 || h > 60);
+        const uint32_t top = mo_rng_below(&rng, 61 - (uint32_t)h), left = mo_rng_below(&rng, 91 - (uint32_t)w);
+        const mo_resize_t r = {.src = pixels.rgb + (top * 90 + left) * 3, .stride = 270, .width = (int)w,
+                               .height = (int)h, .full_width = SIDE, .full_height = SIDE, .window_width = SIDE,
+                               .window_height = SIDE};
+        ck_assert_int_eq(mo_resize(&work, &r, want, SIDE * 3), MOCO_OK);
+        draw(&spec, 5, 1, index, 0, got);
+        ck_assert_mem_eq(got, want, sizeof got);
+    }
+}
+END_TEST
+
+/* Ten tries fail on a strip: the middle part of the nearest allowed aspect is taken. */
+START_TEST(crop_of_extreme_shapes)
+{
+    uint8_t got[SIDE * SIDE * 3], want[SIDE * SIDE * 3];
+    static const int sizes[][2] = {{200, 10}, {10, 200}, {1, 1}, {1, 200}, {200, 1}};
+    const int width = sizes[_i][0], height = sizes[_i][1];
+    const mo_view_spec_t spec = plain_spec();
+    make_map(width, height);
+    int w = width, h = height;
+    if (width > height)
+        w = (int)rint(height * (4.0 / 3.0));
+    else if (height > width)
+        h = (int)rint(width / (3.0 / 4.0));
+    const size_t left = (size_t)((width - w) / 2), top = (size_t)((height - h) / 2);
+    const mo_resize_t r = {.src = pixels.rgb + (top * (size_t)width + left) * 3, .stride = (size_t)width * 3, .width = w,
+                           .height = h, .full_width = SIDE, .full_height = SIDE, .window_width = SIDE,
+                           .window_height = SIDE};
+    ck_assert_int_eq(mo_resize(&work, &r, want, SIDE * 3), MOCO_OK);
+    int fell_back = 0;
+    for (int index = 0; index < 50; index++) {
+        draw(&spec, 5, 1, index, 1, got);
+        fell_back += memcmp(got, want, sizeof got) == 0;
+    }
+    ck_assert_int_ge(fell_back, width * height == 1 ? 50 : 45);
+}
+END_TEST
+
+START_TEST(probabilities_and_order)
+{
+    uint8_t base[SIDE * SIDE * 3], got[SIDE * SIDE * 3];
+    make_map(SIDE, SIDE);
+    mo_view_spec_t spec = plain_spec();
+    spec.crop_min_area = 1; /* whole image, unless the aspect refuses: then ten tries and the whole image */
+    const size_t count = SIDE * SIDE;
+    for (int index = 0; index < 300; index++) {
+        static const int orders[] = {MOCO_VIEWS_V1, MOCO_VIEWS_V2, MOCO_VIEWS_CIFAR};
+        spec.order = orders[index % 3];
+        spec.gray_probability = spec.flip_probability = 0;
+        draw(&spec, 3, 0, index, 0, base); /* nothing but the crop */
+        ck_assert_mem_eq(base, pixels.rgb, sizeof base);
+        spec.flip_probability = 1;
+        draw(&spec, 3, 0, index, 0, got);
+        mo_flip(base, SIDE, SIDE);
+        ck_assert_mem_eq(got, base, sizeof got);
+        spec.gray_probability = 1;
+        draw(&spec, 3, 0, index, 0, got);
+        mo_gray(base, count);
+        ck_assert_mem_eq(got, base, sizeof got);
+    }
+}
+END_TEST
+
+/* Each pipeline, its draws repeated by hand. */
+START_TEST(every_pipeline)
+{
+    uint8_t got[SIDE * SIDE * 3], want[SIDE * SIDE * 3];
+    const size_t count = SIDE * SIDE;
+    make_map(SIDE, SIDE);
+    mo_view_spec_t spec = v2_spec();
+    spec.crop_min_area = 1;
+    spec.order = _i;
+    int jittered = 0, grayed = 0, blurred = 0, flipped = 0;
+    enum { TURNS = 400 };
+    for (uint32_t index = 0; index < TURNS; index++) {
+        mo_rng_t rng;
+        mo_rng_start(&rng, 8, MO_STREAM_VIEW1, index, 7);
+        memcpy(want, pixels.rgb, sizeof want);
+        for (int i = 0; i < 10; i++) { /* area 1: accepted only where the aspect rounds to nothing */
+            mo_rng_unit(&rng);
+            const double aspect = exp(mo_rng_range(&rng, log(3.0 / 4.0), log(4.0 / 3.0)));
+            if (rint(sqrt(SIDE * SIDE * aspect)) == SIDE && rint(sqrt(SIDE * SIDE / aspect)) == SIDE)
+                break; /* the one place is drawn without using a word */
+        }
+        static const char *const pipelines[] = {"gjf", "jgbf", "fjg"};
+        for (const char *step = pipelines[_i]; *step; step++) {
+            const double u = mo_rng_unit(&rng);
+            if (*step == 'f' && u < 0.5) {
+                mo_flip(want, SIDE, SIDE);
+                flipped++;
+            } else if (*step == 'g' && u < 0.2) {
+                mo_gray(want, count);
+                grayed++;
+            } else if (*step == 'b' && u < 0.5) {
+                ck_assert_int_eq(mo_blur(&work, want, SIDE, SIDE, mo_rng_range(&rng, 0.1, 2.0)), MOCO_OK);
+                blurred++;
+            } else if (*step == 'j' && u < 0.8) {
+                int order[4] = {0, 1, 2, 3};
+                for (uint32_t i = 3; i > 0; i--) {
+                    const uint32_t j = mo_rng_below(&rng, i + 1);
+                    const int moved = order[i];
+                    order[i] = order[j];
+                    order[j] = moved;
+                }
+                float factors[3];
+                for (int i = 0; i < 3; i++)
+                    factors[i] = (float)mo_rng_range(&rng, 0.6, 1.4);
+                const double hue = mo_rng_range(&rng, -0.1, 0.1);
+                for (int i = 0; i < 4; i++) {
+                    if (order[i] == 0)
+                        mo_brightness(want, count, factors[0]);
+                    if (order[i] == 1)
+                        mo_contrast(want, count, factors[1]);
+                    if (order[i] == 2)
+                        mo_saturation(want, count, factors[2]);
+                    if (order[i] == 3)
+                        mo_hue(want, count, hue);
+                }
+                jittered++;
+            }
+        }
+        draw(&spec, 8, 7, index, 1, got);
+        ck_assert_mem_eq(got, want, sizeof got);
+    }
+    ck_assert(abs(jittered - TURNS * 8 / 10) < 40 && abs(grayed - TURNS / 5) < 40 && abs(flipped - TURNS / 2) < 50);
+    ck_assert(_i == MOCO_VIEWS_V2 ? abs(blurred - TURNS / 2) < 50 : blurred == 0);
+}
+END_TEST
+
+START_TEST(eval_transform)
+{
+    uint8_t got[32 * 32 * 3], want[64 * 64 * 3];
+    /* 32x32 at short side 32, crop 32: the image itself */
+    make_map(32, 32);
+    ck_assert_int_eq(mo_view_eval(&work, &pixels, 32, 32, got), MOCO_OK);
+    ck_assert_mem_eq(got, pixels.rgb, sizeof got);
+    /* 50x33 keeps its size at short side 33: left round(9) = 9, top round(0.5) = 0, half to even */
+    make_map(50, 33);
+    ck_assert_int_eq(mo_view_eval(&work, &pixels, 33, 32, got), MOCO_OK);
+    ck_assert_uint_eq(got[0], 9);
+    ck_assert_uint_eq(got[1], 0);
+    /* 35 high: top 1.5 rounds to 2 */
+    make_map(50, 35);
+    ck_assert_int_eq(mo_view_eval(&work, &pixels, 35, 32, got), MOCO_OK);
+    ck_assert_uint_eq(got[1], 2);
+    /* the long side is truncated: 16 * 31 / 20 = 24.8 -> 24, so left (24 - 16) / 2 = 4 */
+    make_map(31, 20);
+    const mo_resize_t r = {.src = pixels.rgb, .stride = 93, .width = 31, .height = 20, .full_width = 24,
+                           .full_height = 16, .window_width = 24, .window_height = 16};
+    ck_assert_int_eq(mo_resize(&work, &r, want, 24 * 3), MOCO_OK);
+    ck_assert_int_eq(mo_view_eval(&work, &pixels, 16, 16, got), MOCO_OK);
+    for (int y = 0; y < 16; y++)
+        ck_assert_mem_eq(got + y * 48, want + y * 72 + 12, 48);
+}
+END_TEST
+
+START_TEST(eval_pads_with_zero)
+{
+    uint8_t got[9 * 9 * 3];
+    make_map(4, 4);
+    memset(got, 1, sizeof got);
+    ck_assert_int_eq(mo_view_eval(&work, &pixels, 4, 9, got), MOCO_OK);
+    for (int y = 0; y < 9; y++)
+        for (int x = 0; x < 9; x++) {
+            const int inside = x >= 2 && x < 6 && y >= 2 && y < 6;
+            ck_assert_uint_eq(got[(y * 9 + x) * 3], inside ? x - 2 : 0);
+            ck_assert_uint_eq(got[(y * 9 + x) * 3 + 1], inside ? y - 2 : 0);
+        }
+    /* a strip that would be 16 million pixels long is made only where it is wanted */
+    make_map(200, 1);
+    uint8_t small[16 * 16 * 3];
+    ck_assert_int_eq(mo_view_eval(&work, &pixels, 16, 16, small), MOCO_OK);
+    ck_assert_uint_eq(small[8 * 3], 100);
+    ck_assert_int_eq(mo_view_eval(&work, &pixels, 0, 16, small), MOCO_ERR_ARGUMENT);
+}
+END_TEST
+
+START_TEST(spec_ranges)
+{
+    mo_view_spec_t spec = v2_spec();
+    ck_assert_int_eq(mo_view_spec_check(&spec), MOCO_OK);
+    double *const fields[] = {&spec.crop_min_area, &spec.crop_max_area, &spec.brightness, &spec.contrast,
+                              &spec.saturation, &spec.hue, &spec.jitter_probability, &spec.gray_probability,
+                              &spec.blur_probability, &spec.blur_sigma_min, &spec.blur_sigma_max,
+                              &spec.flip_probability};
+    static const double bad[] = {-1, 1000, NAN};
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        for (int b = 0; b < 3; b++) {
+            const double kept = *fields[i];
+            *fields[i] = bad[b];
+            ck_assert_int_eq(mo_view_spec_check(&spec), MOCO_ERR_ARGUMENT);
+            *fields[i] = kept;
+        }
+    spec.order = 3;
+    ck_assert_int_eq(mo_view_spec_check(&spec), MOCO_ERR_ARGUMENT);
+    spec.order = 0;
+    spec.size = 0;
+    ck_assert_int_eq(mo_view_spec_check(&spec), MOCO_ERR_ARGUMENT);
+}
+END_TEST
+
+START_TEST(spec_from_options)
+{
+    const moco_trainer_options_t options = {.views = MOCO_VIEWS_CIFAR, .image_size = 32, .crop_min_area = 0.08,
+                                            .crop_max_area = 0.9, .jitter_brightness = 0.1, .jitter_contrast = 0.2,
+                                            .jitter_saturation = 0.3, .jitter_hue = 0.4, .jitter_probability = 0.5,
+                                            .gray_probability = 0.6, .blur_probability = 0.7, .blur_sigma_min = 0.8,
+                                            .blur_sigma_max = 1.9, .flip_probability = 0.25};
+    mo_view_spec_t spec;
+    mo_view_spec_from_options(&options, &spec);
+    ck_assert(spec.order == 2 && spec.size == 32 && spec.crop_min_area == 0.08 && spec.crop_max_area == 0.9);
+    ck_assert(spec.brightness == 0.1 && spec.contrast == 0.2 && spec.saturation == 0.3 && spec.hue == 0.4);
+    ck_assert(spec.jitter_probability == 0.5 && spec.gray_probability == 0.6 && spec.blur_probability == 0.7);
+    ck_assert(spec.blur_sigma_min == 0.8 && spec.blur_sigma_max == 1.9 && spec.flip_probability == 0.25);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("views");
+    TCase *tcase = tcase_create("views");
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, draws_depend_on_their_counter_only);
+    tcase_add_test(tcase, crop_follows_the_documented_draws);
+    tcase_add_loop_test(tcase, crop_of_extreme_shapes, 0, 5);
+    tcase_add_test(tcase, probabilities_and_order);
+    tcase_add_loop_test(tcase, every_pipeline, 0, 3);
+    tcase_add_test(tcase, eval_transform);
+    tcase_add_test(tcase, eval_pads_with_zero);
+    tcase_add_test(tcase, spec_ranges);
+    tcase_add_test(tcase, spec_from_options);
+    suite_add_tcase(suite, tcase);
+    return fixture_run(suite);
+}
