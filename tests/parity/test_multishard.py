@@ -45,7 +45,7 @@ def run_case(verdict, title, config, shards):
     trainer, start = scenario.start(config, folder, shards[0], SEED)
     trainer.close()
     exact, own = scenario.references(config, start)
-    views = scenario.choose_views(exact, config, 21)
+    views = scenario.choose_views(exact, own[0], config, 21)
     permutation = binding.shuffle(SEED, 0, config.batch_size)
     loss = exact.step(*views, permutation)["loss"]
     for run in own:
