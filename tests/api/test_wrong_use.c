@@ -202,7 +202,7 @@ static const struct {
     {"stem", "cifar", {"imagnet", "", "9", " "}},
     {"head", "linear", {"mpl", "", "2.5", "-3"}},
     {"membership", "strided", {"random", "", "0x", "4"}},
-    {"schedule", "cosine", {"cos", "", "7", "-"}},
+    {"schedule", "step", {"cos", "", "7", "-"}},
     {"batch_size", "64", {"1", "65537", "sixty", "64.5"}},
     {"virtual_devices", "4", {"0", "-2", "", "4x"}},
     {"image_size", "64", {"15", "1025", "1e9", "99999999999"}},
@@ -215,7 +215,7 @@ static const struct {
     {"base_lr", "0.1", {"-1", "1001", "inf", "0.1x"}},
     {"sgd_momentum", "0.5", {"1", "-0.1", "nan", "x"}},
     {"weight_decay", "0", {"-1", "11", "nan", "x"}},
-    {"jitter_hue", "0.1", {"0.6", "-0.1", "nan", ""}},
+    {"jitter_hue", "0.2", {"0.6", "-0.1", "nan", ""}},
     {"gray_probability", "1", {"1.5", "-1", "nan", ""}},
     {"max_broken_percent", "10", {"101", "-1", "x", ""}},
     {"seed", "18446744073709551615", {"-1", "18446744073709551616", "1.5", ""}},
@@ -257,7 +257,7 @@ START_TEST(options_that_disagree)
     REFUSED(virtual_devices, 3);
     REFUSED(shard, 3);            /* does not divide a group      */
     REFUSED(crop_min_area, 1.5);
-    REFUSED(crop_max_area, 0.1);  /* below crop_min_area          */
+    REFUSED(crop_max_area, 0.01); /* below crop_min_area          */
     REFUSED(blur_sigma_max, 0.001);
     REFUSED(std_r, 0.0);
     REFUSED(std_g, (double)NAN);
