@@ -1,7 +1,7 @@
 /* Drawing the images of `moco demo`. The class is a pattern; everything else is nuisance drawn anew for each image,
- * independently of the class: colours of pattern and ground, which of them is brighter, the pattern's place, outline,
- * size, angle and thickness, light, noise, and loose shapes on top. Mean colour, histogram and pixels say next to nothing about
- * the class. Called by cmd_demo.c. */
+ * independently of the class: colours of pattern, ground and surroundings, the pattern's place, outline, size, tilt and
+ * thickness, light, noise, and loose shapes on top. Most of it is what augmentation can teach an encoder to overlook.
+ * Called by cmd_demo.c. */
 #include "demo_images.h"
 
 #include <math.h>
@@ -11,15 +11,20 @@
 #include "sheet.h"
 
 /* How strong the nuisances are. */
-#define PERIOD_MIN 9.0       /* pixels of one repeat of the pattern               */
-#define PERIOD_MAX 17.0
-#define OUTLINE_MIN 0.32     /* half size of the patterned patch, of the side     */
-#define OUTLINE_MAX 0.60
-#define BRIGHTNESS_GAP 45.0  /* least difference of luma of pattern and ground    */
+#define PERIOD_MIN 0.25      /* one repeat of the pattern, of the side            */
+#define PERIOD_MAX 0.38
+#define TILT_MAX 0.15        /* radians                                           */
+#define PATCH_MIN 0.40       /* half size of the patterned patch, of the side     */
+#define PATCH_MAX 0.70
+#define DARK_MIN 40          /* luma of the ground                                */
+#define DARK_MAX 100
+#define BRIGHT_MIN 150       /* and of the pattern on it; hues are free           */
+#define BRIGHT_MAX 210
 #define LIGHT_MAX 0.35       /* fall of the light over the image                  */
-#define NOISE_MAX 18.0       /* of 255                                            */
-#define CLUTTER_MAX 3        /* loose shapes on top                               */
+#define NOISE_MAX 8.0        /* of 255                                            */
+#define CLUTTER_MAX 2        /* loose shapes on top                               */
 #define SAMPLES 3            /* per pixel and axis, against staircases            */
+#define TURN 6.283185307179586
 
 const char *const demo_class_names[DEMO_CLASSES] = {"bricks", "checks", "crosses", "dots",
                                                     "rings",  "stripes", "triangles", "waves"};
@@ -47,16 +52,17 @@ typedef struct pose {
     double x, y, cosine, sine, size;
 } pose_t;
 
-static pose_t pose_draw(random_t *random, double low, double high, double size)
+/* A place within low..high of the side, turned by up to `tilt` either way. */
+static pose_t pose_draw(random_t *random, double low, double high, double size, double tilt)
 {
-    const double angle = uniform(random, 0, 6.283185307179586);
+    const double angle = uniform(random, -tilt, tilt);
     pose_t pose;
 
     pose.x = uniform(random, low, high) * DEMO_SIDE;
     pose.y = uniform(random, low, high) * DEMO_SIDE;
     pose.cosine = cos(angle);
     pose.sine = sin(angle);
-    pose.size = size;
+    pose.size = size * DEMO_SIDE;
     return pose;
 }
 
@@ -93,7 +99,7 @@ static int on_pattern(int label, double u, double v, double ink)
     case 6: /* triangles */
         return cv > -0.36 && cv < 0.40 - 2.0 * fabs(cu) + 0.2 * ink && fabs(cu) < 0.42;
     default: /* waves */
-        row = v + 0.28 * sin(6.283185307179586 * 0.8 * u);
+        row = v + 0.28 * sin(TURN * 0.8 * u);
         return row - floor(row) < 0.4 + 0.2 * ink;
     }
 }
@@ -118,10 +124,13 @@ static double luma(const double colour[3])
     return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2];
 }
 
-static void colour_draw(random_t *random, double colour[3])
+/* Any colour whose luma is within low..high. */
+static void colour_draw(random_t *random, double low, double high, double colour[3])
 {
-    for (int c = 0; c < 3; c++)
-        colour[c] = uniform(random, 0, 255);
+    do {
+        for (int c = 0; c < 3; c++)
+            colour[c] = uniform(random, 0, 255);
+    } while (luma(colour) < low || luma(colour) > high);
 }
 
 typedef struct scene {
@@ -140,21 +149,19 @@ static void scene_draw(random_t *random, int label, scene_t *scene)
     scene->ink = uniform(random, 0, 1);
     scene->noise = uniform(random, 3, NOISE_MAX);
     scene->light = uniform(random, 0, LIGHT_MAX);
-    angle = uniform(random, 0, 6.283185307179586);
+    angle = uniform(random, 0, TURN);
     scene->light_x = cos(angle);
     scene->light_y = sin(angle);
-    colour_draw(random, scene->beyond);
-    do {
-        colour_draw(random, scene->ground);
-        colour_draw(random, scene->pattern);
-    } while (fabs(luma(scene->ground) - luma(scene->pattern)) < BRIGHTNESS_GAP);
-    scene->repeat = pose_draw(random, 0.25, 0.75, uniform(random, PERIOD_MIN, PERIOD_MAX));
-    scene->patch = pose_draw(random, 0.35, 0.65, uniform(random, OUTLINE_MIN, OUTLINE_MAX) * DEMO_SIDE);
+    colour_draw(random, 0, 255, scene->beyond);
+    colour_draw(random, DARK_MIN, DARK_MAX, scene->ground);
+    colour_draw(random, BRIGHT_MIN, BRIGHT_MAX, scene->pattern);
+    scene->repeat = pose_draw(random, 0.25, 0.75, uniform(random, PERIOD_MIN, PERIOD_MAX), TILT_MAX);
+    scene->patch = pose_draw(random, 0.35, 0.65, uniform(random, PATCH_MIN, PATCH_MAX), TURN);
     scene->clutter = (int)uniform(random, 0, CLUTTER_MAX + 1);
     for (int i = 0; i < scene->clutter; i++) {
         scene->clutter_outline[i] = (int)uniform(random, 0, 4);
-        colour_draw(random, scene->clutter_colour[i]);
-        scene->clutter_pose[i] = pose_draw(random, 0, 1, uniform(random, 0.04, 0.12) * DEMO_SIDE);
+        colour_draw(random, 0, 255, scene->clutter_colour[i]);
+        scene->clutter_pose[i] = pose_draw(random, 0, 1, uniform(random, 0.04, 0.12), TURN);
     }
 }
 

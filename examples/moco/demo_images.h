@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define DEMO_CLASSES 8
-#define DEMO_SIDE 64 /* pixels */
+#define DEMO_SIDE 32 /* pixels */
 
 extern const char *const demo_class_names[DEMO_CLASSES];
 

@@ -1,10 +1,9 @@
 /* Border of <moco/dataset.h>: checks arguments, calls the data room. */
 #include <moco/dataset.h>
 
-#include <string.h>
-
 #include "data/dataset.h"
 #include "util/status.h"
+#include "util/structsize.h"
 
 #define MAX_SIDE 16384 /* pixels of an evaluation image's side */
 
@@ -13,15 +12,7 @@ static const moco_dataset_options_t defaults = {
 
 moco_status_t moco_dataset_options_init(moco_dataset_options_t *options, uint64_t struct_size)
 {
-    if (options == NULL || struct_size < sizeof options->struct_size)
-        return mo_fail(MOCO_ERR_ARGUMENT, "options are %s, struct_size is %llu; wanted at least %zu",
-                       options == NULL ? "NULL" : "there", (unsigned long long)struct_size,
-                       sizeof options->struct_size);
-    const uint64_t known = struct_size < sizeof defaults ? struct_size : sizeof defaults;
-    memcpy(options, &defaults, known);
-    memset((uint8_t *)options + known, 0, struct_size - known);
-    options->struct_size = struct_size;
-    return MOCO_OK;
+    return mo_struct_init(options, struct_size, &defaults, sizeof defaults);
 }
 
 static moco_status_t check_whole(const char *name, int64_t value, int64_t low, int64_t high)
@@ -36,16 +27,7 @@ static moco_status_t check_whole(const char *name, int64_t value, int64_t low, i
 static moco_status_t resolve(const moco_dataset_options_t *given, moco_dataset_options_t *options)
 {
     moco_status_t status = MOCO_OK;
-    *options = defaults;
-    if (given == NULL)
-        return MOCO_OK;
-    TRY(check_whole("struct_size", (int64_t)given->struct_size, sizeof given->struct_size, 1 << 16));
-    for (uint64_t i = sizeof defaults; i < given->struct_size; i++)
-        if (((const uint8_t *)given)[i] != 0)
-            return mo_fail(MOCO_ERR_VERSION, "options have a field at byte %llu that this libmoco does not know: it is "
-                                             "older than the header they were built with", (unsigned long long)i);
-    memcpy(options, given, given->struct_size < sizeof defaults ? given->struct_size : sizeof defaults);
-    options->struct_size = sizeof defaults;
+    TRY(mo_struct_overlay(given, options, &defaults, sizeof defaults));
     TRY(check_whole("limit", options->limit, 0, INT64_MAX));
     TRY(check_whole("max_pixels", options->max_pixels, 1, INT32_MAX));
     TRY(check_whole("max_bytes", options->max_bytes, 1, INT64_MAX));

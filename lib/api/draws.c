@@ -1,11 +1,9 @@
-/* Border of the public calls that show what a trainer draws: the shuffle of a step, the two views of an image. Both come
- * from the same functions as in training. */
+/* Border of the public calls that show what a trainer draws: the shuffle of a step, the two views of an image. Both
+ * come from the same functions as in training. */
 #include <moco/trainer.h>
 
-#include <string.h>
-
-#include "data/augment.h"
 #include "data/data.h"
+#include "train/options.h"
 #include "util/rng.h"
 #include "util/status.h"
 
@@ -20,15 +18,6 @@ moco_status_t moco_shuffle(uint64_t seed, int64_t step, int32_t count, int32_t *
     return mo_rng_permutation(seed, MO_STREAM_SHUFFLE, (uint32_t)step, count, permutation);
 }
 
-static moco_status_t check_options(const moco_trainer_options_t *options)
-{
-    if (options->struct_size < sizeof *options) /* no release has had fewer fields */
-        return mo_fail(MOCO_ERR_ARGUMENT, "options' struct_size is %llu; wanted at least %zu; use "
-                                          "moco_trainer_options_init", (unsigned long long)options->struct_size,
-                       sizeof *options);
-    return MOCO_OK;
-}
-
 moco_status_t moco_dataset_views(moco_dataset_t *dataset, const moco_trainer_options_t *options, int64_t epoch,
                                  int64_t index, uint8_t *views)
 {
@@ -36,17 +25,18 @@ moco_status_t moco_dataset_views(moco_dataset_t *dataset, const moco_trainer_opt
     mo_pixels_t pixels = {0};
     mo_view_work_t work = {0};
     mo_view_spec_t spec;
+    moco_trainer_options_t full;
     if (dataset == NULL || options == NULL || views == NULL)
         return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL",
                        dataset == NULL ? "dataset" : options == NULL ? "options" : "views");
     if (epoch < 0 || epoch > UINT32_MAX)
         return mo_fail(MOCO_ERR_ARGUMENT, "epoch is %lld; wanted 0..4294967295", (long long)epoch);
-    TRY(check_options(options));
-    mo_view_spec_from_options(options, &spec);
-    TRY(mo_view_spec_check(&spec));
+    TRY(mo_options_overlay(options, &full));
+    TRY(mo_options_check(&full));
+    mo_view_spec_from_options(&full, &spec);
     TRY(mo_dataset_decode(dataset, index, &pixels));
     for (int view = 0; view < 2; view++)
-        TRY(mo_view_draw(&work, &spec, &pixels, options->seed, epoch, index, view,
+        TRY(mo_view_draw(&work, &spec, &pixels, full.seed, epoch, index, view,
                          views + (size_t)view * (size_t)spec.size * (size_t)spec.size * 3));
 cleanup:
     mo_view_work_free(&work);

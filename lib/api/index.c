@@ -97,8 +97,8 @@ static moco_status_t check_classes(const moco_index_t *index, int64_t k, double 
     if (index->count == 0)
         return mo_fail(MOCO_ERR_NO_DATA, "the index holds no vectors");
     if (index->unlabelled > 0)
-        return mo_fail(MOCO_ERR_STATE, "%lld of the %lld vectors of the index have no label", (long long)index->unlabelled,
-                       (long long)index->count);
+        return mo_fail(MOCO_ERR_STATE, "%lld of the %lld vectors of the index have no label",
+                       (long long)index->unlabelled, (long long)index->count);
     if (k < 1)
         return mo_fail(MOCO_ERR_ARGUMENT, "k is %lld, wanted 1 or more", (long long)k);
     if (!(temperature >= 1e-3 && temperature <= 1e3))

@@ -1,5 +1,5 @@
-/* Operations on 8-bit RGB pixels, each to the bytes that Pillow gives (fact sheet 6). Rows are packed unless a stride is
- * named; images are in place unless a destination is named. Called by views.c; tests call them one by one. */
+/* Operations on 8-bit RGB pixels, each to the bytes that Pillow gives (fact sheet 6). Rows are packed unless a stride
+ * is named; images are in place unless a destination is named. Called by views.c; tests call them one by one. */
 #ifndef MO_DATA_AUGMENT_H
 #define MO_DATA_AUGMENT_H
 
@@ -19,7 +19,8 @@ typedef struct mo_resize {
     int32_t full_width, full_height;
     int32_t left, top, window_width, window_height;
 } mo_resize_t;
-/* Antialiased triangle filter, horizontal then vertical, 8 bits between; equal sizes copy. dst rows are dst_stride apart. */
+/* Antialiased triangle filter, horizontal then vertical, 8 bits between; equal sizes copy. dst rows are dst_stride
+ * apart. */
 moco_status_t mo_resize(mo_view_work_t *work, const mo_resize_t *resize, uint8_t *dst, size_t dst_stride);
 
 /* (augment.c) `count` pixels each. */

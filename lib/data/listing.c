@@ -1,5 +1,5 @@
-/* Listings: opening, sorting, classes, limits and reading, whatever the source. What differs between sources is in folder.c
- * and tar.c. Called by dataset.c. */
+/* Listings: opening, sorting, classes, limits and reading, whatever the source. What differs between sources is in
+ * folder.c and tar.c. Called by dataset.c. */
 #define _GNU_SOURCE /* qsort_r */
 #include "data/listing.h"
 
@@ -90,7 +90,8 @@ static int by_name(const void *a, const void *b, void *text)
 
 void mo_listing_sort(mo_listing_t *listing)
 {
-    qsort_r(listing->entries, (size_t)listing->count, sizeof *listing->entries, by_name, listing->text);
+    if (listing->count > 1)
+        qsort_r(listing->entries, (size_t)listing->count, sizeof *listing->entries, by_name, listing->text);
 }
 
 void mo_listing_limit(mo_listing_t *listing, int64_t limit)

@@ -1,5 +1,6 @@
-/* The loader as its caller sees it: making, placing, gathering rows in order, batches. Called by the trainer's run and by
- * the evaluators, one thread at a time; the threads are in loader_worker.c, how both work together is in loader.h. */
+/* The loader as its caller sees it: making, placing, gathering rows in order, batches. Called by the trainer's run
+ * and by the evaluators, one thread at a time; the threads are in loader_worker.c, how both work together is in
+ * loader.h. */
 #include "data/loader.h"
 
 #include <stdio.h>
@@ -265,8 +266,8 @@ static int can_deliver(const mo_loader_t *loader)
            loader->delivered - loader->scan < loader->ring_size && loader->delivered - loader->head < ahead;
 }
 
-/* With the lock held; gives it up while the host is asked. A broken answer is remembered by the data set, and the worker
- * that claims the position finds it there. */
+/* With the lock held; gives it up while the host is asked. A broken answer is remembered by the data set, and the
+ * worker that claims the position finds it there. */
 static moco_status_t deliver(mo_loader_t *loader)
 {
     const int64_t position = loader->delivered, entry = mo_entry_at(loader, position);
@@ -300,7 +301,8 @@ static moco_status_t wait_for_batch(mo_loader_t *loader)
             pthread_cond_wait(&loader->done, &loader->lock);
     }
     if (loader->gathered == 0 || (loader->spec.train && loader->gathered < loader->spec.batch))
-        return mo_fail(MOCO_ERR_NO_DATA, "epoch %lld has %lld good images left from position %lld on; a batch takes %lld",
+        return mo_fail(MOCO_ERR_NO_DATA,
+                       "epoch %lld has %lld good images left from position %lld on; a batch takes %lld",
                        (long long)loader->epoch, (long long)loader->gathered, (long long)loader->front,
                        (long long)loader->spec.batch);
     while (can_deliver(loader) && deliver(loader) == MOCO_OK) { /* so that workers have work during the step */

@@ -1,15 +1,16 @@
 /* Inside of the loader, shared by loader.c (the calling thread's side) and loader_worker.c (the threads' side).
  *
- * Workers claim positions of the epoch's order one after the other, each with a row of the store, and mark the position
- * good or broken in a ring. The caller walks the ring strictly in order and gathers good rows; so a batch depends on the
- * order and on which images are broken, never on who was quicker. Every number below lies in
+ * Workers claim positions of the epoch's order one after the other, each with a row of the store, and mark the
+ * position good or broken in a ring. The caller walks the ring strictly in order and gathers good rows; so a batch
+ * depends on the order and on which images are broken, never on who was quicker. Every number below lies in
  *     front <= scan <= head <= delivered <= count
  * with  front      first position of the next batch
  *       scan       first position that the caller has not looked at; [front, scan) is gathered or broken
  *       head       first position that no worker has claimed
  *       delivered  first position that workers may not claim yet: for a callback data set its bytes are still with the
  *                  host, and only the calling thread may ask for them; otherwise count.
- * The store cannot run dry: rows go to positions in order, so when all are taken, those of the next batch are among them. */
+ * The store cannot run dry: rows go to positions in order, so when all are taken, those of the next batch are among
+ * them. */
 #ifndef MO_DATA_LOADER_H
 #define MO_DATA_LOADER_H
 
@@ -44,7 +45,7 @@ struct mo_loader {
     size_t row_bytes;
     uint8_t *store;          /* [rows][views][row_bytes] */
 
-    pthread_mutex_t lock;    /* guards what follows, the slots' bytes excepted: those belong to whoever holds the slot */
+    pthread_mutex_t lock;    /* guards what follows, but a slot's bytes belong to whoever holds the slot */
     pthread_cond_t work, done;
     int stop, paused, active;
     mo_worker_t *workers;

@@ -1,5 +1,5 @@
-/* Buffers of 8-bit RGB, and the host's own pixel buffers brought into that form. Called by the decoder, the pushing side
- * of the trainer and the embedder. */
+/* Buffers of 8-bit RGB, and the host's own pixel buffers brought into that form. Called by the decoder, the pushing
+ * side of the trainer and the embedder. */
 #include "data/data.h"
 
 #include <string.h>

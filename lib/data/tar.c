@@ -1,6 +1,7 @@
-/* Index of an uncompressed tar archive: ustar, GNU (long names, base-256 numbers) and pax (path, linkpath, size). Called
- * by listing.c with listing->fd open. Archives are hostile: every number is checked against the file's size before it is
- * used, and names never reach the file system. Anything damaged refuses the whole archive, naming the byte. */
+/* Index of an uncompressed tar archive: ustar, GNU (long names, base-256 numbers) and pax (path, linkpath, size).
+ * Called by listing.c with listing->fd open. Archives are hostile: every number is checked against the file's size
+ * before it is used, and names never reach the file system. Anything damaged refuses the whole archive, naming the
+ * byte. */
 #include "data/listing.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* From an image to what an encoder sees: the random views of training and the fixed transform of evaluation.
  *
- * A view depends on (seed, view, index, epoch) alone. Its draws come from one stream in this order, and a decision that is
- * drawn as "no" skips the draws that belong to it; u is a uniform number in [0,1):
+ * A view depends on (seed, view, index, epoch) alone. Its draws come from one stream in this order, and a decision
+ * that is drawn as "no" skips the draws that belong to it; u is a uniform number in [0,1):
  *   crop    up to ten tries: u area share, u log of the aspect; the accepted try then draws top, left (whole numbers)
  *   then in the order of the pipeline
  *   jitter  u; if u < p: three whole numbers for the order of its four operations, then u for brightness, contrast,
@@ -9,8 +9,8 @@
  *   gray    u
  *   blur    u; if u < p: u sigma
  *   flip    u
- * Operations and pipelines are those of the fact sheet, section 6. The trainer, the loader and moco_dataset_views call
- * this file. */
+ * Operations and pipelines are those of the fact sheet, section 6. The trainer, the loader and moco_dataset_views
+ * call this file. */
 #include "data/augment.h"
 
 #include <math.h>

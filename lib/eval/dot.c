@@ -1,4 +1,5 @@
-/* The product behind search: small blocks of rows against rows, sixteen partial sums each. Called on lanes by index.c. */
+/* The product behind search: small blocks of rows against rows, sixteen partial sums each. Called on lanes by
+ * index.c. */
 #include "eval/dot.h"
 
 #include <string.h>

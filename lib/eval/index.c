@@ -1,6 +1,6 @@
-/* The store of unit vectors and the exact k nearest by cosine. Tiles of queries meet segments of the store on the lanes; each
- * pair keeps a bounded heap, and heaps of one query are merged. Similarity first, lower number second is a total order, so
- * the result does not depend on how the work was cut. */
+/* The store of unit vectors and the exact k nearest by cosine. Tiles of queries meet segments of the store on the
+ * lanes; each pair keeps a bounded heap, and heaps of one query are merged. Similarity first, lower number second is
+ * a total order, so the result does not depend on how the work was cut. */
 #include "eval/index.h"
 
 #include <math.h>
@@ -184,7 +184,8 @@ static void scan_vectors(search_t *s, int64_t query, int64_t queries, int64_t ve
 {
     float products[QUERY_TILE * VECTOR_TILE];
     const int64_t dim = s->index->dimension;
-    mo_dot_tile(s->queries + query * dim, queries, s->index->vectors + vector * dim, vectors, s->index->dimension, products);
+    mo_dot_tile(s->queries + query * dim, queries, s->index->vectors + vector * dim, vectors, s->index->dimension,
+                products);
     for (int64_t q = 0; q < queries; q++) {
         heap_t *heap = &s->heaps[(query + q) * s->segments + segment];
         for (int64_t v = 0; v < vectors; v++) {

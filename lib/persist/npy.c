@@ -1,5 +1,5 @@
-/* NumPy .npy files of float32 matrices: rows written as they come, whole files read. Called by embedding to files and by
- * the index. The reader treats the header as hostile. Assumes a little-endian machine. */
+/* NumPy .npy files of float32 matrices: rows written as they come, whole files read. Called by embedding to files and
+ * by the index. The reader treats the header as hostile. Assumes a little-endian machine. */
 #include "persist/npy.h"
 
 #include <inttypes.h>
@@ -131,7 +131,8 @@ static int take_number(cursor_t *text, int64_t *number)
     skip_spaces(text);
     const char *start = text->at;
     for (; text->at < text->end && *text->at >= '0' && *text->at <= '9'; text->at++) {
-        if (__builtin_mul_overflow(value, INT64_C(10), &value) || __builtin_add_overflow(value, *text->at - '0', &value))
+        if (__builtin_mul_overflow(value, INT64_C(10), &value) ||
+            __builtin_add_overflow(value, *text->at - '0', &value))
             return 0;
     }
     *number = value;
@@ -209,8 +210,8 @@ static moco_status_t find_header(const mo_file_view_t *file, const char *path, c
         for (int i = 3; i >= 0; i--)
             length = length << 8 | file->bytes[8 + i];
     if (file->size < prefix || length > file->size - prefix || length > MAX_HEADER)
-        return mo_fail(MOCO_ERR_FORMAT, "%s: .npy header of %llu bytes claimed in a file of %llu; at most %d are read", path,
-                       (unsigned long long)length, (unsigned long long)file->size, MAX_HEADER);
+        return mo_fail(MOCO_ERR_FORMAT, "%s: .npy header of %llu bytes claimed in a file of %llu; at most %d are read",
+                       path, (unsigned long long)length, (unsigned long long)file->size, MAX_HEADER);
     text->at = (const char *)file->bytes + prefix;
     text->end = text->at + length;
     *data = prefix + length;
@@ -221,8 +222,8 @@ static moco_status_t check_header(const header_t *header, uint64_t bytes, const 
 {
     uint64_t wanted;
     if (strcmp(header->descr, "<f4") != 0 || header->fortran || header->rank != 2)
-        return mo_fail(MOCO_ERR_FORMAT, "%s: holds '%s' in %s order with %d dimensions, wanted '<f4' in C order with 2", path,
-                       header->descr, header->fortran ? "Fortran" : "C", header->rank);
+        return mo_fail(MOCO_ERR_FORMAT, "%s: holds '%s' in %s order with %d dimensions, wanted '<f4' in C order with 2",
+                       path, header->descr, header->fortran ? "Fortran" : "C", header->rank);
     if (__builtin_mul_overflow((uint64_t)header->dims[0], (uint64_t)header->dims[1], &wanted) ||
         __builtin_mul_overflow(wanted, (uint64_t)sizeof(float), &wanted) || wanted != bytes)
         return mo_fail(MOCO_ERR_FORMAT, "%s: %lld rows of %lld numbers claimed, %llu bytes follow", path,

@@ -20,12 +20,28 @@ static const struct dtype_row {
     mo_dtype_t dtype;
     uint64_t bits;
 } dtype_rows[] = {
-    {"F32", MO_F32, 32},          {"F16", MO_F16, 16},          {"BF16", MO_BF16, 16},        {"F64", MO_F64, 64},
-    {"I64", MO_I64, 64},          {"I32", MO_I32, 32},          {"U8", MO_U8, 8},             {"BOOL", MO_DTYPE_OTHER, 8},
-    {"I8", MO_DTYPE_OTHER, 8},    {"I16", MO_DTYPE_OTHER, 16},  {"U16", MO_DTYPE_OTHER, 16},  {"U32", MO_DTYPE_OTHER, 32},
-    {"U64", MO_DTYPE_OTHER, 64},  {"C64", MO_DTYPE_OTHER, 64},  {"F4", MO_DTYPE_OTHER, 4},    {"F6_E2M3", MO_DTYPE_OTHER, 6},
-    {"F6_E3M2", MO_DTYPE_OTHER, 6},     {"F8_E5M2", MO_DTYPE_OTHER, 8},     {"F8_E4M3", MO_DTYPE_OTHER, 8},
-    {"F8_E8M0", MO_DTYPE_OTHER, 8},     {"F8_E4M3FNUZ", MO_DTYPE_OTHER, 8}, {"F8_E5M2FNUZ", MO_DTYPE_OTHER, 8},
+    {"F32", MO_F32, 32},
+    {"F16", MO_F16, 16},
+    {"BF16", MO_BF16, 16},
+    {"F64", MO_F64, 64},
+    {"I64", MO_I64, 64},
+    {"I32", MO_I32, 32},
+    {"U8", MO_U8, 8},
+    {"BOOL", MO_DTYPE_OTHER, 8},
+    {"I8", MO_DTYPE_OTHER, 8},
+    {"I16", MO_DTYPE_OTHER, 16},
+    {"U16", MO_DTYPE_OTHER, 16},
+    {"U32", MO_DTYPE_OTHER, 32},
+    {"U64", MO_DTYPE_OTHER, 64},
+    {"C64", MO_DTYPE_OTHER, 64},
+    {"F4", MO_DTYPE_OTHER, 4},
+    {"F6_E2M3", MO_DTYPE_OTHER, 6},
+    {"F6_E3M2", MO_DTYPE_OTHER, 6},
+    {"F8_E5M2", MO_DTYPE_OTHER, 8},
+    {"F8_E4M3", MO_DTYPE_OTHER, 8},
+    {"F8_E8M0", MO_DTYPE_OTHER, 8},
+    {"F8_E4M3FNUZ", MO_DTYPE_OTHER, 8},
+    {"F8_E5M2FNUZ", MO_DTYPE_OTHER, 8},
 };
 
 static const struct dtype_row *find_dtype(const char *name)
@@ -101,8 +117,8 @@ static moco_status_t read_range(const json_t *offsets, range_t *range, uint64_t 
         return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' has no data_offsets pair", path, show(name).text);
     long long from = json_integer_value(begin), to = json_integer_value(end);
     if (from < 0 || to < from || (uint64_t)to > size)
-        return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' claims bytes %lld to %lld of %llu", path, show(name).text, from,
-                       to, (unsigned long long)size);
+        return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' claims bytes %lld to %lld of %llu", path, show(name).text,
+                       from, to, (unsigned long long)size);
     range->begin = (uint64_t)from;
     range->end = (uint64_t)to;
     range->tensor.bytes = range->end - range->begin;
@@ -230,7 +246,8 @@ cleanup:
 
 /* ---- the file ---- */
 
-static moco_status_t load_header(const uint8_t *bytes, uint64_t size, const char *path, uint64_t *length, json_t **header)
+static moco_status_t load_header(const uint8_t *bytes, uint64_t size, const char *path, uint64_t *length,
+                                 json_t **header)
 {
     char reason[MO_JSON_REASON];
     if (size < 8)
@@ -238,7 +255,7 @@ static moco_status_t load_header(const uint8_t *bytes, uint64_t size, const char
                        (unsigned long long)size);
     memcpy(length, bytes, 8);
     if (*length > MAX_HEADER || *length > size - 8)
-        return mo_fail(MOCO_ERR_FORMAT, "%s: not safetensors: header of %llu bytes claimed, %llu follow and %u is the most",
+        return mo_fail(MOCO_ERR_FORMAT, "%s: not safetensors: header of %llu bytes claimed, %llu follow, %u at most",
                        path, (unsigned long long)*length, (unsigned long long)(size - 8), MAX_HEADER);
     if (*length < 2 || bytes[8] != '{')
         return mo_fail(MOCO_ERR_FORMAT, "%s: not safetensors: the header does not begin with '{'", path);

@@ -44,8 +44,8 @@ static moco_status_t measure(entry_t *entry, const char *name)
     uint64_t bytes = dtypes[entry->dtype].bytes;
     for (int32_t i = 0; i < entry->rank; i++) {
         if (entry->dims[i] < 0 || __builtin_mul_overflow(bytes, (uint64_t)entry->dims[i], &bytes) || bytes > INT64_MAX)
-            return mo_fail(MOCO_ERR_ARGUMENT, "dimension %d of tensor '%s' is %lld: negative or too large", (int)i, name,
-                           (long long)entry->dims[i]);
+            return mo_fail(MOCO_ERR_ARGUMENT, "dimension %d of tensor '%s' is %lld: negative or too large", (int)i,
+                           name, (long long)entry->dims[i]);
     }
     if (bytes > 0 && entry->data == NULL)
         return mo_fail(MOCO_ERR_ARGUMENT, "tensor '%s' has no data", name);
@@ -59,7 +59,8 @@ moco_status_t mo_st_add(mo_st_writer_t *writer, const char *name, mo_dtype_t dty
     moco_status_t status = MOCO_OK;
     entry_t entry = {.dtype = dtype, .rank = rank, .data = data};
     if ((int)dtype < 0 || dtype >= MO_DTYPE_OTHER || rank < 0 || rank > MO_ST_MAX_DIMS)
-        return mo_fail(MOCO_ERR_ARGUMENT, "tensor '%s': dtype %d or rank %d cannot be written", name, (int)dtype, (int)rank);
+        return mo_fail(MOCO_ERR_ARGUMENT, "tensor '%s': dtype %d or rank %d cannot be written", name, (int)dtype,
+                       (int)rank);
     for (int32_t i = 0; i < rank; i++)
         entry.dims[i] = dims[i];
     TRY(measure(&entry, name));

@@ -106,8 +106,8 @@ static moco_status_t check_batch(const moco_trainer_options_t *o)
         return mo_fail(MOCO_ERR_ARGUMENT, "virtual_devices is %d, wanted at least 2 images of batch_size %d in each",
                        devices, batch);
     if (shard != 0 && batch / devices % shard != 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "shard is %d, wanted 0 or a divisor of the %d images of a virtual device", shard,
-                       batch / devices);
+        return mo_fail(MOCO_ERR_ARGUMENT, "shard is %d, wanted 0 or a divisor of the %d images of a virtual device",
+                       shard, batch / devices);
     return MOCO_OK;
 }
 
@@ -132,7 +132,8 @@ moco_status_t mo_options_check(const moco_trainer_options_t *o)
     if (o->schedule == MOCO_SCHEDULE_STEP)
         TRY(check_order("milestone_1", o->milestone_1, "milestone_2", o->milestone_2));
     if (o->views != MOCO_VIEWS_V2 && o->blur_probability > 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "blur_probability is %g, wanted 0: only views v2 has a blur", o->blur_probability);
+        return mo_fail(MOCO_ERR_ARGUMENT, "blur_probability is %g, wanted 0: only views v2 has a blur",
+                       o->blur_probability);
 cleanup:
     return status;
 }
@@ -144,7 +145,8 @@ moco_status_t mo_options_set(moco_trainer_options_t *options, const char *name, 
     if (row == NULL)
         return mo_fail(MOCO_ERR_ARGUMENT, "there is no option '%.64s'; docs/options.md lists them", name);
     if (row->offset == offsetof(moco_trainer_options_t, recipe))
-        return mo_fail(MOCO_ERR_ARGUMENT, "recipe is chosen by moco_trainer_options_init and cannot be set to '%.64s'", value);
+        return mo_fail(MOCO_ERR_ARGUMENT, "recipe is chosen by moco_trainer_options_init and cannot be set to '%.64s'",
+                       value);
     if (row->offset + field_size(row) > options->struct_size)
         return mo_fail(MOCO_ERR_VERSION, "option %s is newer than your header, whose struct_size is %llu", name,
                        (unsigned long long)options->struct_size);

@@ -1,5 +1,5 @@
-/* The options of a run as data: one table row per field drives defaults, checking, setting by name, JSON and docs/options.md.
- * Called by the border (lib/api/options.c), by the trainer and by checkpoints. */
+/* The options of a run as data: one table row per field drives defaults, checking, setting by name, JSON and
+ * docs/options.md. Called by the border (lib/api/options.c), by the trainer and by checkpoints. */
 #ifndef MO_TRAIN_OPTIONS_H
 #define MO_TRAIN_OPTIONS_H
 
@@ -10,7 +10,13 @@
 
 #define MO_RECIPES 3 /* those of this version: V1, V2, CIFAR */
 
-typedef enum mo_option_type { MO_OPTION_U64, MO_OPTION_I64, MO_OPTION_I32, MO_OPTION_ENUM, MO_OPTION_F64 } mo_option_type_t;
+typedef enum mo_option_type {
+    MO_OPTION_U64,
+    MO_OPTION_I64,
+    MO_OPTION_I32,
+    MO_OPTION_ENUM,
+    MO_OPTION_F64
+} mo_option_type_t;
 
 enum {
     MO_OPTION_ABOVE_MIN = 1, /* min itself is not allowed                    */

@@ -46,7 +46,7 @@ static const mo_option_row_t rows[] = {
     {AT(base_lr), F64, SAME(0.03), 0, 1e3, 0, NULL, "", "learning rate at batch 256; scaled by batch_size/256"},
     {AT(sgd_momentum), F64, SAME(0.9), 0, 1, MO_OPTION_BELOW_MAX, NULL, "", "momentum of SGD"},
     {AT(weight_decay), F64, {1e-4, 1e-4, 5e-4}, 0, 10, 0, NULL, "", "on every parameter"},
-    {AT(lr_factor), F64, SAME(0.1), 0, 1, ABOVE, NULL, "", "multiplies the rate at each milestone of the step schedule"},
+    {AT(lr_factor), F64, SAME(0.1), 0, 1, ABOVE, NULL, "", "of the rate at each milestone of the step schedule"},
     {AT(crop_min_area), F64, {0.2, 0.2, 0.08}, 0, 1, ABOVE, NULL, "share", "smallest crop, of the image's area"},
     {AT(crop_max_area), F64, SAME(1), 0, 1, ABOVE, NULL, "share", "largest crop; at least crop_min_area"},
     {AT(jitter_brightness), F64, SAME(0.4), 0, 10, 0, NULL, "", "x of the factor U[max(0,1-x),1+x]"},
@@ -55,7 +55,7 @@ static const mo_option_row_t rows[] = {
     {AT(jitter_hue), F64, {0.4, 0.1, 0.1}, 0, 0.5, 0, NULL, "hue circles", "x of the shift U[-x,x]"},
     {AT(jitter_probability), F64, {1, 0.8, 0.8}, 0, 1, 0, NULL, "", "of the colour jitter"},
     {AT(gray_probability), F64, SAME(0.2), 0, 1, 0, NULL, "", "of turning gray"},
-    {AT(blur_probability), F64, {0, 0.5, 0}, 0, 1, 0, NULL, "", "of the Gaussian blur; other than 0 only with views v2"},
+    {AT(blur_probability), F64, {0, 0.5, 0}, 0, 1, 0, NULL, "", "of the Gaussian blur; above 0 only with views v2"},
     {AT(blur_sigma_min), F64, SAME(0.1), 0.01, 100, 0, NULL, "pixels", "smallest standard deviation of the blur"},
     {AT(blur_sigma_max), F64, SAME(2), 0.01, 100, 0, NULL, "pixels", "largest; at least blur_sigma_min"},
     {AT(flip_probability), F64, SAME(0.5), 0, 1, 0, NULL, "", "of the mirror image"},
@@ -77,7 +77,7 @@ static const mo_option_row_t rows[] = {
     {AT(shuffle), I32, SAME(1), 0, 1, 0, NULL, "", "1: keys are shuffled over the groups"},
     {AT(shard), I32, SAME(0), 0, 65536, 0, NULL, "images", "per shard, divides B/V; 0 = largest s <= 32 with B/s >= 2"},
     {AT(epochs), I32, SAME(200), 1, MILLION, 0, NULL, "", "E, passes over the data"},
-    {AT(steps_per_epoch), I32, SAME(0), 0, I32_MAX, 0, NULL, "steps", "push mode: maps steps to epochs; 0 = constant rates"},
+    {AT(steps_per_epoch), I32, SAME(0), 0, I32_MAX, 0, NULL, "steps", "push mode: of an epoch; 0 = constant rates"},
     {AT(schedule), ENUM, {1, 2, 2}, NAMES(schedule_names), "of the learning rate"},
     {AT(first_epoch), I32, {0, 0, 1}, 0, 1, 0, NULL, "", "what the schedule counts the first epoch as"},
     {AT(milestone_1), I32, SAME(120), 0, MILLION, 0, NULL, "epochs", "first factor of the step schedule"},
@@ -87,7 +87,7 @@ static const mo_option_row_t rows[] = {
     {AT(loader_threads), I32, SAME(0), 0, 256, FREE, NULL, "", "decoding threads; 0 = one per lane"},
     {AT(zero_init_residual), I32, SAME(0), 0, 1, 0, NULL, "", "1: residual branches start at 0"},
     {AT(max_broken_percent), I32, SAME(50), 0, 100, FREE, NULL, "%", "a run fails past this share of broken images"},
-    {AT(max_broken), I64, SAME(0), 0, WIDE_MAX, FREE, NULL, "images", "or past this number of them; 0 = only the share counts"},
+    {AT(max_broken), I64, SAME(0), 0, WIDE_MAX, FREE, NULL, "images", "or past this number; 0 = only the share counts"},
 };
 
 const mo_option_row_t *mo_option_rows(int32_t *count)
@@ -117,7 +117,8 @@ int32_t mo_recipe_number(const char *name)
 moco_status_t mo_recipe_check(int32_t recipe)
 {
     if (recipe < 0 || recipe > MOCO_RECIPE_SIMCLR)
-        return mo_fail(MOCO_ERR_ARGUMENT, "recipe is %d, wanted moco-v1 (0), moco-v2 (1) or moco-cifar (2)", (int)recipe);
+        return mo_fail(MOCO_ERR_ARGUMENT, "recipe is %d, wanted moco-v1 (0), moco-v2 (1) or moco-cifar (2)",
+                       (int)recipe);
     if (recipe >= MO_RECIPES)
         return mo_fail(MOCO_ERR_UNSUPPORTED,
                        "recipe '%s' comes with a later version; this one has moco-v1, moco-v2, moco-cifar",

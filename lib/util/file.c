@@ -1,5 +1,5 @@
-/* Files: whole reads, mapped views and atomic writes. Called by persist, data and eval. Every request to the system passes a
- * fault point; every failure names the path and what the system said. */
+/* Files: whole reads, mapped views and atomic writes. Called by persist, data and eval. Every request to the system
+ * passes a fault point; every failure names the path and what the system said. */
 #include "util/file.h"
 
 #include <errno.h>
@@ -141,8 +141,8 @@ static moco_status_t folder_of(const char *path, char **folder)
     return mo_strprintf(folder, "%.*s", (int)(slash - path), path);
 }
 
-/* A new file beside `path`. The name holds the process number, so writers of one path do not meet; a leftover of a killed
- * process with the same number is stepped over. */
+/* A new file beside `path`. The name holds the process number, so writers of one path do not meet; a leftover of a
+ * killed process with the same number is stepped over. */
 static int create_beside(const char *path, char *temporary, size_t capacity)
 {
     for (int attempt = 0; attempt < MAX_LEFTOVERS; attempt++) {

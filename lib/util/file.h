@@ -18,9 +18,9 @@ typedef struct mo_file_view {
 moco_status_t mo_file_view_open(mo_file_view_t *view, const char *path);
 void mo_file_view_close(mo_file_view_t *view);
 
-/* Write to a temporary file in the same folder; commit = flush, fsync, rename, fsync of the folder. Abort (or a failed
- * commit) removes it and leaves an older file of that name as it was; only a commit whose very last request, the sync of
- * the folder, fails has already put the complete new file in place, and says so. */
+/* Write to a temporary file in the same folder; commit = flush, fsync, rename, fsync of the folder. Abort (or a
+ * failed commit) removes it and leaves an older file of that name as it was; only a commit whose very last request,
+ * the sync of the folder, fails has already put the complete new file in place, and says so. */
 typedef struct mo_atomic_file {
     FILE *stream;
     char *path, *temporary;

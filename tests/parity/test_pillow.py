@@ -1,8 +1,8 @@
 """Image operations against Pillow: every byte equal.
 
 usage: test_pillow.py PROGRAM   (PROGRAM is image_ops, the library's operations behind a pipe)
-Exits 77 (skipped) where Pillow or NumPy is absent. Colour conversions are compared over all 2^24 inputs, everything else
-over random sizes and parameters from a fixed seed."""
+Exits 77 (skipped) where Pillow or NumPy is absent. Colour conversions are compared over all 2^24 inputs, everything
+else over random sizes and parameters from a fixed seed."""
 import io
 import os
 import random

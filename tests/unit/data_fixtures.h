@@ -65,7 +65,8 @@ static inline size_t fixture_frame(const fixture_t *jpeg)
 /* A scratch folder of its own, removed by fixture_remove. */
 static inline void fixture_folder(char path[64])
 {
-    snprintf(path, 64, "%s/moco-test-XXXXXX", getenv("TMPDIR") && strlen(getenv("TMPDIR")) < 40 ? getenv("TMPDIR") : "/tmp");
+    const char *base = getenv("TMPDIR");
+    snprintf(path, 64, "%.40s/moco-test-XXXXXX", base != NULL && strlen(base) < 40 ? base : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(path));
 }
 
@@ -106,7 +107,7 @@ static inline void fixture_tar_sum(uint8_t *header)
     memset(header + 148, ' ', 8);
     for (int i = 0; i < 512; i++)
         sum += header[i];
-    snprintf((char *)header + 148, 8, "%06o", sum);
+    snprintf((char *)header + 148, 8, "%06o", sum & 0777777);
 }
 
 /* Append a member; `link` may be NULL. Returns where its header is. */
@@ -120,7 +121,7 @@ static inline size_t fixture_tar_add(fixture_tar_t *tar, const char *name, char 
     uint8_t *header = tar->bytes + at;
     memcpy(header, name, strnlen(name, 100));
     snprintf((char *)header + 100, 8, "0000644");
-    snprintf((char *)header + 124, 12, "%011lo", (unsigned long)size);
+    snprintf((char *)header + 124, 12, "%011o", (unsigned)size & 0x3fffffff);
     header[156] = (uint8_t)type;
     if (link != NULL)
         memcpy(header + 157, link, strnlen(link, 100));

@@ -1,5 +1,5 @@
-/* data/augment, hue, resize, blur: the check values of the fact sheet, section 6, and the corners around them. All bytes are
- * compared with Pillow's in tests/parity/test_pillow.py; this suite needs nothing but the library. */
+/* data/augment, hue, resize, blur: the check values of the fact sheet, section 6, and the corners around them. All
+ * bytes are compared with Pillow's in tests/parity/test_pillow.py; this suite needs nothing but the library. */
 #include "data_fixtures.h"
 
 #include "data/augment.h"

@@ -247,6 +247,10 @@ START_TEST(test_classify_edges)
     const int32_t many[10] = {2, 0, 1, 3, 4, 2, 0, 1, 3, 4}; /* two votes of nearly 1 against one */
     ck_assert_mem_eq(top, many, sizeof many);
     moco_index_free(index);
+    index = filled(v[0], (const int32_t[3]){1, 0, 0}, 3, 2); /* exp(1000) and exp(994) are both past a double */
+    ck_assert_int_eq(moco_index_classify(index, q[0], 1, 3, 1e-3, 2, top), MOCO_OK);
+    ck_assert(top[0] == 1 && top[1] == 0);
+    moco_index_free(index);
     index = filled(v[0], (const int32_t[3]){0, 0, 0}, 3, 2);
     ck_assert_int_eq(moco_index_classify(index, q[0], 2, 2, 0.1, 1, top), MOCO_OK);
     ck_assert(top[0] == 0 && top[1] == 0);

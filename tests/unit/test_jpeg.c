@@ -38,7 +38,8 @@ START_TEST(good_images)
 {
     static const struct {
         int width, height, components, flags;
-    } images[] = {{32, 32, 3, 0}, {1, 1, 3, 0}, {1, 1, 1, 0}, {37, 21, 1, 0}, {19, 45, 4, 0}, {64, 9, 3, 1}, {1, 300, 3, 1}};
+    } images[] = {{32, 32, 3, 0}, {1, 1, 3, 0}, {1, 1, 1, 0}, {37, 21, 1, 0}, {19, 45, 4, 0}, {64, 9, 3, 1},
+                  {1, 300, 3, 1}};
     fixture_t jpeg = fixture_jpeg(images[_i].width, images[_i].height, images[_i].components, images[_i].flags, 3);
     ck_assert_int_eq(decode(&jpeg, LIMIT), MOCO_OK);
     ck_assert_int_eq(pixels.width, images[_i].width);

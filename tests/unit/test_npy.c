@@ -169,6 +169,23 @@ START_TEST(test_truncated)
 }
 END_TEST
 
+/* A header that claims to go on past the end of the file, whose last page is full. */
+START_TEST(test_header_past_the_end)
+{
+    for (int version = 1; version <= 2; version++) {
+        char dictionary[8001];
+        memset(dictionary, ' ', 8000);
+        dictionary[8000] = '\0';
+        ck_assert_int_eq(read_made(version, dictionary, 0), MOCO_ERR_FORMAT);
+        ck_assert_int_eq(truncate(path, 4096), 0);
+        float *values;
+        int64_t rows, dimension;
+        ck_assert_int_eq(read_back(&values, &rows, &dimension), MOCO_ERR_FORMAT);
+        ck_assert_ptr_nonnull(strstr(moco_last_message(), "header of 8000 bytes claimed in a file of 4096"));
+    }
+}
+END_TEST
+
 START_TEST(test_faults)
 {
     for (int kind = MO_FAULT_ALLOC; kind <= MO_FAULT_FILE; kind += MO_FAULT_FILE - MO_FAULT_ALLOC) {
@@ -199,6 +216,7 @@ int main(void)
     tcase_add_test(tc, test_foreign);
     tcase_add_test(tc, test_hostile);
     tcase_add_test(tc, test_truncated);
+    tcase_add_test(tc, test_header_past_the_end);
     tcase_add_test(tc, test_faults);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);

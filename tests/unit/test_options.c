@@ -1,5 +1,5 @@
-/* Options: recipes, ranges, names, JSON, and that docs/options.md says what the table says. MOCO_UPDATE_DOCS=1 rewrites the
- * page. */
+/* Options: recipes, ranges, names, JSON, and that docs/options.md says what the table says. MOCO_UPDATE_DOCS=1
+ * rewrites the page. */
 #include <check.h>
 #include <jansson.h>
 #include <locale.h>

@@ -1,6 +1,6 @@
 /* safetensors: what is written reads back, foreign layouts are read, hostile files are refused with their reason.
- * With arguments the program serves tests/parity/test_safetensors.py: `write PATH` makes a known file, `dump PATH` prints
- * what it reads. */
+ * With arguments the program serves tests/parity/test_safetensors.py: `write PATH` makes a known file, `dump PATH`
+ * prints what it reads. */
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -82,6 +82,7 @@ START_TEST(test_hostile_shapes_and_offsets)
     assert_refused("{\"a\":" T("FX", "[4611686018427387904,4]", "[0,0]") "}", 0, "overflows");
     assert_refused("{\"a\":" T("F32", "[99999999999999999999]", "[0,0]") "}", 0, "damaged header");
     assert_refused("{\"a\":" T("F4", "[3]", "[0,2]") "}", 2, "bits");
+    assert_refused("{\"a\":" T("F4", "[3]", "[0,1]") "}", 1, "bits");
     assert_refused("{\"a\":" T("U8", "[4]", "[0,4]") "}", 3, "claims bytes 0 to 4 of 3");
     assert_refused("{\"a\":" T("U8", "[4]", "[0,4]") "}", 5, "tensors end at byte 4 of 5");
     assert_refused("{\"a\":" T("U8", "[4]", "[4,0]") "}", 4, "claims bytes");
@@ -134,7 +135,7 @@ START_TEST(test_hostile_json)
     strcpy(list + 6 + many, "0]}");
     assert_refused(list, 0, "too many values");
     free(list);
-    ck_assert_int_eq(parse("{\"a[[[[[[[[[[[[\\\"[[{{\":" T("U8", "[1]", "[0,1]") "}", 1), MOCO_OK); /* brackets in a name */
+    ck_assert_int_eq(parse("{\"a[[[[[[[[[[[[\\\"[[{{[[{{[[{{\":" T("U8", "[1]", "[0,1]") "}", 1), MOCO_OK); /* brackets in a name */
     char name[400];
     memset(name, 'n', sizeof name);
     memcpy(name, "{\"", 2);
@@ -172,7 +173,7 @@ START_TEST(test_hostile_length)
     memcpy(large + 8, "{}", 2);
     mo_safetensors_t st = {0};
     ck_assert_int_eq(mo_safetensors_parse(&st, large, over + 8, "image"), MOCO_ERR_FORMAT);
-    ck_assert_ptr_nonnull(strstr(moco_last_message(), "100000000 is the most"));
+    ck_assert_ptr_nonnull(strstr(moco_last_message(), "100000000 at most"));
     free(large);
 }
 END_TEST
@@ -298,6 +299,26 @@ START_TEST(test_round_trip)
 }
 END_TEST
 
+/* Whatever the length of the header, the data begins at a multiple of 8. */
+START_TEST(test_padding)
+{
+    for (int length = 0; length < 9; length++) {
+        mo_st_writer_t writer = {0};
+        mo_safetensors_t st = {0};
+        char value[16] = {0};
+        memset(value, 'v', (size_t)length);
+        ck_assert_int_eq(mo_st_meta(&writer, "k", value), MOCO_OK);
+        ck_assert_int_eq(mo_st_add(&writer, "a", MO_F64, 1, dims_wide, wide), MOCO_OK);
+        ck_assert_int_eq(mo_st_write(&writer, path), MOCO_OK);
+        ck_assert_int_eq(mo_safetensors_open(&st, path), MOCO_OK);
+        ck_assert_uint_eq((uint64_t)(st.tensors[0].data - st.file.bytes) % 8, 0);
+        ck_assert_str_eq(mo_safetensors_meta(&st, "k"), value);
+        mo_safetensors_close(&st);
+        mo_st_writer_free(&writer);
+    }
+}
+END_TEST
+
 START_TEST(test_writer_refusals)
 {
     mo_st_writer_t writer = {0};
@@ -399,6 +420,7 @@ int main(int argc, char **argv)
     tcase_add_test(tc, test_hostile_length);
     tcase_add_test(tc, test_numbers);
     tcase_add_test(tc, test_round_trip);
+    tcase_add_test(tc, test_padding);
     tcase_add_test(tc, test_writer_refusals);
     tcase_add_test(tc, test_faults);
     suite_add_tcase(suite, tc);

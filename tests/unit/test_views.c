@@ -1,5 +1,5 @@
-/* data/views: crops inside the image and of the right sizes, pipelines as listed, draws that depend on nothing but their
- * counter, the evaluation transform. */
+/* data/views: crops inside the image and of the right sizes, pipelines as listed, draws that depend on nothing but
+ * their counter, the evaluation transform. */
 #include "data_fixtures.h"
 
 #include <math.h>
@@ -125,8 +125,8 @@ START_TEST(crop_of_extreme_shapes)
     else if (height > width)
         h = (int)rint(width / (3.0 / 4.0));
     const size_t left = (size_t)((width - w) / 2), top = (size_t)((height - h) / 2);
-    const mo_resize_t r = {.src = pixels.rgb + (top * (size_t)width + left) * 3, .stride = (size_t)width * 3, .width = w,
-                           .height = h, .full_width = SIDE, .full_height = SIDE, .window_width = SIDE,
+    const mo_resize_t r = {.src = pixels.rgb + (top * (size_t)width + left) * 3, .stride = (size_t)width * 3,
+                           .width = w, .height = h, .full_width = SIDE, .full_height = SIDE, .window_width = SIDE,
                            .window_height = SIDE};
     ck_assert_int_eq(mo_resize(&work, &r, want, SIDE * 3), MOCO_OK);
     int fell_back = 0;
