@@ -237,6 +237,16 @@ START_TEST(short_report)
     out.report.struct_size = size;
     expect_ok(moco_trainer_step(trainer, &out.report));
     ck_assert_int_eq(out.report.step, 2);
+
+    /* A newer host's longer report: what this library does not know is zero. */
+    expect_ok(moco_trainer_push_views(trainer, 8, views, views, MOCO_LAYOUT_NCHW));
+    memset(&out, GUARD, sizeof out);
+    out.report.struct_size = sizeof out.report + 16;
+    expect_ok(moco_trainer_step(trainer, &out.report));
+    ck_assert_uint_eq(out.report.struct_size, sizeof out.report + 16);
+    for (uint64_t i = sizeof out.report; i < sizeof out.report + 16; i++)
+        ck_assert_uint_eq(out.bytes[i], 0);
+    ck_assert_int_eq(touched(out.bytes, sizeof out.report + 16), ROOM);
     free(views);
     moco_trainer_free(trainer);
 }
