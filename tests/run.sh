@@ -116,7 +116,7 @@ build_checked() {
 
 run_python() {
     env MOCO_LIBRARY="$root/build/libmoco.so" MOCO_SOURCE_DIR="$root" MOCO_BINARY_DIR="$root/build" \
-        PYTHONDONTWRITEBYTECODE=1 "$MOCO_PYTHON" "$@"
+        PYTHONDONTWRITEBYTECODE=1 timeout 900 "$MOCO_PYTHON" "$@"
 }
 
 echo "== build"

@@ -12,10 +12,10 @@
 typedef struct watch {
     const train_options_t *options;
     progress_t progress;
-    int32_t log_every;
+    int32_t log_every, batch_size;
     int64_t first_step, last_step; /* done before this run; done now */
     int64_t epochs;                /* finished                       */
-    double step_seconds;
+    double step_seconds;           /* of the steps, waiting for data included */
     double loss, epoch_loss;
     double first_knn, last_knn;    /* percent, -1 = not measured     */
 } watch_t;
@@ -60,7 +60,8 @@ static int32_t on_step(void *user, const moco_step_report_t *report)
     /* An evaluation may come in a report of its own, for a step that has been shown. */
     if (report->step > watch->last_step) {
         watch->last_step = report->step;
-        watch->step_seconds += report->step_seconds;
+        if (report->images_per_second > 0)
+            watch->step_seconds += watch->batch_size / report->images_per_second;
         watch->loss = report->loss;
         watch->epoch_loss = report->epoch_loss;
         watch->epochs = report->epoch + epoch_end;
@@ -137,7 +138,7 @@ static int run(const train_options_t *options, moco_trainer_t *trainer, const mo
     moco_run_options_t run_options;
     moco_status_t status = MOCO_OK;
     const double started = seconds_now();
-    watch_t watch = {.options = options, .first_knn = -1, .last_knn = -1};
+    watch_t watch = {.options = options, .batch_size = trained->batch_size, .first_knn = -1, .last_knn = -1};
 
     TRY(moco_run_options_init(&run_options, sizeof run_options));
     if (options->steps != ARG_ABSENT)

@@ -28,8 +28,8 @@ static moco_status_t embed_queries(const demo_hits_t *hits, moco_model_t *model,
     for (int64_t i = 0; status == MOCO_OK && i < hits->queries; i++) {
         /* The images have the network's size, so that the evaluation transform leaves them as they are. */
         TRY(moco_dataset_pixels(test, hits->query[i], side, side, pixels));
-        TRY(moco_model_embed_pixels(model, MOCO_TAP_BACKBONE, 1, &image,
-                                    rows + i * moco_model_dimension(model, MOCO_TAP_BACKBONE), NULL));
+        TRY(moco_model_embed_pixels(model, MOCO_TAP_PROJECTION, 1, &image,
+                                    rows + i * moco_model_dimension(model, MOCO_TAP_PROJECTION), NULL));
     }
 cleanup:
     free(pixels);
@@ -39,7 +39,7 @@ cleanup:
 moco_status_t demo_hits_find(demo_hits_t *hits, moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
                              int64_t queries, int64_t per_query, int32_t loader_threads)
 {
-    const int64_t dimension = moco_model_dimension(model, MOCO_TAP_BACKBONE), total = moco_dataset_count(test);
+    const int64_t dimension = moco_model_dimension(model, MOCO_TAP_PROJECTION), total = moco_dataset_count(test);
     near_source_t source = {0};
     int64_t *numbers = NULL;
     float *rows = malloc((size_t)(queries * dimension) * sizeof *rows);
@@ -55,7 +55,7 @@ moco_status_t demo_hits_find(demo_hits_t *hits, moco_model_t *model, moco_datase
     }
     for (int64_t i = 0; i < queries; i++)
         hits->query[i] = (2 * i + 1) * total / (2 * queries);
-    TRY(near_from_dataset(&source, model, MOCO_TAP_BACKBONE, bank, loader_threads, &numbers));
+    TRY(near_from_dataset(&source, model, MOCO_TAP_PROJECTION, bank, loader_threads, &numbers));
     TRY(embed_queries(hits, model, test, rows));
     TRY(moco_index_search(source.index, rows, queries, per_query, hits->nearest, NULL));
     for (int64_t i = 0; i < queries * per_query; i++)

@@ -4,31 +4,33 @@
 
 #include <string.h>
 
-static inline uint32_t luma(const uint8_t *rgb)
+#include "data/planes.h"
+#include "util/clones.h"
+
+static inline int32_t luma(int32_t r, int32_t g, int32_t b)
 {
-    return (rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16;
+    return (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16;
 }
 
 void mo_gray(uint8_t *rgb, size_t count)
 {
     for (size_t i = 0; i < count; i++, rgb += 3)
-        rgb[0] = rgb[1] = rgb[2] = (uint8_t)luma(rgb);
+        rgb[0] = rgb[1] = rgb[2] = (uint8_t)luma(rgb[0], rgb[1], rgb[2]);
 }
 
-/* Truncates; only a factor outside 0..1 can leave 0..255, and then clips. */
-static inline uint8_t blend(int a, int b, float factor)
+/* Truncates, and clips where a factor outside 0..1 leaves 0..255. Truncating first comes to the same: -0.9 is 0. */
+static inline int32_t blend(int32_t a, int32_t b, float factor)
 {
-    float value = (float)a + factor * (float)(b - a);
-    value = value < 0.0f ? 0.0f : value;
-    value = value > 255.0f ? 255.0f : value;
-    return (uint8_t)(int)value;
+    int32_t value = (int32_t)((float)a + factor * (float)(b - a));
+    value = value < 0 ? 0 : value;
+    return value > 255 ? 255 : value;
 }
 
 static void blend_to_constant(uint8_t *bytes, size_t count, int a, float factor)
 {
     uint8_t table[256];
     for (int b = 0; b < 256; b++)
-        table[b] = factor == 0.0f ? (uint8_t)a : blend(a, b, factor);
+        table[b] = factor == 0.0f ? (uint8_t)a : (uint8_t)blend(a, b, factor);
     for (size_t i = 0; i < count; i++)
         bytes[i] = table[bytes[i]];
 }
@@ -45,24 +47,36 @@ void mo_contrast(uint8_t *rgb, size_t count, float factor)
     if (factor == 1.0f || count == 0)
         return;
     for (size_t i = 0; i < count; i++)
-        sum += luma(rgb + 3 * i);
+        sum += (uint64_t)luma(rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2]);
     const int mean = (int)((double)sum / (double)count + 0.5);
     blend_to_constant(rgb, count * 3, mean, factor);
 }
 
+MO_CLONES static void saturate(mo_planes_t *planes, float factor)
+{
+    int32_t *const red = planes->first, *const green = planes->second, *const blue = planes->third;
+    for (int i = 0; i < MO_PLANE; i++) {
+        const int32_t r = red[i], g = green[i], b = blue[i], gray = luma(r, g, b);
+        red[i] = blend(gray, r, factor);
+        green[i] = blend(gray, g, factor);
+        blue[i] = blend(gray, b, factor);
+    }
+}
+
 void mo_saturation(uint8_t *rgb, size_t count, float factor)
 {
+    mo_planes_t planes = {0};
     if (factor == 1.0f)
         return;
     if (factor == 0.0f) {
         mo_gray(rgb, count);
         return;
     }
-    for (size_t i = 0; i < count; i++, rgb += 3) {
-        const int gray = (int)luma(rgb), r = rgb[0], g = rgb[1], b = rgb[2];
-        rgb[0] = blend(gray, r, factor);
-        rgb[1] = blend(gray, g, factor);
-        rgb[2] = blend(gray, b, factor);
+    for (size_t n; count > 0; count -= n, rgb += 3 * n) {
+        n = mo_planes_count(count);
+        mo_planes_load(rgb, n, &planes);
+        saturate(&planes, factor);
+        mo_planes_store(&planes, n, rgb);
     }
 }
 

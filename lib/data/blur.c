@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "util/clones.h"
 #include "util/status.h"
 
 #define ONE (1u << 24)
@@ -36,7 +37,7 @@ static inline uint8_t weigh(const mo_box_t *box, uint32_t inside, uint32_t ends)
 
 /* ---- along rows: `in` has n + 1 valid pixels before and after ---- */
 
-static void row_pass(const mo_box_t *box, const uint8_t *in, size_t count, uint8_t *out)
+MO_CLONES static void row_pass(const mo_box_t *box, const uint8_t *in, size_t count, uint8_t *out)
 {
     const mo_box_t b = *box;
     const ptrdiff_t far = 3 * ((ptrdiff_t)b.n + 1), bytes = (ptrdiff_t)count * 3;
@@ -86,7 +87,7 @@ static const uint8_t *row_at(const uint8_t *image, size_t row_bytes, int32_t hei
     return image + (size_t)y * row_bytes;
 }
 
-static void column_pass(const mo_box_t *box, const uint8_t *src, size_t row_bytes, int32_t height, uint8_t *dst,
+MO_CLONES static void column_pass(const mo_box_t *box, const uint8_t *src, size_t row_bytes, int32_t height, uint8_t *dst,
                         uint32_t *sums)
 {
     const mo_box_t b = *box;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "util/alloc.h"
+#include "util/clones.h"
 #include "util/status.h"
 
 #define PRECISION 22 /* bits of a tap: 32 - 8 for the pixel - 2 for the sum */
@@ -66,7 +67,7 @@ static inline uint8_t narrow(int32_t sum)
     return (uint8_t)(value > 255 ? 255 : value); /* taps are never negative */
 }
 
-static void horizontal_row(const axis_t *axis, const uint8_t *src, uint8_t *dst)
+MO_CLONES static void horizontal_row(const axis_t *axis, const uint8_t *src, uint8_t *dst)
 {
     const int32_t *cell = axis->cells;
     for (int32_t i = 0; i < axis->count; i++, cell += 2 + axis->most, dst += 3) {
@@ -84,7 +85,7 @@ static void horizontal_row(const axis_t *axis, const uint8_t *src, uint8_t *dst)
     }
 }
 
-static void vertical_row(const int32_t *cell, const uint8_t *src, size_t stride, size_t row_bytes, uint8_t *dst)
+MO_CLONES static void vertical_row(const int32_t *cell, const uint8_t *src, size_t stride, size_t row_bytes, uint8_t *dst)
 {
     int32_t sums[BLOCK];
     for (size_t from = 0; from < row_bytes; from += BLOCK) {

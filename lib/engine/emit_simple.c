@@ -156,6 +156,8 @@ moco_status_t mo_emit_row_sums(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t 
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
+    if (mo_md_equal(MD(plan, src), MD(plan, dst))) /* one column: oneDNN has no reduction that reduces nothing */
+        return mo_emit_function(plan, op, MO_LINEAR, 1.0f, 0.0f, src, dst);
     TRY(mo_attr_plain(&attr));
     ENGINE(mo_pd_reduction(&pd, mo_device_engine(plan->device), dnnl_reduction_sum, MD(plan, src), MD(plan, dst),
                            attr.attr),

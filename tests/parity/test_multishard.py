@@ -5,10 +5,13 @@ PyTorch's float32 batch norm and the library's uncut device as yardsticks.
 """
 import sys
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 
 import binding
 import compare
+import reference
 import scenario
 from compare import Verdict
 from reference import Config
@@ -62,9 +65,31 @@ def run_case(verdict, title, config, shards):
                      total <= max(compare.OWN_FACTOR * whole, compare.OWN_FLOOR))
 
 
+def check_full_size(verdict):
+    """Statistics of the first batch norm at 224 pixels, batch 32: 401,408 values a channel must still add up."""
+    print("first batch norm at 224 pixels, batch 32, one device")
+    config = Config(stem="imagenet", image_size=224, batch_size=32, virtual_devices=1, width=0.0625, lr=1e-4)
+    folder, views = scenario.Folder(), reference.random_views(config, 1)
+    for shard in (32, 8):
+        trainer, start = scenario.start(config, folder, shard, SEED, varied=False)
+        trainer.push(*views)
+        trainer.step()
+        state = scenario.checkpoint(trainer, folder)
+        trainer.close()
+        weight = torch.tensor(start["encoder_q.conv1.weight"], dtype=torch.float64)
+        with torch.no_grad():
+            y = F.conv2d(torch.tensor(views[0], dtype=torch.float64), weight, stride=2, padding=3)
+        mean, var = y.mean((0, 2, 3)).numpy(), y.var((0, 2, 3)).numpy()
+        shift = np.abs(state["encoder_q.bn1.running_mean"] / 0.1 - mean) / np.sqrt(var)
+        verdict.true(f"shards of {shard}: mean off by {shift.max():.1e} standard deviations (at most 1e-05)",
+                     shift.max() <= 1e-5)
+        verdict.close(f"shards of {shard}: variance", (state["encoder_q.bn1.running_var"] - 0.9) / 0.1, var, 1e-5)
+
+
 def main():
     torch.set_num_threads(2)
     verdict = Verdict("multishard")
+    check_full_size(verdict)
     for title, case in CASES.items():
         run_case(verdict, title, *case)
     return verdict.finish()

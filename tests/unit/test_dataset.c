@@ -379,7 +379,8 @@ START_TEST(tar_hostile_numbers)
 {
     static const char *const sizes[] = {"77777777777", "00000099999", "hello world", "-0000000001", "\xff\xff\xff\xff",
                                         "\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-                                        "\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff"};
+                                        "\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff",
+                                        "\x80\x01\0\0\0\0\0\0\0\0\0\0"}; /* 2^80 */
     good_tar();
     memcpy(tar.bytes + 124, sizes[_i], _i >= 5 ? 12 : strlen(sizes[_i]));
     fixture_tar_sum(tar.bytes);
@@ -727,7 +728,7 @@ int main(void)
     tcase_add_test(tcase, tar_long_names);
     tcase_add_test(tcase, tar_links_and_repeats);
     tcase_add_test(tcase, tar_truncated_anywhere);
-    tcase_add_loop_test(tcase, tar_hostile_numbers, 0, 7);
+    tcase_add_loop_test(tcase, tar_hostile_numbers, 0, 8);
     tcase_add_loop_test(tcase, tar_bad_extensions, 0, 11);
     tcase_add_loop_test(tcase, tar_refused, 0, 6);
     tcase_add_test(tcase, tar_damaged_header);

@@ -1,0 +1,38 @@
+/* A block of pixels channel by channel, for operations that mix channels: loops over it vectorise, loops over triples do
+ * not. Included by hue.c and augment.c. */
+#ifndef MO_DATA_PLANES_H
+#define MO_DATA_PLANES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MO_PLANE 128 /* pixels in a block; loops always run over all of them, so unused ones must be set */
+
+typedef struct mo_planes {
+    int32_t first[MO_PLANE], second[MO_PLANE], third[MO_PLANE]; /* R G B or H S V */
+} mo_planes_t;
+
+static inline size_t mo_planes_count(size_t left)
+{
+    return left < MO_PLANE ? left : MO_PLANE;
+}
+
+static inline void mo_planes_load(const uint8_t *bytes, size_t count, mo_planes_t *planes)
+{
+    for (size_t i = 0; i < count; i++, bytes += 3) {
+        planes->first[i] = bytes[0];
+        planes->second[i] = bytes[1];
+        planes->third[i] = bytes[2];
+    }
+}
+
+static inline void mo_planes_store(const mo_planes_t *planes, size_t count, uint8_t *bytes)
+{
+    for (size_t i = 0; i < count; i++, bytes += 3) {
+        bytes[0] = (uint8_t)planes->first[i];
+        bytes[1] = (uint8_t)planes->second[i];
+        bytes[2] = (uint8_t)planes->third[i];
+    }
+}
+
+#endif

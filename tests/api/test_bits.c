@@ -1,0 +1,128 @@
+/* The same bits for any number of lanes and of loader threads: checkpoints after ten steps, byte for byte. */
+#include "draw.h"
+
+#define STEPS 10
+
+static scratch_t scratch;
+
+/* How a batch is cut; 8 images of which 27 (two broken) are there. */
+typedef struct cut {
+    const char *name;
+    int32_t devices, shard, membership;
+} cut_t;
+
+static const cut_t cuts[] = {
+    {"two devices of one shard", 2, 4, MOCO_MEMBERSHIP_CONTIGUOUS},
+    {"one device of four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS},
+    {"four strided devices of one shard", 4, 2, MOCO_MEMBERSHIP_STRIDED},
+    {"two strided devices of two shards", 2, 2, MOCO_MEMBERSHIP_STRIDED},
+};
+#define CUTS ((int)(sizeof cuts / sizeof *cuts))
+
+static void set_up(void)
+{
+    scratch = scratch_make();
+    draw_tree(in_scratch(&scratch, "images"), 27, 3, 20);
+    break_picture(in_scratch(&scratch, "images"), 5, 3);
+    break_picture(in_scratch(&scratch, "images"), 17, 3);
+}
+
+static void tear_down(void)
+{
+    scratch_drop(&scratch);
+}
+
+static void cut_options(const cut_t *cut, moco_trainer_options_t *options)
+{
+    tiny_options(options);
+    options->seed = 20;
+    options->base_lr = 1;
+    options->virtual_devices = cut->devices;
+    options->shard = cut->shard;
+    options->membership = cut->membership;
+}
+
+/* Ten steps, saved as NAME. */
+static void train(const moco_trainer_options_t *options, int32_t lanes, int32_t threads, const char *name)
+{
+    moco_trainer_options_t own = *options;
+    moco_device_t *device = device_of(lanes);
+    moco_dataset_t *dataset = dataset_of(in_scratch(&scratch, "images"));
+    moco_trainer_t *trainer = NULL;
+    moco_step_report_t report = {.struct_size = sizeof report};
+    own.loader_threads = threads;
+    expect_ok(moco_trainer_create(&own, device, &trainer));
+    moco_device_free(device); /* the trainer keeps its own */
+    expect_ok(moco_trainer_steps(trainer, dataset, STEPS, &report));
+    ck_assert_int_eq(report.step, STEPS);
+    ck_assert(isfinite(report.loss) && report.gradient_norm > 0);
+    expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, name)));
+    moco_trainer_free(trainer);
+    moco_dataset_free(dataset);
+}
+
+static int same_as_first(const char *name)
+{
+    return same_checkpoints(in_scratch(&scratch, "first"), in_scratch(&scratch, name));
+}
+
+START_TEST(lanes_and_loader_threads)
+{
+    static const int32_t pairs[][2] = {{1, 2}, {1, 4}, {2, 1}, {2, 2}, {2, 4}, {3, 1}, {3, 2}, {3, 4}};
+    const cut_t *cut = &cuts[_i];
+    moco_trainer_options_t options;
+    cut_options(cut, &options);
+    train(&options, 1, 1, "first");
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        if (_i > 0 && i % 3 != 1)
+            continue; /* every pair for the first cut, (1,4), (2,4) and (3,4) for the others */
+        train(&options, pairs[i][0], pairs[i][1], "next");
+        ck_assert_msg(same_as_first("next"), "%s: %d lanes and %d loader threads give other bits than one of each",
+                      cut->name, pairs[i][0], pairs[i][1]);
+    }
+}
+END_TEST
+
+/* What should matter does: otherwise the test above would pass on a trainer that does nothing. */
+START_TEST(what_changes_the_bits)
+{
+    moco_trainer_options_t options;
+    cut_options(&cuts[0], &options);
+    train(&options, 2, 1, "first");
+    options.seed++;
+    train(&options, 2, 1, "next");
+    ck_assert(!same_as_first("next"));
+
+    /* Options are part of the file, so the numbers themselves are compared: embeddings of one picture. */
+    float rows[4][16], *row = rows[0];
+    picture_t jpeg = draw_jpeg(20, 20, 3, 3);
+    const uint8_t *data[1] = {jpeg.bytes};
+    const uint64_t sizes[1] = {jpeg.size};
+    for (int variant = 0; variant < 4; variant++, row += 16) {
+        moco_model_t *model = NULL;
+        cut_options(&cuts[0], &options);
+        options.shuffle = variant != 1;
+        options.membership = variant == 2 ? MOCO_MEMBERSHIP_STRIDED : MOCO_MEMBERSHIP_CONTIGUOUS;
+        train(&options, 2, 1, "next");
+        expect_ok(moco_model_load(in_scratch(&scratch, "next"), NULL, &model));
+        expect_ok(moco_model_embed_jpeg(model, MOCO_TAP_PROJECTION, 1, data, sizes, row, NULL));
+        moco_model_free(model);
+    }
+    ck_assert_mem_eq(rows[0], rows[3], sizeof rows[0]);
+    ck_assert_mem_ne(rows[0], rows[1], sizeof rows[0]); /* shuffle off  */
+    ck_assert_mem_ne(rows[0], rows[2], sizeof rows[0]); /* other groups */
+    free(jpeg.bytes);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("bits");
+    TCase *tcase = tcase_create("bits");
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_set_timeout(tcase, 250);
+    tcase_add_loop_test(tcase, lanes_and_loader_threads, 0, CUTS);
+    tcase_add_test(tcase, what_changes_the_bits);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}

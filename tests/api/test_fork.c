@@ -1,0 +1,165 @@
+/* fork: a child goes on with idle handles, is told when work was in flight, and may free everything either way. */
+#include "api.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { D = 16, K = 64, SIDE = 32 };
+
+/* Runs `child` in a forked process and returns its exit code; a child that hangs is killed by its alarm. */
+static int in_child(int (*child)(void *), void *context)
+{
+    int state = 0;
+    pid_t pid = fork();
+    ck_assert(pid >= 0);
+    if (pid == 0) {
+        alarm(60);
+        _exit(child(context));
+    }
+    ck_assert_int_eq(waitpid(pid, &state, 0), pid);
+    ck_assert_msg(WIFEXITED(state), "the child died of signal %d", WIFSIGNALED(state) ? WTERMSIG(state) : 0);
+    return WEXITSTATUS(state);
+}
+
+static moco_status_t contrast(moco_queue_t *queue, double *loss)
+{
+    float rows[2 * D] = {0};
+    rows[0] = rows[D + 1] = 1;
+    return moco_queue_contrast(queue, rows, rows, 2, 0.5, loss, NULL, NULL, NULL);
+}
+
+typedef struct {
+    moco_device_t *device;
+    moco_queue_t *queue;
+    moco_model_t *model;
+    double loss;
+} handles_t;
+
+static int use_and_free(void *context)
+{
+    handles_t *h = context;
+    double loss = 0;
+    for (int i = 0; i < 3; i++)
+        if (contrast(h->queue, &loss) != MOCO_OK || loss != h->loss)
+            return 1;
+    moco_queue_free(h->queue);
+    moco_device_free(h->device);
+    return 0;
+}
+
+START_TEST(idle_lanes)
+{
+    handles_t h = {0};
+    expect_ok(moco_device_create(NULL, &h.device));
+    expect_ok(moco_queue_create(K, D, 1, h.device, &h.queue));
+    expect_ok(contrast(h.queue, &h.loss)); /* lanes run and sleep again */
+    ck_assert_int_eq(in_child(use_and_free, &h), 0);
+    double again = 0;
+    expect_ok(contrast(h.queue, &again)); /* the parent did not notice */
+    ck_assert(again == h.loss);
+    moco_queue_free(h.queue);
+    moco_device_free(h.device);
+}
+END_TEST
+
+START_TEST(lanes_never_started)
+{
+    handles_t h = {0};
+    expect_ok(moco_device_create(NULL, &h.device));
+    expect_ok(moco_queue_create(K, D, 1, NULL, &h.queue));
+    expect_ok(contrast(h.queue, &h.loss));
+    moco_queue_free(h.queue);
+    expect_ok(moco_queue_create(K, D, 1, h.device, &h.queue));
+    ck_assert_int_eq(in_child(use_and_free, &h), 0);
+    moco_queue_free(h.queue);
+    moco_device_free(h.device);
+}
+END_TEST
+
+static moco_model_t *tiny_model(moco_device_t *device)
+{
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    moco_model_t *model = NULL;
+    tiny_options(&options);
+    options.image_size = SIDE;
+    expect_ok(moco_trainer_create(&options, device, &trainer));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, &model));
+    moco_trainer_free(trainer);
+    return model;
+}
+
+static atomic_int stop, rounds;
+static float images[64 * 3 * SIDE * SIDE];
+
+static void *keep_busy(void *model)
+{
+    static float rows[64 * 128];
+    while (!stop && moco_model_embed_tensor(model, MOCO_TAP_BACKBONE, 64, images, MOCO_LAYOUT_NCHW, rows) == MOCO_OK)
+        rounds++;
+    return NULL;
+}
+
+/* 0 when every call said FORKED, or worked because the lanes happened to be idle at that moment; 2 in the latter case. */
+static int told_and_free(void *context)
+{
+    handles_t *h = context;
+    double loss = 0;
+    moco_status_t first = contrast(h->queue, &loss), second = contrast(h->queue, &loss);
+    if (first != second || (first != MOCO_ERR_FORKED && first != MOCO_OK))
+        return 1;
+    moco_queue_free(h->queue);
+    moco_model_free(h->model);
+    moco_device_free(h->device);
+    /* A new device works whatever became of the old one. */
+    moco_queue_t *queue = NULL;
+    if (moco_queue_create(K, D, 1, NULL, &queue) != MOCO_OK || contrast(queue, &loss) != MOCO_OK)
+        return 3;
+    moco_queue_free(queue);
+    return first == MOCO_OK ? 2 : 0;
+}
+
+START_TEST(work_in_flight)
+{
+    handles_t h = {0};
+    pthread_t thread;
+    int refused = 0;
+    expect_ok(moco_device_create(NULL, &h.device));
+    expect_ok(moco_queue_create(K, D, 1, h.device, &h.queue));
+    h.model = tiny_model(h.device);
+    expect_ok(contrast(h.queue, &h.loss));
+    stop = rounds = 0;
+    ck_assert_int_eq(pthread_create(&thread, NULL, keep_busy, h.model), 0);
+    while (rounds == 0)
+        usleep(1000);
+    for (int i = 0; i < 10; i++) {
+        int code = in_child(told_and_free, &h);
+        ck_assert_msg(code == 0 || code == 2, "the child ended with %d", code);
+        refused += code == 0;
+    }
+    stop = 1;
+    pthread_join(thread, NULL);
+    ck_assert_msg(refused > 0, "ten forks amid steady work, and none was noticed");
+    double again = 0;
+    expect_ok(contrast(h.queue, &again));
+    ck_assert(again == h.loss);
+    moco_queue_free(h.queue);
+    moco_model_free(h.model);
+    moco_device_free(h.device);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("fork");
+    TCase *forks = tcase_create("forks");
+    tcase_set_timeout(forks, 240);
+    tcase_add_test(forks, idle_lanes);
+    tcase_add_test(forks, lanes_never_started);
+    tcase_add_test(forks, work_in_flight);
+    suite_add_tcase(suite, forks);
+    return run_suite(suite);
+}

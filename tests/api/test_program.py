@@ -1,0 +1,304 @@
+"""The moco program as a user meets it: exit codes, messages, files and JSON lines of every command.
+
+usage: test_program.py MOCO DRAW_FOLDER [unittest arguments]
+Needs nothing but Python's standard library. Networks and images are as small as they can be.
+"""
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+MOCO = DRAW = None
+TINY = ["--recipe", "moco-cifar", "--arch", "resnet18", "--width", "0.125", "--size", "16", "--batch", "8",
+        "--virtual-devices", "2", "--queue", "32", "--epochs", "2", "--threads", "1"]
+
+
+def moco(*arguments, **options):
+    return subprocess.run([MOCO, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          timeout=250, **options)
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def events(result, name):
+    return [line for line in lines(result.stdout) if line["event"] == name]
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+class Case(unittest.TestCase):
+    """One folder of images for all: 4 classes of 8 good images, one broken; and a run of two epochs on it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.temporary = tempfile.TemporaryDirectory()
+        cls.home = cls.temporary.name
+        cls.data = cls.path("images")
+        subprocess.run([DRAW, cls.data, "32", "4", "24", "broken"], check=True)
+        cls.folder = cls.path("run")
+        cls.trained = moco("train", cls.data, "-o", cls.folder, *TINY, "--eval", cls.data, "--json")
+        cls.model = os.path.join(cls.folder, "model.safetensors")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temporary.cleanup()
+
+    @classmethod
+    def path(cls, *parts):
+        return os.path.join(cls.home, *parts)
+
+    def run_moco(self, *arguments, code=0, says=(), **options):
+        result = moco(*arguments, **options)
+        self.assertEqual(result.returncode, code, f"{arguments}\n{result.stdout}\n{result.stderr}")
+        for text in says:
+            self.assertIn(text, result.stderr)
+        return result
+
+
+class Usage(Case):
+    def test_help(self):
+        self.assertIn("train", self.run_moco("--help").stdout)
+        self.assertIn("moco 0.", self.run_moco("--version").stdout)
+        for command in "train embed knn near info demo".split():
+            self.assertIn("usage: moco " + command, self.run_moco(command, "--help").stdout)
+            self.assertIn("usage: moco " + command, self.run_moco("help", command).stdout)
+
+    def test_commands(self):
+        self.run_moco(code=2, says=["usage:"])
+        self.run_moco("trian", code=2, says=["'trian'", "'train'"])
+        self.run_moco("quite-another", code=2, says=["'quite-another'"])
+        for later in "probe finetune convert bench".split():
+            self.run_moco(later, "a", "b", code=2, says=["comes with a later version"])
+
+    def test_options(self):
+        run = self.path("never")
+        train = ["train", self.data, "-o", run]
+        for arguments, says in [
+                (["--epoch", "3"], ["--epoch", "did you mean --epochs?"]),
+                (["--zzzzzz"], ["unknown option --zzzzzz"]),
+                (["-x"], ["unknown option -x"]),
+                (["--epochs"], ["missing value for --epochs"]),
+                (["--epochs", "--batch", "8"], ["missing value for --epochs"]),
+                (["--steps", "many"], ["--steps", "'many'", "whole number"]),
+                (["--steps", "-3"], ["--steps", "'-3'"]),
+                (["--resume=yes"], ["--resume takes no value"]),
+                (["--memory-cap", "lots"], ["--memory-cap", "'lots'"]),
+                (["--device", "abacus"], ["--device", "'abacus'", "cpu|gpu"]),
+                (["--set", "queue_length"], ["--set", "name=value"]),
+                (["--set", "no_such_field=1"], ["no_such_field"]),
+                (["--epochs", "0"], ["--epochs", "epochs", "0"]),
+                (["--arch", "resnet19"], ["--arch", "resnet19"]),
+                (["--recipe", "moco-v9"], ["--recipe", "moco-v9"]),
+                (["--max-broken", "101%"], ["--max-broken", "101%"]),
+                (["--eval-every", "2"], ["--eval-every needs --eval"]),
+                (["--batch", "9"], ["batch_size is 9"]),
+                (["extra"], ["one argument too many: extra"])]:
+            with self.subTest(arguments):
+                self.run_moco(*train, *arguments, code=2, says=says)
+        self.assertFalse(os.path.exists(run))
+
+    def test_missing_arguments(self):
+        self.run_moco("train", self.data, code=2, says=["-o RUN is missing"])
+        self.run_moco("train", "-o", self.path("never"), code=2, says=["DATA is missing"])
+        self.run_moco("embed", self.model, code=2, says=["MODEL DATA"])
+        self.run_moco("embed", self.model, self.data, code=2, says=["-o X.npy is missing"])
+        self.run_moco("knn", self.model, self.data, code=2, says=["MODEL TRAIN TEST"])
+        self.run_moco("near", self.model, code=2, says=["QUERY.jpg"])
+        self.run_moco("info", code=2, says=["--system"])
+        self.run_moco("info", self.data, "--system", code=2)
+
+    def test_print(self):
+        values = json.loads(self.run_moco("train", "--print", "--json", *TINY, "--seed", "7", "--memory-cap", "1.5G",
+                                          "--set", "temperature=0.25", "--max-broken", "10%", "--loader-threads",
+                                          "3").stdout)
+        for name, value in {"arch": "resnet18", "width": 0.125, "image_size": 16, "batch_size": 8,
+                            "virtual_devices": 2, "queue_length": 32, "epochs": 2, "temperature": 0.25,
+                            "max_broken_percent": 10, "memory_cap": 3 << 29, "recipe": "moco-cifar",
+                            "loader_threads": 3}.items():
+            self.assertEqual(values[name], value, name)
+        self.assertEqual(int(values["seed"]), 7)
+        values = json.loads(self.run_moco("train", "--print", "--json").stdout)
+        self.assertEqual((values["recipe"], values["arch"], values["queue_length"]), ("moco-v2", "resnet50", 65536))
+        self.assertRegex(self.run_moco("train", "--print", "--max-broken", "3").stdout, r"(?m)^max_broken +3$")
+
+
+class Train(Case):
+    def test_events(self):
+        self.assertEqual(self.trained.returncode, 0, self.trained.stderr)
+        everything = lines(self.trained.stdout)
+        plan, done = everything[0], everything[-1]
+        self.assertEqual(plan["event"], "plan")
+        self.assertEqual((plan["images"], plan["classes"], plan["steps_per_epoch"]), (33, 4, 4))
+        self.assertGreater(plan["memory"]["bytes"]["total"], 0)
+        self.assertAlmostEqual(plan["effective_lr"], 0.03 * 8 / 256)
+        self.assertEqual((done["event"], done["step"], done["steps"], done["epochs"], done["broken"]),
+                         ("done", 8, 8, 2, 1))
+        steps = events(self.trained, "step")
+        self.assertEqual(steps[-1]["step"], 8)
+        self.assertAlmostEqual(steps[-1]["chance_loss"], 3.4965, 3)
+        for step in steps:
+            self.assertTrue(0 <= step["contrast_top1"] <= 100 and 0 <= step["queue_fill"] <= 1)
+        measured = events(self.trained, "knn")
+        self.assertEqual([line["epochs"] for line in measured], [0, 1, 2])
+        for line in measured:
+            self.assertTrue(0 <= line["top1"] <= 100)
+        self.assertIn("epoch done 2/2", self.trained.stderr)
+        self.assertIn("queue of 32 keys", self.run_moco("train", self.data, "-o", self.path("q"), *TINY, "--limit",
+                                                        "32", "--steps", "1").stderr)
+        for name in "checkpoint.safetensors", "model.safetensors", "log.jsonl":
+            self.assertTrue(os.path.exists(os.path.join(self.folder, name)), name)
+
+    def test_existing_run(self):
+        before = read(self.model)
+        self.run_moco("train", self.data, "-o", self.folder, *TINY, code=1, says=["holds a run already", "--resume"])
+        self.assertEqual(before, read(self.model))
+        self.run_moco("train", self.data, "-o", self.path("nowhere"), "--resume", code=1, says=["nothing to resume"])
+        self.run_moco("train", self.data, "-o", self.path("no", "parent"), *TINY, code=1, says=["cannot be made"])
+
+    def test_finished_run(self):
+        result = self.run_moco("train", self.data, "-o", self.folder, "--resume", "--json")
+        self.assertEqual(lines(result.stdout)[-1]["steps"], 0)
+
+    def test_stop_and_resume(self):
+        half, whole = self.path("half"), self.path("whole")
+        self.run_moco("train", self.data, "-o", whole, *TINY)
+        result = self.run_moco("train", self.data, "-o", half, *TINY, "--steps", "3", "--json")
+        self.assertEqual(lines(result.stdout)[-1]["step"], 3)
+        self.run_moco("train", self.data, "-o", half, "--resume", "--epochs", "5", code=1, says=["epochs", "2", "5"])
+        self.run_moco("train", self.data, "-o", half, "--resume", "--recipe", "moco-v2", code=1,
+                      says=["moco-cifar", "moco-v2"])
+        self.run_moco("train", self.data, "-o", half, "--resume", "--limit", "16", code=1, says=["33", "16"])
+        self.run_moco("train", self.data, "-o", half, "--resume", "--loader-threads", "2", "--memory-cap", "4G",
+                      "--save-every", "1")
+        for name in "model.safetensors", "checkpoint.safetensors":
+            same = read(os.path.join(whole, name)) == read(os.path.join(half, name))
+            # The cap and the loader threads are stored in the checkpoint, and only there.
+            self.assertEqual(same, name == "model.safetensors", name)
+
+    def test_refusals(self):
+        run = self.path("refused")
+        self.run_moco("train", self.path("absent"), "-o", run, *TINY, code=1, says=["absent"])
+        self.run_moco("train", self.data, "-o", run, "--device", "gpu", code=1, says=["moco: "])
+        self.run_moco("train", self.data, "-o", run, "--recipe", "moco-v3", code=1, says=["moco: "])
+        self.run_moco("train", self.data, "-o", run, *TINY, "--memory-cap", "1K", code=1, says=["1024"])
+        self.run_moco("train", self.data, "-o", run, *TINY, "--limit", "4", code=1, says=["4 images"])
+        self.run_moco("train", self.data, "-o", self.path("strict"), *TINY, "--max-broken", "0", code=1,
+                      says=["broken"])
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full")
+    def test_full_output(self):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([MOCO, "info", "--system"], stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("standard output", result.stderr)
+
+    def interrupt(self, number, run):
+        """A run long enough never to end by itself, stopped after its first line of progress."""
+        process = subprocess.Popen([MOCO, "train", self.data, "-o", run, *TINY, "--epochs", "100000", "--json"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        first = ""
+        while '"step"' not in first:
+            first = process.stdout.readline()
+            self.assertNotEqual(first, "", process.stderr.read() if first == "" else "")
+        process.send_signal(number)
+        rest, messages = process.communicate(timeout=250)
+        self.assertEqual(process.returncode, 130, messages)
+        self.assertIn("--resume", messages)
+        return lines(rest)[-1]
+
+    def test_interrupt(self):
+        for number in signal.SIGINT, signal.SIGTERM:
+            run = self.path("signal%d" % number)
+            last = self.interrupt(number, run)
+            self.assertEqual(last["event"], "interrupted")
+            result = self.run_moco("train", self.data, "-o", run, "--resume", "--steps", last["step"] + 1, "--json")
+            self.assertEqual(lines(result.stdout)[-1]["steps"], 1)
+
+
+class Use(Case):
+    def embed(self, name, *more):
+        path = self.path(name)
+        result = self.run_moco("embed", self.model, self.data, "-o", path, "--json", *more)
+        return path, json.loads(result.stdout)
+
+    def test_embed(self):
+        path, summary = self.embed("x.npy", "--batch", "4")
+        self.assertEqual((summary["rows"], summary["skipped"], summary["dimension"]), (32, 1, 64))
+        names = read(self.path("x.txt")).decode().splitlines()
+        self.assertEqual(len(names), 32)
+        self.assertEqual(names, sorted(names))
+        self.assertTrue(read(self.path("x.skipped.txt")).decode().startswith("class0/broken.jpg\t"))
+        data = read(path)
+        header = 10 + struct.unpack("<H", data[8:10])[0]
+        self.assertIn("(32, 64)", data[:header].decode("latin1"))
+        self.assertEqual(len(data) - header, 32 * 64 * 4)
+        _, summary = self.embed("p.npy", "--tap", "projection", "--limit", "10")
+        self.assertEqual((summary["rows"] + summary["skipped"], summary["dimension"]), (10, 128))
+        self.assertIn("32 rows of 64 numbers", self.run_moco("embed", self.model, self.data, "-o",
+                                                             self.path("y.npy")).stdout)
+
+    def test_knn(self):
+        result = json.loads(self.run_moco("knn", self.model, self.data, self.data, "-k", "1", "--json").stdout)
+        self.assertEqual((result["top1"], result["k"], result["bank"], result["queries"], result["chance"]),
+                         (100, 1, 32, 32, 25))
+        self.assertRegex(self.run_moco("knn", self.model, self.data, self.data, "--k=5").stdout, "chance 25.00 %")
+        self.run_moco("knn", self.model, self.data, self.data, "--temperature", "0", code=2, says=["--temperature"])
+
+    def test_near(self):
+        path, _ = self.embed("near.npy")
+        name = read(self.path("near.txt")).decode().splitlines()[5]
+        query = os.path.join(self.data, name)
+        by_npy = lines(self.run_moco("near", self.model, path, query, "--json").stdout)
+        by_folder = lines(self.run_moco("near", self.model, self.data, query, "--json").stdout)
+        self.assertEqual(len(by_npy), 5)
+        self.assertEqual([hit["rank"] for hit in by_npy], [1, 2, 3, 4, 5])
+        self.assertEqual(by_npy[0]["name"], name)
+        self.assertGreater(by_npy[0]["similarity"], 0.999)
+        self.assertEqual([hit["name"] for hit in by_npy], [hit["name"] for hit in by_folder])
+        self.assertEqual(len(self.run_moco("near", self.model, self.data, query, "-k", "99").stdout.splitlines()), 32)
+        self.run_moco("near", self.model, path, query, "--tap", "projection", code=1, says=["64", "128", "--tap"])
+        self.run_moco("near", self.model, path, os.path.join(self.data, "class0", "broken.jpg"), code=1,
+                      says=["broken.jpg"])
+        self.run_moco("near", self.model, path, self.path("absent.jpg"), code=1, says=["absent.jpg"])
+        os.rename(self.path("near.txt"), self.path("gone.txt"))
+        self.run_moco("near", self.model, path, query, code=1, says=["near.txt"])
+
+    def test_info(self):
+        def info(*arguments):
+            return json.loads(self.run_moco("info", "--json", *arguments).stdout)
+
+        for path in self.model, os.path.join(self.folder, "checkpoint.safetensors"), self.folder:
+            described = info(path)
+            self.assertEqual((described["arch"], described["width"], described["size"]), ("resnet18", 0.125, 16))
+        self.assertEqual(info(self.data)["count"], 33)
+        self.assertEqual(info(self.embed("i.npy")[0])["rows"], 32)
+        self.assertEqual(info("--system", "--threads", "1")["device"]["lanes"], 1)
+        self.assertRegex(self.run_moco("info", self.model).stdout, r"(?m)^arch +resnet18$")
+        broken = self.path("broken.safetensors")
+        with open(broken, "wb") as file:
+            file.write(b"\xff" * 64)
+        self.run_moco("info", broken, code=1, says=["moco: "])
+        self.run_moco("info", self.path("absent"), code=1, says=["absent"])
+
+    def test_demo(self):
+        folder = self.path("demo")
+        result = self.run_moco("demo", "-o", folder, "--seconds", "1", "--json", "--threads", "1")
+        self.assertEqual([line["event"] for line in lines(result.stdout)],
+                         ["images", "knn", "trained", "knn", "done"])
+        self.assertEqual(lines(result.stdout)[-1]["chance"], 12.5)
+        self.assertEqual(read(os.path.join(folder, "neighbours.jpg"))[:3], b"\xff\xd8\xff")
+        self.run_moco("info", os.path.join(folder, "model.safetensors"))
+
+
+if __name__ == "__main__":
+    MOCO, DRAW = sys.argv[1:3]
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])

@@ -1,0 +1,104 @@
+/* Independent chains of fused multiply-adds in registers, one thread a lane; the widest instruction set the machine has. */
+#include "peak.h"
+
+#include <immintrin.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define CHAINS 12  /* more than latency times issue width needs */
+#define ROUNDS 2000
+
+double bench_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+typedef double (*kernel_fn)(void); /* returns multiply-adds done */
+
+static volatile float sink;
+
+__attribute__((target("avx512f"))) static double kernel_512(void)
+{
+    __m512 a[CHAINS], x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(0.001f);
+    for (int i = 0; i < CHAINS; i++)
+        a[i] = _mm512_set1_ps((float)i);
+    for (int r = 0; r < ROUNDS; r++)
+        for (int i = 0; i < CHAINS; i++)
+            a[i] = _mm512_fmadd_ps(a[i], x, y);
+    for (int i = 1; i < CHAINS; i++)
+        a[0] = _mm512_add_ps(a[0], a[i]);
+    sink = _mm512_reduce_add_ps(a[0]);
+    return 16.0 * CHAINS * ROUNDS;
+}
+
+__attribute__((target("avx2,fma"))) static double kernel_256(void)
+{
+    __m256 a[CHAINS], x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(0.001f);
+    float out[8];
+    for (int i = 0; i < CHAINS; i++)
+        a[i] = _mm256_set1_ps((float)i);
+    for (int r = 0; r < ROUNDS; r++)
+        for (int i = 0; i < CHAINS; i++)
+            a[i] = _mm256_fmadd_ps(a[i], x, y);
+    for (int i = 1; i < CHAINS; i++)
+        a[0] = _mm256_add_ps(a[0], a[i]);
+    _mm256_storeu_ps(out, a[0]);
+    sink = out[0];
+    return 8.0 * CHAINS * ROUNDS;
+}
+
+static double kernel_plain(void)
+{
+    float a[CHAINS] = {0};
+    for (int r = 0; r < ROUNDS; r++)
+        for (int i = 0; i < CHAINS; i++)
+            a[i] = a[i] * 0.999f + 0.001f;
+    sink = a[0];
+    return (double)CHAINS * ROUNDS;
+}
+
+typedef struct worker {
+    kernel_fn kernel;
+    double seconds, rate;
+} worker_t;
+
+static void *work(void *argument)
+{
+    worker_t *w = argument;
+    double start = bench_now(), done = 0, spent;
+    do {
+        for (int i = 0; i < 50; i++)
+            done += w->kernel();
+        spent = bench_now() - start;
+    } while (spent < w->seconds);
+    w->rate = done / spent;
+    return NULL;
+}
+
+double bench_peak(int threads, double seconds)
+{
+    kernel_fn kernel = __builtin_cpu_supports("avx512f")                                    ? kernel_512
+                       : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? kernel_256
+                                                                                            : kernel_plain;
+    pthread_t *ids = calloc((size_t)threads, sizeof *ids);
+    worker_t *workers = calloc((size_t)threads, sizeof *workers);
+    double rate = 0;
+    if (ids == NULL || workers == NULL)
+        abort();
+    for (int i = 0; i < threads; i++) {
+        workers[i] = (worker_t){kernel, seconds, 0};
+        if (pthread_create(&ids[i], NULL, work, &workers[i]) != 0)
+            abort();
+    }
+    for (int i = 0; i < threads; i++) {
+        pthread_join(ids[i], NULL);
+        rate += workers[i].rate;
+    }
+    free(ids);
+    free(workers);
+    return rate;
+}
