@@ -29,6 +29,26 @@ static moco_status_t get_name(const mo_safetensors_t *st, const char *key, const
     return mo_fail(MOCO_ERR_UNSUPPORTED, "metadata '%s' is '%.40s', which this version does not know", key, text);
 }
 
+static moco_status_t get_triple(const mo_safetensors_t *st, const char *key, double low, double high, double *values)
+{
+    const char *text = mo_safetensors_meta(st, key);
+    char copy[128];
+    int count = 0;
+    if (text == NULL)
+        return mo_fail(MOCO_ERR_FORMAT, "the metadata has no '%s'", key);
+    snprintf(copy, sizeof copy, "%s", text);
+    for (char *part = copy, *end; part != NULL && count < 3; part = end, count++) {
+        end = strchr(part, ',');
+        if (end != NULL)
+            *end++ = '\0';
+        moco_status_t status = mo_parse_double(part, low, high, &values[count]);
+        if (status != MOCO_OK)
+            return mo_fail(MOCO_ERR_FORMAT, "metadata '%s' is '%.60s', wanted three numbers %g to %g", key, text, low,
+                           high);
+    }
+    return count == 3 ? MOCO_OK : mo_fail(MOCO_ERR_FORMAT, "metadata '%s' is '%.60s', wanted three numbers", key, text);
+}
+
 /* The file says what the encoder is. */
 static moco_status_t read_spec(const mo_safetensors_t *st, mo_encoder_spec_t *spec, mo_model_recipe_t *recipe,
                                int64_t *steps)
@@ -46,11 +66,8 @@ static moco_status_t read_spec(const mo_safetensors_t *st, mo_encoder_spec_t *sp
     TRY(mo_meta_get_int(st, "eval_resize", 1, 4096, &resize));
     TRY(mo_meta_get_int(st, "eval_crop", size, size, &crop));
     TRY(mo_meta_get_int(st, "steps", -1, INT64_MAX, steps));
-    const char *const means[] = {"mean_r", "mean_g", "mean_b"}, *const stds[] = {"std_r", "std_g", "std_b"};
-    for (int i = 0; i < 3; i++) {
-        TRY(mo_meta_get_double(st, means[i], -1e6, 1e6, &recipe->mean[i]));
-        TRY(mo_meta_get_double(st, stds[i], 1e-6, 1e6, &recipe->std[i]));
-    }
+    TRY(get_triple(st, "mean", -1e6, 1e6, recipe->mean));
+    TRY(get_triple(st, "std", 1e-6, 1e6, recipe->std));
     spec->image_size = (int32_t)size;
     spec->dimension = (int32_t)dimension;
     recipe->eval_resize = (int32_t)resize;
@@ -92,13 +109,19 @@ cleanup:
     return status;
 }
 
-static moco_status_t put_float(mo_st_writer_t *w, const char *key, double value)
+/* Three float32 in 9 digits, which give the same bits back: "0.485000014,0.456,0.406". */
+static moco_status_t put_triple(mo_st_writer_t *w, const char *key, const double *values)
 {
-    char text[64];
-    snprintf(text, sizeof text, "%.9g", value);
-    for (char *c = text; *c != '\0'; c++)
-        if (*c == ',')
-            *c = '.';
+    char text[128];
+    size_t at = 0;
+    for (int i = 0; i < 3; i++) {
+        char number[40];
+        snprintf(number, sizeof number, "%.9g", (double)(float)values[i]);
+        for (char *c = number; *c != '\0'; c++)
+            if (*c == ',')
+                *c = '.'; /* whatever the host's locale */
+        at += (size_t)snprintf(text + at, sizeof text - at, i > 0 ? ",%s" : "%s", number);
+    }
     return mo_st_meta(w, key, text);
 }
 
@@ -106,7 +129,6 @@ moco_status_t mo_model_meta(mo_st_writer_t *w, const mo_encoder_spec_t *spec, co
                             int64_t steps)
 {
     moco_status_t status = MOCO_OK;
-    const char *const means[] = {"mean_r", "mean_g", "mean_b"}, *const stds[] = {"std_r", "std_g", "std_b"};
     TRY(mo_st_meta(w, "arch", arch_names[spec->arch]));
     TRY(mo_st_meta(w, "stem", stem_names[spec->stem]));
     TRY(mo_st_meta(w, "head", head_names[spec->head < 0 ? 2 : spec->head]));
@@ -116,10 +138,8 @@ moco_status_t mo_model_meta(mo_st_writer_t *w, const mo_encoder_spec_t *spec, co
     TRY(mo_meta_int(w, "eval_resize", recipe->eval_resize));
     TRY(mo_meta_int(w, "eval_crop", recipe->eval_crop));
     TRY(mo_meta_int(w, "steps", steps));
-    for (int i = 0; i < 3; i++) {
-        TRY(put_float(w, means[i], (float)recipe->mean[i]));
-        TRY(put_float(w, stds[i], (float)recipe->std[i]));
-    }
+    TRY(put_triple(w, "mean", recipe->mean));
+    TRY(put_triple(w, "std", recipe->std));
 cleanup:
     return status;
 }

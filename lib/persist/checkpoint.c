@@ -141,24 +141,29 @@ moco_status_t mo_meta_get_int(const mo_safetensors_t *st, const char *key, int64
     return MOCO_OK;
 }
 
-moco_status_t mo_meta_get_double(const mo_safetensors_t *st, const char *key, double low, double high, double *value)
+moco_status_t mo_parse_double(const char *text, double low, double high, double *value)
 {
-    const char *text;
-    char *end, copy[64];
-    moco_status_t status = meta_text(st, key, &text);
-    if (status != MOCO_OK)
-        return status;
-    char point[2] = {0}, probe[8];
+    char *end, copy[64], probe[8];
     snprintf(probe, sizeof probe, "%.1f", 0.5);
-    point[0] = probe[1]; /* the locale's decimal point */
     snprintf(copy, sizeof copy, "%s", text);
     for (char *c = copy; *c != '\0'; c++)
         if (*c == '.')
-            *c = point[0];
+            *c = probe[1]; /* the locale's decimal point */
     double number = strtod(copy, &end);
     if (end == copy || *end != '\0' || !(number >= low && number <= high))
-        return mo_fail(MOCO_ERR_FORMAT, "metadata '%s' is '%.40s', wanted a number %g to %g", key, text, low, high);
+        return MOCO_ERR_FORMAT;
     *value = number;
+    return MOCO_OK;
+}
+
+moco_status_t mo_meta_get_double(const mo_safetensors_t *st, const char *key, double low, double high, double *value)
+{
+    const char *text;
+    moco_status_t status = meta_text(st, key, &text);
+    if (status != MOCO_OK)
+        return status;
+    if (mo_parse_double(text, low, high, value) != MOCO_OK)
+        return mo_fail(MOCO_ERR_FORMAT, "metadata '%s' is '%.40s', wanted a number %g to %g", key, text, low, high);
     return MOCO_OK;
 }
 

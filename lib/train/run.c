@@ -85,23 +85,16 @@ static int64_t broken_limit(const moco_trainer_options_t *o, int64_t listing)
     return o->max_broken > 0 && o->max_broken < limit ? o->max_broken : limit;
 }
 
-/* The first data set a trainer sees is its own; later ones must be the same. */
-static moco_status_t check_listing(moco_trainer_t *t, moco_dataset_t *dataset)
+/* The first data set a trainer learns from is its own; later ones must be the same. */
+static moco_status_t check_listing(const moco_trainer_t *t, int64_t count, uint64_t hash)
 {
-    int64_t count = moco_dataset_count(dataset);
-    uint64_t hash = mo_dataset_name_hash(dataset);
     if (count < t->options.batch_size)
         return mo_fail(MOCO_ERR_NO_DATA, "the data set has %lld images, a batch needs %d", (long long)count,
                        t->options.batch_size);
-    if (t->listing_count == 0) {
-        t->listing_count = count;
-        t->listing_hash = hash;
-        return MOCO_OK;
-    }
-    if (t->listing_count != count)
+    if (t->listing_count != 0 && t->listing_count != count)
         return mo_fail(MOCO_ERR_MISMATCH, "this run learns from %lld images, the data set has %lld",
                        (long long)t->listing_count, (long long)count);
-    if (t->listing_hash != hash)
+    if (t->listing_count != 0 && t->listing_hash != hash)
         return mo_fail(MOCO_ERR_MISMATCH, "the data set has other image names than the one this run learns from");
     return MOCO_OK;
 }
@@ -109,11 +102,15 @@ static moco_status_t check_listing(moco_trainer_t *t, moco_dataset_t *dataset)
 static moco_status_t open_loader(moco_trainer_t *t, moco_dataset_t *dataset, mo_loader_t **loader)
 {
     moco_status_t status = MOCO_OK;
-    TRY(check_listing(t, dataset));
+    int64_t count = moco_dataset_count(dataset);
+    uint64_t hash = mo_dataset_name_hash(dataset);
+    TRY(check_listing(t, count, hash));
     mo_loader_spec_t spec = mo_trainer_loader_spec(t);
-    spec.max_broken = broken_limit(&t->options, moco_dataset_count(dataset));
+    spec.max_broken = broken_limit(&t->options, count);
     TRY(mo_loader_create(&spec, dataset, loader));
     TRY(mo_loader_seek(*loader, t->epoch, t->position));
+    t->listing_count = count;
+    t->listing_hash = hash;
 cleanup:
     return status;
 }
@@ -265,18 +262,19 @@ cleanup:
     return status;
 }
 
-/* Epoch end: evaluation if due (told in a report of its own, with the epoch's mean loss), then both files. */
+/* Epoch end: both files first, then evaluation if due, told in a report of its own with the epoch's mean loss. */
 static moco_status_t end_epoch(run_t *r, moco_step_report_t *report)
 {
     moco_trainer_t *t = r->trainer;
     moco_status_t status = MOCO_OK;
-    if ((t->epoch + 1) % r->options->eval_every == 0 || t->epoch + 1 == t->options.epochs) {
+    int64_t done = t->epoch + 1;
+    TRY(next_epoch(t, r->loader));
+    TRY(save_both(r));
+    if (done % r->options->eval_every == 0 || done == t->options.epochs) {
         TRY(evaluate(r, &report->knn_top1));
         if (report->knn_top1 >= 0)
             TRY(tell(r, report));
     }
-    TRY(next_epoch(t, r->loader));
-    TRY(save_both(r));
 cleanup:
     return status;
 }
