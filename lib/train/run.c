@@ -2,7 +2,6 @@
 #include "train/run.h"
 
 #include <math.h>
-#include <string.h>
 #include <time.h>
 
 #include "eval/knn.h"
@@ -52,18 +51,6 @@ static void fill_report(const moco_trainer_t *t, const mo_outcome_t *o, mo_rates
                               .epoch_loss = t->step_in_epoch > 0 ? t->epoch_loss_sum / (double)t->step_in_epoch : 0};
 }
 
-/* As many bytes as the caller's struct has; struct_size 0 is taken as this library's own. */
-static void hand_out(const moco_step_report_t *full, moco_step_report_t *report)
-{
-    if (report == NULL)
-        return;
-    uint64_t size = report->struct_size;
-    if (size == 0 || size > sizeof *full)
-        size = sizeof *full;
-    memcpy(report, full, size);
-    report->struct_size = size;
-}
-
 /* ---- pushed batches ---- */
 
 moco_status_t mo_run_pushed(moco_trainer_t *t, moco_step_report_t *report)
@@ -85,7 +72,7 @@ moco_status_t mo_run_pushed(moco_trainer_t *t, moco_step_report_t *report)
         t->epoch_loss_sum = 0;
     t->epoch_loss_sum += outcome.loss;
     fill_report(t, &outcome, rates, 0, now() - start, &full);
-    hand_out(&full, report);
+    mo_report_out(&full, sizeof full, report);
     return MOCO_OK;
 }
 
@@ -187,7 +174,7 @@ moco_status_t mo_run_steps(moco_trainer_t *t, moco_dataset_t *dataset, int64_t c
         else
             done++;
     }
-    hand_out(&full, report);
+    mo_report_out(&full, sizeof full, report);
 cleanup:
     mo_loader_free(loader);
     return status;
