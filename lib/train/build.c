@@ -5,6 +5,7 @@
 #include "train/options.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
+#include "util/rng.h"
 #include "util/status.h"
 
 #define LOADER_DEPTH 2 /* batches in the store: one at work, one ahead */
@@ -144,6 +145,7 @@ static moco_status_t take_memory(moco_trainer_t *t)
     TRY(mo_calloc((size_t)t->shards, sizeof *t->shard_gradients, &t->shard_gradients));
     TRY(mo_calloc(params / 65536 + 1, sizeof *t->partial, &t->partial));
     TRY(mo_calloc((size_t)o->batch_size, sizeof *t->permutation, &t->permutation));
+    TRY(mo_calloc(mo_rng_permutation_bytes(o->batch_size), 1, &t->draws));
     TRY(mo_device_call(t->device, bind_queue, t));
 cleanup:
     return status;
@@ -232,6 +234,7 @@ void mo_trainer_delete(moco_trainer_t *t)
     mo_free(t->shard_gradients);
     mo_free(t->partial);
     mo_free(t->permutation);
+    mo_free(t->draws);
     mo_pushed_free(&t->pushed);
     mo_device_release(t->device);
     mo_free(t);
