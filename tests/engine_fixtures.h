@@ -279,8 +279,8 @@ static inline void rig_assert_forward(const rig_t *r, twin_t *t)
     }
     ck_assert_double_eq_tol(ours / r->shape.batch, loss, 5e-5);
     for (int64_t i = 0; i < r->shape.groups * r->net.stats; i++)
-        ck_assert_msg(fabs(r->stats[i] - t->stats[i]) <= 2e-5 * (1 + fabs(t->stats[i])), "statistic %lld is %g, wanted %g",
-                      (long long)i, r->stats[i], t->stats[i]);
+        ck_assert_msg(fabs(r->stats[i] - t->stats[i]) <= 2e-5 * (1 + fabs(t->stats[i])),
+                      "statistic %lld is %g, wanted %g", (long long)i, r->stats[i], t->stats[i]);
 }
 
 /* The gradient `ours` of `values` along a direction, against central differences of the double loss. The step of 1e-7

@@ -139,7 +139,8 @@ static inline void ref_infonce(const reference_t *r, const mo_op_t *op)
     int32_t width = r->net->shapes[op->src].c;
     for (int64_t n = 0; n < r->rows; n++) {
         const double *q = r->tensor[op->src] + n * width;
-        double own = ref_dot(q, r->tensor[op->other] + n * width, width) / op->temperature, top = own, sum = 0, rank = 0;
+        double own = ref_dot(q, r->tensor[op->other] + n * width, width) / op->temperature;
+        double top = own, sum = 0, rank = 0;
         for (int64_t k = 0; k < op->keys; k++)
             top = fmax(top, ref_dot(q, r->queue + k * width, width) / op->temperature);
         for (int64_t k = 0; k < op->keys; k++) {

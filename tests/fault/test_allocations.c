@@ -60,9 +60,11 @@ static void steps_take_nothing(int32_t lanes, int32_t batch, int32_t groups, int
     }
     ck_assert_msg(taken <= lanes - 1, "after warm-up, steps took memory %ld times", taken);
     if (WATCHED) {
-        ck_assert_msg(mallinfo2().uordblks <= in_use + SLACK(lanes + 1), "ten steps kept %zu bytes", mallinfo2().uordblks - in_use);
+        ck_assert_msg(mallinfo2().uordblks <= in_use + SLACK(lanes + 1), "ten steps kept %zu bytes",
+                      mallinfo2().uordblks - in_use);
         /* packing buffers of oneDNN come and go in malloc's arenas: 256 KiB of room for each thread */
-        ck_assert_msg(resident_pages() - pages <= (lanes + 1) * 64, "ten steps grew by %ld pages", resident_pages() - pages);
+        ck_assert_msg(resident_pages() - pages <= (lanes + 1) * 64, "ten steps grew by %ld pages",
+                      resident_pages() - pages);
     }
     free(views);
     free(bytes);

@@ -411,8 +411,8 @@ static moco_status_t contrast(void *ctx)
         c->loss = loss;
         memcpy(c->wanted, d, sizeof d);
     }
-    if (c->second) /* with another temperature in between: the plan goes and comes back */
-        return status != MOCO_OK ? status : moco_queue_contrast(c->queue, c->keys, c->keys, 40, 0.3, &loss, d, NULL, NULL);
+    if (status == MOCO_OK && c->second) /* with another temperature in between: the plan goes and comes back */
+        status = moco_queue_contrast(c->queue, c->keys, c->keys, 40, 0.3, &loss, d, NULL, NULL);
     return status;
 }
 

@@ -78,8 +78,8 @@ START_TEST(test_same_bits)
 }
 END_TEST
 
-/* As a pass does it with shards that meet: a group takes all its blocks at once, `sets` groups are in flight, and any of
- * them may be slow for any time. */
+/* As a pass does it with shards that meet: a group takes all its blocks at once, `sets` groups are in flight, and any
+ * of them may be slow for any time. */
 static void group_run(mo_gradients_t *g, int32_t groups, int32_t together, int32_t sets, mo_rng_t *rng)
 {
     int32_t working[8], count = 0, next = 0, slow = (int32_t)mo_rng_below(rng, 3);
@@ -121,7 +121,7 @@ START_TEST(test_groups)
 }
 END_TEST
 
-/* One slow leaf after the other, and everything else done: the worst that two in flight can meet. Not one block fewer. */
+/* One slow leaf after the other, and everything else done: the worst that two in flight can meet; no block is spare. */
 START_TEST(test_worst)
 {
     static const int32_t wanted[][3] = {/* leaves, in flight, blocks */

@@ -72,7 +72,8 @@ START_TEST(test_places)
         mo_encoder_spec_t spec = tiny_spec(archs[a]);
         int32_t unit;
         RIG_OK(mo_encoder_build_unit(&spec, &net, &unit));
-        mo_plan_t *key = planned(device, &net, unit, MO_MODE_KEY, 1), *infer = planned(device, &net, unit, MO_MODE_INFER, 1);
+        mo_plan_t *key = planned(device, &net, unit, MO_MODE_KEY, 1);
+        mo_plan_t *infer = planned(device, &net, unit, MO_MODE_INFER, 1);
         assert_no_overlap(key);
         assert_no_overlap(infer);
         ck_assert_int_lt(infer->instr_count, key->instr_count); /* batch norms, sums and ReLUs are taken over */
