@@ -103,9 +103,9 @@ static inline const char *in_folder(const char *folder, const char *name)
 {
     static char made[16][512];
     static int next;
-    char *path = made[next++ % 16];
-    snprintf(path, sizeof made[0], "%s/%s", folder, name);
-    return path;
+    char path[512]; /* `folder` may be one of them */
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return memcpy(made[next++ % 16], path, sizeof path);
 }
 
 static inline const char *in_scratch(const scratch_t *s, const char *name)
