@@ -172,6 +172,17 @@ static inline void mask_number(uint8_t *bytes, size_t size, const char *key)
         *at = '0';
 }
 
+/* The same in a file, for fields that a test may let differ. */
+static inline void mask_file(const char *path, const char *key)
+{
+    size_t size;
+    uint8_t *bytes = read_file(path, &size);
+    mask_number(bytes, size, key);
+    FILE *file = fopen(path, "wb");
+    ck_assert(file != NULL && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+    free(bytes);
+}
+
 /* Checkpoints of the same bits; loader_threads, which is written into them, may differ. */
 static inline int same_checkpoints(const char *a, const char *b)
 {
