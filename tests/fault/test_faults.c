@@ -3,6 +3,7 @@
  * Where a call makes thousands of requests, the first and last and every so-manieth of them. Run under the address
  * sanitizer this also shows that nothing leaks. */
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -171,6 +172,41 @@ START_TEST(test_step)
     fail_steps(MO_FAULT_ENGINE, 3, 2, 0);
     fail_steps(MO_FAULT_ENGINE, 2, 1, 2); /* one group, two shards that meet */
     fail_steps(MO_FAULT_ALLOC, 1, 2, 0);
+}
+END_TEST
+
+/* A loss that is no number is refused after both passes, and still nothing has changed. */
+START_TEST(test_nonfinite)
+{
+    moco_trainer_options_t o = tiny_options(BATCH, 2);
+    float *bad = tiny_views(BATCH, 1), *good = tiny_views(BATCH, 2);
+    moco_trainer_t *calm = NULL;
+    stepping_t s = {.views = bad};
+    bad[TINY_FLOATS + 5] = NAN;
+    OK(moco_trainer_create(&o, NULL, &calm));
+    OK(moco_trainer_create(&o, NULL, &s.trainer));
+    s.before = state_of(s.trainer);
+    for (int i = 0; i < 2; i++) {
+        OK(tiny_push(s.trainer, bad));
+        ck_assert_int_eq(moco_trainer_step(s.trainer, NULL), MOCO_ERR_NONFINITE);
+        ck_assert_ptr_nonnull(strstr(moco_last_message(), "step 1"));
+        ck_assert_int_eq(moco_trainer_discard(s.trainer), BATCH);
+        s.trainer->pushed.number = 0;
+        assert_as_before(&s);
+    }
+    OK(tiny_push(calm, good));
+    OK(tiny_push(s.trainer, good));
+    OK(moco_trainer_step(calm, NULL));
+    OK(moco_trainer_step(s.trainer, NULL));
+    state_t wanted = state_of(calm), got = state_of(s.trainer);
+    ck_assert(state_equal(&wanted, &got));
+    state_free(&wanted);
+    state_free(&got);
+    state_free(&s.before);
+    moco_trainer_free(calm);
+    moco_trainer_free(s.trainer);
+    free(bad);
+    free(good);
 }
 END_TEST
 
@@ -472,6 +508,7 @@ int main(void)
     tcase_add_test(tc, test_device);
     tcase_add_test(tc, test_create);
     tcase_add_test(tc, test_step);
+    tcase_add_test(tc, test_nonfinite);
     tcase_add_test(tc, test_push);
     tcase_add_test(tc, test_save);
     tcase_add_test(tc, test_load);

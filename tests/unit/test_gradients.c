@@ -66,7 +66,7 @@ START_TEST(test_same_bits)
             mo_gradients_t g;
             ck_assert_int_eq(mo_gradients_create(&g, FLOATS, leaves, in_flight, 1), MOCO_OK);
             ck_assert_int_eq(g.blocks, mo_gradient_blocks(leaves, in_flight, 1));
-            for (int run = 0; run < 40; run++) {
+            for (int run = 0; run < 20; run++) {
                 random_run(&g, leaves, in_flight, &rng);
                 ck_assert_ptr_nonnull(g.total);
                 ck_assert_mem_eq(g.total, level[0], sizeof level[0]);
@@ -112,7 +112,7 @@ START_TEST(test_groups)
             for (int32_t sets = 1; sets <= 4; sets++) {
                 mo_gradients_t g;
                 ck_assert_int_eq(mo_gradients_create(&g, FLOATS, groups * together, sets, together), MOCO_OK);
-                for (int run = 0; run < 30; run++) {
+                for (int run = 0; run < 12; run++) {
                     group_run(&g, groups, together, sets, &rng);
                     ck_assert_ptr_nonnull(g.total);
                 }
