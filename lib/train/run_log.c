@@ -12,7 +12,7 @@
 
 #define LOG_LIMIT ((uint64_t)1 << 32)
 
-/* Lines up to `step`; a torn last line of a killed run is dropped too. */
+/* Lines up to `step`, none at 0, where a run tells everything anew; a torn last line of a killed run is dropped too. */
 static moco_status_t cut_back(const char *path, int64_t step)
 {
     moco_status_t status = MOCO_OK;
@@ -26,7 +26,7 @@ static moco_status_t cut_back(const char *path, int64_t step)
             break;
         json_t *line = json_loadb((const char *)data + keep, (size_t)(end - data) - keep, 0, NULL);
         json_int_t at = json_integer_value(json_object_get(line, "step"));
-        int good = line != NULL && at <= step;
+        int good = line != NULL && at <= step && step > 0;
         json_decref(line);
         if (!good)
             break;

@@ -103,9 +103,9 @@ static inline const char *in_folder(const char *folder, const char *name)
 {
     static char made[16][512];
     static int next;
-    char *path = made[next++ % 16];
-    snprintf(path, sizeof made[0], "%s/%s", folder, name);
-    return path;
+    char path[512]; /* `folder` may be one of them */
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return memcpy(made[next++ % 16], path, sizeof path);
 }
 
 static inline const char *in_scratch(const scratch_t *s, const char *name)
@@ -170,6 +170,17 @@ static inline void mask_number(uint8_t *bytes, size_t size, const char *key)
     }
     for (; at < bytes + size && *at >= '0' && *at <= '9'; at++)
         *at = '0';
+}
+
+/* The same in a file, for fields that a test may let differ. */
+static inline void mask_file(const char *path, const char *key)
+{
+    size_t size;
+    uint8_t *bytes = read_file(path, &size);
+    mask_number(bytes, size, key);
+    FILE *file = fopen(path, "wb");
+    ck_assert(file != NULL && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+    free(bytes);
 }
 
 /* Checkpoints of the same bits; loader_threads, which is written into them, may differ. */
