@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 EPS, BN_MOMENTUM = 1e-5, 0.1
+NEAR = 1e-4  # logits closer than this may change places in float32
 
 
 @dataclasses.dataclass
@@ -180,11 +181,12 @@ def normalise(x):
 
 
 def info_nce(q, k, queue, temperature):
-    """(mean loss, top-1 percent, top-5 percent); queue is [D,K], label 0 for every row."""
+    """(mean loss, top-1 percent, top-5 percent, percent of rows where rounding may decide); queue is [D,K], label 0."""
     logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue], dim=1) / temperature
     loss = F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long))
     better = (logits[:, 1:] > logits[:, :1]).sum(1)
-    return loss, float((better < 1).double().mean() * 100), float((better < 5).double().mean() * 100)
+    close = ((logits[:, 1:] - logits[:, :1]).abs() < NEAR).any(1)
+    return loss, *(float(rows.double().mean() * 100) for rows in (better < 1, better < 5, close))
 
 
 class Trainer:
@@ -225,7 +227,7 @@ class Trainer:
             momentum_update(self.key, self.query, self.config.key_momentum)
         q = normalise(self.query(self.views(queries)))
         k = self.encode_keys(self.views(keys), permutation)
-        loss, top1, top5 = info_nce(q, k, self.queue.clone(), self.config.temperature)
+        loss, top1, top5, close = info_nce(q, k, self.queue.clone(), self.config.temperature)
         self.optimizer.zero_grad()
         loss.backward()
         self.gradients = {n: p.grad.detach().double().numpy().copy() for n, p in self.query.named_parameters()}
@@ -233,7 +235,8 @@ class Trainer:
         self.optimizer.step()
         self.enqueue(k)
         self.steps += 1
-        return {"loss": loss.item(), "gradient_norm": norm, "contrast_top1": top1, "contrast_top5": top5}
+        return {"loss": loss.item(), "gradient_norm": norm, "contrast_top1": top1, "contrast_top5": top5,
+                "close": close}
 
     def state(self):
         """All tensors as float64 under a checkpoint's names, with the key encoder after the pending update."""

@@ -87,7 +87,7 @@ def check_info_nce(verdict):
     rng = np.random.default_rng(2)
     q, k, queue = (F.normalize(torch.tensor(rng.standard_normal(s)), dim=1) for s in ((6, 8), (6, 8), (20, 8)))
     q.requires_grad_(True)
-    loss, _, _ = reference.info_nce(q, k, queue.t(), 0.2)
+    loss, *_ = reference.info_nce(q, k, queue.t(), 0.2)
     loss.backward()
     every = np.concatenate([k.numpy()[:, None], np.broadcast_to(queue.numpy(), (6, 20, 8))], axis=1)
     logits = np.einsum("nd,njd->nj", q.detach().numpy(), every) / 0.2
