@@ -391,8 +391,7 @@ moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dat
 cleanup:
     if (status != MOCO_OK)
         forget_listing(t, &before);
-    if (r.log != NULL)
-        fclose(r.log);
+    mo_run_log_close(folder, r.log, status != MOCO_OK && t->step == r.steps_before);
     mo_loader_free(r.loader);
     return status;
 }

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "util/alloc.h"
 #include "util/file.h"
@@ -75,4 +76,16 @@ moco_status_t mo_run_log_line(FILE *log, const moco_step_report_t *r)
     int bad = fprintf(log, "%s\n", text) < 0 || fflush(log) != 0;
     free(text);
     return bad ? mo_fail(MOCO_ERR_IO, "the log could not be written: %s", strerror(errno)) : MOCO_OK;
+}
+
+void mo_run_log_close(const char *folder, FILE *log, int unused)
+{
+    char *path = NULL;
+    if (log == NULL)
+        return;
+    int empty = fseeko(log, 0, SEEK_END) == 0 && ftello(log) == 0;
+    fclose(log);
+    if (unused && empty && mo_strprintf(&path, "%s/log.jsonl", folder) == MOCO_OK)
+        unlink(path);
+    mo_free(path);
 }

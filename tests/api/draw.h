@@ -1,5 +1,5 @@
 /* What the tests of training and embedding share: small JPEGs drawn on the spot, scratch folders, files as bytes,
- * numbers out of JSON text. A picture is a direction and a frequency of stripes, so different numbers look different. */
+ * numbers out of JSON text. A picture is a direction and a frequency of stripes: different numbers look different. */
 #ifndef TESTS_DRAW_H
 #define TESTS_DRAW_H
 
@@ -69,7 +69,8 @@ static inline picture_t draw_jpeg(int width, int height, int components, int num
 /* The frame header (SOF0) of a JPEG: marker 2, length 2, bits a sample 1, height 2, width 2. */
 static inline uint8_t *draw_frame(const picture_t *jpeg)
 {
-    for (unsigned long i = 2; i + 9 < jpeg->size; i += 2 + (unsigned long)(jpeg->bytes[i + 2] << 8 | jpeg->bytes[i + 3]))
+    unsigned long i = 2;
+    for (; i + 9 < jpeg->size; i += 2 + (unsigned long)(jpeg->bytes[i + 2] << 8 | jpeg->bytes[i + 3]))
         if (jpeg->bytes[i + 1] == 0xC0)
             return jpeg->bytes + i;
     ck_abort_msg("no frame header");
