@@ -213,7 +213,8 @@ static int conclude(demo_t *demo, const demo_measure_t *before, const demo_measu
         printf(": the same network, images and measure, so the %.1f points come from training",
                after->knn.top1 - before->knn.top1);
     printf("\n%s: green frames have the query's class\n"
-           "%s: try  moco near %s %s/images/train %s/images/test/%s/0000.jpg\n", sheet, model, model, demo->options->folder, demo->options->folder, demo_class_names[0]);
+           "%s: try  moco near %s %s/images/train %s/images/test/%s/0000.jpg\n", sheet, model, model,
+           demo->options->folder, demo->options->folder, demo_class_names[0]);
     return EXIT_DONE;
 }
 

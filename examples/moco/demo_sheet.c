@@ -1,4 +1,5 @@
-/* The contact sheet of `moco demo`: see demo_sheet.h. Green frames are neighbours of the query's class, red ones not. */
+/* The contact sheet of `moco demo`: see demo_sheet.h. Green frames are neighbours of the query's
+ * class, red ones are not. */
 #include "demo_sheet.h"
 
 #include <stdio.h>
