@@ -16,6 +16,7 @@
 
 typedef struct rig_shape { /* how a batch is cut, and where it runs */
     int32_t batch, groups, shards_per_group, sets, lanes;
+    int32_t recipes; /* 1: oneDNN primitives also where the library has loops */
 } rig_shape_t;
 
 typedef struct rig {
@@ -133,7 +134,7 @@ static inline void rig_build(rig_t *r, mo_shape_t image, rig_body_t body)
     RIG_OK(mo_net_done(&r->net));
     mo_plan_spec_t spec = {.net = &r->net, .mode = MO_MODE_TRAIN, .shard = r->shard,
                            .shards_per_group = r->shape.shards_per_group, .inputs = {r->keys_tensor, -1, -1, -1},
-                           .outputs = {r->loss_tensor, r->input, -1, -1}};
+                           .outputs = {r->loss_tensor, r->input, -1, -1}, .recipes = r->shape.recipes};
     RIG_OK(mo_plan_create(r->device, &spec, &r->plan));
 }
 

@@ -140,7 +140,7 @@ moco_status_t mo_emit_batchnorm(mo_plan_t *plan, const mo_op_t *op)
                      (meets ? (unsigned)dnnl_use_global_stats : 0u);
     if (plan->mode == MO_MODE_INFER)
         return mo_fail(MOCO_ERR_ENGINE, "a batch norm was not folded");
-    if (!plan->recipes)
+    if (mo_norm_takes_loops(plan, op))
         return mo_emit_norm_loops(plan, op);
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_value(plan, op->dst, &dst));
@@ -232,7 +232,7 @@ moco_status_t mo_emit_batchnorm_backward(mo_plan_t *plan, const mo_op_t *op)
     int meets = mo_plan_meets(plan);
     unsigned flags = dnnl_use_scale | dnnl_use_shift | (op->relu ? (unsigned)MO_NORM_FUSE_RELU : 0u) |
                      (meets ? (unsigned)dnnl_use_global_stats : 0u);
-    if (!plan->recipes)
+    if (mo_norm_takes_loops(plan, op))
         return mo_emit_norm_loops_backward(plan, op);
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_gradient(plan, op->dst, &d_dst));

@@ -12,7 +12,8 @@ moco_status_t mo_norm_meet_statistics(const mo_op_t *op, const mo_net_t *net, in
 moco_status_t mo_norm_meet_gradients(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
                                      float *const *values);
 
-/* emit_norm_loops.c */
+/* emit_norm_loops.c: for channels in multiples of 16, which is what encoders have, unless the plan wants recipes. */
+int mo_norm_takes_loops(const mo_plan_t *plan, const mo_op_t *op);
 moco_status_t mo_emit_norm_loops(mo_plan_t *plan, const mo_op_t *op);
 moco_status_t mo_emit_norm_loops_backward(mo_plan_t *plan, const mo_op_t *op);
 

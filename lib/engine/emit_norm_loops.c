@@ -55,6 +55,11 @@ static moco_status_t gradient(const mo_op_t *op, const mo_net_t *net, int32_t ro
     return MOCO_OK;
 }
 
+int mo_norm_takes_loops(const mo_plan_t *plan, const mo_op_t *op)
+{
+    return !plan->recipes && plan->net->bns[op->bn].channels % 16 == 0;
+}
+
 enum { MEMO_FACTOR = 0 }; /* where the primitives keep their workspace */
 
 moco_status_t mo_emit_norm_loops(mo_plan_t *plan, const mo_op_t *op)

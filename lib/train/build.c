@@ -64,7 +64,8 @@ static mo_budget_t budget(const moco_trainer_t *t, int32_t sets)
         .gradients = (uint64_t)mo_gradient_blocks(t->shards, sets, t->shards_per_group) * params * f,
         .activations = in_flight * t->arena_bytes,
         .queue = (uint64_t)o->queue_length * (uint64_t)o->dimension * f,
-        .batch_results = (uint64_t)o->batch_size * ((uint64_t)o->dimension + MO_LOSS_WIDTH) * f,
+        .batch_results = (uint64_t)o->batch_size * ((uint64_t)o->dimension + MO_LOSS_WIDTH + 1) * f +
+                         mo_rng_permutation_bytes(o->batch_size),
         .views = mo_loader_bytes(&loader),
         .statistics = 2 * (uint64_t)(t->groups + 1) * (uint64_t)t->query.net.stats * f,
         .scratchpads = (uint64_t)mo_device_lanes(t->device) * (key_scratch > scratch ? key_scratch : scratch),

@@ -46,13 +46,14 @@ static const shard_case_t cases[] = {
     {encoder, {3, 7, 7}, 0.3},
 };
 
-/* 8 images as one shard of 8, as 2 of 4, 4 of 2 and 8 of 1. */
+/* 8 images as one shard of 8, as 2 of 4, 4 of 2 and 8 of 1; batch norm by the loops, then by the primitives. */
 static const int32_t cuts[] = {1, 2, 4, 8};
 
 START_TEST(test_cut)
 {
-    const shard_case_t *c = &cases[_i / 4];
-    rig_shape_t shape = {.batch = 8, .groups = 1, .shards_per_group = cuts[_i % 4], .sets = 1, .lanes = 2};
+    const shard_case_t *c = &cases[_i / 8];
+    rig_shape_t shape = {.batch = 8, .groups = 1, .shards_per_group = cuts[_i % 4], .sets = 1, .lanes = 2,
+                         .recipes = _i / 4 % 2};
     rig_t r;
     twin_t t;
     rig_open(&r, shape, c->image, 37, c->body);
@@ -192,7 +193,7 @@ int main(void)
     Suite *suite = suite_create("shards");
     TCase *tc = tcase_create("shards");
     tcase_set_timeout(tc, 240);
-    tcase_add_loop_test(tc, test_cut, 0, 4 * (int)(sizeof cases / sizeof cases[0]));
+    tcase_add_loop_test(tc, test_cut, 0, 8 * (int)(sizeof cases / sizeof cases[0]));
     tcase_add_test(tc, test_groups_apart);
     tcase_add_loop_test(tc, test_lanes, 0, 2);
     tcase_add_test(tc, test_hooks);
