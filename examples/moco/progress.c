@@ -83,11 +83,12 @@ static void step_text(const progress_t *progress, const moco_step_report_t *r, i
     if (r->steps_total > 0)
         snprintf(steps, sizeof steps, "/%lld", (long long)r->steps_total);
     snprintf(text, size,
-             "%s %lld%s  step %lld%s  loss %.3f (chance %.2f)  %.0f images/s  ETA %s  contrast %.1f %%  "
-             "queue %.0f %%  lr %.3g",
+             "%s %lld%s step %lld%s loss %.2f (chance %.2f) ETA %s %.0f images/s contrast %.1f %% queue %.0f %% "
+             "lr %.3g",
              epoch_end ? "epoch done" : "epoch", (long long)r->epoch + 1, epochs, (long long)r->step, steps,
-             epoch_end ? r->epoch_loss : r->loss, r->chance_loss, progress->speed,
-             r->eta_seconds > 0 ? duration(r->eta_seconds, eta) : "-", r->contrast_top1, 100 * r->queue_fill, r->lr);
+             epoch_end ? r->epoch_loss : r->loss, r->chance_loss,
+             r->eta_seconds > 0 ? duration(r->eta_seconds, eta) : "-", progress->speed, r->contrast_top1,
+             100 * r->queue_fill, r->lr);
 }
 
 void progress_step(progress_t *progress, const moco_step_report_t *report)
