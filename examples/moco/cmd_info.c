@@ -20,8 +20,13 @@ static int parse(int argc, char **argv, info_options_t *options)
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
     const arg_command_t command = {
-        "info", "Describe a model, a checkpoint, embeddings or a data set; or this machine.", "FILE | --system", 0, 1,
-        table, "FILE is a .safetensors file, a folder of `moco train`, a .npy file, or a folder, tar or list of images."};
+        "info",
+        "Describe a model, a checkpoint, embeddings or a data set; or this machine.",
+        "FILE | --system",
+        0,
+        1,
+        table,
+        "FILE is a .safetensors file, a folder of `moco train`, a .npy file, or a folder, tar or list of images."};
     const int code = args_parse(&command, argc, argv, &options->path);
 
     if (code == ARG_GO_ON && (options->path == NULL) == !options->system) {
