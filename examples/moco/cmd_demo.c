@@ -57,23 +57,18 @@ static int parse(int argc, char **argv, demo_options_t *options)
 {
     const arg_option_t table[] = {
         {"out", 'o', ARG_TEXT, &options->folder, "DIR", "folder for everything (default moco-demo)", 0, 0, NULL},
-        {"seconds", 0, ARG_INTEGER, &options->seconds, "N",
-         "stop training after so long, even if not done (default 75)", 1, 86400, NULL},
+        {"seconds", 0, ARG_INTEGER, &options->seconds, "N", "stop training after so long, done or not (default 75)", 1,
+         86400, NULL},
         {"seed", 0, ARG_INTEGER, &options->seed, "S", "of the images and of the training (default 1)", 0, INT64_MAX,
          NULL},
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "one JSON object per line on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
-    const arg_command_t command = {"demo",
-                                   "Draw a small image set, train on it, show what was learnt.",
-                                   "",
-                                   0,
-                                   0,
-                                   table,
-                                   "DIR receives images/train and images/test, the run's checkpoint.safetensors, "
-                                   "model.safetensors and log.jsonl,\n"
-                                   "and neighbours.jpg: queries with their nearest images before and after training."};
+    const arg_command_t command = {
+        "demo", "Draw a small image set, train on it, show what was learnt.", "", 0, 0, table,
+        "DIR receives images/train and images/test, the run's checkpoint.safetensors, model.safetensors and\n"
+        "log.jsonl, and neighbours.jpg: queries with their nearest images before and after training."};
 
     return args_parse(&command, argc, argv, NULL);
 }
@@ -217,9 +212,9 @@ static int conclude(demo_t *demo, const demo_measure_t *before, const demo_measu
     if (after->knn.top1 > before->knn.top1)
         printf(": the same network, images and measure, so the %.1f points come from training",
                after->knn.top1 - before->knn.top1);
-    printf(
-        "\n%s: green frames have the query's class\n%s: try  moco near %s %s/images/train %s/images/test/%s/0000.jpg\n",
-        sheet, model, model, demo->options->folder, demo->options->folder, demo_class_names[0]);
+    printf("\n%s: green frames have the query's class\n"
+           "%s: try  moco near %s %s/images/train %s/images/test/%s/0000.jpg\n", sheet, model, model,
+           demo->options->folder, demo->options->folder, demo_class_names[0]);
     return EXIT_DONE;
 }
 

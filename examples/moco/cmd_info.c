@@ -20,11 +20,7 @@ static int parse(int argc, char **argv, info_options_t *options)
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
     const arg_command_t command = {
-        "info",
-        "Describe a model, a checkpoint, embeddings or a data set; or this machine.",
-        "FILE | --system",
-        0,
-        1,
+        "info", "Describe a model, a checkpoint, embeddings or a data set; or this machine.", "FILE | --system", 0, 1,
         table,
         "FILE is a .safetensors file, a folder of `moco train`, a .npy file, or a folder, tar or list of images."};
     const int code = args_parse(&command, argc, argv, &options->path);
@@ -83,8 +79,8 @@ static moco_status_t vectors_info(const char *path, json_t **info)
     const moco_status_t status = moco_index_load_npy(path, NULL, &index);
 
     if (status == MOCO_OK)
-        *info = json_pack("{s:o, s:I, s:i}", "source", output_text(path), "rows", (json_int_t)moco_index_count(index), "dimension",
-                          (int)moco_index_dimension(index));
+        *info = json_pack("{s:o, s:I, s:i}", "source", output_text(path), "rows", (json_int_t)moco_index_count(index),
+                          "dimension", (int)moco_index_dimension(index));
     moco_index_free(index);
     return status;
 }

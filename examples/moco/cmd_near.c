@@ -24,15 +24,10 @@ static int parse(int argc, char **argv, near_options_t *options)
         {"json", 0, ARG_FLAG, &options->json, NULL, "a JSON object per image on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
-    const arg_command_t command = {"near",
-                                   "Find the images most similar to one image.",
-                                   "MODEL FOLDER|X.npy QUERY.jpg",
-                                   3,
-                                   3,
-                                   table,
-                                   "The second argument is a folder, tar or list of images, or a .npy file of `moco "
-                                   "embed` taken at the same tap,\n"
-                                   "whose names are in the .txt beside it."};
+    const arg_command_t command = {
+        "near", "Find the images most similar to one image.", "MODEL FOLDER|X.npy QUERY.jpg", 3, 3, table,
+        "The second argument is a folder, tar or list of images, or a .npy file of `moco embed` taken at the same\n"
+        "tap, whose names are in the .txt beside it."};
 
     return args_parse(&command, argc, argv, options->paths);
 }

@@ -1,5 +1,5 @@
-/* The contact sheet of `moco demo`: see demo_sheet.h. A green frame is a neighbour of the query's class, a red one is
- * not. */
+/* The contact sheet of `moco demo`: see demo_sheet.h. Green frames are neighbours of the query's
+ * class, red ones are not. */
 #include "demo_sheet.h"
 
 #include <stdio.h>

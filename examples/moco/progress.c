@@ -49,7 +49,7 @@ static char *duration(double seconds, char text[24])
 
 static void show(progress_t *progress, double share, const char *text, int keep)
 {
-    enum { CELLS = 16 };
+    enum { CELLS = 8 };
     char line[512], bar[CELLS + 1];
 
     progress->last_shown = seconds_now();
@@ -73,6 +73,7 @@ static int due(const progress_t *progress)
     return seconds_now() - progress->last_shown >= (progress->terminal ? BAR_SECONDS : LINE_SECONDS);
 }
 
+/* What matters most comes first: a narrow terminal cuts the end. */
 static void step_text(const progress_t *progress, const moco_step_report_t *r, int epoch_end, char *text, size_t size)
 {
     char eta[24], steps[48] = "", epochs[32] = "";
@@ -82,11 +83,11 @@ static void step_text(const progress_t *progress, const moco_step_report_t *r, i
     if (r->steps_total > 0)
         snprintf(steps, sizeof steps, "/%lld", (long long)r->steps_total);
     snprintf(text, size,
-             "%s %lld%s  step %lld%s  loss %.3f (chance %.2f)  contrast %.1f %%  queue %.0f %%  lr %.3g  "
-             "%.0f images/s  ETA %s",
+             "%s %lld%s  step %lld%s  loss %.3f (chance %.2f)  %.0f images/s  ETA %s  contrast %.1f %%  "
+             "queue %.0f %%  lr %.3g",
              epoch_end ? "epoch done" : "epoch", (long long)r->epoch + 1, epochs, (long long)r->step, steps,
-             epoch_end ? r->epoch_loss : r->loss, r->chance_loss, r->contrast_top1, 100 * r->queue_fill, r->lr,
-             progress->speed, r->eta_seconds > 0 ? duration(r->eta_seconds, eta) : "-");
+             epoch_end ? r->epoch_loss : r->loss, r->chance_loss, progress->speed,
+             r->eta_seconds > 0 ? duration(r->eta_seconds, eta) : "-", r->contrast_top1, 100 * r->queue_fill, r->lr);
 }
 
 void progress_step(progress_t *progress, const moco_step_report_t *report)
