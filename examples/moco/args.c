@@ -107,7 +107,7 @@ static int unknown_option(const arg_command_t *command, const char *word, size_t
 
 static int bad_value(const arg_command_t *command, const arg_option_t *o, const char *text, const char *wanted)
 {
-    char tail[160];
+    char tail[256];
     snprintf(tail, sizeof tail, ": '%.60s' is not %s", text, wanted);
     return usage_error(command, "--", o->name, tail);
 }

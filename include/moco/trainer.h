@@ -157,7 +157,9 @@ MOCO_API int64_t moco_trainer_discard(moco_trainer_t *trainer);
  */
 MOCO_API moco_status_t moco_trainer_step(moco_trainer_t *trainer, moco_step_report_t *report);
 
-/** Called after each step, on the calling thread. Non-zero asks to stop: the run saves and returns MOCO_ERR_CANCELLED. */
+/** Called on the calling thread after each step, and once more with knn_top1 >= 0 after each kNN evaluation (the one before
+ * step 1 included; `step` is then that of the last step). Non-zero asks to stop: the run saves and returns
+ * MOCO_ERR_CANCELLED. */
 typedef int32_t (*moco_step_fn)(void *user, const moco_step_report_t *report);
 
 typedef struct moco_run_options {

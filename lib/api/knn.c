@@ -1,8 +1,7 @@
 /* moco_knn: the border. */
-#include <string.h>
-
 #include "eval/knn.h"
 #include "util/status.h"
+#include "util/structsize.h"
 
 moco_status_t moco_knn(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test, int64_t k, double temperature,
                        int32_t loader_threads, moco_progress_fn progress, void *user, moco_knn_result_t *result)
@@ -20,13 +19,12 @@ moco_status_t moco_knn(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t
     if (loader_threads < 0 || loader_threads > 256)
         return mo_fail(MOCO_ERR_ARGUMENT, "loader_threads is %d, wanted 1 to 256, or 0 for one per lane",
                        loader_threads);
-    moco_knn_result_t full = {.struct_size = sizeof full};
-    moco_status_t status =
-        mo_knn_accuracy(model, bank, test, k, temperature, loader_threads, progress, user, &full);
+    moco_status_t status = mo_report_check(result);
     if (status != MOCO_OK)
         return status;
-    uint64_t size = result->struct_size == 0 || result->struct_size > sizeof full ? sizeof full : result->struct_size;
-    memcpy(result, &full, size);
-    result->struct_size = size;
-    return MOCO_OK;
+    moco_knn_result_t full = {.struct_size = sizeof full};
+    status = mo_knn_accuracy(model, bank, test, k, temperature, loader_threads, progress, user, &full);
+    if (status == MOCO_OK)
+        mo_report_out(&full, sizeof full, result);
+    return status;
 }

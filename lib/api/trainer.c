@@ -96,7 +96,8 @@ int64_t moco_trainer_discard(moco_trainer_t *trainer)
 moco_status_t moco_trainer_step(moco_trainer_t *trainer, moco_step_report_t *report)
 {
     NEED(trainer);
-    return mo_run_pushed(trainer, report);
+    moco_status_t status = mo_report_check(report);
+    return status != MOCO_OK ? status : mo_run_pushed(trainer, report);
 }
 
 moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_t *dataset, int64_t count,
@@ -106,7 +107,8 @@ moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_t *datase
     NEED(dataset);
     if (count < 1)
         return mo_fail(MOCO_ERR_ARGUMENT, "count is %lld, wanted at least 1", (long long)count);
-    return mo_run_steps(trainer, dataset, count, report);
+    moco_status_t status = mo_report_check(report);
+    return status != MOCO_OK ? status : mo_run_steps(trainer, dataset, count, report);
 }
 
 moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset, moco_dataset_t *test,

@@ -27,9 +27,10 @@ static double softplus(double x)
 }
 
 /* values: l [rows,K], log softmax of l, l_+ [rows,1], results [rows,2], P/(T batch) [rows,1]. */
-static moco_status_t merge_positive(const mo_op_t *op, int32_t rows, float *const *values)
+static moco_status_t merge_positive(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
 {
     const float *negatives = values[0], *log_softmax = values[1], *positive = values[2];
+    (void)net;
     for (int64_t n = 0; n < rows; n++) {
         const float *l = negatives + n * op->keys;
         float own = positive[n];

@@ -385,10 +385,8 @@ dnnl_engine_t mo_device_engine(const moco_device_t *device)
     return device->engine;
 }
 
-moco_status_t mo_engine_status(dnnl_status_t status, const char *what)
+moco_status_t mo_engine_result(dnnl_status_t status, const char *what)
 {
-    if (mo_fault(MO_FAULT_ENGINE))
-        status = dnnl_runtime_error;
     if (status == dnnl_success)
         return MOCO_OK;
     return mo_fail(status == dnnl_out_of_memory ? MOCO_ERR_MEMORY : MOCO_ERR_ENGINE, "oneDNN could not %s: %s", what,

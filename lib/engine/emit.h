@@ -62,7 +62,7 @@ void mo_remember(mo_plan_t *plan, const mo_op_t *op, int cell, mo_slot_id_t slot
 mo_slot_id_t mo_recall(const mo_plan_t *plan, const mo_op_t *op, int cell);
 
 /* A host function on mapped slots: values[i] is slots[i]. */
-typedef moco_status_t (*mo_host_fn)(const mo_op_t *op, int32_t rows, float *const *values);
+typedef moco_status_t (*mo_host_fn)(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values);
 moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int count, const mo_slot_id_t *slots);
 
 /* A meeting point: runs once when all shards of the group are here; values[i * shards + s] is slots[i] of shard s. */

@@ -1,10 +1,11 @@
-/* Batch norm over a group of one shard (one primitive) or of several (statistics, meeting, normalisation). */
+/* Batch norm as oneDNN primitives: one over a group of one shard, statistics, meeting and normalisation over several. */
 #include "engine/emit_internal.h"
+#include "engine/emit_norm.h"
 
 #include <math.h>
 
 /* Slots of the group's statistics row: what normalises, and what the commit folds into the running values. */
-static moco_status_t stats_slots(mo_plan_t *plan, const mo_op_t *op, int32_t *mean, int32_t *variance)
+moco_status_t mo_norm_stats_slots(mo_plan_t *plan, const mo_op_t *op, int32_t *mean, int32_t *variance)
 {
     moco_status_t status = MOCO_OK;
     mo_md_t md = NULL;
@@ -62,9 +63,8 @@ static moments_t merge_tree(float *const *mean, float *const *variance, int32_t 
                   merge_tree(mean, variance, channel, n, half, to));
 }
 
-/* values: shard means, shard variances, then the group's row (the same memory for every shard). */
-static moco_status_t meet_statistics(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
-                                     float *const *values)
+moco_status_t mo_norm_meet_statistics(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
+                                      float *const *values)
 {
     const mo_shape_t shape = net->shapes[op->src];
     double n = (double)rows * shape.h * shape.w;
@@ -87,10 +87,9 @@ static double sum_tree(float *const *values, int32_t channel, int32_t from, int3
 }
 
 /* Backward: every shard has d_src = (scale/sigma) g and its own sums of g and g·x̂; the mean terms need the group's sums:
- * d_src += (x - mean) * k + c with k = -scale * d_scale / (M sigma^2), c = -scale * d_shift / (M sigma).
- * values: d_scale, d_shift of each shard; mean, variance of the group; scale; k and c of each shard. */
-static moco_status_t meet_gradients(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
-                                    float *const *values)
+ * d_src += (x - mean) * k + c with k = -scale * d_scale / (M sigma^2), c = -scale * d_shift / (M sigma). */
+moco_status_t mo_norm_meet_gradients(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
+                                     float *const *values)
 {
     const mo_shape_t shape = net->shapes[op->src];
     double m = (double)rows * shape.h * shape.w * shards;
@@ -125,7 +124,7 @@ static moco_status_t shard_statistics(mo_plan_t *plan, const mo_op_t *op, int32_
                        {DNNL_ARG_VARIANCE, shard_variance}};
     TRY(mo_plan_primitive(plan, op, pd, 4, args, "make batch statistics"));
     mo_slot_id_t slots[] = {shard_mean, shard_variance, mean, variance};
-    TRY(mo_emit_meet(plan, op, meet_statistics, 4, slots));
+    TRY(mo_emit_meet(plan, op, mo_norm_meet_statistics, 4, slots));
 cleanup:
     return status;
 }
@@ -141,9 +140,11 @@ moco_status_t mo_emit_batchnorm(mo_plan_t *plan, const mo_op_t *op)
                      (meets ? (unsigned)dnnl_use_global_stats : 0u);
     if (plan->mode == MO_MODE_INFER)
         return mo_fail(MOCO_ERR_ENGINE, "a batch norm was not folded");
+    if (mo_norm_takes_loops(plan, op))
+        return mo_emit_norm_loops(plan, op);
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_value(plan, op->dst, &dst));
-    TRY(stats_slots(plan, op, &mean, &variance));
+    TRY(mo_norm_stats_slots(plan, op, &mean, &variance));
     TRY(mo_plan_span(plan, MO_IN_PARAMS, op->weights, &scale));
     TRY(mo_plan_span(plan, MO_IN_PARAMS, op->bias, &shift));
     TRY(mo_attr_plain(&attr));
@@ -212,7 +213,7 @@ static moco_status_t meet_backward(mo_plan_t *plan, const mo_op_t *op, int32_t s
     TRY(channel_vector(plan, channels, &k_plane, &k));
     TRY(channel_vector(plan, channels, &c_plane, &c));
     mo_slot_id_t slots[] = {d_scale, d_shift, variance, scale, k, c};
-    TRY(mo_emit_meet(plan, op, meet_gradients, 6, slots));
+    TRY(mo_emit_meet(plan, op, mo_norm_meet_gradients, 6, slots));
     ENGINE(mo_md_tag(&plane, 4, four, dnnl_f32, dnnl_nhwc), "describe a channel vector");
     TRY(mo_plan_view(plan, mean, plane, &mean_plane));
     TRY(mean_terms(plan, op, src, mean_plane, k_plane, c_plane, d_src));
@@ -231,6 +232,8 @@ moco_status_t mo_emit_batchnorm_backward(mo_plan_t *plan, const mo_op_t *op)
     int meets = mo_plan_meets(plan);
     unsigned flags = dnnl_use_scale | dnnl_use_shift | (op->relu ? (unsigned)MO_NORM_FUSE_RELU : 0u) |
                      (meets ? (unsigned)dnnl_use_global_stats : 0u);
+    if (mo_norm_takes_loops(plan, op))
+        return mo_emit_norm_loops_backward(plan, op);
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_gradient(plan, op->dst, &d_dst));
     TRY(mo_plan_span(plan, MO_IN_PARAMS, op->weights, &scale));

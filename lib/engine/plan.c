@@ -364,6 +364,7 @@ moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, 
     making.plan->mode = spec->mode;
     making.plan->shard = spec->shard;
     making.plan->shards_per_group = spec->shards_per_group;
+    making.plan->recipes = spec->recipes;
     TRY(mo_device_call(device, make_on_lane, &making));
     *out = making.plan;
     making.plan = NULL;

@@ -38,6 +38,7 @@ typedef struct mo_plan_spec {
     int32_t shards_per_group; /* > 1: batch norm meets across shards */
     int32_t outputs[4];       /* tensors that, with their gradients, must survive to the end; -1 = none */
     int32_t inputs[4];        /* tensors that the caller fills; -1 = none                          */
+    int32_t recipes;          /* 1: oneDNN's form of everything, also where a loop is faster: the reference of tests */
 } mo_plan_spec_t;
 
 moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, mo_plan_t **out);

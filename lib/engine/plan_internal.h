@@ -48,6 +48,7 @@ struct mo_plan {
     moco_device_t *device;
     mo_mode_t mode;
     int32_t shard, shards_per_group;
+    int recipes;
     const mo_net_t *net; /* borrowed: the owner of the plan keeps it */
     mo_op_t *ops;        /* own copy: fusion marks it */
     int32_t op_count;

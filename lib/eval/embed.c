@@ -106,8 +106,8 @@ static moco_status_t embed_part(mo_lane_t *lane, void *ctx, int64_t part)
             memset(values + i * m->feature, 0, (size_t)m->feature * sizeof(float));
         if (i < rows && e->items != NULL)
             e->items[first + i] = item;
-        else if (item != MOCO_OK)
-            status = item;
+        else if ((status = item) != MOCO_OK)
+            break; /* its message is that of the call */
     }
     mo_instance_unmap(instance, m->net.input, values);
     TRY(status);

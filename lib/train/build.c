@@ -5,6 +5,7 @@
 #include "train/options.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
+#include "util/rng.h"
 #include "util/status.h"
 
 #define LOADER_DEPTH 2 /* batches in the store: one at work, one ahead */
@@ -60,10 +61,11 @@ static mo_budget_t budget(const moco_trainer_t *t, int32_t sets)
         .weights = 2 * params * f,
         .packed = mo_plan_packed_bytes(t->query.plan) + mo_plan_packed_bytes(t->key.plan),
         .optimiser = params * f,
-        .gradients = (uint64_t)mo_gradient_blocks(t->shards, (int32_t)in_flight) * params * f,
+        .gradients = (uint64_t)mo_gradient_blocks(t->shards, sets, t->shards_per_group) * params * f,
         .activations = in_flight * t->arena_bytes,
         .queue = (uint64_t)o->queue_length * (uint64_t)o->dimension * f,
-        .batch_results = (uint64_t)o->batch_size * ((uint64_t)o->dimension + MO_LOSS_WIDTH) * f,
+        .batch_results = (uint64_t)o->batch_size * ((uint64_t)o->dimension + MO_LOSS_WIDTH + 1) * f +
+                         mo_rng_permutation_bytes(o->batch_size),
         .views = mo_loader_bytes(&loader),
         .statistics = 2 * (uint64_t)(t->groups + 1) * (uint64_t)t->query.net.stats * f,
         .scratchpads = (uint64_t)mo_device_lanes(t->device) * (key_scratch > scratch ? key_scratch : scratch),
@@ -137,13 +139,14 @@ static moco_status_t take_memory(moco_trainer_t *t)
     TRY(take_encoder(t, &t->query));
     TRY(take_encoder(t, &t->key));
     TRY(mo_block_create(params * sizeof(float), &t->velocity));
-    TRY(mo_gradients_create(&t->gradients, t->query.net.params, t->shards, in_flight));
+    TRY(mo_gradients_create(&t->gradients, t->query.net.params, t->shards, t->sets, t->shards_per_group));
     TRY(mo_keys_create(&t->queue, o->queue_length, o->dimension, o->seed));
     TRY(mo_block_create((size_t)o->batch_size * (size_t)o->dimension * sizeof(float), &t->keys));
     TRY(mo_calloc((size_t)o->batch_size * MO_LOSS_WIDTH, sizeof(float), &t->results));
     TRY(mo_calloc((size_t)t->shards, sizeof *t->shard_gradients, &t->shard_gradients));
     TRY(mo_calloc(params / 65536 + 1, sizeof *t->partial, &t->partial));
     TRY(mo_calloc((size_t)o->batch_size, sizeof *t->permutation, &t->permutation));
+    TRY(mo_calloc(mo_rng_permutation_bytes(o->batch_size), 1, &t->draws));
     TRY(mo_device_call(t->device, bind_queue, t));
 cleanup:
     return status;
@@ -232,6 +235,7 @@ void mo_trainer_delete(moco_trainer_t *t)
     mo_free(t->shard_gradients);
     mo_free(t->partial);
     mo_free(t->permutation);
+    mo_free(t->draws);
     mo_pushed_free(&t->pushed);
     mo_device_release(t->device);
     mo_free(t);

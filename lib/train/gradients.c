@@ -13,16 +13,24 @@ static MO_CLONES void add_block(float *a, const float *b, int64_t count)
         a[i] += b[i];
 }
 
-int32_t mo_gradient_blocks(int32_t leaves, int32_t in_flight)
+/* At work: one block a shard. Waiting: finished subtrees beside the paths from the root to the shards at work. `paths`
+ * paths have at most min(paths, 2^d) nodes of level d; each but the lowest has two children, and those on no path can
+ * wait: 2 - paths + the sum over the inner levels. A lane may be slow for any time, so all of it counts. Shards of a
+ * group start and end together: where they fill whole subtrees a group is one leaf, else a run with two ends. */
+int32_t mo_gradient_blocks(int32_t leaves, int32_t sets, int32_t together)
 {
-    int32_t log = 0;
-    while ((1 << log) < leaves)
-        log++;
-    int32_t blocks = in_flight + log + 1; /* working + finished and waiting + one to start the next */
-    return blocks < leaves ? blocks : leaves;
+    int aligned = (together & (together - 1)) == 0;
+    int64_t blocks = (int64_t)sets * together, paths = aligned ? sets : 2 * (int64_t)sets;
+    int64_t ends = aligned ? leaves / together : leaves, waiting = 2 - paths;
+    if (paths >= ends)
+        return leaves;
+    for (int64_t nodes = 2; nodes < ends; nodes *= 2)
+        waiting += nodes < paths ? nodes : paths;
+    blocks += waiting;
+    return blocks < leaves ? (int32_t)blocks : leaves;
 }
 
-moco_status_t mo_gradients_create(mo_gradients_t *g, int64_t floats, int32_t leaves, int32_t in_flight)
+moco_status_t mo_gradients_create(mo_gradients_t *g, int64_t floats, int32_t leaves, int32_t sets, int32_t together)
 {
     moco_status_t status = MOCO_OK;
     int32_t nodes = 0;
@@ -41,7 +49,7 @@ moco_status_t mo_gradients_create(mo_gradients_t *g, int64_t floats, int32_t lea
             break;
     }
     TRY(mo_calloc((size_t)nodes, sizeof *g->node, &g->node));
-    int32_t blocks = mo_gradient_blocks(leaves, in_flight);
+    int32_t blocks = mo_gradient_blocks(leaves, sets, together);
     TRY(mo_calloc((size_t)blocks, sizeof *g->block, &g->block));
     TRY(mo_calloc((size_t)blocks, sizeof *g->free_list, &g->free_list));
     for (; g->blocks < blocks; g->blocks++)

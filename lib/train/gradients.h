@@ -19,9 +19,9 @@ typedef struct mo_gradients {
     int ready;            /* the lock exists */
 } mo_gradients_t;
 
-/* Blocks needed for `in_flight` shards at once. */
-int32_t mo_gradient_blocks(int32_t leaves, int32_t in_flight);
-moco_status_t mo_gradients_create(mo_gradients_t *g, int64_t floats, int32_t leaves, int32_t in_flight);
+/* Blocks that never run out with `sets` groups of `together` shards in flight, whoever is slow. */
+int32_t mo_gradient_blocks(int32_t leaves, int32_t sets, int32_t together);
+moco_status_t mo_gradients_create(mo_gradients_t *g, int64_t floats, int32_t leaves, int32_t sets, int32_t together);
 void mo_gradients_free(mo_gradients_t *g);
 moco_status_t mo_gradients_take(mo_gradients_t *g, float **block);
 void mo_gradients_finish(mo_gradients_t *g, int32_t leaf, float *block);

@@ -1,8 +1,8 @@
 /* What surrounds the step: reports, epochs over a data set, saving, evaluation. */
 #include "train/run.h"
 
+#include <inttypes.h>
 #include <math.h>
-#include <string.h>
 #include <time.h>
 
 #include "eval/knn.h"
@@ -52,19 +52,21 @@ static void fill_report(const moco_trainer_t *t, const mo_outcome_t *o, mo_rates
                               .epoch_loss = t->step_in_epoch > 0 ? t->epoch_loss_sum / (double)t->step_in_epoch : 0};
 }
 
-/* As many bytes as the caller's struct has; struct_size 0 is taken as this library's own. */
-static void hand_out(const moco_step_report_t *full, moco_step_report_t *report)
-{
-    if (report == NULL)
-        return;
-    uint64_t size = report->struct_size;
-    if (size == 0 || size > sizeof *full)
-        size = sizeof *full;
-    memcpy(report, full, size);
-    report->struct_size = size;
-}
-
 /* ---- pushed batches ---- */
+
+static void count_pushed(moco_trainer_t *t, double loss)
+{
+    int64_t per_epoch = t->options.steps_per_epoch;
+    if (per_epoch > 0) {
+        t->epoch = (t->step - 1) / per_epoch;
+        t->step_in_epoch = (t->step - 1) % per_epoch + 1;
+    } else {
+        t->step_in_epoch++;
+    }
+    if (t->step_in_epoch == 1)
+        t->epoch_loss_sum = 0;
+    t->epoch_loss_sum += loss;
+}
 
 moco_status_t mo_run_pushed(moco_trainer_t *t, moco_step_report_t *report)
 {
@@ -75,17 +77,10 @@ moco_status_t mo_run_pushed(moco_trainer_t *t, moco_step_report_t *report)
     moco_status_t status = mo_step_pushed(t, &outcome);
     if (status != MOCO_OK)
         return status;
-    int64_t per_epoch = t->options.steps_per_epoch;
-    if (t->listing_count == 0 && per_epoch > 0) {
-        t->epoch = (t->step - 1) / per_epoch;
-        t->step_in_epoch = (t->step - 1) % per_epoch + 1;
-    } else
-        t->step_in_epoch++;
-    if (t->step_in_epoch == 1)
-        t->epoch_loss_sum = 0;
-    t->epoch_loss_sum += outcome.loss;
+    if (t->listing_count == 0) /* else epochs are those of the data set, and this step is in none of them */
+        count_pushed(t, outcome.loss);
     fill_report(t, &outcome, rates, 0, now() - start, &full);
-    hand_out(&full, report);
+    mo_report_out(&full, sizeof full, report);
     return MOCO_OK;
 }
 
@@ -98,17 +93,47 @@ static int64_t broken_limit(const moco_trainer_options_t *o, int64_t listing)
     return o->max_broken > 0 && o->max_broken < limit ? o->max_broken : limit;
 }
 
-/* The first data set a trainer learns from is its own; later ones must be the same. */
-static moco_status_t check_listing(const moco_trainer_t *t, int64_t count, uint64_t hash)
+/* What a trainer knew of its data set before a call, for calls that fail before their first step. */
+typedef struct listing {
+    int64_t count, step, step_in_epoch;
+    uint64_t hash;
+    double loss_sum;
+} listing_t;
+
+static listing_t listing_of(const moco_trainer_t *t)
+{
+    return (listing_t){t->listing_count, t->step, t->step_in_epoch, t->listing_hash, t->epoch_loss_sum};
+}
+
+static void forget_listing(moco_trainer_t *t, const listing_t *before)
+{
+    if (before->count > 0 || t->step > before->step)
+        return;
+    t->listing_count = 0;
+    t->listing_hash = before->hash;
+    t->step_in_epoch = before->step_in_epoch;
+    t->epoch_loss_sum = before->loss_sum;
+}
+
+/* The first data set a trainer sees is its own, and an epoch begins with it; later ones must be the same. */
+static moco_status_t bind_listing(moco_trainer_t *t, int64_t count, uint64_t hash)
 {
     if (count < t->options.batch_size)
         return mo_fail(MOCO_ERR_NO_DATA, "the data set has %lld images, a batch needs %d", (long long)count,
                        t->options.batch_size);
-    if (t->listing_count != 0 && t->listing_count != count)
+    if (t->listing_count == 0) {
+        t->listing_count = count;
+        t->listing_hash = hash;
+        t->step_in_epoch = 0; /* steps on pushed batches were no part of it */
+        t->epoch_loss_sum = 0;
+        return MOCO_OK;
+    }
+    if (t->listing_count != count)
         return mo_fail(MOCO_ERR_MISMATCH, "this run learns from %lld images, the data set has %lld",
                        (long long)t->listing_count, (long long)count);
-    if (t->listing_count != 0 && t->listing_hash != hash)
-        return mo_fail(MOCO_ERR_MISMATCH, "the data set has other image names than the one this run learns from");
+    if (t->listing_hash != hash)
+        return mo_fail(MOCO_ERR_MISMATCH, "this run learns from images with names of hash %016" PRIx64 ", the data set's "
+                       "names have %016" PRIx64 ": other names, or another order", t->listing_hash, hash);
     return MOCO_OK;
 }
 
@@ -116,14 +141,11 @@ static moco_status_t open_loader(moco_trainer_t *t, moco_dataset_t *dataset, mo_
 {
     moco_status_t status = MOCO_OK;
     int64_t count = moco_dataset_count(dataset);
-    uint64_t hash = mo_dataset_name_hash(dataset);
-    TRY(check_listing(t, count, hash));
+    TRY(bind_listing(t, count, mo_dataset_name_hash(dataset)));
     mo_loader_spec_t spec = mo_trainer_loader_spec(t);
     spec.max_broken = broken_limit(&t->options, count);
     TRY(mo_loader_create(&spec, dataset, loader));
     TRY(mo_loader_seek(*loader, t->epoch, t->position));
-    t->listing_count = count;
-    t->listing_hash = hash;
 cleanup:
     return status;
 }
@@ -176,6 +198,7 @@ moco_status_t mo_run_steps(moco_trainer_t *t, moco_dataset_t *dataset, int64_t c
     moco_status_t status = MOCO_OK;
     mo_loader_t *loader = NULL;
     moco_step_report_t full;
+    listing_t before = listing_of(t);
     int ended;
     TRY(open_loader(t, dataset, &loader));
     for (int64_t done = 0; done < count;) {
@@ -187,8 +210,10 @@ moco_status_t mo_run_steps(moco_trainer_t *t, moco_dataset_t *dataset, int64_t c
         else
             done++;
     }
-    hand_out(&full, report);
+    mo_report_out(&full, sizeof full, report);
 cleanup:
+    if (status != MOCO_OK)
+        forget_listing(t, &before);
     mo_loader_free(loader);
     return status;
 }
@@ -214,7 +239,7 @@ typedef struct run {
     FILE *log;
     int64_t steps_before; /* for the ETA */
     double started, paused;
-    int64_t saved_step;
+    int64_t saved_step, saved_epoch;
     int stop;
 } run_t;
 
@@ -224,7 +249,7 @@ static moco_status_t save_both(run_t *r)
     moco_status_t status = MOCO_OK;
     mo_model_recipe_t recipe;
     char *path = NULL;
-    if (r->folder == NULL || r->saved_step == t->step)
+    if (r->folder == NULL || (r->saved_step == t->step && r->saved_epoch == t->epoch))
         return MOCO_OK;
     mo_model_recipe_of(&t->options, &recipe);
     TRY(mo_strprintf(&path, "%s/checkpoint.safetensors", r->folder));
@@ -234,6 +259,7 @@ static moco_status_t save_both(run_t *r)
     TRY(mo_strprintf(&path, "%s/model.safetensors", r->folder));
     TRY(mo_model_write_numbers(&t->query.net, &t->spec, &recipe, t->query.params, t->query.running, t->step, path));
     r->saved_step = t->step;
+    r->saved_epoch = t->epoch;
 cleanup:
     mo_free(path);
     return status;
@@ -292,14 +318,21 @@ cleanup:
     return status;
 }
 
+/* A report where no step of this run can be told of. */
+static void fill_standing(const moco_trainer_t *t, moco_step_report_t *report)
+{
+    mo_outcome_t none = {0};
+    fill_report(t, &none, mo_rates_now(t), 0, 0, report);
+    report->loss = report->epoch_loss;
+}
+
 static moco_status_t before_first(run_t *r)
 {
     moco_step_report_t report;
-    mo_outcome_t none = {0};
     moco_status_t status = MOCO_OK;
     if (r->test == NULL || r->trainer->step > 0)
         return MOCO_OK;
-    fill_report(r->trainer, &none, mo_rates_now(r->trainer), 0, 0, &report);
+    fill_standing(r->trainer, &report);
     TRY(evaluate(r, &report.knn_top1));
     TRY(tell(r, &report));
 cleanup:
@@ -318,6 +351,7 @@ static moco_status_t run_steps(run_t *r)
     moco_status_t status = MOCO_OK;
     moco_step_report_t report;
     int ended;
+    fill_standing(t, &report); /* a trainer saved on the last step of an epoch ends it without a step */
     TRY(before_first(r));
     while (!r->stop && !finished(r)) {
         TRY(loader_step(t, r->loader, &report, &ended));
@@ -339,6 +373,7 @@ moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dat
     moco_status_t status = MOCO_OK;
     run_t r = {.trainer = t, .dataset = dataset, .test = test, .folder = folder, .options = options,
                .progress = progress, .user = user, .steps_before = t->step, .started = now(), .saved_step = -1};
+    listing_t before = listing_of(t);
     TRY(open_loader(t, dataset, &r.loader));
     if (folder != NULL)
         TRY(mo_run_log_open(folder, t->step, &r.log));
@@ -346,7 +381,7 @@ moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dat
     if (status != MOCO_OK) { /* what was learnt is not lost; the first failure is what the caller hears of */
         char message[MO_MESSAGE_SIZE];
         mo_message_copy(message);
-        if (save_both(&r) != MOCO_OK)
+        if (t->step > r.steps_before && save_both(&r) != MOCO_OK)
             mo_log(MOCO_LOG_ERROR, "the run could not be saved either: %s", moco_last_message());
         TRY(mo_message_set(status, message));
     }
@@ -354,8 +389,9 @@ moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dat
     if (r.stop)
         TRY(mo_fail(MOCO_ERR_CANCELLED, "stopped by the callback after step %lld", (long long)t->step));
 cleanup:
-    if (r.log != NULL)
-        fclose(r.log);
+    if (status != MOCO_OK)
+        forget_listing(t, &before);
+    mo_run_log_close(folder, r.log, status != MOCO_OK && t->step == r.steps_before);
     mo_loader_free(r.loader);
     return status;
 }

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "util/alloc.h"
 #include "util/file.h"
@@ -12,7 +13,7 @@
 
 #define LOG_LIMIT ((uint64_t)1 << 32)
 
-/* Lines up to `step`; a torn last line of a killed run is dropped too. */
+/* Lines up to `step`, none at 0, where a run tells everything anew; a torn last line of a killed run is dropped too. */
 static moco_status_t cut_back(const char *path, int64_t step)
 {
     moco_status_t status = MOCO_OK;
@@ -26,7 +27,7 @@ static moco_status_t cut_back(const char *path, int64_t step)
             break;
         json_t *line = json_loadb((const char *)data + keep, (size_t)(end - data) - keep, 0, NULL);
         json_int_t at = json_integer_value(json_object_get(line, "step"));
-        int good = line != NULL && at <= step;
+        int good = line != NULL && at <= step && step > 0;
         json_decref(line);
         if (!good)
             break;
@@ -75,4 +76,16 @@ moco_status_t mo_run_log_line(FILE *log, const moco_step_report_t *r)
     int bad = fprintf(log, "%s\n", text) < 0 || fflush(log) != 0;
     free(text);
     return bad ? mo_fail(MOCO_ERR_IO, "the log could not be written: %s", strerror(errno)) : MOCO_OK;
+}
+
+void mo_run_log_close(const char *folder, FILE *log, int unused)
+{
+    char *path = NULL;
+    if (log == NULL)
+        return;
+    int empty = fseeko(log, 0, SEEK_END) == 0 && ftello(log) == 0;
+    fclose(log);
+    if (unused && empty && mo_strprintf(&path, "%s/log.jsonl", folder) == MOCO_OK)
+        unlink(path);
+    mo_free(path);
 }

@@ -27,6 +27,7 @@ static const counter_t counters[] = {
     {"listing_count", offsetof(moco_trainer_t, listing_count)},
 };
 #define COUNTERS (sizeof counters / sizeof counters[0])
+#define COUNTER_MAX ((int64_t)1 << 48) /* no run gets there, and counting on from it cannot overflow */
 
 static int64_t *counter_of(moco_trainer_t *t, size_t i)
 {
@@ -122,8 +123,12 @@ static moco_status_t get_state(const mo_safetensors_t *st, moco_trainer_t *t)
     mo_encoder_file_t query = {&t->query.net, t->query.params, t->query.running, 0};
     mo_encoder_file_t key = {&t->key.net, t->key.params, t->key.running, 0};
     for (size_t i = 0; i < COUNTERS; i++)
-        TRY(mo_meta_get_int(st, counters[i].key, 0, INT64_MAX, counter_of(t, i)));
-    TRY(mo_meta_get_int(st, "pushed_number", 0, INT64_MAX, &t->pushed.number));
+        TRY(mo_meta_get_int(st, counters[i].key, 0, COUNTER_MAX, counter_of(t, i)));
+    if (t->listing_count > INT32_MAX || t->epoch > UINT32_MAX || t->position > t->listing_count)
+        TRY(mo_fail(MOCO_ERR_FORMAT, "the checkpoint is at image %" PRId64 " of %" PRId64 " in epoch %" PRId64
+                    "; wanted at most %d images and epochs below 2^32", t->position, t->listing_count, t->epoch,
+                    INT32_MAX));
+    TRY(mo_meta_get_int(st, "pushed_number", 0, COUNTER_MAX, &t->pushed.number));
     TRY(mo_meta_get_int(st, "shard", 1, INT32_MAX, &shard));
     if (shard != t->shard)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "the checkpoint was made with shards of %" PRId64 " images, this run has %d",

@@ -27,7 +27,7 @@ moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_out
 
     t->views = views;
     mo_gradients_recycle(&t->gradients);
-    TRY(mo_rng_permutation(t->options.seed, MO_STREAM_SHUFFLE, (uint32_t)t->step, batch, t->permutation));
+    mo_rng_permutation_in(t->options.seed, MO_STREAM_SHUFFLE, (uint32_t)t->step, batch, t->draws, t->permutation);
     TRY(mo_packed_refresh(t->key.packed));             /* parameters -> layouts of the primitives    */
     TRY(mo_packed_refresh(t->query.packed));
     TRY(mo_pass_run(t->device, &t->key.pass));         /* shuffled groups -> keys [B,D], unshuffled  */

@@ -69,6 +69,7 @@ struct moco_trainer {
     float **shard_gradients;  /* [shards] block of each shard at work            */
     double *partial;          /* norm, part by part                              */
     int32_t *permutation;     /* [B] of this step                                */
+    void *draws;              /* what makes it                                   */
     float lut[3][256];        /* 8-bit value -> normalised float                 */
     const mo_views_t *views;  /* of the step at work                             */
     mo_pushed_t pushed;

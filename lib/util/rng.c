@@ -81,8 +81,6 @@ typedef struct draw {
     int32_t index;
 } draw_t;
 
-#define STACK_COUNT 1024 /* the shuffles of a training step stay without allocation */
-
 /* Draws fall evenly over 2^64, so their top bits are very nearly their rank: one counting pass puts each within a few
  * places of where it belongs, and an insertion sort does the rest. */
 static void place_draws(mo_rng_t start, uint32_t count, draw_t *draws, uint32_t *first)
@@ -113,26 +111,31 @@ static void insertion_sort(draw_t *draws, uint32_t count)
     }
 }
 
-moco_status_t mo_rng_permutation(uint64_t seed, uint32_t stream, uint32_t time, int64_t count, int32_t *permutation)
+size_t mo_rng_permutation_bytes(int64_t count)
 {
-    moco_status_t status = MOCO_OK;
-    draw_t small[STACK_COUNT], *draws = small;
-    uint32_t small_first[STACK_COUNT + 1], *first = small_first;
-    void *memory = NULL;
+    return ((size_t)count + 1) * (sizeof(draw_t) + sizeof(uint32_t));
+}
+
+void mo_rng_permutation_in(uint64_t seed, uint32_t stream, uint32_t time, int64_t count, void *memory,
+                           int32_t *permutation)
+{
+    draw_t *draws = memory;
     mo_rng_t rng;
-    if (count < 0 || count > INT32_MAX)
-        return mo_fail(MOCO_ERR_ARGUMENT, "a permutation of %lld items; wanted 0..2147483647", (long long)count);
-    if (count > STACK_COUNT) {
-        TRY(mo_calloc((size_t)count + 1, sizeof(draw_t) + sizeof(uint32_t), &memory));
-        draws = memory;
-        first = (uint32_t *)(draws + count + 1);
-    }
     mo_rng_start(&rng, seed, stream, 0, time);
-    place_draws(rng, (uint32_t)count, draws, first);
+    place_draws(rng, (uint32_t)count, draws, (uint32_t *)(draws + count + 1));
     insertion_sort(draws, (uint32_t)count);
     for (int64_t i = 0; i < count; i++)
         permutation[i] = draws[i].index;
-cleanup:
+}
+
+moco_status_t mo_rng_permutation(uint64_t seed, uint32_t stream, uint32_t time, int64_t count, int32_t *permutation)
+{
+    void *memory = NULL;
+    if (count < 0 || count > INT32_MAX)
+        return mo_fail(MOCO_ERR_ARGUMENT, "a permutation of %lld items; wanted 0..2147483647", (long long)count);
+    moco_status_t status = mo_calloc(mo_rng_permutation_bytes(count), 1, &memory);
+    if (status == MOCO_OK)
+        mo_rng_permutation_in(seed, stream, time, count, memory, permutation);
     mo_free(memory);
     return status;
 }

@@ -3,6 +3,7 @@
 #ifndef MO_UTIL_RNG_H
 #define MO_UTIL_RNG_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <moco/status.h>
 
@@ -33,5 +34,10 @@ uint32_t mo_rng_below(mo_rng_t *rng, uint32_t n); /* uniform 0..n-1, exact      
 double mo_rng_normal(mo_rng_t *rng);            /* Box-Muller, one value per two unit draws     */
 /* permutation[count]: indices sorted by 64-bit draws of (stream, index 0, time), ties by index. */
 moco_status_t mo_rng_permutation(uint64_t seed, uint32_t stream, uint32_t time, int64_t count, int32_t *permutation);
+/* The same in memory of the caller, mo_rng_permutation_bytes(count) of it aligned as malloc does; cannot fail. count is
+ * 0..2147483647. */
+size_t mo_rng_permutation_bytes(int64_t count);
+void mo_rng_permutation_in(uint64_t seed, uint32_t stream, uint32_t time, int64_t count, void *memory,
+                           int32_t *permutation);
 
 #endif

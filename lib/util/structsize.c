@@ -55,3 +55,26 @@ moco_status_t mo_struct_overlay(const void *caller, void *full, const void *defa
     memcpy(full, &size, sizeof size);
     return MOCO_OK;
 }
+
+moco_status_t mo_report_check(const void *report)
+{
+    uint64_t struct_size;
+    if (report == NULL)
+        return MOCO_OK;
+    memcpy(&struct_size, report, sizeof struct_size);
+    if (struct_size < sizeof struct_size || struct_size > MO_STRUCT_SIZE_MAX)
+        return mo_fail(MOCO_ERR_ARGUMENT, "struct_size of the report is %llu, wanted its sizeof",
+                       (unsigned long long)struct_size);
+    return MOCO_OK;
+}
+
+void mo_report_out(const void *full, uint64_t size, void *report)
+{
+    uint64_t struct_size;
+    if (report == NULL)
+        return;
+    memcpy(&struct_size, report, sizeof struct_size);
+    memset((uint8_t *)report + sizeof struct_size, 0, struct_size - sizeof struct_size);
+    memcpy((uint8_t *)report + sizeof struct_size, (const uint8_t *)full + sizeof struct_size,
+           smaller(struct_size, size) - sizeof struct_size);
+}

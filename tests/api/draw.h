@@ -1,5 +1,5 @@
 /* What the tests of training and embedding share: small JPEGs drawn on the spot, scratch folders, files as bytes,
- * numbers out of JSON text. A picture is a direction and a frequency of stripes, so different numbers look different. */
+ * numbers out of JSON text. A picture is a direction and a frequency of stripes: different numbers look different. */
 #ifndef TESTS_DRAW_H
 #define TESTS_DRAW_H
 
@@ -69,7 +69,8 @@ static inline picture_t draw_jpeg(int width, int height, int components, int num
 /* The frame header (SOF0) of a JPEG: marker 2, length 2, bits a sample 1, height 2, width 2. */
 static inline uint8_t *draw_frame(const picture_t *jpeg)
 {
-    for (unsigned long i = 2; i + 9 < jpeg->size; i += 2 + (unsigned long)(jpeg->bytes[i + 2] << 8 | jpeg->bytes[i + 3]))
+    unsigned long i = 2;
+    for (; i + 9 < jpeg->size; i += 2 + (unsigned long)(jpeg->bytes[i + 2] << 8 | jpeg->bytes[i + 3]))
         if (jpeg->bytes[i + 1] == 0xC0)
             return jpeg->bytes + i;
     ck_abort_msg("no frame header");
@@ -103,9 +104,9 @@ static inline const char *in_folder(const char *folder, const char *name)
 {
     static char made[16][512];
     static int next;
-    char *path = made[next++ % 16];
-    snprintf(path, sizeof made[0], "%s/%s", folder, name);
-    return path;
+    char path[512]; /* `folder` may be one of them */
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return memcpy(made[next++ % 16], path, sizeof path);
 }
 
 static inline const char *in_scratch(const scratch_t *s, const char *name)
@@ -170,6 +171,17 @@ static inline void mask_number(uint8_t *bytes, size_t size, const char *key)
     }
     for (; at < bytes + size && *at >= '0' && *at <= '9'; at++)
         *at = '0';
+}
+
+/* The same in a file, for fields that a test may let differ. */
+static inline void mask_file(const char *path, const char *key)
+{
+    size_t size;
+    uint8_t *bytes = read_file(path, &size);
+    mask_number(bytes, size, key);
+    FILE *file = fopen(path, "wb");
+    ck_assert(file != NULL && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+    free(bytes);
 }
 
 /* Checkpoints of the same bits; loader_threads, which is written into them, may differ. */

@@ -1,0 +1,108 @@
+/* A trainer as small as they come, views for its steps, and all that a step may change in one block of bytes. */
+#ifndef TESTS_FAULT_TRAINER_FIXTURES_H
+#define TESTS_FAULT_TRAINER_FIXTURES_H
+
+#include <check.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <moco/status.h>
+#include <moco/trainer.h>
+
+#include "train/trainer.h"
+#include "util/rng.h"
+
+enum { TINY_SIZE = 16, TINY_FLOATS = 3 * TINY_SIZE * TINY_SIZE };
+
+#define OK(call) ck_assert_msg((call) == MOCO_OK, "%s: %s", #call, moco_last_message())
+
+static inline moco_trainer_options_t tiny_options(int32_t batch, int32_t groups)
+{
+    moco_trainer_options_t o;
+    OK(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_CIFAR));
+    o.arch = MOCO_ARCH_RESNET18;
+    o.width = 0.0625;
+    o.image_size = TINY_SIZE;
+    o.batch_size = batch;
+    o.virtual_devices = groups;
+    o.queue_length = 16;
+    o.dimension = 16;
+    o.base_lr = 1.0;
+    return o;
+}
+
+static inline moco_device_t *tiny_device(int32_t lanes)
+{
+    moco_device_options_t o;
+    moco_device_t *device = NULL;
+    OK(moco_device_options_init(&o, sizeof o));
+    o.lanes = lanes;
+    OK(moco_device_create(&o, &device));
+    return device;
+}
+
+/* Views of one batch: queries, then keys that are the queries with some noise. */
+static inline float *tiny_views(int32_t batch, uint32_t number)
+{
+    int64_t count = (int64_t)batch * TINY_FLOATS;
+    float *views = malloc((size_t)(2 * count) * sizeof *views);
+    mo_rng_t rng;
+    mo_rng_start(&rng, 3, 100, number, 0);
+    for (int64_t i = 0; i < count; i++) {
+        views[i] = (float)mo_rng_normal(&rng);
+        views[count + i] = views[i] + 0.3f * (float)mo_rng_normal(&rng);
+    }
+    return views;
+}
+
+static inline moco_status_t tiny_push(moco_trainer_t *t, const float *views)
+{
+    return moco_trainer_push_views(t, t->options.batch_size, views, views + t->options.batch_size * TINY_FLOATS,
+                                   MOCO_LAYOUT_NHWC);
+}
+
+/* ---- state ---- */
+
+typedef struct state {
+    uint8_t *bytes;
+    size_t size;
+} state_t;
+
+static inline void state_put(state_t *s, const void *from, size_t size)
+{
+    s->bytes = realloc(s->bytes, s->size + size);
+    memcpy(s->bytes + s->size, from, size);
+    s->size += size;
+}
+
+/* Parameters without padding, running statistics, velocity, queue, counters. */
+static inline state_t state_of(const moco_trainer_t *t)
+{
+    state_t s = {0};
+    const mo_encoder_t *encoders[] = {&t->query, &t->key};
+    for (int e = 0; e < 2; e++) {
+        state_put(&s, encoders[e]->params, (size_t)encoders[e]->net.params * sizeof(float));
+        state_put(&s, encoders[e]->running, (size_t)encoders[e]->net.stats * sizeof(float));
+    }
+    state_put(&s, t->velocity, (size_t)t->query.net.params * sizeof(float));
+    state_put(&s, t->queue.rows, (size_t)(t->queue.length * t->queue.dimension) * sizeof(float));
+    int64_t counters[] = {t->queue.pointer, t->step, t->epoch, t->step_in_epoch, t->position, t->queue_seen,
+                          t->pushed.count, t->pushed.number};
+    state_put(&s, counters, sizeof counters);
+    state_put(&s, &t->epoch_loss_sum, sizeof t->epoch_loss_sum);
+    return s;
+}
+
+static inline int state_equal(const state_t *a, const state_t *b)
+{
+    return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
+}
+
+static inline void state_free(state_t *s)
+{
+    free(s->bytes);
+    *s = (state_t){0};
+}
+
+#endif

@@ -1,0 +1,177 @@
+/* Every kind of layer, forward and backward, against the same network in double precision: losses, batch statistics,
+ * and the gradients of all parameters and of the input along random directions. Each net ends in the loss the library
+ * has; behind the layer under test stands a ReLU, so that the gradient that reaches it differs from place to place. */
+#include <stdio.h>
+
+#include "engine_fixtures.h"
+
+/* ---- ends of nets ---- */
+
+static int32_t head(mo_net_t *net, int32_t t)
+{
+    return mo_linear(net, mo_mean_pool(net, mo_relu(net, t)), "fc", 16);
+}
+
+static int32_t conv_head(mo_net_t *net, int32_t t, int32_t channels, int32_t kernel, int32_t stride, int32_t pad)
+{
+    return head(net, mo_conv(net, t, "conv", channels, kernel, stride, pad, MO_INIT_KAIMING));
+}
+
+/* ---- nets ---- */
+
+static int32_t conv1(mo_net_t *net, int32_t t) { return conv_head(net, t, 32, 1, 1, 0); }
+static int32_t conv1_2(mo_net_t *net, int32_t t) { return conv_head(net, t, 32, 1, 2, 0); }
+static int32_t conv3(mo_net_t *net, int32_t t) { return conv_head(net, t, 16, 3, 1, 1); }
+static int32_t conv3_2(mo_net_t *net, int32_t t) { return conv_head(net, t, 32, 3, 2, 1); }
+static int32_t conv7(mo_net_t *net, int32_t t) { return conv_head(net, t, 16, 7, 1, 3); }
+static int32_t conv7_2(mo_net_t *net, int32_t t) { return conv_head(net, t, 16, 7, 2, 3); }
+
+static int32_t two_convs(mo_net_t *net, int32_t t)
+{
+    t = mo_conv(net, t, "first", 32, 3, 2, 1, MO_INIT_KAIMING);
+    return head(net, mo_conv(net, mo_relu(net, t), "second", 16, 1, 1, 0, MO_INIT_KAIMING));
+}
+
+static int32_t norm(mo_net_t *net, int32_t t) { return head(net, mo_batchnorm(net, t, "bn", 0, MO_INIT_ONE)); }
+
+static int32_t norm_relu(mo_net_t *net, int32_t t)
+{
+    t = mo_batchnorm(net, t, "bn", 1, MO_INIT_ONE);
+    return mo_linear(net, mo_mean_pool(net, t), "fc", 16);
+}
+
+static int32_t conv_norm(mo_net_t *net, int32_t t)
+{
+    t = mo_batchnorm(net, mo_conv(net, t, "conv1", 16, 3, 1, 1, MO_INIT_KAIMING), "bn1", 1, MO_INIT_ONE);
+    t = mo_batchnorm(net, mo_conv(net, t, "conv2", 32, 3, 2, 1, MO_INIT_KAIMING), "bn2", 0, MO_INIT_ONE);
+    return head(net, t);
+}
+
+static int32_t max_pool(mo_net_t *net, int32_t t) { return head(net, mo_max_pool(net, t, 3, 2, 1)); }
+static int32_t max_pool_2(mo_net_t *net, int32_t t) { return head(net, mo_max_pool(net, t, 2, 2, 0)); }
+static int32_t mean_pool(mo_net_t *net, int32_t t) { return mo_mean_pool(net, t); }
+static int32_t relu(mo_net_t *net, int32_t t) { return mo_mean_pool(net, mo_relu(net, t)); }
+static int32_t linear(mo_net_t *net, int32_t t) { return mo_linear(net, t, "fc", 10); }
+static int32_t mlp(mo_net_t *net, int32_t t)
+{
+    return mo_linear(net, mo_relu(net, mo_linear(net, t, "fc.0", 48)), "fc.2", 16);
+}
+static int32_t same(mo_net_t *net, int32_t t) { (void)net; return t; }
+
+static int32_t block(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t stride)
+{
+    char part[4][32];
+    for (int i = 0; i < 4; i++)
+        snprintf(part[i], sizeof part[i], "%s.%d", name, i);
+    int32_t t = mo_conv(net, src, part[0], channels, 3, stride, 1, MO_INIT_KAIMING), shortcut = src;
+    t = mo_batchnorm(net, t, part[0], 1, MO_INIT_ONE);
+    if (stride != 1) {
+        shortcut = mo_conv(net, src, part[1], channels, 1, stride, 0, MO_INIT_KAIMING);
+        shortcut = mo_batchnorm(net, shortcut, part[1], 0, MO_INIT_ONE);
+    }
+    t = mo_batchnorm(net, mo_conv(net, t, part[2], channels, 3, 1, 1, MO_INIT_KAIMING), part[2], 0, MO_INIT_ONE);
+    return mo_residual(net, t, shortcut);
+}
+
+static int32_t identity(mo_net_t *net, int32_t t) { return head(net, block(net, t, "a", 16, 1)); }
+static int32_t projection(mo_net_t *net, int32_t t) { return head(net, block(net, t, "a", 32, 2)); }
+static int32_t blocks(mo_net_t *net, int32_t t)
+{
+    t = block(net, block(net, t, "a", 16, 1), "b", 16, 1);
+    return head(net, block(net, block(net, t, "c", 32, 2), "d", 32, 1));
+}
+
+typedef struct layer_case {
+    const char *name;
+    rig_body_t body;
+    mo_shape_t image;
+    int64_t queue;
+} layer_case_t;
+
+static const layer_case_t cases[] = {
+    {"convolution 1x1", conv1, {16, 5, 7}, 37},
+    {"convolution 1x1, stride 2", conv1_2, {16, 7, 7}, 37},
+    {"convolution 3x3", conv3, {16, 7, 6}, 37},
+    {"convolution 3x3, 3 channels", conv3, {3, 9, 8}, 37},
+    {"convolution 3x3, stride 2", conv3_2, {16, 9, 7}, 37},
+    {"convolution 3x3, stride 2, even", conv3_2, {16, 8, 6}, 37},
+    {"convolution 7x7, 3 channels", conv7, {3, 9, 9}, 37},
+    {"convolution 7x7, stride 2, 3 channels", conv7_2, {3, 17, 15}, 37},
+    {"convolution 7x7, stride 2, 16 channels", conv7_2, {16, 9, 9}, 37},
+    {"two convolutions", two_convs, {16, 9, 9}, 37},
+    {"batch norm", norm, {16, 5, 5}, 37},
+    {"batch norm of vectors", norm, {48, 1, 1}, 37},
+    {"batch norm with ReLU", norm_relu, {32, 5, 3}, 37},
+    {"convolutions and batch norms", conv_norm, {16, 7, 7}, 37},
+    {"max pool 3x3, stride 2", max_pool, {16, 9, 8}, 37},
+    {"max pool 2x2, stride 2, odd", max_pool_2, {16, 7, 7}, 37},
+    {"mean pool", mean_pool, {32, 5, 7}, 37},
+    {"ReLU", relu, {16, 3, 3}, 37},
+    {"linear", linear, {24, 1, 1}, 37},
+    {"linear, ReLU, linear", mlp, {32, 1, 1}, 37},
+    {"residual, identity", identity, {16, 5, 5}, 37},
+    {"residual, projection", projection, {16, 7, 7}, 37},
+    {"four residual blocks", blocks, {16, 7, 7}, 37},
+    {"l2 norm alone", mean_pool, {16, 1, 1}, 64},
+    {"loss alone", same, {16, 1, 1}, 64},
+    {"loss alone, one key", same, {16, 1, 1}, 1},
+    {"loss alone, 1000 keys", same, {128, 1, 1}, 1000},
+};
+
+START_TEST(test_layer)
+{
+    const layer_case_t *c = &cases[_i / 2];
+    rig_t r;
+    twin_t t;
+    rig_shape_t shape = {.batch = 6, .groups = 2, .shards_per_group = 1, .sets = 1, .lanes = 1,
+                         .recipes = _i % 2}; /* loops, then primitives alone */
+    rig_open(&r, shape, c->image, c->queue, c->body);
+    if (c->body == same) /* the loss takes rows of unit length */
+        rig_units(r.images, shape.batch, r.width, 1);
+    twin_open(&t, &r);
+    rig_run(&r, 0xff); /* not-a-numbers everywhere */
+    rig_assert_forward(&r, &t);
+    rig_assert_gradients(&r, &t, 3);
+    twin_close(&t);
+    rig_close(&r);
+}
+END_TEST
+
+/* What an arena held before decides nothing. */
+START_TEST(test_junk)
+{
+    rig_t r;
+    rig_shape_t shape = {.batch = 4, .groups = 2, .shards_per_group = 1, .sets = 2, .lanes = 2};
+    rig_open(&r, shape, (mo_shape_t){16, 7, 7}, 37, blocks);
+    rig_run(&r, 0xff);
+    size_t grads = (size_t)(r.leaves * r.net.params) * sizeof(float), images = (size_t)(4 * r.feature) * sizeof(float);
+    float *kept = malloc(grads), *d_images = malloc(images);
+    memcpy(kept, r.grads, grads);
+    memcpy(d_images, r.d_images, images);
+    rig_run(&r, 0);
+    for (int64_t leaf = 0; leaf < r.leaves; leaf++)
+        for (int32_t i = 0; i < r.net.span_count; i++) /* padding between spans is nobody's */
+            ck_assert_mem_eq(r.grads + leaf * r.net.params + r.net.spans[i].offset,
+                             kept + leaf * r.net.params + r.net.spans[i].offset,
+                             (size_t)r.net.spans[i].count * sizeof(float));
+    ck_assert_mem_eq(r.d_images, d_images, images);
+    free(kept);
+    free(d_images);
+    rig_close(&r);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("layers");
+    TCase *tc = tcase_create("layers");
+    tcase_set_timeout(tc, 240);
+    tcase_add_loop_test(tc, test_layer, 0, 2 * (int)(sizeof cases / sizeof cases[0]));
+    tcase_add_test(tc, test_junk);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

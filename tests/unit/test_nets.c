@@ -1,0 +1,324 @@
+/* Encoders as lists: sizes, names and shapes as torchvision has them, and what fresh parameters look like. */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <moco/trainer.h>
+
+#include "nets/encoder.h"
+#include "train/trainer.h"
+
+typedef struct size_case {
+    int32_t arch, stem, image;
+    double width;
+    int64_t params, stats; /* of the backbone */
+    int32_t entries;       /* of a state dict with a linear head; 0 = not asked */
+    int32_t features;
+} size_case_t;
+
+static const size_case_t sizes[] = {
+    {MOCO_ARCH_RESNET18, MOCO_STEM_IMAGENET, 224, 1, 11176512, 9600, 122, 512},
+    {MOCO_ARCH_RESNET34, MOCO_STEM_IMAGENET, 224, 1, 21284672, 17024, 218, 512},
+    {MOCO_ARCH_RESNET50, MOCO_STEM_IMAGENET, 224, 1, 23508032, 53120, 320, 2048},
+    {MOCO_ARCH_RESNET101, MOCO_STEM_IMAGENET, 224, 1, 42500160, 105344, 626, 2048},
+    {MOCO_ARCH_RESNET152, MOCO_STEM_IMAGENET, 224, 1, 58143808, 151424, 932, 2048},
+    {MOCO_ARCH_RESNET50, MOCO_STEM_IMAGENET, 224, 2, 93907072, 106240, 320, 4096},
+    {MOCO_ARCH_RESNET50, MOCO_STEM_IMAGENET, 224, 4, 375378176, 212480, 320, 8192},
+    {MOCO_ARCH_RESNET18, MOCO_STEM_CIFAR, 32, 1, 11168832, 9600, 122, 512},
+    {MOCO_ARCH_RESNET50, MOCO_STEM_CIFAR, 32, 1, 23500352, 53120, 320, 2048},
+};
+
+static mo_net_t built(int32_t arch, int32_t stem, int32_t head, double width, int32_t image, int32_t zero)
+{
+    mo_net_t net = {0};
+    mo_encoder_spec_t spec = {.arch = arch, .stem = stem, .head = head, .width = width, .image_size = image,
+                              .dimension = 128, .zero_init_residual = zero};
+    ck_assert_int_eq(mo_encoder_build(&spec, &net), MOCO_OK);
+    return net;
+}
+
+START_TEST(test_sizes)
+{
+    const size_case_t *c = &sizes[_i];
+    mo_net_t net = built(c->arch, c->stem, -1, c->width, c->image, 0);
+    ck_assert_int_eq(mo_net_parameters(&net), c->params);
+    ck_assert_int_eq(net.stats, c->stats);
+    ck_assert_int_eq(net.span_count + 3 * net.bn_count + 2, c->entries);
+    ck_assert_int_eq(net.shapes[net.backbone].c, c->features);
+    ck_assert_int_eq(net.shapes[net.backbone].h * net.shapes[net.backbone].w, 1);
+    ck_assert_int_eq(net.projection, -1);
+    mo_net_free(&net);
+}
+END_TEST
+
+START_TEST(test_heads)
+{
+    mo_net_t v1 = built(MOCO_ARCH_RESNET50, MOCO_STEM_IMAGENET, MOCO_HEAD_LINEAR, 1, 224, 0);
+    mo_net_t v2 = built(MOCO_ARCH_RESNET50, MOCO_STEM_IMAGENET, MOCO_HEAD_MLP, 1, 224, 0);
+    mo_net_t demo = built(MOCO_ARCH_RESNET18, MOCO_STEM_CIFAR, MOCO_HEAD_LINEAR, 1, 32, 0);
+    ck_assert_int_eq(mo_net_parameters(&v1), 23770304);
+    ck_assert_int_eq(mo_net_parameters(&v2), 23508032 + 4458624);
+    ck_assert_int_eq(mo_net_parameters(&demo), 11234496);
+    ck_assert_int_eq(v2.span_count + 3 * v2.bn_count, 322);
+    ck_assert_int_eq(v1.shapes[v1.projection].c, 128);
+    mo_net_free(&v1);
+    mo_net_free(&v2);
+    mo_net_free(&demo);
+}
+END_TEST
+
+typedef struct name_case {
+    int32_t arch, stem, head;
+    const char *name;
+    int32_t rank;
+    int64_t dims[4];
+} name_case_t;
+
+enum { R18 = MOCO_ARCH_RESNET18, R50 = MOCO_ARCH_RESNET50, BIG = MOCO_STEM_IMAGENET, SMALL = MOCO_STEM_CIFAR };
+
+static const name_case_t names[] = {
+    {R50, BIG, MOCO_HEAD_MLP, "conv1.weight", 4, {64, 3, 7, 7}},
+    {R50, BIG, MOCO_HEAD_MLP, "bn1.weight", 1, {64}},
+    {R50, BIG, MOCO_HEAD_MLP, "bn1.bias", 1, {64}},
+    {R50, BIG, MOCO_HEAD_MLP, "layer1.0.conv1.weight", 4, {64, 64, 1, 1}},
+    {R50, BIG, MOCO_HEAD_MLP, "layer1.0.conv2.weight", 4, {64, 64, 3, 3}},
+    {R50, BIG, MOCO_HEAD_MLP, "layer1.0.conv3.weight", 4, {256, 64, 1, 1}},
+    {R50, BIG, MOCO_HEAD_MLP, "layer1.0.downsample.0.weight", 4, {256, 64, 1, 1}},
+    {R50, BIG, MOCO_HEAD_MLP, "layer1.0.downsample.1.bias", 1, {256}},
+    {R50, BIG, MOCO_HEAD_MLP, "layer2.0.conv1.weight", 4, {128, 256, 1, 1}},
+    {R50, BIG, MOCO_HEAD_MLP, "layer4.0.downsample.0.weight", 4, {2048, 1024, 1, 1}},
+    {R50, BIG, MOCO_HEAD_MLP, "layer4.2.bn3.weight", 1, {2048}},
+    {R50, BIG, MOCO_HEAD_MLP, "fc.0.weight", 2, {2048, 2048}},
+    {R50, BIG, MOCO_HEAD_MLP, "fc.0.bias", 1, {2048}},
+    {R50, BIG, MOCO_HEAD_MLP, "fc.2.weight", 2, {128, 2048}},
+    {R50, BIG, MOCO_HEAD_MLP, "fc.2.bias", 1, {128}},
+    {R50, BIG, MOCO_HEAD_LINEAR, "fc.weight", 2, {128, 2048}},
+    {R50, BIG, MOCO_HEAD_LINEAR, "fc.bias", 1, {128}},
+    {R18, SMALL, MOCO_HEAD_LINEAR, "conv1.weight", 4, {64, 3, 3, 3}},
+    {R18, BIG, MOCO_HEAD_LINEAR, "layer1.0.conv1.weight", 4, {64, 64, 3, 3}},
+    {R18, BIG, MOCO_HEAD_LINEAR, "layer2.0.downsample.0.weight", 4, {128, 64, 1, 1}},
+    {R18, BIG, MOCO_HEAD_LINEAR, "layer4.1.conv2.weight", 4, {512, 512, 3, 3}},
+    {R18, BIG, MOCO_HEAD_LINEAR, "fc.weight", 2, {128, 512}},
+    {R18, BIG, MOCO_HEAD_LINEAR, "layer1.0.downsample.0.weight", -1, {0}}, /* basic blocks keep their width there */
+    {R18, BIG, MOCO_HEAD_LINEAR, "layer1.0.conv3.weight", -1, {0}},
+    {R50, BIG, MOCO_HEAD_MLP, "fc.weight", -1, {0}},
+};
+
+static const mo_span_t *span_of(const mo_net_t *net, const char *name)
+{
+    for (int32_t i = 0; i < net->span_count; i++)
+        if (strcmp(net->spans[i].name, name) == 0)
+            return &net->spans[i];
+    return NULL;
+}
+
+START_TEST(test_names)
+{
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const name_case_t *c = &names[i];
+        mo_net_t net = built(c->arch, c->stem, c->head, 1, 32, 0);
+        const mo_span_t *span = span_of(&net, c->name);
+        ck_assert_msg((span == NULL) == (c->rank < 0), "%s is %s", c->name, span == NULL ? "missing" : "there");
+        for (int d = 0; span != NULL && d < c->rank; d++)
+            ck_assert_msg(span->rank == c->rank && span->dims[d] == c->dims[d], "%s has other sizes", c->name);
+        mo_net_free(&net);
+    }
+}
+END_TEST
+
+/* Spans lie one after the other on cache lines and are named once; the strides sit in the 3x3 convolutions. */
+START_TEST(test_layout)
+{
+    mo_net_t net = built(R50, BIG, MOCO_HEAD_MLP, 1, 224, 0);
+    int64_t end = 0;
+    ck_assert_str_eq(net.spans[0].name, "conv1.weight");
+    ck_assert_str_eq(net.bns[0].name, "bn1");
+    for (int32_t i = 0; i < net.span_count; i++) {
+        ck_assert_int_eq(net.spans[i].offset % 16, 0);
+        ck_assert_int_ge(net.spans[i].offset, end);
+        ck_assert_int_lt(net.spans[i].offset - end, 16);
+        end = net.spans[i].offset + net.spans[i].count;
+        for (int32_t j = 0; j < i; j++)
+            ck_assert_str_ne(net.spans[i].name, net.spans[j].name);
+    }
+    ck_assert_int_le(end, net.params);
+    for (int32_t i = 0; i < net.op_count; i++) {
+        const mo_op_t *op = &net.ops[i];
+        if (op->stride == 2 && op->kernel == 1)
+            ck_assert_ptr_nonnull(strstr(net.spans[op->weights].name, "downsample.0"));
+        if (op->src >= 0)
+            ck_assert_int_lt(op->src, op->dst);
+    }
+    mo_net_free(&net);
+}
+END_TEST
+
+/* ---- fresh parameters ---- */
+
+typedef struct moments {
+    double mean, deviation, low, high;
+} moments_t;
+
+static moments_t moments_of(const float *values, int64_t count)
+{
+    moments_t m = {0, 0, values[0], values[0]};
+    for (int64_t i = 0; i < count; i++) {
+        m.mean += values[i] / (double)count;
+        m.low = fmin(m.low, values[i]);
+        m.high = fmax(m.high, values[i]);
+    }
+    for (int64_t i = 0; i < count; i++)
+        m.deviation += (values[i] - m.mean) * (values[i] - m.mean) / (double)count;
+    m.deviation = sqrt(m.deviation);
+    return m;
+}
+
+/* A mean of n values is off by deviation/sqrt(n), a deviation by deviation/sqrt(2n): five of those are allowed. */
+static void assert_normal(const mo_span_t *s, const float *values, double deviation)
+{
+    moments_t m = moments_of(values, s->count);
+    double slack = 5 * deviation / sqrt((double)s->count);
+    ck_assert_msg(fabs(m.mean) <= slack, "%s: mean %g", s->name, m.mean);
+    ck_assert_msg(fabs(m.deviation - deviation) <= slack, "%s: %g, wanted %g", s->name, m.deviation, deviation);
+    ck_assert_msg(s->count < 1000 || m.high > 2.2 * deviation, "%s: not normal, ends at %g", s->name, m.high);
+}
+
+static void assert_uniform(const mo_span_t *s, const float *values, double bound)
+{
+    moments_t m = moments_of(values, s->count);
+    ck_assert_msg(m.low >= -bound && m.high <= bound, "%s: %g..%g beyond %g", s->name, m.low, m.high, bound);
+    ck_assert_msg(s->count < 100 || (m.low < -0.9 * bound && m.high > 0.9 * bound), "%s: too narrow", s->name);
+    ck_assert_msg(fabs(m.mean) <= 5 * bound / sqrt(3.0 * (double)s->count), "%s: mean %g", s->name, m.mean);
+}
+
+static int is_last_of_block(const char *name, int bottleneck)
+{
+    const char *at = strstr(name, bottleneck ? ".bn3.weight" : ".bn2.weight");
+    return strncmp(name, "layer", 5) == 0 && at != NULL;
+}
+
+static void check_init(int32_t arch, int32_t stem, int32_t head, double width, int32_t zero)
+{
+    mo_net_t net = built(arch, stem, head, width, 32, zero);
+    float *values = calloc((size_t)net.params, sizeof *values), *stats = calloc((size_t)net.stats, sizeof *stats);
+    mo_init_params(&net, 5, values);
+    mo_init_stats(&net, stats);
+    for (int32_t i = 0; i < net.span_count; i++) {
+        const mo_span_t *s = &net.spans[i];
+        const float *v = values + s->offset;
+        if (s->rank == 4 && stem == SMALL && i == 0)
+            assert_uniform(s, v, 1 / sqrt(27.0));
+        else if (s->rank == 4)
+            assert_normal(s, v, sqrt(2.0 / (double)(s->dims[0] * s->dims[2] * s->dims[3])));
+        else if (strncmp(s->name, "fc", 2) == 0)
+            assert_uniform(s, v, 1 / sqrt((double)(strcmp(s->name, "fc.2.bias") == 0 || s->rank == 1
+                                                       ? net.shapes[net.backbone].c
+                                                       : s->dims[1])));
+        else {
+            int ones = strstr(s->name, ".weight") != NULL && !(zero && is_last_of_block(s->name, arch == R50));
+            for (int64_t j = 0; j < s->count; j++)
+                if (v[j] != (ones ? 1.0f : 0.0f))
+                    ck_abort_msg("%s starts at %g", s->name, v[j]);
+        }
+    }
+    int fresh = 1;
+    for (int32_t b = 0; b < net.bn_count; b++)
+        for (int32_t c = 0; c < net.bns[b].channels; c++)
+            fresh &= stats[net.bns[b].offset + c] == 0.0f &&
+                     stats[net.bns[b].offset + net.bns[b].channels + c] == 1.0f;
+    ck_assert(fresh);
+    free(values);
+    free(stats);
+    mo_net_free(&net);
+}
+
+START_TEST(test_init)
+{
+    check_init(R18, BIG, MOCO_HEAD_LINEAR, 0.5, 0);
+    check_init(R18, SMALL, MOCO_HEAD_MLP, 0.25, 1);
+    check_init(R50, BIG, MOCO_HEAD_MLP, 0.25, 1);
+}
+END_TEST
+
+START_TEST(test_seeds)
+{
+    mo_net_t net = built(R18, SMALL, MOCO_HEAD_LINEAR, 0.25, 32, 0);
+    float *a = calloc((size_t)net.params, sizeof *a), *b = calloc((size_t)net.params, sizeof *b);
+    size_t bytes = (size_t)net.params * sizeof *a;
+    mo_init_params(&net, 5, a);
+    mo_init_params(&net, 5, b);
+    ck_assert_mem_eq(a, b, bytes);
+    mo_init_params(&net, 6, b);
+    ck_assert_mem_ne(a, b, (size_t)net.spans[0].count * sizeof *a);
+    const mo_span_t *first = span_of(&net, "layer1.0.conv1.weight"), *second = span_of(&net, "layer1.0.conv2.weight");
+    ck_assert_mem_ne(a + first->offset, a + second->offset, (size_t)first->count * sizeof *a);
+    free(a);
+    free(b);
+    mo_net_free(&net);
+}
+END_TEST
+
+START_TEST(test_channels)
+{
+    static const struct {
+        int32_t base;
+        double width;
+        int32_t channels;
+    } cases[] = {{64, 1, 64}, {64, 0.0625, 16}, {64, 0.25, 16}, {128, 0.25, 32}, {64, 0.37, 16}, {64, 0.4, 32},
+                 {64, 2, 128}, {512, 8, 4096}, {512, 0.0625, 32}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        ck_assert_int_eq(mo_scaled_channels(cases[i].base, cases[i].width), cases[i].channels);
+}
+END_TEST
+
+/* The key encoder starts as the query encoder, with statistics of its own. */
+START_TEST(test_key_starts_as_query)
+{
+    moco_trainer_options_t o;
+    moco_trainer_t *t = NULL;
+    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_CIFAR), MOCO_OK);
+    o.arch = R18;
+    o.width = 0.0625;
+    o.image_size = 16;
+    o.batch_size = 4;
+    o.virtual_devices = 2;
+    o.queue_length = 16;
+    o.dimension = 16;
+    ck_assert_int_eq(moco_trainer_create(&o, NULL, &t), MOCO_OK);
+    float *fresh = calloc((size_t)t->query.net.params, sizeof *fresh);
+    mo_init_params(&t->query.net, o.seed, fresh);
+    size_t bytes = (size_t)t->query.net.params * sizeof *fresh;
+    ck_assert_int_eq(t->query.net.params, t->key.net.params);
+    ck_assert_mem_eq(t->query.params, t->key.params, bytes);
+    ck_assert_mem_eq(t->query.params, fresh, bytes);
+    ck_assert_mem_eq(t->query.running, t->key.running, (size_t)t->query.net.stats * sizeof(float));
+    ck_assert_ptr_ne(t->query.params, t->key.params);
+    ck_assert_ptr_ne(t->query.running, t->key.running);
+    memset(fresh, 0, bytes);
+    ck_assert_mem_eq(t->velocity, fresh, bytes);
+    free(fresh);
+    moco_trainer_free(t);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("nets");
+    TCase *tc = tcase_create("nets");
+    tcase_set_timeout(tc, 120);
+    tcase_add_loop_test(tc, test_sizes, 0, (int)(sizeof sizes / sizeof sizes[0]));
+    tcase_add_test(tc, test_heads);
+    tcase_add_test(tc, test_names);
+    tcase_add_test(tc, test_layout);
+    tcase_add_test(tc, test_init);
+    tcase_add_test(tc, test_seeds);
+    tcase_add_test(tc, test_channels);
+    tcase_add_test(tc, test_key_starts_as_query);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
