@@ -26,7 +26,8 @@ MOCO_API moco_status_t moco_dataset_options_init(moco_dataset_options_t *options
  * - a file ending in .tar (uncompressed ustar, GNU or pax): its members by the same rules (a leading "./" is dropped);
  * - any other file: a list, one path per line, optionally a tab and a class name; relative to the list's folder; blank
  *   lines and lines that start with '#' are skipped.
- * Entries are in bytewise path order (a list keeps its own order); classes in bytewise order of their names. Hidden names (starting with '.') are skipped.
+ * Entries are in bytewise path order (a list keeps its own order); classes in bytewise order of their names. Hidden
+ * names (starting with '.') are skipped.
  *
  * @param path     folder, tar or list.
  * @param options  NULL for the defaults.

@@ -24,7 +24,8 @@ MOCO_API void moco_index_free(moco_index_t *index);
 
 /**
  * Add vectors; each is divided by its L2 norm, max(norm, 1e-12).
- * @param vectors  [count, dimension] float32, finite. @param labels  [count] class numbers >= 0, or NULL (then classify is refused). Since: 0.1.
+ * @param vectors  [count, dimension] float32, finite. @param labels  [count] class numbers >= 0, or NULL (then classify
+ * is refused). Since: 0.1.
  */
 MOCO_API moco_status_t moco_index_add(moco_index_t *index, const float *vectors, const int32_t *labels, int64_t count);
 
@@ -36,17 +37,19 @@ MOCO_API int32_t moco_index_dimension(const moco_index_t *index);
 /**
  * The k most similar vectors of each query, best first; equal similarities in order of their numbers.
  * @param queries  [count, dimension] float32; normalised inside. @param k  1..moco_index_count.
- * @param ids      receives [count, k] numbers in order of adding. @param similarities  receives [count, k] cosines; may be NULL. Since: 0.1.
+ * @param ids      receives [count, k] numbers in order of adding. @param similarities  receives [count, k] cosines; may
+ * be NULL. Since: 0.1.
  */
 MOCO_API moco_status_t moco_index_search(moco_index_t *index, const float *queries, int64_t count, int64_t k,
                                          int64_t *ids, float *similarities);
 
 /**
- * Weighted kNN (Wu et al., arXiv 1805.01978): score(class) = sum of exp(cosine / temperature) over those of the k nearest
- * vectors that have it.
+ * Weighted kNN (Wu et al., arXiv 1805.01978): score(class) = sum of exp(cosine / temperature) over those of the k
+ * nearest vectors that have it.
  * @param k            neighbours, 1..; more than the index holds means all of it.
  * @param temperature  1e-3..1e3. @param classes  number of classes C, labels in the index are below it.
- * @param top          receives [count, min(5, C)] class numbers, best first (equal scores: lower number first). Since: 0.1.
+ * @param top          receives [count, min(5, C)] class numbers, best first (equal scores: lower number first). Since:
+ * 0.1.
  */
 MOCO_API moco_status_t moco_index_classify(moco_index_t *index, const float *queries, int64_t count, int64_t k,
                                            double temperature, int32_t classes, int32_t *top);

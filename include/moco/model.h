@@ -43,7 +43,8 @@ typedef struct moco_image {
  */
 MOCO_API moco_status_t moco_model_load(const char *path, moco_device_t *device, moco_model_t **out);
 
-/** Write the model as `path` (safetensors, torchvision names), through a temporary file that is synced and renamed. Since: 0.1. */
+/** Write the model as `path` (safetensors, torchvision names), through a temporary file that is synced and renamed.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *path);
 
 /** Drop the caller's reference; NULL is fine. No call may be at work in the model. Since: 0.1. */
@@ -68,7 +69,8 @@ MOCO_API int32_t moco_model_image_size(const moco_model_t *model);
  * @param out     [count, dimension] float32; the row of an image that fails is zero.
  * @param items   [count] status of each image, or NULL; then the first broken image fails the call.
  * @return MOCO_OK if the call did its work, also when `items` reports broken images.
- * Within one of the plan's fixed sizes an image's row has the same bits whatever its neighbours. Threads: any, at once. Since: 0.1.
+ * Within one of the plan's fixed sizes an image's row has the same bits whatever its neighbours. Threads: any, at once.
+ * Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_jpeg(moco_model_t *model, int32_t tap, int64_t count, const uint8_t *const *data,
                                              const uint64_t *sizes, float *out, moco_status_t *items);
@@ -99,10 +101,12 @@ MOCO_API moco_status_t moco_model_embed_dataset(moco_model_t *model, int32_t tap
 typedef int32_t (*moco_progress_fn)(void *user, int64_t done, int64_t total);
 
 /**
- * Embed a data set into files: `path` (NumPy .npy, [good images, dimension] float32), and beside it, with ".npy" replaced,
- * `.txt` (a name per row) and `.skipped.txt` (a line "name<TAB>reason" per broken image). Rows are written as they come;
- * `path` appears under its name when complete.
- * @param written  receives the number of rows, may be NULL. @param skipped  receives the number of broken images, may be NULL. Since: 0.1.
+ * Embed a data set into files: `path` (NumPy .npy, [good images, dimension] float32), and beside it, with ".npy"
+ * replaced,
+ * `.txt` (a name per row) and `.skipped.txt` (a line "name<TAB>reason" per broken image). Rows are written as they
+ * come; `path` appears under its name when complete.
+ * @param written  receives the number of rows, may be NULL. @param skipped  receives the number of broken images, may
+ * be NULL. Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_to_npy(moco_model_t *model, int32_t tap, moco_dataset_t *dataset,
                                                int32_t loader_threads, const char *path, moco_progress_fn progress,

@@ -13,7 +13,8 @@ MOCO_BEGIN_DECLS
 typedef struct moco_queue moco_queue_t;
 
 /**
- * Create a queue filled with random unit vectors: standard normal, each key divided by its norm (MoCo, arXiv 1911.05722).
+ * Create a queue filled with random unit vectors: standard normal, each key divided by its norm (MoCo, arXiv
+ * 1911.05722).
  * @param length     K, keys held, 1..16,777,216.
  * @param dimension  D, width of a key, 1..65536.
  * @param seed       fixes the first content.
@@ -36,8 +37,8 @@ MOCO_API int64_t moco_queue_pointer(const moco_queue_t *queue);
  * Replace the oldest keys.
  * @param keys   [count, D] float32, C-contiguous, each row of L2 norm 1 (checked to 1e-3).
  * @param count  rows, >= 1; a batch may wrap past the end; beyond K only the last K rows stay.
- * @return MOCO_ERR_ARGUMENT if a row is not of unit length (its number and norm are named); the queue is then unchanged.
- * `keys` is copied. Threads: one thread at a time per queue. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT if a row is not of unit length (its number and norm are named); the queue is then
+ * unchanged. `keys` is copied. Threads: one thread at a time per queue. Since: 0.1.
  */
 MOCO_API moco_status_t moco_queue_enqueue(moco_queue_t *queue, const float *keys, int64_t count);
 

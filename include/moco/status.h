@@ -41,7 +41,8 @@ MOCO_API const char *moco_status_name(moco_status_t status);
 
 /**
  * One line about the last failure on this thread: what was found and what was wanted. Empty before the first failure;
- * a successful call leaves it as it was. @return thread-local text, valid until this thread's next failing call. Since: 0.1.
+ * a successful call leaves it as it was. @return thread-local text, valid until this thread's next failing call. Since:
+ * 0.1.
  */
 MOCO_API const char *moco_last_message(void);
 

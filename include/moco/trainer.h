@@ -14,7 +14,13 @@ MOCO_BEGIN_DECLS
 typedef struct moco_trainer moco_trainer_t;
 
 enum { MOCO_RECIPE_V1 = 0, MOCO_RECIPE_V2 = 1, MOCO_RECIPE_CIFAR = 2, MOCO_RECIPE_V3 = 3, MOCO_RECIPE_SIMCLR = 4 };
-enum { MOCO_ARCH_RESNET18 = 0, MOCO_ARCH_RESNET34 = 1, MOCO_ARCH_RESNET50 = 2, MOCO_ARCH_RESNET101 = 3, MOCO_ARCH_RESNET152 = 4 };
+enum {
+    MOCO_ARCH_RESNET18 = 0,
+    MOCO_ARCH_RESNET34 = 1,
+    MOCO_ARCH_RESNET50 = 2,
+    MOCO_ARCH_RESNET101 = 3,
+    MOCO_ARCH_RESNET152 = 4
+};
 enum { MOCO_STEM_IMAGENET = 0, MOCO_STEM_CIFAR = 1 };
 enum { MOCO_HEAD_LINEAR = 0, MOCO_HEAD_MLP = 1 };
 enum { MOCO_MEMBERSHIP_CONTIGUOUS = 0, MOCO_MEMBERSHIP_STRIDED = 1 };
@@ -55,7 +61,7 @@ typedef struct moco_trainer_options {
     double std_r, std_g, std_b;    /**< divides them, > 0                                                            */
     int32_t recipe;             /**< MOCO_RECIPE_…: where the values came from                                       */
     int32_t arch;               /**< MOCO_ARCH_…                                                                     */
-    int32_t stem;               /**< MOCO_STEM_…                                                                     */
+    int32_t stem; /**< MOCO_STEM_…                                                                     */
     int32_t head;               /**< MOCO_HEAD_…                                                                     */
     int32_t image_size;         /**< side of a view in pixels, 16..1024                                              */
     int32_t dimension;          /**< D, width of the projection, 1..65536                                            */
@@ -136,7 +142,8 @@ typedef struct moco_step_report {
 } moco_step_report_t;
 
 /** Push float views of `count` images: [count,3,S,S] or [count,S,S,3] float32, normalised. Copied; accumulates to B.
- * @return MOCO_ERR_FULL if the batch would exceed B (nothing is taken), MOCO_ERR_STATE after pixels were pushed. Since: 0.1. */
+ * @return MOCO_ERR_FULL if the batch would exceed B (nothing is taken), MOCO_ERR_STATE after pixels were pushed. Since:
+ * 0.1. */
 MOCO_API moco_status_t moco_trainer_push_views(moco_trainer_t *trainer, int64_t count, const float *queries,
                                                const float *keys, int32_t layout);
 

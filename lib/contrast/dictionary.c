@@ -156,8 +156,8 @@ typedef struct contrast {
     int64_t count;
 } contrast_t;
 
-static moco_status_t fill(const contrast_t *c, mo_instance_t *instance, int32_t tensor, const float *from, int64_t first,
-                          int64_t rows)
+static moco_status_t fill(const contrast_t *c, mo_instance_t *instance, int32_t tensor, const float *from,
+                          int64_t first, int64_t rows)
 {
     float *to;
     size_t width = (size_t)c->queue->keys.dimension;

@@ -87,8 +87,8 @@ static const uint8_t *row_at(const uint8_t *image, size_t row_bytes, int32_t hei
     return image + (size_t)y * row_bytes;
 }
 
-MO_CLONES static void column_pass(const mo_box_t *box, const uint8_t *src, size_t row_bytes, int32_t height, uint8_t *dst,
-                        uint32_t *sums)
+MO_CLONES static void column_pass(const mo_box_t *box, const uint8_t *src, size_t row_bytes, int32_t height,
+                                  uint8_t *dst, uint32_t *sums)
 {
     const mo_box_t b = *box;
     const int64_t n = b.n;

@@ -19,8 +19,8 @@ typedef struct mo_pixels {
 } mo_pixels_t;
 void mo_pixels_free(mo_pixels_t *pixels);
 
-/* Decode to RGB as Pillow does (fact sheet 6.0). *warnings += libjpeg warnings that left the image usable; premature end
- * of data is an error. MOCO_ERR_IMAGE with a reason. */
+/* Decode to RGB as Pillow does (fact sheet 6.0). *warnings += libjpeg warnings that left the image usable; premature
+ * end of data is an error. MOCO_ERR_IMAGE with a reason. */
 moco_status_t mo_jpeg_decode(const uint8_t *data, uint64_t size, int64_t max_pixels, mo_pixels_t *out,
                              int64_t *warnings);
 /* Host pixels to RGB; checks the struct. `number` names the image in messages. */
@@ -53,6 +53,12 @@ moco_status_t mo_view_draw(mo_view_work_t *work, const mo_view_spec_t *spec, con
 /* Evaluation transform (fact sheet 6.12): short side to `resize`, centre crop `size` (zero padded if smaller). */
 moco_status_t mo_view_eval(mo_view_work_t *work, const mo_pixels_t *pixels, int32_t resize, int32_t size, uint8_t *out);
 
+/* ---- network input (input.c): one image of `count` = 3 S S values as [S,S,3] float32 ---- */
+
+void mo_input_table(const double mean[3], const double std[3], float table[3][256]); /* 8-bit value -> normalised */
+void mo_input_bytes(const float table[3][256], const uint8_t *from, int64_t count, float *to);
+void mo_input_floats(const float *from, int32_t layout, int64_t count, float *to); /* MOCO_LAYOUT_… */
+
 /* ---- data set (dataset.c: the handle and its error counts; listing.c: folder, tar, list) ---- */
 
 uint64_t mo_dataset_name_hash(const moco_dataset_t *dataset); /* FNV-1a over all names, '\n' after each */
@@ -67,9 +73,9 @@ int mo_dataset_is_callback(const moco_dataset_t *dataset);
 
 /* ---- loader (loader.c) ---- */
 
-/* Threads that decode ahead into a bounded store of 8-bit rows. Train: two views per image, the order of each epoch drawn
- * from (seed, MO_STREAM_ORDER, epoch), batches of exactly `batch` good images; the next image in order takes a broken
- * one's place. Eval: listing order, one row per image, last batch may be smaller. */
+/* Threads that decode ahead into a bounded store of 8-bit rows. Train: two views per image, the order of each epoch
+ * drawn from (seed, MO_STREAM_ORDER, epoch), batches of exactly `batch` good images; the next image in order takes a
+ * broken one's place. Eval: listing order, one row per image, last batch may be smaller. */
 typedef struct mo_loader mo_loader_t;
 
 typedef struct mo_loader_spec {
@@ -88,7 +94,7 @@ typedef struct mo_batch {
     const uint8_t *const *rows[2]; /* [count] pointers to [S,S,3]; rows[1] only in train */
     const int64_t *index;          /* [count] entries of the listing                     */
     int64_t epoch;
-    int64_t position;              /* entries of this epoch's order used up to and including this batch, broken ones too */
+    int64_t position; /* entries of this epoch's order used up to and including this batch, broken ones too */
 } mo_batch_t;
 
 moco_status_t mo_loader_create(const mo_loader_spec_t *spec, moco_dataset_t *dataset, mo_loader_t **out);

@@ -85,7 +85,8 @@ MO_CLONES static void horizontal_row(const axis_t *axis, const uint8_t *src, uin
     }
 }
 
-MO_CLONES static void vertical_row(const int32_t *cell, const uint8_t *src, size_t stride, size_t row_bytes, uint8_t *dst)
+MO_CLONES static void vertical_row(const int32_t *cell, const uint8_t *src, size_t stride, size_t row_bytes,
+                                   uint8_t *dst)
 {
     int32_t sums[BLOCK];
     for (size_t from = 0; from < row_bytes; from += BLOCK) {

@@ -15,8 +15,8 @@ int32_t mo_tensor_channels(const mo_plan_t *plan, int32_t tensor);
 moco_status_t mo_value(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot);    /* made at first use        */
 moco_status_t mo_gradient(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot); /* must exist: of an output */
 int mo_wants_gradient(const mo_plan_t *plan, int32_t tensor);
-/* Where an operation writes the gradient of an input: a slot of its own; `mo_gradient_add` then makes it, or its sum with
- * what other consumers gave, the gradient of the tensor. */
+/* Where an operation writes the gradient of an input: a slot of its own; `mo_gradient_add` then makes it, or its sum
+ * with what other consumers gave, the gradient of the tensor. */
 moco_status_t mo_gradient_slot(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot);
 moco_status_t mo_gradient_add(mo_plan_t *plan, const mo_op_t *op, int32_t tensor, mo_slot_id_t slot);
 /* Both tensors take this gradient as theirs; nobody may then write over it. */
@@ -26,10 +26,8 @@ int mo_gradient_owned(const mo_plan_t *plan, int32_t tensor);
 moco_status_t mo_temporary(mo_plan_t *plan, int32_t rows, int32_t columns, mo_slot_id_t *slot); /* [rows, columns] */
 
 /* ---- recipes; `op` gives sizes, spans and the place where backward finds what forward kept ---- */
-moco_status_t mo_emit_conv(mo_plan_t *plan, const mo_op_t *op);
-moco_status_t mo_emit_conv_backward(mo_plan_t *plan, const mo_op_t *op);
-moco_status_t mo_emit_linear(mo_plan_t *plan, const mo_op_t *op);
-moco_status_t mo_emit_linear_backward(mo_plan_t *plan, const mo_op_t *op);
+moco_status_t mo_emit_product(mo_plan_t *plan, const mo_op_t *op); /* convolution; linear where the kernel is 0 */
+moco_status_t mo_emit_product_backward(mo_plan_t *plan, const mo_op_t *op);
 moco_status_t mo_emit_batchnorm(mo_plan_t *plan, const mo_op_t *op);
 moco_status_t mo_emit_batchnorm_backward(mo_plan_t *plan, const mo_op_t *op);
 typedef enum mo_pool { MO_POOL_MAX, MO_POOL_AVERAGE } mo_pool_t;
@@ -40,7 +38,8 @@ moco_status_t mo_emit_relu(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src,
 moco_status_t mo_emit_relu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t dst, mo_slot_id_t d_dst,
                                     mo_slot_id_t d_src);
 
-/* Elementwise on slots of equal shape, or b of [rows,1] against a of [rows,columns] (viewed as matrices). dst may be a. */
+/* Elementwise on slots of equal shape, or b of [rows,1] against a of [rows,columns] (viewed as matrices). dst may be a.
+ */
 typedef enum mo_binary { MO_ADD, MO_SUB, MO_MUL } mo_binary_t;
 moco_status_t mo_emit_binary(mo_plan_t *plan, const mo_op_t *op, mo_binary_t kind, mo_slot_id_t a, mo_slot_id_t b,
                              mo_slot_id_t dst, int relu);

@@ -1,4 +1,4 @@
-/* Batch norm as oneDNN primitives: one over a group of one shard, statistics, meeting and normalisation over several. */
+/* Batch norm as oneDNN primitives: one over a group of one shard; statistics, meeting, normalisation over several. */
 #include "engine/emit_internal.h"
 #include "engine/emit_norm.h"
 
@@ -86,8 +86,8 @@ static double sum_tree(float *const *values, int32_t channel, int32_t from, int3
     return sum_tree(values, channel, from, half) + sum_tree(values, channel, half, to);
 }
 
-/* Backward: every shard has d_src = (scale/sigma) g and its own sums of g and g·x̂; the mean terms need the group's sums:
- * d_src += (x - mean) * k + c with k = -scale * d_scale / (M sigma^2), c = -scale * d_shift / (M sigma). */
+/* Backward: every shard has d_src = (scale/sigma) g and its own sums of g and g·x̂; the mean terms need the group's
+ * sums: d_src += (x - mean) * k + c with k = -scale * d_scale / (M sigma^2), c = -scale * d_shift / (M sigma). */
 moco_status_t mo_norm_meet_gradients(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
                                      float *const *values)
 {
@@ -150,7 +150,8 @@ moco_status_t mo_emit_batchnorm(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_attr_plain(&attr));
     if (meets)
         TRY(shard_statistics(plan, op, src, dst, mean, variance, attr.attr));
-    /* Without a backward the normalisation may be an inference primitive, except that only training computes statistics. */
+    /* Without a backward the normalisation may be an inference primitive, except that only training computes
+     * statistics. */
     dnnl_prop_kind_t kind = train || !meets ? dnnl_forward_training : dnnl_forward_inference;
     ENGINE(mo_pd_bn_fwd(&pd, mo_device_engine(plan->device), kind, MD(plan, src), EPSILON, flags, attr.attr),
            "plan a batch norm");

@@ -192,7 +192,8 @@ static moco_status_t run_primitive(mo_lane_t *lane, mo_instance_t *instance, con
     int count = instr->arg_count;
     if (lane->scratchpad != NULL)
         args[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, lane->scratchpad};
-    return mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args), instr->op->layer->name);
+    return mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args),
+                            instr->op->layer->name);
 }
 
 static moco_status_t run_host(mo_lane_t *lane, mo_instance_t *instance, const mo_instr_t *instr)

@@ -1,7 +1,7 @@
-/* Batch norm in loops. They beat the primitives twice over: two reads and a write forward where the primitive makes three
- * and one (and four and two when the group has several shards), no mask to keep, since ReLU's cut is recomputed from x
- * with the same operations; and sums in double over short float runs, where the primitive's long float sums are the
- * largest single rounding error of a step (docs/numerics.md). Every channel is summed in the same order on every
+/* Batch norm in loops. They beat the primitives twice over: two reads and a write forward where the primitive makes
+ * three and one (and four and two when the group has several shards), no mask to keep, since ReLU's cut is recomputed
+ * from x with the same operations; and sums in double over short float runs, where the primitive's long float sums are
+ * the largest single rounding error of a step (docs/numerics.md). Every channel is summed in the same order on every
  * instruction set. */
 #include "engine/norm_loops.h"
 

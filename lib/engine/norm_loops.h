@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-/* What a channel's normalisation is made of: y = (x - mean) * factor + shift, factor = scale / sqrt(variance + 1e-5). */
+/* What a channel's normalisation is made of: y = (x - mean) * factor + shift, factor = scale / sqrt(variance + 1e-5).
+ */
 typedef struct mo_norm {
     const float *mean, *variance, *factor, *shift;
     int relu;

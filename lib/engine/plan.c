@@ -191,7 +191,8 @@ cleanup:
     return status;
 }
 
-/* ---- inference: a convolution takes over the batch norm behind it, its ReLU, and the shortcut sum with its ReLU ---- */
+/* ---- inference: a convolution takes over the batch norm behind it, its ReLU, and the shortcut sum with its ReLU ----
+ */
 
 extern const mo_layer_t mo_layer_conv, mo_layer_batchnorm, mo_layer_residual;
 

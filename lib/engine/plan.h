@@ -1,9 +1,9 @@
 /* Planned networks as the rooms above see them: no oneDNN type here.
  *
  * A plan is made once for (network, mode, shard size). It walks the operations through their layers, which emit
- * instructions: a primitive or a host function on numbered slots. A slot is a tensor in one of the spaces below; slots of
- * the arena get their place from their lifetimes. A plan is immutable afterwards and may run on any lane.
- * An instance is one arena in flight with the plan's memory objects bound to it. */
+ * instructions: a primitive or a host function on numbered slots. A slot is a tensor in one of the spaces below; slots
+ * of the arena get their place from their lifetimes. A plan is immutable afterwards and may run on any lane. An
+ * instance is one arena in flight with the plan's memory objects bound to it. */
 #ifndef MO_ENGINE_PLAN_H
 #define MO_ENGINE_PLAN_H
 
@@ -71,8 +71,8 @@ moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, void *
 /* Run one shard from begin to end on this lane (plans without meeting points). */
 moco_status_t mo_instance_run(mo_lane_t *lane, mo_instance_t *instance);
 
-/* One pass: every group of a batch through a plan. `instances` hold sets × shards_per_group arenas; as many groups are in
- * flight. Hooks run on lanes: begin fills inputs and binds, end takes outputs. Groups start in order. */
+/* One pass: every group of a batch through a plan. `instances` hold sets × shards_per_group arenas; as many groups are
+ * in flight. Hooks run on lanes: begin fills inputs and binds, end takes outputs. Groups start in order. */
 typedef struct mo_pass {
     mo_plan_t *plan;
     mo_instance_t **instances; /* [sets * shards_per_group] */

@@ -37,26 +37,6 @@ typedef struct embedding {
     moco_status_t *items;
 } embedding_t;
 
-static void bytes_in(const moco_model_t *m, const uint8_t *from, float *to)
-{
-    for (int64_t i = 0; i < m->feature; i += 3) {
-        to[i] = m->lut[0][from[i]];
-        to[i + 1] = m->lut[1][from[i + 1]];
-        to[i + 2] = m->lut[2][from[i + 2]];
-    }
-}
-
-static void floats_in(const moco_model_t *m, const float *from, int32_t layout, float *to)
-{
-    int64_t plane = m->feature / 3;
-    if (layout == MOCO_LAYOUT_NHWC)
-        memcpy(to, from, (size_t)m->feature * sizeof(float));
-    else
-        for (int64_t i = 0; i < plane; i++)
-            for (int c = 0; c < 3; c++)
-                to[3 * i + c] = from[c * plane + i];
-}
-
 /* Image `index` of the call as network input. */
 static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64_t index, float *to)
 {
@@ -65,11 +45,11 @@ static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64
     moco_status_t status = MOCO_OK;
     int64_t warnings = 0;
     if (s->rows != NULL) {
-        bytes_in(m, s->rows[index], to);
+        mo_input_bytes(m->lut, s->rows[index], m->feature, to);
         return MOCO_OK;
     }
     if (s->floats != NULL) {
-        floats_in(m, s->floats + index * m->feature, s->layout, to);
+        mo_input_floats(s->floats + index * m->feature, s->layout, m->feature, to);
         return MOCO_OK;
     }
     if (s->jpeg != NULL) {
@@ -81,7 +61,7 @@ static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64
     } else
         TRY(mo_pixels_from_image(&s->images[index], index, &lane->pixels));
     TRY(mo_view_eval(&lane->work, &lane->pixels, m->recipe.eval_resize, m->recipe.eval_crop, lane->view));
-    bytes_in(m, lane->view, to);
+    mo_input_bytes(m->lut, lane->view, m->feature, to);
 cleanup:
     return status;
 }
@@ -191,7 +171,8 @@ static int32_t write_rows(void *user, int64_t count, const int64_t *indices, con
     }
     if (job->status != MOCO_OK)
         return 1;
-    return job->progress != NULL ? job->progress(job->user, indices[count - 1] + 1, moco_dataset_count(job->dataset)) : 0;
+    return job->progress != NULL ? job->progress(job->user, indices[count - 1] + 1, moco_dataset_count(job->dataset))
+                                 : 0;
 }
 
 /* "X.npy" -> "X" + ending; another name keeps its own ending in front. */

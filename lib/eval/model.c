@@ -100,13 +100,6 @@ cleanup:
     return status;
 }
 
-static void fill_lut(moco_model_t *m)
-{
-    for (int c = 0; c < 3; c++)
-        for (int v = 0; v < 256; v++)
-            m->lut[c][v] = ((float)v / 255.0f - (float)m->recipe.mean[c]) / (float)m->recipe.std[c];
-}
-
 moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_model_recipe_t *recipe, const float *params,
                               const float *running, int64_t steps, moco_device_t *device, moco_model_t **out)
 {
@@ -118,7 +111,7 @@ moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_model_reci
     m->recipe = *recipe;
     m->steps = steps;
     m->feature = 3 * (int64_t)spec->image_size * spec->image_size;
-    fill_lut(m);
+    mo_input_table(m->recipe.mean, m->recipe.std, m->lut);
     TRY(build(m));
     TRY(mo_block_create((size_t)m->net.params * sizeof(float), &m->params));
     TRY(mo_block_create((size_t)m->net.stats * sizeof(float), &m->running));

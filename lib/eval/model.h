@@ -73,7 +73,8 @@ moco_status_t mo_embed_to_npy(moco_model_t *model, int32_t tap, moco_dataset_t *
 int32_t mo_model_width(const moco_model_t *model, int32_t tap); /* 0 = no such tap */
 moco_status_t mo_model_check_tap(const moco_model_t *model, int32_t tap);
 
-/* How a training run's pixels are turned into inputs at evaluation (design: short side to floor(8S/7 + 1/2), crop S). */
+/* How a training run's pixels are turned into inputs at evaluation (design: short side to floor(8S/7 + 1/2), crop S).
+ */
 struct moco_trainer_options;
 void mo_model_recipe_of(const struct moco_trainer_options *options, mo_model_recipe_t *recipe);
 mo_encoder_spec_t mo_encoder_spec_of(const struct moco_trainer_options *options);

@@ -23,4 +23,4 @@ int32_t mo_conv(mo_net_t *net, int32_t src, const char *name, int32_t channels, 
     return op.dst;
 }
 
-const mo_layer_t mo_layer_conv = {"convolution", mo_emit_conv, mo_emit_conv_backward};
+const mo_layer_t mo_layer_conv = {"convolution", mo_emit_product, mo_emit_product_backward};

@@ -11,11 +11,13 @@ extern const mo_layer_t mo_layer_conv, mo_layer_batchnorm, mo_layer_relu, mo_lay
 /* Square convolution without bias. [c,h,w] -> [channels,h',w'] */
 int32_t mo_conv(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t kernel, int32_t stride,
                 int32_t pad, mo_init_t init);
-/* Batch norm per group, eps 1e-5, then ReLU if asked. `scale_init` is MO_INIT_ONE, or MO_INIT_ZERO for zero-init residuals. */
+/* Batch norm per group, eps 1e-5, then ReLU if asked. `scale_init` is MO_INIT_ONE, or MO_INIT_ZERO for zero-init
+ * residuals. */
 int32_t mo_batchnorm(mo_net_t *net, int32_t src, const char *name, int relu, mo_init_t scale_init);
 int32_t mo_relu(mo_net_t *net, int32_t src);
-int32_t mo_max_pool(mo_net_t *net, int32_t src, int32_t kernel, int32_t stride, int32_t pad); /* padding counts as -inf */
-int32_t mo_mean_pool(mo_net_t *net, int32_t src);                                             /* global: [c,h,w] -> [c] */
+int32_t mo_max_pool(mo_net_t *net, int32_t src, int32_t kernel, int32_t stride,
+                    int32_t pad); /* padding counts as -inf */
+int32_t mo_mean_pool(mo_net_t *net, int32_t src); /* global: [c,h,w] -> [c] */
 int32_t mo_linear(mo_net_t *net, int32_t src, const char *name, int32_t outputs);             /* with bias */
 int32_t mo_residual(mo_net_t *net, int32_t main, int32_t shortcut);                           /* ReLU(main + shortcut) */
 int32_t mo_l2norm(mo_net_t *net, int32_t src); /* rows divided by max(norm, 1e-12) */

@@ -16,4 +16,4 @@ int32_t mo_linear(mo_net_t *net, int32_t src, const char *name, int32_t outputs)
     return op.dst;
 }
 
-const mo_layer_t mo_layer_linear = {"linear", mo_emit_linear, mo_emit_linear_backward};
+const mo_layer_t mo_layer_linear = {"linear", mo_emit_product, mo_emit_product_backward};

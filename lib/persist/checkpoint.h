@@ -1,5 +1,5 @@
-/* Encoders in safetensors files: tensors by torchvision names under a prefix, and whole training states. Knows spans and
- * blocks, not trainers or models. */
+/* Encoders in safetensors files: tensors by torchvision names under a prefix, and whole training states. Knows spans
+ * and blocks, not trainers or models. */
 #ifndef MO_PERSIST_CHECKPOINT_H
 #define MO_PERSIST_CHECKPOINT_H
 

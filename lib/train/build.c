@@ -53,7 +53,8 @@ mo_loader_spec_t mo_trainer_loader_spec(const moco_trainer_t *t)
 /* Bytes with `sets` groups in flight. The two passes never run at once, so they share their arenas. */
 static mo_budget_t budget(const moco_trainer_t *t, int32_t sets)
 {
-    const uint64_t f = sizeof(float), params = (uint64_t)t->query.net.params, in_flight = (uint64_t)sets * (uint64_t)t->shards_per_group;
+    const uint64_t f = sizeof(float), params = (uint64_t)t->query.net.params,
+                   in_flight = (uint64_t)sets * (uint64_t)t->shards_per_group;
     const moco_trainer_options_t *o = &t->options;
     size_t key_scratch = mo_plan_scratchpad_bytes(t->key.plan), scratch = mo_plan_scratchpad_bytes(t->query.plan);
     mo_loader_spec_t loader = mo_trainer_loader_spec(t);
@@ -152,16 +153,6 @@ cleanup:
     return status;
 }
 
-/* v/255 in float32, then (x - mean) / std in float32. */
-static void fill_lut(moco_trainer_t *t)
-{
-    const moco_trainer_options_t *o = &t->options;
-    const double mean[3] = {o->mean_r, o->mean_g, o->mean_b}, std[3] = {o->std_r, o->std_g, o->std_b};
-    for (int c = 0; c < 3; c++)
-        for (int v = 0; v < 256; v++)
-            t->lut[c][v] = ((float)v / 255.0f - (float)mean[c]) / (float)std[c];
-}
-
 static void initialise(moco_trainer_t *t)
 {
     mo_init_params(&t->query.net, t->options.seed, t->query.params);
@@ -186,7 +177,8 @@ moco_status_t mo_trainer_new(const moco_trainer_options_t *options, moco_device_
     t->shard = mo_options_shard(&t->options);
     t->shards_per_group = t->options.batch_size / t->groups / t->shard;
     t->shards = t->groups * t->shards_per_group;
-    fill_lut(t);
+    mo_input_table((const double[3]){t->options.mean_r, t->options.mean_g, t->options.mean_b},
+                   (const double[3]){t->options.std_r, t->options.std_g, t->options.std_b}, t->lut);
     TRY(build_nets(t));
     TRY(build_plans(t));
     TRY(choose_sets(t));

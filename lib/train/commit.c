@@ -66,9 +66,10 @@ static void commit_part(void *ctx, int64_t part)
 /* One call: either no part has run, or all have. */
 moco_status_t mo_commit_weights(moco_trainer_t *t, mo_rates_t rates)
 {
-    commit_t c = {.trainer = t,
-                  .sgd = {(float)rates.lr, (float)t->options.sgd_momentum, (float)t->options.weight_decay, t->step == 0},
-                  .key_momentum = rates.key_momentum};
+    commit_t c = {
+        .trainer = t,
+        .sgd = {(float)rates.lr, (float)t->options.sgd_momentum, (float)t->options.weight_decay, t->step == 0},
+        .key_momentum = rates.key_momentum};
     return mo_device_parallel(t->device, chunks(t), commit_part, &c);
 }
 

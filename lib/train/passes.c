@@ -10,28 +10,6 @@ static int64_t image_of(const moco_trainer_t *t, int32_t group, int32_t shard, i
                      permutation);
 }
 
-/* 8-bit pixels to normalised floats: value/255 in float32, minus mean, divided by std, by table. */
-static void from_bytes(const moco_trainer_t *t, const uint8_t *from, float *to)
-{
-    for (int64_t i = 0; i < t->feature; i += 3) {
-        to[i] = t->lut[0][from[i]];
-        to[i + 1] = t->lut[1][from[i + 1]];
-        to[i + 2] = t->lut[2][from[i + 2]];
-    }
-}
-
-static void from_floats(const moco_trainer_t *t, const float *from, int32_t layout, float *to)
-{
-    if (layout == MOCO_LAYOUT_NHWC) {
-        memcpy(to, from, (size_t)t->feature * sizeof(float));
-        return;
-    }
-    int64_t plane = t->feature / 3;
-    for (int64_t i = 0; i < plane; i++)
-        for (int c = 0; c < 3; c++)
-            to[3 * i + c] = from[c * plane + i];
-}
-
 static moco_status_t load_images(moco_trainer_t *t, mo_instance_t *instance, int32_t tensor, int view, int32_t group,
                                  int32_t shard, const int32_t *permutation)
 {
@@ -43,9 +21,9 @@ static moco_status_t load_images(moco_trainer_t *t, mo_instance_t *instance, int
         int64_t image = image_of(t, group, shard, row, permutation);
         float *to = input + row * t->feature;
         if (t->views->bytes[view] != NULL)
-            from_bytes(t, t->views->bytes[view][image], to);
+            mo_input_bytes(t->lut, t->views->bytes[view][image], t->feature, to);
         else
-            from_floats(t, t->views->floats[view] + image * t->feature, t->views->layout, to);
+            mo_input_floats(t->views->floats[view] + image * t->feature, t->views->layout, t->feature, to);
     }
     mo_instance_unmap(instance, tensor, input);
     return MOCO_OK;

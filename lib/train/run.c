@@ -132,8 +132,10 @@ static moco_status_t bind_listing(moco_trainer_t *t, int64_t count, uint64_t has
         return mo_fail(MOCO_ERR_MISMATCH, "this run learns from %lld images, the data set has %lld",
                        (long long)t->listing_count, (long long)count);
     if (t->listing_hash != hash)
-        return mo_fail(MOCO_ERR_MISMATCH, "this run learns from images with names of hash %016" PRIx64 ", the data set's "
-                       "names have %016" PRIx64 ": other names, or another order", t->listing_hash, hash);
+        return mo_fail(MOCO_ERR_MISMATCH,
+                       "this run learns from images with names of hash %016" PRIx64 ", the data set's "
+                       "names have %016" PRIx64 ": other names, or another order",
+                       t->listing_hash, hash);
     return MOCO_OK;
 }
 

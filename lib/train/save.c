@@ -145,8 +145,8 @@ cleanup:
     return status;
 }
 
-static moco_status_t saved_options(const mo_safetensors_t *st, const char *path, const moco_trainer_options_t *overrides,
-                                   moco_trainer_options_t *options)
+static moco_status_t saved_options(const mo_safetensors_t *st, const char *path,
+                                   const moco_trainer_options_t *overrides, moco_trainer_options_t *options)
 {
     moco_status_t status = MOCO_OK;
     moco_trainer_options_t now;

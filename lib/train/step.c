@@ -6,7 +6,8 @@
 #include "util/status.h"
 
 /* Rates of the step at hand: lr by epoch; the key momentum that the commit of step t uses is the one of step t+1 (the
- * method updates the key encoder at the start of the next step: the same sequence of keys). v1 and v2 keep it constant. */
+ * method updates the key encoder at the start of the next step: the same sequence of keys). v1 and v2 keep it constant.
+ */
 mo_rates_t mo_rates_now(const moco_trainer_t *trainer)
 {
     const moco_trainer_options_t *o = &trainer->options;

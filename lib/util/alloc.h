@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <moco/status.h>
 
-/* Zeroed array of `count` items; MOCO_ERR_MEMORY with the size in the message. A count of 0 gives a non-NULL pointer. */
+/* Zeroed array of `count` items; MOCO_ERR_MEMORY with the size in the message. A count of 0 gives a non-NULL pointer.
+ */
 moco_status_t mo_calloc(size_t count, size_t size, void *out);
 /* Grow *pointer to `count` items; new bytes are not zeroed; on failure *pointer is as before. */
 moco_status_t mo_grow(void *pointer, size_t count, size_t size);

@@ -1,4 +1,5 @@
-/* JSON as this library uses it. What comes from files is measured before it is parsed, because a parser's stack and memory follow its input. */
+/* JSON as this library uses it. What comes from files is measured before it is parsed, because a parser's stack and
+ * memory follow its input. */
 #ifndef MO_UTIL_JSON_H
 #define MO_UTIL_JSON_H
 

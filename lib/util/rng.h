@@ -1,5 +1,5 @@
-/* Random numbers by counter: Philox4x32-10, key = seed, counter = (block, index, time, stream). The same counter gives the
- * same numbers on any thread in any order, so nothing depends on thread counts. */
+/* Random numbers by counter: Philox4x32-10, key = seed, counter = (block, index, time, stream). The same counter gives
+ * the same numbers on any thread in any order, so nothing depends on thread counts. */
 #ifndef MO_UTIL_RNG_H
 #define MO_UTIL_RNG_H
 

@@ -103,7 +103,8 @@ static void *keep_busy(void *model)
     return NULL;
 }
 
-/* 0 when every call said FORKED, or worked because the lanes happened to be idle at that moment; 2 in the latter case. */
+/* 0 when every call said FORKED, or worked because the lanes happened to be idle at that moment; 2 in the latter case.
+ */
 static int told_and_free(void *context)
 {
     handles_t *h = context;

@@ -12,10 +12,14 @@
 #define ROUNDS 20000
 
 static const char *const headers[] = {
-    "{\"__metadata__\":{\"format\":\"pt\",\"step\":\"12\"},\"a.weight\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
-    "\"b\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[24,32]},\"c\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[32,40]}}   ",
-    "{\"x\":{\"dtype\":\"BF16\",\"shape\":[1,2,2],\"data_offsets\":[16,24]},\"y\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,16]},"
-    "\"z\":{\"dtype\":\"U8\",\"shape\":[16],\"data_offsets\":[24,40]},\"e\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[40,40]}}",
+    "{\"__metadata__\":{\"format\":\"pt\",\"step\":\"12\"},\"a.weight\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_"
+    "offsets\":[0,24]},"
+    "\"b\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[24,32]},\"c\":{\"dtype\":\"F16\",\"shape\":[4],\"data_"
+    "offsets\":[32,40]}}   ",
+    "{\"x\":{\"dtype\":\"BF16\",\"shape\":[1,2,2],\"data_offsets\":[16,24]},\"y\":{\"dtype\":\"F64\",\"shape\":[2],"
+    "\"data_offsets\":[0,16]},"
+    "\"z\":{\"dtype\":\"U8\",\"shape\":[16],\"data_offsets\":[24,40]},\"e\":{\"dtype\":\"F32\",\"shape\":[0],\"data_"
+    "offsets\":[40,40]}}",
 };
 static const char *const scraps[] = {"[", "{", "\"", "9223372036854775807", "-1", "0", "1e9", "\\u0000", ",", "null",
                                      "4294967296", "]", "}", "18446744073709551616", "\"F4\"", "\"dtype\"", ":", "\xff"};

@@ -106,7 +106,8 @@ static moco_index_t *filled(const float *vectors, const int32_t *labels, int64_t
     ck_assert_int_eq(moco_index_create(dim, NULL, &index), MOCO_OK);
     int64_t first = count / 3; /* in two pieces */
     ck_assert_int_eq(moco_index_add(index, vectors, labels, first), MOCO_OK);
-    ck_assert_int_eq(moco_index_add(index, vectors + first * dim, labels ? labels + first : NULL, count - first), MOCO_OK);
+    ck_assert_int_eq(moco_index_add(index, vectors + first * dim, labels ? labels + first : NULL, count - first),
+                     MOCO_OK);
     ck_assert_int_eq(moco_index_count(index), count);
     ck_assert_int_eq(moco_index_dimension(index), dim);
     return index;

@@ -65,7 +65,8 @@ START_TEST(test_round_trip)
     char start[129] = {0};
     ck_assert_uint_eq(fread(start, 1, 128, stream), 128);
     fclose(stream);
-    ck_assert_mem_eq(start, "\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (4, 3), } ", 69);
+    ck_assert_mem_eq(start, "\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (4, 3), } ",
+                     69);
     ck_assert_int_eq(start[127], '\n');
 }
 END_TEST
@@ -122,16 +123,26 @@ END_TEST
 START_TEST(test_hostile)
 {
     static const char *const damaged[] = {
-        "", "{", "{}", "}", "()", "{'descr': '<f4', 'fortran_order': False}",
+        "",
+        "{",
+        "{}",
+        "}",
+        "()",
+        "{'descr': '<f4', 'fortran_order': False}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } x",
         "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), 'other': 1}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (2 3)}", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3)}", "{'descr': '<f4' 'fortran_order': False, 'shape': (2, 3)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2 3)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3)}",
+        "{'descr': '<f4' 'fortran_order': False, 'shape': (2, 3)}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 3)}",
-        "{'descr': '<f4', 'fortran_order': 0, 'shape': (2, 3)}", "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 3)}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (,)}", "{'descr': '<f4\x01', 'fortran_order': False, 'shape': (2, 3)}",
-        "{'descr': '<f4", "{'descr': '<f44444444444444444444444', 'fortran_order': False, 'shape': (2, 3)}",
+        "{'descr': '<f4', 'fortran_order': 0, 'shape': (2, 3)}",
+        "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 3)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (,)}",
+        "{'descr': '<f4\x01', 'fortran_order': False, 'shape': (2, 3)}",
+        "{'descr': '<f4",
+        "{'descr': '<f44444444444444444444444', 'fortran_order': False, 'shape': (2, 3)}",
     };
     for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
         ck_assert_msg(read_made(1, damaged[i], 24) == MOCO_ERR_FORMAT, "%s was read", damaged[i]);

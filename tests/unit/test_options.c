@@ -62,7 +62,8 @@ START_TEST(test_recipes)
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     o = recipe(MOCO_RECIPE_V2);
     ck_assert(o.head == MOCO_HEAD_MLP && o.temperature == 0.2 && o.schedule == MOCO_SCHEDULE_COSINE);
-    ck_assert(o.views == MOCO_VIEWS_V2 && o.jitter_hue == 0.1 && o.jitter_probability == 0.8 && o.blur_probability == 0.5);
+    ck_assert(o.views == MOCO_VIEWS_V2 && o.jitter_hue == 0.1 && o.jitter_probability == 0.8 &&
+              o.blur_probability == 0.5);
     ck_assert(o.blur_sigma_min == 0.1 && o.blur_sigma_max == 2 && o.gray_probability == 0.2 && o.flip_probability == 0.5);
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     o = recipe(MOCO_RECIPE_CIFAR);
@@ -109,7 +110,8 @@ START_TEST(test_ranges)
         if (row->type == MO_OPTION_U64)
             continue;
         double low = row->type == MO_OPTION_F64 ? nextafter(row->min, -INFINITY) : row->min - 1;
-        double high = row->type == MO_OPTION_F64 ? nextafter(row->max, INFINITY) : row->max + (row->max > 1e15 ? 1024 : 1);
+        double high =
+            row->type == MO_OPTION_F64 ? nextafter(row->max, INFINITY) : row->max + (row->max > 1e15 ? 1024 : 1);
         low = row->flags & MO_OPTION_ABOVE_MIN ? row->min : low;
         high = row->flags & MO_OPTION_BELOW_MAX ? row->max : high;
         const double bad[] = {low, high, NAN, INFINITY, -INFINITY};
@@ -475,26 +477,29 @@ static char *render(void)
     moco_trainer_options_t recipes[MO_RECIPES];
     for (int32_t r = 0; r < MO_RECIPES; r++)
         recipes[r] = recipe(r);
-    fprintf(out, "# Options of a trainer\n\n"
-                 "Every field of `moco_trainer_options_t`, in the order of the struct; `moco train --set name=value` and\n"
-                 "`moco_trainer_options_set` take the same names. This page is made from the table in `lib/train/recipe.c`\n"
-                 "and a test compares them; `MOCO_UPDATE_DOCS=1` with that test (`test_options`) rewrites it.\n\n"
-                 "Fields marked * may differ when a checkpoint is resumed.\n\n"
-                 "| name | type | moco-v1 | moco-v2 | moco-cifar | range | unit | meaning |\n"
-                 "|---|---|---|---|---|---|---|---|\n");
+    fprintf(out,
+            "# Options of a trainer\n\n"
+            "Every field of `moco_trainer_options_t`, in the order of the struct; `moco train --set name=value` and\n"
+            "`moco_trainer_options_set` take the same names. This page is made from the table in `lib/train/recipe.c`\n"
+            "and a test compares them; `MOCO_UPDATE_DOCS=1` with that test (`test_options`) rewrites it.\n\n"
+            "Fields marked * may differ when a checkpoint is resumed.\n\n"
+            "| name | type | moco-v1 | moco-v2 | moco-cifar | range | unit | meaning |\n"
+            "|---|---|---|---|---|---|---|---|\n");
     for (int32_t i = 0; i < count; i++) {
         char value[MO_RECIPES][MO_OPTION_TEXT], range[160];
         for (int32_t r = 0; r < MO_RECIPES; r++)
             mo_option_text(&recipes[r], &rows[i], value[r]);
         mo_option_range(&rows[i], range, sizeof range);
         fprintf(out, "| `%s`%s | %s | %s | %s | %s | %s | %s | %s |\n", rows[i].name,
-                rows[i].flags & MO_OPTION_FREE ? " *" : "", type_names[rows[i].type], value[0], value[1], value[2], range,
-                rows[i].unit, rows[i].meaning);
+                rows[i].flags & MO_OPTION_FREE ? " *" : "", type_names[rows[i].type], value[0], value[1], value[2],
+                range, rows[i].unit, rows[i].meaning);
     }
-    fprintf(out, "\nFields that must agree: `batch_size` is a multiple of `virtual_devices` with at least 2 images for each;\n"
-                 "`shard` divides the images of a virtual device; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
-                 "`blur_sigma_max`; with the step schedule `milestone_1` <= `milestone_2`; `blur_probability` is 0 unless\n"
-                 "`views` is v2. Recipes moco-v3 and simclr come with a later version.\n");
+    fprintf(
+        out,
+        "\nFields that must agree: `batch_size` is a multiple of `virtual_devices` with at least 2 images for each;\n"
+        "`shard` divides the images of a virtual device; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
+        "`blur_sigma_max`; with the step schedule `milestone_1` <= `milestone_2`; `blur_probability` is 0 unless\n"
+        "`views` is v2. Recipes moco-v3 and simclr come with a later version.\n");
     fclose(out);
     return page;
 }

@@ -48,8 +48,8 @@ static moco_status_t parse(const char *header, uint64_t data)
 static void assert_refused(const char *header, uint64_t data, const char *reason)
 {
     ck_assert_msg(parse(header, data) == MOCO_ERR_FORMAT, "%s was read", header);
-    ck_assert_msg(strstr(moco_last_message(), reason) != NULL, "%s: '%s' does not say '%s'", header, moco_last_message(),
-                  reason);
+    ck_assert_msg(strstr(moco_last_message(), reason) != NULL, "%s: '%s' does not say '%s'", header,
+                  moco_last_message(), reason);
 }
 
 #define T(dtype, shape, offsets) "{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
@@ -135,7 +135,8 @@ START_TEST(test_hostile_json)
     strcpy(list + 6 + many, "0]}");
     assert_refused(list, 0, "too many values");
     free(list);
-    ck_assert_int_eq(parse("{\"a[[[[[[[[[[[[\\\"[[{{[[{{[[{{\":" T("U8", "[1]", "[0,1]") "}", 1), MOCO_OK); /* brackets in a name */
+    ck_assert_int_eq(parse("{\"a[[[[[[[[[[[[\\\"[[{{[[{{[[{{\":" T("U8", "[1]", "[0,1]") "}", 1),
+                     MOCO_OK); /* brackets in a name */
     char name[400];
     memset(name, 'n', sizeof name);
     memcpy(name, "{\"", 2);
@@ -181,10 +182,17 @@ END_TEST
 /* Foreign files may place numbers at any byte. */
 START_TEST(test_numbers)
 {
-    image_t image = make("{\"pad\":" T("U8", "[1]", "[0,1]") ",\"f\":" T("F32", "[1]", "[1,5]") ",\"h\":" T("F16", "[6]", "[5,17]")
-                         ",\"b\":" T("BF16", "[2]", "[17,21]") ",\"d\":" T("F64", "[1]", "[21,29]") ",\"l\":"
-                         T("I64", "[1,1]", "[29,37]") ",\"i\":" T("I32", "[]", "[37,41]") ",\"o\":" T("BOOL", "[1]", "[41,42]")
-                         "}", 42);
+    image_t image =
+        make(
+            "{\"pad\":" T("U8", "[1]", "[0,1]") ",\"f\":" T("F32", "[1]", "[1,5]") ",\"h\":" T("F16", "[6]", "[5,17]") ",\"b\":" T(
+                "BF16", "[2]",
+                "[17,21]") ",\"d\":" T("F64", "[1]",
+                                       "[21,29]") ",\"l\":" T("I64", "[1,1]",
+                                                              "[29,37]") ",\"i\":" T("I32", "[]",
+                                                                                     "[37,41]") ",\"o\":" T("BOOL",
+                                                                                                            "[1]",
+                                                                                                            "[41,42]") "}",
+            42);
     uint8_t *data = image.bytes + image.size - 42;
     const uint16_t halves[6] = {0x3c00, 0xc100, 0x0001, 0x8400, 0x7c00, 0x7bff}, brains[2] = {0x3fc0, 0xff80};
     const float single = -1.25f;
