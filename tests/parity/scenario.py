@@ -98,7 +98,7 @@ def choose_views(exact, own, config, seed, wanted=MARGIN, tries=60):
     for attempt in range(tries):
         views = reference.random_views(config, seed * 1000 + attempt)
         distance = margin(own, views[0])
-        if distance > max(best, wanted / 2):
+        if distance > max(best, wanted * 0.8):
             distance = margin(exact, views[0])
         if distance > best:
             best, chosen = distance, views

@@ -61,7 +61,7 @@ def run_case(verdict, title, config, shard, layout, look):
     exact, own = scenario.references(config, start)
     worst = {"loss": 0.0, "gradient_norm": 0.0}
     for step in range(look[-1]):
-        views = scenario.choose_views(exact, own[0], config, 1 + step, 2e-6 if config.arch == "resnet50" else scenario.MARGIN)
+        views = scenario.choose_views(exact, own[0], config, 1 + step)
         permutation = binding.shuffle(SEED, step, config.batch_size)
         trainer.push(*views, layout)
         report = trainer.step()
