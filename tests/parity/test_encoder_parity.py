@@ -23,7 +23,6 @@ CASES = {
     "resnet18, 65 pixels, MLP head": Config(stem="imagenet", image_size=65, head="mlp", **SMALL),
     "resnet34, 49 pixels": Config(arch="resnet34", stem="imagenet", image_size=49, **SMALL),
     "resnet50, 33 pixels, MLP head": Config(arch="resnet50", stem="imagenet", image_size=33, head="mlp", **SMALL),
-    "resnet50, 32 pixels, width 0.5": Config(arch="resnet50", stem="imagenet", image_size=32, width=0.5, **SMALL),
     "resnet50, CIFAR stem, 17 pixels": Config(arch="resnet50", stem="cifar", image_size=17, **SMALL),
     "resnet18, 33 pixels, weights as drawn": Config(stem="imagenet", image_size=33, **SMALL),
 }
