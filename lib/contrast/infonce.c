@@ -26,19 +26,22 @@ static double softplus(double x)
     return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
 }
 
-/* values: l [rows,K], log softmax of l, l_+ [rows,1], results [rows,2], P/(T batch) [rows,1]. */
+/* values: l [rows,K], softmax of l, l_+ [rows,1], results [rows,2], P/(T batch) [rows,1]. */
 static moco_status_t merge_positive(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
 {
-    const float *negatives = values[0], *log_softmax = values[1], *positive = values[2];
+    const float *negatives = values[0], *softmax = values[1], *positive = values[2];
     (void)net;
     for (int64_t n = 0; n < rows; n++) {
         const float *l = negatives + n * op->keys;
         float own = positive[n];
-        /* log-sum-exp from one column: l_0 - log softmax_0. */
-        double margin = (double)l[0] - (double)log_softmax[n * op->keys] - (double)own;
-        int64_t rank = 0;
-        for (int64_t j = 0; j < op->keys; j++)
+        int64_t rank = 0, best = 0;
+        for (int64_t j = 0; j < op->keys; j++) {
             rank += l[j] > own;
+            best = l[j] > l[best] ? j : best;
+        }
+        /* Log-sum-exp from the largest term, whose softmax is at least 1/K: Z = l_best - log softmax_best. (Taken the other
+         * way round, softmax as exp of a rounded log softmax, all weights of a row would err to the same side.) */
+        double margin = (double)l[best] - log((double)softmax[n * op->keys + best]) - (double)own;
         values[3][n * MO_LOSS_WIDTH + MO_LOSS_VALUE] = (float)softplus(margin);
         values[3][n * MO_LOSS_WIDTH + MO_LOSS_RANK] = (float)rank;
         values[4][n] = (float)(1.0 / (1.0 + exp(-margin)) / (op->temperature * op->batch));
@@ -83,7 +86,7 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_emit_binary(plan, op, MO_MUL, p.q, p.k, products, 0));
     TRY(mo_emit_row_sums(plan, op, products, positive));
     TRY(mo_emit_function(plan, op, MO_LINEAR, inverse, 0.0f, positive, positive));
-    TRY(mo_emit_logsoftmax(plan, op, negatives, p.softmax));
+    TRY(mo_emit_softmax(plan, op, negatives, p.softmax));
     mo_slot_id_t slots[] = {negatives, p.softmax, positive, results, p.scale};
     TRY(mo_emit_host(plan, op, merge_positive, 5, slots));
     mo_remember(plan, op, 0, p.queue);
@@ -101,7 +104,6 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     TRY(common(plan, op, &p));
     TRY(mo_gradient_slot(plan, op->src, &d_q));
     TRY(mo_matrix(plan, d_q, p.width, &view));
-    TRY(mo_emit_function(plan, op, MO_EXP, 0.0f, 0.0f, p.softmax, p.softmax));
     TRY(mo_emit_matmul(plan, op, p.softmax, p.queue, op->keys, p.width, 0, 1.0f, view));
     TRY(mo_emit_binary(plan, op, MO_SUB, view, p.k, view, 0));
     TRY(mo_emit_binary(plan, op, MO_MUL, view, p.scale, view, 0));

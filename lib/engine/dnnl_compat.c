@@ -225,9 +225,9 @@ dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t 
     return dnnl_matmul_primitive_desc_create(pd, e, src, weights, NULL, dst, attr);
 }
 
-dnnl_status_t mo_pd_logsoftmax(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis, mo_cattr_t attr)
+dnnl_status_t mo_pd_softmax(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis, mo_cattr_t attr)
 {
-    return dnnl_softmax_forward_primitive_desc_create(pd, e, dnnl_forward_inference, dnnl_softmax_log, data, data, axis,
+    return dnnl_softmax_forward_primitive_desc_create(pd, e, dnnl_forward_inference, dnnl_softmax_accurate, data, data, axis,
                                                       attr);
 }
 
@@ -423,10 +423,10 @@ dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t 
     return CREATE(desc, NULL);
 }
 
-dnnl_status_t mo_pd_logsoftmax(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis, mo_cattr_t attr)
+dnnl_status_t mo_pd_softmax(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis, mo_cattr_t attr)
 {
     dnnl_softmax_v2_desc_t desc;
-    RETURN_IF(dnnl_softmax_v2_forward_desc_init(&desc, dnnl_forward_inference, dnnl_softmax_log, data, data, axis));
+    RETURN_IF(dnnl_softmax_v2_forward_desc_init(&desc, dnnl_forward_inference, dnnl_softmax_accurate, data, data, axis));
     return CREATE(desc, NULL);
 }
 

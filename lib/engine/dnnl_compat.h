@@ -79,7 +79,7 @@ dnnl_status_t mo_pd_reduction(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_a
                               mo_cmd_t dst, mo_cattr_t attr);
 dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t dst,
                            mo_cattr_t attr);
-dnnl_status_t mo_pd_logsoftmax(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis, mo_cattr_t attr);
+dnnl_status_t mo_pd_softmax(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis, mo_cattr_t attr);
 dnnl_status_t mo_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t dst, mo_cattr_t attr);
 
 /* BN backward wants SHIFT as an argument on 2.x and counts it wrongly on 3.0-3.12.0. */

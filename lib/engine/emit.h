@@ -43,12 +43,12 @@ moco_status_t mo_emit_relu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_
 typedef enum mo_binary { MO_ADD, MO_SUB, MO_MUL } mo_binary_t;
 moco_status_t mo_emit_binary(mo_plan_t *plan, const mo_op_t *op, mo_binary_t kind, mo_slot_id_t a, mo_slot_id_t b,
                              mo_slot_id_t dst, int relu);
-typedef enum mo_function { MO_EXP, MO_POWER, MO_CLIP, MO_LINEAR } mo_function_t;
+typedef enum mo_function { MO_POWER, MO_CLIP, MO_LINEAR } mo_function_t;
 moco_status_t mo_emit_function(mo_plan_t *plan, const mo_op_t *op, mo_function_t kind, float alpha, float beta,
                                mo_slot_id_t src, mo_slot_id_t dst);
 /* [rows, columns] -> [rows, 1] */
 moco_status_t mo_emit_row_sums(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
-moco_status_t mo_emit_logsoftmax(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
+moco_status_t mo_emit_softmax(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
 /* The keys of the queue [keys, columns], bound with MO_IN_QUEUE. */
 moco_status_t mo_queue_slot(mo_plan_t *plan, int64_t keys, int32_t columns, mo_slot_id_t *slot);
 /* dst = scale * a · b, or a · b transposed; b is [b_rows, b_columns] as it lies. */

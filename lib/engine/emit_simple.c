@@ -76,7 +76,7 @@ cleanup:
 moco_status_t mo_emit_function(mo_plan_t *plan, const mo_op_t *op, mo_function_t kind, float alpha, float beta,
                                mo_slot_id_t src, mo_slot_id_t dst)
 {
-    static const dnnl_alg_kind_t algs[] = {dnnl_eltwise_exp, dnnl_eltwise_pow, dnnl_eltwise_clip, dnnl_eltwise_linear};
+    static const dnnl_alg_kind_t algs[] = {dnnl_eltwise_pow, dnnl_eltwise_clip, dnnl_eltwise_linear};
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
@@ -169,13 +169,13 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_emit_logsoftmax(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
+moco_status_t mo_emit_softmax(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
     TRY(mo_attr_plain(&attr));
-    ENGINE(mo_pd_logsoftmax(&pd, mo_device_engine(plan->device), MD(plan, src), 1, attr.attr), "plan a softmax");
+    ENGINE(mo_pd_softmax(&pd, mo_device_engine(plan->device), MD(plan, src), 1, attr.attr), "plan a softmax");
     mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DST, dst}};
     TRY(mo_plan_primitive(plan, op, pd, 2, args, "make a softmax"));
 cleanup:
