@@ -1,5 +1,5 @@
-/* Plain loops over flat blocks: one pass over four streams instead of three oneDNN primitives over eight (measured in
- * docs/results.md); no contraction, so every instruction set gives the same bits. */
+/* Plain loops over flat blocks: one pass over four streams, where oneDNN's form is two primitives over seven; no
+ * contraction, so every instruction set gives the same bits. */
 #include "train/sgd.h"
 
 #include "util/clones.h"
