@@ -28,6 +28,7 @@ __attribute__((target("avx512f"))) static double kernel_512(void)
     for (int i = 0; i < CHAINS; i++)
         a[i] = _mm512_set1_ps((float)i);
     for (int r = 0; r < ROUNDS; r++)
+#pragma GCC unroll 12 /* chains live in registers only when no index is left */
         for (int i = 0; i < CHAINS; i++)
             a[i] = _mm512_fmadd_ps(a[i], x, y);
     for (int i = 1; i < CHAINS; i++)
@@ -43,6 +44,7 @@ __attribute__((target("avx2,fma"))) static double kernel_256(void)
     for (int i = 0; i < CHAINS; i++)
         a[i] = _mm256_set1_ps((float)i);
     for (int r = 0; r < ROUNDS; r++)
+#pragma GCC unroll 12 /* chains live in registers only when no index is left */
         for (int i = 0; i < CHAINS; i++)
             a[i] = _mm256_fmadd_ps(a[i], x, y);
     for (int i = 1; i < CHAINS; i++)
@@ -56,6 +58,7 @@ static double kernel_plain(void)
 {
     float a[CHAINS] = {0};
     for (int r = 0; r < ROUNDS; r++)
+#pragma GCC unroll 12 /* chains live in registers only when no index is left */
         for (int i = 0; i < CHAINS; i++)
             a[i] = a[i] * 0.999f + 0.001f;
     sink = a[0];
