@@ -99,7 +99,7 @@ moco_status_t mo_plan_instr(mo_plan_t *plan, const mo_instr_t *instr)
     return MOCO_OK;
 }
 
-/* Create the primitive of pd, trying the next implementation if the first cannot be made. */
+/* Create the primitive of pd and note the scratchpad it wants. */
 static moco_status_t make_primitive(mo_plan_t *plan, dnnl_primitive_desc_t pd, const char *what,
                                     dnnl_primitive_t *primitive)
 {
