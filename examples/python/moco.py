@@ -60,7 +60,12 @@ class TrainerOptions(_Struct):
                 + [(name, _i32) for name in """recipe arch stem head image_size dimension batch_size virtual_devices
                    membership shuffle shard epochs steps_per_epoch schedule first_epoch milestone_1 milestone_2 views
                    bn_running loader_threads zero_init_residual max_broken_percent""".split()]
-                + [("max_broken", _i64)])
+                + [("max_broken", _i64)]
+                + [(name, _f64) for name in """adam_beta1 adam_beta2 adam_epsilon lars_trust blur_probability_2
+                   solarize_probability solarize_probability_2""".split()]
+                + [(name, _i32) for name in """loss loss_scale symmetric predictor head_width head_layers optimizer
+                   lr_scaling schedule_unit momentum_schedule warmup_epochs freeze_patch execution patch_size vit_depth
+                   vit_heads vit_norm resize_filter crop_tries blur_form""".split()])
 
 
 class RunOptions(_Struct):

@@ -13,21 +13,53 @@ MOCO_BEGIN_DECLS
 
 typedef struct moco_trainer moco_trainer_t;
 
-enum { MOCO_RECIPE_V1 = 0, MOCO_RECIPE_V2 = 1, MOCO_RECIPE_CIFAR = 2, MOCO_RECIPE_V3 = 3, MOCO_RECIPE_SIMCLR = 4 };
+enum {
+    MOCO_RECIPE_V1 = 0,
+    MOCO_RECIPE_V2 = 1,
+    MOCO_RECIPE_CIFAR = 2,
+    MOCO_RECIPE_V3 = 3,    /**< ResNet-50, 100 epochs                    */
+    MOCO_RECIPE_SIMCLR = 4,
+    MOCO_RECIPE_V3_VIT = 5 /**< ViT-S/16, 300 epochs                     */
+};
 enum {
     MOCO_ARCH_RESNET18 = 0,
     MOCO_ARCH_RESNET34 = 1,
     MOCO_ARCH_RESNET50 = 2,
     MOCO_ARCH_RESNET101 = 3,
-    MOCO_ARCH_RESNET152 = 4
+    MOCO_ARCH_RESNET152 = 4,
+    MOCO_ARCH_VIT_SMALL = 5, /**< 12 heads of width 32 */
+    MOCO_ARCH_VIT_BASE = 6,
+    MOCO_ARCH_VIT_LARGE = 7,
+    MOCO_ARCH_VIT_HUGE = 8,
+    MOCO_ARCH_VIT_CONV_SMALL = 9, /**< stem of four 3x3 convolutions, 11 blocks */
+    MOCO_ARCH_VIT_CONV_BASE = 10
 };
 enum { MOCO_STEM_IMAGENET = 0, MOCO_STEM_CIFAR = 1 };
-enum { MOCO_HEAD_LINEAR = 0, MOCO_HEAD_MLP = 1 };
+enum { MOCO_HEAD_LINEAR = 0, MOCO_HEAD_MLP = 1, MOCO_HEAD_MLP_V3 = 2, MOCO_HEAD_MLP_SIMCLR = 3 };
 enum { MOCO_MEMBERSHIP_CONTIGUOUS = 0, MOCO_MEMBERSHIP_STRIDED = 1 };
 enum { MOCO_SCHEDULE_CONSTANT = 0, MOCO_SCHEDULE_STEP = 1, MOCO_SCHEDULE_COSINE = 2 };
-/** Order of the view pipeline: V1 crop gray jitter flip; V2 crop jitter gray blur flip; CIFAR crop flip jitter gray. */
-enum { MOCO_VIEWS_V1 = 0, MOCO_VIEWS_V2 = 1, MOCO_VIEWS_CIFAR = 2 };
+/** Order of the view pipeline: V1 crop gray jitter flip; V2 crop jitter gray blur flip; CIFAR crop flip jitter gray; V3 crop
+ * jitter gray blur solarize flip; SIMCLR crop flip jitter gray blur. */
+enum { MOCO_VIEWS_V1 = 0, MOCO_VIEWS_V2 = 1, MOCO_VIEWS_CIFAR = 2, MOCO_VIEWS_V3 = 3, MOCO_VIEWS_SIMCLR = 4 };
 enum { MOCO_BN_RUNNING_MEAN = 0, MOCO_BN_RUNNING_FIRST = 1 };
+/** Negatives of a query: QUEUE the keys of the queue; BATCH the other images' keys of the other view (v3); NT_XENT all other
+ * views of the batch, with gradients through both (SimCLR; no key encoder). */
+enum { MOCO_LOSS_QUEUE = 0, MOCO_LOSS_BATCH = 1, MOCO_LOSS_NT_XENT = 2 };
+/** Factor on the mean loss: 1, 2 (SimCLR's published code), 2 temperature (v3). */
+enum { MOCO_LOSS_SCALE_ONE = 0, MOCO_LOSS_SCALE_TWO = 1, MOCO_LOSS_SCALE_2T = 2 };
+/** LARS: rate after the momentum (v3). LARS_SIMCLR: rate inside the momentum. */
+enum { MOCO_OPTIMIZER_SGD = 0, MOCO_OPTIMIZER_LARS = 1, MOCO_OPTIMIZER_LARS_SIMCLR = 2, MOCO_OPTIMIZER_ADAMW = 3 };
+/** Learning rate: base_lr times batch_size / 256, or times the square root of batch_size. */
+enum { MOCO_LR_SCALING_LINEAR = 0, MOCO_LR_SCALING_SQRT = 1 };
+enum { MOCO_SCHEDULE_PER_EPOCH = 0, MOCO_SCHEDULE_PER_STEP = 1 };
+enum { MOCO_MOMENTUM_CONSTANT = 0, MOCO_MOMENTUM_COSINE = 1 };
+/** How whole-batch losses run: ONE_PASS keeps the activations of the whole batch; TWO_PASS embeds all shards, then runs the
+ * heads, then backward shard by shard with its forward again. AUTO: two passes where no batch norm of the backbone crosses
+ * shards. */
+enum { MOCO_EXECUTION_AUTO = 0, MOCO_EXECUTION_ONE_PASS = 1, MOCO_EXECUTION_TWO_PASS = 2 };
+enum { MOCO_VIT_NORM_LAYER = 0, MOCO_VIT_NORM_BATCH = 1 };
+enum { MOCO_FILTER_BILINEAR = 0, MOCO_FILTER_BICUBIC = 1 };
+enum { MOCO_BLUR_PILLOW = 0, MOCO_BLUR_GAUSSIAN = 1 };
 
 /**
  * Everything that defines a run. All fields are set by moco_trainer_options_init from a recipe; each can then be changed,
@@ -82,12 +114,39 @@ typedef struct moco_trainer_options {
     int32_t zero_init_residual; /**< 1: last batch-norm scale of each residual branch starts at 0                    */
     int32_t max_broken_percent; /**< a run fails past this share of broken images in the listing, 0..100             */
     int64_t max_broken;         /**< or past this number of distinct images; 0 = only the share counts               */
+    double adam_beta1;          /**< AdamW, 0..<1                                                                    */
+    double adam_beta2;          /**< AdamW, 0..<1                                                                    */
+    double adam_epsilon;        /**< AdamW, >0..1                                                                    */
+    double lars_trust;          /**< LARS: trust coefficient, >0..1                                                  */
+    double blur_probability_2;  /**< of the second view, 0..1; -1 = as the first                                     */
+    double solarize_probability; /**< 0..1 (V3 order only)                                                           */
+    double solarize_probability_2; /**< of the second view, 0..1; -1 = as the first                                  */
+    int32_t loss;               /**< MOCO_LOSS_…                                                                     */
+    int32_t loss_scale;         /**< MOCO_LOSS_SCALE_…                                                               */
+    int32_t symmetric;          /**< 1: both views are queries in turn and the two losses are summed                 */
+    int32_t predictor;          /**< 1: a predictor follows the projection of the query encoder                      */
+    int32_t head_width;         /**< hidden width of the heads, 0..65536; 0 = the backbone's                         */
+    int32_t head_layers;        /**< linear layers of mlp-v3 and mlp-simclr, 0..3; 0 = as published for the backbone */
+    int32_t optimizer;          /**< MOCO_OPTIMIZER_…                                                                */
+    int32_t lr_scaling;         /**< MOCO_LR_SCALING_…                                                               */
+    int32_t schedule_unit;      /**< MOCO_SCHEDULE_PER_…                                                             */
+    int32_t momentum_schedule;  /**< MOCO_MOMENTUM_…: key_momentum stays, or rises to 1 by a cosine over the run      */
+    int32_t warmup_epochs;      /**< the rate rises linearly from 0 over these                                       */
+    int32_t freeze_patch;       /**< 1: a ViT's patch projection is not trained; nothing in other networks           */
+    int32_t execution;          /**< MOCO_EXECUTION_…                                                                */
+    int32_t patch_size;         /**< of a ViT, divides image_size; 0 = as published                                  */
+    int32_t vit_depth;          /**< blocks of a ViT; 0 = as published                                               */
+    int32_t vit_heads;          /**< attention heads of a ViT; 0 = as published                                      */
+    int32_t vit_norm;           /**< MOCO_VIT_NORM_…: before the MLP of each block                                   */
+    int32_t resize_filter;      /**< MOCO_FILTER_…: of random crops                                                  */
+    int32_t crop_tries;         /**< random boxes tried before the central one, 1..1000                              */
+    int32_t blur_form;          /**< MOCO_BLUR_…                                                                     */
 } moco_trainer_options_t;
 
-/** Write a recipe's values. @return MOCO_ERR_UNSUPPORTED for recipes of later versions (V3, SIMCLR). Since: 0.1. */
+/** Write a recipe's values. @return MOCO_ERR_ARGUMENT for an unknown recipe. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_t struct_size, int32_t recipe);
 
-/** Number of a recipe by name ("moco-v1", "moco-v2", "moco-cifar", "moco-v3", "simclr"); -1 if unknown. Since: 0.1. */
+/** Number of a recipe by name ("moco-v1", "moco-v2", "moco-cifar", "moco-v3", "simclr", "moco-v3-vit"); -1 if unknown. Since: 0.1. */
 MOCO_API int32_t moco_recipe_number(const char *name);
 
 /** Set a field by its name from text; enumerations by name ("resnet50", "strided", "cosine", …). The value is checked

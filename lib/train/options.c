@@ -118,6 +118,28 @@ static moco_status_t check_order(const char *low_name, double low, const char *h
     return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g, wanted at least %s %g", high_name, high, low_name, low);
 }
 
+static moco_status_t check_views(const moco_trainer_options_t *o)
+{
+    int has_blur = o->views != MOCO_VIEWS_V1 && o->views != MOCO_VIEWS_CIFAR;
+    if (!has_blur && (o->blur_probability > 0 || o->blur_probability_2 > 0))
+        return mo_fail(MOCO_ERR_ARGUMENT, "blur_probability is %g, wanted 0: views v2, v3 and simclr have a blur",
+                       o->blur_probability > 0 ? o->blur_probability : o->blur_probability_2);
+    if (o->views != MOCO_VIEWS_V3 && (o->solarize_probability > 0 || o->solarize_probability_2 > 0))
+        return mo_fail(MOCO_ERR_ARGUMENT, "solarize_probability is %g, wanted 0: only views v3 solarizes",
+                       o->solarize_probability > 0 ? o->solarize_probability : o->solarize_probability_2);
+    return MOCO_OK;
+}
+
+/* What this version cannot do yet. */
+static moco_status_t check_method(const moco_trainer_options_t *o)
+{
+    if (o->loss != MOCO_LOSS_QUEUE || o->head > MOCO_HEAD_MLP || o->predictor || o->symmetric ||
+        o->optimizer != MOCO_OPTIMIZER_SGD || o->arch > MOCO_ARCH_RESNET152)
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "MoCo v3, SimCLR and ViT come with a later version; this one trains "
+                                             "moco-v1, moco-v2 and moco-cifar");
+    return MOCO_OK;
+}
+
 moco_status_t mo_options_check(const moco_trainer_options_t *o)
 {
     moco_status_t status = MOCO_OK;
@@ -131,9 +153,8 @@ moco_status_t mo_options_check(const moco_trainer_options_t *o)
     TRY(check_order("blur_sigma_min", o->blur_sigma_min, "blur_sigma_max", o->blur_sigma_max));
     if (o->schedule == MOCO_SCHEDULE_STEP)
         TRY(check_order("milestone_1", o->milestone_1, "milestone_2", o->milestone_2));
-    if (o->views != MOCO_VIEWS_V2 && o->blur_probability > 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "blur_probability is %g, wanted 0: only views v2 has a blur",
-                       o->blur_probability);
+    TRY(check_views(o));
+    TRY(check_method(o));
 cleanup:
     return status;
 }

@@ -8,7 +8,7 @@
 
 /* ---- the table (recipe.c) ---- */
 
-#define MO_RECIPES 3 /* those of this version: V1, V2, CIFAR */
+#define MO_RECIPES 6 /* columns of the table, in the order of MOCO_RECIPE_… */
 
 typedef enum mo_option_type {
     MO_OPTION_U64,
@@ -40,7 +40,6 @@ typedef struct mo_option_row {
 const mo_option_row_t *mo_option_rows(int32_t *count);
 const mo_option_row_t *mo_option_find(const char *name); /* NULL if unknown */
 int32_t mo_recipe_number(const char *name);              /* -1 if unknown */
-/* MOCO_ERR_UNSUPPORTED for a recipe of a later version, MOCO_ERR_ARGUMENT for no recipe at all. */
 moco_status_t mo_recipe_check(int32_t recipe);
 
 /* ---- working with them (options.c) ---- */

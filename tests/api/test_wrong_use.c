@@ -269,8 +269,7 @@ START_TEST(options_that_disagree)
     REFUSED(loader_threads, 257);
     REFUSED(queue_length, 0);
 #undef REFUSED
-    expect_status(MOCO_ERR_UNSUPPORTED, moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3));
-    expect_status(MOCO_ERR_UNSUPPORTED, moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_SIMCLR));
+    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3_VIT + 1));
     expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, 77));
     tiny_options(&options);
     options.memory_cap = 1000;

@@ -73,6 +73,27 @@ START_TEST(test_recipes)
     ck_assert(o.weight_decay == 5e-4 && o.base_lr == 0.03 && o.first_epoch == 1 && o.schedule == MOCO_SCHEDULE_COSINE);
     ck_assert(o.views == MOCO_VIEWS_CIFAR && o.crop_min_area == 0.08 && o.blur_probability == 0 && o.mean_g == 0.4822);
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
+    o = recipe(MOCO_RECIPE_V3);
+    ck_assert(o.arch == MOCO_ARCH_RESNET50 && o.head == MOCO_HEAD_MLP_V3 && o.predictor == 1 && o.head_width == 4096);
+    ck_assert(o.loss == MOCO_LOSS_BATCH && o.loss_scale == MOCO_LOSS_SCALE_2T && o.symmetric == 1 && o.dimension == 256);
+    ck_assert(o.optimizer == MOCO_OPTIMIZER_LARS && o.base_lr == 0.6 && o.weight_decay == 1e-6 && o.lars_trust == 0.001);
+    ck_assert(o.batch_size == 4096 && o.virtual_devices == 1 && o.shuffle == 0 && o.zero_init_residual == 1);
+    ck_assert(o.key_momentum == 0.99 && o.momentum_schedule == MOCO_MOMENTUM_COSINE && o.temperature == 1);
+    ck_assert(o.warmup_epochs == 10 && o.epochs == 100 && o.schedule_unit == MOCO_SCHEDULE_PER_STEP);
+    ck_assert(o.views == MOCO_VIEWS_V3 && o.crop_min_area == 0.2 && o.jitter_saturation == 0.2 && o.jitter_hue == 0.1);
+    ck_assert(o.blur_probability == 1 && o.blur_probability_2 == 0.1 && o.solarize_probability == 0);
+    ck_assert(o.solarize_probability_2 == 0.2 && o.mean_r == 0.485);
+    o = recipe(MOCO_RECIPE_V3_VIT);
+    ck_assert(o.arch == MOCO_ARCH_VIT_SMALL && o.optimizer == MOCO_OPTIMIZER_ADAMW && o.base_lr == 1.5e-4);
+    ck_assert(o.weight_decay == 0.1 && o.temperature == 0.2 && o.warmup_epochs == 40 && o.epochs == 300);
+    ck_assert(o.adam_beta1 == 0.9 && o.adam_beta2 == 0.999 && o.adam_epsilon == 1e-8 && o.crop_min_area == 0.08);
+    ck_assert(o.freeze_patch == 1 && o.zero_init_residual == 0 && o.loss_scale == MOCO_LOSS_SCALE_2T);
+    o = recipe(MOCO_RECIPE_SIMCLR);
+    ck_assert(o.loss == MOCO_LOSS_NT_XENT && o.loss_scale == MOCO_LOSS_SCALE_ONE && o.head == MOCO_HEAD_MLP_SIMCLR);
+    ck_assert(o.optimizer == MOCO_OPTIMIZER_LARS_SIMCLR && o.base_lr == 0.3 && o.weight_decay == 1e-6);
+    ck_assert(o.temperature == 0.1 && o.batch_size == 4096 && o.virtual_devices == 1 && o.epochs == 100);
+    ck_assert(o.jitter_brightness == 0.8 && o.jitter_saturation == 0.8 && o.jitter_hue == 0.2 && o.crop_tries == 100);
+    ck_assert(o.resize_filter == MOCO_FILTER_BICUBIC && o.blur_form == MOCO_BLUR_GAUSSIAN && o.mean_r == 0 && o.std_r == 1);
 }
 END_TEST
 
@@ -86,11 +107,10 @@ START_TEST(test_recipe_names)
     ck_assert_int_eq(moco_recipe_number("simclr"), MOCO_RECIPE_SIMCLR);
     ck_assert_int_eq(moco_recipe_number("moco"), -1);
     ck_assert_int_eq(moco_recipe_number(NULL), -1);
-    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_V3), MOCO_ERR_UNSUPPORTED);
-    ck_assert_str_eq(moco_last_message(),
-                     "recipe 'moco-v3' comes with a later version; this one has moco-v1, moco-v2, moco-cifar");
-    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_SIMCLR), MOCO_ERR_UNSUPPORTED);
-    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, 5), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_recipe_number("moco-v3-vit"), MOCO_RECIPE_V3_VIT);
+    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, 6), MOCO_ERR_ARGUMENT);
+    ck_assert_str_eq(moco_last_message(), "recipe is 6, wanted moco-v1 (0), moco-v2 (1), moco-cifar (2), moco-v3 (3), "
+                                          "simclr (4) or moco-v3-vit (5)");
     ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, -1), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(moco_trainer_options_init(NULL, sizeof o, 0), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(moco_trainer_options_init(&o, 4, 0), MOCO_ERR_ARGUMENT);
@@ -144,7 +164,8 @@ START_TEST(test_ranges)
     o.sgd_momentum = 0;
     o.arch = 17;
     ck_assert_int_eq(mo_options_check(&o), MOCO_ERR_ARGUMENT);
-    ck_assert_str_eq(moco_last_message(), "arch is 17, wanted resnet18, resnet34, resnet50, resnet101, resnet152");
+    ck_assert_str_eq(moco_last_message(), "arch is 17, wanted resnet18, resnet34, resnet50, resnet101, resnet152, "
+                                          "vit_small, vit_base, vit_large, vit_huge, vit_conv_small, vit_conv_base");
 }
 END_TEST
 
@@ -186,8 +207,11 @@ START_TEST(test_fields_that_must_agree)
     assert_disagree(&o, "blur_probability is 0.5", "wanted 0");
     o.blur_probability = 0;
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
-    o.recipe = MOCO_RECIPE_SIMCLR;
-    ck_assert_int_eq(mo_options_check(&o), MOCO_ERR_UNSUPPORTED);
+    o.blur_probability_2 = 0.25;
+    assert_disagree(&o, "blur_probability is 0.25", "wanted 0");
+    o.blur_probability_2 = -1;
+    o.solarize_probability_2 = 0.5;
+    assert_disagree(&o, "solarize_probability is 0.5", "only views v3");
 }
 END_TEST
 
@@ -483,23 +507,33 @@ static char *render(void)
             "`moco_trainer_options_set` take the same names. This page is made from the table in `lib/train/recipe.c`\n"
             "and a test compares them; `MOCO_UPDATE_DOCS=1` with that test (`test_options`) rewrites it.\n\n"
             "Fields marked * may differ when a checkpoint is resumed.\n\n"
-            "| name | type | moco-v1 | moco-v2 | moco-cifar | range | unit | meaning |\n"
-            "|---|---|---|---|---|---|---|---|\n");
+            "| name | type |");
+    for (int32_t r = 0; r < MO_RECIPES; r++) {
+        char name[MO_OPTION_TEXT];
+        mo_option_text(&recipes[r], mo_option_find("recipe"), name);
+        fprintf(out, " %s |", name);
+    }
+    fprintf(out, " range | unit | meaning |\n|---|---|");
+    for (int32_t r = 0; r < MO_RECIPES; r++)
+        fprintf(out, "---|");
+    fprintf(out, "---|---|---|\n");
     for (int32_t i = 0; i < count; i++) {
-        char value[MO_RECIPES][MO_OPTION_TEXT], range[160];
-        for (int32_t r = 0; r < MO_RECIPES; r++)
-            mo_option_text(&recipes[r], &rows[i], value[r]);
+        char value[MO_OPTION_TEXT], range[160];
+        fprintf(out, "| `%s`%s | %s |", rows[i].name, rows[i].flags & MO_OPTION_FREE ? " *" : "",
+                type_names[rows[i].type]);
+        for (int32_t r = 0; r < MO_RECIPES; r++) {
+            mo_option_text(&recipes[r], &rows[i], value);
+            fprintf(out, " %s |", value);
+        }
         mo_option_range(&rows[i], range, sizeof range);
-        fprintf(out, "| `%s`%s | %s | %s | %s | %s | %s | %s | %s |\n", rows[i].name,
-                rows[i].flags & MO_OPTION_FREE ? " *" : "", type_names[rows[i].type], value[0], value[1], value[2],
-                range, rows[i].unit, rows[i].meaning);
+        fprintf(out, " %s | %s | %s |\n", range, rows[i].unit, rows[i].meaning);
     }
     fprintf(
         out,
         "\nFields that must agree: `batch_size` is a multiple of `virtual_devices` with at least 2 images for each;\n"
         "`shard` divides the images of a virtual device; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
         "`blur_sigma_max`; with the step schedule `milestone_1` <= `milestone_2`; `blur_probability` is 0 unless\n"
-        "`views` is v2. Recipes moco-v3 and simclr come with a later version.\n");
+        "`views` is v2, v3 or simclr; `solarize_probability` is 0 unless `views` is v3.\n");
     fclose(out);
     return page;
 }
