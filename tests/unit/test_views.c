@@ -229,6 +229,30 @@ START_TEST(every_pipeline)
 }
 END_TEST
 
+/* A run that goes on with a newer library must see the views of the older one: the bytes of many, as one number. */
+START_TEST(views_keep_their_bits)
+{
+    static const uint64_t want[] = {16188444735223773927u, 6350895956743615183u, 8898090293601361957u};
+    static const int sizes[][2] = {{61, 47}, {24, 24}, {40, 150}, {300, 20}};
+    uint8_t got[SIDE * SIDE * 3];
+    moco_trainer_options_t options;
+    mo_view_spec_t spec;
+    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, _i), MOCO_OK);
+    options.image_size = SIDE;
+    mo_view_spec_from_options(&options, &spec);
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (int index = 0; index < 200; index++) {
+        make_map(sizes[index % 4][0], sizes[index % 4][1]);
+        for (int view = 0; view < 2; view++) {
+            draw(&spec, 31, 4, index, view, got);
+            for (size_t i = 0; i < sizeof got; i++)
+                hash = (hash ^ got[i]) * 0x100000001b3u;
+        }
+    }
+    ck_assert_uint_eq(hash, want[_i]);
+}
+END_TEST
+
 START_TEST(eval_transform)
 {
     uint8_t got[32 * 32 * 3], want[64 * 64 * 3];
@@ -327,6 +351,7 @@ int main(void)
     tcase_add_loop_test(tcase, crop_of_extreme_shapes, 0, 5);
     tcase_add_test(tcase, probabilities_and_order);
     tcase_add_loop_test(tcase, every_pipeline, 0, 3);
+    tcase_add_loop_test(tcase, views_keep_their_bits, MOCO_RECIPE_V1, MOCO_RECIPE_CIFAR + 1);
     tcase_add_test(tcase, eval_transform);
     tcase_add_test(tcase, eval_pads_with_zero);
     tcase_add_test(tcase, spec_ranges);
