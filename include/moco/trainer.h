@@ -59,6 +59,8 @@ enum { MOCO_MOMENTUM_CONSTANT = 0, MOCO_MOMENTUM_COSINE = 1 };
 enum { MOCO_EXECUTION_AUTO = 0, MOCO_EXECUTION_ONE_PASS = 1, MOCO_EXECUTION_TWO_PASS = 2 };
 enum { MOCO_VIT_NORM_LAYER = 0, MOCO_VIT_NORM_BATCH = 1 };
 enum { MOCO_FILTER_BILINEAR = 0, MOCO_FILTER_BICUBIC = 1 };
+/** PILLOW: three box blurs each way, edge pixels going on beyond the edges. GAUSSIAN: the kernel itself, cut to
+ * 2 floor(floor(S/10)/2) + 1 pixels, black beyond the edges (SimCLR's published code). */
 enum { MOCO_BLUR_PILLOW = 0, MOCO_BLUR_GAUSSIAN = 1 };
 
 /**
@@ -85,7 +87,7 @@ typedef struct moco_trainer_options {
     double jitter_hue;          /**< shift U[-x,x] of the hue circle, 0..0.5                                         */
     double jitter_probability;  /**< 0..1                                                                            */
     double gray_probability;    /**< 0..1                                                                            */
-    double blur_probability;    /**< 0..1 (V2 order only)                                                            */
+    double blur_probability;    /**< 0..1 (V2, V3 and SIMCLR orders only)                                            */
     double blur_sigma_min;      /**< pixels, 0.01..100                                                               */
     double blur_sigma_max;      /**< pixels, blur_sigma_min..100                                                     */
     double flip_probability;    /**< 0..1                                                                            */

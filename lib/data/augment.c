@@ -1,4 +1,4 @@
-/* Gray, blends and flip on 8-bit RGB. A blend is a + factor * (b - a) in float32, b the pixel and a what the operation
+/* Gray, blends, solarizing and flip on 8-bit RGB. A blend is a + factor * (b - a) in float32, b the pixel and a what the operation
  * fades to; where a does not depend on the pixel's other channels it is a table of 256 bytes. */
 #include "data/augment.h"
 
@@ -78,6 +78,12 @@ void mo_saturation(uint8_t *rgb, size_t count, float factor)
         saturate(&planes, factor);
         mo_planes_store(&planes, n, rgb);
     }
+}
+
+void mo_solarize(uint8_t *rgb, size_t count)
+{
+    for (size_t i = 0; i < count * 3; i++)
+        rgb[i] = (uint8_t)(rgb[i] < 128 ? rgb[i] : 255 - rgb[i]);
 }
 
 void mo_flip(uint8_t *rgb, int32_t width, int32_t height)

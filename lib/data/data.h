@@ -26,15 +26,19 @@ moco_status_t mo_jpeg_decode(const uint8_t *data, uint64_t size, int64_t max_pix
 /* Host pixels to RGB; checks the struct. `number` names the image in messages. */
 moco_status_t mo_pixels_from_image(const moco_image_t *image, int64_t number, mo_pixels_t *out);
 
-/* ---- views (views.c on augment.c) ---- */
+/* ---- views (views.c on augment.h) ---- */
 
-/* What a view pipeline does; order as MOCO_VIEWS_… in <moco/trainer.h>. */
+/* What a view pipeline does. The two views of an image differ in no more than their draws and the last two fields. */
 typedef struct mo_view_spec {
-    int32_t order; /* MOCO_VIEWS_V1, _V2, _CIFAR */
-    int32_t size;  /* S */
+    int32_t order;         /* MOCO_VIEWS_…                                    */
+    int32_t size;          /* S                                               */
+    int32_t resize_filter; /* MOCO_FILTER_…, of the crop                      */
+    int32_t crop_tries;    /* random boxes tried before the central one, >= 1 */
+    int32_t blur_form;     /* MOCO_BLUR_…                                     */
     double crop_min_area, crop_max_area;
     double brightness, contrast, saturation, hue; /* jitter strengths */
-    double jitter_probability, gray_probability, blur_probability, blur_sigma_min, blur_sigma_max, flip_probability;
+    double jitter_probability, gray_probability, blur_sigma_min, blur_sigma_max, flip_probability;
+    double blur_probability[2], solarize_probability[2]; /* of view 0 and of view 1 */
 } mo_view_spec_t;
 void mo_view_spec_from_options(const moco_trainer_options_t *options, mo_view_spec_t *spec);
 

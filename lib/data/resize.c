@@ -1,5 +1,5 @@
-/* Antialiased bilinear (triangle) resize in fixed point, horizontal then vertical with 8 bits between. Only the window
- * asked for is made, from only the source rows and columns that it needs. Scratch: bytes[0] the horizontal pass,
+/* Antialiased resize in fixed point, bilinear (triangle) or bicubic (a = -1/2), horizontal then vertical with 8 bits
+ * between. Only the window asked for is made, from only the source rows and columns that it needs. Scratch: bytes[0] the horizontal pass,
  * bytes[2] the taps of both axes, weights those of one output pixel. */
 #include "data/augment.h"
 
@@ -10,7 +10,7 @@
 #include "util/clones.h"
 #include "util/status.h"
 
-#define PRECISION 22 /* bits of a tap: 32 - 8 for the pixel - 2 for the sum */
+#define PRECISION 22 /* bits of a tap: 32 - 8 for the pixel - 2 for the sum and, in bicubic, its overshoot */
 #define HALF (1 << (PRECISION - 1))
 #define BLOCK 512    /* bytes of a row that the vertical pass sums at once */
 
@@ -18,14 +18,31 @@
 typedef struct axis {
     int32_t *cells; /* [count][2 + most] */
     int32_t most, count;
-    double scale, filter_scale;
+    double scale, filter_scale, support;
+    double (*filter)(double distance);
 } axis_t;
 
-static axis_t axis_of(int32_t in, int32_t out, int32_t count)
+static double triangle(double distance)
+{
+    return distance < 1.0 ? 1.0 - distance : 0.0;
+}
+
+/* Products and sums in Pillow's order, which decides the last bit. */
+static double cubic(double x)
+{
+    const double a = -0.5;
+    if (x < 1.0)
+        return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
+    return x < 2.0 ? (((x - 5.0) * x + 8.0) * x - 4.0) * a : 0.0;
+}
+
+static axis_t axis_of(int32_t filter, int32_t in, int32_t out, int32_t count)
 {
     axis_t axis = {.count = count, .scale = (double)in / out};
+    axis.filter = filter == MOCO_FILTER_BICUBIC ? cubic : triangle;
     axis.filter_scale = axis.scale < 1.0 ? 1.0 : axis.scale;
-    axis.most = (int32_t)ceil(axis.filter_scale) * 2 + 1;
+    axis.support = (filter == MOCO_FILTER_BICUBIC ? 2.0 : 1.0) * axis.filter_scale;
+    axis.most = (int32_t)ceil(axis.support) * 2 + 1;
     return axis;
 }
 
@@ -41,7 +58,7 @@ static const int32_t *cell_of(const axis_t *axis, int32_t i)
 
 static void fill_axis(axis_t *axis, int32_t in, int32_t first, double *weights)
 {
-    const double support = axis->filter_scale, inverse = 1.0 / axis->filter_scale;
+    const double support = axis->support, inverse = 1.0 / axis->filter_scale;
     for (int32_t i = 0; i < axis->count; i++) {
         int32_t *cell = axis->cells + (size_t)i * (size_t)(2 + axis->most);
         const double centre = (first + i + 0.5) * axis->scale;
@@ -50,21 +67,22 @@ static void fill_axis(axis_t *axis, int32_t in, int32_t first, double *weights)
         high = high > in ? in : high;
         double sum = 0.0;
         for (int32_t t = 0; t < high - low; t++) {
-            const double distance = fabs((t + low - centre + 0.5) * inverse);
-            weights[t] = distance < 1.0 ? 1.0 - distance : 0.0;
+            weights[t] = axis->filter(fabs((t + low - centre + 0.5) * inverse));
             sum += weights[t];
         }
         cell[0] = low;
         cell[1] = high - low;
-        for (int32_t t = 0; t < high - low; t++)
-            cell[2 + t] = (int32_t)(0.5 + (sum != 0.0 ? weights[t] / sum : weights[t]) * (1 << PRECISION));
+        for (int32_t t = 0; t < high - low; t++) { /* halves away from zero */
+            const double weight = sum != 0.0 ? weights[t] / sum : weights[t];
+            cell[2 + t] = (int32_t)((weight < 0 ? -0.5 : 0.5) + weight * (1 << PRECISION));
+        }
     }
 }
 
 static inline uint8_t narrow(int32_t sum)
 {
     const int32_t value = sum >> PRECISION;
-    return (uint8_t)(value > 255 ? 255 : value); /* taps are never negative */
+    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
 MO_CLONES static void horizontal_row(const axis_t *axis, const uint8_t *src, uint8_t *dst)
@@ -114,8 +132,8 @@ static void copy_rows(const uint8_t *src, size_t stride, size_t row_bytes, int32
 static moco_status_t prepare(mo_view_work_t *work, const mo_resize_t *r, axis_t *across, axis_t *down)
 {
     moco_status_t status = MOCO_OK;
-    *across = axis_of(r->width, r->full_width, r->window_width);
-    *down = axis_of(r->height, r->full_height, r->window_height);
+    *across = axis_of(r->filter, r->width, r->full_width, r->window_width);
+    *down = axis_of(r->filter, r->height, r->full_height, r->window_height);
     const size_t most = (size_t)(across->most > down->most ? across->most : down->most);
     const size_t across_bytes = axis_bytes(across);
     TRY(mo_bytes_reserve(&work->bytes[2], &work->capacity[2], across_bytes + axis_bytes(down)));

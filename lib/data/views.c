@@ -2,15 +2,19 @@
  *
  * A view depends on (seed, view, index, epoch) alone. Its draws come from one stream in this order, and a decision
  * that is drawn as "no" skips the draws that belong to it; u is a uniform number in [0,1):
- *   crop    up to ten tries: u area share, u log of the aspect; the accepted try then draws top, left (whole numbers)
+ *   crop      up to crop_tries tries: u area share, u log of the aspect; the accepted try then draws top, left (whole
+ *             numbers)
  *   then in the order of the pipeline
- *   jitter  u; if u < p: three whole numbers for the order of its four operations, then u for brightness, contrast,
- *           saturation and hue, always all four
- *   gray    u
- *   blur    u; if u < p: u sigma
- *   flip    u
- * Operations and pipelines are those of the fact sheet, section 6. The trainer, the loader and moco_dataset_views
- * call this file. */
+ *   jitter    u; if u < p: three whole numbers for the order of its four operations, then u for brightness, contrast,
+ *             saturation and hue, always all four
+ *   gray      u
+ *   blur      u; if u < p of this view: u sigma
+ *   solarize  u, compared with p of this view
+ *   flip      u
+ * Pipelines that have an operation draw for it even where its p is 0. They are those of MoCo v1, v2 and v3 as
+ * published, of the CIFAR-10 demonstration, and of SimCLR; operations are Pillow's in all of them, but for the blur of
+ * SimCLR (gaussian.c), whose sigma is drawn for each view. The trainer, the loader and moco_dataset_views call this
+ * file. */
 #include "data/augment.h"
 
 #include <math.h>
@@ -20,9 +24,19 @@
 #include "util/rng.h"
 #include "util/status.h"
 
-#define CROP_TRIES 10
 #define ASPECT_MIN (3.0 / 4.0)
 #define ASPECT_MAX (4.0 / 3.0)
+
+enum { END, JITTER, GRAY, BLUR, SOLARIZE, FLIP, STEPS = 6 };
+
+/* What follows the crop. */
+static const uint8_t pipelines[][STEPS] = {
+    [MOCO_VIEWS_V1] = {GRAY, JITTER, FLIP},
+    [MOCO_VIEWS_V2] = {JITTER, GRAY, BLUR, FLIP},
+    [MOCO_VIEWS_CIFAR] = {FLIP, JITTER, GRAY},
+    [MOCO_VIEWS_V3] = {JITTER, GRAY, BLUR, SOLARIZE, FLIP},
+    [MOCO_VIEWS_SIMCLR] = {FLIP, JITTER, GRAY, BLUR},
+};
 
 void mo_view_work_free(mo_view_work_t *work)
 {
@@ -32,11 +46,18 @@ void mo_view_work_free(mo_view_work_t *work)
     *work = (mo_view_work_t){0};
 }
 
+/* ---- specifications ---- */
+
 void mo_view_spec_from_options(const moco_trainer_options_t *options, mo_view_spec_t *spec)
 {
+    const double blur = options->blur_probability, blur_2 = options->blur_probability_2;
+    const double solarize = options->solarize_probability, solarize_2 = options->solarize_probability_2;
     *spec = (mo_view_spec_t){
         .order = options->views,
         .size = options->image_size,
+        .resize_filter = options->resize_filter,
+        .crop_tries = options->crop_tries,
+        .blur_form = options->blur_form,
         .crop_min_area = options->crop_min_area,
         .crop_max_area = options->crop_max_area,
         .brightness = options->jitter_brightness,
@@ -45,10 +66,11 @@ void mo_view_spec_from_options(const moco_trainer_options_t *options, mo_view_sp
         .hue = options->jitter_hue,
         .jitter_probability = options->jitter_probability,
         .gray_probability = options->gray_probability,
-        .blur_probability = options->blur_probability,
         .blur_sigma_min = options->blur_sigma_min,
         .blur_sigma_max = options->blur_sigma_max,
         .flip_probability = options->flip_probability,
+        .blur_probability = {blur, blur_2 == -1 ? blur : blur_2},
+        .solarize_probability = {solarize, solarize_2 == -1 ? solarize : solarize_2},
     };
 }
 
@@ -59,11 +81,41 @@ static moco_status_t check_range(const char *name, double value, double low, dou
     return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g; wanted %g..%g", name, value, low, high);
 }
 
+/* The probabilities of an operation that not every pipeline has. */
+static moco_status_t check_step(const mo_view_spec_t *spec, int step, const char *const names[2],
+                                const double probability[2])
+{
+    const int has = memchr(pipelines[spec->order], step, STEPS) != NULL;
+    for (int view = 0; view < 2; view++) {
+        const moco_status_t status = check_range(names[view], probability[view], 0, 1);
+        if (status != MOCO_OK)
+            return status;
+        if (!has && probability[view] > 0)
+            return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g; wanted 0, pipeline %d has no such operation", names[view],
+                           probability[view], spec->order);
+    }
+    return MOCO_OK;
+}
+
+static void warn(const mo_view_spec_t *spec)
+{
+    const int radius = mo_gaussian_radius(spec->size);
+    if (spec->blur_form == MOCO_BLUR_GAUSSIAN && (spec->blur_probability[0] > 0 || spec->blur_probability[1] > 0) &&
+        radius < spec->blur_sigma_max)
+        mo_log(MOCO_LOG_WARNING, "the Gaussian blur of views of %d pixels has a kernel of side %d, which %s",
+               spec->size, 2 * radius + 1, radius == 0 ? "changes nothing" : "is cut off inside blur_sigma_max");
+}
+
 moco_status_t mo_view_spec_check(const mo_view_spec_t *spec)
 {
+    static const char *const blur_names[] = {"blur_probability", "blur_probability_2"};
+    static const char *const solarize_names[] = {"solarize_probability", "solarize_probability_2"};
     moco_status_t status = MOCO_OK;
-    TRY(check_range("views", spec->order, MOCO_VIEWS_V1, MOCO_VIEWS_CIFAR));
+    TRY(check_range("views", spec->order, MOCO_VIEWS_V1, MOCO_VIEWS_SIMCLR));
     TRY(check_range("image_size", spec->size, 1, 4096));
+    TRY(check_range("resize_filter", spec->resize_filter, MOCO_FILTER_BILINEAR, MOCO_FILTER_BICUBIC));
+    TRY(check_range("crop_tries", spec->crop_tries, 1, 1000));
+    TRY(check_range("blur_form", spec->blur_form, MOCO_BLUR_PILLOW, MOCO_BLUR_GAUSSIAN));
     TRY(check_range("crop_min_area", spec->crop_min_area, 1e-9, 1));
     TRY(check_range("crop_max_area", spec->crop_max_area, spec->crop_min_area, 1));
     TRY(check_range("jitter_brightness", spec->brightness, 0, 10));
@@ -72,10 +124,12 @@ moco_status_t mo_view_spec_check(const mo_view_spec_t *spec)
     TRY(check_range("jitter_hue", spec->hue, 0, 0.5));
     TRY(check_range("jitter_probability", spec->jitter_probability, 0, 1));
     TRY(check_range("gray_probability", spec->gray_probability, 0, 1));
-    TRY(check_range("blur_probability", spec->blur_probability, 0, 1));
+    TRY(check_step(spec, BLUR, blur_names, spec->blur_probability));
     TRY(check_range("blur_sigma_min", spec->blur_sigma_min, 0.01, 100));
     TRY(check_range("blur_sigma_max", spec->blur_sigma_max, spec->blur_sigma_min, 100));
+    TRY(check_step(spec, SOLARIZE, solarize_names, spec->solarize_probability));
     TRY(check_range("flip_probability", spec->flip_probability, 0, 1));
+    warn(spec);
 cleanup:
     return status;
 }
@@ -103,7 +157,7 @@ static box_t central_box(int32_t width, int32_t height)
 static box_t draw_box(mo_rng_t *rng, const mo_view_spec_t *spec, int32_t width, int32_t height)
 {
     const double area = (double)width * height;
-    for (int i = 0; i < CROP_TRIES; i++) {
+    for (int32_t i = 0; i < spec->crop_tries; i++) {
         const double target = area * mo_rng_range(rng, spec->crop_min_area, spec->crop_max_area);
         const double aspect = exp(mo_rng_range(rng, log(ASPECT_MIN), log(ASPECT_MAX)));
         const double w = rint(sqrt(target * aspect)), h = rint(sqrt(target / aspect)); /* half to even */
@@ -129,7 +183,8 @@ static moco_status_t crop(mo_view_work_t *work, mo_rng_t *rng, const mo_view_spe
                                 .full_width = spec->size,
                                 .full_height = spec->size,
                                 .window_width = spec->size,
-                                .window_height = spec->size};
+                                .window_height = spec->size,
+                                .filter = spec->resize_filter};
     return mo_resize(work, &resize, out, (size_t)spec->size * 3);
 }
 
@@ -171,11 +226,20 @@ static void gray(mo_rng_t *rng, const mo_view_spec_t *spec, uint8_t *rgb, size_t
         mo_gray(rgb, count);
 }
 
-static moco_status_t blur(mo_view_work_t *work, mo_rng_t *rng, const mo_view_spec_t *spec, uint8_t *rgb)
+static moco_status_t blur(mo_view_work_t *work, mo_rng_t *rng, const mo_view_spec_t *spec, int view, uint8_t *rgb)
 {
-    if (mo_rng_unit(rng) >= spec->blur_probability)
+    if (mo_rng_unit(rng) >= spec->blur_probability[view])
         return MOCO_OK;
-    return mo_blur(work, rgb, spec->size, spec->size, mo_rng_range(rng, spec->blur_sigma_min, spec->blur_sigma_max));
+    const double sigma = mo_rng_range(rng, spec->blur_sigma_min, spec->blur_sigma_max);
+    if (spec->blur_form == MOCO_BLUR_GAUSSIAN)
+        return mo_blur_gaussian(work, rgb, spec->size, spec->size, mo_gaussian_radius(spec->size), sigma);
+    return mo_blur(work, rgb, spec->size, spec->size, sigma);
+}
+
+static void solarize(mo_rng_t *rng, const mo_view_spec_t *spec, int view, uint8_t *rgb, size_t count)
+{
+    if (mo_rng_unit(rng) < spec->solarize_probability[view])
+        mo_solarize(rgb, count);
 }
 
 static void flip(mo_rng_t *rng, const mo_view_spec_t *spec, uint8_t *rgb)
@@ -192,22 +256,17 @@ moco_status_t mo_view_draw(mo_view_work_t *work, const mo_view_spec_t *spec, con
     mo_rng_t rng;
     mo_rng_start(&rng, seed, MO_STREAM_VIEW0 + (uint32_t)view, (uint32_t)index, (uint32_t)epoch);
     TRY(crop(work, &rng, spec, pixels, out));
-    switch (spec->order) {
-    case MOCO_VIEWS_V1:
-        gray(&rng, spec, out, count);
-        jitter(&rng, spec, out, count);
-        flip(&rng, spec, out);
-        break;
-    case MOCO_VIEWS_V2:
-        jitter(&rng, spec, out, count);
-        gray(&rng, spec, out, count);
-        TRY(blur(work, &rng, spec, out));
-        flip(&rng, spec, out);
-        break;
-    default: /* MOCO_VIEWS_CIFAR */
-        flip(&rng, spec, out);
-        jitter(&rng, spec, out, count);
-        gray(&rng, spec, out, count);
+    for (const uint8_t *step = pipelines[spec->order]; *step != END; step++) {
+        if (*step == JITTER)
+            jitter(&rng, spec, out, count);
+        else if (*step == GRAY)
+            gray(&rng, spec, out, count);
+        else if (*step == BLUR)
+            TRY(blur(work, &rng, spec, view, out));
+        else if (*step == SOLARIZE)
+            solarize(&rng, spec, view, out, count);
+        else
+            flip(&rng, spec, out);
     }
 cleanup:
     return status;

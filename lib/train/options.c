@@ -118,7 +118,15 @@ static moco_status_t check_order(const char *low_name, double low, const char *h
     return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g, wanted at least %s %g", high_name, high, low_name, low);
 }
 
-static moco_status_t check_views(const moco_trainer_options_t *o)
+/* Of a second view: a probability, or -1 for that of the first. */
+static moco_status_t check_second(const char *name, double value)
+{
+    if (value == -1 || value >= 0)
+        return MOCO_OK;
+    return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g, wanted 0 to 1, or -1 for that of the first view", name, value);
+}
+
+static moco_status_t check_operations(const moco_trainer_options_t *o)
 {
     int has_blur = o->views != MOCO_VIEWS_V1 && o->views != MOCO_VIEWS_CIFAR;
     if (!has_blur && (o->blur_probability > 0 || o->blur_probability_2 > 0))
@@ -140,7 +148,7 @@ static moco_status_t check_method(const moco_trainer_options_t *o)
     return MOCO_OK;
 }
 
-moco_status_t mo_options_check(const moco_trainer_options_t *o)
+moco_status_t mo_options_check_views(const moco_trainer_options_t *o)
 {
     moco_status_t status = MOCO_OK;
     int32_t count;
@@ -148,12 +156,22 @@ moco_status_t mo_options_check(const moco_trainer_options_t *o)
     for (int32_t i = 0; i < count; i++)
         TRY(check_range(o, &rows[i]));
     TRY(mo_recipe_check(o->recipe));
-    TRY(check_batch(o));
     TRY(check_order("crop_min_area", o->crop_min_area, "crop_max_area", o->crop_max_area));
     TRY(check_order("blur_sigma_min", o->blur_sigma_min, "blur_sigma_max", o->blur_sigma_max));
+    TRY(check_second("blur_probability_2", o->blur_probability_2));
+    TRY(check_second("solarize_probability_2", o->solarize_probability_2));
+    TRY(check_operations(o));
+cleanup:
+    return status;
+}
+
+moco_status_t mo_options_check(const moco_trainer_options_t *o)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_options_check_views(o));
+    TRY(check_batch(o));
     if (o->schedule == MOCO_SCHEDULE_STEP)
         TRY(check_order("milestone_1", o->milestone_1, "milestone_2", o->milestone_2));
-    TRY(check_views(o));
     TRY(check_method(o));
 cleanup:
     return status;

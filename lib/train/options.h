@@ -53,6 +53,8 @@ moco_status_t mo_options_defaults(int32_t recipe, moco_trainer_options_t *out);
 moco_status_t mo_options_overlay(const moco_trainer_options_t *caller, moco_trainer_options_t *full);
 /* Ranges, then fields that must agree. The message names the field, the value found and what is wanted. */
 moco_status_t mo_options_check(const moco_trainer_options_t *options);
+/* As far as views go: all ranges, and the fields of the pipeline that must agree. */
+moco_status_t mo_options_check_views(const moco_trainer_options_t *options);
 moco_status_t mo_options_set(moco_trainer_options_t *options, const char *name, const char *value);
 /* Images per shard; options are checked. */
 int32_t mo_options_shard(const moco_trainer_options_t *options);

@@ -264,7 +264,14 @@ START_TEST(options_that_disagree)
     REFUSED(temperature, (double)INFINITY);
     REFUSED(arch, 99);
     REFUSED(stem, -1);
-    REFUSED(views, 3);
+    REFUSED(views, 5);
+    REFUSED(blur_probability_2, 0.5);       /* the pipeline has no blur      */
+    REFUSED(blur_probability_2, -0.5);      /* a share, or exactly -1        */
+    REFUSED(solarize_probability, 0.5);
+    REFUSED(solarize_probability_2, -0.25);
+    REFUSED(resize_filter, 2);
+    REFUSED(crop_tries, 0);
+    REFUSED(blur_form, -1);
     REFUSED(dimension, 0);
     REFUSED(loader_threads, 257);
     REFUSED(queue_length, 0);

@@ -1,6 +1,8 @@
-/* data/augment, hue, resize, blur: the check values of the fact sheet, section 6, and the corners around them. All
- * bytes are compared with Pillow's in tests/parity/test_pillow.py; this suite needs nothing but the library. */
+/* data/augment, hue, resize, blur, gaussian: values worked out by hand and the corners around them. All bytes are
+ * compared with Pillow's in tests/parity/test_pillow.py; this suite needs nothing but the library. */
 #include "data_fixtures.h"
+
+#include <math.h>
 
 #include "data/augment.h"
 #include "util/fault.h"
@@ -13,7 +15,7 @@ static void teardown(void)
 }
 
 /* Resize a gray row (or column) and give the first channel. */
-static void resize_line(const uint8_t *values, int in, int out, int vertical, uint8_t *got)
+static void resize_line(int filter, const uint8_t *values, int in, int out, int vertical, uint8_t *got)
 {
     uint8_t src[64 * 3], dst[64 * 3];
     for (int i = 0; i < in; i++)
@@ -25,7 +27,8 @@ static void resize_line(const uint8_t *values, int in, int out, int vertical, ui
                                 .full_width = vertical ? 1 : out,
                                 .full_height = vertical ? out : 1,
                                 .window_width = vertical ? 1 : out,
-                                .window_height = vertical ? out : 1};
+                                .window_height = vertical ? out : 1,
+                                .filter = filter};
     ck_assert_int_eq(mo_resize(&work, &resize, dst, vertical ? 3 : (size_t)out * 3), MOCO_OK);
     for (int i = 0; i < out; i++) {
         ck_assert_uint_eq(dst[3 * i], dst[3 * i + 1]);
@@ -36,16 +39,21 @@ static void resize_line(const uint8_t *values, int in, int out, int vertical, ui
 
 START_TEST(resize_check_values)
 {
+    /* Bicubic, two to four: weights 0.8672 at distance 1/4, 0.2266 at 3/4 and -0.0703 at 5/4, brought to sum 1 over the
+     * pixels there are; so the outer results would be -22.5 and 277.5. */
     static const struct {
-        int in, out;
+        int filter, in, out;
         uint8_t from[5], to[4];
-    } checks[] = {{4, 2, {0, 64, 128, 255}, {46, 173}},
-                  {2, 4, {0, 255}, {0, 64, 191, 255}},
-                  {5, 3, {10, 20, 200, 40, 50}, {14, 124, 46}},
-                  {3, 3, {7, 0, 255}, {7, 0, 255}}};
+    } checks[] = {{0, 4, 2, {0, 64, 128, 255}, {46, 173}},
+                  {0, 2, 4, {0, 255}, {0, 64, 191, 255}},
+                  {0, 5, 3, {10, 20, 200, 40, 50}, {14, 124, 46}},
+                  {0, 3, 3, {7, 0, 255}, {7, 0, 255}},
+                  {1, 3, 3, {7, 0, 255}, {7, 0, 255}},
+                  {1, 2, 4, {0, 255}, {0, 53, 202, 255}},
+                  {1, 4, 4, {0, 255, 0, 255}, {0, 255, 0, 255}}};
     uint8_t got[64];
     for (int vertical = 0; vertical < 2; vertical++) {
-        resize_line(checks[_i].from, checks[_i].in, checks[_i].out, vertical, got);
+        resize_line(checks[_i].filter, checks[_i].from, checks[_i].in, checks[_i].out, vertical, got);
         ck_assert_mem_eq(got, checks[_i].to, (size_t)checks[_i].out);
     }
 }
@@ -59,7 +67,7 @@ START_TEST(resize_taps)
     for (int i = 0; i < 4; i++) {
         memset(impulse, 0, sizeof impulse);
         impulse[i] = 255;
-        resize_line(impulse, 4, 2, 0, got);
+        resize_line(MOCO_FILTER_BILINEAR, impulse, 4, 2, 0, got);
         ck_assert_uint_eq(got[0], want[i]);
     }
 }
@@ -73,7 +81,7 @@ START_TEST(resize_windows)
     for (size_t i = 0; i < sizeof src; i++)
         src[i] = (uint8_t)((i * i * 2654435761u) >> 13);
     mo_resize_t r = {.src = src, .stride = W * 3, .width = W, .height = H, .full_width = FW, .full_height = FH,
-                     .window_width = FW, .window_height = FH};
+                     .window_width = FW, .window_height = FH, .filter = _i};
     ck_assert_int_eq(mo_resize(&work, &r, whole, FW * 3), MOCO_OK);
     for (r.left = 0; r.left < 7; r.left += 3)
         for (r.top = 0; r.top < 25; r.top += 5) {
@@ -231,6 +239,58 @@ START_TEST(blur_wider_than_the_image)
 }
 END_TEST
 
+/* The kernel itself, and the black beyond the edges: no other handling halves a white corner twice. */
+START_TEST(gaussian_check)
+{
+    enum { SIDE = 13, RADIUS = 2 };
+    const double sigma = 1.0, e1 = exp(-0.5), e2 = exp(-2.0), sum = 1 + 2 * e1 + 2 * e2;
+    const double taps[] = {e2 / sum, e1 / sum, 1 / sum, e1 / sum, e2 / sum};
+    uint8_t rgb[SIDE * SIDE * 3] = {0}, white[SIDE * SIDE * 3];
+    for (int c = 0; c < 3; c++)
+        rgb[(6 * SIDE + 5) * 3 + c] = (uint8_t)(255 - c);
+    ck_assert_int_eq(mo_blur_gaussian(&work, rgb, SIDE, SIDE, RADIUS, sigma), MOCO_OK);
+    for (int y = 0; y < SIDE; y++)
+        for (int x = 0; x < SIDE; x++)
+            for (int c = 0; c < 3; c++) {
+                const int inside = abs(y - 6) <= RADIUS && abs(x - 5) <= RADIUS;
+                const double want = inside ? taps[y - 4] * taps[x - 3] * (255 - c) : 0;
+                ck_assert_uint_eq(rgb[(y * SIDE + x) * 3 + c], (unsigned)(want + 0.5));
+            }
+    memset(white, 255, sizeof white);
+    ck_assert_int_eq(mo_blur_gaussian(&work, white, SIDE, SIDE, RADIUS, sigma), MOCO_OK);
+    const double half = taps[2] + taps[3] + taps[4];
+    ck_assert_uint_eq(white[0], (unsigned)(255 * half * half + 0.5));
+    ck_assert_uint_eq(white[6 * 3], (unsigned)(255 * half + 0.5));
+    ck_assert_uint_eq(white[(6 * SIDE + 6) * 3], 255);
+    ck_assert_uint_eq(white[sizeof white - 1], white[0]);
+    /* a kernel of one tap, and one far wider than the image */
+    memset(white, 255, sizeof white);
+    ck_assert_int_eq(mo_blur_gaussian(&work, white, SIDE, SIDE, 0, sigma), MOCO_OK);
+    ck_assert_uint_eq(white[0], 255);
+    ck_assert_int_eq(mo_blur_gaussian(&work, white, 1, 1, 50, 1e3), MOCO_OK);
+    ck_assert_uint_eq(white[0], 0); /* 255 of 101^2 pixels, nearly all of them black */
+}
+END_TEST
+
+START_TEST(gaussian_radii)
+{
+    static const int cases[][2] = {{1, 0}, {19, 0}, {20, 1}, {32, 1}, {39, 1}, {40, 2}, {96, 4}, {224, 11}, {4096, 204}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        ck_assert_int_eq(mo_gaussian_radius(cases[i][0]), cases[i][1]);
+}
+END_TEST
+
+START_TEST(solarize_check)
+{
+    uint8_t rgb[256 * 3];
+    for (int i = 0; i < 256 * 3; i++)
+        rgb[i] = (uint8_t)(i / 3);
+    mo_solarize(rgb, 256);
+    for (int i = 0; i < 256 * 3; i++)
+        ck_assert_uint_eq(rgb[i], i / 3 < 128 ? i / 3 : 255 - i / 3);
+}
+END_TEST
+
 START_TEST(flip_check)
 {
     uint8_t rgb[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18};
@@ -249,14 +309,15 @@ START_TEST(no_memory)
     for (long n = 0;; n++) {
         mo_fault_arm(MO_FAULT_ALLOC, n);
         const moco_status_t resized = mo_resize(&work, &r, out, 3), blurred = mo_blur(&work, rgb, 2, 2, 1.0);
+        const moco_status_t smoothed = mo_blur_gaussian(&work, rgb, 2, 2, 500, 1.0);
         mo_fault_arm(MO_FAULT_ALLOC, -1);
-        if (resized == MOCO_OK && blurred == MOCO_OK)
+        if (resized == MOCO_OK && blurred == MOCO_OK && smoothed == MOCO_OK)
             break;
-        ck_assert(resized == MOCO_ERR_MEMORY || blurred == MOCO_ERR_MEMORY);
+        ck_assert(resized == MOCO_ERR_MEMORY || blurred == MOCO_ERR_MEMORY || smoothed == MOCO_ERR_MEMORY);
         failures++;
         mo_view_work_free(&work);
     }
-    ck_assert_int_ge(failures, 4);
+    ck_assert_int_ge(failures, 5);
 }
 END_TEST
 
@@ -265,9 +326,9 @@ int main(void)
     Suite *suite = suite_create("augment");
     TCase *tcase = tcase_create("augment");
     tcase_add_checked_fixture(tcase, NULL, teardown);
-    tcase_add_loop_test(tcase, resize_check_values, 0, 4);
+    tcase_add_loop_test(tcase, resize_check_values, 0, 7);
     tcase_add_test(tcase, resize_taps);
-    tcase_add_test(tcase, resize_windows);
+    tcase_add_loop_test(tcase, resize_windows, MOCO_FILTER_BILINEAR, MOCO_FILTER_BICUBIC + 1);
     tcase_add_test(tcase, gray_check);
     tcase_add_loop_test(tcase, brightness_check, 0, 4);
     tcase_add_test(tcase, contrast_check);
@@ -276,6 +337,9 @@ int main(void)
     tcase_add_loop_test(tcase, blur_boxes, 0, 6);
     tcase_add_test(tcase, blur_impulses);
     tcase_add_test(tcase, blur_wider_than_the_image);
+    tcase_add_test(tcase, gaussian_check);
+    tcase_add_test(tcase, gaussian_radii);
+    tcase_add_test(tcase, solarize_check);
     tcase_add_test(tcase, flip_check);
     tcase_add_test(tcase, no_memory);
     suite_add_tcase(suite, tcase);

@@ -212,6 +212,13 @@ START_TEST(test_fields_that_must_agree)
     o.blur_probability_2 = -1;
     o.solarize_probability_2 = 0.5;
     assert_disagree(&o, "solarize_probability is 0.5", "only views v3");
+    o.solarize_probability_2 = -0.5;
+    assert_disagree(&o, "solarize_probability_2 is -0.5", "or -1 for that of the first view");
+    o.solarize_probability_2 = 0;
+    o.blur_probability_2 = -0.25;
+    assert_disagree(&o, "blur_probability_2 is -0.25", "or -1 for that of the first view");
+    o.blur_probability_2 = 0;
+    ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
 }
 END_TEST
 
@@ -534,7 +541,8 @@ static char *render(void)
         "\nFields that must agree: `batch_size` is a multiple of `virtual_devices` with at least 2 images for each;\n"
         "`shard` divides the images of a virtual device; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
         "`blur_sigma_max`; with the step schedule `milestone_1` <= `milestone_2`; `blur_probability` is 0 unless\n"
-        "`views` is v2, v3 or simclr; `solarize_probability` is 0 unless `views` is v3.\n");
+        "`views` is v2, v3 or simclr; `solarize_probability` is 0 unless `views` is v3; those of\n"
+        "the second view are 0 to 1, or exactly -1.\n");
     fclose(out);
     return page;
 }

@@ -43,8 +43,8 @@ static void teardown(void)
 
 static mo_view_spec_t plain_spec(void)
 {
-    return (mo_view_spec_t){.order = MOCO_VIEWS_V2, .size = SIDE, .crop_min_area = 0.2, .crop_max_area = 1,
-                            .blur_sigma_min = 0.1, .blur_sigma_max = 2};
+    return (mo_view_spec_t){.order = MOCO_VIEWS_V2, .size = SIDE, .crop_tries = 10, .crop_min_area = 0.2,
+                            .crop_max_area = 1, .blur_sigma_min = 0.1, .blur_sigma_max = 2};
 }
 
 static mo_view_spec_t v2_spec(void)
@@ -54,7 +54,7 @@ static mo_view_spec_t v2_spec(void)
     spec.hue = 0.1;
     spec.jitter_probability = 0.8;
     spec.gray_probability = 0.2;
-    spec.blur_probability = spec.flip_probability = 0.5;
+    spec.blur_probability[0] = spec.blur_probability[1] = spec.flip_probability = 0.5;
     return spec;
 }
 
@@ -84,11 +84,12 @@ START_TEST(draws_depend_on_their_counter_only)
 }
 END_TEST
 
-/* The documented draws, done by hand, lead to the same crop. */
+/* The documented draws, done by hand, lead to the same crop, with either filter. */
 START_TEST(crop_follows_the_documented_draws)
 {
     uint8_t got[SIDE * SIDE * 3], want[SIDE * SIDE * 3];
-    const mo_view_spec_t spec = plain_spec();
+    mo_view_spec_t spec = plain_spec();
+    spec.resize_filter = _i;
     make_map(90, 60);
     for (uint32_t index = 0; index < 200; index++) {
         mo_rng_t rng;
@@ -103,11 +104,40 @@ START_TEST(crop_follows_the_documented_draws)
         const uint32_t top = mo_rng_below(&rng, 61 - (uint32_t)h), left = mo_rng_below(&rng, 91 - (uint32_t)w);
         const mo_resize_t r = {.src = pixels.rgb + (top * 90 + left) * 3, .stride = 270, .width = (int)w,
                                .height = (int)h, .full_width = SIDE, .full_height = SIDE, .window_width = SIDE,
-                               .window_height = SIDE};
+                               .window_height = SIDE, .filter = _i};
         ck_assert_int_eq(mo_resize(&work, &r, want, SIDE * 3), MOCO_OK);
         draw(&spec, 5, 1, index, 0, got);
         ck_assert_mem_eq(got, want, sizeof got);
     }
+}
+END_TEST
+
+/* More tries find a box where few find none, and those before it are drawn as ever. */
+START_TEST(crop_tries)
+{
+    uint8_t few[SIDE * SIDE * 3], many[SIDE * SIDE * 3], central[SIDE * SIDE * 3];
+    static const int32_t tries[] = {1, 10, 100};
+    int central_boxes[3] = {0};
+    mo_view_spec_t spec = plain_spec();
+    spec.crop_min_area = 0.05;
+    make_map(200, 40); /* a fifth of the whole area is the most that fits */
+    spec.crop_tries = 0; /* refused from a caller: shows the central box */
+    draw(&spec, 5, 1, 0, 0, central);
+    for (int index = 0; index < 300; index++) {
+        for (int t = 0; t < 3; t++) {
+            memcpy(few, many, sizeof few);
+            spec.crop_tries = tries[t];
+            draw(&spec, 5, 1, index, 0, many);
+            const int is_central = memcmp(many, central, sizeof many) == 0;
+            central_boxes[t] += is_central;
+            if (t > 0 && memcmp(few, central, sizeof few) != 0)
+                ck_assert_mem_eq(few, many, sizeof few);
+        }
+    }
+    /* a try succeeds where its area share, of 0.05..1, is below about 0.2: once in six */
+    ck_assert_msg(central_boxes[0] > 230 && central_boxes[0] < 285, "%d", central_boxes[0]);
+    ck_assert_msg(central_boxes[1] > 30 && central_boxes[1] < 120, "%d", central_boxes[1]);
+    ck_assert_int_eq(central_boxes[2], 0);
 }
 END_TEST
 
@@ -146,8 +176,7 @@ START_TEST(probabilities_and_order)
     spec.crop_min_area = 1; /* whole image, unless the aspect refuses: then ten tries and the whole image */
     const size_t count = SIDE * SIDE;
     for (int index = 0; index < 300; index++) {
-        static const int orders[] = {MOCO_VIEWS_V1, MOCO_VIEWS_V2, MOCO_VIEWS_CIFAR};
-        spec.order = orders[index % 3];
+        spec.order = index % 5;
         spec.gray_probability = spec.flip_probability = 0;
         draw(&spec, 3, 0, index, 0, base); /* nothing but the crop */
         ck_assert_mem_eq(base, pixels.rgb, sizeof base);
@@ -163,29 +192,61 @@ START_TEST(probabilities_and_order)
 }
 END_TEST
 
-/* Each pipeline, its draws repeated by hand. */
+static void jitter_by_hand(mo_rng_t *rng, const mo_view_spec_t *spec, uint8_t *rgb, size_t count)
+{
+    const double strengths[3] = {spec->brightness, spec->contrast, spec->saturation};
+    int order[4] = {0, 1, 2, 3};
+    for (uint32_t i = 3; i > 0; i--) {
+        const uint32_t j = mo_rng_below(rng, i + 1);
+        const int moved = order[i];
+        order[i] = order[j];
+        order[j] = moved;
+    }
+    float factors[3];
+    for (int i = 0; i < 3; i++)
+        factors[i] = (float)mo_rng_range(rng, 1 - strengths[i], 1 + strengths[i]);
+    const double hue = mo_rng_range(rng, -spec->hue, spec->hue);
+    for (int i = 0; i < 4; i++) {
+        if (order[i] == 0)
+            mo_brightness(rgb, count, factors[0]);
+        if (order[i] == 1)
+            mo_contrast(rgb, count, factors[1]);
+        if (order[i] == 2)
+            mo_saturation(rgb, count, factors[2]);
+        if (order[i] == 3)
+            mo_hue(rgb, count, hue);
+    }
+}
+
+/* Each recipe, both views, the draws repeated by hand. */
 START_TEST(every_pipeline)
 {
-    uint8_t got[SIDE * SIDE * 3], want[SIDE * SIDE * 3];
-    const size_t count = SIDE * SIDE;
-    make_map(SIDE, SIDE);
-    mo_view_spec_t spec = v2_spec();
-    spec.crop_min_area = 1;
-    spec.order = _i;
-    int jittered = 0, grayed = 0, blurred = 0, flipped = 0;
     enum { TURNS = 400 };
+    static const char *const pipelines[] = {"gjf", "jgbf", "fjg", "jgbsf", "fjgb", "jgbsf"};
+    static const double blur[][2] = {{0, 0}, {0.5, 0.5}, {0, 0}, {1, 0.1}, {0.5, 0.5}, {1, 0.1}};
+    const int recipe = _i / 2, view = _i % 2;
+    const double solarize = strchr(pipelines[recipe], 's') && view ? 0.2 : 0;
+    const size_t count = SIDE * SIDE;
+    uint8_t got[SIDE * SIDE * 3], want[SIDE * SIDE * 3];
+    moco_trainer_options_t options;
+    mo_view_spec_t spec;
+    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, recipe), MOCO_OK);
+    options.image_size = SIDE;
+    options.crop_min_area = 1;
+    mo_view_spec_from_options(&options, &spec);
+    make_map(SIDE, SIDE);
+    int jittered = 0, grayed = 0, blurred = 0, solarized = 0, flipped = 0;
     for (uint32_t index = 0; index < TURNS; index++) {
         mo_rng_t rng;
-        mo_rng_start(&rng, 8, MO_STREAM_VIEW1, index, 7);
+        mo_rng_start(&rng, 8, MO_STREAM_VIEW0 + (uint32_t)view, index, 7);
         memcpy(want, pixels.rgb, sizeof want);
-        for (int i = 0; i < 10; i++) { /* area 1: accepted only where the aspect rounds to nothing */
+        for (int i = 0; i < options.crop_tries; i++) { /* area 1: accepted only where the aspect rounds to nothing */
             mo_rng_unit(&rng);
             const double aspect = exp(mo_rng_range(&rng, log(3.0 / 4.0), log(4.0 / 3.0)));
             if (rint(sqrt(SIDE * SIDE * aspect)) == SIDE && rint(sqrt(SIDE * SIDE / aspect)) == SIDE)
                 break; /* the one place is drawn without using a word */
         }
-        static const char *const pipelines[] = {"gjf", "jgbf", "fjg"};
-        for (const char *step = pipelines[_i]; *step; step++) {
+        for (const char *step = pipelines[recipe]; *step; step++) {
             const double u = mo_rng_unit(&rng);
             if (*step == 'f' && u < 0.5) {
                 mo_flip(want, SIDE, SIDE);
@@ -193,39 +254,26 @@ START_TEST(every_pipeline)
             } else if (*step == 'g' && u < 0.2) {
                 mo_gray(want, count);
                 grayed++;
-            } else if (*step == 'b' && u < 0.5) {
-                ck_assert_int_eq(mo_blur(&work, want, SIDE, SIDE, mo_rng_range(&rng, 0.1, 2.0)), MOCO_OK);
+            } else if (*step == 's' && u < solarize) {
+                mo_solarize(want, count);
+                solarized++;
+            } else if (*step == 'b' && u < blur[recipe][view]) {
+                const double sigma = mo_rng_range(&rng, 0.1, 2.0);
+                const int true_kernel = recipe == MOCO_RECIPE_SIMCLR; /* side 3 at 24 pixels */
+                ck_assert_int_eq(true_kernel ? mo_blur_gaussian(&work, want, SIDE, SIDE, 1, sigma)
+                                             : mo_blur(&work, want, SIDE, SIDE, sigma), MOCO_OK);
                 blurred++;
-            } else if (*step == 'j' && u < 0.8) {
-                int order[4] = {0, 1, 2, 3};
-                for (uint32_t i = 3; i > 0; i--) {
-                    const uint32_t j = mo_rng_below(&rng, i + 1);
-                    const int moved = order[i];
-                    order[i] = order[j];
-                    order[j] = moved;
-                }
-                float factors[3];
-                for (int i = 0; i < 3; i++)
-                    factors[i] = (float)mo_rng_range(&rng, 0.6, 1.4);
-                const double hue = mo_rng_range(&rng, -0.1, 0.1);
-                for (int i = 0; i < 4; i++) {
-                    if (order[i] == 0)
-                        mo_brightness(want, count, factors[0]);
-                    if (order[i] == 1)
-                        mo_contrast(want, count, factors[1]);
-                    if (order[i] == 2)
-                        mo_saturation(want, count, factors[2]);
-                    if (order[i] == 3)
-                        mo_hue(want, count, hue);
-                }
+            } else if (*step == 'j' && u < (recipe == MOCO_RECIPE_V1 ? 1 : 0.8)) {
+                jitter_by_hand(&rng, &spec, want, count);
                 jittered++;
             }
         }
-        draw(&spec, 8, 7, index, 1, got);
+        draw(&spec, 8, 7, index, view, got);
         ck_assert_mem_eq(got, want, sizeof got);
     }
-    ck_assert(abs(jittered - TURNS * 8 / 10) < 40 && abs(grayed - TURNS / 5) < 40 && abs(flipped - TURNS / 2) < 50);
-    ck_assert(_i == MOCO_VIEWS_V2 ? abs(blurred - TURNS / 2) < 50 : blurred == 0);
+    ck_assert(abs(jittered - TURNS * (recipe == MOCO_RECIPE_V1 ? 10 : 8) / 10) < 40);
+    ck_assert(abs(grayed - TURNS / 5) < 40 && abs(flipped - TURNS / 2) < 50);
+    ck_assert(fabs(blurred - TURNS * blur[recipe][view]) < 50 && fabs(solarized - TURNS * solarize) < 40);
 }
 END_TEST
 
@@ -307,7 +355,8 @@ START_TEST(spec_ranges)
     ck_assert_int_eq(mo_view_spec_check(&spec), MOCO_OK);
     double *const fields[] = {&spec.crop_min_area, &spec.crop_max_area, &spec.brightness, &spec.contrast,
                               &spec.saturation, &spec.hue, &spec.jitter_probability, &spec.gray_probability,
-                              &spec.blur_probability, &spec.blur_sigma_min, &spec.blur_sigma_max,
+                              &spec.blur_probability[0], &spec.blur_probability[1], &spec.solarize_probability[0],
+                              &spec.solarize_probability[1], &spec.blur_sigma_min, &spec.blur_sigma_max,
                               &spec.flip_probability};
     static const double bad[] = {-1, 1000, NAN};
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
@@ -317,11 +366,77 @@ START_TEST(spec_ranges)
             ck_assert_int_eq(mo_view_spec_check(&spec), MOCO_ERR_ARGUMENT);
             *fields[i] = kept;
         }
-    spec.order = 3;
-    ck_assert_int_eq(mo_view_spec_check(&spec), MOCO_ERR_ARGUMENT);
-    spec.order = 0;
-    spec.size = 0;
-    ck_assert_int_eq(mo_view_spec_check(&spec), MOCO_ERR_ARGUMENT);
+    static const struct {
+        size_t at;
+        int32_t bad[2];
+    } wholes[] = {{offsetof(mo_view_spec_t, order), {-1, 5}},         {offsetof(mo_view_spec_t, size), {0, 4097}},
+                  {offsetof(mo_view_spec_t, resize_filter), {-1, 2}}, {offsetof(mo_view_spec_t, crop_tries), {0, 1001}},
+                  {offsetof(mo_view_spec_t, blur_form), {-1, 2}}};
+    for (size_t i = 0; i < sizeof wholes / sizeof wholes[0]; i++)
+        for (int b = 0; b < 2; b++) {
+            mo_view_spec_t other = v2_spec();
+            memcpy((char *)&other + wholes[i].at, &wholes[i].bad[b], sizeof(int32_t));
+            ck_assert_int_eq(mo_view_spec_check(&other), MOCO_ERR_ARGUMENT);
+        }
+}
+END_TEST
+
+/* Only pipelines with the operation may ask for it, in either view; the message names the field. */
+START_TEST(spec_operations)
+{
+    static const char has_blur[] = {0, 1, 0, 1, 1}, has_solarize[] = {0, 0, 0, 1, 0};
+    for (int order = 0; order < 5; order++)
+        for (int view = 0; view < 2; view++) {
+            mo_view_spec_t spec = plain_spec();
+            spec.order = order;
+            ck_assert_int_eq(mo_view_spec_check(&spec), MOCO_OK);
+            spec.blur_probability[view] = 0.1;
+            ck_assert_int_eq(mo_view_spec_check(&spec) == MOCO_OK, has_blur[order]);
+            if (!has_blur[order])
+                ck_assert_ptr_nonnull(strstr(moco_last_message(), view ? "blur_probability_2 is 0.1"
+                                                                       : "blur_probability is 0.1"));
+            spec.blur_probability[view] = 0;
+            spec.solarize_probability[view] = 1;
+            ck_assert_int_eq(mo_view_spec_check(&spec) == MOCO_OK, has_solarize[order]);
+            if (!has_solarize[order])
+                ck_assert_ptr_nonnull(strstr(moco_last_message(), view ? "solarize_probability_2 is 1"
+                                                                       : "solarize_probability is 1"));
+        }
+}
+END_TEST
+
+static int warnings;
+static char warning[256];
+
+static void on_log(void *user, int32_t level, const char *line)
+{
+    (void)user;
+    warnings += level == MOCO_LOG_WARNING;
+    snprintf(warning, sizeof warning, "%s", line);
+}
+
+/* A kernel too small for its sigma is said once per check, and only where it blurs at all. */
+START_TEST(spec_warnings)
+{
+    static const struct {
+        int size, form;
+        double blur, sigma_max;
+        const char *says;
+    } cases[] = {{19, 1, 0.5, 2, "changes nothing"}, {20, 1, 0.5, 2, "side 3"}, {40, 1, 0.5, 2, NULL},
+                 {224, 1, 0.5, 2, NULL},             {224, 1, 0.5, 12, "side 23"}, {19, 0, 0.5, 2, NULL},
+                 {19, 1, 0, 2, NULL}};
+    mo_view_spec_t spec = plain_spec();
+    spec.size = cases[_i].size;
+    spec.blur_form = cases[_i].form;
+    spec.blur_probability[1] = cases[_i].blur;
+    spec.blur_sigma_max = cases[_i].sigma_max;
+    warnings = 0;
+    moco_set_log(on_log, NULL, MOCO_LOG_WARNING);
+    ck_assert_int_eq(mo_view_spec_check(&spec), MOCO_OK);
+    moco_set_log(NULL, NULL, 0);
+    ck_assert_int_eq(warnings, cases[_i].says != NULL);
+    if (cases[_i].says != NULL)
+        ck_assert_msg(strstr(warning, cases[_i].says) != NULL, "%s", warning);
 }
 END_TEST
 
@@ -331,12 +446,18 @@ START_TEST(spec_from_options)
                                             .crop_max_area = 0.9, .jitter_brightness = 0.1, .jitter_contrast = 0.2,
                                             .jitter_saturation = 0.3, .jitter_hue = 0.4, .jitter_probability = 0.5,
                                             .gray_probability = 0.6, .blur_probability = 0.7, .blur_sigma_min = 0.8,
-                                            .blur_sigma_max = 1.9, .flip_probability = 0.25};
+                                            .blur_sigma_max = 1.9, .flip_probability = 0.25,
+                                            .blur_probability_2 = -1, .solarize_probability = 0.15,
+                                            .solarize_probability_2 = 0, .resize_filter = MOCO_FILTER_BICUBIC,
+                                            .crop_tries = 7, .blur_form = MOCO_BLUR_GAUSSIAN};
     mo_view_spec_t spec;
     mo_view_spec_from_options(&options, &spec);
     ck_assert(spec.order == 2 && spec.size == 32 && spec.crop_min_area == 0.08 && spec.crop_max_area == 0.9);
     ck_assert(spec.brightness == 0.1 && spec.contrast == 0.2 && spec.saturation == 0.3 && spec.hue == 0.4);
-    ck_assert(spec.jitter_probability == 0.5 && spec.gray_probability == 0.6 && spec.blur_probability == 0.7);
+    ck_assert(spec.jitter_probability == 0.5 && spec.gray_probability == 0.6);
+    ck_assert(spec.blur_probability[0] == 0.7 && spec.blur_probability[1] == 0.7);
+    ck_assert(spec.solarize_probability[0] == 0.15 && spec.solarize_probability[1] == 0);
+    ck_assert(spec.resize_filter == MOCO_FILTER_BICUBIC && spec.crop_tries == 7 && spec.blur_form == 1);
     ck_assert(spec.blur_sigma_min == 0.8 && spec.blur_sigma_max == 1.9 && spec.flip_probability == 0.25);
 }
 END_TEST
@@ -347,14 +468,17 @@ int main(void)
     TCase *tcase = tcase_create("views");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, draws_depend_on_their_counter_only);
-    tcase_add_test(tcase, crop_follows_the_documented_draws);
+    tcase_add_loop_test(tcase, crop_follows_the_documented_draws, MOCO_FILTER_BILINEAR, MOCO_FILTER_BICUBIC + 1);
+    tcase_add_test(tcase, crop_tries);
     tcase_add_loop_test(tcase, crop_of_extreme_shapes, 0, 5);
     tcase_add_test(tcase, probabilities_and_order);
-    tcase_add_loop_test(tcase, every_pipeline, 0, 3);
+    tcase_add_loop_test(tcase, every_pipeline, 0, 2 * (MOCO_RECIPE_V3_VIT + 1));
     tcase_add_loop_test(tcase, views_keep_their_bits, MOCO_RECIPE_V1, MOCO_RECIPE_CIFAR + 1);
     tcase_add_test(tcase, eval_transform);
     tcase_add_test(tcase, eval_pads_with_zero);
     tcase_add_test(tcase, spec_ranges);
+    tcase_add_test(tcase, spec_operations);
+    tcase_add_loop_test(tcase, spec_warnings, 0, 7);
     tcase_add_test(tcase, spec_from_options);
     suite_add_tcase(suite, tcase);
     return fixture_run(suite);
