@@ -12,7 +12,10 @@ typedef struct request {
     double number;
 } request_t;
 
-enum { DECODE, RESIZE, GRAY, BRIGHTNESS, CONTRAST, SATURATION, TO_HSV, TO_RGB, HUE, BLUR, FLIP, EVAL };
+/* RESIZE takes its filter as the number, GAUSSIAN its radius as whole[0]. */
+enum {
+    DECODE, RESIZE, GRAY, BRIGHTNESS, CONTRAST, SATURATION, TO_HSV, TO_RGB, HUE, BLUR, FLIP, EVAL, SOLARIZE, GAUSSIAN
+};
 
 static moco_status_t run(const request_t *r, mo_pixels_t *pixels, mo_view_work_t *work, mo_pixels_t *out)
 {
@@ -39,7 +42,8 @@ static moco_status_t run(const request_t *r, mo_pixels_t *pixels, mo_view_work_t
                                 .full_width = width,
                                 .full_height = height,
                                 .window_width = width,
-                                .window_height = height};
+                                .window_height = height,
+                                .filter = (int32_t)r->number};
     const float factor = (float)r->number;
     switch (r->operation) {
     case RESIZE: return mo_resize(work, &resize, out->rgb, (size_t)width * 3);
@@ -56,6 +60,8 @@ static moco_status_t run(const request_t *r, mo_pixels_t *pixels, mo_view_work_t
     case SATURATION: mo_saturation(out->rgb, count, factor); break;
     case HUE: mo_hue(out->rgb, count, r->number); break;
     case BLUR: status = mo_blur(work, out->rgb, width, height, r->number); break;
+    case GAUSSIAN: status = mo_blur_gaussian(work, out->rgb, width, height, r->whole[0], r->number); break;
+    case SOLARIZE: mo_solarize(out->rgb, count); break;
     case FLIP: mo_flip(out->rgb, width, height); break;
     default: return MOCO_ERR_ARGUMENT;
     }
