@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "output.h"
+#include "settings.h"
 
 static const char notes[] =
     "Values that are not given come from the recipe (default moco-v2): architecture, image size, batch, virtual\n"
@@ -90,29 +91,15 @@ static int apply_max_broken(const char *text, moco_trainer_options_t *trainer)
 /* What the command line says, laid over a recipe's or a checkpoint's values. */
 static int apply_options(const train_options_t *options, moco_trainer_options_t *trainer)
 {
-    for (int i = 0; i < options->settings.count; i++) {
-        const char *name = options->settings.name[i], *value = options->settings.value[i];
-        if (moco_trainer_options_set(trainer, name, value) != MOCO_OK) {
-            fprintf(stderr, "moco train: --%s: %s\n", options->settings.option[i], moco_last_message());
-            return EXIT_USAGE;
-        }
-    }
+    const int code = settings_apply("train", &options->settings, trainer);
+
+    if (code != EXIT_DONE)
+        return code;
     if (options->memory_cap != ARG_ABSENT)
         trainer->memory_cap = options->memory_cap;
     if (options->place.loader_threads > 0)
         trainer->loader_threads = (int32_t)options->place.loader_threads;
     return options->max_broken != NULL ? apply_max_broken(options->max_broken, trainer) : EXIT_DONE;
-}
-
-static int recipe_number(const train_options_t *options, int32_t *number)
-{
-    const char *name = options->recipe != NULL ? options->recipe : "moco-v2";
-
-    *number = moco_recipe_number(name);
-    if (*number >= 0)
-        return EXIT_DONE;
-    fprintf(stderr, "moco train: --recipe: '%s' is not moco-v1, moco-v2 or moco-cifar\n", name);
-    return EXIT_USAGE;
 }
 
 static int new_options(const train_options_t *options, moco_trainer_options_t *trained)
@@ -121,7 +108,7 @@ static int new_options(const train_options_t *options, moco_trainer_options_t *t
     moco_status_t status;
     int code;
 
-    if ((code = recipe_number(options, &recipe)) != EXIT_DONE)
+    if ((code = settings_recipe("train", options->recipe, &recipe)) != EXIT_DONE)
         return code;
     if ((status = moco_trainer_options_init(trained, sizeof *trained, recipe)) != MOCO_OK)
         return finish(status, NULL);
@@ -146,7 +133,7 @@ static int resumed_trainer(const train_options_t *options, moco_device_t *device
     if ((code = apply_options(options, trained)) != EXIT_DONE)
         return code;
     if (options->recipe != NULL) {
-        if ((code = recipe_number(options, &recipe)) != EXIT_DONE)
+        if ((code = settings_recipe("train", options->recipe, &recipe)) != EXIT_DONE)
             return code;
         trained->recipe = recipe;
     }

@@ -1,0 +1,24 @@
+/* Trainer options from the command line: see settings.h. Called by train_setup.c. */
+#include "settings.h"
+
+#include <stdio.h>
+
+int settings_recipe(const char *command, const char *name, int32_t *number)
+{
+    *number = moco_recipe_number(name != NULL ? name : "moco-v2");
+    if (*number >= 0)
+        return EXIT_DONE;
+    fprintf(stderr, "moco %s: --recipe: '%s' is not %s\n", command, name, SETTINGS_RECIPES);
+    return EXIT_USAGE;
+}
+
+int settings_apply(const char *command, const arg_settings_t *settings, moco_trainer_options_t *options)
+{
+    for (int i = 0; i < settings->count; i++) {
+        if (moco_trainer_options_set(options, settings->name[i], settings->value[i]) != MOCO_OK) {
+            fprintf(stderr, "moco %s: --%s: %s\n", command, settings->option[i], moco_last_message());
+            return EXIT_USAGE;
+        }
+    }
+    return EXIT_DONE;
+}
