@@ -66,5 +66,6 @@ int cmd_knn(int argc, char **argv);
 int cmd_near(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+int cmd_views(int argc, char **argv);
 
 #endif

@@ -1,4 +1,4 @@
-/* Trainer options from the command line: see settings.h. Called by train_setup.c. */
+/* Trainer options from the command line: see settings.h. Called by train_setup.c and cmd_views.c. */
 #include "settings.h"
 
 #include <stdio.h>

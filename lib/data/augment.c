@@ -1,5 +1,5 @@
-/* Gray, blends, solarizing and flip on 8-bit RGB. A blend is a + factor * (b - a) in float32, b the pixel and a what the operation
- * fades to; where a does not depend on the pixel's other channels it is a table of 256 bytes. */
+/* Gray, blends, solarizing and flip on 8-bit RGB. A blend is a + factor * (b - a) in float32, b the pixel and a what
+ * the operation fades to; where a does not depend on the pixel's other channels it is a table of 256 bytes. */
 #include "data/augment.h"
 
 #include <string.h>

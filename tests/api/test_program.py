@@ -68,7 +68,7 @@ class Usage(Case):
     def test_help(self):
         self.assertIn("train", self.run_moco("--help").stdout)
         self.assertIn("moco 0.", self.run_moco("--version").stdout)
-        for command in "train embed knn near info demo".split():
+        for command in "train embed knn near views info demo".split():
             self.assertIn("usage: moco " + command, self.run_moco(command, "--help").stdout)
             self.assertIn("usage: moco " + command, self.run_moco("help", command).stdout)
 
@@ -271,6 +271,68 @@ class Use(Case):
         self.run_moco("near", self.model, path, self.path("absent.jpg"), code=1, says=["absent.jpg"])
         os.rename(self.path("near.txt"), self.path("gone.txt"))
         self.run_moco("near", self.model, path, query, code=1, says=["near.txt"])
+
+    def views(self, name, *more, **expected):
+        path = self.path(name)
+        result = self.run_moco("views", self.data, "-o", path, "--json", *more, **expected)
+        return path, lines(result.stdout)
+
+    def test_views(self):
+        arguments = ["--recipe", "moco-v3", "--size", "24", "--count", "4", "--pairs", "2", "--seed", "7", "--epoch",
+                     "3"]
+        path, said = self.views("views.jpg", *arguments)
+        done = said[-1]
+        self.assertEqual({name: done[name] for name in "event recipe seed epoch pairs images skipped size zoom".split()},
+                         {"event": "done", "recipe": "moco-v3", "seed": "7", "epoch": 3, "pairs": 2, "images": 4,
+                          "skipped": 1, "size": 24, "zoom": 4})
+        self.assertEqual([line["event"] for line in said], ["image", "skipped"] + ["image"] * 3 + ["done"])
+        self.assertEqual((said[1]["index"], said[1]["name"]), (8, "class0/broken.jpg"))  # number 9 stands in
+        shown = [line for line in said if line["event"] == "image"]
+        self.assertEqual([line["index"] for line in shown], [0, 9, 16, 24])
+        for row, line in enumerate(shown):
+            self.assertEqual(len(line["at"]), 5)
+            self.assertTrue(all(0 < x <= done["width"] - 96 and 0 < y <= done["height"] - 96 for x, y in line["at"]))
+            self.assertEqual(len({y for _, y in line["at"]}), 1)
+        self.assertEqual(self.jpeg_size(path), (done["width"], done["height"]))
+
+        self.assertEqual(read(self.views("again.jpg", *arguments)[0]), read(path))
+        for other in ["--seed", "8"], ["--epoch", "4"], ["--set", "crop_min_area=0.5"], ["--recipe", "simclr"]:
+            self.assertNotEqual(read(self.views("other.jpg", *arguments, *other)[0]), read(path), other)
+
+        _, said = self.views("all.jpg", "--recipe", "moco-cifar", "--count", "1000")
+        self.assertEqual((said[-1]["images"], said[-1]["skipped"], said[-1]["zoom"]), (32, 1, 3))
+        result = self.run_moco("views", self.data, "-o", self.path("text.jpg"), "--recipe", "moco-cifar", "--count", "4",
+                               says=["skipped 'class0/broken.jpg'"])
+        self.assertIn("4 images with 1 pair of views each: moco-cifar at 32 pixels, seed 0", result.stdout)
+
+    def jpeg_size(self, path):
+        data, at = read(path), 2
+        while not 0xC0 <= data[at + 1] <= 0xC2:
+            at += 2 + struct.unpack(">H", data[at + 2:at + 4])[0]
+        height, width = struct.unpack(">2H", data[at + 5:at + 9])
+        return width, height
+
+    def test_views_refused(self):
+        path = self.path("refused.jpg")
+        views = ["views", self.data, "-o", path]
+        for arguments, says in [
+                (["--recipe", "moco-v9"], ["--recipe", "moco-v9", "simclr"]),
+                (["--set", "crop_min_area=2"], ["--set", "crop_min_area"]),
+                (["--recipe", "moco-cifar", "--set", "blur_probability=0.5"], ["blur_probability is 0.5"]),
+                (["--set", "solarize_probability=1"], ["solarize_probability is 1", "v3"]),
+                (["--count", "0"], ["--count", "'0'"]),
+                (["--epoch", "4294967295", "--pairs", "2"], ["--epoch", "--pairs"]),
+                (["--size", "1024", "--pairs", "40"], ["65500"])]:
+            with self.subTest(arguments):
+                self.run_moco(*views, *arguments, code=2, says=says)
+        self.run_moco("views", self.data, code=2, says=["-o SHEET.jpg is missing"])
+        self.run_moco("views", self.path("absent"), "-o", path, code=1, says=["absent"])
+        self.run_moco("views", self.data, "-o", self.path("no", "such.jpg"), code=1, says=["such.jpg"])
+        broken = self.path("list.txt")
+        with open(broken, "w") as file:
+            file.write("images/class0/broken.jpg\n")
+        self.run_moco("views", broken, "-o", path, code=1, says=["none of 1 images"])
+        self.assertFalse(os.path.exists(path))
 
     def test_info(self):
         def info(*arguments):

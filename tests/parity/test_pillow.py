@@ -19,7 +19,8 @@ except ImportError as missing:
     print("skipped:", missing)
     sys.exit(77)
 
-DECODE, RESIZE, GRAY, BRIGHTNESS, CONTRAST, SATURATION, TO_HSV, TO_RGB, HUE, BLUR, FLIP, EVAL, SOLARIZE, GAUSSIAN = range(14)
+(DECODE, RESIZE, GRAY, BRIGHTNESS, CONTRAST, SATURATION, TO_HSV, TO_RGB, HUE, BLUR, FLIP, EVAL, SOLARIZE,
+ GAUSSIAN) = range(14)
 FILTERS = [getattr(Image, "Resampling", Image).BILINEAR, getattr(Image, "Resampling", Image).BICUBIC]
 
 
@@ -116,7 +117,8 @@ def gaussians(ops, count):
     worst = 0.0
     for _ in range(count):
         image = noise()
-        radius, sigma = rng.randint(0, 13), rng.choice([rng.uniform(0.1, 2), rng.uniform(0.01, 0.2), rng.uniform(2, 30)])
+        radius = rng.randint(0, 13)
+        sigma = rng.choice([rng.uniform(0.1, 2), rng.uniform(0.01, 0.2), rng.uniform(2, 30)])
         got = ops.image(GAUSSIAN, image, (radius,), sigma)
         compared["gaussian"] = compared.get("gaussian", 0) + 1
         off = 1.0 if got is None else np.abs(got - pictures.gaussian(image, radius, sigma)).max() - 0.5

@@ -1,13 +1,16 @@
-"""Whole views against Pillow: the draws as lib/data/views.c documents them and the operations by Pillow, byte for byte.
+"""Whole views against Pillow, and the sheet of `moco views` against both: the draws as lib/data/views.c documents them and the operations by Pillow, byte for byte.
 
 The random generator (Philox4x32-10), the boxes, decisions and pipelines are written here once more, from their
 description; only the true Gaussian of SimCLR is NumPy's, and there a byte may differ where the exact value lies within
 a thousandth of a tie. All recipes with their own numbers, then with numbers by chance; images and options come from a
 fresh seed, which is printed."""
 import io
+import json
 import math
 import os
+import subprocess
 import sys
+import tempfile
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
@@ -177,8 +180,42 @@ def compare(what, jpegs, options_of, sizes):
     return wrong
 
 
+def sheet():
+    """Every cell of a sheet shows its view, a few levels of JPEG aside, and no other view is closer to it."""
+    program = os.path.join(os.path.dirname(moco._library_path()), "moco")
+    if not os.path.exists(program):
+        print("sheet skipped: no", program)
+        return 0
+    with tempfile.TemporaryDirectory() as home:
+        folder, path = os.path.join(home, "images"), os.path.join(home, "sheet.jpg")
+        os.mkdir(folder)
+        for i in range(6):
+            small = pictures.noise(rng, rng.randint(3, 6), rng.randint(3, 6))
+            small.resize((rng.randint(60, 90), rng.randint(60, 90)), FILTERS[1]).save(
+                os.path.join(folder, "%d.jpg" % i), quality=95)
+        seed, epoch, size = rng.randrange(2 ** 32), rng.randrange(1000), rng.choice([32, 50])
+        said = subprocess.run([program, "views", folder, "-o", path, "--recipe", "moco-v3", "--size", str(size), "--seed",
+                               str(seed), "--epoch", str(epoch), "--pairs", "2", "--json"], check=True,
+                              stdout=subprocess.PIPE, text=True).stdout
+        said = [json.loads(line) for line in said.splitlines()]
+        shown, side = np.asarray(Image.open(path).convert("RGB")), size * said[-1]["zoom"]
+        data, cells, views = moco.Dataset(folder), [], []
+        for line in said[:-1]:
+            cells += [shown[y:y + side, x:x + side] for x, y in line["at"]]
+            views.append(data.pixels(line["index"], round(size * 8 / 7), size))
+            for pair in range(2):
+                options = moco.trainer_options("moco-v3", image_size=size, seed=seed)
+                views += list(moco.dataset_views(data, line["index"], options, epoch + pair))
+    off = np.array([[np.abs(np.repeat(np.repeat(view, side // size, 0), side // size, 1) - cell.astype(float)).mean()
+                     for view in views] for cell in cells])
+    own = off.diagonal()
+    print(f"sheet: {len(cells)} cells, mean difference {own.mean():.2f} from their views (at most {own.max():.2f}), "
+          f"{off[~np.eye(len(off), dtype=bool)].mean():.1f} from others")
+    return int(len(cells) != 30 or own.max() > 12 or (own > off.min(1) + 1).any())
+
+
 def main():
-    wrong = 0
+    wrong = sheet()
     for number, recipe in enumerate(RECIPES):
         def published():
             return moco.trainer_options(recipe)

@@ -274,7 +274,8 @@ END_TEST
 
 START_TEST(gaussian_radii)
 {
-    static const int cases[][2] = {{1, 0}, {19, 0}, {20, 1}, {32, 1}, {39, 1}, {40, 2}, {96, 4}, {224, 11}, {4096, 204}};
+    static const int cases[][2] = {{1, 0},  {19, 0}, {20, 1},   {32, 1},    {39, 1},
+                                   {40, 2}, {96, 4}, {224, 11}, {4096, 204}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         ck_assert_int_eq(mo_gaussian_radius(cases[i][0]), cases[i][1]);
 }

@@ -1,6 +1,6 @@
-/* data/views, counted: over a thousand draws of every recipe and view, how often each operation strikes in each view, on
- * images made so that its trace cannot be missed; in which order operations follow each other; how crops are spread.
- * Shares must lie within five standard deviations of their probability. Whole views, byte for byte, are compared in
+/* data/views, counted: over a thousand draws of each view of every recipe, how often each operation strikes, on images
+ * made so that its trace cannot be missed; in which order operations follow each other; how crops are spread. Shares
+ * must lie within five standard deviations of their probability. Whole views, byte for byte, are compared in
  * test_views.c and tests/parity/test_views.py. */
 #include "data_fixtures.h"
 
@@ -134,8 +134,8 @@ static int distinct(const uint8_t *rgb)
 
 /* ---- shares ---- */
 
-/* One colour stays one colour under crop, blur and flip, so only these two can have changed it (solarizing too, but never
- * to gray, nor unseen). */
+/* One colour stays one colour under crop, blur and flip, so only these two can have changed it (and solarizing, but
+ * never to gray, nor unseen). */
 START_TEST(jitter_and_gray)
 {
     const int recipe = _i / 2, view = _i % 2;
