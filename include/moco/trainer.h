@@ -286,7 +286,8 @@ MOCO_API moco_status_t moco_trainer_state(const moco_trainer_t *trainer, char *t
  * permutation[p]. @param permutation  receives [count]. Since: 0.1. */
 MOCO_API moco_status_t moco_shuffle(uint64_t seed, int64_t step, int32_t count, int32_t *permutation);
 
-/** The two views of image `index` of a data set that a trainer with `options` draws in `epoch`.
+/** The two views of image `index` of a data set that a trainer with `options` draws in `epoch`, to the byte. Of options
+ * that must agree, only those of the views are checked.
  * @param views  receives [2, S, S, 3] uint8 RGB. Since: 0.1. */
 MOCO_API moco_status_t moco_dataset_views(moco_dataset_t *dataset, const moco_trainer_options_t *options, int64_t epoch,
                                           int64_t index, uint8_t *views);

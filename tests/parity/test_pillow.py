@@ -203,13 +203,13 @@ def jpegs(ops, count):
 
 def main():
     ops = Ops(sys.argv[1])
-    resizes(ops, 2000)
-    blends(ops, 400)
-    hues(ops, 300)
-    blurs(ops, 500)
-    gaussians(ops, 100)
-    evals(ops, 500)
-    jpegs(ops, 400)
+    resizes(ops, 1600)
+    blends(ops, 300)
+    hues(ops, 200)
+    blurs(ops, 400)
+    gaussians(ops, 80)
+    evals(ops, 400)
+    jpegs(ops, 300)
     ops.pipe.stdin.close()
     if ops.pipe.wait() != 0:
         sys.exit("the program failed")
