@@ -38,6 +38,7 @@ typedef struct mo_view_spec {
     double crop_min_area, crop_max_area;
     double brightness, contrast, saturation, hue; /* jitter strengths */
     double jitter_probability, gray_probability, blur_sigma_min, blur_sigma_max, flip_probability;
+    uint32_t stream; /* of view 0, where it is another than MO_STREAM_VIEW0; 0 = that one */
     double blur_probability[2], solarize_probability[2]; /* of view 0 and of view 1 */
 } mo_view_spec_t;
 void mo_view_spec_from_options(const moco_trainer_options_t *options, mo_view_spec_t *spec);
@@ -51,7 +52,7 @@ typedef struct mo_view_work {
 } mo_view_work_t;
 void mo_view_work_free(mo_view_work_t *work);
 
-/* View 0 or 1 of an image: out = [S,S,3]. Draws from (seed, MO_STREAM_VIEW0 + view, index, epoch). */
+/* View 0 or 1 of an image: out = [S,S,3]. Draws from (seed, first stream + view, index, epoch). */
 moco_status_t mo_view_draw(mo_view_work_t *work, const mo_view_spec_t *spec, const mo_pixels_t *pixels, uint64_t seed,
                            int64_t epoch, int64_t index, int view, uint8_t *out);
 /* Evaluation transform (fact sheet 6.12): short side to `resize`, centre crop `size` (zero padded if smaller). */
@@ -78,12 +79,16 @@ int mo_dataset_is_callback(const moco_dataset_t *dataset);
 /* ---- loader (loader.c) ---- */
 
 /* Threads that decode ahead into a bounded store of 8-bit rows. Train: two views per image, the order of each epoch
- * drawn from (seed, MO_STREAM_ORDER, epoch), batches of exactly `batch` good images; the next image in order takes a
+ * drawn from (seed, order stream, epoch), batches of exactly `batch` good images; the next image in order takes a
  * broken one's place. Eval: listing order, one row per image, last batch may be smaller. */
 typedef struct mo_loader mo_loader_t;
 
 typedef struct mo_loader_spec {
     int train;              /* 1 train, 0 eval                                    */
+    int one_view;           /* train: view 0 alone                                */
+    int keep_last;          /* train: an epoch's last batch may be smaller        */
+    int labelled;           /* images without a class are passed over, unread     */
+    uint32_t order_stream;  /* train; 0 = MO_STREAM_ORDER                         */
     mo_view_spec_t views;   /* train                                              */
     int32_t resize, size;   /* eval                                               */
     uint64_t seed;
@@ -95,7 +100,7 @@ typedef struct mo_loader_spec {
 
 typedef struct mo_batch {
     int64_t count;
-    const uint8_t *const *rows[2]; /* [count] pointers to [S,S,3]; rows[1] only in train */
+    const uint8_t *const *rows[2]; /* [count] pointers to [S,S,3]; rows[1] only with two views */
     const int64_t *index;          /* [count] entries of the listing                     */
     int64_t epoch;
     int64_t position; /* entries of this epoch's order used up to and including this batch, broken ones too */
@@ -108,7 +113,7 @@ uint64_t mo_loader_bytes(const mo_loader_spec_t *spec);
 /* Start (again) at an entry of an epoch's order. Threads start working at once. */
 moco_status_t mo_loader_seek(mo_loader_t *loader, int64_t epoch, int64_t position);
 /* Wait for the next batch. MOCO_ERR_NO_DATA when the epoch has fewer than `batch` good images left (train) or none
- * (eval): seek to go on. MOCO_ERR_BROKEN_DATA past the limit, naming count and the first few. */
+ * (eval, keep_last): seek to go on. MOCO_ERR_BROKEN_DATA past the limit, naming count and the first few. */
 moco_status_t mo_loader_next(mo_loader_t *loader, const mo_batch_t **batch);
 /* Give the batch from _next back; its rows may then be reused. */
 void mo_loader_return(mo_loader_t *loader, const mo_batch_t *batch);

@@ -20,9 +20,14 @@ static size_t row_bytes_of(const mo_loader_spec_t *spec)
     return (size * size * 3 + 63) / 64 * 64;
 }
 
+static int views_of(const mo_loader_spec_t *spec)
+{
+    return spec->train && !spec->one_view ? 2 : 1;
+}
+
 uint64_t mo_loader_bytes(const mo_loader_spec_t *spec)
 {
-    return (uint64_t)spec->depth * (uint64_t)spec->batch * (spec->train ? 2 : 1) * row_bytes_of(spec);
+    return (uint64_t)spec->depth * (uint64_t)spec->batch * (uint64_t)views_of(spec) * row_bytes_of(spec);
 }
 
 static moco_status_t check_spec(const mo_loader_spec_t *spec)
@@ -82,7 +87,7 @@ moco_status_t mo_loader_create(const mo_loader_spec_t *spec, moco_dataset_t *dat
     loader->count = dataset->listing.count;
     loader->rows = (int64_t)spec->depth * spec->batch;
     loader->ring_size = loader->rows + spec->threads;
-    loader->views = spec->train ? 2 : 1;
+    loader->views = views_of(spec);
     loader->is_callback = mo_dataset_is_callback(dataset);
     loader->row_bytes = row_bytes_of(spec);
     loader->epoch = loader->order_epoch = -1;
@@ -163,8 +168,9 @@ static moco_status_t draw_order(mo_loader_t *loader, int64_t epoch)
 {
     if (!loader->spec.train || loader->order_epoch == epoch)
         return MOCO_OK;
-    const moco_status_t status = mo_rng_permutation(loader->spec.seed, MO_STREAM_ORDER, (uint32_t)epoch,
-                                                    loader->count, loader->spare_order);
+    const uint32_t stream = loader->spec.order_stream != 0 ? loader->spec.order_stream : MO_STREAM_ORDER;
+    const moco_status_t status = mo_rng_permutation(loader->spec.seed, stream, (uint32_t)epoch, loader->count,
+                                                    loader->spare_order);
     if (status != MOCO_OK)
         return status;
     int32_t *drawn = loader->spare_order;
@@ -243,7 +249,7 @@ static moco_status_t gather(mo_loader_t *loader)
         }
         if (slot->state == MO_SLOT_BROKEN) {
             count_broken(loader, entry);
-        } else {
+        } else if (slot->state == MO_SLOT_GOOD) {
             loader->batch_rows[loader->gathered] = slot->row;
             for (int view = 0; view < loader->views; view++)
                 loader->pointers[view][loader->gathered] = mo_row_at(loader, slot->row, view);
@@ -300,7 +306,8 @@ static moco_status_t wait_for_batch(mo_loader_t *loader)
         else
             pthread_cond_wait(&loader->done, &loader->lock);
     }
-    if (loader->gathered == 0 || (loader->spec.train && loader->gathered < loader->spec.batch))
+    const int whole = loader->spec.train && !loader->spec.keep_last;
+    if (loader->gathered == 0 || (whole && loader->gathered < loader->spec.batch))
         return mo_fail(MOCO_ERR_NO_DATA,
                        "epoch %lld has %lld good images left from position %lld on; a batch takes %lld",
                        (long long)loader->epoch, (long long)loader->gathered, (long long)loader->front,

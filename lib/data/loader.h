@@ -1,11 +1,11 @@
 /* Inside of the loader, shared by loader.c (the calling thread's side) and loader_worker.c (the threads' side).
  *
  * Workers claim positions of the epoch's order one after the other, each with a row of the store, and mark the
- * position good or broken in a ring. The caller walks the ring strictly in order and gathers good rows; so a batch
+ * position good, broken or passed over in a ring. The caller walks the ring strictly in order and gathers good rows; so a batch
  * depends on the order and on which images are broken, never on who was quicker. Every number below lies in
  *     front <= scan <= head <= delivered <= count
  * with  front      first position of the next batch
- *       scan       first position that the caller has not looked at; [front, scan) is gathered or broken
+ *       scan       first position that the caller has not looked at; [front, scan) is gathered or left out
  *       head       first position that no worker has claimed
  *       delivered  first position that workers may not claim yet: for a callback data set its bytes are still with the
  *                  host, and only the calling thread may ask for them; otherwise count.
@@ -22,7 +22,7 @@
 
 #define MO_NAMED_BROKEN 3 /* in the message when there are too many */
 
-enum { MO_SLOT_WAITING = 0, MO_SLOT_GOOD, MO_SLOT_BROKEN, MO_SLOT_FAILED };
+enum { MO_SLOT_WAITING = 0, MO_SLOT_GOOD, MO_SLOT_BROKEN, MO_SLOT_PASSED, MO_SLOT_FAILED };
 
 typedef struct mo_slot {
     int32_t state, row;
@@ -76,6 +76,11 @@ struct mo_loader {
 static inline int64_t mo_entry_at(const mo_loader_t *loader, int64_t position)
 {
     return loader->spec.train ? loader->order[position] : position;
+}
+
+static inline int mo_entry_wanted(const mo_loader_t *loader, int64_t entry)
+{
+    return !loader->spec.labelled || loader->dataset->listing.entries[entry].label >= 0;
 }
 
 static inline mo_slot_t *mo_slot_at(mo_loader_t *loader, int64_t position)

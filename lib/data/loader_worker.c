@@ -25,7 +25,7 @@ static moco_status_t fill_row(mo_worker_t *worker, int64_t epoch, int64_t entry,
         return status;
     if (!spec->train)
         return mo_view_eval(&worker->work, &worker->pixels, spec->resize, spec->size, mo_row_at(loader, slot->row, 0));
-    for (int view = 0; view < 2 && status == MOCO_OK; view++)
+    for (int view = 0; view < loader->views && status == MOCO_OK; view++)
         status = mo_view_draw(&worker->work, &spec->views, &worker->pixels, spec->seed, epoch, entry, view,
                               mo_row_at(loader, slot->row, view));
     return status;
@@ -42,17 +42,21 @@ static void claim_and_fill(mo_worker_t *worker)
 {
     mo_loader_t *loader = worker->loader;
     const int64_t position = loader->head++, epoch = loader->epoch, entry = mo_entry_at(loader, position);
+    const int wanted = mo_entry_wanted(loader, entry);
     mo_slot_t *slot = mo_slot_at(loader, position);
     slot->state = MO_SLOT_WAITING;
     slot->row = loader->free_rows[--loader->free_count];
     loader->active++;
     pthread_mutex_unlock(&loader->lock);
 
-    const moco_status_t status = fill_row(worker, epoch, entry, slot);
+    const moco_status_t status = wanted ? fill_row(worker, epoch, entry, slot) : MOCO_ERR_NO_DATA;
 
     pthread_mutex_lock(&loader->lock);
     loader->active--;
-    slot->state = status == MOCO_OK ? MO_SLOT_GOOD : status == MOCO_ERR_IMAGE ? MO_SLOT_BROKEN : MO_SLOT_FAILED;
+    slot->state = !wanted                     ? MO_SLOT_PASSED
+                  : status == MOCO_OK        ? MO_SLOT_GOOD
+                  : status == MOCO_ERR_IMAGE ? MO_SLOT_BROKEN
+                                             : MO_SLOT_FAILED;
     slot->status = status;
     if (status != MOCO_OK)
         loader->free_rows[loader->free_count++] = slot->row;

@@ -254,7 +254,8 @@ moco_status_t mo_view_draw(mo_view_work_t *work, const mo_view_spec_t *spec, con
     moco_status_t status = MOCO_OK;
     const size_t count = (size_t)spec->size * (size_t)spec->size;
     mo_rng_t rng;
-    mo_rng_start(&rng, seed, MO_STREAM_VIEW0 + (uint32_t)view, (uint32_t)index, (uint32_t)epoch);
+    const uint32_t first = spec->stream != 0 ? spec->stream : MO_STREAM_VIEW0;
+    mo_rng_start(&rng, seed, first + (uint32_t)view, (uint32_t)index, (uint32_t)epoch);
     TRY(crop(work, &rng, spec, pixels, out));
     for (const uint8_t *step = pipelines[spec->order]; *step != END; step++) {
         if (*step == JITTER)

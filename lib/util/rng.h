@@ -13,7 +13,10 @@ enum {
     MO_STREAM_ORDER = 2,   /* index 0, time = epoch                          */
     MO_STREAM_SHUFFLE = 3, /* index 0, time = step                           */
     MO_STREAM_VIEW0 = 4,   /* index = image, time = epoch                    */
-    MO_STREAM_VIEW1 = 5
+    MO_STREAM_VIEW1 = 5,
+    MO_STREAM_PROBE_WEIGHTS = 16, /* index 0, time 0                         */
+    MO_STREAM_PROBE_ORDER = 17,   /* index 0, time = epoch                   */
+    MO_STREAM_PROBE_VIEW = 18     /* index = image, time = epoch             */
 };
 
 typedef struct mo_rng {

@@ -420,6 +420,66 @@ START_TEST(signals_stay_with_the_host)
 }
 END_TEST
 
+/* One view from streams of its own, images without a class passed over, the rest of an epoch as a smaller batch. */
+START_TEST(labelled_images_in_one_view)
+{
+    int32_t labels[IMAGES], order[IMAGES];
+    mo_pixels_t pixels = {0};
+    mo_view_work_t work = {0};
+    uint8_t want[ROW];
+    is_broken[9] = 1;
+    is_broken[17] = 2; /* has no class: its fault is never noticed */
+    for (int i = 0; i < IMAGES; i++)
+        labels[i] = i % 4 == 1 && i != 9 ? -1 : i % 3;
+    for (int threads = 1; threads <= 3; threads++) {
+        const mo_batch_t *batch;
+        mo_loader_spec_t spec = train_spec(threads);
+        int seen = 0, batches = 0;
+        moco_dataset_free(dataset);
+        dataset = NULL;
+        ck_assert_int_eq(moco_dataset_from_callback(IMAGES, deliver, NULL, labels, NULL, &dataset), MOCO_OK);
+        spec.one_view = spec.keep_last = spec.labelled = 1;
+        spec.order_stream = 40;
+        spec.views.stream = 41;
+        ck_assert_uint_eq(mo_loader_bytes(&spec), (uint64_t)spec.depth * BATCH * ROW);
+        create(spec);
+        ck_assert_int_eq(mo_rng_permutation(77, 40, 6, IMAGES, order), MOCO_OK);
+        ck_assert_int_eq(mo_loader_seek(loader, 6, 0), MOCO_OK);
+        int64_t position = 0;
+        while (mo_loader_next(loader, &batch) == MOCO_OK) {
+            for (int64_t i = 0; i < batch->count; i++, position++) {
+                while (labels[order[position]] < 0 || order[position] == 9)
+                    position++;
+                const int32_t entry = order[position];
+                mo_view_spec_t view = spec.views;
+                ck_assert_int_eq(batch->index[i], entry);
+                ck_assert_int_eq(mo_jpeg_decode(jpegs[entry].bytes, jpegs[entry].size, 1 << 20, &pixels, &(int64_t){0}),
+                                 MOCO_OK);
+                ck_assert_int_eq(mo_view_draw(&work, &view, &pixels, 77, 6, entry, 0, want), MOCO_OK);
+                ck_assert_mem_eq(batch->rows[0][i], want, ROW);
+            }
+            seen += (int)batch->count;
+            ck_assert(batch->count == BATCH || seen == 30);
+            batches++;
+            mo_loader_return(loader, batch);
+        }
+        ck_assert_int_eq(seen, 30); /* 40, 9 without a class, one broken */
+        ck_assert_int_eq(batches, 4);
+        ck_assert_int_eq(mo_dataset_broken(dataset), 1 + (mo_dataset_broken_reason(dataset, 17) != NULL));
+    }
+    /* The stream of the views is another than a trainer's. */
+    mo_view_spec_t view = train_spec(1).views;
+    uint8_t other[ROW];
+    ck_assert_int_eq(mo_jpeg_decode(jpegs[0].bytes, jpegs[0].size, 1 << 20, &pixels, &(int64_t){0}), MOCO_OK);
+    ck_assert_int_eq(mo_view_draw(&work, &view, &pixels, 77, 6, 0, 0, want), MOCO_OK);
+    view.stream = 41;
+    ck_assert_int_eq(mo_view_draw(&work, &view, &pixels, 77, 6, 0, 0, other), MOCO_OK);
+    ck_assert_mem_ne(want, other, ROW);
+    mo_view_work_free(&work);
+    mo_pixels_free(&pixels);
+}
+END_TEST
+
 START_TEST(wrong_use)
 {
     const mo_batch_t *batch, *again;
@@ -551,6 +611,7 @@ int main(void)
     tcase_add_test(tcase, no_broken_image_allowed);
     tcase_add_test(tcase, ends_at_any_time);
     tcase_add_test(tcase, signals_stay_with_the_host);
+    tcase_add_test(tcase, labelled_images_in_one_view);
     tcase_add_test(tcase, wrong_use);
     tcase_add_test(tcase, faults);
     tcase_add_test(tcase, loaders_share_a_set);
