@@ -6,10 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "data/augment.h"
 #include "util/alloc.h"
+#include "util/json.h"
 #include "util/status.h"
 
 #define MAX_LABEL 999999
@@ -292,23 +291,6 @@ cleanup:
 
 /* ---- as JSON ---- */
 
-/* File names are bytes; JSON is UTF-8. What is not becomes '?'. */
-static json_t *json_of_bytes(const char *text)
-{
-    json_t *value = json_string(text);
-    char shown[MO_MESSAGE_SIZE];
-    if (value != NULL)
-        return value;
-    size_t i = 0;
-    for (; text[i] != '\0' && i + 1 < sizeof shown; i++)
-        shown[i] = text[i];
-    shown[i] = '\0';
-    for (char *c = shown; *c != '\0'; c++)
-        if ((uint8_t)*c >= 0x80)
-            *c = '?';
-    return json_string(shown);
-}
-
 /* Those with the lowest numbers: the same whichever thread found them first. */
 static json_t *broken_names(const moco_dataset_t *dataset)
 {
@@ -316,8 +298,8 @@ static json_t *broken_names(const moco_dataset_t *dataset)
     for (int64_t i = 0; i < dataset->listing.count && json_array_size(list) < LISTED_BROKEN; i++) {
         const char *reason = mo_dataset_broken_reason(dataset, i);
         if (reason != NULL)
-            json_array_append_new(list, json_pack("{so so}", "name", json_of_bytes(name_of(dataset, i)),
-                                                  "reason", json_of_bytes(reason)));
+            json_array_append_new(list, json_pack("{so so}", "name", mo_json_bytes(name_of(dataset, i)),
+                                                  "reason", mo_json_bytes(reason)));
     }
     return list;
 }
@@ -327,7 +309,7 @@ moco_status_t mo_dataset_json(const moco_dataset_t *dataset, char *text, uint64_
     static const char *const kinds[] = {"folder", "tar", "list", "callback"};
     char hash[20];
     snprintf(hash, sizeof hash, "%016" PRIx64, dataset->name_hash);
-    json_t *root = json_pack("{so ss sI si ss sI sI so}", "source", json_of_bytes(dataset->listing.path), "kind",
+    json_t *root = json_pack("{so ss sI si ss sI sI so}", "source", mo_json_bytes(dataset->listing.path), "kind",
                              kinds[dataset->listing.source], "count", (json_int_t)dataset->listing.count, "classes",
                              (int)dataset->listing.class_count, "name_hash", hash, "broken",
                              (json_int_t)atomic_load(&dataset->broken), "warnings",

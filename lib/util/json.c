@@ -64,3 +64,16 @@ moco_status_t mo_json_text(json_t *object, char *text, uint64_t capacity, uint64
     free(line);
     return status;
 }
+
+json_t *mo_json_bytes(const char *text)
+{
+    json_t *value = json_string(text);
+    char shown[MO_MESSAGE_SIZE];
+    if (value != NULL)
+        return value;
+    size_t i = 0;
+    for (; text[i] != '\0' && i + 1 < sizeof shown; i++)
+        shown[i] = (uint8_t)text[i] >= 0x80 ? '?' : text[i];
+    shown[i] = '\0';
+    return json_string(shown);
+}

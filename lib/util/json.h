@@ -18,4 +18,7 @@ moco_status_t mo_json_load(const char *text, uint64_t size, int depth, json_t **
  * building it) is an error. */
 moco_status_t mo_json_text(json_t *object, char *text, uint64_t capacity, uint64_t *needed);
 
+/* File names are bytes, JSON is UTF-8: what is not becomes '?', and such a name is cut at 511 bytes. */
+json_t *mo_json_bytes(const char *text);
+
 #endif
