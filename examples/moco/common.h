@@ -63,6 +63,7 @@ int folder_make(const char *path);
 int cmd_train(int argc, char **argv);
 int cmd_embed(int argc, char **argv);
 int cmd_knn(int argc, char **argv);
+int cmd_probe(int argc, char **argv);
 int cmd_near(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_demo(int argc, char **argv);

@@ -116,3 +116,19 @@ void progress_images(progress_t *progress, int64_t done, int64_t total)
              (long long)total, speed, speed > 0 ? duration((double)(total - done) / speed, eta) : "-");
     show(progress, total > 0 ? (double)done / (double)total : 0, text, 0);
 }
+
+void progress_probe(progress_t *progress, const moco_probe_report_t *r)
+{
+    const double seconds = seconds_now() - progress->started;
+    const double speed = seconds > 0 ? (double)r->done / seconds : 0;
+    char text[200], eta[24], measured[64] = "";
+
+    if (r->top1 < 0 && !due(progress))
+        return;
+    if (r->top1 >= 0)
+        snprintf(measured, sizeof measured, " top-1 %.2f %% top-5 %.2f %%", r->top1, r->top5);
+    snprintf(text, sizeof text, "%s epoch %d/%d loss %.4f%s ETA %s %.0f images/s", progress->verb, (int)r->epoch + 1,
+             (int)r->epochs, r->loss, measured,
+             speed > 0 ? duration((double)(r->total - r->done) / speed, eta) : "-", speed);
+    show(progress, r->total > 0 ? (double)r->done / (double)r->total : 0, text, r->top1 >= 0);
+}

@@ -86,14 +86,42 @@ class KnnResult(_Struct):
                 ("chance", _f64)]
 
 
+class ProbeOptions(_Struct):
+    _fields_ = ([("struct_size", _u64), ("seed", _u64), ("lr", _f64 * 16)]
+                + [(name, _f64) for name in """lr_factor sgd_momentum weight_decay init_std crop_min_area crop_max_area
+                   flip_probability""".split()]
+                + [(name, _i32) for name in """protocol rates lr_scaling epochs batch_size schedule milestone_1
+                   milestone_2 cached normalize eval_every loader_threads""".split()])
+
+
+class ProbeReport(_Struct):
+    """Where a probe is: `phase` 0 features of the test set, 1 of the training set, 2 training; top1 and top5 in percent,
+    -1 where not measured just now."""
+    _fields_ = [("struct_size", _u64), ("done", _i64), ("total", _i64), ("loss", _f64), ("top1", _f64), ("top5", _f64),
+                ("phase", _i32), ("epoch", _i32), ("epochs", _i32), ("epoch_end", _i32)]
+
+
+class ProbeResult(_Struct):
+    _fields_ = ([("struct_size", _u64), ("backbone_hash", _u64), ("train_images", _i64), ("test_images", _i64)]
+                + [(name, _f64) for name in "top1 top5 lr train_loss test_loss chance".split()]
+                + [(name, _i32) for name in "classes features rates best".split()])
+
+
+class ProbeRate(_Struct):
+    _fields_ = [("struct_size", _u64)] + [(name, _f64) for name in
+                                          "lr effective_lr top1 top5 train_loss test_loss".split()]
+
+
 _READ = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_ptr), ctypes.POINTER(_u64))
 _ROWS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_i64), ctypes.POINTER(ctypes.c_float))
 _PROGRESS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, _i64)
 _STEP = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(StepReport))
+_PROBE = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(ProbeReport))
 
 _CANCELLED = 14
 _TAPS = {"backbone": 0, "projection": 1}
 _LAYOUTS = {"nchw": 0, "nhwc": 1}
+_PROTOCOLS = {"v1": 0, "v3": 1, "cached": 2}
 _FORMATS = {("rgb", 3): 0, ("bgr", 3): 1, ("rgb", 4): 2}
 
 # ---- the library ----
@@ -120,6 +148,9 @@ _STATUS_CALLS = {
     "index_classify": [_ptr, _ptr, _i64, _i64, _f64, _i32, _ptr],
     "index_load_npy": [_text, _ptr, _ptr], "index_save_npy": [_ptr, _text],
     "knn": [_ptr, _ptr, _ptr, _i64, _f64, _i32, _PROGRESS, _ptr, _ptr],
+    "probe_options_init": [_ptr, _u64, _i32], "probe": [_ptr, _ptr, _ptr, _ptr, _PROBE, _ptr, _ptr],
+    "probe_result": [_ptr, _ptr], "probe_rate": [_ptr, _i32, _ptr], "probe_confusion": [_ptr, _ptr],
+    "probe_weights": [_ptr, _ptr, _ptr], "probe_save": [_ptr, _ptr, _text],
     "trainer_options_init": [_ptr, _u64, _i32], "trainer_options_set": [_ptr, _text, _text],
     "trainer_options_json": [_ptr, _ptr, _u64, _ptr], "trainer_plan": [_ptr, _ptr, _ptr, _u64, _ptr],
     "trainer_create": [_ptr, _ptr, _ptr], "trainer_push_views": [_ptr, _i64, _ptr, _ptr, _i32],
@@ -136,6 +167,7 @@ _OTHER_CALLS = {
     "last_message": (_text, []), "recipe_number": (_i32, [_text]), "trainer_discard": (_i64, [_ptr]),
     "dataset_count": (_i64, [_ptr]), "dataset_classes": (_i32, [_ptr]), "dataset_name": (_text, [_ptr, _i64]),
     "dataset_label": (_i32, [_ptr, _i64]), "dataset_class_name": (_text, [_ptr, _i32]),
+    "probe_class_name": (_text, [_ptr, _i32]), "probe_free": (None, [_ptr]),
     "model_dimension": (_i32, [_ptr, _i32]), "model_image_size": (_i32, [_ptr]), "queue_length": (_i64, [_ptr]),
     "queue_dimension": (_i32, [_ptr]), "queue_pointer": (_i64, [_ptr]), "index_count": (_i64, [_ptr]),
     "index_dimension": (_i32, [_ptr]),
@@ -547,6 +579,80 @@ class Index(_Handle):
         top = np.empty((len(queries), max(0, min(5, classes))), np.int32)
         _call("index_classify", self, _address(queries), len(queries), k, temperature, classes, _address(top))
         return top
+
+
+def probe_options(protocol="cached", lr=None, **values):
+    """A protocol's ProbeOptions with some fields changed; `lr` is one learning rate or several."""
+    options = ProbeOptions()
+    _call("probe_options_init", ctypes.byref(options), ctypes.sizeof(options),
+          _choice(_PROTOCOLS, protocol, "protocol"))
+    if lr is not None:
+        rates = np.atleast_1d(np.asarray(lr, np.float64))
+        if rates.ndim != 1 or not 1 <= len(rates) <= len(options.lr):
+            raise ValueError("lr is %s, expected 1 to %d numbers" % (list(rates.shape), len(options.lr)))
+        options.lr[:len(rates)], options.rates = rates.tolist(), len(rates)
+    for name, value in values.items():
+        if name in ("struct_size", "rates") or not hasattr(options, name):
+            raise TypeError("no option '%s' in ProbeOptions" % name)
+        setattr(options, name, value)
+    return options
+
+
+class Probe(_Handle):
+    """A linear classifier trained on a model's frozen features, and how well it does on a test set."""
+    _free = "moco_probe_free"
+
+    def __init__(self, model, train, test, protocol="cached", progress=None, **options):
+        """options: lr (one or several), epochs, batch_size, seed, normalize, eval_every and the other fields of
+        ProbeOptions. progress(ProbeReport) after every batch; something true stops (and raises MocoError)."""
+        filled, caught = probe_options(protocol, **options), _Caught()
+
+        def after_batch(_user, report):
+            copy = ProbeReport()
+            ctypes.memmove(ctypes.byref(copy), report, min(report.contents.struct_size, ctypes.sizeof(copy)))
+            return progress(copy)
+
+        callback, out = _PROBE(caught.guard(after_batch)) if progress else _PROBE(), _ptr()
+        status = _lib.moco_probe(model, train, test, ctypes.byref(filled), callback, None, ctypes.byref(out))
+        super().__init__(out.value)
+        if not caught.finish(status):
+            _raise(status)
+        self._model = model
+
+    @property
+    def result(self):
+        result = ProbeResult(struct_size=ctypes.sizeof(ProbeResult))
+        _call("probe_result", self, ctypes.byref(result))
+        return result
+
+    @property
+    def rates(self):
+        """A ProbeRate for each learning rate."""
+        rates = [ProbeRate(struct_size=ctypes.sizeof(ProbeRate)) for _ in range(self.result.rates)]
+        for number, rate in enumerate(rates):
+            _call("probe_rate", self, number, ctypes.byref(rate))
+        return rates
+
+    @property
+    def classes(self):
+        return [os.fsdecode(_lib.moco_probe_class_name(self, i)) for i in range(self.result.classes)]
+
+    def confusion(self):
+        """[C, C] images of class (row) that were taken for class (column)."""
+        table = np.empty((self.result.classes, self.result.classes), np.int64)
+        _call("probe_confusion", self, _address(table))
+        return table
+
+    def weights(self):
+        """([C, F] weights, [C] bias) of the best classifier."""
+        result = self.result
+        weights, bias = np.empty((result.classes, result.features), np.float32), np.empty(result.classes, np.float32)
+        _call("probe_weights", self, _address(weights), _address(bias))
+        return weights, bias
+
+    def save(self, path):
+        """Backbone and classifier as safetensors with torchvision's names."""
+        _call("probe_save", self, self._model, _path(path))
 
 
 def _set_options(options, values):

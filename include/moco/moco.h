@@ -25,5 +25,6 @@
 #include <moco/queue.h>
 #include <moco/index.h>
 #include <moco/trainer.h>
+#include <moco/probe.h>
 
 #endif

@@ -12,6 +12,7 @@ typedef union {
     moco_dataset_options_t dataset;
     moco_device_options_t device;
     moco_run_options_t run;
+    moco_probe_options_t probe;
 } buffer_t;
 
 typedef moco_status_t (*init_fn)(void *options, uint64_t struct_size);
@@ -36,6 +37,11 @@ static moco_status_t init_run(void *options, uint64_t struct_size)
     return moco_run_options_init(options, struct_size);
 }
 
+static moco_status_t init_probe(void *options, uint64_t struct_size)
+{
+    return moco_probe_options_init(options, struct_size, MOCO_PROBE_V3);
+}
+
 /* First byte from `from` on that is not the guard any more; ROOM if there is none. */
 static int touched(const uint8_t *bytes, uint64_t from)
 {
@@ -50,7 +56,8 @@ static const struct {
 } structs[] = {{init_trainer, sizeof(moco_trainer_options_t)},
                {init_dataset, sizeof(moco_dataset_options_t)},
                {init_device, sizeof(moco_device_options_t)},
-               {init_run, sizeof(moco_run_options_t)}};
+               {init_run, sizeof(moco_run_options_t)},
+               {init_probe, sizeof(moco_probe_options_t)}};
 
 /* The layout is the interface: a field that moves breaks every host in the field. */
 START_TEST(layout_is_pinned)
@@ -69,6 +76,12 @@ START_TEST(layout_is_pinned)
     ck_assert_uint_eq(offsetof(moco_step_report_t, knn_top1), 144);
     ck_assert_uint_eq(sizeof(moco_step_report_t), 160);
     ck_assert_uint_eq(sizeof(moco_knn_result_t), 56);
+    ck_assert_uint_eq(offsetof(moco_probe_options_t, lr_factor), 144);
+    ck_assert_uint_eq(offsetof(moco_probe_options_t, protocol), 200);
+    ck_assert_uint_eq(sizeof(moco_probe_options_t), 248);
+    ck_assert_uint_eq(sizeof(moco_probe_report_t), 64);
+    ck_assert_uint_eq(sizeof(moco_probe_result_t), 96);
+    ck_assert_uint_eq(sizeof(moco_probe_rate_t), 56);
 }
 END_TEST
 

@@ -68,7 +68,7 @@ class Usage(Case):
     def test_help(self):
         self.assertIn("train", self.run_moco("--help").stdout)
         self.assertIn("moco 0.", self.run_moco("--version").stdout)
-        for command in "train embed knn near views info demo".split():
+        for command in "train embed knn probe near views info demo".split():
             self.assertIn("usage: moco " + command, self.run_moco(command, "--help").stdout)
             self.assertIn("usage: moco " + command, self.run_moco("help", command).stdout)
 
@@ -76,7 +76,7 @@ class Usage(Case):
         self.run_moco(code=2, says=["usage:"])
         self.run_moco("trian", code=2, says=["'trian'", "'train'"])
         self.run_moco("quite-another", code=2, says=["'quite-another'"])
-        for later in "probe finetune convert bench".split():
+        for later in "finetune convert bench".split():
             self.run_moco(later, "a", "b", code=2, says=["comes with a later version"])
 
     def test_options(self):
@@ -112,6 +112,7 @@ class Usage(Case):
         self.run_moco("embed", self.model, code=2, says=["MODEL DATA"])
         self.run_moco("embed", self.model, self.data, code=2, says=["-o X.npy is missing"])
         self.run_moco("knn", self.model, self.data, code=2, says=["MODEL TRAIN TEST"])
+        self.run_moco("probe", self.model, self.data, code=2, says=["MODEL TRAIN TEST"])
         self.run_moco("near", self.model, code=2, says=["QUERY.jpg"])
         self.run_moco("info", code=2, says=["--system"])
         self.run_moco("info", self.data, "--system", code=2)
@@ -252,6 +253,50 @@ class Use(Case):
                          (100, 1, 32, 32, 25))
         self.assertRegex(self.run_moco("knn", self.model, self.data, self.data, "--k=5").stdout, "chance 25.00 %")
         self.run_moco("knn", self.model, self.data, self.data, "--temperature", "0", code=2, says=["--temperature"])
+
+    def test_probe(self):
+        probe = ["probe", self.model, self.data, self.data]
+        few = ["--epochs", "30", "--batch", "8"]
+        out, table = self.path("probe.safetensors"), self.path("probe.tsv")
+        result = self.run_moco(*probe, *few, "--json", "-o", out, "--confusion", table, "--eval-every", "10")
+        epochs, done = events(result, "epoch"), lines(result.stdout)[-1]
+        self.assertEqual([line["epoch"] for line in epochs], list(range(1, 31)))
+        self.assertEqual([line["epoch"] for line in epochs if "top1" in line], [10, 20, 30])
+        self.assertEqual((done["event"], done["classes"], done["features"], done["train_images"], done["test_images"],
+                          done["chance"], done["file"]), ("done", 4, 64, 32, 32, 25, out))
+        self.assertEqual(done["top1"], max(rate["top1"] for rate in done["rates"]))
+        self.assertEqual(len(done["rates"]), 9)
+        self.assertGreater(done["top1"], 50)
+        self.assertEqual(done["top5"], 100)
+        rows = [line.split("\t") for line in read(table).decode().splitlines()]
+        self.assertEqual(rows[0], ["", "class0", "class1", "class2", "class3"])
+        counts = [[int(cell) for cell in row[1:]] for row in rows[1:]]
+        self.assertEqual([sum(row) for row in counts], [8, 8, 8, 8])
+        self.assertAlmostEqual(100 * sum(counts[i][i] for i in range(4)) / 32, done["top1"], 3)
+        self.assertEqual(json.loads(self.run_moco("info", "--json", out).stdout)["head"], "none")
+
+        again = self.run_moco(*probe, *few, "--json", "--threads", "2", "--loader-threads", "3")
+        self.assertEqual(lines(again.stdout)[-1]["rates"], done["rates"])
+        for protocol, rate in ("v1", 30), ("v3", 0.1):
+            result = self.run_moco(*probe, "--protocol", protocol, "--epochs", "2", "--batch", "8", "--json")
+            self.assertEqual(lines(result.stdout)[-1]["lr"], rate)
+        result = self.run_moco(*probe, *few, "--lr", "0.5,5", "--limit", "16", "--normalize", "--seed", "3")
+        self.assertRegex(result.stdout, r"(?m)^lr 0.5 .*\nlr 5 .*\ntop-1 .* 32 test images, 1[56] training images")
+
+    def test_probe_refusals(self):
+        probe = ["probe", self.model, self.data, self.data]
+        for bad in "0", "-1", "nan", "1,", ",1", "1;2", "1e7", ",".join(["1"] * 17):
+            with self.subTest(bad):
+                self.run_moco(*probe, "--lr", bad, code=2, says=["--lr"])
+        self.run_moco(*probe, "--protocol", "v2", code=2, says=["--protocol", "v1|v3|cached"])
+        self.run_moco(*probe, code=1, says=["33 images with a class", "256"])
+        self.run_moco(*probe, "--batch", "8", "-o", self.path("no", "folder.safetensors"), code=1, says=["folder"])
+        flat = self.path("flat")
+        os.mkdir(flat)
+        with open(os.path.join(flat, "a.jpg"), "wb") as file:
+            file.write(b"never read")
+        self.run_moco("probe", self.model, flat, self.data, code=1, says=["training set has 0 classes"])
+        self.run_moco("probe", self.model, self.data, flat, "--batch", "8", code=1, says=["test set has 0 classes"])
 
     def test_near(self):
         path, _ = self.embed("near.npy")

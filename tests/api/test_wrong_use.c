@@ -58,6 +58,7 @@ START_TEST(free_takes_null)
     moco_queue_free(NULL);
     moco_index_free(NULL);
     moco_trainer_free(NULL);
+    moco_probe_free(NULL);
 }
 END_TEST
 

@@ -524,6 +524,78 @@ def test_trainer_run():
         assert np.array_equal(steps.snapshot().embed_pixels(picture), saved)
 
 
+# ---- probe ----
+
+def test_probe_options():
+    """Every field by the values that the protocols give it."""
+    common = dict(seed=0, lr_factor=0.1, sgd_momentum=0.9, weight_decay=0, init_std=0.01, crop_min_area=0.08,
+                  crop_max_area=1, flip_probability=0.5, rates=0, milestone_1=0, milestone_2=0, normalize=0, eval_every=0,
+                  loader_threads=0)
+    own = {"v1": dict(protocol=0, epochs=100, batch_size=256, schedule=1, lr_scaling=0, cached=0),
+           "v3": dict(protocol=1, epochs=90, batch_size=1024, schedule=2, lr_scaling=1, cached=0),
+           "cached": dict(protocol=2, epochs=100, batch_size=256, schedule=2, lr_scaling=0, cached=1)}
+    for protocol, values in own.items():
+        options = moco.probe_options(protocol)
+        got = {name: value for name, value in options.as_dict().items() if name != "lr"}
+        assert got == dict(common, **values), (protocol, got)
+        assert options.struct_size == ctypes.sizeof(options) and list(options.lr) == [0.0] * 16
+    options = moco.probe_options("v1", lr=[1, 2.5], eval_every=7, loader_threads=3)
+    assert options.rates == 2 and list(options.lr)[:3] == [1, 2.5, 0]
+    for bad in (lambda: moco.probe_options("v2"), lambda: moco.probe_options(lr=[]),
+                lambda: moco.probe_options(lr=[1] * 17)):
+        try:
+            bad()
+            raise AssertionError("accepted")
+        except ValueError:
+            pass
+    try:
+        moco.probe_options(learning_rate=3)
+        raise AssertionError("accepted")
+    except TypeError:
+        pass
+
+
+def test_probe():
+    with tempfile.TemporaryDirectory() as folder:
+        train = moco.Dataset(write_folder(os.path.join(folder, "train"), 40, broken=1))
+        test = moco.Dataset(write_folder(os.path.join(folder, "test"), 13))
+        model, reports = tiny_model(), []
+        probe = moco.Probe(model, train, test, epochs=6, batch_size=8, lr=[0.1, 10.0], progress=reports.append,
+                           eval_every=3)
+        result, rates = probe.result, probe.rates
+        assert (result.train_images, result.test_images, result.classes, result.rates) == (40, 13, 2, 2)
+        assert result.features == model.dimension() and result.chance == 50 and result.top5 == 100
+        assert [r.lr for r in rates] == [0.1, 10.0] and rates[result.best].top1 == result.top1 == max(r.top1 for r in rates)
+        assert probe.classes == ["class0", "class1"]
+        table = probe.confusion()
+        assert table.sum() == 13 and abs(100 * np.trace(table) / 13 - result.top1) < 1e-9
+        weights, bias = probe.weights()
+        rows, indices = model.embed_dataset(test)
+        answers = (rows.astype(np.float64) @ weights.T.astype(np.float64) + bias).argmax(1)
+        assert np.array_equal(np.bincount(test.labels[indices] * 2 + answers, minlength=4).reshape(2, 2), table)
+        assert [r.phase for r in reports] == sorted(r.phase for r in reports)
+        assert [r.epoch for r in reports if r.top1 >= 0] == [2, 5] and sum(r.epoch_end for r in reports) == 6
+        path = os.path.join(folder, "probe.safetensors")
+        probe.save(path)
+        assert np.array_equal(moco.Model(path).embed_dataset(test)[0], rows)
+
+        def stop(report):
+            return report.epoch == 1
+
+        raises("MOCO_ERR_CANCELLED", lambda: moco.Probe(model, train, test, epochs=6, batch_size=8, progress=stop))
+
+        def fails(report):
+            raise KeyboardInterrupt
+
+        try:
+            moco.Probe(model, train, test, epochs=6, batch_size=8, progress=fails)
+            raise AssertionError("the exception of a callback was lost")
+        except KeyboardInterrupt:
+            pass
+        raises("MOCO_ERR_NO_DATA", lambda: moco.Probe(model, train, test, "v1"), "41 images", "256")
+        raises("MOCO_ERR_ARGUMENT", lambda: moco.Probe(model, train, test, lr=0), "lr[0]")
+
+
 def test_trainer_plan():
     options = moco.trainer_options("moco-cifar", **TINY)
     sizes = moco.plan(options)["bytes"]
