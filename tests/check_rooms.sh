@@ -16,7 +16,7 @@ rank() {
     case $1 in
     api) echo 6 ;;
     train | eval | persist) echo 5 ;;
-    contrast | nets | data) echo 4 ;;
+    contrast | nets | data | optim) echo 4 ;;
     layers) echo 3 ;;
     engine) echo 2 ;;
     util) echo 1 ;;

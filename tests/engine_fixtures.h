@@ -130,7 +130,9 @@ static inline void rig_build(rig_t *r, mo_shape_t image, rig_body_t body)
     int32_t unit = vector == r->input ? vector : mo_l2norm(&r->net, vector);
     r->width = r->net.shapes[unit].c;
     r->keys_tensor = mo_net_tensor(&r->net, r->width, 1, 1);
-    r->loss_tensor = mo_infonce(&r->net, unit, r->keys_tensor, r->queue_length, RIG_TEMPERATURE, r->shape.batch);
+    mo_infonce_spec_t loss = {.queries = unit, .keys = r->keys_tensor, .place = -1, .count = r->queue_length,
+                              .temperature = RIG_TEMPERATURE, .batch = r->shape.batch, .scale = 1};
+    r->loss_tensor = mo_infonce(&r->net, &loss);
     RIG_OK(mo_net_done(&r->net));
     mo_plan_spec_t spec = {.net = &r->net, .mode = MO_MODE_TRAIN, .shard = r->shard,
                            .shards_per_group = r->shape.shards_per_group, .inputs = {r->keys_tensor, -1, -1, -1},

@@ -22,7 +22,7 @@ int train_parse(int argc, char **argv, train_options_t *options)
 {
     const arg_option_t table[] = {
         {"out", 'o', ARG_TEXT, &options->run, "RUN", "folder of this run", 0, 0, NULL},
-        {"recipe", 0, ARG_TEXT, &options->recipe, "NAME", "moco-v2, moco-v1 or moco-cifar", 0, 0, NULL},
+        {"recipe", 0, ARG_TEXT, &options->recipe, "NAME", "moco-v2, moco-v1, moco-v3, simclr, moco-cifar", 0, 0, NULL},
         {"print", 0, ARG_FLAG, &options->print, NULL, "show all option values and end", 0, 0, NULL},
         FIELD("arch", "NAME", "resnet18, 34, 50, 101 or 152", "arch"),
         FIELD("width", "X", "multiplies the channels", "width"),
@@ -111,6 +111,12 @@ static int new_options(const train_options_t *options, moco_trainer_options_t *t
     if ((code = settings_recipe("train", options->recipe, &recipe)) != EXIT_DONE)
         return code;
     if ((status = moco_trainer_options_init(trained, sizeof *trained, recipe)) != MOCO_OK)
+        return finish(status, NULL);
+    if ((code = apply_options(options, trained)) != EXIT_DONE || recipe != MOCO_RECIPE_V3 ||
+        trained->arch < MOCO_ARCH_VIT_SMALL)
+        return code;
+    /* v3 was published with other values for ViT than for ResNet */
+    if ((status = moco_trainer_options_init(trained, sizeof *trained, MOCO_RECIPE_V3_VIT)) != MOCO_OK)
         return finish(status, NULL);
     return apply_options(options, trained);
 }

@@ -156,11 +156,10 @@ moco_status_t moco_trainer_options_get(const moco_trainer_t *trainer, moco_train
 moco_status_t moco_trainer_state(const moco_trainer_t *t, char *text, uint64_t capacity, uint64_t *needed)
 {
     NEED(t);
-    double fill = (double)t->queue_seen / (double)t->queue.length;
     json_t *state = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:o}", "step", (json_int_t)t->step, "epoch",
                               (json_int_t)t->epoch, "step_in_epoch", (json_int_t)t->step_in_epoch, "position",
                               (json_int_t)t->position, "pushed", (json_int_t)t->pushed.count, "queue_fill",
-                              fill < 1 ? fill : 1.0, "parameters", (json_int_t)mo_net_parameters(&t->query.net),
+                              mo_queue_fill(t), "parameters", (json_int_t)mo_net_parameters(&t->query.net),
                               "plan", plan_json(t));
     return mo_json_text(state, text, capacity, needed);
 }

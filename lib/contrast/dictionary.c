@@ -59,7 +59,9 @@ static moco_status_t make_plan(moco_queue_t *q, double temperature)
     drop_plan(q);
     q->queries = mo_net_tensor(&q->net, width, 1, 1);
     q->positives = mo_net_tensor(&q->net, width, 1, 1);
-    q->results = mo_infonce(&q->net, q->queries, q->positives, q->keys.length, temperature, 1.0);
+    mo_infonce_spec_t loss = {.queries = q->queries, .keys = q->positives, .place = -1, .count = q->keys.length,
+                              .temperature = temperature, .batch = 1.0, .scale = 1.0};
+    q->results = mo_infonce(&q->net, &loss);
     TRY(mo_net_done(&q->net));
     mo_plan_spec_t spec = {.net = &q->net, .mode = MO_MODE_TRAIN, .shard = TILE, .shards_per_group = 1,
                            .inputs = {-1, q->positives, -1, -1}, .outputs = {q->results, q->queries, -1, -1}};

@@ -9,13 +9,13 @@
 #include "engine/emit.h"
 #include "util/status.h"
 
-int32_t mo_infonce(mo_net_t *net, int32_t queries, int32_t keys, int64_t queue_length, double temperature,
-                   double batch)
+int32_t mo_infonce(mo_net_t *net, const mo_infonce_spec_t *spec)
 {
-    if (net->failed || queries < 0 || keys < 0)
+    if (net->failed || spec->queries < 0 || spec->keys < 0)
         return -1;
-    mo_op_t op = {.layer = &mo_layer_infonce, .src = queries, .other = keys, .weights = -1, .bias = -1, .bn = -1,
-                  .keys = queue_length, .temperature = temperature, .batch = batch};
+    mo_op_t op = {.layer = &mo_layer_infonce, .src = spec->queries, .other = spec->keys, .weights = -1, .bias = -1,
+                  .bn = -1, .place = spec->place, .keys = spec->count, .temperature = spec->temperature,
+                  .batch = spec->batch, .scale = spec->scale};
     op.dst = mo_net_tensor(net, MO_LOSS_WIDTH, 1, 1);
     mo_net_op(net, &op);
     return op.dst;
@@ -26,7 +26,16 @@ static double softplus(double x)
     return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
 }
 
-/* values: l [rows,K], softmax of l, l_+ [rows,1], results [rows,2], P/(T batch) [rows,1]. */
+/* values: l [rows,K], place [rows,1]: the row's own key, kept apart, is no negative. */
+static moco_status_t leave_out_own(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
+{
+    (void)net;
+    for (int64_t n = 0; n < rows; n++)
+        values[0][n * op->keys + (int64_t)values[1][n]] = -INFINITY;
+    return MOCO_OK;
+}
+
+/* values: l [rows,K], softmax of l, l_+ [rows,1], results [rows,2], scale P/(T batch) [rows,1]. */
 static moco_status_t merge_positive(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
 {
     const float *negatives = values[0], *softmax = values[1], *positive = values[2];
@@ -42,9 +51,9 @@ static moco_status_t merge_positive(const mo_op_t *op, const mo_net_t *net, int3
         /* Log-sum-exp from the largest term, whose softmax is at least 1/K: Z = l_best - log softmax_best. (Taken the other
          * way round, softmax as exp of a rounded log softmax, all weights of a row would err to the same side.) */
         double margin = (double)l[best] - log((double)softmax[n * op->keys + best]) - (double)own;
-        values[3][n * MO_LOSS_WIDTH + MO_LOSS_VALUE] = (float)softplus(margin);
+        values[3][n * MO_LOSS_WIDTH + MO_LOSS_VALUE] = (float)(op->scale * softplus(margin));
         values[3][n * MO_LOSS_WIDTH + MO_LOSS_RANK] = (float)rank;
-        values[4][n] = (float)(1.0 / (1.0 + exp(-margin)) / (op->temperature * op->batch));
+        values[4][n] = (float)(op->scale / (1.0 + exp(-margin)) / (op->temperature * op->batch));
     }
     return MOCO_OK;
 }
@@ -75,7 +84,7 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     mo_slot_id_t negatives, products, positive, results;
     float inverse = (float)(1.0 / op->temperature);
     TRY(common(plan, op, &p));
-    TRY(mo_queue_slot(plan, op->keys, p.width, &p.queue));
+    TRY(mo_queue_slot(plan, 0, op->keys, p.width, &p.queue));
     TRY(mo_temporary(plan, p.rows, (int32_t)op->keys, &negatives));
     TRY(mo_temporary(plan, p.rows, (int32_t)op->keys, &p.softmax));
     TRY(mo_temporary(plan, p.rows, p.width, &products));
@@ -86,6 +95,11 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_emit_binary(plan, op, MO_MUL, p.q, p.k, products, 0));
     TRY(mo_emit_row_sums(plan, op, products, positive));
     TRY(mo_emit_function(plan, op, MO_LINEAR, inverse, 0.0f, positive, positive));
+    if (op->place >= 0) {
+        mo_slot_id_t own[] = {negatives, -1};
+        TRY(mo_value(plan, op->place, &own[1]));
+        TRY(mo_emit_host(plan, op, leave_out_own, 2, own));
+    }
     TRY(mo_emit_softmax(plan, op, negatives, p.softmax));
     mo_slot_id_t slots[] = {negatives, p.softmax, positive, results, p.scale};
     TRY(mo_emit_host(plan, op, merge_positive, 5, slots));

@@ -49,8 +49,8 @@ moco_status_t mo_emit_function(mo_plan_t *plan, const mo_op_t *op, mo_function_t
 /* [rows, columns] -> [rows, 1] */
 moco_status_t mo_emit_row_sums(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
 moco_status_t mo_emit_softmax(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
-/* The keys of the queue [keys, columns], bound with MO_IN_QUEUE. */
-moco_status_t mo_queue_slot(mo_plan_t *plan, int64_t keys, int32_t columns, mo_slot_id_t *slot);
+/* A matrix [rows, columns] of the block bound with MO_IN_QUEUE, `from` floats after its begin. */
+moco_status_t mo_queue_slot(mo_plan_t *plan, int64_t from, int64_t rows, int32_t columns, mo_slot_id_t *slot);
 /* dst = scale * a · b, or a · b transposed; b is [b_rows, b_columns] as it lies. */
 moco_status_t mo_emit_matmul(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t a, mo_slot_id_t b, int64_t b_rows,
                              int64_t b_columns, int transpose_b, float scale, mo_slot_id_t dst);

@@ -93,13 +93,13 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_queue_slot(mo_plan_t *plan, int64_t keys, int32_t columns, mo_slot_id_t *slot)
+moco_status_t mo_queue_slot(mo_plan_t *plan, int64_t from, int64_t rows, int32_t columns, mo_slot_id_t *slot)
 {
     moco_status_t status = MOCO_OK;
     mo_md_t md = NULL;
-    dnnl_dims_t dims = {keys, columns};
+    dnnl_dims_t dims = {rows, columns};
     TRY(mo_engine_status(mo_md_tag(&md, 2, dims, dnnl_f32, dnnl_ab), "describe the queue"));
-    TRY(mo_plan_slot(plan, MO_IN_QUEUE, 0, md, slot));
+    TRY(mo_plan_slot(plan, MO_IN_QUEUE, from * (int64_t)sizeof(float), md, slot));
 cleanup:
     mo_md_free(md);
     return status;

@@ -174,12 +174,17 @@ void mo_instance_unmap_gradient(mo_instance_t *instance, int32_t tensor, float *
 
 moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, void *base)
 {
+    return mo_instance_bind_from(instance, space, base, 0);
+}
+
+moco_status_t mo_instance_bind_from(mo_instance_t *instance, mo_space_t space, void *base, int64_t skip)
+{
     const mo_plan_t *plan = instance->plan;
     moco_status_t status = MOCO_OK;
     for (int32_t i = 0; i < plan->slot_count && status == MOCO_OK; i++)
         if (plan->slots[i].space == space)
             status = mo_engine_status(dnnl_memory_set_data_handle(instance->memory[i],
-                                                                  (uint8_t *)base + plan->slots[i].offset),
+                                                                  (uint8_t *)base + (plan->slots[i].offset - skip)),
                                       "bind a tensor");
     return status;
 }

@@ -86,6 +86,6 @@ int64_t mo_net_parameters(const mo_net_t *net)
 {
     int64_t count = 0;
     for (int32_t i = 0; i < net->span_count; i++)
-        count += net->spans[i].count;
+        count += net->spans[i].hidden ? 0 : net->spans[i].count;
     return count;
 }

@@ -20,7 +20,8 @@ typedef enum mo_init {
     MO_INIT_ZERO,
     MO_INIT_ONE,
     MO_INIT_KAIMING, /* normal, std sqrt(2 / fan), fan = out_channels * kernel area             */
-    MO_INIT_UNIFORM  /* uniform +-1/sqrt(fan), fan = inputs: PyTorch's default of Linear and Conv */
+    MO_INIT_UNIFORM, /* uniform +-1/sqrt(fan), fan = inputs: PyTorch's default of Linear and Conv */
+    MO_INIT_NORMAL   /* normal, std 0.01                                                        */
 } mo_init_t;
 
 /* A parameter tensor: plain torchvision layout (convolution [O,I,kh,kw], linear [O,I], vectors [C]). */
@@ -31,6 +32,8 @@ typedef struct mo_span {
     int64_t offset, count; /* floats; offsets are multiples of 16 */
     mo_init_t init;
     int64_t fan;
+    int32_t frozen; /* keeps its first values: no gradient, no decay, no update            */
+    int32_t hidden; /* a constant of the arithmetic that the method does not have: frozen, in no file and no count */
 } mo_span_t;
 
 /* A batch norm's statistics: mean at offset, variance at offset + channels, in a block of `stats` floats. */
@@ -54,7 +57,9 @@ struct mo_op {
     int32_t relu;                   /* batch norm: ReLU follows                         */
     int64_t keys;                   /* contrast: K                                      */
     double temperature;             /* contrast                                         */
-    double batch;                   /* contrast: rows that the mean loss runs over, B   */
+    double batch;                   /* contrast: rows that the mean loss runs over      */
+    double scale;                   /* contrast: factor on the loss                     */
+    int32_t place;                  /* contrast in the batch: tensor [1], see contrast.h */
     /* Set by the plan in infer mode: what a convolution has taken over, or that the operation is gone. */
     int32_t fused_bn, fused_sum, fused_relu, skipped;
 };
@@ -71,6 +76,8 @@ typedef struct mo_net {
     int64_t params; /* floats of the parameter block, padding included */
     int64_t stats;  /* floats of a statistics block                    */
     int32_t input, backbone, projection;
+    int32_t body_ops;    /* operations of the backbone: the first ones                          */
+    int64_t body_params; /* floats of the backbone in the parameter block: the first ones too   */
     int failed;     /* a builder ran out of memory: checked once at the end */
 } mo_net_t;
 
@@ -82,6 +89,6 @@ int32_t mo_net_bn(mo_net_t *net, const char *prefix, int32_t channels);
 void mo_net_op(mo_net_t *net, const mo_op_t *op);
 moco_status_t mo_net_done(const mo_net_t *net);
 void mo_net_free(mo_net_t *net);
-int64_t mo_net_parameters(const mo_net_t *net); /* numbers in all spans, padding left out */
+int64_t mo_net_parameters(const mo_net_t *net); /* numbers in all spans, padding and hidden ones left out */
 
 #endif

@@ -191,10 +191,10 @@ cleanup:
     return status;
 }
 
-/* ---- inference: a convolution takes over the batch norm behind it, its ReLU, and the shortcut sum with its ReLU ----
- */
+/* ---- inference: a convolution or linear layer without bias takes over the batch norm behind it and its ReLU; a
+ * convolution also the shortcut sum with its ReLU ---- */
 
-extern const mo_layer_t mo_layer_conv, mo_layer_batchnorm, mo_layer_residual;
+extern const mo_layer_t mo_layer_conv, mo_layer_linear, mo_layer_batchnorm, mo_layer_residual;
 
 static mo_op_t *producer(mo_plan_t *plan, int32_t tensor)
 {
@@ -209,9 +209,9 @@ static void fuse(mo_plan_t *plan)
     for (int32_t i = 0; i < plan->op_count; i++) {
         mo_op_t *op = &plan->ops[i];
         mo_op_t *conv = op->src >= 0 ? producer(plan, op->src) : NULL;
-        if (conv == NULL || conv->layer != &mo_layer_conv)
+        if (conv == NULL || (conv->layer != &mo_layer_conv && conv->layer != &mo_layer_linear))
             continue;
-        if (op->layer == &mo_layer_batchnorm && conv->fused_bn < 0) {
+        if (op->layer == &mo_layer_batchnorm && conv->fused_bn < 0 && conv->bias < 0) {
             conv->fused_bn = op->bn;
             conv->bias = op->bias; /* the shift's span holds the folded bias */
             conv->fused_relu = op->relu;
@@ -337,12 +337,16 @@ static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
     for (int i = 0; i < 4; i++)
         if (spec->inputs[i] >= 0)
             plan->no_grad[spec->inputs[i]] = 1;
+    for (int32_t i = 0; i < plan->op_count && spec->to_op > 0; i++)
+        plan->ops[i].skipped = i < spec->from_op || i >= spec->to_op;
     if (plan->mode == MO_MODE_INFER)
         fuse(plan);
     for (int32_t i = 0; i < plan->op_count; i++)
         if (!plan->ops[i].skipped)
             TRY(plan->ops[i].layer->forward(plan, &plan->ops[i]));
     plan->emitting_backward = 1;
+    if (spec->seeded)
+        TRY(mo_gradient_slot(plan, spec->outputs[0], &plan->gradient[spec->outputs[0]]));
     for (int32_t i = plan->op_count - 1; i >= 0 && plan->mode == MO_MODE_TRAIN; i--)
         if (!plan->ops[i].skipped)
             TRY(plan->ops[i].layer->backward(plan, &plan->ops[i]));
@@ -350,6 +354,10 @@ static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
         TRY(keep(plan, spec->inputs[i], 1, 0));
         TRY(keep(plan, spec->outputs[i], 0, 1));
     }
+    if (spec->has_given)
+        TRY(keep(plan, spec->given, 1, 0));
+    if (spec->seeded)
+        plan->slots[plan->gradient[spec->outputs[0]]].first = 0;
     TRY(place(plan));
 cleanup:
     return status;

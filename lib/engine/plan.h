@@ -38,6 +38,9 @@ typedef struct mo_plan_spec {
     int32_t shards_per_group; /* > 1: batch norm meets across shards */
     int32_t outputs[4];       /* tensors that, with their gradients, must survive to the end; -1 = none */
     int32_t inputs[4];        /* tensors that the caller fills; -1 = none                          */
+    int32_t from_op, to_op;   /* only these operations of the net; 0, 0 = all                      */
+    int32_t has_given, given; /* a tensor that the caller fills like inputs, but whose gradient is wanted  */
+    int32_t seeded;           /* train: the caller fills the gradient of outputs[0] before the run  */
     int32_t recipes;          /* 1: oneDNN's form of everything, also where a loop is faster: the reference of tests */
 } mo_plan_spec_t;
 
@@ -61,12 +64,14 @@ void mo_instance_free(mo_instance_t *instance);
 moco_status_t mo_instance_map(mo_instance_t *instance, int32_t tensor, float **values);
 void mo_instance_unmap(mo_instance_t *instance, int32_t tensor, float *values);
 
-/* The same for the gradient of a tensor that the plan was told to keep among its outputs. */
+/* The same for the gradient of a tensor that the plan was told to keep among its outputs, or to be given (`seeded`). */
 moco_status_t mo_instance_map_gradient(mo_instance_t *instance, int32_t tensor, float **values);
 void mo_instance_unmap_gradient(mo_instance_t *instance, int32_t tensor, float *values);
 
 /* Bind a space of all the instance's slots to `base`; on a lane. */
 moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, void *base);
+/* The same where `base` holds the space from byte `skip` on, which no slot of the plan lies before. */
+moco_status_t mo_instance_bind_from(mo_instance_t *instance, mo_space_t space, void *base, int64_t skip);
 
 /* Run one shard from begin to end on this lane (plans without meeting points). */
 moco_status_t mo_instance_run(mo_lane_t *lane, mo_instance_t *instance);

@@ -21,6 +21,7 @@ void mo_model_recipe_of(const moco_trainer_options_t *o, mo_model_recipe_t *reci
 mo_encoder_spec_t mo_encoder_spec_of(const moco_trainer_options_t *o)
 {
     return (mo_encoder_spec_t){.arch = o->arch, .stem = o->stem, .head = o->head, .width = o->width,
+                               .head_width = o->head_width, .head_layers = o->head_layers,
                                .image_size = o->image_size, .dimension = o->dimension,
                                .zero_init_residual = o->zero_init_residual};
 }

@@ -13,7 +13,8 @@
 
 static const char *const arch_names[] = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"};
 static const char *const stem_names[] = {"imagenet", "cifar"};
-static const char *const head_names[] = {"linear", "mlp", "none"};
+static const char *const head_names[] = {"linear", "mlp", "mlp-v3", "mlp-simclr", "none"};
+enum { HEADS = sizeof head_names / sizeof head_names[0], NO_HEAD = HEADS - 1 };
 
 static moco_status_t get_name(const mo_safetensors_t *st, const char *key, const char *const *names, int32_t count,
                               int32_t *out)
@@ -49,6 +50,17 @@ static moco_status_t get_triple(const mo_safetensors_t *st, const char *key, dou
     return count == 3 ? MOCO_OK : mo_fail(MOCO_ERR_FORMAT, "metadata '%s' is '%.60s', wanted three numbers", key, text);
 }
 
+/* A number that files carry only when it is not 0. */
+static moco_status_t get_optional(const mo_safetensors_t *st, const char *key, int64_t high, int32_t *out)
+{
+    int64_t value = 0;
+    moco_status_t status = MOCO_OK;
+    if (mo_safetensors_meta(st, key) != NULL)
+        status = mo_meta_get_int(st, key, 0, high, &value);
+    *out = (int32_t)value;
+    return status;
+}
+
 /* The file says what the encoder is. */
 static moco_status_t read_spec(const mo_safetensors_t *st, mo_encoder_spec_t *spec, mo_model_recipe_t *recipe,
                                int64_t *steps)
@@ -57,9 +69,11 @@ static moco_status_t read_spec(const mo_safetensors_t *st, mo_encoder_spec_t *sp
     int64_t size, dimension, resize, crop;
     TRY(get_name(st, "arch", arch_names, 5, &spec->arch));
     TRY(get_name(st, "stem", stem_names, 2, &spec->stem));
-    TRY(get_name(st, "head", head_names, 3, &spec->head));
-    if (spec->head == 2)
+    TRY(get_name(st, "head", head_names, HEADS, &spec->head));
+    if (spec->head == NO_HEAD)
         spec->head = -1;
+    TRY(get_optional(st, "head_width", 65536, &spec->head_width));
+    TRY(get_optional(st, "head_layers", 3, &spec->head_layers));
     TRY(mo_meta_get_double(st, "width", 0.0625, 8, &spec->width));
     TRY(mo_meta_get_int(st, "size", 16, 1024, &size));
     TRY(mo_meta_get_int(st, "dimension", 1, 65536, &dimension));
@@ -99,7 +113,9 @@ moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_
     TRY(mo_block_create(param_bytes, &params));
     TRY(mo_block_create(stat_bytes, &running));
     mo_encoder_file_t file = {&net, params, running, 0};
-    TRY(mo_encoder_get(&st, strcmp(kind, "checkpoint") == 0 ? "encoder_q." : "", &file));
+    const char *prefix = mo_safetensors_meta(&st, "encoder_prefix"); /* older checkpoints do not say it */
+    prefix = strcmp(kind, "checkpoint") != 0 ? "" : prefix != NULL ? prefix : "encoder_q.";
+    TRY(mo_encoder_get(&st, prefix, &file));
     TRY(mo_model_create(&spec, &recipe, params, running, steps, device, out));
 cleanup:
     mo_block_free(params, param_bytes);
@@ -131,7 +147,11 @@ moco_status_t mo_model_meta(mo_st_writer_t *w, const mo_encoder_spec_t *spec, co
     moco_status_t status = MOCO_OK;
     TRY(mo_st_meta(w, "arch", arch_names[spec->arch]));
     TRY(mo_st_meta(w, "stem", stem_names[spec->stem]));
-    TRY(mo_st_meta(w, "head", head_names[spec->head < 0 ? 2 : spec->head]));
+    TRY(mo_st_meta(w, "head", head_names[spec->head < 0 ? NO_HEAD : spec->head]));
+    if (spec->head_width != 0)
+        TRY(mo_meta_int(w, "head_width", spec->head_width));
+    if (spec->head_layers != 0)
+        TRY(mo_meta_int(w, "head_layers", spec->head_layers));
     TRY(mo_meta_double(w, "width", spec->width));
     TRY(mo_meta_int(w, "size", spec->image_size));
     TRY(mo_meta_int(w, "dimension", spec->dimension));
@@ -172,7 +192,7 @@ json_t *mo_model_json(const moco_model_t *m)
     const mo_model_recipe_t *r = &m->recipe;
     return json_pack("{s:s, s:f, s:s, s:s, s:i, s:i, s:i, s:I, s:[f,f,f], s:[f,f,f], s:i, s:i, s:I}", "arch",
                      arch_names[m->spec.arch], "width", m->spec.width, "stem", stem_names[m->spec.stem], "head",
-                     head_names[m->spec.head < 0 ? 2 : m->spec.head], "size", m->spec.image_size, "backbone_dimension",
+                     head_names[m->spec.head < 0 ? NO_HEAD : m->spec.head], "size", m->spec.image_size, "backbone_dimension",
                      mo_model_width(m, MOCO_TAP_BACKBONE), "projection_dimension",
                      mo_model_width(m, MOCO_TAP_PROJECTION), "parameters", (json_int_t)mo_net_parameters(&m->net),
                      "mean", r->mean[0], r->mean[1], r->mean[2], "std", r->std[0], r->std[1], r->std[2], "eval_resize",

@@ -3,7 +3,8 @@
 #include "engine/emit.h"
 #include "layers/layers.h"
 
-int32_t mo_batchnorm(mo_net_t *net, int32_t src, const char *name, int relu, mo_init_t scale_init)
+static int32_t batchnorm(mo_net_t *net, int32_t src, const char *name, int relu, mo_init_t scale_init,
+                         mo_affine_t affine)
 {
     if (net->failed || src < 0)
         return -1;
@@ -12,10 +13,24 @@ int32_t mo_batchnorm(mo_net_t *net, int32_t src, const char *name, int relu, mo_
     mo_op_t op = {.layer = &mo_layer_batchnorm, .src = src, .other = -1, .relu = relu};
     op.weights = mo_net_span(net, name, "weight", 1, dims, scale_init, 0);
     op.bias = mo_net_span(net, name, "bias", 1, dims, MO_INIT_ZERO, 0);
+    if (net->failed)
+        return -1;
+    net->spans[op.weights].hidden = net->spans[op.weights].frozen = affine == MO_AFFINE_NONE;
+    net->spans[op.bias].hidden = net->spans[op.bias].frozen = affine != MO_AFFINE_BOTH;
     op.bn = mo_net_bn(net, name, s.c);
     op.dst = mo_net_tensor(net, s.c, s.h, s.w);
     mo_net_op(net, &op);
     return op.dst;
+}
+
+int32_t mo_batchnorm(mo_net_t *net, int32_t src, const char *name, int relu, mo_init_t scale_init)
+{
+    return batchnorm(net, src, name, relu, scale_init, MO_AFFINE_BOTH);
+}
+
+int32_t mo_batchnorm_part(mo_net_t *net, int32_t src, const char *name, int relu, mo_affine_t affine)
+{
+    return batchnorm(net, src, name, relu, MO_INIT_ONE, affine);
 }
 
 const mo_layer_t mo_layer_batchnorm = {"batch norm", mo_emit_batchnorm, mo_emit_batchnorm_backward};

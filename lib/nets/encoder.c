@@ -7,6 +7,8 @@ static void build(const mo_encoder_spec_t *spec, mo_net_t *net)
 {
     net->input = mo_net_tensor(net, 3, spec->image_size, spec->image_size);
     net->backbone = mo_resnet(net, spec, net->input);
+    net->body_ops = net->op_count;
+    net->body_params = net->params;
     net->projection = spec->head >= 0 ? mo_head(net, spec, net->backbone) : -1;
 }
 

@@ -9,6 +9,7 @@
 /* What an encoder is; numbers as MOCO_ARCH_… , MOCO_STEM_… , MOCO_HEAD_… in <moco/trainer.h>. */
 typedef struct mo_encoder_spec {
     int32_t arch, stem, head; /* head: -1 = none (backbone only) */
+    int32_t head_width, head_layers; /* 0 = the backbone's width; as published */
     double width;
     int32_t image_size;
     int32_t dimension; /* of the projection */
@@ -23,6 +24,8 @@ moco_status_t mo_encoder_build_unit(const mo_encoder_spec_t *spec, mo_net_t *net
 
 int32_t mo_resnet(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input); /* -> backbone */
 int32_t mo_head(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t backbone); /* -> projection */
+int32_t mo_predictor(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t projection); /* "predictor.…" */
+int mo_is_vit(int32_t arch);
 int32_t mo_scaled_channels(int32_t base, double width);
 
 /* Initial parameters (section "initialisation" of docs/architecture.md); tensor number = random stream index. */

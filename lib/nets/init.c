@@ -19,6 +19,7 @@ void mo_init_params(const mo_net_t *net, uint64_t seed, float *params)
             case MO_INIT_ONE: values[j] = 1.0f; break;
             case MO_INIT_KAIMING: values[j] = (float)(sqrt(2.0) * bound * mo_rng_normal(&rng)); break;
             case MO_INIT_UNIFORM: values[j] = (float)mo_rng_range(&rng, -bound, bound); break;
+            case MO_INIT_NORMAL: values[j] = (float)(0.01 * mo_rng_normal(&rng)); break;
             }
     }
 }

@@ -12,33 +12,48 @@
 
 #define NAME_SIZE 256
 
-moco_status_t mo_params_put(mo_st_writer_t *writer, const char *prefix, const mo_net_t *net, const float *params)
+/* The predictor stands beside the encoder, not in it, as published checkpoints have it. */
+static void full_name(char name[NAME_SIZE], const char *prefix, int is_encoder, const char *own, const char *suffix)
+{
+    int apart = is_encoder && strncmp(own, "predictor.", 10) == 0;
+    snprintf(name, NAME_SIZE, "%s%s%s", apart ? "" : prefix, own, suffix);
+}
+
+static moco_status_t put_params(mo_st_writer_t *writer, const char *prefix, int is_encoder, const mo_net_t *net,
+                                const float *params)
 {
     moco_status_t status = MOCO_OK;
     for (int32_t i = 0; i < net->span_count; i++) {
         const mo_span_t *span = &net->spans[i];
         char name[NAME_SIZE];
-        snprintf(name, sizeof name, "%s%s", prefix, span->name);
+        if (span->hidden)
+            continue;
+        full_name(name, prefix, is_encoder, span->name, "");
         TRY(mo_st_add(writer, name, MO_F32, span->rank, span->dims, params + span->offset));
     }
 cleanup:
     return status;
 }
 
+moco_status_t mo_params_put(mo_st_writer_t *writer, const char *prefix, const mo_net_t *net, const float *params)
+{
+    return put_params(writer, prefix, 0, net, params);
+}
+
 moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const mo_encoder_file_t *e)
 {
     moco_status_t status = MOCO_OK;
     if (e->params != NULL)
-        TRY(mo_params_put(writer, prefix, e->net, e->params));
+        TRY(put_params(writer, prefix, 1, e->net, e->params));
     for (int32_t i = 0; e->running != NULL && i < e->net->bn_count; i++) {
         const mo_bn_t *bn = &e->net->bns[i];
         int64_t dims[1] = {bn->channels};
         char name[NAME_SIZE];
-        snprintf(name, sizeof name, "%s%s.running_mean", prefix, bn->name);
+        full_name(name, prefix, 1, bn->name, ".running_mean");
         TRY(mo_st_add(writer, name, MO_F32, 1, dims, e->running + bn->offset));
-        snprintf(name, sizeof name, "%s%s.running_var", prefix, bn->name);
+        full_name(name, prefix, 1, bn->name, ".running_var");
         TRY(mo_st_add(writer, name, MO_F32, 1, dims, e->running + bn->offset + bn->channels));
-        snprintf(name, sizeof name, "%s%s.num_batches_tracked", prefix, bn->name);
+        full_name(name, prefix, 1, bn->name, ".num_batches_tracked");
         TRY(mo_st_add(writer, name, MO_I64, 0, dims, &e->batches));
     }
 cleanup:
@@ -72,30 +87,41 @@ static moco_status_t get_floats(const mo_safetensors_t *st, const char *name, in
     return same ? mo_safetensors_floats(t, out, count) : shape_error(name, t, rank, dims);
 }
 
-moco_status_t mo_params_get(const mo_safetensors_t *st, const char *prefix, const mo_net_t *net, float *params)
+static moco_status_t get_params(const mo_safetensors_t *st, const char *prefix, int is_encoder, const mo_net_t *net,
+                                float *params)
 {
     moco_status_t status = MOCO_OK;
     for (int32_t i = 0; i < net->span_count; i++) {
         const mo_span_t *span = &net->spans[i];
         char name[NAME_SIZE];
-        snprintf(name, sizeof name, "%s%s", prefix, span->name);
+        if (span->hidden) { /* not in files: a constant */
+            for (int64_t j = 0; j < span->count; j++)
+                params[span->offset + j] = span->init == MO_INIT_ONE ? 1.0f : 0.0f;
+            continue;
+        }
+        full_name(name, prefix, is_encoder, span->name, "");
         TRY(get_floats(st, name, span->rank, span->dims, params + span->offset));
     }
 cleanup:
     return status;
 }
 
+moco_status_t mo_params_get(const mo_safetensors_t *st, const char *prefix, const mo_net_t *net, float *params)
+{
+    return get_params(st, prefix, 0, net, params);
+}
+
 moco_status_t mo_encoder_get(const mo_safetensors_t *st, const char *prefix, const mo_encoder_file_t *e)
 {
     moco_status_t status = MOCO_OK;
-    TRY(mo_params_get(st, prefix, e->net, e->params));
+    TRY(get_params(st, prefix, 1, e->net, e->params));
     for (int32_t i = 0; i < e->net->bn_count; i++) {
         const mo_bn_t *bn = &e->net->bns[i];
         int64_t dims[1] = {bn->channels};
         char name[NAME_SIZE];
-        snprintf(name, sizeof name, "%s%s.running_mean", prefix, bn->name);
+        full_name(name, prefix, 1, bn->name, ".running_mean");
         TRY(get_floats(st, name, 1, dims, e->running + bn->offset));
-        snprintf(name, sizeof name, "%s%s.running_var", prefix, bn->name);
+        full_name(name, prefix, 1, bn->name, ".running_var");
         TRY(get_floats(st, name, 1, dims, e->running + bn->offset + bn->channels));
     }
 cleanup:

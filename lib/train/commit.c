@@ -1,47 +1,34 @@
 /* Before the commit: loss and gradient norm, and are they numbers. The commit: plain loops over flat blocks. */
 #include <math.h>
 
-#include "train/sgd.h"
 #include "train/trainer.h"
 #include "util/status.h"
 
-#define CHUNK ((int64_t)1 << 16) /* floats a part; fixed, so sums do not depend on the lanes */
-#define BN_MOMENTUM 0.1          /* of the running statistics */
+#define BN_MOMENTUM 0.1 /* of the running statistics */
 
-static int64_t chunks(const moco_trainer_t *t)
+static void point_at_gradients(moco_trainer_t *t)
 {
-    return (t->query.net.params + CHUNK - 1) / CHUNK;
-}
-
-static int64_t chunk_size(const moco_trainer_t *t, int64_t part)
-{
-    int64_t left = t->query.net.params - part * CHUNK;
-    return left < CHUNK ? left : CHUNK;
-}
-
-static void norm_part(void *ctx, int64_t part)
-{
-    moco_trainer_t *t = ctx;
-    t->partial[part] = mo_square_sum(t->gradients.total + part * CHUNK, chunk_size(t, part));
+    int64_t body = t->method.two_pass ? t->query.net.body_params : t->query.net.params;
+    t->optim.pieces[0] = (mo_gradient_piece_t){t->gradients[0].total, 0, body};
+    t->optim.pieces[1] = (mo_gradient_piece_t){t->gradients[1].total, body, t->query.net.params - body};
 }
 
 moco_status_t mo_outcome(moco_trainer_t *t, mo_outcome_t *out)
 {
-    int64_t batch = t->options.batch_size, first = 0, fifth = 0;
-    double loss = 0, squares = 0;
-    moco_status_t status = mo_device_parallel(t->device, chunks(t), norm_part, t);
+    int64_t rows = t->method.rows, first = 0, fifth = 0;
+    double loss = 0, norm = 0;
+    point_at_gradients(t);
+    moco_status_t status = mo_optim_gradient_norm(&t->optim, t->device, &norm);
     if (status != MOCO_OK)
         return status;
-    for (int64_t i = 0; i < chunks(t); i++)
-        squares += t->partial[i];
-    for (int64_t i = 0; i < batch; i++) {
+    for (int64_t i = 0; i < rows; i++) {
         const float *row = t->results + i * MO_LOSS_WIDTH;
         loss += row[MO_LOSS_VALUE];
         first += row[MO_LOSS_RANK] < 1;
         fifth += row[MO_LOSS_RANK] < 5;
     }
-    *out = (mo_outcome_t){loss / (double)batch, 100.0 * (double)first / (double)batch,
-                          100.0 * (double)fifth / (double)batch, sqrt(squares)};
+    *out = (mo_outcome_t){loss / t->method.mean_rows, 100.0 * (double)first / (double)rows,
+                          100.0 * (double)fifth / (double)rows, norm};
     if (!isfinite(out->loss) || !isfinite(out->gradient_norm))
         return mo_fail(MOCO_ERR_NONFINITE, "step %lld: loss is %g and the gradient's norm %g; wanted finite numbers",
                        (long long)t->step + 1, out->loss, out->gradient_norm);
@@ -50,56 +37,75 @@ moco_status_t mo_outcome(moco_trainer_t *t, mo_outcome_t *out)
 
 typedef struct commit {
     moco_trainer_t *trainer;
-    mo_sgd_rates_t sgd;
+    mo_optim_rates_t optim;
     double key_momentum;
 } commit_t;
 
-static void commit_part(void *ctx, int64_t part)
+/* The key encoder has no predictor: its parameters are the first ones of the query encoder's. */
+static void commit_part(void *ctx, int64_t number)
 {
     const commit_t *c = ctx;
     moco_trainer_t *t = c->trainer;
-    int64_t at = part * CHUNK, count = chunk_size(t, part);
-    mo_sgd_update(t->query.params + at, t->velocity + at, t->gradients.total + at, count, &c->sgd);
-    mo_momentum_update(t->key.params + at, t->query.params + at, count, c->key_momentum);
+    const mo_optim_part_t *part = &t->optim.parts[number];
+    mo_optim_update(&t->optim, part, &c->optim);
+    if (part->offset < t->key.net.params)
+        mo_momentum_update(t->key.params + part->offset, t->query.params + part->offset, part->count,
+                           c->key_momentum);
 }
 
-/* One call: either no part has run, or all have. */
+/* What can be refused is refused before any part has run. */
 moco_status_t mo_commit_weights(moco_trainer_t *t, mo_rates_t rates)
 {
-    commit_t c = {
-        .trainer = t,
-        .sgd = {(float)rates.lr, (float)t->options.sgd_momentum, (float)t->options.weight_decay, t->step == 0},
-        .key_momentum = rates.key_momentum};
-    return mo_device_parallel(t->device, chunks(t), commit_part, &c);
+    const moco_trainer_options_t *o = &t->options;
+    moco_status_t status = MOCO_OK;
+    commit_t c = {.trainer = t,
+                  .key_momentum = rates.key_momentum,
+                  .optim = {.kind = (mo_optimizer_t)o->optimizer, .lr = rates.lr, .momentum = o->sgd_momentum,
+                            .weight_decay = o->weight_decay, .trust = o->lars_trust, .beta1 = o->adam_beta1,
+                            .beta2 = o->adam_beta2, .epsilon = o->adam_epsilon, .step = t->step + 1}};
+    TRY(mo_optim_begin(&t->optim, t->device, &c.optim));
+    TRY(mo_device_parallel(t->device, t->optim.part_count, commit_part, &c));
+cleanup:
+    return status;
 }
 
-/* running <- 0.9 running + 0.1 batch, once per forward; the batch's values are the mean over the groups of their means
+/* One update: running <- 0.9 running + 0.1 batch; the batch's values are the mean over groups [from, to) of their means
  * and of their unbiased variances (m/(m-1), m values per channel), or the first group's alone. */
-static void fold(const moco_trainer_t *t, mo_encoder_t *encoder)
+static void update(mo_encoder_t *e, const mo_bn_t *bn, int32_t from, int32_t to, double m)
 {
-    int32_t groups = t->options.bn_running == MOCO_BN_RUNNING_FIRST ? 1 : t->groups;
-    for (int32_t i = 0; i < encoder->net.op_count; i++) {
-        const mo_op_t *op = &encoder->net.ops[i];
+    for (int64_t c = 0; c < 2 * (int64_t)bn->channels; c++) {
+        double sum = 0;
+        for (int32_t g = from; g < to; g++)
+            sum += e->staged[g * e->net.stats + bn->offset + c];
+        double value = sum / (to - from);
+        if (c >= bn->channels && m > 1)
+            value *= m / (m - 1);
+        float *running = &e->running[bn->offset + c];
+        *running = (float)((1.0 - BN_MOMENTUM) * *running + BN_MOMENTUM * value);
+    }
+}
+
+/* One update per forward of the reference: views that go through an encoder one after the other give one each. */
+static void fold(const moco_trainer_t *t, mo_encoder_t *e)
+{
+    int32_t forwards = t->method.mixed ? 1 : e == &t->key ? t->method.key_views : t->method.query_views;
+    int64_t rows = t->method.mixed ? t->method.rows : t->options.batch_size;
+    for (int32_t i = 0; i < e->net.op_count; i++) {
+        const mo_op_t *op = &e->net.ops[i];
         if (op->bn < 0)
             continue;
-        const mo_bn_t *bn = &encoder->net.bns[op->bn];
-        mo_shape_t shape = encoder->net.shapes[op->src];
-        double m = (double)(t->options.batch_size / t->groups) * shape.h * shape.w;
-        for (int64_t c = 0; c < 2 * (int64_t)bn->channels; c++) {
-            double sum = 0;
-            for (int32_t g = 0; g < groups; g++)
-                sum += encoder->staged[g * encoder->net.stats + bn->offset + c];
-            double value = sum / groups;
-            if (c >= bn->channels && m > 1)
-                value *= m / (m - 1);
-            float *running = &encoder->running[bn->offset + c];
-            *running = (float)((1.0 - BN_MOMENTUM) * *running + BN_MOMENTUM * value);
-        }
+        mo_shape_t shape = e->net.shapes[op->src];
+        int32_t groups = (i < e->net.body_ops ? e->body_groups : e->head_groups) / forwards;
+        double m = (double)(rows / groups) * shape.h * shape.w;
+        for (int32_t f = 0; f < forwards; f++)
+            update(e, &e->net.bns[op->bn], f * groups,
+                   t->options.bn_running == MOCO_BN_RUNNING_FIRST ? f * groups + 1 : (f + 1) * groups, m);
     }
 }
 
 void mo_commit_statistics(moco_trainer_t *t)
 {
     fold(t, &t->query);
-    fold(t, &t->key);
+    if (t->method.key_views > 0)
+        fold(t, &t->key);
 }

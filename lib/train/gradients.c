@@ -76,6 +76,8 @@ void mo_gradients_free(mo_gradients_t *g)
 
 void mo_gradients_recycle(mo_gradients_t *g)
 {
+    if (!g->ready)
+        return;
     int32_t nodes = g->level_start[g->levels - 1] + 1;
     memset(g->node, 0, (size_t)nodes * sizeof *g->node);
     memcpy(g->free_list, g->block, (size_t)g->blocks * sizeof *g->block);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "train/method.h"
 #include "util/status.h"
 #include "util/structsize.h"
 
@@ -138,13 +139,24 @@ static moco_status_t check_operations(const moco_trainer_options_t *o)
     return MOCO_OK;
 }
 
-/* What this version cannot do yet. */
+/* What a method needs of its other fields. */
 static moco_status_t check_method(const moco_trainer_options_t *o)
 {
-    if (o->loss != MOCO_LOSS_QUEUE || o->head > MOCO_HEAD_MLP || o->predictor || o->symmetric ||
-        o->optimizer != MOCO_OPTIMIZER_SGD || o->arch > MOCO_ARCH_RESNET152)
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "MoCo v3, SimCLR and ViT come with a later version; this one trains "
-                                             "moco-v1, moco-v2 and moco-cifar");
+    mo_method_t m = mo_method_of(o);
+    int64_t group = m.rows / m.groups;
+    if (o->arch > MOCO_ARCH_RESNET152)
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "ViT comes with a later version; this one trains ResNets");
+    if (o->loss == MOCO_LOSS_NT_XENT && (o->symmetric || o->predictor))
+        return mo_fail(MOCO_ERR_ARGUMENT, "%s is 1, wanted 0: nt-xent takes both views in one loss",
+                       o->symmetric ? "symmetric" : "predictor");
+    if (o->loss != MOCO_LOSS_QUEUE && !m.two_pass && o->virtual_devices > 1)
+        return mo_fail(MOCO_ERR_ARGUMENT, "execution is one-pass with virtual_devices %d, wanted 1 or two passes: a loss "
+                                          "over the whole batch joins all devices", o->virtual_devices);
+    if (m.two_pass && o->virtual_devices == 1 && mo_backbone_has_batchnorm(o) && group > mo_options_shard(o))
+        return mo_fail(MOCO_ERR_ARGUMENT,
+                       "execution is two-pass with virtual_devices 1, wanted one-pass or more devices: the backbone's "
+                       "batch norm would cross the %lld images of the device, which do not fit one shard of %d",
+                       (long long)group, mo_options_shard(o));
     return MOCO_OK;
 }
 

@@ -1,96 +1,191 @@
-/* What goes into and comes out of every shard: images in, keys or losses and gradients out. Runs on lanes. */
+/* What goes into and comes out of every shard of a stage: images or features in; keys, features, losses, gradients out.
+ * Hooks run on lanes. */
 #include <string.h>
 
 #include "train/trainer.h"
 #include "util/status.h"
 
-static int64_t image_of(const moco_trainer_t *t, int32_t group, int32_t shard, int64_t row, const int32_t *permutation)
-{
-    return mo_member(t->options.membership, t->options.batch_size, t->groups, group, (int64_t)shard * t->shard + row,
-                     permutation);
-}
+/* The view and image that a row of a shard is. */
+typedef struct place {
+    int32_t view;
+    int64_t image;
+} place_t;
 
-static moco_status_t load_images(moco_trainer_t *t, mo_instance_t *instance, int32_t tensor, int view, int32_t group,
-                                 int32_t shard, const int32_t *permutation)
+static place_t place_of(const mo_stage_t *s, int32_t group, int32_t shard, int64_t row)
 {
-    float *input;
-    moco_status_t status = mo_instance_map(instance, tensor, &input);
-    if (status != MOCO_OK)
-        return status;
-    for (int64_t row = 0; row < t->shard; row++) {
-        int64_t image = image_of(t, group, shard, row, permutation);
-        float *to = input + row * t->feature;
-        if (t->views->bytes[view] != NULL)
-            mo_input_bytes(t->lut, t->views->bytes[view][image], t->feature, to);
-        else
-            mo_input_floats(t->views->floats[view] + image * t->feature, t->views->layout, t->feature, to);
+    const moco_trainer_t *t = s->trainer;
+    int64_t batch = t->options.batch_size, at = (int64_t)shard * s->shard + row;
+    int is_key = s->kind == MO_STAGE_KEY || s->kind == MO_STAGE_KEY_BODY;
+    const int32_t *order = is_key && t->options.shuffle ? t->permutation : NULL;
+    if (s->mixed) {
+        int64_t index = mo_member(t->options.membership, batch * s->views, s->groups, group, at, NULL);
+        return (place_t){(int32_t)(index / batch), index % batch};
     }
-    mo_instance_unmap(instance, tensor, input);
+    int32_t per_view = s->groups / s->views;
+    return (place_t){s->first_view + group / per_view,
+                     mo_member(t->options.membership, batch, per_view, group % per_view, at, order)};
+}
+
+/* Row of this stage's per-batch buffers: its views one after the other. */
+static int64_t index_of(const mo_stage_t *s, place_t place)
+{
+    return (int64_t)(place.view - s->first_view) * s->trainer->options.batch_size + place.image;
+}
+
+/* ---- rows in and out ---- */
+
+/* Rows of a tensor [c], or of its gradient, from a buffer [.., c] or into it. */
+typedef enum mo_way { ROWS_IN, ROWS_OUT, GRADIENT_IN, GRADIENT_OUT } mo_way_t;
+
+static moco_status_t move_rows(const mo_stage_t *s, mo_instance_t *instance, int32_t tensor, int32_t group,
+                               int32_t shard, float *buffer, mo_way_t way)
+{
+    int64_t width = s->encoder->net.shapes[tensor].c;
+    int gradient = way == GRADIENT_IN || way == GRADIENT_OUT, in = way == ROWS_IN || way == GRADIENT_IN;
+    float *rows;
+    moco_status_t status = gradient ? mo_instance_map_gradient(instance, tensor, &rows)
+                                    : mo_instance_map(instance, tensor, &rows);
+    if (status != MOCO_OK)
+        return status;
+    for (int64_t row = 0; row < s->shard; row++) {
+        float *there = buffer + index_of(s, place_of(s, group, shard, row)) * width, *here = rows + row * width;
+        memcpy(in ? here : there, in ? there : here, (size_t)width * sizeof(float));
+    }
+    if (gradient)
+        mo_instance_unmap_gradient(instance, tensor, rows);
+    else
+        mo_instance_unmap(instance, tensor, rows);
     return MOCO_OK;
 }
 
-static const int32_t *key_order(const moco_trainer_t *t)
+static moco_status_t load_images(const mo_stage_t *s, mo_instance_t *instance, int32_t group, int32_t shard)
 {
-    return t->options.shuffle ? t->permutation : NULL;
+    const moco_trainer_t *t = s->trainer;
+    float *input;
+    moco_status_t status = mo_instance_map(instance, s->encoder->net.input, &input);
+    if (status != MOCO_OK)
+        return status;
+    for (int64_t row = 0; row < s->shard; row++) {
+        place_t p = place_of(s, group, shard, row);
+        float *to = input + row * t->feature;
+        if (t->views->bytes[p.view] != NULL)
+            mo_input_bytes(t->lut, t->views->bytes[p.view][p.image], t->feature, to);
+        else
+            mo_input_floats(t->views->floats[p.view] + p.image * t->feature, t->views->layout, t->feature, to);
+    }
+    mo_instance_unmap(instance, s->encoder->net.input, input);
+    return MOCO_OK;
 }
 
-moco_status_t mo_key_begin(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
+/* ---- what the losses need beside the queries ---- */
+
+/* Keys that a query of `view` is compared with: those of the other view. */
+static float *keys_for(const moco_trainer_t *t, int32_t view)
 {
-    moco_trainer_t *t = ctx;
+    int64_t slot = t->method.key_views > 1 ? 1 - view : 0;
+    return t->keys + slot * t->options.batch_size * t->options.dimension;
+}
+
+static moco_status_t load_contrast(const mo_stage_t *s, mo_instance_t *instance, int32_t group, int32_t shard)
+{
+    const moco_trainer_t *t = s->trainer;
     moco_status_t status = MOCO_OK;
-    TRY(mo_instance_bind(instance, MO_IN_STATS, t->key.staged + group * t->key.net.stats));
-    TRY(load_images(t, instance, t->key.net.input, 1, group, shard, key_order(t)));
+    int64_t width = t->options.dimension;
+    place_t first = place_of(s, group, shard, 0);
+    float *values;
+    if (t->method.loss != MOCO_LOSS_QUEUE) /* the batch's own rows are the dictionary */
+        TRY(mo_instance_bind(instance, MO_IN_QUEUE, s->mixed ? t->keys : keys_for(t, first.view)));
+    if (t->keys_tensor >= 0) {
+        TRY(mo_instance_map(instance, t->keys_tensor, &values));
+        for (int64_t row = 0; row < s->shard; row++)
+            memcpy(values + row * width, keys_for(t, first.view) + place_of(s, group, shard, row).image * width,
+                   (size_t)width * sizeof(float));
+        mo_instance_unmap(instance, t->keys_tensor, values);
+    }
+    if (t->place_tensor >= 0) {
+        TRY(mo_instance_map(instance, t->place_tensor, &values));
+        for (int64_t row = 0; row < s->shard; row++) {
+            place_t p = place_of(s, group, shard, row);
+            values[row] = (float)(s->mixed ? index_of(s, p) : p.image);
+        }
+        mo_instance_unmap(instance, t->place_tensor, values);
+    }
 cleanup:
     return status;
 }
 
-/* Keys go back to the place of their image: the inverse of the shuffle. */
-moco_status_t mo_key_end(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
-{
-    moco_trainer_t *t = ctx;
-    int32_t width = t->options.dimension;
-    float *rows;
-    moco_status_t status = mo_instance_map(instance, t->key.unit, &rows);
-    if (status != MOCO_OK)
-        return status;
-    for (int64_t row = 0; row < t->shard; row++)
-        memcpy(t->keys + image_of(t, group, shard, row, key_order(t)) * width, rows + row * width,
-               (size_t)width * sizeof(float));
-    mo_instance_unmap(instance, t->key.unit, rows);
-    return MOCO_OK;
-}
+/* ---- hooks ---- */
 
-moco_status_t mo_query_begin(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
+static moco_status_t bind(mo_stage_t *s, mo_instance_t *instance, int32_t group, int32_t shard)
 {
-    moco_trainer_t *t = ctx;
     moco_status_t status = MOCO_OK;
-    int32_t width = t->options.dimension;
-    float **block = &t->shard_gradients[group * t->shards_per_group + shard], *keys;
-    TRY(mo_gradients_take(&t->gradients, block));
-    TRY(mo_instance_bind(instance, MO_IN_GRADS, *block));
-    TRY(mo_instance_bind(instance, MO_IN_STATS, t->query.staged + group * t->query.net.stats));
-    TRY(load_images(t, instance, t->query.net.input, 0, group, shard, NULL));
-    TRY(mo_instance_map(instance, t->keys_tensor, &keys));
-    for (int64_t row = 0; row < t->shard; row++)
-        memcpy(keys + row * width, t->keys + image_of(t, group, shard, row, NULL) * width,
-               (size_t)width * sizeof(float));
-    mo_instance_unmap(instance, t->keys_tensor, keys);
+    moco_trainer_t *t = s->trainer;
+    TRY(mo_instance_bind(instance, MO_IN_STATS, s->encoder->staged + group * s->encoder->net.stats));
+    if (s->pool != NULL) {
+        float **block = &s->blocks[group * s->shards_per_group + shard];
+        int64_t from = s->pool == &t->gradients[1] ? s->encoder->net.body_params : 0;
+        TRY(mo_gradients_take(s->pool, block));
+        TRY(mo_instance_bind_from(instance, MO_IN_GRADS, *block, from * (int64_t)sizeof(float)));
+    }
 cleanup:
     return status;
 }
 
-moco_status_t mo_query_end(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
+static float *features(const mo_stage_t *s)
 {
-    moco_trainer_t *t = ctx;
-    int32_t leaf = group * t->shards_per_group + shard;
-    float *rows;
-    moco_status_t status = mo_instance_map(instance, t->loss_tensor, &rows);
-    if (status != MOCO_OK)
-        return status;
-    for (int64_t row = 0; row < t->shard; row++)
-        memcpy(t->results + image_of(t, group, shard, row, NULL) * MO_LOSS_WIDTH, rows + row * MO_LOSS_WIDTH,
-               MO_LOSS_WIDTH * sizeof(float));
-    mo_instance_unmap(instance, t->loss_tensor, rows);
-    mo_gradients_finish(&t->gradients, leaf, t->shard_gradients[leaf]);
-    return MOCO_OK;
+    return s->trainer->features[s->encoder == &s->trainer->key];
+}
+
+moco_status_t mo_stage_begin(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
+{
+    mo_stage_t *s = ctx;
+    moco_trainer_t *t = s->trainer;
+    moco_status_t status = MOCO_OK;
+    int32_t backbone = s->encoder->net.backbone;
+    TRY(bind(s, instance, group, shard));
+    if (s->kind == MO_STAGE_KEY_HEAD || s->kind == MO_STAGE_HEAD)
+        TRY(move_rows(s, instance, backbone, group, shard, features(s), ROWS_IN));
+    else
+        TRY(load_images(s, instance, group, shard));
+    if (s->kind == MO_STAGE_BODY_BACK)
+        TRY(move_rows(s, instance, backbone, group, shard, t->feature_gradients, GRADIENT_IN));
+    if (s->kind == MO_STAGE_QUERY || s->kind == MO_STAGE_HEAD)
+        TRY(load_contrast(s, instance, group, shard));
+cleanup:
+    return status;
+}
+
+/* Keys and features of shuffled images go to the place of their image: the inverse of the shuffle. */
+moco_status_t mo_stage_end(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
+{
+    mo_stage_t *s = ctx;
+    moco_trainer_t *t = s->trainer;
+    moco_status_t status = MOCO_OK;
+    int32_t backbone = s->encoder->net.backbone;
+    if (s->kind == MO_STAGE_KEY || s->kind == MO_STAGE_KEY_HEAD)
+        TRY(move_rows(s, instance, s->encoder->unit, group, shard, t->keys, ROWS_OUT));
+    if (s->kind == MO_STAGE_KEY_BODY || s->kind == MO_STAGE_BODY)
+        TRY(move_rows(s, instance, backbone, group, shard, features(s), ROWS_OUT));
+    if (s->kind == MO_STAGE_QUERY || s->kind == MO_STAGE_HEAD)
+        TRY(move_rows(s, instance, t->loss_tensor, group, shard, t->results, ROWS_OUT));
+    if (s->kind == MO_STAGE_HEAD)
+        TRY(move_rows(s, instance, backbone, group, shard, t->feature_gradients, GRADIENT_OUT));
+    if (s->pool != NULL) {
+        int32_t leaf = group * s->shards_per_group + shard;
+        mo_gradients_finish(s->pool, leaf, s->blocks[leaf]);
+    }
+cleanup:
+    return status;
+}
+
+moco_status_t mo_stage_run(moco_trainer_t *t, mo_stage_kind_t kind)
+{
+    moco_status_t status = MOCO_OK;
+    mo_stage_t *s = &t->stages[kind];
+    if (s->encoder == NULL)
+        return MOCO_OK;
+    TRY(mo_packed_refresh(s->packed)); /* parameters -> layouts of the primitives */
+    TRY(mo_pass_run(t->device, &s->pass));
+cleanup:
+    return status;
 }

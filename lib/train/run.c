@@ -30,7 +30,7 @@ static int64_t steps_per_epoch(const moco_trainer_t *t)
 static void fill_report(const moco_trainer_t *t, const mo_outcome_t *o, mo_rates_t rates, double data_seconds,
                         double step_seconds, moco_step_report_t *r)
 {
-    double fill = (double)t->queue_seen / (double)t->queue.length, seconds = data_seconds + step_seconds;
+    double fill = mo_queue_fill(t), seconds = data_seconds + step_seconds;
     *r = (moco_step_report_t){.struct_size = sizeof *r,
                               .step = t->step,
                               .epoch = t->epoch,
@@ -38,13 +38,13 @@ static void fill_report(const moco_trainer_t *t, const mo_outcome_t *o, mo_rates
                               .steps_per_epoch = steps_per_epoch(t),
                               .steps_total = steps_per_epoch(t) * t->options.epochs,
                               .loss = o->loss,
-                              .chance_loss = log1p((double)t->queue.length),
+                              .chance_loss = t->method.chance,
                               .lr = rates.lr,
                               .key_momentum = rates.key_momentum,
                               .gradient_norm = o->gradient_norm,
                               .contrast_top1 = o->top1,
                               .contrast_top5 = o->top5,
-                              .queue_fill = fill < 1 ? fill : 1,
+                              .queue_fill = fill,
                               .images_per_second = seconds > 0 ? t->options.batch_size / seconds : 0,
                               .data_seconds = data_seconds,
                               .step_seconds = step_seconds,
@@ -245,6 +245,12 @@ typedef struct run {
     int stop;
 } run_t;
 
+/* The encoder without predictor and loss: its numbers are the first ones of the query encoder's. */
+static const mo_net_t *model_net(const moco_trainer_t *t)
+{
+    return t->method.key_views > 0 ? &t->key.net : &t->query.net;
+}
+
 static moco_status_t save_both(run_t *r)
 {
     moco_trainer_t *t = r->trainer;
@@ -259,7 +265,7 @@ static moco_status_t save_both(run_t *r)
     mo_free(path);
     path = NULL;
     TRY(mo_strprintf(&path, "%s/model.safetensors", r->folder));
-    TRY(mo_model_write_numbers(&t->query.net, &t->spec, &recipe, t->query.params, t->query.running, t->step, path));
+    TRY(mo_model_write_numbers(model_net(t), &t->spec, &recipe, t->query.params, t->query.running, t->step, path));
     r->saved_step = t->step;
     r->saved_epoch = t->epoch;
 cleanup:

@@ -68,23 +68,57 @@ cleanup:
     return status;
 }
 
+/* What the encoders are called: as the published checkpoints of the method call them. */
+static const char *query_prefix(const moco_trainer_t *t)
+{
+    return t->method.loss == MOCO_LOSS_BATCH ? "base_encoder." : "encoder_q.";
+}
+
+static const char *key_prefix(const moco_trainer_t *t)
+{
+    return t->method.loss == MOCO_LOSS_BATCH ? "momentum_encoder." : "encoder_k.";
+}
+
+/* "optimizer.momentum_buffer." and the like. */
+static const char *state_prefix(const moco_trainer_t *t, int32_t block, char prefix[64])
+{
+    snprintf(prefix, 64, "optimizer.%s.", mo_optim_block_name((mo_optimizer_t)t->options.optimizer, block));
+    return prefix;
+}
+
+static mo_encoder_file_t query_file(moco_trainer_t *t)
+{
+    return (mo_encoder_file_t){&t->query.net, t->query.params, t->query.running,
+                               t->step * (t->method.mixed ? 1 : t->method.query_views)};
+}
+
+static mo_encoder_file_t key_file(moco_trainer_t *t)
+{
+    return (mo_encoder_file_t){&t->key.net, t->key.params, t->key.running, t->step * t->method.key_views};
+}
+
 moco_status_t mo_trainer_save_file(moco_trainer_t *t, const char *path)
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
     float *queue = NULL;
+    char prefix[64];
     int64_t queue_dims[2] = {t->options.dimension, t->queue.length}, one[1] = {1};
     size_t queue_bytes = (size_t)(t->queue.length * t->queue.dimension) * sizeof(float);
-    mo_encoder_file_t query = {&t->query.net, t->query.params, t->query.running, t->step};
-    mo_encoder_file_t key = {&t->key.net, t->key.params, t->key.running, t->step};
-    TRY(mo_block_create(queue_bytes, &queue));
-    transpose(t->queue.rows, t->queue.length, t->queue.dimension, queue);
+    mo_encoder_file_t query = query_file(t), key = key_file(t);
     TRY(put_meta(&w, t));
-    TRY(mo_encoder_put(&w, "encoder_q.", &query));
-    TRY(mo_encoder_put(&w, "encoder_k.", &key));
-    TRY(mo_params_put(&w, "optimizer.momentum_buffer.", &t->query.net, t->velocity));
-    TRY(mo_st_add(&w, "queue", MO_F32, 2, queue_dims, queue));
-    TRY(mo_st_add(&w, "queue_ptr", MO_I64, 1, one, &t->queue.pointer));
+    TRY(mo_st_meta(&w, "encoder_prefix", query_prefix(t)));
+    TRY(mo_encoder_put(&w, query_prefix(t), &query));
+    if (t->method.key_views > 0)
+        TRY(mo_encoder_put(&w, key_prefix(t), &key));
+    for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)t->options.optimizer); i++)
+        TRY(mo_params_put(&w, state_prefix(t, i, prefix), &t->query.net, t->optim.state[i]));
+    if (t->method.loss == MOCO_LOSS_QUEUE) {
+        TRY(mo_block_create(queue_bytes, &queue));
+        transpose(t->queue.rows, t->queue.length, t->queue.dimension, queue);
+        TRY(mo_st_add(&w, "queue", MO_F32, 2, queue_dims, queue));
+        TRY(mo_st_add(&w, "queue_ptr", MO_I64, 1, one, &t->queue.pointer));
+    }
     TRY(mo_st_write(&w, path));
 cleanup:
     mo_st_writer_free(&w);
@@ -120,8 +154,8 @@ static moco_status_t get_state(const mo_safetensors_t *st, moco_trainer_t *t)
 {
     moco_status_t status = MOCO_OK;
     int64_t shard;
-    mo_encoder_file_t query = {&t->query.net, t->query.params, t->query.running, 0};
-    mo_encoder_file_t key = {&t->key.net, t->key.params, t->key.running, 0};
+    char prefix[64];
+    mo_encoder_file_t query = query_file(t), key = key_file(t);
     for (size_t i = 0; i < COUNTERS; i++)
         TRY(mo_meta_get_int(st, counters[i].key, 0, COUNTER_MAX, counter_of(t, i)));
     if (t->listing_count > INT32_MAX || t->epoch > UINT32_MAX || t->position > t->listing_count)
@@ -137,10 +171,13 @@ static moco_status_t get_state(const mo_safetensors_t *st, moco_trainer_t *t)
     const char *hash = mo_safetensors_meta(st, "listing_hash");
     if (hash == NULL || sscanf(hash, "%16" SCNx64, &t->listing_hash) != 1)
         TRY(mo_fail(MOCO_ERR_FORMAT, "metadata 'listing_hash' is missing or no hexadecimal number"));
-    TRY(mo_encoder_get(st, "encoder_q.", &query));
-    TRY(mo_encoder_get(st, "encoder_k.", &key));
-    TRY(mo_params_get(st, "optimizer.momentum_buffer.", &t->query.net, t->velocity));
-    TRY(get_queue(st, t));
+    TRY(mo_encoder_get(st, query_prefix(t), &query));
+    if (t->method.key_views > 0)
+        TRY(mo_encoder_get(st, key_prefix(t), &key));
+    for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)t->options.optimizer); i++)
+        TRY(mo_params_get(st, state_prefix(t, i, prefix), &t->query.net, t->optim.state[i]));
+    if (t->method.loss == MOCO_LOSS_QUEUE)
+        TRY(get_queue(st, t));
 cleanup:
     return status;
 }

@@ -1,12 +1,25 @@
-/* Learning-rate schedules: set once per epoch from a whole number, as the MoCo references do. */
+/* Schedules. The rate follows whole epochs (MoCo v1, v2) or every step (v3, SimCLR: a real-valued epoch, linear warm-up from
+ * 0); the key momentum stays, or rises to 1 by a cosine over the run without warm-up (v3). */
 #include "train/schedule.h"
 
 #include <math.h>
 
-#define BASE_BATCH 256.0 /* the batch that base_lr is meant for; linear scaling rule */
+#define BASE_BATCH 256.0 /* the batch that base_lr is meant for under linear scaling */
 #define PI         3.14159265358979323846
 
-static double step_factor(const moco_trainer_options_t *o, int64_t e)
+mo_time_t mo_time_next(mo_time_t now)
+{
+    if (now.epoch < 0)
+        return now;
+    now.step++;
+    if (now.step >= now.per_epoch) {
+        now.step = 0;
+        now.epoch++;
+    }
+    return now;
+}
+
+static double step_factor(const moco_trainer_options_t *o, double e)
 {
     double factor = 1.0;
     if (e >= o->milestone_1)
@@ -16,18 +29,37 @@ static double step_factor(const moco_trainer_options_t *o, int64_t e)
     return factor;
 }
 
-/* Past the last epoch the rate stays where the cosine ended; it would rise again. */
-static double cosine_factor(const moco_trainer_options_t *o, int64_t e)
+/* ½(1 + cos(πx)), x held at 1 past the end: it would rise again. */
+static double cosine(double x)
 {
-    double share = e < o->epochs ? (double)e / (double)o->epochs : 1.0;
-    return 0.5 * (1.0 + cos(PI * share));
+    return 0.5 * (1.0 + cos(PI * (x < 1.0 ? x : 1.0)));
 }
 
-double mo_schedule_lr(const moco_trainer_options_t *o, int64_t epoch)
+static double real_epoch(mo_time_t now)
 {
-    double rate = o->base_lr * (double)o->batch_size / BASE_BATCH;
-    int64_t e = epoch + o->first_epoch;
-    if (epoch < 0 || o->schedule == MOCO_SCHEDULE_CONSTANT)
+    return (double)now.epoch + (now.per_epoch > 0 ? (double)now.step / (double)now.per_epoch : 0.0);
+}
+
+double mo_schedule_lr(const moco_trainer_options_t *o, mo_time_t now)
+{
+    double batch = (double)o->batch_size, warmup = o->warmup_epochs, epochs = o->epochs;
+    double rate = o->base_lr * (o->lr_scaling == MOCO_LR_SCALING_SQRT ? sqrt(batch) : batch / BASE_BATCH);
+    double e = o->schedule_unit == MOCO_SCHEDULE_PER_STEP ? real_epoch(now) : (double)now.epoch;
+    if (now.epoch < 0)
         return rate;
-    return rate * (o->schedule == MOCO_SCHEDULE_STEP ? step_factor(o, e) : cosine_factor(o, e));
+    e += o->first_epoch;
+    if (e < warmup)
+        return rate * e / warmup;
+    if (o->schedule == MOCO_SCHEDULE_CONSTANT)
+        return rate;
+    if (o->schedule == MOCO_SCHEDULE_STEP)
+        return rate * step_factor(o, e);
+    return rate * (epochs > warmup ? cosine((e - warmup) / (epochs - warmup)) : 0.0);
+}
+
+double mo_schedule_momentum(const moco_trainer_options_t *o, mo_time_t now)
+{
+    if (o->momentum_schedule == MOCO_MOMENTUM_CONSTANT || now.epoch < 0)
+        return o->key_momentum;
+    return 1.0 - cosine(real_epoch(now) / o->epochs) * (1.0 - o->key_momentum);
 }

@@ -1,25 +1,24 @@
-/* One MoCo step, top to bottom. Start reading the library here. */
+/* One step, top to bottom. Start reading the library here. */
 #include "train/trainer.h"
 
 #include "train/schedule.h"
 #include "util/rng.h"
 #include "util/status.h"
 
-/* Rates of the step at hand: lr by epoch; the key momentum that the commit of step t uses is the one of step t+1 (the
- * method updates the key encoder at the start of the next step: the same sequence of keys). v1 and v2 keep it constant.
- */
-mo_rates_t mo_rates_now(const moco_trainer_t *trainer)
+/* Rates of the step at hand. The key momentum that the commit of step t uses is the one scheduled for step t+1: the
+ * references update the key encoder at the start of the next step, and the sequence of keys is the same. */
+mo_rates_t mo_rates_now(const moco_trainer_t *t)
 {
-    const moco_trainer_options_t *o = &trainer->options;
-    int64_t epoch = trainer->epoch;
-    if (trainer->listing_count == 0) /* push mode */
-        epoch = o->steps_per_epoch > 0 ? trainer->step / o->steps_per_epoch : -1;
-    return (mo_rates_t){mo_schedule_lr(o, epoch), o->key_momentum};
+    mo_time_t now = {t->epoch, t->step_in_epoch, t->listing_count / t->options.batch_size};
+    if (t->listing_count == 0) { /* push mode */
+        int64_t per_epoch = t->options.steps_per_epoch;
+        now = per_epoch > 0 ? (mo_time_t){t->step / per_epoch, t->step % per_epoch, per_epoch} : (mo_time_t){-1, 0, 0};
+    }
+    return (mo_rates_t){mo_schedule_lr(&t->options, now), mo_schedule_momentum(&t->options, mo_time_next(now))};
 }
 
-/* B images in two views, D embedding width, K queue length; all tensors are float32. Everything that can fail comes
- * before "commit" and nothing after it can, so a failed step leaves weights, batch-norm statistics, optimiser state,
- * queue and counters exactly as they were. */
+/* B images in two views; all tensors are float32. Everything that can fail comes before "commit" and nothing after it can,
+ * so a failed step leaves weights, batch-norm statistics, optimiser state, queue and counters exactly as they were. */
 moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_outcome_t *outcome)
 {
     moco_status_t status = MOCO_OK;
@@ -27,20 +26,27 @@ moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_out
     const int64_t batch = t->options.batch_size;
 
     t->views = views;
-    mo_gradients_recycle(&t->gradients);
+    mo_gradients_recycle(&t->gradients[0]);
+    mo_gradients_recycle(&t->gradients[1]);
     mo_rng_permutation_in(t->options.seed, MO_STREAM_SHUFFLE, (uint32_t)t->step, batch, t->draws, t->permutation);
-    TRY(mo_packed_refresh(t->key.packed));             /* parameters -> layouts of the primitives    */
-    TRY(mo_packed_refresh(t->query.packed));
-    TRY(mo_pass_run(t->device, &t->key.pass));         /* shuffled groups -> keys [B,D], unshuffled  */
-    TRY(mo_pass_run(t->device, &t->query.pass));       /* forward, InfoNCE against the queue, backward */
-    TRY(mo_outcome(t, outcome));                       /* the one wait: loss, gradient norm, finite? */
 
-    /* commit: the passes only staged their batch-norm statistics; they are folded in here too */
-    TRY(mo_commit_weights(t, rates));                  /* SGD, then k <- m k + (1-m) q; all or nothing */
+    TRY(mo_stage_run(t, MO_STAGE_KEY));       /* shuffled groups -> keys, unshuffled                          */
+    TRY(mo_stage_run(t, MO_STAGE_QUERY));     /* forward, loss against queue or batch, backward               */
+    TRY(mo_stage_run(t, MO_STAGE_KEY_BODY));  /* or, where the backbone runs twice: features of all shards,   */
+    TRY(mo_stage_run(t, MO_STAGE_KEY_HEAD));  /* heads and loss over the whole batch,                         */
+    TRY(mo_stage_run(t, MO_STAGE_BODY));
+    TRY(mo_stage_run(t, MO_STAGE_HEAD));
+    TRY(mo_stage_run(t, MO_STAGE_BODY_BACK)); /* and each shard again, forward and backward                   */
+    TRY(mo_outcome(t, outcome));              /* the one wait: loss, gradient norm, finite?                   */
+
+    /* commit: the stages only staged their batch-norm statistics; they are folded in here too */
+    TRY(mo_commit_weights(t, rates));         /* optimiser, then k <- m k + (1-m) q; all or nothing           */
     mo_commit_statistics(t);
-    mo_keys_enqueue(&t->queue, t->keys, batch);        /* last: the loss saw the old queue           */
-    t->queue_seen += batch;
+    if (t->method.loss == MOCO_LOSS_QUEUE)    /* last: the loss saw the old queue                             */
+        mo_keys_enqueue(&t->queue, t->keys, t->method.key_views * batch);
+    t->queue_seen += t->method.loss == MOCO_LOSS_QUEUE ? t->method.key_views * batch : 0;
     t->step++;
+    mo_warn_step(t, outcome);
 
 cleanup:
     t->views = NULL;

@@ -9,20 +9,48 @@
 #include "data/data.h"
 #include "engine/plan.h"
 #include "nets/encoder.h"
+#include "optim/optim.h"
 #include "train/gradients.h"
+#include "train/method.h"
+#include "train/warnings.h"
 
 /* An encoder's numbers: parameters, running statistics, and what a step staged for them. */
 typedef struct mo_encoder {
-    mo_net_t net;
-    int32_t unit;       /* tensor: normalised projection                                     */
+    mo_net_t net;       /* backbone, projection, [predictor,] normalisation, [loss]          */
+    int32_t unit;       /* tensor: what is compared, rows of unit length                     */
     float *params;      /* [net.params]                                                      */
     float *running;     /* [net.stats] running mean and variance                             */
-    float *staged;      /* [groups][net.stats] of the step at work                           */
+    float *staged;      /* [staged_rows][net.stats] of the step at work                      */
+    int32_t staged_rows;
+    int32_t body_groups, head_groups; /* how many of them the backbone and the head fill     */
+} mo_encoder_t;
+
+/* One run of a batch through operations of an encoder (stage.c makes, passes.c feeds it). A step is a few of these. */
+typedef enum mo_stage_kind {
+    MO_STAGE_KEY,       /* images -> keys                                     */
+    MO_STAGE_QUERY,     /* images -> loss and gradients                       */
+    MO_STAGE_KEY_BODY,  /* the same in two passes: images -> key features     */
+    MO_STAGE_KEY_HEAD,  /* key features -> keys, statistics of the whole batch */
+    MO_STAGE_BODY,      /* images -> features                                 */
+    MO_STAGE_HEAD,      /* features -> loss, gradients, gradients of features */
+    MO_STAGE_BODY_BACK, /* images and gradients of features -> gradients      */
+    MO_STAGES
+} mo_stage_kind_t;
+
+typedef struct mo_stage {
+    struct moco_trainer *trainer;
+    mo_encoder_t *encoder; /* NULL: this trainer has no such stage */
+    mo_stage_kind_t kind;
     mo_plan_t *plan;
     mo_packed_t *packed;
-    mo_instance_t **instances; /* [sets * shards_per_group] */
+    mo_instance_t **instances; /* [sets * shards_per_group]                                             */
     mo_pass_t pass;
-} mo_encoder_t;
+    int32_t shard, shards_per_group, groups, sets;
+    int32_t first_view, views; /* whose images run through it                                           */
+    int32_t mixed;             /* groups divide the images of both views together, else of each view    */
+    mo_gradients_t *pool;      /* where its gradients go, NULL = none                                   */
+    float **blocks;            /* [groups * shards_per_group] gradient block of each shard at work      */
+} mo_stage_t;
 
 /* The images of one step. Rows are 8-bit [S,S,3], or float images already normalised. */
 typedef struct mo_views {
@@ -55,25 +83,28 @@ struct moco_trainer {
     moco_device_t *device;
     mo_encoder_spec_t spec;
     mo_view_spec_t view_spec;
-    int32_t shard, groups, shards_per_group, shards, sets;
+    mo_method_t method;
+    int32_t shard, groups, shards_per_group, shards, sets; /* of the stage that holds the gradients of the backbone */
     int64_t feature;          /* floats of an image */
-    mo_encoder_t query, key;
-    int32_t keys_tensor, loss_tensor; /* of the query net */
-    float *velocity;
-    mo_gradients_t gradients;
-    void **arenas;            /* [sets * shards_per_group] */
+    mo_encoder_t query, key;  /* key: not with NT-Xent */
+    int32_t keys_tensor, place_tensor, loss_tensor; /* of the query net; -1 = none */
+    mo_stage_t stages[MO_STAGES];
+    mo_optim_t optim;
+    mo_gradients_t gradients[2]; /* of everything, or in two passes of the backbone and of the heads */
+    void *arena;              /* serves every stage in turn */
     size_t arena_bytes;
-    mo_keys_t queue;
-    float *keys;              /* [B, D] of this step, in the order of the images */
-    float *results;           /* [B, MO_LOSS_WIDTH]                              */
-    float **shard_gradients;  /* [shards] block of each shard at work            */
-    double *partial;          /* norm, part by part                              */
+    mo_keys_t queue;          /* with the queue's loss */
+    float *keys;              /* [key_views * B, D] of this step, in the order of the images; NT-Xent: [2B, D] and [2B] */
+    float *features[2];       /* two passes: [rows, F] of the query and of the key encoder     */
+    float *feature_gradients; /* [rows, F] */
+    float *results;           /* [rows, MO_LOSS_WIDTH]                           */
     int32_t *permutation;     /* [B] of this step                                */
     void *draws;              /* what makes it                                   */
     float lut[3][256];        /* 8-bit value -> normalised float                 */
     const mo_views_t *views;  /* of the step at work                             */
     mo_pushed_t pushed;
     mo_budget_t budget;
+    mo_warnings_t warnings;
 
     int64_t step, epoch, step_in_epoch, position; /* committed; position in listing entries */
     int64_t queue_seen;       /* keys ever enqueued */
@@ -104,16 +135,26 @@ moco_status_t mo_push_views(moco_trainer_t *trainer, int64_t count, const float 
 moco_status_t mo_step_pushed(moco_trainer_t *trainer, mo_outcome_t *outcome);
 void mo_pushed_free(mo_pushed_t *pushed);
 
+double mo_queue_fill(const moco_trainer_t *trainer); /* share of real keys; 0 without a queue */
+
 /* save.c: checkpoints. */
 moco_status_t mo_trainer_save_file(moco_trainer_t *trainer, const char *path);
 moco_status_t mo_trainer_load_file(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,
                                    moco_trainer_t **out);
 
-/* passes.c: hooks of the two passes. */
-moco_status_t mo_key_begin(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
-moco_status_t mo_key_end(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
-moco_status_t mo_query_begin(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
-moco_status_t mo_query_end(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
+/* stage.c: plans, then memory, of the stages. `key` and `query` are built. */
+moco_status_t mo_stages_plan(moco_trainer_t *trainer);
+moco_status_t mo_stages_take(moco_trainer_t *trainer);
+void mo_stages_free(moco_trainer_t *trainer);
+int32_t mo_stage_in_flight(const mo_stage_t *stage); /* shards */
+/* Groups in flight, at most `wanted`, that the stage can use. */
+void mo_stage_set(mo_stage_t *stage, int32_t wanted);
+size_t mo_stage_arena_bytes(const mo_stage_t *stage);
+
+/* passes.c: what goes into and comes out of the shards of a stage, and running one. */
+moco_status_t mo_stage_begin(void *stage, mo_instance_t *instance, int32_t group, int32_t shard);
+moco_status_t mo_stage_end(void *stage, mo_instance_t *instance, int32_t group, int32_t shard);
+moco_status_t mo_stage_run(moco_trainer_t *trainer, mo_stage_kind_t kind); /* nothing where there is none */
 
 /* commit.c: what a step reads before its commit, and the commit itself. */
 moco_status_t mo_outcome(moco_trainer_t *trainer, mo_outcome_t *outcome);

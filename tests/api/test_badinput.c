@@ -358,12 +358,18 @@ static const named_t doubles[] = {
     FIELD(lr_factor), FIELD(crop_min_area), FIELD(crop_max_area), FIELD(jitter_brightness), FIELD(jitter_contrast),
     FIELD(jitter_saturation), FIELD(jitter_hue), FIELD(jitter_probability), FIELD(gray_probability),
     FIELD(blur_probability), FIELD(blur_sigma_min), FIELD(blur_sigma_max), FIELD(flip_probability), FIELD(mean_r),
-    FIELD(mean_g), FIELD(mean_b), FIELD(std_r), FIELD(std_g), FIELD(std_b)};
+    FIELD(mean_g), FIELD(mean_b), FIELD(std_r), FIELD(std_g), FIELD(std_b), FIELD(adam_beta1), FIELD(adam_beta2),
+    FIELD(adam_epsilon), FIELD(lars_trust), FIELD(blur_probability_2), FIELD(solarize_probability),
+    FIELD(solarize_probability_2)};
 static const named_t numbers[] = {
     FIELD(recipe), FIELD(arch), FIELD(stem), FIELD(head), FIELD(image_size), FIELD(dimension), FIELD(batch_size),
     FIELD(virtual_devices), FIELD(membership), FIELD(shuffle), FIELD(shard), FIELD(epochs), FIELD(steps_per_epoch),
     FIELD(schedule), FIELD(first_epoch), FIELD(milestone_1), FIELD(milestone_2), FIELD(views), FIELD(bn_running),
-    FIELD(loader_threads), FIELD(zero_init_residual), FIELD(max_broken_percent)};
+    FIELD(loader_threads), FIELD(zero_init_residual), FIELD(max_broken_percent), FIELD(loss), FIELD(loss_scale),
+    FIELD(symmetric), FIELD(predictor), FIELD(head_width), FIELD(head_layers), FIELD(optimizer), FIELD(lr_scaling),
+    FIELD(schedule_unit), FIELD(momentum_schedule), FIELD(warmup_epochs), FIELD(freeze_patch), FIELD(execution),
+    FIELD(patch_size), FIELD(vit_depth), FIELD(vit_heads), FIELD(vit_norm), FIELD(resize_filter), FIELD(crop_tries),
+    FIELD(blur_form)};
 static const named_t longs[] = {FIELD(queue_length), FIELD(memory_cap), FIELD(max_broken)};
 #define LENGTH(list) (sizeof(list) / sizeof *(list))
 

@@ -9,13 +9,22 @@ static scratch_t scratch;
 typedef struct cut {
     const char *name;
     int32_t devices, shard, membership;
+    const char *method; /* "name=value …": 0 = as the tiny options have it */
 } cut_t;
 
+#define V3 "loss=batch loss_scale=2t symmetric=1 predictor=1 head=mlp-v3 head_width=32 momentum_schedule=cosine shuffle=0 "
+#define SIMCLR "loss=nt-xent head=mlp-simclr optimizer=lars-simclr shuffle=0 "
+
 static const cut_t cuts[] = {
-    {"two devices of one shard", 2, 4, MOCO_MEMBERSHIP_CONTIGUOUS},
-    {"one device of four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS},
-    {"four strided devices of one shard", 4, 2, MOCO_MEMBERSHIP_STRIDED},
-    {"two strided devices of two shards", 2, 2, MOCO_MEMBERSHIP_STRIDED},
+    {"two devices of one shard", 2, 4, MOCO_MEMBERSHIP_CONTIGUOUS, ""},
+    {"one device of four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, ""},
+    {"four strided devices of one shard", 4, 2, MOCO_MEMBERSHIP_STRIDED, ""},
+    {"two strided devices of two shards", 2, 2, MOCO_MEMBERSHIP_STRIDED, ""},
+    {"symmetric loss with a queue", 2, 4, MOCO_MEMBERSHIP_CONTIGUOUS, "symmetric=1"},
+    {"v3, one device of four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 "optimizer=lars"},
+    {"v3, two passes over devices of two shards", 2, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 "optimizer=adamw"},
+    {"SimCLR, one device of four shards", 1, 4, MOCO_MEMBERSHIP_CONTIGUOUS, SIMCLR},
+    {"SimCLR, two passes over devices of two shards", 4, 2, MOCO_MEMBERSHIP_CONTIGUOUS, SIMCLR "head_layers=2"},
 };
 #define CUTS ((int)(sizeof cuts / sizeof *cuts))
 
@@ -40,6 +49,13 @@ static void cut_options(const cut_t *cut, moco_trainer_options_t *options)
     options->virtual_devices = cut->devices;
     options->shard = cut->shard;
     options->membership = cut->membership;
+    char method[256], *rest = method;
+    snprintf(method, sizeof method, "%s", cut->method);
+    for (char *name; (name = strtok_r(rest, " ", &rest)) != NULL;) {
+        char *value = strchr(name, '=');
+        *value++ = '\0';
+        expect_ok(moco_trainer_options_set(options, name, value));
+    }
 }
 
 /* Ten steps, saved as NAME. */
@@ -83,6 +99,27 @@ START_TEST(lanes_and_loader_threads)
 }
 END_TEST
 
+/* Four steps, a checkpoint, and six more in a new trainer: every kind of optimiser state and of encoder goes through it. */
+START_TEST(saved_and_loaded)
+{
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    moco_dataset_t *dataset = dataset_of(in_scratch(&scratch, "images"));
+    cut_options(&cuts[_i], &options);
+    train(&options, 2, 2, "first");
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    expect_ok(moco_trainer_steps(trainer, dataset, 4, NULL));
+    expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "half")));
+    moco_trainer_free(trainer);
+    expect_ok(moco_trainer_load(in_scratch(&scratch, "half"), NULL, NULL, &trainer));
+    expect_ok(moco_trainer_steps(trainer, dataset, STEPS - 4, NULL));
+    expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "next")));
+    moco_trainer_free(trainer);
+    moco_dataset_free(dataset);
+    ck_assert_msg(same_as_first("next"), "%s: a run through a checkpoint gives other bits", cuts[_i].name);
+}
+END_TEST
+
 /* What should matter does: otherwise the test above would pass on a trainer that does nothing. */
 START_TEST(what_changes_the_bits)
 {
@@ -122,6 +159,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_set_timeout(tcase, 250);
     tcase_add_loop_test(tcase, lanes_and_loader_threads, 0, CUTS);
+    tcase_add_loop_test(tcase, saved_and_loaded, 4, CUTS);
     tcase_add_test(tcase, what_changes_the_bits);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

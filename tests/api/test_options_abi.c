@@ -68,7 +68,10 @@ START_TEST(layout_is_pinned)
     ck_assert_uint_eq(offsetof(moco_trainer_options_t, mean_r), 184);
     ck_assert_uint_eq(offsetof(moco_trainer_options_t, recipe), 232);
     ck_assert_uint_eq(offsetof(moco_trainer_options_t, max_broken), 320);
-    ck_assert_uint_eq(sizeof(moco_trainer_options_t), 328);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, adam_beta1), 328);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, loss), 384);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, blur_form), 460);
+    ck_assert_uint_eq(sizeof(moco_trainer_options_t), 464);
     ck_assert_uint_eq(sizeof(moco_dataset_options_t), 32);
     ck_assert_uint_eq(sizeof(moco_device_options_t), 16);
     ck_assert_uint_eq(sizeof(moco_run_options_t), 32);

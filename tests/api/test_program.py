@@ -189,7 +189,8 @@ class Train(Case):
         run = self.path("refused")
         self.run_moco("train", self.path("absent"), "-o", run, *TINY, code=1, says=["absent"])
         self.run_moco("train", self.data, "-o", run, "--device", "gpu", code=1, says=["moco: "])
-        self.run_moco("train", self.data, "-o", run, "--recipe", "moco-v3", code=1, says=["moco: "])
+        self.run_moco("train", self.data, "-o", run, "--recipe", "moco-v3", "--memory-cap", "1M", "--batch", "64", code=1,
+                      says=["1048576", "more virtual devices"])
         self.run_moco("train", self.data, "-o", run, *TINY, "--memory-cap", "1K", code=1, says=["1024"])
         self.run_moco("train", self.data, "-o", run, *TINY, "--limit", "4", code=1, says=["4 images"])
         self.run_moco("train", self.data, "-o", self.path("strict"), *TINY, "--max-broken", "0", code=1,

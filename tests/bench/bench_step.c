@@ -14,7 +14,7 @@
 #include <moco/moco.h>
 
 #include "layers/layers.h"
-#include "nets/encoder.h"
+#include "eval/model.h"
 #include "peak.h"
 
 #define CHECK(call)                                                                                   \
@@ -28,7 +28,7 @@
 static double macs_per_image(const moco_trainer_options_t *o)
 {
     mo_net_t net = {0};
-    mo_encoder_spec_t spec = {o->arch, o->stem, o->head, o->width, o->image_size, o->dimension, 0};
+    mo_encoder_spec_t spec = mo_encoder_spec_of(o);
     double total = 0;
     CHECK(mo_encoder_build(&spec, &net));
     for (int32_t i = 0; i < net.op_count; i++) {

@@ -85,7 +85,7 @@ static inline state_t state_of(const moco_trainer_t *t)
         state_put(&s, encoders[e]->params, (size_t)encoders[e]->net.params * sizeof(float));
         state_put(&s, encoders[e]->running, (size_t)encoders[e]->net.stats * sizeof(float));
     }
-    state_put(&s, t->velocity, (size_t)t->query.net.params * sizeof(float));
+    state_put(&s, t->optim.state[0], (size_t)t->query.net.params * sizeof(float));
     state_put(&s, t->queue.rows, (size_t)(t->queue.length * t->queue.dimension) * sizeof(float));
     int64_t counters[] = {t->queue.pointer, t->step, t->epoch, t->step_in_epoch, t->position, t->queue_seen,
                           t->pushed.count, t->pushed.number};

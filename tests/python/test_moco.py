@@ -83,16 +83,19 @@ def test_every_option_by_name_and_in_json():
     names = [name for name, _ in moco.TrainerOptions._fields_ if name != "struct_size"]
     assert set(known) - {"struct_size"} == set(names), set(known) ^ set(names)
     enumerations = dict(arch="resnet34", stem="cifar", head="linear", membership="strided", schedule="step", views="v1",
-                        bn_running="first", recipe=None)
+                        bn_running="first", recipe=None, loss="batch", loss_scale="two", optimizer="lars",
+                        lr_scaling="sqrt", schedule_unit="step", momentum_schedule="cosine", execution="two-pass",
+                        vit_norm="batch", resize_filter="bicubic", blur_form="gaussian")
     for name in names:
         before = getattr(base, name)
         if name in enumerations:
             value = enumerations[name]
             if value is None:
                 continue
-        elif name in ("shuffle", "zero_init_residual", "first_epoch"):
+        elif name in ("shuffle", "zero_init_residual", "first_epoch", "symmetric", "predictor", "freeze_patch"):
             value = 1 - before
-        elif name.endswith("_probability") or name in ("jitter_hue", "key_momentum", "sgd_momentum", "crop_min_area",
+        elif name.endswith(("_probability", "_probability_2")) or name in ("adam_beta1", "adam_beta2", "adam_epsilon",
+                                                                           "lars_trust","jitter_hue", "key_momentum", "sgd_momentum", "crop_min_area",
                                                        "crop_max_area", "lr_factor"):
             value = 0.4375 if before != 0.4375 else 0.5
         elif isinstance(before, float):
@@ -436,7 +439,7 @@ def test_trainer_pushes():
     assert one.step == 2 and one.gradient_norm > 0
     raises("MOCO_ERR_ARGUMENT", lambda: moco.Trainer("moco-v2", batch_size=-3), "batch_size")
     raises("MOCO_ERR_ARGUMENT", lambda: moco.Trainer("moco-v2", arch="resnet19"), "resnet19")
-    raises("MOCO_ERR_UNSUPPORTED", lambda: moco.Trainer("moco-v3"))
+    raises("MOCO_ERR_MEMORY_CAP", lambda: moco.Trainer("moco-v3", batch_size=64, memory_cap=1 << 20))
 
 
 def test_trainer_layouts_are_the_same_views():

@@ -296,7 +296,7 @@ START_TEST(test_key_starts_as_query)
     ck_assert_ptr_ne(t->query.params, t->key.params);
     ck_assert_ptr_ne(t->query.running, t->key.running);
     memset(fresh, 0, bytes);
-    ck_assert_mem_eq(t->velocity, fresh, bytes);
+    ck_assert_mem_eq(t->optim.state[0], fresh, bytes);
     free(fresh);
     moco_trainer_free(t);
 }

@@ -16,7 +16,7 @@ static moco_trainer_options_t recipe(int32_t number)
 /* To the digits that the value was worked out to. */
 static void assert_rate(const moco_trainer_options_t *options, int64_t epoch, double want, double digits)
 {
-    double got = mo_schedule_lr(options, epoch);
+    double got = mo_schedule_lr(options, (mo_time_t){epoch, 0, 100});
     ck_assert_msg(fabs(got - want) <= digits, "epoch %lld: %.12g, wanted %.12g", (long long)epoch, got, want);
 }
 
@@ -77,6 +77,36 @@ START_TEST(test_constant)
 }
 END_TEST
 
+/* v3: every step, warm-up from exactly 0, the momentum's own cosine without one. */
+START_TEST(test_v3)
+{
+    moco_trainer_options_t o = recipe(MOCO_RECIPE_V3);
+    ck_assert(mo_schedule_lr(&o, (mo_time_t){0, 0, 312}) == 0);
+    ck_assert(fabs(mo_schedule_lr(&o, (mo_time_t){5, 0, 312}) - 4.8) < 1e-12);
+    ck_assert(fabs(mo_schedule_lr(&o, (mo_time_t){9, 156, 312}) - 9.6 * 0.95) < 1e-12);
+    ck_assert(fabs(mo_schedule_lr(&o, (mo_time_t){10, 0, 312}) - 9.6) < 1e-12);
+    ck_assert(fabs(mo_schedule_lr(&o, (mo_time_t){55, 0, 312}) - 4.8) < 1e-12);
+    ck_assert(mo_schedule_lr(&o, (mo_time_t){100, 0, 312}) == 0);
+    const double wanted[] = {0.99, 0.991464, 0.995, 0.998536, 1};
+    for (int i = 0; i < 5; i++)
+        ck_assert(fabs(mo_schedule_momentum(&o, (mo_time_t){25 * i, 0, 312}) - wanted[i]) < 5e-7);
+    ck_assert(mo_schedule_momentum(&o, (mo_time_t){-1, 0, 0}) == 0.99);
+    mo_time_t next = mo_time_next((mo_time_t){3, 311, 312});
+    ck_assert(next.epoch == 4 && next.step == 0 && next.per_epoch == 312);
+    next = mo_time_next((mo_time_t){-1, 0, 0});
+    ck_assert(next.epoch == -1);
+    o = recipe(MOCO_RECIPE_V3_VIT);
+    ck_assert(fabs(mo_schedule_lr(&o, (mo_time_t){40, 0, 312}) - 2.4e-3) < 1e-15);
+    o.batch_size = 1024;
+    ck_assert(fabs(mo_schedule_lr(&o, (mo_time_t){40, 0, 312}) - 6e-4) < 1e-15);
+    o = recipe(MOCO_RECIPE_SIMCLR);
+    ck_assert(fabs(mo_schedule_lr(&o, (mo_time_t){10, 0, 312}) - 4.8) < 1e-12);
+    o.base_lr = 0.075;
+    o.lr_scaling = MOCO_LR_SCALING_SQRT;
+    ck_assert(fabs(mo_schedule_lr(&o, (mo_time_t){10, 0, 312}) - 4.8) < 1e-12);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("schedule");
@@ -85,6 +115,7 @@ int main(void)
     tcase_add_test(tc, test_cifar_cosine);
     tcase_add_test(tc, test_v1_step);
     tcase_add_test(tc, test_constant);
+    tcase_add_test(tc, test_v3);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -1,0 +1,131 @@
+/* NT-Xent (SimCLR, arXiv 2002.05709): every one of the 2B views of a batch is an anchor, its partner the positive, the
+ * other 2B-2 views the negatives, with s_na = <z_n, z_a>/T:
+ *   L = scale * mean_n ( log sum_{a != n} e^{s_na} - s_np ),
+ *   d L / d z_n = scale / (2B T) * ( sum_a (p_na + p_an) z_a - 2 z_p ),   p_na = e^{s_na} / sum_{c != n} e^{s_nc}.
+ * Gradients flow through both views, so a shard needs the rows of all others, then their denominators: two meetings. Rows
+ * and the logarithms of the denominators lie in the block bound as MO_IN_QUEUE: [2B, D], then [2B]. */
+#include <math.h>
+#include <string.h>
+
+#include "contrast/contrast.h"
+#include "engine/emit.h"
+#include "util/status.h"
+
+int32_t mo_nt_xent(mo_net_t *net, int32_t unit, int32_t place, int64_t rows, double temperature, double scale)
+{
+    if (net->failed || unit < 0 || place < 0)
+        return -1;
+    mo_op_t op = {.layer = &mo_layer_nt_xent, .src = unit, .other = -1, .weights = -1, .bias = -1, .bn = -1,
+                  .place = place, .keys = rows, .temperature = temperature, .batch = (double)rows, .scale = scale};
+    op.dst = mo_net_tensor(net, MO_LOSS_WIDTH, 1, 1);
+    mo_net_op(net, &op);
+    return op.dst;
+}
+
+static int64_t partner(int64_t row, int64_t rows)
+{
+    return row < rows / 2 ? row + rows / 2 : row - rows / 2;
+}
+
+/* values: z [rows,D], place [rows,1], all rows [2B,D] (the same memory for every shard). */
+static moco_status_t gather(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards, float *const *v)
+{
+    int64_t width = net->shapes[op->src].c;
+    for (int32_t s = 0; s < shards; s++)
+        for (int32_t n = 0; n < rows; n++)
+            memcpy(v[2 * shards] + (int64_t)v[shards + s][n] * width, v[s] + n * width, (size_t)width * sizeof(float));
+    return MOCO_OK;
+}
+
+/* values: s [rows,2B], place [rows,1], results [rows,2], log of the denominators [rows,1]. */
+static moco_status_t denominators(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
+{
+    (void)net;
+    for (int32_t n = 0; n < rows; n++) {
+        const float *s = v[0] + n * op->keys;
+        int64_t self = (int64_t)v[1][n], own = partner(self, op->keys), rank = 0;
+        double top = s[own], sum = 0;
+        for (int64_t a = 0; a < op->keys; a++) {
+            top = a != self && s[a] > top ? s[a] : top;
+            rank += a != self && s[a] > s[own];
+        }
+        for (int64_t a = 0; a < op->keys; a++)
+            sum += a != self ? exp(s[a] - top) : 0.0;
+        double denominator = top + log(sum);
+        v[2][n * MO_LOSS_WIDTH + MO_LOSS_VALUE] = (float)(op->scale * (denominator - s[own]));
+        v[2][n * MO_LOSS_WIDTH + MO_LOSS_RANK] = (float)rank;
+        v[3][n] = (float)denominator;
+    }
+    return MOCO_OK;
+}
+
+/* values: own logarithms [rows,1], place [rows,1], all of them [2B]. */
+static moco_status_t share(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards, float *const *v)
+{
+    (void)op;
+    (void)net;
+    for (int32_t s = 0; s < shards; s++)
+        for (int32_t n = 0; n < rows; n++)
+            v[2 * shards][(int64_t)v[shards + s][n]] = v[s][n];
+    return MOCO_OK;
+}
+
+/* values: s [rows,2B] becomes the weights of all rows in the gradient, place, own logarithms, all logarithms. */
+static moco_status_t weights(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
+{
+    const float factor = (float)(op->scale / (op->batch * op->temperature));
+    (void)net;
+    for (int32_t n = 0; n < rows; n++) {
+        float *s = v[0] + n * op->keys, own = v[2][n];
+        int64_t self = (int64_t)v[1][n], positive = partner(self, op->keys);
+        for (int64_t a = 0; a < op->keys; a++)
+            s[a] = (expf(s[a] - own) + expf(s[a] - v[3][a])) * factor;
+        s[positive] -= 2.0f * factor;
+        s[self] = 0.0f;
+    }
+    return MOCO_OK;
+}
+
+static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t z, place, all, logs, products, results, own;
+    int32_t rows = mo_plan_shard(plan), width = mo_tensor_channels(plan, op->src);
+    TRY(mo_value(plan, op->src, &z));
+    TRY(mo_matrix(plan, z, width, &z));
+    TRY(mo_value(plan, op->place, &place));
+    TRY(mo_value(plan, op->dst, &results));
+    TRY(mo_queue_slot(plan, 0, op->keys, width, &all));
+    TRY(mo_queue_slot(plan, op->keys * width, op->keys, 1, &logs));
+    TRY(mo_temporary(plan, rows, (int32_t)op->keys, &products));
+    TRY(mo_temporary(plan, rows, 1, &own));
+    mo_slot_id_t rows_in[] = {z, place, all}, sums[] = {products, place, results, own}, logs_in[] = {own, place, logs};
+    TRY(mo_emit_meet(plan, op, gather, 3, rows_in));
+    TRY(mo_emit_matmul(plan, op, z, all, op->keys, width, 1, (float)(1.0 / op->temperature), products));
+    TRY(mo_emit_host(plan, op, denominators, 4, sums));
+    TRY(mo_emit_meet(plan, op, share, 3, logs_in));
+    mo_remember(plan, op, 0, products);
+    mo_remember(plan, op, 1, own);
+    mo_remember(plan, op, 2, all);
+    mo_remember(plan, op, 3, logs);
+cleanup:
+    return status;
+}
+
+static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t d_z, view, place, products = mo_recall(plan, op, 0);
+    int32_t width = mo_tensor_channels(plan, op->src);
+    TRY(mo_value(plan, op->place, &place));
+    TRY(mo_gradient_slot(plan, op->src, &d_z));
+    TRY(mo_matrix(plan, d_z, width, &view));
+    mo_slot_id_t slots[] = {products, place, mo_recall(plan, op, 1), mo_recall(plan, op, 3)};
+    TRY(mo_emit_host(plan, op, weights, 4, slots));
+    TRY(mo_emit_matmul(plan, op, products, mo_recall(plan, op, 2), op->keys, width, 0, 1.0f, view));
+    TRY(mo_gradient_add(plan, op, op->src, d_z));
+cleanup:
+    return status;
+}
+
+const mo_layer_t mo_layer_nt_xent = {"nt-xent", forward, backward};

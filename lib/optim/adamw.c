@@ -1,0 +1,40 @@
+/* AdamW, PyTorch's form: the decay is multiplied by the rate. The scalars that depend on the step are formed in double. */
+#include <math.h>
+
+#include "optim/optim.h"
+#include "util/clones.h"
+
+MO_CLONES static void update(float *restrict params, float *restrict mean, float *restrict square,
+                             const float *restrict gradient, int64_t count, const float c[7])
+{
+    for (int64_t i = 0; i < count; i++) {
+        float g = gradient[i];
+        mean[i] = mean[i] * c[1] + g * c[2];
+        square[i] = square[i] * c[3] + g * g * c[4];
+        params[i] = params[i] * c[0] - mean[i] / (sqrtf(square[i]) * c[5] + c[6]);
+    }
+}
+
+/* lr/(1-b1^t) is divided into the denominator: step m / (sqrt(s) r + eps) = m / (sqrt(s) r/step + eps/step). */
+void mo_adamw_loop(float *params, float *mean, float *square, const float *gradient, int64_t count,
+                   const mo_optim_rates_t *rates)
+{
+    const double t = (double)rates->step, step = rates->lr / (1.0 - pow(rates->beta1, t));
+    const double root = 1.0 / sqrt(1.0 - pow(rates->beta2, t));
+    /* At rate 0 the parameters stay, and only the moments move. */
+    const float constants[7] = {(float)(1.0 - rates->lr * rates->weight_decay),
+                                (float)rates->beta1,
+                                (float)(1.0 - rates->beta1),
+                                (float)rates->beta2,
+                                (float)(1.0 - rates->beta2),
+                                step > 0 ? (float)(root / step) : INFINITY,
+                                step > 0 ? (float)(rates->epsilon / step) : INFINITY};
+    if (step > 0) {
+        update(params, mean, square, gradient, count, constants);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        mean[i] = mean[i] * constants[1] + gradient[i] * constants[2];
+        square[i] = square[i] * constants[3] + gradient[i] * gradient[i] * constants[4];
+    }
+}

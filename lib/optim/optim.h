@@ -1,0 +1,83 @@
+/* Optimisers: how a tensor moves along its gradient. Plain loops over parts of flat blocks, without contraction, so every
+ * instruction set and any number of lanes gives the same bits. Called by trainers and by fine-tuning. */
+#ifndef MO_OPTIM_OPTIM_H
+#define MO_OPTIM_OPTIM_H
+
+#include <stdint.h>
+
+#include "engine/device.h"
+#include "engine/net.h"
+
+/* Numbers as MOCO_OPTIMIZER_… in <moco/trainer.h>. */
+typedef enum mo_optimizer {
+    MO_OPTIMIZER_SGD,
+    MO_OPTIMIZER_LARS,        /* rate after the momentum  (MoCo v3, arXiv 2104.02057)       */
+    MO_OPTIMIZER_LARS_SIMCLR, /* rate inside the momentum (SimCLR, arXiv 2002.05709)        */
+    MO_OPTIMIZER_ADAMW        /* decoupled decay times the rate (arXiv 1711.05101)          */
+} mo_optimizer_t;
+
+typedef struct mo_optim_rates {
+    mo_optimizer_t kind;
+    double lr, momentum, weight_decay;
+    double trust;                /* LARS            */
+    double beta1, beta2, epsilon; /* AdamW          */
+    int64_t step;                /* from 1          */
+} mo_optim_rates_t;
+
+/* Blocks of floats that an optimiser keeps beside the parameters: 1, or 2 for AdamW. */
+#define MO_OPTIM_BLOCKS 2
+int32_t mo_optim_blocks(mo_optimizer_t kind);
+/* What a file calls them, in PyTorch's words: "momentum_buffer"; "exp_avg" and "exp_avg_sq". */
+const char *mo_optim_block_name(mo_optimizer_t kind, int32_t block);
+
+/* Where gradients lie: the block of a range of the parameters starts at float `from` of the whole. */
+typedef struct mo_gradient_piece {
+    const float *values;
+    int64_t from, count;
+} mo_gradient_piece_t;
+
+/* Everything an update works on. Pieces cover all parameters; no span lies across two. */
+typedef struct mo_optim {
+    const mo_net_t *net;
+    float *params;
+    float *state[MO_OPTIM_BLOCKS]; /* NULL where the kind has none */
+    mo_gradient_piece_t pieces[2];
+    struct mo_optim_part *parts; /* spans cut into pieces of fixed size: mo_optim_prepare */
+    int64_t part_count;
+    double *sums;                /* [part_count][2] of the call at work     */
+    float *ratio;                /* [spans] trust ratio of the step at work */
+} mo_optim_t;
+
+/* A part: some numbers of one span. Those of frozen spans are not updated; a key encoder follows them all the same. */
+typedef struct mo_optim_part {
+    int64_t offset, count; /* floats of the parameter block */
+    int32_t span;
+    int frozen;
+} mo_optim_part_t;
+
+/* Parts and room for sums; params and state are set by the caller. */
+moco_status_t mo_optim_prepare(mo_optim_t *optim, const mo_net_t *net);
+void mo_optim_free(mo_optim_t *optim);
+
+/* L2 norm of the gradient over all trained parameters, in double, in a fixed order. */
+moco_status_t mo_optim_gradient_norm(mo_optim_t *optim, moco_device_t *device, double *norm);
+/* The trust ratios of the step; nothing for optimisers without. To be called before the updates, which cannot fail. */
+moco_status_t mo_optim_begin(mo_optim_t *optim, moco_device_t *device, const mo_optim_rates_t *rates);
+/* Update one part. Any thread, any order. */
+void mo_optim_update(mo_optim_t *optim, const mo_optim_part_t *part, const mo_optim_rates_t *rates);
+
+/* ---- the loops ---- */
+
+/* d = g + weight_decay p; v = d at first, then momentum v + d; p -= lr v. No dampening, no Nesterov. */
+void mo_sgd_loop(float *params, float *velocity, const float *gradient, int64_t count, const mo_optim_rates_t *rates);
+/* d = ratio (g + weight_decay p); v = momentum v + d, p -= lr v; or v = momentum v + lr d, p -= v (`inside`). */
+void mo_lars_loop(float *params, float *velocity, const float *gradient, int64_t count, float ratio, float weight_decay,
+                  const mo_optim_rates_t *rates);
+/* p *= 1 - lr decay; m = b1 m + (1-b1) g; s = b2 s + (1-b2) g²; p -= lr/(1-b1^t) m / (sqrt(s)/sqrt(1-b2^t) + eps). */
+void mo_adamw_loop(float *params, float *mean, float *square, const float *gradient, int64_t count,
+                   const mo_optim_rates_t *rates);
+/* Sum of squares in double, in a fixed order; the second of a + factor b. */
+double mo_square_sum(const float *values, int64_t count);
+double mo_square_sum_of(const float *a, const float *b, float factor, int64_t count);
+
+#endif

@@ -1,0 +1,77 @@
+/* Warnings; see warnings.h. */
+#include "train/warnings.h"
+
+#include <math.h>
+
+#include "train/trainer.h"
+#include "util/status.h"
+
+#define PATIENCE    200  /* steps in a row before a loss at chance or a contrast without errors is spoken of */
+#define NEAR_CHANCE 0.01 /* of the chance loss                                                               */
+#define EASY        99.0 /* percent                                                                          */
+#define COLLAPSED   0.05 /* of the spread of rows all over the sphere                                        */
+#define COLLAPSE_PATIENCE 20
+
+void mo_warn_setup(moco_trainer_t *t)
+{
+    const moco_trainer_options_t *o = &t->options;
+    int queue = o->loss == MOCO_LOSS_QUEUE, norms = mo_backbone_has_batchnorm(o);
+    if (t->warnings.told_setup)
+        return;
+    t->warnings.told_setup = 1;
+    if (queue && t->listing_count > 0 && o->queue_length >= t->listing_count)
+        mo_log(MOCO_LOG_WARNING,
+               "queue_length is %lld and the data set has %lld images: every image meets older keys of itself as "
+               "negatives; a queue of a quarter of the data set or less, with key_momentum 0.99, suits small sets",
+               (long long)o->queue_length, (long long)t->listing_count);
+    if (queue && norms && o->virtual_devices == 1)
+        mo_log(MOCO_LOG_WARNING, "virtual_devices is 1: a query and its key share their batch statistics, which give the "
+                              "pair away; 8 devices with shuffle is what the method was published with");
+    else if (queue && norms && !o->shuffle)
+        mo_log(MOCO_LOG_WARNING, "shuffle is 0: a query and its key share their batch statistics, which give the pair away");
+}
+
+double mo_spread(const float *rows, int64_t count, int64_t width)
+{
+    double total = 0;
+    for (int64_t c = 0; c < width; c++) {
+        double sum = 0, square = 0;
+        for (int64_t n = 0; n < count; n++) {
+            double value = rows[n * width + c];
+            sum += value;
+            square += value * value;
+        }
+        double mean = sum / (double)count, variance = square / (double)count - mean * mean;
+        total += variance > 0 ? sqrt(variance) : 0;
+    }
+    return total / (double)width * sqrt((double)width);
+}
+
+static int reached(int32_t *row, int looks_so, int32_t patience, int *told)
+{
+    *row = looks_so ? *row + 1 : 0;
+    if (*told || *row < patience)
+        return 0;
+    *told = 1;
+    return 1;
+}
+
+void mo_warn_step(moco_trainer_t *t, const mo_outcome_t *outcome)
+{
+    mo_warnings_t *w = &t->warnings;
+    int64_t batch = t->options.batch_size;
+    double chance = t->method.chance, spread = mo_spread(t->keys, batch, t->options.dimension);
+    /* While a queue fills, random rows make the contrast easy. */
+    int filled = t->method.loss != MOCO_LOSS_QUEUE || t->queue_seen >= t->queue.length;
+    mo_warn_setup(t);
+    if (reached(&w->at_chance, fabs(outcome->loss - chance) < NEAR_CHANCE * chance, PATIENCE, &w->told_chance))
+        mo_log(MOCO_LOG_WARNING, "step %lld: the loss %.4f has stayed within 1 %% of chance, %.4f, for %d steps: nothing is "
+                              "being learnt; look at learning rate, temperature and views", (long long)t->step,
+               outcome->loss, chance, PATIENCE);
+    if (reached(&w->too_easy, filled && outcome->top1 > EASY, PATIENCE, &w->told_easy))
+        mo_log(MOCO_LOG_WARNING, "step %lld: the contrast is won in %.1f %% of all cases for %d steps: the views are too alike, "
+                              "or batch statistics give the pairs away", (long long)t->step, outcome->top1, PATIENCE);
+    if (reached(&w->collapsed, spread < COLLAPSED, COLLAPSE_PATIENCE, &w->told_collapse))
+        mo_log(MOCO_LOG_WARNING, "step %lld: the embeddings have collapsed: their standard deviation per dimension is %.3g of "
+                              "that of rows all over the sphere", (long long)t->step, spread);
+}

@@ -1,0 +1,173 @@
+/* Optimisers against the same formulas in double, on a net with a matrix, a vector, a frozen and a hidden tensor, with
+ * gradients in two pieces; any number of lanes gives the same bits. */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "layers/layers.h"
+#include "optim/optim.h"
+
+enum { STEPS = 4, BIG = 300 };
+
+typedef struct rig {
+    mo_net_t net;
+    moco_device_t *device;
+    mo_optim_t optim;
+    float *gradient;
+    double *params, *first, *second; /* the reference */
+} rig_t;
+
+static double drawn(uint64_t *state)
+{
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (double)(*state >> 11) * 0x1p-53 - 0.5;
+}
+
+static void rig_make(rig_t *r, int32_t lanes)
+{
+    uint64_t state = 99;
+    memset(r, 0, sizeof *r);
+    r->net.input = mo_net_tensor(&r->net, BIG, 1, 1);
+    int32_t t = mo_linear(&r->net, r->net.input, "fc", 257); /* 77,100 numbers: two parts; and a vector */
+    t = mo_batchnorm_part(&r->net, t, "bn", 0, MO_AFFINE_SCALE);
+    mo_linear_plain(&r->net, t, "last", 3, MO_INIT_UNIFORM);
+    r->net.spans[4].frozen = 1;
+    ck_assert_int_eq(mo_net_done(&r->net), MOCO_OK);
+    ck_assert_int_eq(mo_device_open_lanes(lanes, &r->device), MOCO_OK);
+    size_t count = (size_t)r->net.params;
+    r->gradient = calloc(count, sizeof(float));
+    r->params = calloc(count, sizeof(double));
+    r->first = calloc(count, sizeof(double));
+    r->second = calloc(count, sizeof(double));
+    r->optim.params = calloc(count, sizeof(float));
+    for (int i = 0; i < MO_OPTIM_BLOCKS; i++)
+        r->optim.state[i] = calloc(count, sizeof(float));
+    for (size_t i = 0; i < count; i++)
+        r->params[i] = r->optim.params[i] = (float)drawn(&state);
+    ck_assert_int_eq(mo_optim_prepare(&r->optim, &r->net), MOCO_OK);
+    int64_t cut = r->net.spans[1].offset; /* a span never lies across two pieces */
+    r->optim.pieces[0] = (mo_gradient_piece_t){r->gradient, 0, cut};
+    r->optim.pieces[1] = (mo_gradient_piece_t){r->gradient + cut, cut, r->net.params - cut};
+}
+
+static void rig_free(rig_t *r)
+{
+    free(r->optim.params);
+    for (int i = 0; i < MO_OPTIM_BLOCKS; i++)
+        free(r->optim.state[i]);
+    mo_optim_free(&r->optim);
+    free(r->gradient);
+    free(r->params);
+    free(r->first);
+    free(r->second);
+    moco_device_free(r->device);
+    mo_net_free(&r->net);
+}
+
+static void update_part(void *ctx, int64_t part)
+{
+    void **both = ctx;
+    rig_t *r = both[0];
+    mo_optim_update(&r->optim, &r->optim.parts[part], both[1]);
+}
+
+/* One span by the book. */
+static void reference(rig_t *r, const mo_span_t *span, const mo_optim_rates_t *o)
+{
+    double own = 0, step = 0, ratio = 1, decay = o->weight_decay, t = (double)o->step;
+    int lars = o->kind == MO_OPTIMIZER_LARS || o->kind == MO_OPTIMIZER_LARS_SIMCLR;
+    if (span->frozen || span->hidden)
+        return;
+    if (lars && span->rank == 1)
+        decay = 0;
+    for (int64_t i = span->offset; i < span->offset + span->count; i++) {
+        own += r->params[i] * r->params[i];
+        step += pow(r->gradient[i] + decay * r->params[i], 2);
+    }
+    if (lars && span->rank > 1 && own > 0 && step > 0)
+        ratio = o->trust * sqrt(own) / sqrt(step);
+    for (int64_t i = span->offset; i < span->offset + span->count; i++) {
+        double g = r->gradient[i], d = ratio * (g + decay * r->params[i]);
+        if (o->kind == MO_OPTIMIZER_ADAMW) {
+            r->params[i] *= 1 - o->lr * decay;
+            r->first[i] = o->beta1 * r->first[i] + (1 - o->beta1) * g;
+            r->second[i] = o->beta2 * r->second[i] + (1 - o->beta2) * g * g;
+            r->params[i] -= o->lr / (1 - pow(o->beta1, t)) * r->first[i] /
+                            (sqrt(r->second[i]) / sqrt(1 - pow(o->beta2, t)) + o->epsilon);
+        } else if (o->kind == MO_OPTIMIZER_LARS_SIMCLR) {
+            r->first[i] = o->momentum * r->first[i] + o->lr * d;
+            r->params[i] -= r->first[i];
+        } else {
+            r->first[i] = o->momentum * r->first[i] + d;
+            r->params[i] -= o->lr * r->first[i];
+        }
+    }
+}
+
+static void run(rig_t *r, mo_optimizer_t kind)
+{
+    uint64_t state = 5;
+    for (int step = 1; step <= STEPS; step++) {
+        /* the rate changes, and is 0 once: where it stands must show */
+        mo_optim_rates_t rates = {.kind = kind, .lr = step == 2 ? 0 : 0.1 / step, .momentum = 0.9, .weight_decay = 0.05,
+                                  .trust = 0.01, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-6, .step = step};
+        void *both[] = {r, &rates};
+        double norm, sum = 0;
+        for (int32_t s = 0; s < r->net.span_count; s++)
+            for (int64_t i = 0; i < r->net.spans[s].count; i++) {
+                float g = (float)(0.1 * drawn(&state));
+                r->gradient[r->net.spans[s].offset + i] = g;
+                sum += r->net.spans[s].frozen ? 0 : (double)g * g;
+            }
+        ck_assert_int_eq(mo_optim_gradient_norm(&r->optim, r->device, &norm), MOCO_OK);
+        ck_assert(fabs(norm / sqrt(sum) - 1) < 1e-12);
+        ck_assert_int_eq(mo_optim_begin(&r->optim, r->device, &rates), MOCO_OK);
+        ck_assert_int_eq(mo_device_parallel(r->device, r->optim.part_count, update_part, both), MOCO_OK);
+        for (int32_t s = 0; s < r->net.span_count; s++)
+            reference(r, &r->net.spans[s], &rates);
+    }
+}
+
+START_TEST(by_the_book)
+{
+    rig_t r;
+    rig_make(&r, 2);
+    ck_assert_int_eq(mo_optim_blocks((mo_optimizer_t)_i), _i == MO_OPTIMIZER_ADAMW ? 2 : 1);
+    ck_assert_str_eq(mo_optim_block_name((mo_optimizer_t)_i, 0),
+                     _i == MO_OPTIMIZER_ADAMW ? "exp_avg" : "momentum_buffer");
+    run(&r, (mo_optimizer_t)_i);
+    for (int32_t s = 0; s < r.net.span_count; s++)
+        for (int64_t i = r.net.spans[s].offset; i < r.net.spans[s].offset + r.net.spans[s].count; i++)
+            ck_assert_msg(fabs(r.optim.params[i] - r.params[i]) < 2e-6, "%s of optimiser %d: %.9g, wanted %.9g",
+                          r.net.spans[s].name, _i, (double)r.optim.params[i], r.params[i]);
+    rig_free(&r);
+}
+END_TEST
+
+START_TEST(lanes)
+{
+    rig_t one, three;
+    rig_make(&one, 1);
+    rig_make(&three, 3);
+    run(&one, (mo_optimizer_t)_i);
+    run(&three, (mo_optimizer_t)_i);
+    ck_assert_mem_eq(one.optim.params, three.optim.params, (size_t)one.net.params * sizeof(float));
+    rig_free(&one);
+    rig_free(&three);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("optim");
+    TCase *tc = tcase_create("optim");
+    tcase_add_loop_test(tc, by_the_book, 0, 4);
+    tcase_add_loop_test(tc, lanes, 0, 4);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
