@@ -348,6 +348,10 @@ static inline void rig_assert_gradients(const rig_t *r, twin_t *t, int direction
             sum[i] += r->grads[leaf * r->net.params + i];
     for (int32_t i = 0; i < r->net.span_count; i++) {
         const mo_span_t *s = &r->net.spans[i];
+        for (int64_t j = 0; s->frozen && j < s->count; j++)
+            ck_assert_msg(sum[s->offset + j] == 0, "%s is frozen and has a gradient", s->name);
+        if (s->frozen)
+            continue;
         rig_assert_gradient(t, s->name, t->params + s->offset, sum + s->offset, s->count, directions);
     }
     rig_assert_gradient(t, "images", t->images, d_images, r->shape.batch * r->feature, directions);

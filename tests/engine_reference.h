@@ -45,8 +45,72 @@ static inline void ref_conv(const reference_t *r, const mo_op_t *op)
                             for (int32_t c = 0; c < in.c; c++)
                                 sum += w[((int64_t)(o * in.c + c) * k + a) * k + b] * pixel[c];
                         }
+                    if (op->bias >= 0)
+                        sum += r->params[r->net->spans[op->bias].offset + o];
                     y[((n * out.h + i) * out.w + j) * out.c + o] = sum;
                 }
+}
+
+static inline void ref_tokens(const reference_t *r, const mo_op_t *op)
+{
+    mo_shape_t s = r->net->shapes[op->dst];
+    const double *first = r->params + r->net->spans[op->weights].offset, *x = r->tensor[op->src];
+    const double *place = r->params + r->net->spans[op->bias].offset;
+    for (int64_t n = 0; n < r->rows; n++)
+        for (int64_t t = 0; t < s.h; t++)
+            for (int64_t c = 0; c < s.c; c++)
+                r->tensor[op->dst][(n * s.h + t) * s.c + c] =
+                    place[t * s.c + c] + (t == 0 ? first[c] : x[(n * (s.h - 1) + t - 1) * s.c + c]);
+}
+
+static inline void ref_class_token(const reference_t *r, const mo_op_t *op)
+{
+    mo_shape_t s = r->net->shapes[op->src];
+    for (int64_t n = 0; n < r->rows; n++)
+        memcpy(r->tensor[op->dst] + n * s.c, r->tensor[op->src] + n * s.h * s.c, (size_t)s.c * sizeof(double));
+}
+
+static inline void ref_layernorm(const reference_t *r, const mo_op_t *op)
+{
+    int64_t width = r->net->shapes[op->src].c, rows = ref_size(r, op->src) / width;
+    const double *scale = r->params + r->net->spans[op->weights].offset;
+    const double *shift = r->params + r->net->spans[op->bias].offset;
+    for (int64_t n = 0; n < rows; n++) {
+        const double *x = r->tensor[op->src] + n * width;
+        double mean = 0, variance = 0;
+        for (int64_t c = 0; c < width; c++)
+            mean += x[c] / (double)width;
+        for (int64_t c = 0; c < width; c++)
+            variance += (x[c] - mean) * (x[c] - mean) / (double)width;
+        for (int64_t c = 0; c < width; c++)
+            r->tensor[op->dst][n * width + c] = (x[c] - mean) / sqrt(variance + 1e-6) * scale[c] + shift[c];
+    }
+}
+
+/* Head after head, query after query. */
+static inline void ref_attention(const reference_t *r, const mo_op_t *op)
+{
+    mo_shape_t in = r->net->shapes[op->src], out = r->net->shapes[op->dst];
+    int64_t d = out.c / op->heads, row = in.c;
+    double *p = calloc((size_t)in.h, sizeof *p);
+    for (int64_t n = 0; n < r->rows; n++)
+        for (int64_t h = 0; h < op->heads; h++)
+            for (int64_t a = 0; a < out.h; a++) {
+                const double *image = r->tensor[op->src] + n * in.h * row, *q = image + a * row + h * d;
+                double sum = 0, *y = r->tensor[op->dst] + (n * out.h + a) * out.c + h * d;
+                for (int64_t b = 0; b < in.h; b++) {
+                    double dot = 0;
+                    for (int64_t c = 0; c < d; c++)
+                        dot += q[c] * image[b * row + out.c + h * d + c];
+                    sum += p[b] = exp(dot / sqrt((double)d));
+                }
+                for (int64_t c = 0; c < d; c++) {
+                    y[c] = 0;
+                    for (int64_t b = 0; b < in.h; b++)
+                        y[c] += p[b] / sum * image[b * row + 2 * out.c + h * d + c];
+                }
+            }
+    free(p);
 }
 
 static inline void ref_batchnorm(const reference_t *r, const mo_op_t *op)
@@ -104,7 +168,7 @@ static inline void ref_linear(const reference_t *r, const mo_op_t *op)
 {
     int32_t in = r->net->shapes[op->src].c, out = r->net->shapes[op->dst].c;
     const double *w = r->params + r->net->spans[op->weights].offset, *b = r->params + r->net->spans[op->bias].offset;
-    for (int64_t n = 0; n < r->rows; n++)
+    for (int64_t n = 0; n < ref_size(r, op->src) / in; n++)
         for (int64_t o = 0; o < out; o++) {
             double sum = b[o];
             for (int64_t c = 0; c < in; c++)
@@ -174,6 +238,20 @@ static inline void ref_forward(const reference_t *r)
             ref_l2norm(r, op);
         else if (op->layer == &mo_layer_infonce)
             ref_infonce(r, op);
+        else if (op->layer == &mo_layer_tokens)
+            ref_tokens(r, op);
+        else if (op->layer == &mo_layer_class_token)
+            ref_class_token(r, op);
+        else if (op->layer == &mo_layer_layernorm)
+            ref_layernorm(r, op);
+        else if (op->layer == &mo_layer_attention)
+            ref_attention(r, op);
+        else if (op->layer == &mo_layer_gelu)
+            for (int64_t j = 0; j < ref_size(r, op->dst); j++)
+                y[j] = 0.5 * a[j] * erfc(-a[j] / sqrt(2.0));
+        else if (op->layer == &mo_layer_sum)
+            for (int64_t j = 0; j < ref_size(r, op->dst); j++)
+                y[j] = a[j] + b[j];
         else if (op->layer == &mo_layer_relu || op->layer == &mo_layer_residual)
             for (int64_t j = 0; j < ref_size(r, op->dst); j++)
                 y[j] = fmax(a[j] + (op->layer == &mo_layer_residual ? b[j] : 0.0), 0.0);

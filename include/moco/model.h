@@ -14,7 +14,7 @@ typedef struct moco_model moco_model_t;
 
 /** Where the embedding is taken. */
 enum {
-    MOCO_TAP_BACKBONE = 0,  /**< after global average pooling, raw values                    */
+    MOCO_TAP_BACKBONE = 0,  /**< after global average pooling, or a ViT's class token; raw values */
     MOCO_TAP_PROJECTION = 1 /**< after the projection head, each row of L2 norm 1            */
 };
 
@@ -51,7 +51,7 @@ MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *pa
 MOCO_API void moco_model_free(moco_model_t *model);
 
 /** JSON: arch, width, stem, head, size, backbone and projection dimensions, parameters, mean, std, eval_resize,
- * eval_crop, steps (of training; -1 = unknown). Text rule as in moco_build_info. Since: 0.1. */
+ * eval_crop, steps (of training; -1 = unknown); of a ViT also patch_size, vit_depth, vit_heads, vit_norm. Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t capacity, uint64_t *needed);
 
 /** @return width of a row of embeddings at `tap`; 0 for an unknown tap, or if the model has no head there. Since: 0.1. */

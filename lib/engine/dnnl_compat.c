@@ -81,6 +81,13 @@ static window_dims_t window_dims(const mo_window_t *w)
     return d;
 }
 
+static int is_named(const_dnnl_primitive_desc_t pd, const char *part)
+{
+    const char *name = NULL;
+    return dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name) == dnnl_success && name != NULL &&
+           strstr(name, part) != NULL;
+}
+
 #if DNNL_VERSION_MAJOR >= 3
 
 dnnl_status_t mo_md_tag(mo_md_t *md, int rank, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_format_tag_t tag)
@@ -179,6 +186,19 @@ dnnl_status_t mo_pd_bn_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t 
                                                                    flags, hint, attr);
 }
 
+dnnl_status_t mo_pd_ln_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
+                           mo_cmd_t stat, float epsilon, unsigned flags, mo_cattr_t attr)
+{
+    return dnnl_layer_normalization_forward_primitive_desc_create(pd, e, kind, data, data, stat, epsilon, flags, attr);
+}
+
+dnnl_status_t mo_pd_ln_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, mo_cmd_t stat, float epsilon,
+                           unsigned flags, const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    return dnnl_layer_normalization_backward_primitive_desc_create(pd, e, dnnl_backward, data, data, data, stat,
+                                                                   epsilon, flags, hint, attr);
+}
+
 dnnl_status_t mo_pd_pool_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, dnnl_alg_kind_t alg,
                              mo_cmd_t src, mo_cmd_t dst, const mo_window_t *w, mo_cattr_t attr)
 {
@@ -219,16 +239,29 @@ dnnl_status_t mo_pd_reduction(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_a
     return dnnl_reduction_primitive_desc_create(pd, e, alg, src, dst, 0.0f, 0.0f, attr);
 }
 
-dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t dst,
-                           mo_cattr_t attr)
+dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t bias,
+                           mo_cmd_t dst, const char *prefer, mo_cattr_t attr)
 {
-    return dnnl_matmul_primitive_desc_create(pd, e, src, weights, NULL, dst, attr);
+    RETURN_IF(dnnl_matmul_primitive_desc_create(pd, e, src, weights, bias, dst, attr));
+    while (prefer != NULL && !is_named(*pd, prefer))
+        if (dnnl_primitive_desc_next_impl(*pd) != dnnl_success) { /* none: back to the first */
+            dnnl_primitive_desc_destroy(*pd);
+            return dnnl_matmul_primitive_desc_create(pd, e, src, weights, bias, dst, attr);
+        }
+    return dnnl_success;
 }
 
-dnnl_status_t mo_pd_softmax(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis, mo_cattr_t attr)
+dnnl_status_t mo_pd_softmax_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
+                                int axis, mo_cattr_t attr)
 {
-    return dnnl_softmax_forward_primitive_desc_create(pd, e, dnnl_forward_inference, dnnl_softmax_accurate, data, data, axis,
-                                                      attr);
+    return dnnl_softmax_forward_primitive_desc_create(pd, e, kind, dnnl_softmax_accurate, data, data, axis, attr);
+}
+
+dnnl_status_t mo_pd_softmax_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis,
+                                const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    return dnnl_softmax_backward_primitive_desc_create(pd, e, dnnl_softmax_accurate, data, data, data, axis, hint,
+                                                       attr);
 }
 
 #else /* 2.6 */
@@ -363,6 +396,22 @@ dnnl_status_t mo_pd_bn_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t 
     return CREATE(desc, hint);
 }
 
+dnnl_status_t mo_pd_ln_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
+                           mo_cmd_t stat, float epsilon, unsigned flags, mo_cattr_t attr)
+{
+    dnnl_layer_normalization_desc_t desc;
+    RETURN_IF(dnnl_layer_normalization_forward_desc_init(&desc, kind, data, stat, epsilon, flags));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_ln_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, mo_cmd_t stat, float epsilon,
+                           unsigned flags, const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    dnnl_layer_normalization_desc_t desc;
+    RETURN_IF(dnnl_layer_normalization_backward_desc_init(&desc, dnnl_backward, data, data, stat, epsilon, flags));
+    return CREATE(desc, hint);
+}
+
 dnnl_status_t mo_pd_pool_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, dnnl_alg_kind_t alg,
                              mo_cmd_t src, mo_cmd_t dst, const mo_window_t *w, mo_cattr_t attr)
 {
@@ -415,19 +464,40 @@ dnnl_status_t mo_pd_reduction(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_a
     return CREATE(desc, NULL);
 }
 
-dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t dst,
-                           mo_cattr_t attr)
+dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t bias,
+                           mo_cmd_t dst, const char *prefer, mo_cattr_t attr)
 {
     dnnl_matmul_desc_t desc;
-    RETURN_IF(dnnl_matmul_desc_init(&desc, src, weights, NULL, dst));
+    dnnl_primitive_desc_iterator_t all;
+    RETURN_IF(dnnl_matmul_desc_init(&desc, src, weights, bias, dst));
+    if (prefer == NULL || dnnl_primitive_desc_iterator_create(&all, &desc, attr, e, NULL) != dnnl_success)
+        return CREATE(desc, NULL);
+    do {
+        *pd = dnnl_primitive_desc_iterator_fetch(all);
+        if (*pd != NULL && is_named(*pd, prefer))
+            break;
+        if (*pd != NULL)
+            dnnl_primitive_desc_destroy(*pd);
+        *pd = NULL;
+    } while (dnnl_primitive_desc_iterator_next(all) == dnnl_success);
+    dnnl_primitive_desc_iterator_destroy(all);
+    return *pd != NULL ? dnnl_success : CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_softmax_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
+                                int axis, mo_cattr_t attr)
+{
+    dnnl_softmax_v2_desc_t desc;
+    RETURN_IF(dnnl_softmax_v2_forward_desc_init(&desc, kind, dnnl_softmax_accurate, data, data, axis));
     return CREATE(desc, NULL);
 }
 
-dnnl_status_t mo_pd_softmax(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis, mo_cattr_t attr)
+dnnl_status_t mo_pd_softmax_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis,
+                                const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
 {
     dnnl_softmax_v2_desc_t desc;
-    RETURN_IF(dnnl_softmax_v2_forward_desc_init(&desc, dnnl_forward_inference, dnnl_softmax_accurate, data, data, axis));
-    return CREATE(desc, NULL);
+    RETURN_IF(dnnl_softmax_v2_backward_desc_init(&desc, dnnl_softmax_accurate, data, data, data, axis));
+    return CREATE(desc, hint);
 }
 
 #endif

@@ -65,6 +65,11 @@ dnnl_status_t mo_pd_bn_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop
                            float epsilon, unsigned flags, mo_cattr_t attr);
 dnnl_status_t mo_pd_bn_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, float epsilon, unsigned flags,
                            const_dnnl_primitive_desc_t hint, mo_cattr_t attr);
+/* Over the last axis; `stat` describes mean and variance. */
+dnnl_status_t mo_pd_ln_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
+                           mo_cmd_t stat, float epsilon, unsigned flags, mo_cattr_t attr);
+dnnl_status_t mo_pd_ln_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, mo_cmd_t stat, float epsilon,
+                           unsigned flags, const_dnnl_primitive_desc_t hint, mo_cattr_t attr);
 dnnl_status_t mo_pd_pool_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, dnnl_alg_kind_t alg,
                              mo_cmd_t src, mo_cmd_t dst, const mo_window_t *w, mo_cattr_t attr);
 dnnl_status_t mo_pd_pool_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t d_src,
@@ -77,9 +82,14 @@ dnnl_status_t mo_pd_binary(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_
                            mo_cmd_t src1, mo_cmd_t dst, mo_cattr_t attr);
 dnnl_status_t mo_pd_reduction(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t src,
                               mo_cmd_t dst, mo_cattr_t attr);
-dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t dst,
-                           mo_cattr_t attr);
-dnnl_status_t mo_pd_softmax(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis, mo_cattr_t attr);
+/* bias: NULL, or of dst's rank. `prefer`: part of an implementation's name that is taken if there is one, or NULL for
+ * oneDNN's first choice. */
+dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t bias,
+                           mo_cmd_t dst, const char *prefer, mo_cattr_t attr);
+dnnl_status_t mo_pd_softmax_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
+                                int axis, mo_cattr_t attr);
+dnnl_status_t mo_pd_softmax_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis,
+                                const_dnnl_primitive_desc_t hint, mo_cattr_t attr);
 dnnl_status_t mo_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t dst, mo_cattr_t attr);
 
 /* BN backward wants SHIFT as an argument on 2.x and counts it wrongly on 3.0-3.12.0. */

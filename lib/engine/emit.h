@@ -14,6 +14,7 @@ int mo_plan_meets(const mo_plan_t *plan); /* batch norm spans several shards */
 int32_t mo_tensor_channels(const mo_plan_t *plan, int32_t tensor);
 moco_status_t mo_value(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot);    /* made at first use        */
 moco_status_t mo_gradient(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot); /* must exist: of an output */
+int mo_has_gradient(const mo_plan_t *plan, int32_t tensor); /* so far */
 int mo_wants_gradient(const mo_plan_t *plan, int32_t tensor);
 /* Where an operation writes the gradient of an input: a slot of its own; `mo_gradient_add` then makes it, or its sum
  * with what other consumers gave, the gradient of the tensor. */
@@ -24,16 +25,31 @@ moco_status_t mo_gradient_share(mo_plan_t *plan, const mo_op_t *op, int32_t tens
 /* May an operation write over the gradient slot of `tensor`? */
 int mo_gradient_owned(const mo_plan_t *plan, int32_t tensor);
 moco_status_t mo_temporary(mo_plan_t *plan, int32_t rows, int32_t columns, mo_slot_id_t *slot); /* [rows, columns] */
+/* View [rows*h*w, c] of a slot that holds `tensor` or its gradient. */
+moco_status_t mo_positions(mo_plan_t *plan, int32_t tensor, mo_slot_id_t of, mo_slot_id_t *slot);
+/* A parameter in its plain layout, in every mode; its place in the gradient block. */
+moco_status_t mo_parameter(mo_plan_t *plan, int32_t span, mo_slot_id_t *slot);
+moco_status_t mo_parameter_gradient(mo_plan_t *plan, int32_t span, mo_slot_id_t *slot);
 
 /* ---- recipes; `op` gives sizes, spans and the place where backward finds what forward kept ---- */
 moco_status_t mo_emit_product(mo_plan_t *plan, const mo_op_t *op); /* convolution; linear where the kernel is 0 */
 moco_status_t mo_emit_product_backward(mo_plan_t *plan, const mo_op_t *op);
+/* Zeros where the gradient of the operation's frozen weights and bias would be. */
+moco_status_t mo_emit_frozen(mo_plan_t *plan, const mo_op_t *op);
 moco_status_t mo_emit_batchnorm(mo_plan_t *plan, const mo_op_t *op);
 moco_status_t mo_emit_batchnorm_backward(mo_plan_t *plan, const mo_op_t *op);
+moco_status_t mo_emit_layernorm(mo_plan_t *plan, const mo_op_t *op);
+moco_status_t mo_emit_layernorm_backward(mo_plan_t *plan, const mo_op_t *op);
+moco_status_t mo_emit_attention(mo_plan_t *plan, const mo_op_t *op);
+moco_status_t mo_emit_attention_backward(mo_plan_t *plan, const mo_op_t *op);
 typedef enum mo_pool { MO_POOL_MAX, MO_POOL_AVERAGE } mo_pool_t;
 moco_status_t mo_emit_pool(mo_plan_t *plan, const mo_op_t *op, mo_pool_t kind);
 moco_status_t mo_emit_pool_backward(mo_plan_t *plan, const mo_op_t *op, mo_pool_t kind);
 moco_status_t mo_emit_relu(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
+moco_status_t mo_emit_gelu(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
+/* In place when the gradient slots are one. */
+moco_status_t mo_emit_gelu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t d_dst,
+                                    mo_slot_id_t d_src);
 /* d_src = d_dst where dst > 0; in place when the slots are one. */
 moco_status_t mo_emit_relu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t dst, mo_slot_id_t d_dst,
                                     mo_slot_id_t d_src);
@@ -63,6 +79,9 @@ mo_slot_id_t mo_recall(const mo_plan_t *plan, const mo_op_t *op, int cell);
 /* A host function on mapped slots: values[i] is slots[i]. */
 typedef moco_status_t (*mo_host_fn)(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values);
 moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int count, const mo_slot_id_t *slots);
+/* The same for slots of some of the shard's images only: fn is told `rows`. */
+moco_status_t mo_emit_host_rows(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int32_t rows, int count,
+                                const mo_slot_id_t *slots);
 
 /* A meeting point: runs once when all shards of the group are here; values[i * shards + s] is slots[i] of shard s. */
 typedef moco_status_t (*mo_meet_fn)(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards, float *const *values);

@@ -1,7 +1,11 @@
-/* Recipes of the operations that multiply by weights: convolutions, and linear layers (kernel 0) as inner products on
- * [rows, columns] views. Activations N,H,W,C; weights in whatever layout the primitive prefers, packed from the plain
- * parameter; weight gradients brought back to the plain layout of the gradient block. */
+/* Recipes of the operations that multiply by weights: convolutions, and linear layers (kernel 0) on [rows, columns] views,
+ * a row for every position of every image. Activations N,H,W,C; weights in whatever layout the primitive prefers, packed
+ * from the plain parameter; weight gradients brought back to the plain layout of the gradient block. Linear layers are
+ * inner products here in plans made with `recipes`, else what emit_linear.c has. */
+#include <string.h>
+
 #include "engine/emit_internal.h"
+#include "engine/emit_product.h"
 
 moco_status_t mo_keep_hint(mo_plan_t *plan, const mo_op_t *op, int cell, dnnl_primitive_desc_t pd)
 {
@@ -52,16 +56,32 @@ cleanup:
     return status;
 }
 
-/* Post-ops of a convolution in infer mode: add the shortcut that lies in the destination, then ReLU. */
-static moco_status_t infer_attr(const mo_op_t *op, mo_attr_t *attr)
+/* Post-ops in infer mode: add the shortcut that lies in the destination, then ReLU; or GELU. */
+moco_status_t mo_product_attr(const mo_plan_t *plan, const mo_op_t *op, mo_attr_t *attr)
 {
     moco_status_t status = MOCO_OK;
+    if (plan->mode != MO_MODE_INFER)
+        return mo_attr_plain(attr);
     ENGINE(mo_attr_begin(attr), "make attributes");
     if (op->fused_sum >= 0)
         ENGINE(mo_attr_sum(attr, 1.0f), "fuse a sum");
     if (op->fused_relu)
         ENGINE(mo_attr_eltwise(attr, dnnl_eltwise_relu, 0.0f, 0.0f), "fuse a ReLU");
+    if (op->fused_gelu)
+        ENGINE(mo_attr_eltwise(attr, dnnl_eltwise_gelu_erf, 0.0f, 0.0f), "fuse a GELU");
     ENGINE(mo_attr_end(attr), "make attributes");
+cleanup:
+    return status;
+}
+
+moco_status_t mo_product_dst(mo_plan_t *plan, const mo_op_t *op, int32_t *dst)
+{
+    moco_status_t status = MOCO_OK;
+    if (op->fused_sum >= 0) { /* the result grows in the shortcut's own memory */
+        TRY(mo_value(plan, op->fused_sum, dst));
+        plan->value[op->dst] = *dst;
+    } else
+        TRY(mo_value(plan, op->dst, dst));
 cleanup:
     return status;
 }
@@ -74,7 +94,7 @@ static int is_linear(const mo_op_t *op)
 /* The slot as the primitive takes it. */
 static moco_status_t operand(mo_plan_t *plan, const mo_op_t *op, int32_t tensor, int32_t *slot)
 {
-    return is_linear(op) ? mo_matrix(plan, *slot, plan->net->shapes[tensor].c, slot) : MOCO_OK;
+    return is_linear(op) ? mo_positions(plan, tensor, *slot, slot) : MOCO_OK;
 }
 
 /* Take over `pd`: make the primitive, or drop the descriptor after a failure before that. */
@@ -105,15 +125,13 @@ moco_status_t mo_emit_product(mo_plan_t *plan, const mo_op_t *op)
     mo_md_t any = NULL, vector = NULL;
     mo_attr_t attr = {0};
     int32_t src, dst, weights = -1, bias = -1;
+    if (is_linear(op) && !plan->recipes)
+        return mo_emit_linear(plan, op);
     TRY(mo_value(plan, op->src, &src));
-    if (op->fused_sum >= 0) { /* the result grows in the shortcut's own memory */
-        TRY(mo_value(plan, op->fused_sum, &dst));
-        plan->value[op->dst] = dst;
-    } else
-        TRY(mo_value(plan, op->dst, &dst));
+    TRY(mo_product_dst(plan, op, &dst));
     TRY(operand(plan, op, op->src, &src));
     TRY(operand(plan, op, op->dst, &dst));
-    TRY(plan->mode == MO_MODE_INFER ? infer_attr(op, &attr) : mo_attr_plain(&attr));
+    TRY(mo_product_attr(plan, op, &attr));
     TRY(span_any(plan, op->weights, &any));
     if (op->bias >= 0) {
         TRY(span_any(plan, op->bias, &vector));
@@ -195,19 +213,49 @@ cleanup:
     return status;
 }
 
+static moco_status_t zero(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
+{
+    const int32_t spans[] = {op->weights, op->bias};
+    int at = 0;
+    (void)rows;
+    for (int i = 0; i < 2; i++)
+        if (spans[i] >= 0 && net->spans[spans[i]].frozen)
+            memset(values[at++], 0, (size_t)net->spans[spans[i]].count * sizeof(float));
+    return MOCO_OK;
+}
+
+moco_status_t mo_emit_frozen(mo_plan_t *plan, const mo_op_t *op)
+{
+    const int32_t spans[] = {op->weights, op->bias};
+    mo_slot_id_t slots[2];
+    moco_status_t status = MOCO_OK;
+    int count = 0;
+    for (int i = 0; i < 2; i++)
+        if (spans[i] >= 0 && plan->net->spans[spans[i]].frozen)
+            TRY(mo_plan_span(plan, MO_IN_GRADS, spans[i], &slots[count++]));
+    TRY(mo_emit_host(plan, op, zero, count, slots));
+cleanup:
+    return status;
+}
+
 moco_status_t mo_emit_product_backward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
     mo_md_t any = NULL;
     mo_attr_t attr = {0};
     int32_t src, d_dst;
+    if (is_linear(op) && !plan->recipes)
+        return mo_emit_linear_backward(plan, op);
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_gradient(plan, op->dst, &d_dst));
     TRY(operand(plan, op, op->src, &src));
     TRY(operand(plan, op, op->dst, &d_dst));
     TRY(mo_attr_plain(&attr));
     TRY(span_any(plan, op->weights, &any));
-    TRY(d_weights(plan, op, src, d_dst, any, attr.attr));
+    if (plan->net->spans[op->weights].frozen)
+        TRY(mo_emit_frozen(plan, op));
+    else
+        TRY(d_weights(plan, op, src, d_dst, any, attr.attr));
     if (mo_wants_gradient(plan, op->src))
         TRY(d_source(plan, op, d_dst, any, attr.attr));
 cleanup:

@@ -90,42 +90,62 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_emit_relu(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
+static moco_status_t activation(mo_plan_t *plan, const mo_op_t *op, dnnl_alg_kind_t alg, int32_t src, int32_t dst)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
     TRY(mo_attr_plain(&attr));
-    ENGINE(mo_pd_eltwise_fwd(&pd, mo_device_engine(plan->device), dnnl_eltwise_relu_use_dst_for_bwd, MD(plan, src),
-                             0.0f, 0.0f, attr.attr),
-           "plan a ReLU");
+    ENGINE(mo_pd_eltwise_fwd(&pd, mo_device_engine(plan->device), alg, MD(plan, src), 0.0f, 0.0f, attr.attr),
+           "plan an activation");
     mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DST, dst}};
-    TRY(mo_plan_primitive(plan, op, pd, 2, args, "make a ReLU"));
+    TRY(mo_plan_primitive(plan, op, pd, 2, args, "make an activation"));
 cleanup:
     mo_attr_free(&attr);
     return status;
 }
 
-moco_status_t mo_emit_relu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t dst, mo_slot_id_t d_dst,
-                                    mo_slot_id_t d_src)
+/* `kept`: what backward reads, source or destination of the forward pass, by the argument `id`. */
+static moco_status_t activation_backward(mo_plan_t *plan, const mo_op_t *op, dnnl_alg_kind_t alg, int id, int32_t kept,
+                                         int32_t d_dst, int32_t d_src)
 {
     moco_status_t status = MOCO_OK;
     dnnl_engine_t engine = mo_device_engine(plan->device);
     dnnl_primitive_desc_t pd = NULL, hint = NULL;
     mo_attr_t attr = {0};
     TRY(mo_attr_plain(&attr));
-    ENGINE(mo_pd_eltwise_fwd(&hint, engine, dnnl_eltwise_relu_use_dst_for_bwd, MD(plan, dst), 0.0f, 0.0f, attr.attr),
-           "plan a ReLU");
-    ENGINE(mo_pd_eltwise_bwd(&pd, engine, dnnl_eltwise_relu_use_dst_for_bwd, MD(plan, dst), 0.0f, 0.0f, hint,
-                             attr.attr),
-           "plan a ReLU's gradient");
-    mo_arg_t args[] = {{DNNL_ARG_DST, dst}, {DNNL_ARG_DIFF_DST, d_dst}, {DNNL_ARG_DIFF_SRC, d_src}};
-    TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a ReLU's gradient"));
+    ENGINE(mo_pd_eltwise_fwd(&hint, engine, alg, MD(plan, kept), 0.0f, 0.0f, attr.attr), "plan an activation");
+    ENGINE(mo_pd_eltwise_bwd(&pd, engine, alg, MD(plan, kept), 0.0f, 0.0f, hint, attr.attr),
+           "plan an activation's gradient");
+    mo_arg_t args[] = {{id, kept}, {DNNL_ARG_DIFF_DST, d_dst}, {DNNL_ARG_DIFF_SRC, d_src}};
+    TRY(mo_plan_primitive(plan, op, pd, 3, args, "make an activation's gradient"));
 cleanup:
     if (hint != NULL)
         dnnl_primitive_desc_destroy(hint);
     mo_attr_free(&attr);
     return status;
+}
+
+moco_status_t mo_emit_relu(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
+{
+    return activation(plan, op, dnnl_eltwise_relu_use_dst_for_bwd, src, dst);
+}
+
+moco_status_t mo_emit_relu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t dst, mo_slot_id_t d_dst,
+                                    mo_slot_id_t d_src)
+{
+    return activation_backward(plan, op, dnnl_eltwise_relu_use_dst_for_bwd, DNNL_ARG_DST, dst, d_dst, d_src);
+}
+
+moco_status_t mo_emit_gelu(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
+{
+    return activation(plan, op, dnnl_eltwise_gelu_erf, src, dst);
+}
+
+moco_status_t mo_emit_gelu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t d_dst,
+                                    mo_slot_id_t d_src)
+{
+    return activation_backward(plan, op, dnnl_eltwise_gelu_erf, DNNL_ARG_SRC, src, d_dst, d_src);
 }
 
 moco_status_t mo_emit_binary(mo_plan_t *plan, const mo_op_t *op, mo_binary_t kind, mo_slot_id_t a, mo_slot_id_t b,
@@ -175,7 +195,8 @@ moco_status_t mo_emit_softmax(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t s
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
     TRY(mo_attr_plain(&attr));
-    ENGINE(mo_pd_softmax(&pd, mo_device_engine(plan->device), MD(plan, src), 1, attr.attr), "plan a softmax");
+    ENGINE(mo_pd_softmax_fwd(&pd, mo_device_engine(plan->device), dnnl_forward_inference, MD(plan, src), 1, attr.attr),
+           "plan a softmax");
     mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DST, dst}};
     TRY(mo_plan_primitive(plan, op, pd, 2, args, "make a softmax"));
 cleanup:
@@ -208,7 +229,8 @@ moco_status_t mo_emit_matmul(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t a,
     if (scale != 1.0f)
         ENGINE(mo_attr_eltwise(&attr, dnnl_eltwise_linear, scale, 0.0f), "fuse a scale");
     ENGINE(mo_attr_end(&attr), "make attributes");
-    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), MD(plan, dst), attr.attr),
+    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), NULL,
+                        attr.attr),
            "plan a matrix product");
     mo_arg_t args[] = {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, dst}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a matrix product"));

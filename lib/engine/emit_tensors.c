@@ -33,6 +33,11 @@ int mo_wants_gradient(const mo_plan_t *plan, int32_t tensor)
     return !plan->no_grad[tensor];
 }
 
+int mo_has_gradient(const mo_plan_t *plan, int32_t tensor)
+{
+    return plan->gradient[tensor] >= 0;
+}
+
 moco_status_t mo_gradient(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot)
 {
     *slot = plan->gradient[tensor];
@@ -81,6 +86,31 @@ cleanup:
     return status;
 }
 
+moco_status_t mo_positions(mo_plan_t *plan, int32_t tensor, mo_slot_id_t of, mo_slot_id_t *slot)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t md = NULL;
+    mo_shape_t s = plan->net->shapes[tensor];
+    dnnl_dims_t dims = {(int64_t)plan->shard * s.h * s.w, s.c};
+    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, dnnl_f32, dnnl_ab), "describe a matrix"));
+    TRY(mo_plan_view(plan, of, md, slot));
+cleanup:
+    mo_md_free(md);
+    return status;
+}
+
+moco_status_t mo_parameter(mo_plan_t *plan, int32_t span, mo_slot_id_t *slot)
+{
+    int32_t plain;
+    moco_status_t status = mo_plan_span(plan, MO_IN_PARAMS, span, &plain);
+    return status == MOCO_OK ? mo_plan_weights(plan, span, MD(plan, plain), slot) : status;
+}
+
+moco_status_t mo_parameter_gradient(mo_plan_t *plan, int32_t span, mo_slot_id_t *slot)
+{
+    return mo_plan_span(plan, MO_IN_GRADS, span, slot);
+}
+
 moco_status_t mo_matrix(mo_plan_t *plan, mo_slot_id_t of, int32_t columns, mo_slot_id_t *slot)
 {
     moco_status_t status = MOCO_OK;
@@ -122,11 +152,17 @@ static void slot_args(mo_instr_t *instr, int count, const mo_slot_id_t *slots)
         instr->args[i] = (mo_arg_t){.id = i, .slot = slots[i]};
 }
 
-moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int count, const mo_slot_id_t *slots)
+moco_status_t mo_emit_host_rows(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int32_t rows, int count,
+                                const mo_slot_id_t *slots)
 {
-    mo_instr_t instr = {.kind = MO_RUN_HOST, .op = op, .host = fn};
+    mo_instr_t instr = {.kind = MO_RUN_HOST, .op = op, .host = fn, .rows = rows};
     slot_args(&instr, count, slots);
     return mo_plan_instr(plan, &instr);
+}
+
+moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int count, const mo_slot_id_t *slots)
+{
+    return mo_emit_host_rows(plan, op, fn, plan->shard, count, slots);
 }
 
 moco_status_t mo_emit_meet(mo_plan_t *plan, const mo_op_t *op, mo_meet_fn fn, int count, const mo_slot_id_t *slots)

@@ -208,7 +208,7 @@ static moco_status_t run_host(mo_lane_t *lane, mo_instance_t *instance, const mo
     TRY(mo_engine_status(dnnl_stream_wait(lane->stream), "wait"));
     for (int i = 0; i < instr->arg_count; i++)
         TRY(mo_engine_status(dnnl_memory_map_data(instance->memory[instr->args[i].slot], (void **)&values[i]), "map"));
-    status = instr->host(instr->op, instance->plan->net, instance->plan->shard, values);
+    status = instr->host(instr->op, instance->plan->net, instr->rows, values);
 cleanup:
     for (int i = 0; i < instr->arg_count; i++)
         if (values[i] != NULL)

@@ -6,7 +6,8 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-#define SPAN_ALIGN 16 /* floats: 64 bytes, so every tensor starts on a cache line */
+#define SPAN_ALIGN 16 /* floats: 64 bytes, so every tensor starts on a cache line, where vector loops may read it */
+#define ALIGNED(floats) (((floats) + SPAN_ALIGN - 1) / SPAN_ALIGN * SPAN_ALIGN)
 
 /* Room for one more item; lists grow by doubling from 16. */
 static int room(mo_net_t *net, void *list, int32_t count, size_t size)
@@ -36,12 +37,18 @@ int32_t mo_net_span(mo_net_t *net, const char *prefix, const char *name, int32_t
         span->dims[i] = dims[i];
         span->count *= dims[i];
     }
-    if (mo_strprintf(&span->name, "%s.%s", prefix, name) != MOCO_OK) {
+    if (mo_strprintf(&span->name, "%s%s%s", prefix != NULL ? prefix : "", prefix != NULL ? "." : "", name) != MOCO_OK) {
         net->failed = 1;
         return -1;
     }
-    net->params += (span->count + SPAN_ALIGN - 1) / SPAN_ALIGN * SPAN_ALIGN;
+    net->params += ALIGNED(span->count);
     return net->span_count++;
+}
+
+void mo_net_freeze(mo_net_t *net, int32_t span)
+{
+    if (!net->failed)
+        net->spans[span].frozen = 1;
 }
 
 int32_t mo_net_bn(mo_net_t *net, const char *prefix, int32_t channels)
@@ -54,7 +61,7 @@ int32_t mo_net_bn(mo_net_t *net, const char *prefix, int32_t channels)
         net->failed = 1;
         return -1;
     }
-    net->stats += 2 * (int64_t)channels;
+    net->stats += ALIGNED(2 * (int64_t)channels);
     return net->bn_count++;
 }
 

@@ -21,10 +21,14 @@ typedef enum mo_init {
     MO_INIT_ONE,
     MO_INIT_KAIMING, /* normal, std sqrt(2 / fan), fan = out_channels * kernel area             */
     MO_INIT_UNIFORM, /* uniform +-1/sqrt(fan), fan = inputs: PyTorch's default of Linear and Conv */
-    MO_INIT_NORMAL   /* normal, std 0.01                                                        */
+    MO_INIT_NORMAL,  /* normal, std 0.01                                                        */
+    MO_INIT_XAVIER,  /* uniform +-sqrt(6 / fan), fan = inputs + outputs                         */
+    MO_INIT_TINY,    /* normal, std 1e-6                                                        */
+    MO_INIT_SINCOS   /* sines and cosines of places on a square grid, behind a zero row         */
 } mo_init_t;
 
-/* A parameter tensor: plain torchvision layout (convolution [O,I,kh,kw], linear [O,I], vectors [C]). */
+/* A parameter tensor: plain torchvision layout (convolution [O,I,kh,kw], linear [O,I], vectors [C]). A frozen one keeps
+ * its first value: its gradient is zero, and it has no part in decay, updates and norms. */
 typedef struct mo_span {
     char *name;
     int32_t rank;
@@ -36,14 +40,15 @@ typedef struct mo_span {
     int32_t hidden; /* a constant of the arithmetic that the method does not have: frozen, in no file and no count */
 } mo_span_t;
 
-/* A batch norm's statistics: mean at offset, variance at offset + channels, in a block of `stats` floats. */
+/* A batch norm's statistics: mean at offset, a multiple of 16, variance at offset + channels, in a block of `stats`
+ * floats. */
 typedef struct mo_bn {
     char *name;
     int32_t channels;
     int64_t offset;
 } mo_bn_t;
 
-/* Per-image shape of a tensor; a vector is [c,1,1]. */
+/* Per-image shape of a tensor; a vector is [c,1,1], a row of tokens [c,tokens,1]. */
 typedef struct mo_shape {
     int32_t c, h, w;
 } mo_shape_t;
@@ -55,13 +60,14 @@ struct mo_op {
     int32_t bn;                     /* number of the batch norm, or -1                  */
     int32_t kernel, stride, pad;    /* convolution, pooling                             */
     int32_t relu;                   /* batch norm: ReLU follows                         */
+    int32_t heads;                  /* attention                                        */
     int64_t keys;                   /* contrast: K                                      */
     double temperature;             /* contrast                                         */
     double batch;                   /* contrast: rows that the mean loss runs over      */
     double scale;                   /* contrast: factor on the loss                     */
     int32_t place;                  /* contrast in the batch: tensor [1], see contrast.h */
-    /* Set by the plan in infer mode: what a convolution has taken over, or that the operation is gone. */
-    int32_t fused_bn, fused_sum, fused_relu, skipped;
+    /* Set by the plan in infer mode: what a product with weights has taken over, or that the operation is gone. */
+    int32_t fused_bn, fused_sum, fused_relu, fused_gelu, skipped;
 };
 
 typedef struct mo_net {
@@ -84,7 +90,8 @@ typedef struct mo_net {
 /* Builders: tensor, span, batch norm, operation; -1 after a failure, which mo_net_done reports. */
 int32_t mo_net_tensor(mo_net_t *net, int32_t c, int32_t h, int32_t w);
 int32_t mo_net_span(mo_net_t *net, const char *prefix, const char *name, int32_t rank, const int64_t *dims,
-                    mo_init_t init, int64_t fan);
+                    mo_init_t init, int64_t fan); /* "prefix.name"; "name" where prefix is NULL */
+void mo_net_freeze(mo_net_t *net, int32_t span);
 int32_t mo_net_bn(mo_net_t *net, const char *prefix, int32_t channels);
 void mo_net_op(mo_net_t *net, const mo_op_t *op);
 moco_status_t mo_net_done(const mo_net_t *net);

@@ -1,4 +1,4 @@
-/* Making a plan: fusion for inference, the walk through the layers, and the places of the arena's slots. */
+/* Making a plan: the walk through the layers, and the places of the arena's slots. */
 #include "engine/plan_internal.h"
 
 #include <stdlib.h>
@@ -6,6 +6,10 @@
 
 #define ALIGN 64
 #define ALIGNED(bytes) (((bytes) + ALIGN - 1) / ALIGN * ALIGN)
+/* Large tensors do not follow each other at once: where their sizes are multiples of a page (often so for tokens), the
+ * same element of all of them would share the address bits by which processors tell loads from earlier stores, and a loop
+ * from one to another would take twice its time. */
+#define PLACED(bytes) (ALIGNED(bytes) + ((bytes) >= 65536 ? 1088 : 0))
 
 mo_mode_t mo_plan_mode(const mo_plan_t *plan)
 {
@@ -67,17 +71,28 @@ moco_status_t mo_plan_slot(mo_plan_t *plan, mo_space_t space, int64_t offset, mo
     return slot_new(plan, space, offset, -1, md, slot);
 }
 
-moco_status_t mo_plan_view(mo_plan_t *plan, int32_t of, mo_cmd_t md, int32_t *slot)
+moco_status_t mo_plan_view_at(mo_plan_t *plan, int32_t of, int64_t bytes, mo_cmd_t md, int32_t *slot)
 {
+    const int32_t root = plan->slots[of].root;
+    const int64_t within = plan->slots[of].within + bytes;
     for (int32_t i = 0; i < plan->slot_count; i++)
-        if (plan->slots[i].root == plan->slots[of].root && mo_md_equal(plan->slots[i].md, md)) {
+        if (plan->slots[i].root == root && plan->slots[i].within == within && mo_md_equal(plan->slots[i].md, md)) {
             *slot = i;
             return MOCO_OK;
         }
-    if (mo_md_size(md) > plan->slots[of].bytes)
-        return mo_fail(MOCO_ERR_ENGINE, "a view of %zu bytes does not fit a tensor of %zu", mo_md_size(md),
-                       plan->slots[of].bytes);
-    return slot_new(plan, plan->slots[of].space, plan->slots[of].offset, plan->slots[of].root, md, slot);
+    /* The size of columns beside others counts the others of the last row too, so `bytes` cannot be added to it. */
+    if (mo_md_size(md) > plan->slots[of].bytes || (size_t)bytes >= plan->slots[of].bytes)
+        return mo_fail(MOCO_ERR_ENGINE, "a view of %zu bytes from %lld does not fit a tensor of %zu", mo_md_size(md),
+                       (long long)bytes, plan->slots[of].bytes);
+    moco_status_t status = slot_new(plan, plan->slots[of].space, plan->slots[of].offset + bytes, root, md, slot);
+    if (status == MOCO_OK)
+        plan->slots[*slot].within = within;
+    return status;
+}
+
+moco_status_t mo_plan_view(mo_plan_t *plan, int32_t of, mo_cmd_t md, int32_t *slot)
+{
+    return mo_plan_view_at(plan, of, 0, md, slot);
 }
 
 moco_status_t mo_plan_instr(mo_plan_t *plan, const mo_instr_t *instr)
@@ -160,11 +175,16 @@ moco_status_t mo_plan_span(mo_plan_t *plan, mo_space_t space, int32_t span, int3
 
 moco_status_t mo_plan_weights(mo_plan_t *plan, int32_t span, mo_cmd_t md, int32_t *slot)
 {
+    int32_t plain;
+    moco_status_t status = mo_plan_span(plan, MO_IN_PARAMS, span, &plain);
+    return status == MOCO_OK ? mo_plan_packed(plan, plain, md, slot) : status;
+}
+
+moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_t *slot)
+{
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
-    int32_t plain;
-    TRY(mo_plan_span(plan, MO_IN_PARAMS, span, &plain));
     if (mo_md_equal(plan->slots[plain].md, md) && plan->mode != MO_MODE_INFER) {
         *slot = plain;
         return MOCO_OK;
@@ -189,40 +209,6 @@ cleanup:
         dnnl_primitive_desc_destroy(pd);
     mo_attr_free(&attr);
     return status;
-}
-
-/* ---- inference: a convolution or linear layer without bias takes over the batch norm behind it and its ReLU; a
- * convolution also the shortcut sum with its ReLU ---- */
-
-extern const mo_layer_t mo_layer_conv, mo_layer_linear, mo_layer_batchnorm, mo_layer_residual;
-
-static mo_op_t *producer(mo_plan_t *plan, int32_t tensor)
-{
-    for (int32_t i = 0; i < plan->op_count; i++)
-        if (!plan->ops[i].skipped && plan->ops[i].dst == tensor)
-            return &plan->ops[i];
-    return NULL;
-}
-
-static void fuse(mo_plan_t *plan)
-{
-    for (int32_t i = 0; i < plan->op_count; i++) {
-        mo_op_t *op = &plan->ops[i];
-        mo_op_t *conv = op->src >= 0 ? producer(plan, op->src) : NULL;
-        if (conv == NULL || (conv->layer != &mo_layer_conv && conv->layer != &mo_layer_linear))
-            continue;
-        if (op->layer == &mo_layer_batchnorm && conv->fused_bn < 0 && conv->bias < 0) {
-            conv->fused_bn = op->bn;
-            conv->bias = op->bias; /* the shift's span holds the folded bias */
-            conv->fused_relu = op->relu;
-        } else if (op->layer == &mo_layer_residual && conv->fused_bn >= 0 && !conv->fused_relu) {
-            conv->fused_sum = op->other;
-            conv->fused_relu = 1;
-        } else
-            continue;
-        conv->dst = op->dst;
-        op->skipped = 1;
-    }
 }
 
 /* ---- lifetimes to places: largest first, each at the lowest offset free during its life ---- */
@@ -270,19 +256,19 @@ static moco_status_t place(mo_plan_t *plan)
         int64_t at = 0;
         for (int32_t j = 0; j < neighbours; j++) {
             const mo_slot_t *other = &plan->slots[live[j]];
-            if (other->offset >= at + (int64_t)ALIGNED(slot->bytes))
+            if (other->offset >= at + (int64_t)PLACED(slot->bytes))
                 break;
-            int64_t end = other->offset + (int64_t)ALIGNED(other->bytes);
+            int64_t end = other->offset + (int64_t)PLACED(other->bytes);
             at = end > at ? end : at;
         }
         slot->offset = at;
-        size_t end = (size_t)at + ALIGNED(slot->bytes);
+        size_t end = (size_t)at + PLACED(slot->bytes);
         plan->arena_bytes = end > plan->arena_bytes ? end : plan->arena_bytes;
     }
     pthread_mutex_unlock(&lock);
     for (int32_t i = 0; i < plan->slot_count; i++)
         if (plan->slots[i].space == MO_IN_ARENA)
-            plan->slots[i].offset = plan->slots[plan->slots[i].root].offset;
+            plan->slots[i].offset = plan->slots[plan->slots[i].root].offset + plan->slots[i].within;
 cleanup:
     mo_free(order);
     mo_free(live);
@@ -340,7 +326,7 @@ static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
     for (int32_t i = 0; i < plan->op_count && spec->to_op > 0; i++)
         plan->ops[i].skipped = i < spec->from_op || i >= spec->to_op;
     if (plan->mode == MO_MODE_INFER)
-        fuse(plan);
+        mo_plan_fuse(plan, spec);
     for (int32_t i = 0; i < plan->op_count; i++)
         if (!plan->ops[i].skipped)
             TRY(plan->ops[i].layer->forward(plan, &plan->ops[i]));

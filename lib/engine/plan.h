@@ -50,6 +50,9 @@ size_t mo_plan_arena_bytes(const mo_plan_t *plan);
 size_t mo_plan_packed_bytes(const mo_plan_t *plan);
 size_t mo_plan_scratchpad_bytes(const mo_plan_t *plan); /* per lane */
 int32_t mo_plan_shard(const mo_plan_t *plan);
+/* The operation that takes over batch norm `bn` in infer plans: the convolution or linear layer in front of it, or,
+ * *behind = 1, the linear layer behind it; -1 if none can. */
+int32_t mo_fold_target(const mo_op_t *ops, int32_t count, int32_t bn, int *behind);
 
 /* Packed weights of a plan for one parameter block. Refresh after the parameters changed; nothing else writes it. */
 moco_status_t mo_packed_create(mo_plan_t *plan, const float *params, mo_packed_t **out);

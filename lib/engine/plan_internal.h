@@ -17,6 +17,7 @@ typedef struct mo_slot {
     size_t bytes;
     mo_md_t md;
     int32_t root;       /* slot whose memory this is; itself when not a view */
+    int64_t within;     /* bytes from the root's first                  */
     int32_t first, last; /* instructions that touch it (root, arena)    */
 } mo_slot_t;
 
@@ -32,6 +33,7 @@ typedef struct mo_instr {
     int32_t arg_count;
     mo_arg_t args[MO_MAX_ARGS];
     mo_host_fn host;
+    int32_t rows; /* host: images it covers */
     mo_meet_fn meet;
     const mo_op_t *op;
     int32_t first_memory_arg; /* of the instance's flat argument array */
@@ -90,14 +92,21 @@ struct mo_instance {
 /* Slots and instructions; the emitters build on these. -1 after a failure, with *status set. */
 moco_status_t mo_plan_slot(mo_plan_t *plan, mo_space_t space, int64_t offset, mo_cmd_t md, int32_t *slot);
 moco_status_t mo_plan_view(mo_plan_t *plan, int32_t of, mo_cmd_t md, int32_t *slot);
+/* From `bytes` on: for columns of a matrix. */
+moco_status_t mo_plan_view_at(mo_plan_t *plan, int32_t of, int64_t bytes, mo_cmd_t md, int32_t *slot);
 /* Takes ownership of pd. args: pairs (id, slot), `count` of them. */
 moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
                                 const mo_arg_t *args, const char *what);
 moco_status_t mo_plan_instr(mo_plan_t *plan, const mo_instr_t *instr);
 /* Slot that holds span `span` in layout `md`: the parameter itself when it is laid out so, else a packed copy. */
 moco_status_t mo_plan_weights(mo_plan_t *plan, int32_t span, mo_cmd_t md, int32_t *slot);
+/* The same from a slot of the parameter block: the span itself or a view of it. */
+moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_t *slot);
 /* The plain slot of a span in the parameter or gradient block. rank 0 = the span's own dims. */
 moco_status_t mo_plan_span(mo_plan_t *plan, mo_space_t space, int32_t span, int32_t *slot);
+
+/* Marks what others take over in infer mode. */
+void mo_plan_fuse(mo_plan_t *plan, const mo_plan_spec_t *spec);
 
 moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int32_t from, int32_t to);
 

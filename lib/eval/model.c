@@ -1,4 +1,4 @@
-/* Making and freeing a model: batch norm folded into the convolutions, weights packed once per plan size. */
+/* Making and freeing a model: batch norm folded into its neighbours, weights packed once per plan size. */
 #include "eval/model.h"
 
 #include <math.h>
@@ -23,31 +23,76 @@ mo_encoder_spec_t mo_encoder_spec_of(const moco_trainer_options_t *o)
     return (mo_encoder_spec_t){.arch = o->arch, .stem = o->stem, .head = o->head, .width = o->width,
                                .head_width = o->head_width, .head_layers = o->head_layers,
                                .image_size = o->image_size, .dimension = o->dimension,
-                               .zero_init_residual = o->zero_init_residual};
+                               .zero_init_residual = o->zero_init_residual, .patch_size = o->patch_size,
+                               .depth = o->vit_depth, .heads = o->vit_heads, .vit_norm = o->vit_norm,
+                               .freeze_patch = o->freeze_patch};
 }
 
-/* w' = w * scale/sigma per output channel; the shift's place takes b' = shift - mean * scale/sigma. */
+/* What a batch norm does to channel c at inference: y = factor * x + offset. */
+typedef struct affine {
+    double factor, offset;
+} affine_t;
+
+static affine_t affine_of(const mo_net_t *net, const mo_op_t *bn_op, const float *running, const float *params,
+                          int32_t c)
+{
+    const mo_bn_t *bn = &net->bns[bn_op->bn];
+    double mean = running[bn->offset + c], variance = running[bn->offset + bn->channels + c];
+    double factor = params[net->spans[bn_op->weights].offset + c] / sqrt(variance + 1e-5);
+    return (affine_t){factor, params[net->spans[bn_op->bias].offset + c] - mean * factor};
+}
+
+/* Into the product in front: w' = w * factor per output channel; the shift's place takes the bias. */
+static void fold_forward(const mo_net_t *net, const mo_op_t *bn_op, const mo_op_t *front, const float *running,
+                         float *params)
+{
+    const mo_span_t *weights = &net->spans[front->weights];
+    float *shift = params + net->spans[bn_op->bias].offset;
+    int64_t row = weights->count / weights->dims[0];
+    for (int32_t c = 0; c < weights->dims[0]; c++) {
+        affine_t a = affine_of(net, bn_op, running, params, c);
+        float *w = params + weights->offset + c * row;
+        for (int64_t k = 0; k < row; k++)
+            w[k] = (float)(w[k] * a.factor);
+        shift[c] = (float)a.offset;
+    }
+}
+
+/* Into the linear layer behind: w' = w * factor per input channel, b' = b + w * offset. The batch norm's own places, which
+ * nobody else reads, hold factor and offset meanwhile. */
+static void fold_backward(const mo_net_t *net, const mo_op_t *bn_op, const mo_op_t *linear, const float *running,
+                          float *params)
+{
+    const mo_span_t *weights = &net->spans[linear->weights];
+    float *w = params + weights->offset, *bias = params + net->spans[linear->bias].offset;
+    float *factor = params + net->spans[bn_op->weights].offset, *offset = params + net->spans[bn_op->bias].offset;
+    int64_t inputs = weights->dims[1];
+    for (int32_t c = 0; c < inputs; c++) {
+        affine_t a = affine_of(net, bn_op, running, params, c);
+        factor[c] = (float)a.factor;
+        offset[c] = (float)a.offset;
+    }
+    for (int64_t o = 0; o < weights->dims[0]; o++, w += inputs) {
+        double sum = bias[o];
+        for (int64_t c = 0; c < inputs; c++) {
+            sum += (double)w[c] * offset[c];
+            w[c] *= factor[c];
+        }
+        bias[o] = (float)sum;
+    }
+}
+
 static void fold(const mo_net_t *net, const float *running, float *params)
 {
     for (int32_t i = 0; i < net->op_count; i++) {
-        const mo_op_t *bn_op = &net->ops[i], *conv = NULL;
-        if (bn_op->bn < 0)
+        int behind;
+        int32_t target = net->ops[i].bn >= 0 ? mo_fold_target(net->ops, net->op_count, i, &behind) : -1;
+        if (target < 0) /* no batch norm; making the plan has refused one without a place to go */
             continue;
-        for (int32_t j = 0; j < i; j++)
-            if (net->ops[j].dst == bn_op->src)
-                conv = &net->ops[j];
-        const mo_bn_t *bn = &net->bns[bn_op->bn];
-        const mo_span_t *weights = &net->spans[conv->weights];
-        float *scale = params + net->spans[bn_op->weights].offset, *shift = params + net->spans[bn_op->bias].offset;
-        int64_t row = weights->count / weights->dims[0];
-        for (int32_t c = 0; c < bn->channels; c++) {
-            double mean = running[bn->offset + c], variance = running[bn->offset + bn->channels + c];
-            double factor = scale[c] / sqrt(variance + 1e-5);
-            float *w = params + weights->offset + c * row;
-            for (int64_t k = 0; k < row; k++)
-                w[k] = (float)(w[k] * factor);
-            shift[c] = (float)(shift[c] - mean * factor);
-        }
+        if (behind)
+            fold_backward(net, &net->ops[i], &net->ops[target], running, params);
+        else
+            fold_forward(net, &net->ops[i], &net->ops[target], running, params);
     }
 }
 

@@ -11,7 +11,10 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-static const char *const arch_names[] = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"};
+static const char *const arch_names[] = {"resnet18",  "resnet34",  "resnet50", "resnet101",      "resnet152",     "vit_small",
+                                         "vit_base",  "vit_large", "vit_huge", "vit_conv_small", "vit_conv_base"};
+#define ARCHS ((int32_t)(sizeof arch_names / sizeof arch_names[0]))
+static const char *const vit_norm_names[] = {"layer", "batch"};
 static const char *const stem_names[] = {"imagenet", "cifar"};
 static const char *const head_names[] = {"linear", "mlp", "mlp-v3", "mlp-simclr", "none"};
 enum { HEADS = sizeof head_names / sizeof head_names[0], NO_HEAD = HEADS - 1 };
@@ -61,13 +64,38 @@ static moco_status_t get_optional(const mo_safetensors_t *st, const char *key, i
     return status;
 }
 
+static moco_status_t get_count(const mo_safetensors_t *st, const char *key, int32_t *count)
+{
+    int64_t value = 0;
+    moco_status_t status = mo_meta_get_int(st, key, 1, 1024, &value);
+    *count = (int32_t)value;
+    return status;
+}
+
+static moco_status_t read_vit(const mo_safetensors_t *st, mo_encoder_spec_t *spec)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(get_count(st, "patch_size", &spec->patch_size));
+    TRY(get_count(st, "vit_depth", &spec->depth));
+    TRY(get_count(st, "vit_heads", &spec->heads));
+    TRY(get_name(st, "vit_norm", vit_norm_names, 2, &spec->vit_norm));
+    status = mo_vit_check(spec);
+    if (status == MOCO_ERR_ARGUMENT) { /* not the caller's argument: the file's content */
+        char found[MO_MESSAGE_SIZE];
+        mo_message_copy(found);
+        return mo_fail(MOCO_ERR_FORMAT, "metadata: %.400s", found);
+    }
+cleanup:
+    return status;
+}
+
 /* The file says what the encoder is. */
 static moco_status_t read_spec(const mo_safetensors_t *st, mo_encoder_spec_t *spec, mo_model_recipe_t *recipe,
                                int64_t *steps)
 {
     moco_status_t status = MOCO_OK;
     int64_t size, dimension, resize, crop;
-    TRY(get_name(st, "arch", arch_names, 5, &spec->arch));
+    TRY(get_name(st, "arch", arch_names, ARCHS, &spec->arch));
     TRY(get_name(st, "stem", stem_names, 2, &spec->stem));
     TRY(get_name(st, "head", head_names, HEADS, &spec->head));
     if (spec->head == NO_HEAD)
@@ -84,6 +112,8 @@ static moco_status_t read_spec(const mo_safetensors_t *st, mo_encoder_spec_t *sp
     TRY(get_triple(st, "std", 1e-6, 1e6, recipe->std));
     spec->image_size = (int32_t)size;
     spec->dimension = (int32_t)dimension;
+    if (mo_is_vit(spec->arch))
+        TRY(read_vit(st, spec));
     recipe->eval_resize = (int32_t)resize;
     recipe->eval_crop = (int32_t)crop;
 cleanup:
@@ -141,6 +171,19 @@ static moco_status_t put_triple(mo_st_writer_t *w, const char *key, const double
     return mo_st_meta(w, key, text);
 }
 
+/* What the encoder has, published or not: files do not depend on defaults. */
+static moco_status_t put_vit(mo_st_writer_t *w, const mo_encoder_spec_t *spec)
+{
+    moco_status_t status = MOCO_OK;
+    mo_vit_form_t form = mo_vit_form(spec);
+    TRY(mo_meta_int(w, "patch_size", form.patch));
+    TRY(mo_meta_int(w, "vit_depth", form.depth));
+    TRY(mo_meta_int(w, "vit_heads", form.heads));
+    TRY(mo_st_meta(w, "vit_norm", vit_norm_names[spec->vit_norm]));
+cleanup:
+    return status;
+}
+
 moco_status_t mo_model_meta(mo_st_writer_t *w, const mo_encoder_spec_t *spec, const mo_model_recipe_t *recipe,
                             int64_t steps)
 {
@@ -155,6 +198,8 @@ moco_status_t mo_model_meta(mo_st_writer_t *w, const mo_encoder_spec_t *spec, co
     TRY(mo_meta_double(w, "width", spec->width));
     TRY(mo_meta_int(w, "size", spec->image_size));
     TRY(mo_meta_int(w, "dimension", spec->dimension));
+    if (mo_is_vit(spec->arch))
+        TRY(put_vit(w, spec));
     TRY(mo_meta_int(w, "eval_resize", recipe->eval_resize));
     TRY(mo_meta_int(w, "eval_crop", recipe->eval_crop));
     TRY(mo_meta_int(w, "steps", steps));
@@ -190,11 +235,22 @@ moco_status_t mo_model_write(const moco_model_t *m, const char *path)
 json_t *mo_model_json(const moco_model_t *m)
 {
     const mo_model_recipe_t *r = &m->recipe;
-    return json_pack("{s:s, s:f, s:s, s:s, s:i, s:i, s:i, s:I, s:[f,f,f], s:[f,f,f], s:i, s:i, s:I}", "arch",
+    json_t *json = json_pack("{s:s, s:f, s:s, s:s, s:i, s:i, s:i, s:I, s:[f,f,f], s:[f,f,f], s:i, s:i, s:I}", "arch",
                      arch_names[m->spec.arch], "width", m->spec.width, "stem", stem_names[m->spec.stem], "head",
                      head_names[m->spec.head < 0 ? NO_HEAD : m->spec.head], "size", m->spec.image_size, "backbone_dimension",
                      mo_model_width(m, MOCO_TAP_BACKBONE), "projection_dimension",
                      mo_model_width(m, MOCO_TAP_PROJECTION), "parameters", (json_int_t)mo_net_parameters(&m->net),
                      "mean", r->mean[0], r->mean[1], r->mean[2], "std", r->std[0], r->std[1], r->std[2], "eval_resize",
                      r->eval_resize, "eval_crop", r->eval_crop, "steps", (json_int_t)m->steps);
+    if (json != NULL && mo_is_vit(m->spec.arch)) {
+        mo_vit_form_t form = mo_vit_form(&m->spec);
+        json_t *vit = json_pack("{s:i, s:i, s:i, s:s}", "patch_size", form.patch, "vit_depth", form.depth, "vit_heads",
+                                form.heads, "vit_norm", vit_norm_names[m->spec.vit_norm]);
+        if (vit == NULL || json_object_update(json, vit) != 0) {
+            json_decref(json);
+            json = NULL;
+        }
+        json_decref(vit);
+    }
+    return json;
 }

@@ -6,11 +6,15 @@
 #include "engine/net.h"
 
 extern const mo_layer_t mo_layer_conv, mo_layer_batchnorm, mo_layer_relu, mo_layer_max_pool, mo_layer_mean_pool,
-    mo_layer_linear, mo_layer_residual, mo_layer_l2norm;
+    mo_layer_linear, mo_layer_residual, mo_layer_l2norm, mo_layer_layernorm, mo_layer_gelu, mo_layer_sum,
+    mo_layer_tokens, mo_layer_class_token, mo_layer_attention;
 
 /* Square convolution without bias. [c,h,w] -> [channels,h',w'] */
 int32_t mo_conv(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t kernel, int32_t stride,
                 int32_t pad, mo_init_t init);
+/* Without padding and with bias; frozen: weight and bias keep their first values. */
+int32_t mo_conv_bias(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t kernel, int32_t stride,
+                     mo_init_t init, mo_init_t bias_init, int frozen);
 /* Batch norm per group, eps 1e-5, then ReLU if asked. `scale_init` is MO_INIT_ONE, or MO_INIT_ZERO for zero-init
  * residuals. */
 int32_t mo_batchnorm(mo_net_t *net, int32_t src, const char *name, int relu, mo_init_t scale_init);
@@ -21,9 +25,27 @@ int32_t mo_relu(mo_net_t *net, int32_t src);
 int32_t mo_max_pool(mo_net_t *net, int32_t src, int32_t kernel, int32_t stride,
                     int32_t pad); /* padding counts as -inf */
 int32_t mo_mean_pool(mo_net_t *net, int32_t src); /* global: [c,h,w] -> [c] */
-int32_t mo_linear(mo_net_t *net, int32_t src, const char *name, int32_t outputs);             /* with bias */
-int32_t mo_linear_plain(mo_net_t *net, int32_t src, const char *name, int32_t outputs, mo_init_t init); /* without */
+/* With bias, on every position: [c,h,w] -> [outputs,h,w]. */
+int32_t mo_linear(mo_net_t *net, int32_t src, const char *name, int32_t outputs);
+int32_t mo_linear_from(mo_net_t *net, int32_t src, const char *name, int32_t outputs, mo_init_t init, int64_t fan,
+                       mo_init_t bias_init);
+int32_t mo_linear_plain(mo_net_t *net, int32_t src, const char *name, int32_t outputs, mo_init_t init); /* without bias */
 int32_t mo_residual(mo_net_t *net, int32_t main, int32_t shortcut);                           /* ReLU(main + shortcut) */
+
+/* ---- of transformers; tokens are [channels, tokens, 1] ---- */
+
+/* Spans "cls_token" [1,1,channels] and, the next number, "pos_embed" [1,tokens,channels], frozen sines and cosines. */
+int32_t mo_token_spans(mo_net_t *net, int32_t tokens, int32_t channels);
+/* Patches [c,h,w] to tokens [c,1+h*w,1]: the class token first, then row by row; each with its position. */
+int32_t mo_tokens(mo_net_t *net, int32_t src, int32_t class_token);
+int32_t mo_class_token(mo_net_t *net, int32_t src);                  /* [c,tokens,1] -> [c,1,1] */
+int32_t mo_layernorm(mo_net_t *net, int32_t src, const char *name);  /* eps 1e-6 */
+int32_t mo_gelu(mo_net_t *net, int32_t src);                         /* exact */
+int32_t mo_sum(mo_net_t *net, int32_t main, int32_t shortcut);       /* main + shortcut */
+/* [q | k | v] of width 3D -> D; `heads` divides D. The second for the class token's query alone: [D,1,1]. */
+int32_t mo_attention(mo_net_t *net, int32_t src, int32_t heads);
+int32_t mo_class_attention(mo_net_t *net, int32_t src, int32_t heads);
+
 int32_t mo_l2norm(mo_net_t *net, int32_t src); /* rows divided by max(norm, 1e-12) */
 
 #endif

@@ -14,19 +14,34 @@ typedef struct mo_encoder_spec {
     int32_t image_size;
     int32_t dimension; /* of the projection */
     int32_t zero_init_residual;
+    /* Of a ViT; 0 = as published. */
+    int32_t patch_size, depth, heads;
+    int32_t vit_norm;     /* MOCO_VIT_NORM_… */
+    int32_t freeze_patch; /* 1: the patch projection is not trained */
 } mo_encoder_spec_t;
 
 /* Fills an empty net: input [3,S,S], backbone [features], projection [dimension] before its normalisation (-1 without a
- * head). Parameters and batch norms carry torchvision's names ("layer1.0.conv1.weight", "bn1", "fc.0.weight"). */
+ * head). Parameters and batch norms carry torchvision's names ("layer1.0.conv1.weight", "bn1", "fc.0.weight"), those of a
+ * ViT timm's ("cls_token", "blocks.0.attn.qkv.weight"). MOCO_ERR_ARGUMENT for a ViT that mo_vit_check refuses. */
 moco_status_t mo_encoder_build(const mo_encoder_spec_t *spec, mo_net_t *net);
 /* As above, with the projection normalised: what a trainer and a model's projection tap use. *unit = that tensor. */
 moco_status_t mo_encoder_build_unit(const mo_encoder_spec_t *spec, mo_net_t *net, int32_t *unit);
 
 int32_t mo_resnet(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input); /* -> backbone */
+int32_t mo_vit(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input);    /* -> backbone */
 int32_t mo_head(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t backbone); /* -> projection */
 int32_t mo_predictor(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t projection); /* "predictor.…" */
 int mo_is_vit(int32_t arch);
 int32_t mo_scaled_channels(int32_t base, double width);
+
+/* What a specification makes of a published ViT. */
+typedef struct mo_vit_form {
+    int32_t patch, depth, heads, channels, tokens; /* tokens: patches and the class token */
+    int conv_stem;
+} mo_vit_form_t;
+mo_vit_form_t mo_vit_form(const mo_encoder_spec_t *spec); /* of a ViT */
+/* MOCO_ERR_ARGUMENT names the option that does not fit; MOCO_OK for other encoders. */
+moco_status_t mo_vit_check(const mo_encoder_spec_t *spec);
 
 /* Initial parameters (section "initialisation" of docs/architecture.md); tensor number = random stream index. */
 void mo_init_params(const mo_net_t *net, uint64_t seed, float *params);

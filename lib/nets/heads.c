@@ -13,11 +13,6 @@
 #include "layers/layers.h"
 #include "nets/encoder.h"
 
-int mo_is_vit(int32_t arch)
-{
-    return arch >= MOCO_ARCH_VIT_SMALL;
-}
-
 typedef struct mlp {
     const char *name;
     int32_t layers, hidden, outputs;

@@ -26,7 +26,7 @@ static moco_status_t put_params(mo_st_writer_t *writer, const char *prefix, int 
     for (int32_t i = 0; i < net->span_count; i++) {
         const mo_span_t *span = &net->spans[i];
         char name[NAME_SIZE];
-        if (span->hidden)
+        if (span->hidden || (span->frozen && !is_encoder)) /* an optimiser has nothing on what it does not move */
             continue;
         full_name(name, prefix, is_encoder, span->name, "");
         TRY(mo_st_add(writer, name, MO_F32, span->rank, span->dims, params + span->offset));
@@ -99,6 +99,8 @@ static moco_status_t get_params(const mo_safetensors_t *st, const char *prefix, 
                 params[span->offset + j] = span->init == MO_INIT_ONE ? 1.0f : 0.0f;
             continue;
         }
+        if (span->frozen && !is_encoder)
+            continue;
         full_name(name, prefix, is_encoder, span->name, "");
         TRY(get_floats(st, name, span->rank, span->dims, params + span->offset));
     }

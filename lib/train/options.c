@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "eval/model.h"
 #include "train/method.h"
 #include "util/status.h"
 #include "util/structsize.h"
@@ -139,13 +140,17 @@ static moco_status_t check_operations(const moco_trainer_options_t *o)
     return MOCO_OK;
 }
 
+moco_status_t mo_options_check_vit(const moco_trainer_options_t *o)
+{
+    mo_encoder_spec_t spec = mo_encoder_spec_of(o);
+    return mo_vit_check(&spec);
+}
+
 /* What a method needs of its other fields. */
 static moco_status_t check_method(const moco_trainer_options_t *o)
 {
     mo_method_t m = mo_method_of(o);
     int64_t group = m.rows / m.groups;
-    if (o->arch > MOCO_ARCH_RESNET152)
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "ViT comes with a later version; this one trains ResNets");
     if (o->loss == MOCO_LOSS_NT_XENT && (o->symmetric || o->predictor))
         return mo_fail(MOCO_ERR_ARGUMENT, "%s is 1, wanted 0: nt-xent takes both views in one loss",
                        o->symmetric ? "symmetric" : "predictor");
@@ -184,6 +189,7 @@ moco_status_t mo_options_check(const moco_trainer_options_t *o)
     TRY(check_batch(o));
     if (o->schedule == MOCO_SCHEDULE_STEP)
         TRY(check_order("milestone_1", o->milestone_1, "milestone_2", o->milestone_2));
+    TRY(mo_options_check_vit(o));
     TRY(check_method(o));
 cleanup:
     return status;

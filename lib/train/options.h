@@ -55,6 +55,8 @@ moco_status_t mo_options_overlay(const moco_trainer_options_t *caller, moco_trai
 moco_status_t mo_options_check(const moco_trainer_options_t *options);
 /* As far as views go: all ranges, and the fields of the pipeline that must agree. */
 moco_status_t mo_options_check_views(const moco_trainer_options_t *options);
+/* What a ViT asks of patch_size, vit_depth, vit_heads, width and image_size; MOCO_OK for other encoders. */
+moco_status_t mo_options_check_vit(const moco_trainer_options_t *options);
 moco_status_t mo_options_set(moco_trainer_options_t *options, const char *name, const char *value);
 /* Images per shard; options are checked. */
 int32_t mo_options_shard(const moco_trainer_options_t *options);

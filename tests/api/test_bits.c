@@ -13,6 +13,7 @@ typedef struct cut {
 } cut_t;
 
 #define V3 "loss=batch loss_scale=2t symmetric=1 predictor=1 head=mlp-v3 head_width=32 momentum_schedule=cosine shuffle=0 "
+#define VIT "arch=vit_small width=0.125 vit_depth=2 vit_heads=4 patch_size=8 "
 #define SIMCLR "loss=nt-xent head=mlp-simclr optimizer=lars-simclr shuffle=0 "
 
 static const cut_t cuts[] = {
@@ -23,6 +24,8 @@ static const cut_t cuts[] = {
     {"symmetric loss with a queue", 2, 4, MOCO_MEMBERSHIP_CONTIGUOUS, "symmetric=1"},
     {"v3, one device of four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 "optimizer=lars"},
     {"v3, two passes over devices of two shards", 2, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 "optimizer=adamw"},
+    {"v3 with ViT, two passes over four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 VIT "optimizer=adamw"},
+    {"v3 with ViT, one pass over four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 VIT "execution=one-pass"},
     {"SimCLR, one device of four shards", 1, 4, MOCO_MEMBERSHIP_CONTIGUOUS, SIMCLR},
     {"SimCLR, two passes over devices of two shards", 4, 2, MOCO_MEMBERSHIP_CONTIGUOUS, SIMCLR "head_layers=2"},
 };

@@ -3,8 +3,8 @@
  *   bench_step [--steps N] [--lanes L] [name=value …]     any option of docs/options.md, after recipe moco-v2
  *
  * One JSON object per line: the plan, each step (images per second, share of peak, resident bytes, page faults), and a
- * summary with medians. Multiply-adds are those of convolutions and linear layers: key forward, query forward, both
- * gradients (the first convolution has no input gradient). */
+ * summary with medians. Multiply-adds are those of convolutions, linear layers and attention: key forward, query forward,
+ * both gradients (the first convolution has no input gradient, a frozen one none at all). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +13,8 @@
 
 #include <moco/moco.h>
 
-#include "layers/layers.h"
 #include "eval/model.h"
+#include "layers/layers.h"
 #include "peak.h"
 
 #define CHECK(call)                                                                                   \
@@ -33,11 +33,13 @@ static double macs_per_image(const moco_trainer_options_t *o)
     CHECK(mo_encoder_build(&spec, &net));
     for (int32_t i = 0; i < net.op_count; i++) {
         const mo_op_t *op = &net.ops[i];
+        mo_shape_t out = net.shapes[op->dst];
+        if (op->layer == &mo_layer_attention) /* every query with every key, every weight with every value */
+            total += 4 * 2.0 * out.c * out.h * net.shapes[op->src].h;
         if (op->layer != &mo_layer_conv && op->layer != &mo_layer_linear)
             continue;
-        mo_shape_t out = net.shapes[op->dst];
         double macs = (double)net.spans[op->weights].count * out.h * out.w;
-        total += macs * (op->src == net.input ? 3 : 4);
+        total += macs * (2 + (op->src != net.input) + !net.spans[op->weights].frozen);
     }
     mo_net_free(&net);
     return total;

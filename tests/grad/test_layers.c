@@ -81,6 +81,70 @@ static int32_t blocks(mo_net_t *net, int32_t t)
     return head(net, block(net, block(net, t, "c", 32, 2), "d", 32, 1));
 }
 
+/* ---- of transformers ---- */
+
+/* The last layer of a net that ends in tokens: a linear layer on each, and their mean, so that no gradient is a multiple
+ * of another's. */
+static int32_t tokens_end(mo_net_t *net, int32_t t)
+{
+    return mo_mean_pool(net, mo_relu(net, mo_linear(net, t, "end", 16)));
+}
+
+static int32_t patches(mo_net_t *net, int32_t t, int32_t channels, int32_t patch, int frozen)
+{
+    int32_t first = mo_token_spans(net, 1 + (net->shapes[t].h / patch) * (net->shapes[t].w / patch), channels);
+    t = mo_conv_bias(net, t, "patch", channels, patch, patch, MO_INIT_XAVIER, MO_INIT_ZERO, frozen);
+    return mo_tokens(net, t, first);
+}
+
+static int32_t conv_bias(mo_net_t *net, int32_t t)
+{
+    return head(net, mo_conv_bias(net, t, "conv", 32, 1, 1, MO_INIT_UNIFORM, MO_INIT_UNIFORM, 0));
+}
+
+static int32_t patches3(mo_net_t *net, int32_t t) { return tokens_end(net, patches(net, t, 16, 3, 0)); }
+static int32_t patches4(mo_net_t *net, int32_t t) { return tokens_end(net, patches(net, t, 32, 4, 0)); }
+static int32_t patches_frozen(mo_net_t *net, int32_t t) { return tokens_end(net, patches(net, t, 16, 4, 1)); }
+static int32_t token_linear(mo_net_t *net, int32_t t) { return tokens_end(net, mo_linear(net, t, "fc", 24)); }
+static int32_t gelu(mo_net_t *net, int32_t t) { return tokens_end(net, mo_gelu(net, t)); }
+static int32_t layer_norm(mo_net_t *net, int32_t t) { return tokens_end(net, mo_layernorm(net, t, "norm")); }
+static int32_t two_norms(mo_net_t *net, int32_t t) /* the second one's gradient comes on top of the sum's */
+{
+    t = mo_linear(net, t, "fc", 32);
+    int32_t inner = mo_linear(net, mo_layernorm(net, t, "inner"), "inner.fc", 32);
+    return tokens_end(net, mo_layernorm(net, mo_sum(net, inner, t), "outer"));
+}
+static int32_t class_token(mo_net_t *net, int32_t t)
+{
+    return mo_linear(net, mo_class_token(net, mo_linear(net, t, "fc", 16)), "end", 16);
+}
+static int32_t class_and_all(mo_net_t *net, int32_t t)
+{
+    t = mo_linear(net, t, "fc", 16);
+    int32_t first = mo_class_token(net, t);
+    return mo_sum(net, mo_linear(net, first, "first", 16), mo_mean_pool(net, mo_linear(net, t, "all", 16)));
+}
+static int32_t attention1(mo_net_t *net, int32_t t) { return tokens_end(net, mo_attention(net, t, 1)); }
+static int32_t attention3(mo_net_t *net, int32_t t) { return tokens_end(net, mo_attention(net, t, 3)); }
+static int32_t attention4(mo_net_t *net, int32_t t) { return tokens_end(net, mo_attention(net, t, 4)); }
+static int32_t class_attention(mo_net_t *net, int32_t t)
+{
+    return mo_linear(net, mo_class_attention(net, mo_linear(net, t, "qkv", 72), 3), "end", 16);
+}
+static int32_t transformer(mo_net_t *net, int32_t t)
+{
+    int32_t x = patches(net, t, 32, 4, 0);
+    t = mo_attention(net, mo_linear(net, mo_layernorm(net, x, "norm1"), "qkv", 96), 4);
+    x = mo_sum(net, mo_linear(net, t, "proj", 32), x);
+    t = mo_gelu(net, mo_linear(net, mo_layernorm(net, x, "norm2"), "fc1", 128));
+    x = mo_sum(net, mo_linear(net, t, "fc2", 32), x);
+    return mo_linear(net, mo_layernorm(net, mo_class_token(net, x), "norm"), "end", 16);
+}
+static int32_t token_batch_norm(mo_net_t *net, int32_t t)
+{
+    return tokens_end(net, mo_batchnorm(net, t, "bn", 0, MO_INIT_ONE));
+}
+
 typedef struct layer_case {
     const char *name;
     rig_body_t body;
@@ -112,6 +176,26 @@ static const layer_case_t cases[] = {
     {"residual, identity", identity, {16, 5, 5}, 37},
     {"residual, projection", projection, {16, 7, 7}, 37},
     {"four residual blocks", blocks, {16, 7, 7}, 37},
+    {"convolution 1x1 with bias", conv_bias, {16, 5, 5}, 37},
+    {"patches of 3, 5 tokens", patches3, {3, 6, 6}, 37},
+    {"patches of 4, 13 tokens", patches4, {3, 12, 16}, 37},
+    {"patches, frozen", patches_frozen, {3, 8, 8}, 37},
+    {"linear on tokens", token_linear, {16, 7, 1}, 37},
+    {"GELU", gelu, {16, 7, 1}, 37},
+    {"layer norm, one channel group", layer_norm, {16, 5, 1}, 37},
+    {"layer norm, wide", layer_norm, {1040, 3, 1}, 37},
+    {"layer norm, many rows", layer_norm, {32, 51, 1}, 37},
+    {"layer norm, odd channels", layer_norm, {24, 5, 1}, 37},
+    {"layer norms and a sum", two_norms, {16, 7, 1}, 37},
+    {"class token", class_token, {16, 5, 1}, 37},
+    {"class token beside another reader", class_and_all, {16, 5, 1}, 37},
+    {"attention, 1 head", attention1, {48, 5, 1}, 37},
+    {"attention, 3 heads of 8, 2 tokens", attention3, {72, 2, 1}, 37},
+    {"attention, 3 heads of 8, 17 tokens", attention3, {72, 17, 1}, 37},
+    {"attention, 4 heads of 4, 50 tokens", attention4, {48, 50, 1}, 37},
+    {"attention of the class token", class_attention, {16, 17, 1}, 37},
+    {"transformer block", transformer, {3, 12, 12}, 37},
+    {"batch norm over tokens", token_batch_norm, {16, 7, 1}, 37},
     {"l2 norm alone", mean_pool, {16, 1, 1}, 64},
     {"loss alone", same, {16, 1, 1}, 64},
     {"loss alone, one key", same, {16, 1, 1}, 1},

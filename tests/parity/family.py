@@ -13,6 +13,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 import reference
+import vit_reference
 from reference import GroupedBatchNorm, normalise
 
 
@@ -36,6 +37,14 @@ class Config(reference.Config):
     epochs: int = 5
     steps_per_epoch: int = 10
     membership: str = "contiguous"
+    patch: int = 8
+    depth: int = 2
+    heads: int = 4
+    channels: int = 48             # of a ViT; width 1 is 384
+
+    @property
+    def is_vit(self):
+        return self.arch.startswith("vit")
 
 
 def sequence(inputs, hidden, outputs, layers, last_norm, affine, dtype_std=None):
@@ -53,9 +62,32 @@ def sequence(inputs, hidden, outputs, layers, last_norm, affine, dtype_std=None)
     return nn.Sequential(*parts)
 
 
+class VitBody(vit_reference.ViT):
+    """A ViT whose head lies in the same state dict, as `head`."""
+
+    def __init__(self, config):
+        super().__init__(vit_reference.Config(config.arch, config.image_size, config.patch, config.depth, config.heads,
+                                              config.channels))
+        self.head = sequence(config.channels, config.head_width or config.channels, config.dimension,
+                             config.head_layers or 3, True, "none")
+        for p in self.patch_embed.parameters():
+            p.requires_grad_(False)
+        self.watch = reference.Watch()
+
+    def backbone(self, x):
+        return super().forward(x)
+
+    @property
+    def fc(self):
+        return self.head
+
+
 class Encoder(nn.Module):
     def __init__(self, config):
         super().__init__()
+        if config.is_vit:
+            self.body = VitBody(config)
+            return
         plain = "linear" if config.head.startswith("mlp-") else config.head
         self.body = reference.Encoder(dataclasses.replace(config, head=plain))
         features = self.body.fc.in_features if plain == "linear" else 0
@@ -152,7 +184,7 @@ class Trainer:
         self.prefixes = prefixes
         self.query = Encoder(config).to(dtype)
         self.key = copy.deepcopy(self.query) if config.loss != "nt-xent" else None
-        last = config.arch.startswith("vit")
+        last = config.is_vit
         self.predictor = sequence(config.dimension, config.head_width, config.dimension, 2, last, "none").to(dtype) \
             if config.predictor else None
         self.load(self.query.body, tensors, prefixes[0])
@@ -175,7 +207,7 @@ class Trainer:
         if config.loss == "queue":
             self.queue = torch.tensor(tensors["queue"], dtype=dtype)
             self.pointer = int(tensors["queue_ptr"].reshape(-1)[0])
-        named = [(n, p) for n, p in self.query.body.named_parameters() if p.requires_grad]
+        named = [(n, p) for n, p in self.query.body.named_parameters() if p.requires_grad and n != "pos_embed"]
         if self.predictor is not None:
             named += [("predictor." + n, p) for n, p in self.predictor.named_parameters() if p.requires_grad]
         self.named = named
