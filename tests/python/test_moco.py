@@ -71,9 +71,10 @@ def test_struct_size_is_the_librarys():
     """The last field, set by name in a struct of far too many bytes, lands where this module's struct ends."""
     room = ctypes.create_string_buffer(4096)
     moco._call("trainer_options_init", room, len(room), 1)
-    moco._call("trainer_options_set", room, b"max_broken", b"81985529216486895")
-    where = room.raw.find((0x0123456789ABCDEF).to_bytes(8, sys.byteorder))
-    assert where == ctypes.sizeof(moco.TrainerOptions) - 8 == moco.TrainerOptions.max_broken.offset, where
+    before = room.raw
+    moco._call("trainer_options_set", room, b"blur_form", b"gaussian")
+    changed = [i // 4 * 4 for i in range(len(before)) if room.raw[i] != before[i]]
+    assert changed == [ctypes.sizeof(moco.TrainerOptions) - 4] == [moco.TrainerOptions.blur_form.offset], changed
 
 
 def test_every_option_by_name_and_in_json():
