@@ -15,10 +15,10 @@ static const char *const arch_names[] = {"resnet18", "resnet34", "resnet50", "re
 static const char *const stem_names[] = {"imagenet", "cifar"};
 static const char *const head_names[] = {"linear", "mlp", "none"};
 
-static moco_status_t get_name(const mo_safetensors_t *st, const char *key, const char *const *names, int32_t count,
+static moco_status_t get_name(const mo_tensor_file_t *st, const char *key, const char *const *names, int32_t count,
                               int32_t *out)
 {
-    const char *text = mo_safetensors_meta(st, key);
+    const char *text = mo_tensor_file_text(st, key);
     if (text == NULL)
         return mo_fail(MOCO_ERR_FORMAT, "the metadata has no '%s'", key);
     for (int32_t i = 0; i < count; i++)
@@ -29,9 +29,9 @@ static moco_status_t get_name(const mo_safetensors_t *st, const char *key, const
     return mo_fail(MOCO_ERR_UNSUPPORTED, "metadata '%s' is '%.40s', which this version does not know", key, text);
 }
 
-static moco_status_t get_triple(const mo_safetensors_t *st, const char *key, double low, double high, double *values)
+static moco_status_t get_triple(const mo_tensor_file_t *st, const char *key, double low, double high, double *values)
 {
-    const char *text = mo_safetensors_meta(st, key);
+    const char *text = mo_tensor_file_text(st, key);
     char copy[128];
     int count = 0;
     if (text == NULL)
@@ -50,7 +50,7 @@ static moco_status_t get_triple(const mo_safetensors_t *st, const char *key, dou
 }
 
 /* The file says what the encoder is. */
-static moco_status_t read_spec(const mo_safetensors_t *st, mo_encoder_spec_t *spec, mo_model_recipe_t *recipe,
+static moco_status_t read_spec(const mo_tensor_file_t *st, mo_encoder_spec_t *spec, mo_model_recipe_t *recipe,
                                int64_t *steps)
 {
     moco_status_t status = MOCO_OK;
@@ -79,7 +79,7 @@ cleanup:
 moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out)
 {
     moco_status_t status = MOCO_OK;
-    mo_safetensors_t st = {0};
+    mo_tensor_file_t st = {0};
     mo_net_t net = {0};
     mo_encoder_spec_t spec = {0};
     mo_model_recipe_t recipe = {0};
@@ -87,8 +87,8 @@ moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_
     int64_t steps = -1;
     int32_t unit;
     size_t param_bytes = 0, stat_bytes = 0;
-    TRY(mo_safetensors_open(&st, path));
-    const char *kind = mo_safetensors_meta(&st, "kind");
+    TRY(mo_tensor_file_open(&st, path));
+    const char *kind = mo_tensor_file_text(&st, "kind");
     if (kind == NULL)
         TRY(mo_fail(MOCO_ERR_FORMAT, "'%s' was not written by this library: its metadata has no 'kind'", path));
     TRY(mo_format_check(&st, path));
@@ -105,7 +105,7 @@ cleanup:
     mo_block_free(params, param_bytes);
     mo_block_free(running, stat_bytes);
     mo_net_free(&net);
-    mo_safetensors_close(&st);
+    mo_tensor_file_close(&st);
     return status;
 }
 
