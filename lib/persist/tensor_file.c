@@ -6,12 +6,20 @@
 #include <string.h>
 
 #include "persist/safetensors.h"
+#include "persist/torch_file.h"
 #include "util/alloc.h"
 #include "util/status.h"
 
 moco_status_t mo_tensor_file_parse(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path)
 {
-    return mo_safetensors_parse(file, bytes, size, path);
+    /* In safetensors a length of 8 bytes stands before the '{'; no torch.save file has one in that place. */
+    if (size > 8 && bytes[8] == '{')
+        return mo_safetensors_parse(file, bytes, size, path);
+    if (size > 4 && memcmp(bytes, "PK\3\4", 4) == 0)
+        return mo_torch_zip_parse(file, bytes, size, path);
+    if (size > 2 && bytes[0] == 0x80 && bytes[1] >= 2 && bytes[1] <= 5)
+        return mo_torch_legacy_parse(file, bytes, size, path);
+    return mo_fail(MOCO_ERR_FORMAT, "%s: is neither safetensors nor a file of torch.save", path);
 }
 
 moco_status_t mo_tensor_file_open(mo_tensor_file_t *file, const char *path)
