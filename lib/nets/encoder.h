@@ -24,6 +24,8 @@ moco_status_t mo_encoder_build_unit(const mo_encoder_spec_t *spec, mo_net_t *net
 int32_t mo_resnet(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input); /* -> backbone */
 int32_t mo_head(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t backbone); /* -> projection */
 int32_t mo_scaled_channels(int32_t base, double width);
+/* Blocks of the four stages. Returns 1 for bottleneck blocks, 0 for basic ones, -1 if `arch` is no ResNet. */
+int mo_resnet_blocks(int32_t arch, int32_t blocks[4]);
 
 /* Initial parameters (section "initialisation" of docs/architecture.md); tensor number = random stream index. */
 void mo_init_params(const mo_net_t *net, uint64_t seed, float *params);

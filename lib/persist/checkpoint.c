@@ -45,16 +45,21 @@ cleanup:
     return status;
 }
 
-static moco_status_t shape_error(const char *name, const mo_file_tensor_t *t, int32_t rank, const int64_t *dims)
+moco_status_t mo_shape_check(const mo_file_tensor_t *t, int32_t rank, const int64_t *dims)
 {
     char found[96] = "", wanted[96] = "";
     size_t at = 0;
+    int same = t->rank == rank;
+    for (int32_t i = 0; i < rank && same; i++)
+        same = t->dims[i] == dims[i];
+    if (same)
+        return MOCO_OK;
     for (int32_t i = 0; i < t->rank && at < sizeof found - 24; i++)
         at += (size_t)snprintf(found + at, sizeof found - at, i ? ",%" PRId64 : "%" PRId64, t->dims[i]);
     at = 0;
     for (int32_t i = 0; i < rank && at < sizeof wanted - 24; i++)
         at += (size_t)snprintf(wanted + at, sizeof wanted - at, i ? ",%" PRId64 : "%" PRId64, dims[i]);
-    return mo_fail(MOCO_ERR_SHAPE, "'%s' is [%s], wanted [%s]", name, found, wanted);
+    return mo_fail(MOCO_ERR_SHAPE, "'%s' is [%s], wanted [%s]", t->name, found, wanted);
 }
 
 static moco_status_t get_floats(const mo_tensor_file_t *st, const char *name, int32_t rank, const int64_t *dims,
@@ -64,12 +69,10 @@ static moco_status_t get_floats(const mo_tensor_file_t *st, const char *name, in
     int64_t count = 1;
     if (t == NULL)
         return mo_fail(MOCO_ERR_SHAPE, "tensor '%s' is missing", name);
-    int same = t->rank == rank;
-    for (int32_t i = 0; i < rank; i++) {
-        same = same && t->dims[i] == dims[i];
+    for (int32_t i = 0; i < rank; i++)
         count *= dims[i];
-    }
-    return same ? mo_file_floats(t, out, count) : shape_error(name, t, rank, dims);
+    moco_status_t status = mo_shape_check(t, rank, dims);
+    return status == MOCO_OK ? mo_file_floats(t, out, count) : status;
 }
 
 moco_status_t mo_params_get(const mo_tensor_file_t *st, const char *prefix, const mo_net_t *net, float *params)

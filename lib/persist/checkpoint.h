@@ -22,6 +22,8 @@ typedef struct mo_encoder_file {
 moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const mo_encoder_file_t *encoder);
 /* Every tensor must be there with the net's sizes; num_batches_tracked may be absent. */
 moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, const mo_encoder_file_t *encoder);
+/* MOCO_ERR_SHAPE names the tensor, its sizes and those wanted. */
+moco_status_t mo_shape_check(const mo_file_tensor_t *tensor, int32_t rank, const int64_t *dims);
 /* Parameters alone, as "PREFIX<name>": optimiser state. */
 moco_status_t mo_params_put(mo_st_writer_t *writer, const char *prefix, const mo_net_t *net, const float *params);
 moco_status_t mo_params_get(const mo_tensor_file_t *st, const char *prefix, const mo_net_t *net, float *params);

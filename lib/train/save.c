@@ -35,7 +35,7 @@ static int64_t *counter_of(moco_trainer_t *t, size_t i)
 }
 
 /* In files the queue is [D,K], as the method's reference keeps it. */
-static void transpose(const float *from, int64_t rows, int64_t columns, float *to)
+void mo_transpose(const float *from, int64_t rows, int64_t columns, float *to)
 {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++)
@@ -63,6 +63,8 @@ static moco_status_t put_meta(mo_st_writer_t *w, moco_trainer_t *t)
     TRY(mo_meta_double(w, "epoch_loss_sum", t->epoch_loss_sum));
     snprintf(hash, sizeof hash, "%016" PRIx64, t->listing_hash);
     TRY(mo_st_meta(w, "listing_hash", hash));
+    if (t->origin != NULL)
+        TRY(mo_st_meta(w, "origin", t->origin));
 cleanup:
     mo_free(options);
     return status;
@@ -78,7 +80,7 @@ moco_status_t mo_trainer_save_file(moco_trainer_t *t, const char *path)
     mo_encoder_file_t query = {&t->query.net, t->query.params, t->query.running, t->step};
     mo_encoder_file_t key = {&t->key.net, t->key.params, t->key.running, t->step};
     TRY(mo_block_create(queue_bytes, &queue));
-    transpose(t->queue.rows, t->queue.length, t->queue.dimension, queue);
+    mo_transpose(t->queue.rows, t->queue.length, t->queue.dimension, queue);
     TRY(put_meta(&w, t));
     TRY(mo_encoder_put(&w, "encoder_q.", &query));
     TRY(mo_encoder_put(&w, "encoder_k.", &key));
@@ -106,7 +108,7 @@ static moco_status_t get_queue(const mo_tensor_file_t *st, moco_trainer_t *t)
                        t->queue.length);
     TRY(mo_block_create(bytes, &queue));
     TRY(mo_file_floats(keys, queue, t->queue.length * t->queue.dimension));
-    transpose(queue, t->queue.dimension, t->queue.length, t->queue.rows);
+    mo_transpose(queue, t->queue.dimension, t->queue.length, t->queue.rows);
     TRY(mo_file_ints(at, &pointer, 1));
     if (pointer < 0 || pointer >= t->queue.length)
         TRY(mo_fail(MOCO_ERR_FORMAT, "'queue_ptr' is %" PRId64 ", wanted 0 to %" PRId64, pointer, t->queue.length - 1));
@@ -137,6 +139,8 @@ static moco_status_t get_state(const mo_tensor_file_t *st, moco_trainer_t *t)
     const char *hash = mo_tensor_file_text(st, "listing_hash");
     if (hash == NULL || sscanf(hash, "%16" SCNx64, &t->listing_hash) != 1)
         TRY(mo_fail(MOCO_ERR_FORMAT, "metadata 'listing_hash' is missing or no hexadecimal number"));
+    if (mo_tensor_file_text(st, "origin") != NULL)
+        TRY(mo_strdup(mo_tensor_file_text(st, "origin"), &t->origin));
     TRY(mo_encoder_get(st, "encoder_q.", &query));
     TRY(mo_encoder_get(st, "encoder_k.", &key));
     TRY(mo_params_get(st, "optimizer.momentum_buffer.", &t->query.net, t->velocity));
@@ -152,7 +156,8 @@ static moco_status_t saved_options(const mo_tensor_file_t *st, const char *path,
     moco_trainer_options_t now;
     const char *json = mo_tensor_file_text(st, "options"), *kind = mo_tensor_file_text(st, "kind");
     if (kind == NULL || strcmp(kind, "checkpoint") != 0 || json == NULL)
-        return mo_fail(MOCO_ERR_FORMAT, "'%s' is not a training checkpoint of this library", path);
+        return mo_fail(MOCO_ERR_FORMAT, "'%s' is not a training checkpoint of this library; moco_convert makes one from "
+                       "a reference checkpoint", path);
     TRY(mo_format_check(st, path));
     TRY(mo_options_from_json(json, options));
     if (overrides != NULL) {

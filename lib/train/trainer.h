@@ -80,6 +80,7 @@ struct moco_trainer {
     double epoch_loss_sum;    /* of the epoch at work */
     int64_t listing_count;    /* of the data set trained on; 0 = none yet */
     uint64_t listing_hash;
+    char *origin;             /* what a converted checkpoint came from; NULL = trained here from the start */
 };
 
 typedef struct mo_rates {
@@ -105,6 +106,7 @@ moco_status_t mo_step_pushed(moco_trainer_t *trainer, mo_outcome_t *outcome);
 void mo_pushed_free(mo_pushed_t *pushed);
 
 /* save.c: checkpoints. */
+void mo_transpose(const float *from, int64_t rows, int64_t columns, float *to); /* [rows,columns] -> [columns,rows] */
 moco_status_t mo_trainer_save_file(moco_trainer_t *trainer, const char *path);
 moco_status_t mo_trainer_load_file(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,
                                    moco_trainer_t **out);
