@@ -65,6 +65,7 @@ int cmd_embed(int argc, char **argv);
 int cmd_knn(int argc, char **argv);
 int cmd_near(int argc, char **argv);
 int cmd_info(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 
 #endif

@@ -17,10 +17,10 @@ static const command_t commands[] = {
     {"knn", cmd_knn, "measure an encoder by weighted k-nearest-neighbour classification"},
     {"near", cmd_near, "find the images most similar to one image"},
     {"info", cmd_info, "describe a model, a checkpoint, a data set or this machine"},
+    {"convert", cmd_convert, "read and write the checkpoints of other programs"},
     {"demo", cmd_demo, "draw a small image set, train on it, show what was learnt"},
     {"probe", NULL, "linear classification on frozen features"},
     {"finetune", NULL, "train a classifier from an encoder"},
-    {"convert", NULL, "read and write the checkpoints of other programs"},
     {"bench", NULL, "measure speed"},
     {"views", NULL, "show the augmented views of an image"},
 };
