@@ -22,7 +22,8 @@ static int parse(int argc, char **argv, info_options_t *options)
     const arg_command_t command = {
         "info", "Describe a model, a checkpoint, embeddings or a data set; or this machine.", "FILE | --system", 0, 1,
         table,
-        "FILE is a .safetensors file, a folder of `moco train`, a .npy file, or a folder, tar or list of images."};
+        "FILE is a checkpoint (safetensors, or another program's .pth), a folder of `moco train`, a .npy file, or a folder,\n"
+        "tar or list of images."};
     const int code = args_parse(&command, argc, argv, &options->path);
 
     if (code == ARG_GO_ON && (options->path == NULL) == !options->system) {
@@ -62,15 +63,38 @@ static moco_status_t system_info(const info_options_t *options, json_t **info)
     return status;
 }
 
-static moco_status_t model_info(const char *path, json_t **info)
+/* What the file is; and what the model is that it gives, or why it gives none. */
+static moco_status_t tensors_info(const char *path, json_t **info)
 {
     moco_model_t *model = NULL;
-    moco_status_t status = moco_model_load(path, NULL, &model);
+    json_t *more = NULL;
+    moco_status_t status;
 
-    if (status == MOCO_OK)
-        FETCH_JSON(status, *info, moco_model_info, model);
+    FETCH_JSON(status, *info, moco_file_info, path);
+    if (status != MOCO_OK)
+        return status;
+    if (moco_model_load(path, NULL, &model) == MOCO_OK)
+        FETCH_JSON(status, more, moco_model_info, model);
+    else
+        more = json_pack("{s:o}", "model", output_text(moco_last_message()));
+    if (more != NULL)
+        json_object_update(*info, more);
+    json_decref(more);
     moco_model_free(model);
     return status;
+}
+
+/* A file of tensors, by its first bytes: safetensors, a zip archive, a pickle. */
+static int holds_tensors(const char *path)
+{
+    unsigned char first[9] = {0};
+    FILE *file = fopen(path, "rb");
+    const size_t count = file != NULL ? fread(first, 1, sizeof first, file) : 0;
+
+    if (file != NULL)
+        fclose(file);
+    return count == sizeof first &&
+           (first[8] == '{' || memcmp(first, "PK\3\4", 4) == 0 || (first[0] == 0x80 && first[1] <= 5));
 }
 
 static moco_status_t vectors_info(const char *path, json_t **info)
@@ -100,12 +124,12 @@ static moco_status_t path_info(const char *path, json_t **info)
 {
     char checkpoint[PATH_SIZE];
 
-    if (ends_with(path, ".safetensors"))
-        return model_info(path, info);
     if (ends_with(path, ".npy"))
         return vectors_info(path, info);
+    if (ends_with(path, ".safetensors") || holds_tensors(path))
+        return tensors_info(path, info);
     if (path_join(checkpoint, path, "checkpoint.safetensors") == 0 && path_exists(checkpoint))
-        return model_info(checkpoint, info);
+        return tensors_info(checkpoint, info);
     return dataset_info(path, info);
 }
 

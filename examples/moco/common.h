@@ -66,6 +66,7 @@ int cmd_knn(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_near(int argc, char **argv);
 int cmd_info(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 int cmd_views(int argc, char **argv);
 

@@ -19,9 +19,9 @@ static const command_t commands[] = {
     {"near", cmd_near, "find the images most similar to one image"},
     {"views", cmd_views, "show the augmented views that training draws"},
     {"info", cmd_info, "describe a model, a checkpoint, a data set or this machine"},
+    {"convert", cmd_convert, "read and write the checkpoints of other programs"},
     {"demo", cmd_demo, "draw a small image set, train on it, show what was learnt"},
     {"finetune", NULL, "train a classifier from an encoder"},
-    {"convert", NULL, "read and write the checkpoints of other programs"},
     {"bench", NULL, "measure speed"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

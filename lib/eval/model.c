@@ -10,12 +10,16 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
+int32_t mo_eval_resize(int32_t stem, int32_t image_size)
+{
+    return stem == MOCO_STEM_CIFAR ? image_size : (int32_t)(8.0 * image_size / 7.0 + 0.5);
+}
+
 void mo_model_recipe_of(const moco_trainer_options_t *o, mo_model_recipe_t *recipe)
 {
     int32_t s = o->image_size;
     *recipe = (mo_model_recipe_t){.mean = {o->mean_r, o->mean_g, o->mean_b}, .std = {o->std_r, o->std_g, o->std_b},
-                                  .eval_crop = s,
-                                  .eval_resize = o->stem == MOCO_STEM_CIFAR ? s : (int32_t)(8.0 * s / 7.0 + 0.5)};
+                                  .eval_crop = s, .eval_resize = mo_eval_resize(o->stem, s)};
 }
 
 mo_encoder_spec_t mo_encoder_spec_of(const moco_trainer_options_t *o)
@@ -192,6 +196,7 @@ void mo_model_delete(moco_model_t *m)
     mo_block_free(m->params, (size_t)m->net.params * sizeof(float));
     mo_block_free(m->running, (size_t)m->net.stats * sizeof(float));
     mo_net_free(&m->net);
+    json_decref(m->report);
     mo_device_release(m->device);
     mo_free(m);
 }

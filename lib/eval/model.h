@@ -43,13 +43,14 @@ struct moco_model {
     float lut[3][256];
     int64_t feature;
     int64_t steps;   /* of training behind it; -1 = unknown */
+    json_t *report;  /* what was taken from a foreign file; or NULL */
 };
 
 /* Copies and packs the numbers. params as the net of `spec` lays them out; running likewise. */
 moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_model_recipe_t *recipe, const float *params,
                               const float *running, int64_t steps, moco_device_t *device, moco_model_t **out);
 void mo_model_delete(moco_model_t *model);
-moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out);   /* model_file.c */
+moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out); /* model_file.c; any container */
 moco_status_t mo_model_write(const moco_model_t *model, const char *path);
 
 json_t *mo_model_json(const moco_model_t *model); /* what it is; NULL without memory */
@@ -75,6 +76,7 @@ moco_status_t mo_model_check_tap(const moco_model_t *model, int32_t tap);
 
 /* How a training run's pixels are turned into inputs at evaluation (design: short side to floor(8S/7 + 1/2), crop S).
  */
+int32_t mo_eval_resize(int32_t stem, int32_t image_size);
 struct moco_trainer_options;
 void mo_model_recipe_of(const struct moco_trainer_options *options, mo_model_recipe_t *recipe);
 mo_encoder_spec_t mo_encoder_spec_of(const struct moco_trainer_options *options);

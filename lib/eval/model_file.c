@@ -1,11 +1,12 @@
-/* Models in files: model.safetensors (query encoder with its head, torchvision names), or the query encoder of a
- * training checkpoint. */
+/* Models in files: what their metadata says, and writing model.safetensors (query encoder with its head, torchvision
+ * names). */
 #include <stdio.h>
 #include <string.h>
 
 #include <moco/trainer.h>
 #include <moco/version.h>
 
+#include "eval/loaded.h"
 #include "eval/model_file.h"
 #include "persist/checkpoint.h"
 #include "util/alloc.h"
@@ -19,10 +20,10 @@ static const char *const stem_names[] = {"imagenet", "cifar"};
 static const char *const head_names[] = {"linear", "mlp", "mlp-v3", "mlp-simclr", "none"};
 enum { HEADS = sizeof head_names / sizeof head_names[0], NO_HEAD = HEADS - 1 };
 
-static moco_status_t get_name(const mo_safetensors_t *st, const char *key, const char *const *names, int32_t count,
+static moco_status_t get_name(const mo_tensor_file_t *st, const char *key, const char *const *names, int32_t count,
                               int32_t *out)
 {
-    const char *text = mo_safetensors_meta(st, key);
+    const char *text = mo_tensor_file_text(st, key);
     if (text == NULL)
         return mo_fail(MOCO_ERR_FORMAT, "the metadata has no '%s'", key);
     for (int32_t i = 0; i < count; i++)
@@ -33,9 +34,9 @@ static moco_status_t get_name(const mo_safetensors_t *st, const char *key, const
     return mo_fail(MOCO_ERR_UNSUPPORTED, "metadata '%s' is '%.40s', which this version does not know", key, text);
 }
 
-static moco_status_t get_triple(const mo_safetensors_t *st, const char *key, double low, double high, double *values)
+static moco_status_t get_triple(const mo_tensor_file_t *st, const char *key, double low, double high, double *values)
 {
-    const char *text = mo_safetensors_meta(st, key);
+    const char *text = mo_tensor_file_text(st, key);
     char copy[128];
     int count = 0;
     if (text == NULL)
@@ -54,17 +55,17 @@ static moco_status_t get_triple(const mo_safetensors_t *st, const char *key, dou
 }
 
 /* A number that files carry only when it is not 0. */
-static moco_status_t get_optional(const mo_safetensors_t *st, const char *key, int64_t high, int32_t *out)
+static moco_status_t get_optional(const mo_tensor_file_t *st, const char *key, int64_t high, int32_t *out)
 {
     int64_t value = 0;
     moco_status_t status = MOCO_OK;
-    if (mo_safetensors_meta(st, key) != NULL)
+    if (mo_tensor_file_text(st, key) != NULL)
         status = mo_meta_get_int(st, key, 0, high, &value);
     *out = (int32_t)value;
     return status;
 }
 
-static moco_status_t get_count(const mo_safetensors_t *st, const char *key, int32_t *count)
+static moco_status_t get_count(const mo_tensor_file_t *st, const char *key, int32_t *count)
 {
     int64_t value = 0;
     moco_status_t status = mo_meta_get_int(st, key, 1, 1024, &value);
@@ -72,7 +73,7 @@ static moco_status_t get_count(const mo_safetensors_t *st, const char *key, int3
     return status;
 }
 
-static moco_status_t read_vit(const mo_safetensors_t *st, mo_encoder_spec_t *spec)
+static moco_status_t read_vit(const mo_tensor_file_t *st, mo_encoder_spec_t *spec)
 {
     moco_status_t status = MOCO_OK;
     TRY(get_count(st, "patch_size", &spec->patch_size));
@@ -89,9 +90,8 @@ cleanup:
     return status;
 }
 
-/* The file says what the encoder is. */
-static moco_status_t read_spec(const mo_safetensors_t *st, mo_encoder_spec_t *spec, mo_model_recipe_t *recipe,
-                               int64_t *steps)
+moco_status_t mo_model_meta_get(const mo_tensor_file_t *st, mo_encoder_spec_t *spec, mo_model_recipe_t *recipe,
+                                int64_t *steps)
 {
     moco_status_t status = MOCO_OK;
     int64_t size, dimension, resize, crop;
@@ -123,35 +123,18 @@ cleanup:
 moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out)
 {
     moco_status_t status = MOCO_OK;
-    mo_safetensors_t st = {0};
-    mo_net_t net = {0};
-    mo_encoder_spec_t spec = {0};
-    mo_model_recipe_t recipe = {0};
-    float *params = NULL, *running = NULL;
-    int64_t steps = -1;
-    int32_t unit;
-    size_t param_bytes = 0, stat_bytes = 0;
-    TRY(mo_safetensors_open(&st, path));
-    const char *kind = mo_safetensors_meta(&st, "kind");
-    if (kind == NULL)
-        TRY(mo_fail(MOCO_ERR_FORMAT, "'%s' was not written by this library: its metadata has no 'kind'", path));
-    TRY(mo_format_check(&st, path));
-    TRY(read_spec(&st, &spec, &recipe, &steps));
-    TRY(mo_encoder_build_unit(&spec, &net, &unit));
-    param_bytes = (size_t)net.params * sizeof(float);
-    stat_bytes = (size_t)net.stats * sizeof(float);
-    TRY(mo_block_create(param_bytes, &params));
-    TRY(mo_block_create(stat_bytes, &running));
-    mo_encoder_file_t file = {&net, params, running, 0};
-    const char *prefix = mo_safetensors_meta(&st, "encoder_prefix"); /* older checkpoints do not say it */
-    prefix = strcmp(kind, "checkpoint") != 0 ? "" : prefix != NULL ? prefix : "encoder_q.";
-    TRY(mo_encoder_get(&st, prefix, &file));
-    TRY(mo_model_create(&spec, &recipe, params, running, steps, device, out));
+    mo_loaded_t l = {0};
+    moco_model_t *model = NULL;
+    const mo_wanted_t all = {0};
+    TRY(mo_loaded_read(path, &all, &l));
+    TRY(mo_model_create(&l.spec, &l.recipe, l.params, l.running, l.steps, device, &model));
+    if (l.foreign) {
+        model->report = l.report;
+        l.report = NULL;
+    }
+    *out = model;
 cleanup:
-    mo_block_free(params, param_bytes);
-    mo_block_free(running, stat_bytes);
-    mo_net_free(&net);
-    mo_safetensors_close(&st);
+    mo_loaded_free(&l);
     return status;
 }
 
@@ -232,25 +215,41 @@ moco_status_t mo_model_write(const moco_model_t *m, const char *path)
     return mo_model_write_numbers(&m->net, &m->spec, &m->recipe, m->params, m->running, m->steps, path);
 }
 
+json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_model_recipe_t *r)
+{
+    json_t *all = json_pack("{s:s, s:f, s:s, s:s, s:i, s:[f,f,f], s:[f,f,f], s:i, s:i}", "arch", arch_names[spec->arch],
+                            "width", spec->width, "stem", stem_names[spec->stem], "head",
+                            head_names[spec->head < 0 ? NO_HEAD : spec->head], "size", spec->image_size, "mean",
+                            r->mean[0], r->mean[1], r->mean[2], "std", r->std[0], r->std[1], r->std[2], "eval_resize",
+                            r->eval_resize, "eval_crop", r->eval_crop);
+    if (all == NULL || !mo_is_vit(spec->arch))
+        return all;
+    mo_vit_form_t form = mo_vit_form(spec);
+    json_t *vit = json_pack("{s:i, s:i, s:i, s:s}", "patch_size", form.patch, "vit_depth", form.depth, "vit_heads",
+                            form.heads, "vit_norm", vit_norm_names[spec->vit_norm]);
+    if (vit == NULL || json_object_update(all, vit) != 0) {
+        json_decref(all);
+        all = NULL;
+    }
+    json_decref(vit);
+    return all;
+}
+
 json_t *mo_model_json(const moco_model_t *m)
 {
-    const mo_model_recipe_t *r = &m->recipe;
-    json_t *json = json_pack("{s:s, s:f, s:s, s:s, s:i, s:i, s:i, s:I, s:[f,f,f], s:[f,f,f], s:i, s:i, s:I}", "arch",
-                     arch_names[m->spec.arch], "width", m->spec.width, "stem", stem_names[m->spec.stem], "head",
-                     head_names[m->spec.head < 0 ? NO_HEAD : m->spec.head], "size", m->spec.image_size, "backbone_dimension",
-                     mo_model_width(m, MOCO_TAP_BACKBONE), "projection_dimension",
-                     mo_model_width(m, MOCO_TAP_PROJECTION), "parameters", (json_int_t)mo_net_parameters(&m->net),
-                     "mean", r->mean[0], r->mean[1], r->mean[2], "std", r->std[0], r->std[1], r->std[2], "eval_resize",
-                     r->eval_resize, "eval_crop", r->eval_crop, "steps", (json_int_t)m->steps);
-    if (json != NULL && mo_is_vit(m->spec.arch)) {
-        mo_vit_form_t form = mo_vit_form(&m->spec);
-        json_t *vit = json_pack("{s:i, s:i, s:i, s:s}", "patch_size", form.patch, "vit_depth", form.depth, "vit_heads",
-                                form.heads, "vit_norm", vit_norm_names[m->spec.vit_norm]);
-        if (vit == NULL || json_object_update(json, vit) != 0) {
-            json_decref(json);
-            json = NULL;
-        }
-        json_decref(vit);
+    json_t *all = mo_spec_json(&m->spec, &m->recipe);
+    json_t *more = json_pack("{s:i, s:i, s:I, s:I}", "backbone_dimension", mo_model_width(m, MOCO_TAP_BACKBONE),
+                             "projection_dimension", mo_model_width(m, MOCO_TAP_PROJECTION), "parameters",
+                             (json_int_t)mo_net_parameters(&m->net), "steps", (json_int_t)m->steps);
+    /* Copied, not shared: any number of threads may ask at once. */
+    if (more != NULL && m->report != NULL && json_object_set_new(more, "source", json_deep_copy(m->report)) != 0) {
+        json_decref(more);
+        more = NULL;
     }
-    return json;
+    if (more == NULL || json_object_update(all, more) != 0) {
+        json_decref(all);
+        all = NULL;
+    }
+    json_decref(more);
+    return all;
 }

@@ -33,6 +33,8 @@ int32_t mo_head(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t backbone);
 int32_t mo_predictor(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t projection); /* "predictor.…" */
 int mo_is_vit(int32_t arch);
 int32_t mo_scaled_channels(int32_t base, double width);
+/* Blocks of the four stages. Returns 1 for bottleneck blocks, 0 for basic ones, -1 if `arch` is no ResNet. */
+int mo_resnet_blocks(int32_t arch, int32_t blocks[4]);
 
 /* What a specification makes of a published ViT. */
 typedef struct mo_vit_form {

@@ -1,6 +1,7 @@
 /* ResNet-18/34/50/101/152 in torchvision's form (stride in the 3x3 convolution of bottlenecks), with ImageNet or CIFAR
  * stem and a width multiplier on every channel count. */
 #include <stdio.h>
+#include <string.h>
 
 #include <moco/trainer.h>
 
@@ -17,6 +18,14 @@ static const form_t forms[] = {
     [MOCO_ARCH_RESNET50] = {{3, 4, 6, 3}, 1},   [MOCO_ARCH_RESNET101] = {{3, 4, 23, 3}, 1},
     [MOCO_ARCH_RESNET152] = {{3, 8, 36, 3}, 1},
 };
+
+int mo_resnet_blocks(int32_t arch, int32_t blocks[4])
+{
+    if (arch < MOCO_ARCH_RESNET18 || arch > MOCO_ARCH_RESNET152)
+        return -1;
+    memcpy(blocks, forms[arch].blocks, sizeof forms[arch].blocks);
+    return forms[arch].bottleneck;
+}
 
 int32_t mo_scaled_channels(int32_t base, double width)
 {

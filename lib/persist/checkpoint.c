@@ -60,34 +60,37 @@ cleanup:
     return status;
 }
 
-static moco_status_t shape_error(const char *name, const mo_st_tensor_t *t, int32_t rank, const int64_t *dims)
+moco_status_t mo_shape_check(const mo_file_tensor_t *t, int32_t rank, const int64_t *dims)
 {
     char found[96] = "", wanted[96] = "";
     size_t at = 0;
+    int same = t->rank == rank;
+    for (int32_t i = 0; i < rank && same; i++)
+        same = t->dims[i] == dims[i];
+    if (same)
+        return MOCO_OK;
     for (int32_t i = 0; i < t->rank && at < sizeof found - 24; i++)
         at += (size_t)snprintf(found + at, sizeof found - at, i ? ",%" PRId64 : "%" PRId64, t->dims[i]);
     at = 0;
     for (int32_t i = 0; i < rank && at < sizeof wanted - 24; i++)
         at += (size_t)snprintf(wanted + at, sizeof wanted - at, i ? ",%" PRId64 : "%" PRId64, dims[i]);
-    return mo_fail(MOCO_ERR_SHAPE, "'%s' is [%s], wanted [%s]", name, found, wanted);
+    return mo_fail(MOCO_ERR_SHAPE, "'%s' is [%s], wanted [%s]", t->name, found, wanted);
 }
 
-static moco_status_t get_floats(const mo_safetensors_t *st, const char *name, int32_t rank, const int64_t *dims,
+static moco_status_t get_floats(const mo_tensor_file_t *st, const char *name, int32_t rank, const int64_t *dims,
                                 float *out)
 {
-    const mo_st_tensor_t *t = mo_safetensors_find(st, name);
+    const mo_file_tensor_t *t = mo_tensor_file_find(st, name);
     int64_t count = 1;
     if (t == NULL)
         return mo_fail(MOCO_ERR_SHAPE, "tensor '%s' is missing", name);
-    int same = t->rank == rank;
-    for (int32_t i = 0; i < rank; i++) {
-        same = same && t->dims[i] == dims[i];
+    for (int32_t i = 0; i < rank; i++)
         count *= dims[i];
-    }
-    return same ? mo_safetensors_floats(t, out, count) : shape_error(name, t, rank, dims);
+    moco_status_t status = mo_shape_check(t, rank, dims);
+    return status == MOCO_OK ? mo_file_floats(t, out, count) : status;
 }
 
-static moco_status_t get_params(const mo_safetensors_t *st, const char *prefix, int is_encoder, const mo_net_t *net,
+static moco_status_t get_params(const mo_tensor_file_t *st, const char *prefix, int is_encoder, const mo_net_t *net,
                                 float *params)
 {
     moco_status_t status = MOCO_OK;
@@ -108,12 +111,12 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_params_get(const mo_safetensors_t *st, const char *prefix, const mo_net_t *net, float *params)
+moco_status_t mo_params_get(const mo_tensor_file_t *st, const char *prefix, const mo_net_t *net, float *params)
 {
     return get_params(st, prefix, 0, net, params);
 }
 
-moco_status_t mo_encoder_get(const mo_safetensors_t *st, const char *prefix, const mo_encoder_file_t *e)
+moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, const mo_encoder_file_t *e)
 {
     moco_status_t status = MOCO_OK;
     TRY(get_params(st, prefix, 1, e->net, e->params));
@@ -147,13 +150,13 @@ moco_status_t mo_meta_double(mo_st_writer_t *writer, const char *key, double val
     return mo_st_meta(writer, key, text);
 }
 
-static moco_status_t meta_text(const mo_safetensors_t *st, const char *key, const char **text)
+static moco_status_t meta_text(const mo_tensor_file_t *st, const char *key, const char **text)
 {
-    *text = mo_safetensors_meta(st, key);
+    *text = mo_tensor_file_text(st, key);
     return *text != NULL ? MOCO_OK : mo_fail(MOCO_ERR_FORMAT, "the metadata has no '%s'", key);
 }
 
-moco_status_t mo_meta_get_int(const mo_safetensors_t *st, const char *key, int64_t low, int64_t high, int64_t *value)
+moco_status_t mo_meta_get_int(const mo_tensor_file_t *st, const char *key, int64_t low, int64_t high, int64_t *value)
 {
     const char *text;
     char *end;
@@ -184,7 +187,7 @@ moco_status_t mo_parse_double(const char *text, double low, double high, double 
     return MOCO_OK;
 }
 
-moco_status_t mo_meta_get_double(const mo_safetensors_t *st, const char *key, double low, double high, double *value)
+moco_status_t mo_meta_get_double(const mo_tensor_file_t *st, const char *key, double low, double high, double *value)
 {
     const char *text;
     moco_status_t status = meta_text(st, key, &text);
@@ -195,7 +198,7 @@ moco_status_t mo_meta_get_double(const mo_safetensors_t *st, const char *key, do
     return MOCO_OK;
 }
 
-moco_status_t mo_format_check(const mo_safetensors_t *st, const char *path)
+moco_status_t mo_format_check(const mo_tensor_file_t *st, const char *path)
 {
     int64_t version = 0;
     moco_status_t status = mo_meta_get_int(st, "format_version", 1, INT64_MAX, &version);

@@ -11,8 +11,7 @@
 
 #define MAX_HEADER    100000000u
 #define METADATA_NAME "__metadata__"
-#define MAX_DEPTH     8  /* a legal header has three levels */
-#define SHOWN         80 /* bytes of a foreign name that go into a message */
+#define MAX_DEPTH     8 /* a legal header has three levels */
 
 /* The dtypes of the format with the bits of one number; those that libmoco does not read are listed as OTHER. */
 static const struct dtype_row {
@@ -27,9 +26,9 @@ static const struct dtype_row {
     {"I64", MO_I64, 64},
     {"I32", MO_I32, 32},
     {"U8", MO_U8, 8},
-    {"BOOL", MO_DTYPE_OTHER, 8},
-    {"I8", MO_DTYPE_OTHER, 8},
-    {"I16", MO_DTYPE_OTHER, 16},
+    {"BOOL", MO_BOOL, 8},
+    {"I8", MO_I8, 8},
+    {"I16", MO_I16, 16},
     {"U16", MO_DTYPE_OTHER, 16},
     {"U32", MO_DTYPE_OTHER, 32},
     {"U64", MO_DTYPE_OTHER, 64},
@@ -53,60 +52,30 @@ static const struct dtype_row *find_dtype(const char *name)
     return NULL;
 }
 
-/* A name as a message can show it: short, one line. */
-typedef struct shown {
-    char text[SHOWN + 4];
-} shown_t;
-
-static shown_t show(const char *name)
-{
-    shown_t shown = {{0}};
-    size_t length = strnlen(name, SHOWN + 1), cut = length;
-    if (cut > SHOWN)
-        for (cut = SHOWN; cut > 0 && (name[cut] & 0xc0) == 0x80;)
-            cut--; /* not inside a UTF-8 sequence */
-    for (size_t i = 0; i < cut; i++)
-        shown.text[i] = (unsigned char)name[i] < 0x20 || name[i] == 0x7f ? '?' : name[i];
-    if (length > SHOWN)
-        memcpy(shown.text + cut, "...", 3);
-    return shown;
-}
-
 /* ---- one tensor ---- */
 
-static moco_status_t read_shape(const json_t *shape, mo_st_tensor_t *tensor, const char *path)
+static moco_status_t read_shape(const json_t *shape, mo_file_tensor_t *tensor, const char *path)
 {
     if (!json_is_array(shape))
-        return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' has no shape list", path, show(tensor->name).text);
-    if (json_array_size(shape) > MO_ST_MAX_DIMS)
+        return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' has no shape list", path, mo_show(tensor->name).text);
+    if (json_array_size(shape) > MO_FILE_DIMS)
         return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' has %zu dimensions, at most %d are read", path,
-                       show(tensor->name).text, json_array_size(shape), MO_ST_MAX_DIMS);
+                       mo_show(tensor->name).text, json_array_size(shape), MO_FILE_DIMS);
     tensor->rank = (int32_t)json_array_size(shape);
     for (int32_t i = 0; i < tensor->rank; i++) {
         const json_t *dim = json_array_get(shape, (size_t)i);
         if (!json_is_integer(dim) || json_integer_value(dim) < 0)
             return mo_fail(MOCO_ERR_FORMAT, "%s: dimension %d of tensor '%s' is not a whole number >= 0", path, (int)i,
-                           show(tensor->name).text);
+                           mo_show(tensor->name).text);
         tensor->dims[i] = json_integer_value(dim);
     }
     return MOCO_OK;
 }
 
-/* 0 on overflow. */
-static int element_count(const mo_st_tensor_t *tensor, int64_t *count)
-{
-    *count = 1;
-    for (int32_t i = 0; i < tensor->rank; i++) {
-        if (__builtin_mul_overflow(*count, tensor->dims[i], count))
-            return 0;
-    }
-    return 1;
-}
-
 /* Offsets stay numbers until all are known to be inside the file. */
 typedef struct range {
     uint64_t begin, end;
-    mo_st_tensor_t tensor;
+    mo_file_tensor_t tensor;
 } range_t;
 
 static moco_status_t read_range(const json_t *offsets, range_t *range, uint64_t size, const char *path)
@@ -114,10 +83,10 @@ static moco_status_t read_range(const json_t *offsets, range_t *range, uint64_t 
     const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
     const char *name = range->tensor.name;
     if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end))
-        return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' has no data_offsets pair", path, show(name).text);
+        return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' has no data_offsets pair", path, mo_show(name).text);
     long long from = json_integer_value(begin), to = json_integer_value(end);
     if (from < 0 || to < from || (uint64_t)to > size)
-        return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' claims bytes %lld to %lld of %llu", path, show(name).text,
+        return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' claims bytes %lld to %lld of %llu", path, mo_show(name).text,
                        from, to, (unsigned long long)size);
     range->begin = (uint64_t)from;
     range->end = (uint64_t)to;
@@ -125,36 +94,37 @@ static moco_status_t read_range(const json_t *offsets, range_t *range, uint64_t 
     return MOCO_OK;
 }
 
-static moco_status_t check_bytes(const mo_st_tensor_t *tensor, const struct dtype_row *row, const char *path)
+static moco_status_t check_bytes(const mo_file_tensor_t *tensor, const struct dtype_row *row, const char *path)
 {
     int64_t count;
     uint64_t bits;
-    if (!element_count(tensor, &count))
-        return mo_fail(MOCO_ERR_FORMAT, "%s: the shape of tensor '%s' overflows", path, show(tensor->name).text);
+    if (!mo_file_count(tensor, &count))
+        return mo_fail(MOCO_ERR_FORMAT, "%s: the shape of tensor '%s' overflows", path, mo_show(tensor->name).text);
     if (row == NULL)
         return MOCO_OK; /* a dtype of later versions: its size is not ours to judge */
     if (__builtin_mul_overflow((uint64_t)count, row->bits, &bits))
-        return mo_fail(MOCO_ERR_FORMAT, "%s: the shape of tensor '%s' overflows", path, show(tensor->name).text);
+        return mo_fail(MOCO_ERR_FORMAT, "%s: the shape of tensor '%s' overflows", path, mo_show(tensor->name).text);
     if (bits % 8 != 0 || bits / 8 != tensor->bytes)
         return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' has %llu bytes, its shape and dtype %s want %llu bits", path,
-                       show(tensor->name).text, (unsigned long long)tensor->bytes, row->name, (unsigned long long)bits);
+                       mo_show(tensor->name).text, (unsigned long long)tensor->bytes, row->name, (unsigned long long)bits);
     return MOCO_OK;
 }
 
 static moco_status_t read_tensor(const char *name, const json_t *entry, uint64_t size, range_t *range, const char *path)
 {
     moco_status_t status = MOCO_OK;
-    mo_st_tensor_t *tensor = &range->tensor;
+    mo_file_tensor_t *tensor = &range->tensor;
     TRY(mo_strdup(name, &tensor->name));
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
     if (dtype == NULL)
-        return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' has no dtype text", path, show(name).text);
+        return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' has no dtype text", path, mo_show(name).text);
     const struct dtype_row *row = find_dtype(dtype);
     tensor->dtype = row != NULL ? row->dtype : MO_DTYPE_OTHER;
-    snprintf(tensor->dtype_name, sizeof tensor->dtype_name, "%.15s", show(dtype).text);
+    snprintf(tensor->dtype_name, sizeof tensor->dtype_name, "%.15s", mo_show(dtype).text);
     TRY(read_shape(json_object_get(entry, "shape"), tensor, path));
     TRY(read_range(json_object_get(entry, "data_offsets"), range, size, path));
     TRY(check_bytes(tensor, row, path));
+    mo_file_tensor_dense(tensor);
 cleanup:
     return status;
 }
@@ -169,11 +139,6 @@ static int by_offset(const void *left, const void *right)
     return a->end < b->end ? -1 : a->end > b->end;
 }
 
-static int by_name(const void *left, const void *right)
-{
-    return strcmp(((const mo_st_tensor_t *)left)->name, ((const mo_st_tensor_t *)right)->name);
-}
-
 /* No holes, no overlap, nothing left over. */
 static moco_status_t check_cover(const range_t *ranges, int64_t count, uint64_t size, const char *path)
 {
@@ -181,7 +146,7 @@ static moco_status_t check_cover(const range_t *ranges, int64_t count, uint64_t 
     for (int64_t i = 0; i < count; i++) {
         if (ranges[i].begin != next)
             return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' begins at byte %llu, wanted %llu: %s", path,
-                           show(ranges[i].tensor.name).text, (unsigned long long)ranges[i].begin,
+                           mo_show(ranges[i].tensor.name).text, (unsigned long long)ranges[i].begin,
                            (unsigned long long)next, ranges[i].begin < next ? "tensors overlap" : "there is a hole");
         next = ranges[i].end;
     }
@@ -191,7 +156,7 @@ static moco_status_t check_cover(const range_t *ranges, int64_t count, uint64_t 
     return MOCO_OK;
 }
 
-static moco_status_t read_tensors(mo_safetensors_t *st, json_t *header, const uint8_t *data, uint64_t size,
+static moco_status_t read_tensors(mo_tensor_file_t *st, json_t *header, const uint8_t *data, uint64_t size,
                                   const char *path)
 {
     moco_status_t status = MOCO_OK;
@@ -202,8 +167,10 @@ static moco_status_t read_tensors(mo_safetensors_t *st, json_t *header, const ui
     TRY(mo_calloc(json_object_size(header), sizeof *ranges, &ranges));
     json_object_foreach(header, name, entry)
     {
-        if (strcmp(name, METADATA_NAME) != 0)
-            TRY(read_tensor(name, entry, size, &ranges[count++], path));
+        if (strcmp(name, METADATA_NAME) == 0)
+            continue;
+        ranges[count].tensor.order = count;
+        TRY(read_tensor(name, entry, size, &ranges[count++], path));
     }
     qsort(ranges, (size_t)count, sizeof *ranges, by_offset);
     TRY(check_cover(ranges, count, size, path));
@@ -214,7 +181,6 @@ static moco_status_t read_tensors(mo_safetensors_t *st, json_t *header, const ui
         ranges[i].tensor.name = NULL; /* handed over */
     }
     st->count = count;
-    qsort(st->tensors, (size_t)count, sizeof *st->tensors, by_name);
 cleanup:
     for (int64_t i = 0; i < count; i++)
         mo_free(ranges[i].tensor.name);
@@ -222,7 +188,7 @@ cleanup:
     return status;
 }
 
-static moco_status_t read_metadata(mo_safetensors_t *st, json_t *header, const char *path)
+static moco_status_t read_metadata(mo_tensor_file_t *st, json_t *header, const char *path)
 {
     moco_status_t status = MOCO_OK;
     json_t *metadata = json_object_get(header, METADATA_NAME), *value;
@@ -231,12 +197,12 @@ static moco_status_t read_metadata(mo_safetensors_t *st, json_t *header, const c
         return MOCO_OK;
     if (!json_is_object(metadata))
         return mo_fail(MOCO_ERR_FORMAT, "%s: " METADATA_NAME " is not an object", path);
-    TRY(mo_calloc(json_object_size(metadata), sizeof *st->meta, &st->meta));
+    TRY(mo_calloc(json_object_size(metadata), sizeof *st->texts, &st->texts));
     json_object_foreach(metadata, key, value)
     {
         if (!json_is_string(value))
-            return mo_fail(MOCO_ERR_FORMAT, "%s: metadata '%s' is not text", path, show(key).text);
-        mo_st_meta_t *meta = &st->meta[st->meta_count++];
+            return mo_fail(MOCO_ERR_FORMAT, "%s: metadata '%s' is not text", path, mo_show(key).text);
+        mo_file_text_t *meta = &st->texts[st->text_count++];
         TRY(mo_strdup(key, &meta->key));
         TRY(mo_strdup(json_string_value(value), &meta->value));
     }
@@ -263,148 +229,20 @@ static moco_status_t load_header(const uint8_t *bytes, uint64_t size, const char
     return status == MOCO_OK ? MOCO_OK : mo_fail(status, "%s: damaged header: %s", path, reason);
 }
 
-moco_status_t mo_safetensors_parse(mo_safetensors_t *st, const uint8_t *bytes, uint64_t size, const char *path)
+moco_status_t mo_safetensors_parse(mo_tensor_file_t *st, const uint8_t *bytes, uint64_t size, const char *path)
 {
     moco_status_t status = MOCO_OK;
-    mo_safetensors_t made = {0};
+    mo_tensor_file_t made = {0};
     json_t *header = NULL;
     uint64_t length = 0;
     TRY(load_header(bytes, size, path, &length, &header));
     TRY(read_metadata(&made, header, path));
     TRY(read_tensors(&made, header, bytes + 8 + length, size - 8 - length, path));
+    TRY(mo_tensor_file_sort(&made, path));
     *st = made;
-    made = (mo_safetensors_t){0};
+    made = (mo_tensor_file_t){0};
 cleanup:
     json_decref(header);
-    mo_safetensors_close(&made);
+    mo_tensor_file_close(&made);
     return status;
-}
-
-moco_status_t mo_safetensors_open(mo_safetensors_t *st, const char *path)
-{
-    mo_file_view_t file = {0};
-    moco_status_t status = mo_file_view_open(&file, path);
-    if (status == MOCO_OK)
-        status = mo_safetensors_parse(st, file.bytes, file.size, path);
-    if (status == MOCO_OK)
-        st->file = file;
-    else
-        mo_file_view_close(&file);
-    return status;
-}
-
-void mo_safetensors_close(mo_safetensors_t *st)
-{
-    for (int64_t i = 0; i < st->count; i++)
-        mo_free(st->tensors[i].name);
-    for (int64_t i = 0; i < st->meta_count; i++) {
-        mo_free(st->meta[i].key);
-        mo_free(st->meta[i].value);
-    }
-    mo_free(st->tensors);
-    mo_free(st->meta);
-    mo_file_view_close(&st->file);
-    *st = (mo_safetensors_t){0};
-}
-
-const mo_st_tensor_t *mo_safetensors_find(const mo_safetensors_t *st, const char *name)
-{
-    const mo_st_tensor_t key = {.name = (char *)name};
-    return st->count == 0 ? NULL : bsearch(&key, st->tensors, (size_t)st->count, sizeof key, by_name);
-}
-
-const char *mo_safetensors_meta(const mo_safetensors_t *st, const char *key)
-{
-    for (int64_t i = 0; i < st->meta_count; i++) {
-        if (strcmp(st->meta[i].key, key) == 0)
-            return st->meta[i].value;
-    }
-    return NULL;
-}
-
-/* ---- numbers ---- */
-
-static moco_status_t check_count(const mo_st_tensor_t *tensor, int64_t count)
-{
-    int64_t found = 0;
-    if (!element_count(tensor, &found) || found != count)
-        return mo_fail(MOCO_ERR_SHAPE, "tensor '%s' has %lld numbers, wanted %lld", show(tensor->name).text,
-                       (long long)found, (long long)count);
-    return MOCO_OK;
-}
-
-static float from_bits(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* IEEE half: sign, 5 bits of exponent (bias 15), 10 of fraction. */
-static float from_half(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = (half >> 10) & 31, fraction = half & 1023;
-    if (exponent == 31)
-        return from_bits(sign | 0x7f800000u | fraction << 13);
-    if (exponent == 0) {
-        float tiny = (float)fraction * 0x1p-24f;
-        return sign ? -tiny : tiny;
-    }
-    return from_bits(sign | (exponent + 112) << 23 | fraction << 13);
-}
-
-moco_status_t mo_safetensors_floats(const mo_st_tensor_t *tensor, float *out, int64_t count)
-{
-    moco_status_t status = check_count(tensor, count);
-    if (status != MOCO_OK)
-        return status;
-    const uint8_t *data = tensor->data; /* perhaps unaligned: memcpy one number at a time */
-    uint16_t half;
-    double wide;
-    switch (tensor->dtype) {
-    case MO_F32:
-        if (count > 0)
-            memcpy(out, data, (size_t)count * 4);
-        return MOCO_OK;
-    case MO_F16:
-        for (int64_t i = 0; i < count; i++, data += 2)
-            out[i] = from_half((memcpy(&half, data, 2), half));
-        return MOCO_OK;
-    case MO_BF16:
-        for (int64_t i = 0; i < count; i++, data += 2)
-            out[i] = from_bits((uint32_t)(memcpy(&half, data, 2), half) << 16);
-        return MOCO_OK;
-    case MO_F64:
-        for (int64_t i = 0; i < count; i++, data += 8)
-            out[i] = (float)(memcpy(&wide, data, 8), wide);
-        return MOCO_OK;
-    default:
-        return mo_fail(MOCO_ERR_FORMAT, "tensor '%s' is %s, wanted F32, F16, BF16 or F64", show(tensor->name).text,
-                       tensor->dtype_name);
-    }
-}
-
-moco_status_t mo_safetensors_ints(const mo_st_tensor_t *tensor, int64_t *out, int64_t count)
-{
-    moco_status_t status = check_count(tensor, count);
-    if (status != MOCO_OK)
-        return status;
-    int32_t narrow;
-    switch (tensor->dtype) {
-    case MO_I64:
-        if (count > 0)
-            memcpy(out, tensor->data, (size_t)count * 8);
-        return MOCO_OK;
-    case MO_I32:
-        for (int64_t i = 0; i < count; i++)
-            out[i] = (memcpy(&narrow, tensor->data + i * 4, 4), narrow);
-        return MOCO_OK;
-    case MO_U8:
-        for (int64_t i = 0; i < count; i++)
-            out[i] = tensor->data[i];
-        return MOCO_OK;
-    default:
-        return mo_fail(MOCO_ERR_FORMAT, "tensor '%s' is %s, wanted I64, I32 or U8", show(tensor->name).text,
-                       tensor->dtype_name);
-    }
 }

@@ -15,18 +15,10 @@ typedef struct mo_st_entry {
     char *name;
     mo_dtype_t dtype;
     int32_t rank;
-    int64_t dims[MO_ST_MAX_DIMS];
+    int64_t dims[MO_FILE_DIMS];
     const void *data;
     uint64_t bytes;
 } entry_t;
-
-static const struct {
-    const char *name;
-    uint64_t bytes;
-} dtypes[MO_DTYPE_OTHER] = {
-    [MO_F32] = {"F32", 4}, [MO_F16] = {"F16", 2}, [MO_BF16] = {"BF16", 2}, [MO_F64] = {"F64", 8},
-    [MO_I64] = {"I64", 8}, [MO_I32] = {"I32", 4}, [MO_U8] = {"U8", 1},
-};
 
 static moco_status_t reserve(void *items, int64_t count, int64_t *capacity, size_t size)
 {
@@ -41,7 +33,7 @@ static moco_status_t reserve(void *items, int64_t count, int64_t *capacity, size
 
 static moco_status_t measure(entry_t *entry, const char *name)
 {
-    uint64_t bytes = dtypes[entry->dtype].bytes;
+    uint64_t bytes = mo_dtype_bytes(entry->dtype);
     for (int32_t i = 0; i < entry->rank; i++) {
         if (entry->dims[i] < 0 || __builtin_mul_overflow(bytes, (uint64_t)entry->dims[i], &bytes) || bytes > INT64_MAX)
             return mo_fail(MOCO_ERR_ARGUMENT, "dimension %d of tensor '%s' is %lld: negative or too large", (int)i,
@@ -58,7 +50,7 @@ moco_status_t mo_st_add(mo_st_writer_t *writer, const char *name, mo_dtype_t dty
 {
     moco_status_t status = MOCO_OK;
     entry_t entry = {.dtype = dtype, .rank = rank, .data = data};
-    if ((int)dtype < 0 || dtype >= MO_DTYPE_OTHER || rank < 0 || rank > MO_ST_MAX_DIMS)
+    if ((int)dtype < 0 || dtype >= MO_DTYPE_OTHER || rank < 0 || rank > MO_FILE_DIMS)
         return mo_fail(MOCO_ERR_ARGUMENT, "tensor '%s': dtype %d or rank %d cannot be written", name, (int)dtype,
                        (int)rank);
     for (int32_t i = 0; i < rank; i++)
@@ -74,12 +66,12 @@ cleanup:
 moco_status_t mo_st_meta(mo_st_writer_t *writer, const char *key, const char *value)
 {
     moco_status_t status = MOCO_OK;
-    mo_st_meta_t meta = {0};
+    mo_file_text_t meta = {0};
     TRY(reserve(&writer->meta, writer->meta_count, &writer->meta_capacity, sizeof meta));
     TRY(mo_strdup(key, &meta.key));
     TRY(mo_strdup(value, &meta.value));
     writer->meta[writer->meta_count++] = meta;
-    meta = (mo_st_meta_t){0};
+    meta = (mo_file_text_t){0};
 cleanup:
     mo_free(meta.key);
     mo_free(meta.value);
@@ -92,8 +84,9 @@ cleanup:
 static int by_alignment(const void *left, const void *right)
 {
     const entry_t *a = left, *b = right;
-    if (dtypes[a->dtype].bytes != dtypes[b->dtype].bytes)
-        return dtypes[a->dtype].bytes > dtypes[b->dtype].bytes ? -1 : 1;
+    uint64_t wide = mo_dtype_bytes(a->dtype), wider = mo_dtype_bytes(b->dtype);
+    if (wide != wider)
+        return wide > wider ? -1 : 1;
     return strcmp(a->name, b->name);
 }
 
@@ -128,7 +121,7 @@ static moco_status_t put_tensor(json_t *header, const entry_t *entry, uint64_t b
     int failed = shape == NULL;
     for (int32_t i = 0; i < entry->rank && !failed; i++)
         failed = json_array_append_new(shape, json_integer(entry->dims[i])) != 0;
-    json_t *value = json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtypes[entry->dtype].name, "shape", shape, "data_offsets",
+    json_t *value = json_pack("{s:s, s:o, s:[I,I]}", "dtype", mo_dtype_name(entry->dtype), "shape", shape, "data_offsets",
                               (json_int_t)begin, (json_int_t)end);
     if (failed) {
         json_decref(value);

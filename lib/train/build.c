@@ -298,6 +298,7 @@ void mo_trainer_delete(moco_trainer_t *t)
     mo_free(t->permutation);
     mo_free(t->draws);
     mo_pushed_free(&t->pushed);
+    mo_free(t->origin);
     mo_device_release(t->device);
     mo_free(t);
 }

@@ -35,7 +35,7 @@ static int64_t *counter_of(moco_trainer_t *t, size_t i)
 }
 
 /* In files the queue is [D,K], as the method's reference keeps it. */
-static void transpose(const float *from, int64_t rows, int64_t columns, float *to)
+void mo_transpose(const float *from, int64_t rows, int64_t columns, float *to)
 {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++)
@@ -63,6 +63,8 @@ static moco_status_t put_meta(mo_st_writer_t *w, moco_trainer_t *t)
     TRY(mo_meta_double(w, "epoch_loss_sum", t->epoch_loss_sum));
     snprintf(hash, sizeof hash, "%016" PRIx64, t->listing_hash);
     TRY(mo_st_meta(w, "listing_hash", hash));
+    if (t->origin != NULL)
+        TRY(mo_st_meta(w, "origin", t->origin));
 cleanup:
     mo_free(options);
     return status;
@@ -115,7 +117,7 @@ moco_status_t mo_trainer_save_file(moco_trainer_t *t, const char *path)
         TRY(mo_params_put(&w, state_prefix(t, i, prefix), &t->query.net, t->optim.state[i]));
     if (t->method.loss == MOCO_LOSS_QUEUE) {
         TRY(mo_block_create(queue_bytes, &queue));
-        transpose(t->queue.rows, t->queue.length, t->queue.dimension, queue);
+        mo_transpose(t->queue.rows, t->queue.length, t->queue.dimension, queue);
         TRY(mo_st_add(&w, "queue", MO_F32, 2, queue_dims, queue));
         TRY(mo_st_add(&w, "queue_ptr", MO_I64, 1, one, &t->queue.pointer));
     }
@@ -126,22 +128,22 @@ cleanup:
     return status;
 }
 
-static moco_status_t get_queue(const mo_safetensors_t *st, moco_trainer_t *t)
+static moco_status_t get_queue(const mo_tensor_file_t *st, moco_trainer_t *t)
 {
     moco_status_t status = MOCO_OK;
     float *queue = NULL;
     int64_t pointer;
     size_t bytes = (size_t)(t->queue.length * t->queue.dimension) * sizeof(float);
-    const mo_st_tensor_t *keys = mo_safetensors_find(st, "queue"), *at = mo_safetensors_find(st, "queue_ptr");
+    const mo_file_tensor_t *keys = mo_tensor_file_find(st, "queue"), *at = mo_tensor_file_find(st, "queue_ptr");
     if (keys == NULL || at == NULL)
         return mo_fail(MOCO_ERR_SHAPE, "tensor '%s' is missing", keys == NULL ? "queue" : "queue_ptr");
     if (keys->rank != 2 || keys->dims[0] != t->queue.dimension || keys->dims[1] != t->queue.length)
         return mo_fail(MOCO_ERR_SHAPE, "'queue' is not [%d,%" PRId64 "] as its options say", t->queue.dimension,
                        t->queue.length);
     TRY(mo_block_create(bytes, &queue));
-    TRY(mo_safetensors_floats(keys, queue, t->queue.length * t->queue.dimension));
-    transpose(queue, t->queue.dimension, t->queue.length, t->queue.rows);
-    TRY(mo_safetensors_ints(at, &pointer, 1));
+    TRY(mo_file_floats(keys, queue, t->queue.length * t->queue.dimension));
+    mo_transpose(queue, t->queue.dimension, t->queue.length, t->queue.rows);
+    TRY(mo_file_ints(at, &pointer, 1));
     if (pointer < 0 || pointer >= t->queue.length)
         TRY(mo_fail(MOCO_ERR_FORMAT, "'queue_ptr' is %" PRId64 ", wanted 0 to %" PRId64, pointer, t->queue.length - 1));
     t->queue.pointer = pointer;
@@ -150,7 +152,7 @@ cleanup:
     return status;
 }
 
-static moco_status_t get_state(const mo_safetensors_t *st, moco_trainer_t *t)
+static moco_status_t get_state(const mo_tensor_file_t *st, moco_trainer_t *t)
 {
     moco_status_t status = MOCO_OK;
     int64_t shard;
@@ -168,9 +170,11 @@ static moco_status_t get_state(const mo_safetensors_t *st, moco_trainer_t *t)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "the checkpoint was made with shards of %" PRId64 " images, this run has %d",
                     shard, t->shard));
     TRY(mo_meta_get_double(st, "epoch_loss_sum", -1e300, 1e300, &t->epoch_loss_sum));
-    const char *hash = mo_safetensors_meta(st, "listing_hash");
+    const char *hash = mo_tensor_file_text(st, "listing_hash");
     if (hash == NULL || sscanf(hash, "%16" SCNx64, &t->listing_hash) != 1)
         TRY(mo_fail(MOCO_ERR_FORMAT, "metadata 'listing_hash' is missing or no hexadecimal number"));
+    if (mo_tensor_file_text(st, "origin") != NULL)
+        TRY(mo_strdup(mo_tensor_file_text(st, "origin"), &t->origin));
     TRY(mo_encoder_get(st, query_prefix(t), &query));
     if (t->method.key_views > 0)
         TRY(mo_encoder_get(st, key_prefix(t), &key));
@@ -182,14 +186,15 @@ cleanup:
     return status;
 }
 
-static moco_status_t saved_options(const mo_safetensors_t *st, const char *path,
+static moco_status_t saved_options(const mo_tensor_file_t *st, const char *path,
                                    const moco_trainer_options_t *overrides, moco_trainer_options_t *options)
 {
     moco_status_t status = MOCO_OK;
     moco_trainer_options_t now;
-    const char *json = mo_safetensors_meta(st, "options"), *kind = mo_safetensors_meta(st, "kind");
+    const char *json = mo_tensor_file_text(st, "options"), *kind = mo_tensor_file_text(st, "kind");
     if (kind == NULL || strcmp(kind, "checkpoint") != 0 || json == NULL)
-        return mo_fail(MOCO_ERR_FORMAT, "'%s' is not a training checkpoint of this library", path);
+        return mo_fail(MOCO_ERR_FORMAT, "'%s' is not a training checkpoint of this library; moco_convert makes one from "
+                       "a reference checkpoint", path);
     TRY(mo_format_check(st, path));
     TRY(mo_options_from_json(json, options));
     if (overrides != NULL) {
@@ -208,10 +213,10 @@ moco_status_t mo_trainer_load_file(const char *path, const moco_trainer_options_
                                    moco_trainer_t **out)
 {
     moco_status_t status = MOCO_OK;
-    mo_safetensors_t st = {0};
+    mo_tensor_file_t st = {0};
     moco_trainer_t *t = NULL;
     moco_trainer_options_t options;
-    TRY(mo_safetensors_open(&st, path));
+    TRY(mo_tensor_file_open(&st, path));
     TRY(saved_options(&st, path, overrides, &options));
     TRY(mo_trainer_new(&options, device, 1, &t));
     TRY(get_state(&st, t));
@@ -219,6 +224,6 @@ moco_status_t mo_trainer_load_file(const char *path, const moco_trainer_options_
     t = NULL;
 cleanup:
     mo_trainer_delete(t);
-    mo_safetensors_close(&st);
+    mo_tensor_file_close(&st);
     return status;
 }

@@ -111,6 +111,7 @@ struct moco_trainer {
     double epoch_loss_sum;    /* of the epoch at work */
     int64_t listing_count;    /* of the data set trained on; 0 = none yet */
     uint64_t listing_hash;
+    char *origin;             /* what a converted checkpoint came from; NULL = trained here from the start */
 };
 
 typedef struct mo_rates {
@@ -138,6 +139,7 @@ void mo_pushed_free(mo_pushed_t *pushed);
 double mo_queue_fill(const moco_trainer_t *trainer); /* share of real keys; 0 without a queue */
 
 /* save.c: checkpoints. */
+void mo_transpose(const float *from, int64_t rows, int64_t columns, float *to); /* [rows,columns] -> [columns,rows] */
 moco_status_t mo_trainer_save_file(moco_trainer_t *trainer, const char *path);
 moco_status_t mo_trainer_load_file(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,
                                    moco_trainer_t **out);

@@ -73,22 +73,22 @@ static uint8_t *mutant(uint64_t *size)
     return bytes;
 }
 
-static void assert_coherent(const mo_safetensors_t *st, const uint8_t *bytes, uint64_t size)
+static void assert_coherent(const mo_tensor_file_t *st, const uint8_t *bytes, uint64_t size)
 {
     uint64_t sum = 0;
     for (int64_t i = 0; i < st->count; i++) {
-        const mo_st_tensor_t *tensor = &st->tensors[i];
+        const mo_file_tensor_t *tensor = &st->tensors[i];
         ck_assert(tensor->data >= bytes + 8 && tensor->bytes <= size);
         ck_assert(tensor->data + tensor->bytes <= bytes + size);
-        ck_assert_ptr_nonnull(mo_safetensors_find(st, tensor->name));
+        ck_assert_ptr_nonnull(mo_tensor_file_find(st, tensor->name));
         sum += tensor->bytes;
         int64_t count = 1, whole[64];
         float values[64];
         for (int32_t d = 0; d < tensor->rank; d++)
             count *= tensor->dims[d];
         if (count <= 64) {
-            mo_safetensors_floats(tensor, values, count);
-            mo_safetensors_ints(tensor, whole, count);
+            mo_file_floats(tensor, values, count);
+            mo_file_ints(tensor, whole, count);
         }
     }
     uint64_t length;
@@ -102,14 +102,14 @@ START_TEST(test_mutants)
     for (int round = 0; round < ROUNDS; round++) {
         uint64_t size;
         uint8_t *bytes = mutant(&size);
-        mo_safetensors_t st = {0};
+        mo_tensor_file_t st = {0};
         moco_status_t status = mo_safetensors_parse(&st, bytes, size, "mutant");
         ck_assert(status == MOCO_OK || status == MOCO_ERR_FORMAT);
         if (status == MOCO_OK) {
             accepted++;
             assert_coherent(&st, bytes, size);
         }
-        mo_safetensors_close(&st);
+        mo_tensor_file_close(&st);
         free(bytes);
     }
     ck_assert_int_gt(accepted, ROUNDS / 100); /* the mutants stay near enough to be interesting */

@@ -13,6 +13,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 RECIPES = {"moco-v1": 0, "moco-v2": 1, "moco-cifar": 2, "moco-v3": 3, "simclr": 4, "moco-v3-vit": 5}
 TAPS = {"backbone": 0, "projection": 1}
 LAYOUTS = {"nchw": 0, "nhwc": 1}
+FILES = {"encoder": 0, "training": 1, "torchvision": 2, "timm": 3, "detectron2": 4}
+REPORT_BYTES = 65536
 OPTIONS_BYTES = 1024  # more than any version's struct: _init fills what it knows and zeroes the rest
 
 F32 = ctypes.POINTER(ctypes.c_float)
@@ -35,6 +37,13 @@ class StepReport(ctypes.Structure):
                  ("loss", "chance_loss", "lr", "key_momentum", "gradient_norm", "contrast_top1", "contrast_top5",
                   "queue_fill", "images_per_second", "data_seconds", "step_seconds", "eta_seconds", "knn_top1",
                   "epoch_loss")]
+
+
+class ConvertOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint64)]
+    _fields_ += [(name, ctypes.c_double) for name in ("mean_r", "mean_g", "mean_b", "std_r", "std_g", "std_b")]
+    _fields_ += [(name, ctypes.c_int32) for name in
+                 ("layout", "encoder", "head", "image_size", "eval_resize", "key_update")]
 
 
 def library_path():
@@ -123,6 +132,23 @@ def shuffle(seed, step, count):
     return permutation.astype(np.int64)
 
 
+def convert(source, target, layout="encoder", training=None, **values):
+    """The report as a dictionary. `training`: options from make_options, for layout "training"."""
+    options = ConvertOptions()
+    call("moco_convert_options_init", ctypes.byref(options), ctypes.c_uint64(ctypes.sizeof(options)))
+    options.layout = FILES[layout]
+    for name, value in values.items():
+        setattr(options, name, value)
+    report = ctypes.create_string_buffer(REPORT_BYTES)
+    call("moco_convert", str(source).encode(), str(target).encode(), ctypes.byref(options), training, report,
+         ctypes.c_uint64(REPORT_BYTES))
+    return json.loads(report.value.decode())
+
+
+def file_info(path):
+    return json.loads(text_of("moco_file_info", str(path).encode()))
+
+
 class Trainer(Handle):
     free = "moco_trainer_free"
 
@@ -173,6 +199,9 @@ class Model(Handle):
 
     def save(self, path):
         call("moco_model_save", self.pointer, path.encode())
+
+    def info(self):
+        return json.loads(text_of("moco_model_info", self.pointer))
 
     def embed(self, tap, images, layout="nchw"):
         width = lib.moco_model_dimension(self.pointer, i32(TAPS[tap]))

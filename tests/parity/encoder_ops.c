@@ -183,14 +183,14 @@ static void run(job_t *j, moco_device_t *device, mo_mode_t mode)
     mo_plan_free(plan);
 }
 
-static const float *find(const mo_safetensors_t *st, const char *name, float *to, int64_t count)
+static const float *find(const mo_tensor_file_t *st, const char *name, float *to, int64_t count)
 {
-    const mo_st_tensor_t *tensor = mo_safetensors_find(st, name);
+    const mo_file_tensor_t *tensor = mo_tensor_file_find(st, name);
     if (tensor == NULL) {
         fprintf(stderr, "encoder_ops: no tensor '%s'\n", name);
         exit(1);
     }
-    CHECK(mo_safetensors_floats(tensor, to, count));
+    CHECK(mo_file_floats(tensor, to, count));
     return to;
 }
 
@@ -230,14 +230,14 @@ static void put_statistics(const job_t *j, mo_st_writer_t *w, float *to)
 
 static void run_command(job_t *j, const char *model, const char *input, const char *output)
 {
-    mo_safetensors_t st = {0};
+    mo_tensor_file_t st = {0};
     mo_st_writer_t w = {0};
     moco_device_t *device = NULL;
     int64_t leaves = (int64_t)j->groups * j->shards, dims[2] = {j->batch, 0};
     mo_encoder_file_t file = {&j->net, j->params, j->running, 0};
-    CHECK(mo_safetensors_open(&st, model));
+    CHECK(mo_tensor_file_open(&st, model));
     CHECK(mo_encoder_get(&st, "", &file));
-    mo_safetensors_close(&st);
+    mo_tensor_file_close(&st);
     list_end(j);
     dims[1] = j->width;
     j->images = block(j->batch * j->feature);
@@ -245,10 +245,10 @@ static void run_command(job_t *j, const char *model, const char *input, const ch
     j->stats = block(j->groups * j->net.stats + 1);
     j->grads = block(leaves * j->net.params);
     memset(j->grads, 0xff, (size_t)(leaves * j->net.params) * sizeof(float));
-    CHECK(mo_safetensors_open(&st, input));
+    CHECK(mo_tensor_file_open(&st, input));
     find(&st, "images", j->images, j->batch * j->feature);
     find(&st, "gradient", j->gradient, j->batch * j->width);
-    mo_safetensors_close(&st);
+    mo_tensor_file_close(&st);
     CHECK(mo_device_open_lanes(j->lanes, &device));
     float *features = j->rows = block(j->batch * j->width), *keys = block(j->batch * j->width);
     run(j, device, MO_MODE_TRAIN);

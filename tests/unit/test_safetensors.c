@@ -33,14 +33,14 @@ static image_t make(const char *header, uint64_t data)
 static moco_status_t parse(const char *header, uint64_t data)
 {
     image_t image = make(header, data);
-    mo_safetensors_t st = {0};
+    mo_tensor_file_t st = {0};
     moco_status_t status = mo_safetensors_parse(&st, image.bytes, image.size, "image");
     if (status != MOCO_OK) {
         ck_assert_ptr_null(st.tensors);
         ck_assert_ptr_null(strchr(moco_last_message(), '\n'));
         ck_assert_ptr_eq(strstr(moco_last_message(), "image: "), moco_last_message());
     }
-    mo_safetensors_close(&st);
+    mo_tensor_file_close(&st);
     free(image.bytes);
     return status;
 }
@@ -147,11 +147,11 @@ END_TEST
 
 static moco_status_t parse_bytes(const void *bytes, uint64_t size)
 {
-    mo_safetensors_t st = {0};
+    mo_tensor_file_t st = {0};
     uint8_t *exact = malloc(size ? size : 1); /* exact, so that the address sanitizer sees any read past it */
     memcpy(exact, bytes, size);
     moco_status_t status = mo_safetensors_parse(&st, exact, size, "image");
-    mo_safetensors_close(&st);
+    mo_tensor_file_close(&st);
     free(exact);
     return status;
 }
@@ -172,7 +172,7 @@ START_TEST(test_hostile_length)
     memcpy(large, &over, 8);
     memset(large + 8, ' ', over);
     memcpy(large + 8, "{}", 2);
-    mo_safetensors_t st = {0};
+    mo_tensor_file_t st = {0};
     ck_assert_int_eq(mo_safetensors_parse(&st, large, over + 8, "image"), MOCO_ERR_FORMAT);
     ck_assert_ptr_nonnull(strstr(moco_last_message(), "100000000 at most"));
     free(large);
@@ -205,35 +205,35 @@ START_TEST(test_numbers)
     memcpy(data + 21, &wide, 8);
     memcpy(data + 29, &number, 8);
     memcpy(data + 37, &narrow, 4);
-    mo_safetensors_t st = {0};
+    mo_tensor_file_t st = {0};
     ck_assert_int_eq(mo_safetensors_parse(&st, image.bytes, image.size, "image"), MOCO_OK);
     ck_assert_int_eq(st.count, 8);
     float out[6];
     int64_t whole;
-    ck_assert_int_eq(mo_safetensors_floats(mo_safetensors_find(&st, "f"), out, 1), MOCO_OK);
+    ck_assert_int_eq(mo_file_floats(mo_tensor_file_find(&st, "f"), out, 1), MOCO_OK);
     ck_assert_float_eq(out[0], -1.25f);
-    ck_assert_int_eq(mo_safetensors_floats(mo_safetensors_find(&st, "h"), out, 6), MOCO_OK);
+    ck_assert_int_eq(mo_file_floats(mo_tensor_file_find(&st, "h"), out, 6), MOCO_OK);
     const float want[6] = {1.0f, -2.5f, 0x1p-24f, -0x1p-14f, INFINITY, 65504.0f};
     ck_assert_mem_eq(out, want, sizeof want);
-    ck_assert_int_eq(mo_safetensors_floats(mo_safetensors_find(&st, "b"), out, 2), MOCO_OK);
+    ck_assert_int_eq(mo_file_floats(mo_tensor_file_find(&st, "b"), out, 2), MOCO_OK);
     ck_assert(out[0] == 1.5f && out[1] == -INFINITY);
-    ck_assert_int_eq(mo_safetensors_floats(mo_safetensors_find(&st, "d"), out, 1), MOCO_OK);
+    ck_assert_int_eq(mo_file_floats(mo_tensor_file_find(&st, "d"), out, 1), MOCO_OK);
     ck_assert_float_eq(out[0], 0.1f);
-    ck_assert_int_eq(mo_safetensors_ints(mo_safetensors_find(&st, "l"), &whole, 1), MOCO_OK);
+    ck_assert_int_eq(mo_file_ints(mo_tensor_file_find(&st, "l"), &whole, 1), MOCO_OK);
     ck_assert_int_eq(whole, number);
-    ck_assert_int_eq(mo_safetensors_ints(mo_safetensors_find(&st, "i"), &whole, 1), MOCO_OK);
+    ck_assert_int_eq(mo_file_ints(mo_tensor_file_find(&st, "i"), &whole, 1), MOCO_OK);
     ck_assert_int_eq(whole, -7);
-    ck_assert_int_eq(mo_safetensors_ints(mo_safetensors_find(&st, "pad"), &whole, 1), MOCO_OK);
+    ck_assert_int_eq(mo_file_ints(mo_tensor_file_find(&st, "pad"), &whole, 1), MOCO_OK);
     ck_assert_int_eq(whole, 0);
-    ck_assert_int_eq(mo_safetensors_floats(mo_safetensors_find(&st, "h"), out, 5), MOCO_ERR_SHAPE);
+    ck_assert_int_eq(mo_file_floats(mo_tensor_file_find(&st, "h"), out, 5), MOCO_ERR_SHAPE);
     ck_assert_ptr_nonnull(strstr(moco_last_message(), "has 6 numbers, wanted 5"));
-    ck_assert_int_eq(mo_safetensors_floats(mo_safetensors_find(&st, "l"), out, 1), MOCO_ERR_FORMAT);
-    ck_assert_int_eq(mo_safetensors_ints(mo_safetensors_find(&st, "o"), &whole, 1), MOCO_ERR_FORMAT);
+    ck_assert_int_eq(mo_file_floats(mo_tensor_file_find(&st, "l"), out, 1), MOCO_ERR_FORMAT);
+    ck_assert_int_eq(mo_file_ints(mo_tensor_file_find(&st, "o"), &whole, 1), MOCO_ERR_FORMAT);
     ck_assert_ptr_nonnull(strstr(moco_last_message(), "is BOOL"));
-    ck_assert_ptr_null(mo_safetensors_find(&st, "absent"));
-    ck_assert_ptr_null(mo_safetensors_meta(&st, "absent"));
-    mo_safetensors_close(&st);
-    mo_safetensors_close(&st);
+    ck_assert_ptr_null(mo_tensor_file_find(&st, "absent"));
+    ck_assert_ptr_null(mo_tensor_file_text(&st, "absent"));
+    mo_tensor_file_close(&st);
+    mo_tensor_file_close(&st);
     free(image.bytes);
 }
 END_TEST
@@ -282,28 +282,29 @@ static void teardown(void)
 
 START_TEST(test_round_trip)
 {
-    mo_safetensors_t st = {0};
+    mo_tensor_file_t st = {0};
     float back[6];
     ck_assert_int_eq(write_known(path), MOCO_OK);
-    ck_assert_int_eq(mo_safetensors_open(&st, path), MOCO_OK);
+    ck_assert_int_eq(mo_tensor_file_open(&st, path), MOCO_OK);
     ck_assert_int_eq(st.count, 5);
-    ck_assert_int_eq(st.meta_count, 2);
+    ck_assert_int_eq(st.text_count, 2);
     const char *const order[] = {"a.wide", "b.weight", "none", "octets", "step"};
     for (int i = 0; i < 5; i++)
         ck_assert_str_eq(st.tensors[i].name, order[i]);
-    const mo_st_tensor_t *tensor = mo_safetensors_find(&st, "b.weight");
+    const mo_file_tensor_t *tensor = mo_tensor_file_find(&st, "b.weight");
     ck_assert_ptr_nonnull(tensor);
+    ck_assert(st.container == MO_SAFETENSORS && tensor->strides[0] == 3 && tensor->strides[1] == 1);
     ck_assert_int_eq(tensor->rank, 2);
     ck_assert_int_eq(tensor->dims[1], 3);
-    ck_assert_int_eq(mo_safetensors_floats(tensor, back, 6), MOCO_OK);
+    ck_assert_int_eq(mo_file_floats(tensor, back, 6), MOCO_OK);
     ck_assert_mem_eq(back, weights, sizeof weights);
     for (int64_t i = 0; i < st.count; i++) /* natural alignment inside the file */
         ck_assert_uint_eq((uint64_t)(st.tensors[i].data - st.file.bytes) % (st.tensors[i].dtype == MO_U8    ? 1
                                                                             : st.tensors[i].dtype == MO_F32 ? 4
                                                                                                             : 8), 0);
-    ck_assert_str_eq(mo_safetensors_meta(&st, "seed"), "18446744073709551615");
-    ck_assert_str_eq(mo_safetensors_meta(&st, "note"), "quote \" backslash \\ newline \n \xc3\xa9");
-    mo_safetensors_close(&st);
+    ck_assert_str_eq(mo_tensor_file_text(&st, "seed"), "18446744073709551615");
+    ck_assert_str_eq(mo_tensor_file_text(&st, "note"), "quote \" backslash \\ newline \n \xc3\xa9");
+    mo_tensor_file_close(&st);
 }
 END_TEST
 
@@ -312,16 +313,16 @@ START_TEST(test_padding)
 {
     for (int length = 0; length < 9; length++) {
         mo_st_writer_t writer = {0};
-        mo_safetensors_t st = {0};
+        mo_tensor_file_t st = {0};
         char value[16] = {0};
         memset(value, 'v', (size_t)length);
         ck_assert_int_eq(mo_st_meta(&writer, "k", value), MOCO_OK);
         ck_assert_int_eq(mo_st_add(&writer, "a", MO_F64, 1, dims_wide, wide), MOCO_OK);
         ck_assert_int_eq(mo_st_write(&writer, path), MOCO_OK);
-        ck_assert_int_eq(mo_safetensors_open(&st, path), MOCO_OK);
+        ck_assert_int_eq(mo_tensor_file_open(&st, path), MOCO_OK);
         ck_assert_uint_eq((uint64_t)(st.tensors[0].data - st.file.bytes) % 8, 0);
-        ck_assert_str_eq(mo_safetensors_meta(&st, "k"), value);
-        mo_safetensors_close(&st);
+        ck_assert_str_eq(mo_tensor_file_text(&st, "k"), value);
+        mo_tensor_file_close(&st);
         mo_st_writer_free(&writer);
     }
 }
@@ -350,20 +351,20 @@ START_TEST(test_writer_refusals)
     mo_st_writer_free(&writer);
     ck_assert_int_ne(access(path, F_OK), 0);
     ck_assert_int_eq(mo_st_write(&writer, path), MOCO_OK); /* nothing listed: a legal empty file */
-    mo_safetensors_t st = {0};
-    ck_assert_int_eq(mo_safetensors_open(&st, path), MOCO_OK);
+    mo_tensor_file_t st = {0};
+    ck_assert_int_eq(mo_tensor_file_open(&st, path), MOCO_OK);
     ck_assert_int_eq(st.count, 0);
-    mo_safetensors_close(&st);
+    mo_tensor_file_close(&st);
 }
 END_TEST
 
 static moco_status_t write_and_read(void)
 {
-    mo_safetensors_t st = {0};
+    mo_tensor_file_t st = {0};
     moco_status_t status = write_known(path);
     if (status == MOCO_OK)
-        status = mo_safetensors_open(&st, path);
-    mo_safetensors_close(&st);
+        status = mo_tensor_file_open(&st, path);
+    mo_tensor_file_close(&st);
     return status;
 }
 
@@ -386,13 +387,13 @@ END_TEST
 
 static int dump(const char *from)
 {
-    mo_safetensors_t st = {0};
-    if (mo_safetensors_open(&st, from) != MOCO_OK) {
+    mo_tensor_file_t st = {0};
+    if (mo_tensor_file_open(&st, from) != MOCO_OK) {
         printf("refused %s\n", moco_last_message());
         return 0;
     }
     for (int64_t i = 0; i < st.count; i++) {
-        const mo_st_tensor_t *tensor = &st.tensors[i];
+        const mo_file_tensor_t *tensor = &st.tensors[i];
         printf("%s %s", tensor->name, tensor->dtype_name);
         for (int32_t d = 0; d < tensor->rank; d++)
             printf(" %lld", (long long)tensor->dims[d]);
@@ -401,15 +402,15 @@ static int dump(const char *from)
         for (int32_t d = 0; d < tensor->rank; d++)
             count *= tensor->dims[d];
         float *values = calloc((size_t)count + 1, sizeof *values);
-        if (mo_safetensors_floats(tensor, values, count) == MOCO_OK)
+        if (mo_file_floats(tensor, values, count) == MOCO_OK)
             for (int64_t n = 0; n < count; n++)
                 printf(" %.9g", (double)values[n]);
         printf("\n");
         free(values);
     }
-    for (int64_t i = 0; i < st.meta_count; i++)
-        printf("meta %s=%s\n", st.meta[i].key, st.meta[i].value);
-    mo_safetensors_close(&st);
+    for (int64_t i = 0; i < st.text_count; i++)
+        printf("meta %s=%s\n", st.texts[i].key, st.texts[i].value);
+    mo_tensor_file_close(&st);
     return 0;
 }
 

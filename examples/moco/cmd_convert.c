@@ -1,0 +1,144 @@
+/* moco convert: checkpoints of other programs to models and training checkpoints of this one, and encoders to other
+ * programs' names. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common.h"
+#include "output.h"
+
+typedef struct convert_options {
+    const char *paths[2]; /* IN, OUT */
+    int to, encoder, head, no_key_update, json;
+    int64_t size, resize;
+    const char *mean, *std, *recipe;
+    arg_settings_t settings;
+} convert_options_t;
+
+static const char notes[] =
+    "IN is a checkpoint of this library or of another program (safetensors, or torch.save's .pth and .pth.tar): MoCo\n"
+    "v1, v2, v3, the CIFAR demonstration, torchvision, detectron2. OUT is always safetensors. --to training makes a\n"
+    "RUN/checkpoint.safetensors for `moco train --resume` out of a checkpoint of MoCo v1, v2 or the demonstration;\n"
+    "network and queue length are the file's, everything else the recipe's. Nothing in a file is ever executed.";
+
+static int parse(int argc, char **argv, convert_options_t *options)
+{
+    const arg_option_t table[] = {
+        {"to", 0, ARG_CHOICE, &options->to, "encoder|training|torchvision|timm|detectron2",
+         "what OUT is (default encoder)", 0, 0, NULL},
+        {"encoder", 0, ARG_CHOICE, &options->encoder, "query|key", "which encoder of IN (default query)", 0, 0, NULL},
+        {"head", 0, ARG_CHOICE, &options->head, "auto|keep|drop",
+         "the projection head; auto drops it for other programs", 0, 0, NULL},
+        {"size", 0, ARG_INTEGER, &options->size, "PIXELS", "side of the input (default: as published)", 16, 1024, NULL},
+        {"resize", 0, ARG_INTEGER, &options->resize, "PIXELS", "short side before the crop", 16, 4096, NULL},
+        {"mean", 0, ARG_TEXT, &options->mean, "R,G,B", "subtracted from pixels in 0..1; with --std", 0, 0, NULL},
+        {"std", 0, ARG_TEXT, &options->std, "R,G,B", "divides them", 0, 0, NULL},
+        {"recipe", 0, ARG_TEXT, &options->recipe, "NAME", "--to training: moco-v1, moco-v2 or moco-cifar", 0, 0, NULL},
+        {"set", 0, ARG_SETTING, &options->settings, "name=value", "--to training: a trainer option, over --recipe", 0,
+         0, NULL},
+        {"no-key-update", 0, ARG_FLAG, &options->no_key_update, NULL,
+         "--to training: leave the key encoder as IN has it", 0, 0, NULL},
+        {"json", 0, ARG_FLAG, &options->json, NULL, "the report as a JSON object on stdout", 0, 0, NULL},
+        {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
+    };
+    const arg_command_t command = {"convert", "Read and write the checkpoints of other programs.", "IN OUT", 2, 2,
+                                   table, notes};
+    int code;
+
+    options->size = options->resize = ARG_ABSENT;
+    code = args_parse(&command, argc, argv, options->paths);
+    if (code != ARG_GO_ON)
+        return code;
+    if ((options->mean == NULL) != (options->std == NULL)) {
+        fputs("moco convert: --mean and --std come together\ntry: moco convert --help\n", stderr);
+        return EXIT_USAGE;
+    }
+    if (options->settings.count > 0 && options->recipe == NULL) {
+        fputs("moco convert: --set needs the --recipe that it changes\ntry: moco convert --help\n", stderr);
+        return EXIT_USAGE;
+    }
+    return ARG_GO_ON;
+}
+
+/* "0.5,0.5,0.5"; EXIT_USAGE with a message if it is something else. */
+static int triple(const char *name, const char *text, double *r, double *g, double *b)
+{
+    double *const values[3] = {r, g, b};
+    const char *at = text;
+    char *end = NULL;
+
+    for (int i = 0; i < 3; i++) {
+        *values[i] = strtod(at, &end);
+        if (end == at || *end != (i < 2 ? ',' : '\0')) {
+            fprintf(stderr, "moco convert: --%s: '%s' is not three numbers such as 0.5,0.5,0.5\n", name, text);
+            return EXIT_USAGE;
+        }
+        at = end + 1;
+    }
+    return EXIT_DONE;
+}
+
+static int library_options(const convert_options_t *options, moco_convert_options_t *out)
+{
+    const moco_status_t status = moco_convert_options_init(out, sizeof *out);
+
+    if (status != MOCO_OK)
+        return finish(status, NULL);
+    out->layout = options->to;
+    out->encoder = options->encoder;
+    out->head = options->head;
+    out->key_update = !options->no_key_update;
+    out->image_size = options->size != ARG_ABSENT ? (int32_t)options->size : 0;
+    out->eval_resize = options->resize != ARG_ABSENT ? (int32_t)options->resize : 0;
+    if (options->mean != NULL && (triple("mean", options->mean, &out->mean_r, &out->mean_g, &out->mean_b) != EXIT_DONE ||
+                                  triple("std", options->std, &out->std_r, &out->std_g, &out->std_b) != EXIT_DONE))
+        return EXIT_USAGE;
+    return EXIT_DONE;
+}
+
+static int training_options(const convert_options_t *options, moco_trainer_options_t *out)
+{
+    const int32_t recipe = moco_recipe_number(options->recipe);
+
+    if (recipe < 0) {
+        fprintf(stderr, "moco convert: --recipe: '%s' is not moco-v1, moco-v2 or moco-cifar\n", options->recipe);
+        return EXIT_USAGE;
+    }
+    if (moco_trainer_options_init(out, sizeof *out, recipe) != MOCO_OK)
+        return finish(MOCO_ERR_ARGUMENT, NULL);
+    for (int i = 0; i < options->settings.count; i++)
+        if (moco_trainer_options_set(out, options->settings.name[i], options->settings.value[i]) != MOCO_OK) {
+            fprintf(stderr, "moco convert: --set: %s\n", moco_last_message());
+            return EXIT_USAGE;
+        }
+    return EXIT_DONE;
+}
+
+int cmd_convert(int argc, char **argv)
+{
+    convert_options_t options = {0};
+    moco_convert_options_t library;
+    moco_trainer_options_t training;
+    moco_status_t status;
+    json_t *report = NULL;
+    char *text;
+    int code = parse(argc, argv, &options);
+
+    if (code != ARG_GO_ON || (code = library_options(&options, &library)) != EXIT_DONE)
+        return code;
+    if (options.recipe != NULL && (code = training_options(&options, &training)) != EXIT_DONE)
+        return code;
+    if ((text = malloc(MOCO_CONVERT_REPORT_SIZE)) == NULL)
+        return finish(MOCO_ERR_MEMORY, NULL);
+    status = moco_convert(options.paths[0], options.paths[1], &library, options.recipe != NULL ? &training : NULL, text,
+                          MOCO_CONVERT_REPORT_SIZE);
+    if (status == MOCO_OK && (report = json_loads(text, 0, NULL)) != NULL) {
+        if (options.json)
+            output_json(json_incref(report));
+        else
+            output_table(report, 0);
+    }
+    json_decref(report);
+    free(text);
+    return finish(status, NULL);
+}

@@ -1,0 +1,59 @@
+/* An encoder under other programs' names, for them to load. */
+#include <stdio.h>
+
+#include <moco/version.h>
+
+#include "eval/loaded.h"
+#include "persist/layout.h"
+#include "util/status.h"
+
+static moco_status_t put_statistics(mo_st_writer_t *w, const mo_scheme_t *scheme, const mo_loaded_t *l,
+                                    const int64_t *batches)
+{
+    moco_status_t status = MOCO_OK;
+    for (int32_t i = 0; i < l->net.bn_count; i++) {
+        const mo_bn_t *bn = &l->net.bns[i];
+        const struct {
+            const char *part;
+            mo_dtype_t dtype;
+            int32_t rank;
+            const void *data;
+        } rows[] = {{"running_mean", MO_F32, 1, l->running + bn->offset},
+                    {"running_var", MO_F32, 1, l->running + bn->offset + bn->channels},
+                    {"num_batches_tracked", MO_I64, 0, batches}};
+        const int64_t dims[1] = {bn->channels};
+        for (int k = 0; k < 3; k++) {
+            char ours[MO_LAYOUT_NAME], theirs[MO_LAYOUT_NAME];
+            snprintf(ours, sizeof ours, "%s.%s", bn->name, rows[k].part);
+            mo_scheme_theirs(scheme, ours, theirs);
+            TRY(mo_st_add(w, theirs, rows[k].dtype, rows[k].rank, dims, rows[k].data));
+        }
+    }
+cleanup:
+    return status;
+}
+
+/* "format" is what PyTorch's safetensors front end writes; the other two are detectron2's hints for loading. */
+moco_status_t mo_export(const mo_loaded_t *l, const mo_scheme_t *scheme, const char *path)
+{
+    moco_status_t status = MOCO_OK;
+    mo_st_writer_t w = {0};
+    const int64_t batches = l->steps > 0 ? l->steps : 0;
+    TRY(mo_st_meta(&w, "format", "pt"));
+    TRY(mo_st_meta(&w, "source", moco_version_string()));
+    if (scheme == mo_scheme_find("detectron2")) {
+        TRY(mo_st_meta(&w, "__author__", "MOCO"));
+        TRY(mo_st_meta(&w, "matching_heuristics", "True"));
+    }
+    for (int32_t i = 0; i < l->net.span_count; i++) {
+        const mo_span_t *span = &l->net.spans[i];
+        char theirs[MO_LAYOUT_NAME];
+        mo_scheme_theirs(scheme, span->name, theirs);
+        TRY(mo_st_add(&w, theirs, MO_F32, span->rank, span->dims, l->params + span->offset));
+    }
+    TRY(put_statistics(&w, scheme, l, &batches));
+    TRY(mo_st_write(&w, path));
+cleanup:
+    mo_st_writer_free(&w);
+    return status;
+}

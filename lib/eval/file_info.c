@@ -1,0 +1,73 @@
+/* What a file of tensors is. */
+#include "eval/loaded.h"
+#include "eval/model_file.h"
+#include "persist/foreign.h"
+#include "util/status.h"
+
+static json_t *text(const mo_tensor_file_t *file, const char *key)
+{
+    const char *value = mo_tensor_file_text(file, key);
+    return value != NULL ? json_string(mo_show(value).text) : json_null();
+}
+
+static json_t *numbers(const mo_tensor_file_t *file)
+{
+    uint64_t all = 0;
+    for (int64_t i = 0; i < file->count; i++) {
+        int64_t count = 0;
+        if (mo_file_count(&file->tensors[i], &count))
+            all += (uint64_t)count;
+    }
+    return json_integer((json_int_t)all);
+}
+
+/* What the encoder is, or in "unknown" why nobody knows. */
+static moco_status_t describe_foreign(const mo_tensor_file_t *file, const char *path, json_t *out)
+{
+    moco_status_t status = MOCO_OK;
+    mo_foreign_t f = {0};
+    mo_encoder_spec_t spec;
+    mo_model_recipe_t recipe;
+    json_t *model = NULL;
+    TRY(mo_foreign_open(&f, file, path));
+    if (mo_foreign_spec(&f, &f.query, &spec) == MOCO_OK) {
+        mo_published_recipe(&spec, &recipe);
+        model = json_pack("{s:s, s:s, s:s, s:o}", "layout", f.role->layout, "names", f.query.scheme->name, "encoder",
+                          f.query.prefix, "model", mo_spec_json(&spec, &recipe));
+        if (model != NULL && f.key.scheme != NULL)
+            json_object_set_new(model, "key_encoder", json_string(f.key.prefix));
+    } else {
+        char reason[MO_MESSAGE_SIZE];
+        mo_message_copy(reason);
+        json_t *line = json_string(reason);
+        model = json_pack("{s:o}", "unknown", line != NULL ? line : json_string("names that are not UTF-8"));
+    }
+    if (model == NULL || json_object_update(out, model) != 0)
+        status = mo_fail(MOCO_ERR_MEMORY, "no memory for a description");
+cleanup:
+    json_decref(model);
+    mo_foreign_close(&f);
+    return status;
+}
+
+moco_status_t mo_file_describe(const char *path, json_t **out)
+{
+    moco_status_t status = MOCO_OK;
+    mo_tensor_file_t file = {0};
+    json_t *made = NULL;
+    TRY(mo_tensor_file_open(&file, path));
+    made = json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "container", mo_container_name(file.container), "tensors",
+                     (json_int_t)file.count, "numbers", numbers(&file), "kind",
+                     mo_is_ours(&file) ? text(&file, "kind") : json_null(), "epoch", text(&file, "epoch"), "arch",
+                     text(&file, "arch"));
+    if (made == NULL)
+        TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a description"));
+    if (!mo_is_ours(&file))
+        TRY(describe_foreign(&file, path, made));
+    *out = made;
+    made = NULL;
+cleanup:
+    json_decref(made);
+    mo_tensor_file_close(&file);
+    return status;
+}

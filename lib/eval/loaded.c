@@ -1,0 +1,161 @@
+/* Reading an encoder from any file of tensors; see loaded.h. */
+#include "eval/loaded.h"
+
+#include <string.h>
+
+#include <moco/trainer.h>
+
+#include "eval/model_file.h"
+#include "persist/foreign.h"
+#include "util/alloc.h"
+#include "util/status.h"
+
+int mo_is_ours(const mo_tensor_file_t *file)
+{
+    static const char *const keys[] = {"kind", "libmoco", "format_version"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (file->container == MO_SAFETENSORS && mo_tensor_file_text(file, keys[i]) != NULL)
+            return 1;
+    return 0;
+}
+
+void mo_published_recipe(const mo_encoder_spec_t *spec, mo_model_recipe_t *recipe)
+{
+    static const mo_model_recipe_t imagenet = {.mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}},
+                                   cifar = {.mean = {0.4914, 0.4822, 0.4465}, .std = {0.2023, 0.1994, 0.2010}};
+    *recipe = spec->stem == MOCO_STEM_CIFAR ? cifar : imagenet;
+    recipe->eval_crop = spec->image_size;
+    recipe->eval_resize = mo_eval_resize(spec->stem, spec->image_size);
+}
+
+static void apply(const mo_wanted_t *wanted, mo_encoder_spec_t *spec, mo_model_recipe_t *recipe)
+{
+    if (wanted->no_head)
+        spec->head = -1;
+    if (wanted->image_size > 0) {
+        spec->image_size = recipe->eval_crop = wanted->image_size;
+        recipe->eval_resize = mo_eval_resize(spec->stem, spec->image_size);
+    }
+    if (wanted->eval_resize > 0)
+        recipe->eval_resize = wanted->eval_resize;
+    if (wanted->std[0] > 0) {
+        memcpy(recipe->mean, wanted->mean, sizeof recipe->mean);
+        memcpy(recipe->std, wanted->std, sizeof recipe->std);
+    }
+}
+
+static moco_status_t take_blocks(mo_loaded_t *l)
+{
+    moco_status_t status = mo_block_create((size_t)l->net.params * sizeof(float), &l->params);
+    return status == MOCO_OK ? mo_block_create((size_t)l->net.stats * sizeof(float), &l->running) : status;
+}
+
+/* ---- ours ---- */
+
+static moco_status_t report_ours(const mo_tensor_file_t *file, const char *prefix, const mo_net_t *net, json_t **report)
+{
+    const int64_t taken = net->span_count + 3 * (int64_t)net->bn_count;
+    *report = json_pack("{s:s, s:s, s:s, s:s, s:I, s:{}, s:[], s:[]}", "container", mo_container_name(file->container),
+                        "layout", "libmoco", "names", "torchvision", "encoder", prefix, "taken", (json_int_t)taken,
+                        "ignored", "missing", "notes");
+    if (*report != NULL && file->count > taken)
+        json_object_set_new(json_object_get(*report, "ignored"), "(others)", json_integer(file->count - taken));
+    return *report != NULL ? MOCO_OK : mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
+}
+
+static moco_status_t read_ours(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted,
+                               mo_loaded_t *l)
+{
+    moco_status_t status = MOCO_OK;
+    const char *kind = mo_tensor_file_text(file, "kind"), *prefix = "";
+    int32_t unit;
+    if (kind == NULL)
+        return mo_fail(MOCO_ERR_FORMAT, "'%s': its metadata has no 'kind'", path);
+    TRY(mo_format_check(file, path));
+    TRY(mo_model_meta_get(file, &l->spec, &l->recipe, &l->steps));
+    if (strcmp(kind, "checkpoint") == 0) {
+        const char *query = mo_tensor_file_text(file, "encoder_prefix"); /* older checkpoints do not say it */
+        prefix = query != NULL ? query : "encoder_q.";
+        if (wanted->key)
+            prefix = strcmp(prefix, "base_encoder.") == 0 ? "momentum_encoder." : "encoder_k.";
+    }
+    else if (wanted->key)
+        TRY(mo_fail(MOCO_ERR_MISMATCH, "'%s' is a model and has no key encoder, wanted a training checkpoint", path));
+    apply(wanted, &l->spec, &l->recipe);
+    TRY(mo_encoder_build_unit(&l->spec, &l->net, &unit));
+    TRY(take_blocks(l));
+    mo_encoder_file_t numbers = {&l->net, l->params, l->running, 0};
+    TRY(mo_encoder_get(file, prefix, &numbers));
+    TRY(report_ours(file, prefix, &l->net, &l->report));
+cleanup:
+    return status;
+}
+
+/* ---- other programs' ---- */
+
+/* What of the file's own is not there, in the words of its program. */
+static moco_status_t note_absent(mo_foreign_t *f)
+{
+    char queue[MO_PREFIX + 16];
+    moco_status_t status = MOCO_OK;
+    if (f->role->key != NULL && f->key.scheme == NULL)
+        TRY(mo_foreign_missing(f, "the key encoder"));
+    snprintf(queue, sizeof queue, "%squeue", f->base);
+    if (strcmp(f->role->layout, "moco") == 0 && mo_tensor_file_find(f->file, queue) == NULL)
+        TRY(mo_foreign_missing(f, "the queue"));
+cleanup:
+    return status;
+}
+
+static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted,
+                                  mo_loaded_t *l)
+{
+    moco_status_t status = MOCO_OK;
+    mo_foreign_t f = {0};
+    int32_t unit;
+    TRY(mo_foreign_open(&f, file, path));
+    const mo_root_t *root = wanted->key ? &f.key : &f.query;
+    if (wanted->key && f.role != NULL && root->scheme == NULL)
+        TRY(mo_fail(MOCO_ERR_MISMATCH, "%s: has no key encoder", path));
+    TRY(mo_foreign_spec(&f, root, &l->spec));
+    mo_published_recipe(&l->spec, &l->recipe);
+    apply(wanted, &l->spec, &l->recipe);
+    TRY(mo_encoder_build_unit(&l->spec, &l->net, &unit));
+    TRY(mo_foreign_check(&f, root, &l->net));
+    TRY(take_blocks(l));
+    TRY(mo_foreign_encoder(&f, root, &l->net, l->params, l->running, &l->steps));
+    if (l->steps == 0)
+        l->steps = -1;
+    TRY(note_absent(&f));
+    l->foreign = 1;
+    TRY(mo_foreign_report(&f, &l->report));
+    if (json_object_set_new(l->report, "encoder", json_string(root->prefix)) != 0)
+        status = mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
+cleanup:
+    mo_foreign_close(&f);
+    return status;
+}
+
+moco_status_t mo_loaded_read(const char *path, const mo_wanted_t *wanted, mo_loaded_t *out)
+{
+    moco_status_t status = MOCO_OK;
+    mo_tensor_file_t file = {0};
+    mo_loaded_t l = {.steps = -1};
+    TRY(mo_tensor_file_open(&file, path));
+    TRY(mo_is_ours(&file) ? read_ours(&file, path, wanted, &l) : read_foreign(&file, path, wanted, &l));
+    *out = l;
+    l = (mo_loaded_t){0};
+cleanup:
+    mo_loaded_free(&l);
+    mo_tensor_file_close(&file);
+    return status;
+}
+
+void mo_loaded_free(mo_loaded_t *l)
+{
+    mo_block_free(l->params, (size_t)l->net.params * sizeof(float));
+    mo_block_free(l->running, (size_t)l->net.stats * sizeof(float));
+    mo_net_free(&l->net);
+    json_decref(l->report);
+    *l = (mo_loaded_t){0};
+}

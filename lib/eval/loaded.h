@@ -1,0 +1,43 @@
+/* An encoder as a file gave it, ours or another program's: what it is made of and its numbers. Models and conversion begin
+ * here. */
+#ifndef MO_EVAL_LOADED_H
+#define MO_EVAL_LOADED_H
+
+#include "eval/model.h"
+#include "persist/checkpoint.h"
+
+/* What is wanted of a file; all zero = the query encoder with its head, as the file has it. */
+typedef struct mo_wanted {
+    int32_t key;        /* 1: the key encoder                          */
+    int32_t no_head;    /* 1: the backbone alone                       */
+    int32_t image_size; /* pixels; 0 = the file's, or as published     */
+    int32_t eval_resize; /* pixels; 0 = the file's, or by image_size   */
+    double mean[3], std[3]; /* std all 0 = the file's, or as published */
+} mo_wanted_t;
+
+typedef struct mo_loaded {
+    mo_encoder_spec_t spec;
+    mo_model_recipe_t recipe;
+    mo_net_t net;
+    float *params, *running;
+    int64_t steps;   /* of training behind it; -1 = unknown   */
+    int foreign;     /* another program wrote the file        */
+    json_t *report;  /* what was taken, ignored and missing   */
+} mo_loaded_t;
+
+moco_status_t mo_loaded_read(const char *path, const mo_wanted_t *wanted, mo_loaded_t *out);
+void mo_loaded_free(mo_loaded_t *loaded); /* safe on a zeroed struct */
+
+/* Whether this library wrote the file. */
+int mo_is_ours(const mo_tensor_file_t *file);
+/* The evaluation transform that a foreign encoder was published with: ImageNet's, or with the CIFAR stem CIFAR-10's. */
+void mo_published_recipe(const mo_encoder_spec_t *spec, mo_model_recipe_t *recipe);
+
+/* What a file of tensors is, whether or not an encoder is known in it (file_info.c). */
+moco_status_t mo_file_describe(const char *path, json_t **out);
+
+/* Other programs' names, in safetensors: `scheme` of persist/layout.h. With head if the net has one. */
+struct mo_scheme;
+moco_status_t mo_export(const mo_loaded_t *loaded, const struct mo_scheme *scheme, const char *path);
+
+#endif

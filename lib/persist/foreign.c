@@ -1,0 +1,187 @@
+/* Finding encoders in a file by the tables of layout.c, and reading them. See foreign.h. */
+#include "persist/foreign.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/status.h"
+
+/* ---- where ---- */
+
+/* The naming under `prefix`, by the tensors that show it; NULL if there is no encoder. */
+static const mo_scheme_t *scheme_at(const mo_tensor_file_t *file, const char *prefix)
+{
+    int32_t count;
+    const mo_scheme_t *schemes = mo_schemes(&count);
+    for (int32_t i = 0; i < count; i++)
+        for (int k = 0; k < 3 && schemes[i].markers[k] != NULL; k++) {
+            char name[MO_LAYOUT_NAME];
+            snprintf(name, sizeof name, "%s%s", prefix, schemes[i].markers[k]);
+            if (mo_tensor_file_find(file, name) != NULL)
+                return &schemes[i];
+        }
+    return NULL;
+}
+
+static int find_root(const mo_tensor_file_t *file, const char *base, const char *part, mo_root_t *root)
+{
+    *root = (mo_root_t){{0}, NULL};
+    if (part == NULL)
+        return 0;
+    snprintf(root->prefix, sizeof root->prefix, "%.*s%s", MO_PREFIX / 2, base, part);
+    root->scheme = scheme_at(file, root->prefix);
+    return root->scheme != NULL;
+}
+
+static void find_encoders(mo_foreign_t *f)
+{
+    int32_t roles;
+    const mo_role_t *role = mo_roles(&roles);
+    for (; roles > 0; role++, roles--)
+        for (int n = 0; mo_layout_nests[n] != NULL; n++)
+            for (int w = 0; mo_layout_wraps[w] != NULL; w++) {
+                snprintf(f->base, sizeof f->base, "%s%s", mo_layout_nests[n], mo_layout_wraps[w]);
+                if (!find_root(f->file, f->base, role->query, &f->query))
+                    continue;
+                find_root(f->file, f->base, role->key, &f->key);
+                f->role = role;
+                return;
+            }
+    f->base[0] = '\0';
+    f->query = (mo_root_t){{0}, NULL};
+}
+
+moco_status_t mo_foreign_open(mo_foreign_t *f, const mo_tensor_file_t *file, const char *path)
+{
+    moco_status_t status = MOCO_OK;
+    *f = (mo_foreign_t){.file = file, .path = path, .missing = json_array(), .notes = json_array()};
+    if (f->missing == NULL || f->notes == NULL)
+        TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a report"));
+    TRY(mo_calloc((size_t)file->count, 1, &f->taken));
+    find_encoders(f);
+cleanup:
+    if (status != MOCO_OK)
+        mo_foreign_close(f);
+    return status;
+}
+
+void mo_foreign_close(mo_foreign_t *f)
+{
+    mo_free(f->taken);
+    json_decref(f->missing);
+    json_decref(f->notes);
+    *f = (mo_foreign_t){0};
+}
+
+const mo_file_tensor_t *mo_foreign_find(const mo_foreign_t *f, const mo_root_t *root, const char *ours)
+{
+    char theirs[MO_LAYOUT_NAME], name[MO_PREFIX + MO_LAYOUT_NAME];
+    mo_scheme_theirs(root->scheme, ours, theirs);
+    snprintf(name, sizeof name, "%s%s", root->prefix, theirs);
+    return mo_tensor_file_find(f->file, name);
+}
+
+void mo_foreign_take(mo_foreign_t *f, const mo_file_tensor_t *tensor)
+{
+    if (tensor != NULL)
+        f->taken[tensor - f->file->tensors] = 1;
+}
+
+/* ---- numbers ---- */
+
+/* One tensor of a net by its place in this order: spans, then mean and variance of each batch norm. */
+typedef struct wanted {
+    char name[MO_LAYOUT_NAME];
+    int32_t rank;
+    const int64_t *dims;
+    int64_t channels[1];
+} wanted_t;
+
+static int32_t wanted_count(const mo_net_t *net)
+{
+    return net->span_count + 2 * net->bn_count;
+}
+
+static void wanted_at(const mo_net_t *net, int32_t i, wanted_t *w)
+{
+    if (i < net->span_count) {
+        snprintf(w->name, sizeof w->name, "%s", net->spans[i].name);
+        w->rank = net->spans[i].rank;
+        w->dims = net->spans[i].dims;
+        return;
+    }
+    const mo_bn_t *bn = &net->bns[(i - net->span_count) / 2];
+    snprintf(w->name, sizeof w->name, "%s.%s", bn->name, (i - net->span_count) % 2 ? "running_var" : "running_mean");
+    w->rank = 1;
+    w->channels[0] = bn->channels;
+    w->dims = w->channels;
+}
+
+moco_status_t mo_foreign_check(const mo_foreign_t *f, const mo_root_t *root, const mo_net_t *net)
+{
+    wanted_t w, first = {0};
+    int32_t absent = 0;
+    for (int32_t i = 0; i < wanted_count(net); i++) {
+        wanted_at(net, i, &w);
+        const mo_file_tensor_t *t = mo_foreign_find(f, root, w.name);
+        if (t == NULL && absent++ == 0)
+            first = w;
+        if (t != NULL) {
+            moco_status_t status = mo_shape_check(t, w.rank, w.dims);
+            if (status != MOCO_OK)
+                return status;
+        }
+    }
+    if (absent == 0)
+        return MOCO_OK;
+    char theirs[MO_LAYOUT_NAME];
+    mo_scheme_theirs(root->scheme, first.name, theirs);
+    return mo_fail(MOCO_ERR_SHAPE, "%s: tensor '%s%.200s' is missing, and %d more of the encoder's %d", f->path,
+                   root->prefix, theirs, absent - 1, wanted_count(net));
+}
+
+static moco_status_t take_floats(mo_foreign_t *f, const mo_root_t *root, const char *ours, float *out, int64_t count)
+{
+    const mo_file_tensor_t *t = mo_foreign_find(f, root, ours);
+    mo_foreign_take(f, t);
+    return mo_file_floats(t, out, count);
+}
+
+/* Counters are for report and step numbers alone; files of old programs have none. */
+static moco_status_t take_counters(mo_foreign_t *f, const mo_root_t *root, const mo_net_t *net, int64_t *batches)
+{
+    int32_t absent = 0;
+    *batches = 0;
+    for (int32_t i = 0; i < net->bn_count; i++) {
+        char name[MO_LAYOUT_NAME];
+        int64_t counted = 0;
+        snprintf(name, sizeof name, "%s.num_batches_tracked", net->bns[i].name);
+        const mo_file_tensor_t *t = mo_foreign_find(f, root, name);
+        mo_foreign_take(f, t);
+        absent += t == NULL;
+        if (i == 0 && t != NULL && mo_file_ints(t, &counted, 1) == MOCO_OK && counted > 0)
+            *batches = counted;
+    }
+    return absent > 0 ? mo_foreign_missing(f, "%snum_batches_tracked of %d batch norms", root->prefix, absent) : MOCO_OK;
+}
+
+moco_status_t mo_foreign_encoder(mo_foreign_t *f, const mo_root_t *root, const mo_net_t *net, float *params,
+                                 float *running, int64_t *batches)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_foreign_check(f, root, net));
+    for (int32_t i = 0; i < net->span_count; i++)
+        TRY(take_floats(f, root, net->spans[i].name, params + net->spans[i].offset, net->spans[i].count));
+    for (int32_t i = 0; i < net->bn_count; i++) {
+        const mo_bn_t *bn = &net->bns[i];
+        char name[MO_LAYOUT_NAME];
+        snprintf(name, sizeof name, "%s.running_mean", bn->name);
+        TRY(take_floats(f, root, name, running + bn->offset, bn->channels));
+        snprintf(name, sizeof name, "%s.running_var", bn->name);
+        TRY(take_floats(f, root, name, running + bn->offset + bn->channels, bn->channels));
+    }
+    TRY(take_counters(f, root, net, batches));
+cleanup:
+    return status;
+}

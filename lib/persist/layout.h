@@ -1,0 +1,37 @@
+/* Other programs' names for the tensors of an encoder, as tables. Our own names are torchvision's for ResNets and timm's
+ * for ViTs ("layer1.0.conv1.weight", "blocks.0.attn.qkv.weight"). */
+#ifndef MO_PERSIST_LAYOUT_H
+#define MO_PERSIST_LAYOUT_H
+
+#include <stdint.h>
+
+#define MO_LAYOUT_NAME 640 /* bytes of a tensor's name, its end included */
+
+typedef struct mo_rename {
+    const char *theirs, *ours;
+} mo_rename_t;
+
+typedef struct mo_scheme {
+    const char *name;
+    const char *markers[3]; /* their names of tensors that every such encoder has one of */
+    mo_rename_t inner[8];   /* whole parts between dots: the first row that fits */
+    mo_rename_t first[8];   /* the beginning of a name: the first row that fits; after `inner` */
+} mo_scheme_t;
+
+/* By name; NULL if there is none. "torchvision" leaves every name as it is. */
+const mo_scheme_t *mo_scheme_find(const char *name);
+const mo_scheme_t *mo_schemes(int32_t *count);
+/* Cut to the buffer's size where it would not fit; no network has such names. */
+void mo_scheme_theirs(const mo_scheme_t *scheme, const char *ours, char theirs[MO_LAYOUT_NAME]);
+int mo_is_head(const char *ours); /* belongs to the projection head */
+
+/* Where files keep encoders: NEST WRAP ROLE scheme's name, such as "state_dict." "module." "encoder_q." "conv1.weight". */
+extern const char *const mo_layout_nests[];
+extern const char *const mo_layout_wraps[];
+typedef struct mo_role {
+    const char *layout;                 /* name of the method or program */
+    const char *query, *key, *predictor; /* NULL: there is none */
+} mo_role_t;
+const mo_role_t *mo_roles(int32_t *count);
+
+#endif

@@ -1,0 +1,305 @@
+/* What all containers share: opening, finding, and turning a tensor's bytes into numbers. Assumes a little-endian
+ * machine. Called by checkpoints, models and conversion. */
+#include "persist/tensor_file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "persist/safetensors.h"
+#include "persist/torch_file.h"
+#include "util/alloc.h"
+#include "util/status.h"
+
+moco_status_t mo_tensor_file_parse(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path)
+{
+    /* In safetensors a length of 8 bytes stands before the '{'; no torch.save file has one in that place. */
+    if (size > 8 && bytes[8] == '{')
+        return mo_safetensors_parse(file, bytes, size, path);
+    if (size > 4 && memcmp(bytes, "PK\3\4", 4) == 0)
+        return mo_torch_zip_parse(file, bytes, size, path);
+    if (size > 2 && bytes[0] == 0x80 && bytes[1] >= 2 && bytes[1] <= 5)
+        return mo_torch_legacy_parse(file, bytes, size, path);
+    return mo_fail(MOCO_ERR_FORMAT, "%s: is neither safetensors nor a file of torch.save", path);
+}
+
+moco_status_t mo_tensor_file_open(mo_tensor_file_t *file, const char *path)
+{
+    mo_file_view_t view = {0};
+    moco_status_t status = mo_file_view_open(&view, path);
+    if (status == MOCO_OK)
+        status = mo_tensor_file_parse(file, view.bytes, view.size, path);
+    if (status == MOCO_OK)
+        file->file = view;
+    else
+        mo_file_view_close(&view);
+    return status;
+}
+
+void mo_tensor_file_close(mo_tensor_file_t *file)
+{
+    for (int64_t i = 0; i < file->count; i++)
+        mo_free(file->tensors[i].name);
+    for (int64_t i = 0; i < file->text_count; i++) {
+        mo_free(file->texts[i].key);
+        mo_free(file->texts[i].value);
+    }
+    mo_free(file->tensors);
+    mo_free(file->texts);
+    mo_file_view_close(&file->file);
+    *file = (mo_tensor_file_t){0};
+}
+
+const char *mo_container_name(mo_container_t container)
+{
+    static const char *const names[] = {"safetensors", "torch zip", "torch legacy"};
+    return names[container];
+}
+
+/* ---- finding ---- */
+
+static int by_name(const void *left, const void *right)
+{
+    return strcmp(((const mo_file_tensor_t *)left)->name, ((const mo_file_tensor_t *)right)->name);
+}
+
+static int by_key(const void *left, const void *right)
+{
+    return strcmp(((const mo_file_text_t *)left)->key, ((const mo_file_text_t *)right)->key);
+}
+
+moco_status_t mo_tensor_file_sort(mo_tensor_file_t *file, const char *path)
+{
+    if (file->count > 0)
+        qsort(file->tensors, (size_t)file->count, sizeof *file->tensors, by_name);
+    if (file->text_count > 0)
+        qsort(file->texts, (size_t)file->text_count, sizeof *file->texts, by_key);
+    for (int64_t i = 1; i < file->count; i++)
+        if (by_name(&file->tensors[i - 1], &file->tensors[i]) == 0)
+            return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' comes twice", path, mo_show(file->tensors[i].name).text);
+    return MOCO_OK;
+}
+
+const mo_file_tensor_t *mo_tensor_file_find(const mo_tensor_file_t *file, const char *name)
+{
+    const mo_file_tensor_t key = {.name = (char *)name};
+    return file->count == 0 ? NULL : bsearch(&key, file->tensors, (size_t)file->count, sizeof key, by_name);
+}
+
+const char *mo_tensor_file_text(const mo_tensor_file_t *file, const char *key)
+{
+    const mo_file_text_t wanted = {.key = (char *)key}, *found = NULL;
+    if (file->text_count > 0)
+        found = bsearch(&wanted, file->texts, (size_t)file->text_count, sizeof wanted, by_key);
+    return found != NULL ? found->value : NULL;
+}
+
+mo_shown_t mo_show(const char *name)
+{
+    mo_shown_t shown = {{0}};
+    size_t length = strnlen(name, MO_SHOWN + 1), cut = length;
+    if (cut > MO_SHOWN)
+        for (cut = MO_SHOWN; cut > 0 && (name[cut] & 0xc0) == 0x80;)
+            cut--; /* not inside a UTF-8 sequence */
+    for (size_t i = 0; i < cut; i++)
+        shown.text[i] = (unsigned char)name[i] < 0x20 || name[i] == 0x7f ? '?' : name[i];
+    if (length > MO_SHOWN)
+        memcpy(shown.text + cut, "...", 3);
+    return shown;
+}
+
+/* ---- shapes ---- */
+
+static const struct {
+    const char *name;
+    uint64_t bytes;
+} dtypes[MO_DTYPE_OTHER] = {
+    [MO_F32] = {"F32", 4}, [MO_F16] = {"F16", 2}, [MO_BF16] = {"BF16", 2}, [MO_F64] = {"F64", 8}, [MO_I64] = {"I64", 8},
+    [MO_I32] = {"I32", 4}, [MO_I16] = {"I16", 2}, [MO_I8] = {"I8", 1},     [MO_U8] = {"U8", 1},   [MO_BOOL] = {"BOOL", 1},
+};
+
+uint64_t mo_dtype_bytes(mo_dtype_t dtype)
+{
+    return dtype < MO_DTYPE_OTHER ? dtypes[dtype].bytes : 0;
+}
+
+const char *mo_dtype_name(mo_dtype_t dtype)
+{
+    return dtype < MO_DTYPE_OTHER ? dtypes[dtype].name : "another type";
+}
+
+void mo_file_tensor_dense(mo_file_tensor_t *tensor)
+{
+    int64_t stride = 1;
+    for (int32_t i = tensor->rank - 1; i >= 0; i--) {
+        tensor->strides[i] = stride;
+        /* wraps only where a dimension of 0 leaves nothing to reach */
+        stride = (int64_t)((uint64_t)stride * (uint64_t)(tensor->dims[i] > 0 ? tensor->dims[i] : 1));
+    }
+}
+
+int mo_file_count(const mo_file_tensor_t *tensor, int64_t *count)
+{
+    *count = 1;
+    for (int32_t i = 0; i < tensor->rank; i++) {
+        if (__builtin_mul_overflow(*count, tensor->dims[i], count))
+            return 0;
+    }
+    return 1;
+}
+
+/* ---- numbers ---- */
+
+static moco_status_t check_count(const mo_file_tensor_t *tensor, int64_t count)
+{
+    int64_t found = 0;
+    if (!mo_file_count(tensor, &found) || found != count)
+        return mo_fail(MOCO_ERR_SHAPE, "tensor '%s' has %lld numbers, wanted %lld", mo_show(tensor->name).text,
+                       (long long)found, (long long)count);
+    return MOCO_OK;
+}
+
+/* Bit patterns may be unaligned: one memcpy each. */
+static float from_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* IEEE half: sign, 5 bits of exponent (bias 15), 10 of fraction. */
+static float from_half(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = (half >> 10) & 31, fraction = half & 1023;
+    if (exponent == 31)
+        return from_bits(sign | 0x7f800000u | fraction << 13);
+    if (exponent == 0) {
+        float tiny = (float)fraction * 0x1p-24f;
+        return sign ? -tiny : tiny;
+    }
+    return from_bits(sign | (exponent + 112) << 23 | fraction << 13);
+}
+
+static void floats_in_row(mo_dtype_t dtype, const uint8_t *data, int64_t step, int64_t count, float *out)
+{
+    uint16_t half;
+    double wide;
+    if (dtype == MO_F32 && step == 4) {
+        memcpy(out, data, (size_t)count * 4);
+        return;
+    }
+    switch (dtype) {
+    case MO_F32:
+        for (int64_t i = 0; i < count; i++, data += step)
+            memcpy(&out[i], data, 4);
+        break;
+    case MO_F16:
+        for (int64_t i = 0; i < count; i++, data += step)
+            out[i] = from_half((memcpy(&half, data, 2), half));
+        break;
+    case MO_BF16:
+        for (int64_t i = 0; i < count; i++, data += step)
+            out[i] = from_bits((uint32_t)(memcpy(&half, data, 2), half) << 16);
+        break;
+    default:
+        for (int64_t i = 0; i < count; i++, data += step)
+            out[i] = (float)(memcpy(&wide, data, 8), wide);
+    }
+}
+
+static void ints_in_row(mo_dtype_t dtype, const uint8_t *data, int64_t step, int64_t count, int64_t *out)
+{
+    int32_t narrow;
+    int16_t small;
+    switch (dtype) {
+    case MO_I64:
+        for (int64_t i = 0; i < count; i++, data += step)
+            memcpy(&out[i], data, 8);
+        break;
+    case MO_I32:
+        for (int64_t i = 0; i < count; i++, data += step)
+            out[i] = (memcpy(&narrow, data, 4), narrow);
+        break;
+    case MO_I16:
+        for (int64_t i = 0; i < count; i++, data += step)
+            out[i] = (memcpy(&small, data, 2), small);
+        break;
+    case MO_I8:
+        for (int64_t i = 0; i < count; i++, data += step)
+            out[i] = (int8_t)*data;
+        break;
+    default:
+        for (int64_t i = 0; i < count; i++, data += step)
+            out[i] = *data;
+    }
+}
+
+typedef void (*row_fn)(mo_dtype_t dtype, const uint8_t *data, int64_t step, int64_t count, void *out, int64_t at);
+
+static void float_row(mo_dtype_t dtype, const uint8_t *data, int64_t step, int64_t count, void *out, int64_t at)
+{
+    floats_in_row(dtype, data, step, count, (float *)out + at);
+}
+
+static void int_row(mo_dtype_t dtype, const uint8_t *data, int64_t step, int64_t count, void *out, int64_t at)
+{
+    ints_in_row(dtype, data, step, count, (int64_t *)out + at);
+}
+
+/* Whether the numbers lie one after the other in C order; dimensions of one number may have any stride. */
+static int is_dense(const mo_file_tensor_t *t)
+{
+    int64_t stride = 1;
+    for (int32_t i = t->rank - 1; i >= 0; i--) {
+        if (t->dims[i] != 1 && t->strides[i] != stride)
+            return 0;
+        stride *= t->dims[i];
+    }
+    return 1;
+}
+
+/* Row by row along the last dimension, the other dimensions as an odometer. */
+static void copy_numbers(const mo_file_tensor_t *t, int64_t count, row_fn row, void *out)
+{
+    const int64_t item = (int64_t)mo_dtype_bytes(t->dtype);
+    int64_t at[MO_FILE_DIMS] = {0}, done = 0;
+    if (count == 0)
+        return;
+    if (is_dense(t)) {
+        row(t->dtype, t->data, item, count, out, 0);
+        return;
+    }
+    const int32_t last = t->rank - 1;
+    while (done < count) {
+        const uint8_t *from = t->data;
+        for (int32_t i = 0; i < last; i++)
+            from += at[i] * t->strides[i] * item;
+        row(t->dtype, from, t->strides[last] * item, t->dims[last], out, done);
+        done += t->dims[last];
+        for (int32_t i = last - 1; i >= 0 && ++at[i] == t->dims[i]; i--)
+            at[i] = 0;
+    }
+}
+
+moco_status_t mo_file_floats(const mo_file_tensor_t *tensor, float *out, int64_t count)
+{
+    moco_status_t status = check_count(tensor, count);
+    if (status != MOCO_OK)
+        return status;
+    if (tensor->dtype > MO_F64)
+        return mo_fail(MOCO_ERR_FORMAT, "tensor '%s' is %s, wanted F32, F16, BF16 or F64", mo_show(tensor->name).text,
+                       tensor->dtype_name);
+    copy_numbers(tensor, count, float_row, out);
+    return MOCO_OK;
+}
+
+moco_status_t mo_file_ints(const mo_file_tensor_t *tensor, int64_t *out, int64_t count)
+{
+    moco_status_t status = check_count(tensor, count);
+    if (status != MOCO_OK)
+        return status;
+    if (tensor->dtype < MO_I64 || tensor->dtype > MO_U8)
+        return mo_fail(MOCO_ERR_FORMAT, "tensor '%s' is %s, wanted I64, I32, I16, I8 or U8", mo_show(tensor->name).text,
+                       tensor->dtype_name);
+    copy_numbers(tensor, count, int_row, out);
+    return MOCO_OK;
+}

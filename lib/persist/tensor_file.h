@@ -1,0 +1,86 @@
+/* A file of named tensors and texts, whichever container they come in: safetensors, or what PyTorch's torch.save writes
+ * (a zip archive, or the pickles one after the other of versions before 1.6). The container is told from the content,
+ * never from the name. The file stays mapped and tensors point into it, so opening copies no numbers. */
+#ifndef MO_PERSIST_TENSOR_FILE_H
+#define MO_PERSIST_TENSOR_FILE_H
+
+#include <stdint.h>
+#include <moco/status.h>
+#include "util/file.h"
+
+#define MO_FILE_DIMS 8
+
+typedef enum mo_dtype {
+    MO_F32,
+    MO_F16,
+    MO_BF16,
+    MO_F64,
+    MO_I64,
+    MO_I32,
+    MO_I16,
+    MO_I8,
+    MO_U8,
+    MO_BOOL,
+    MO_DTYPE_OTHER
+} mo_dtype_t;
+
+typedef enum mo_container { MO_SAFETENSORS, MO_TORCH_ZIP, MO_TORCH_LEGACY } mo_container_t;
+
+typedef struct mo_file_tensor {
+    char *name; /* members of nested dictionaries and lists are joined by dots: "state_dict.fc.weight" */
+    mo_dtype_t dtype;
+    char dtype_name[16];
+    int32_t rank;
+    int64_t dims[MO_FILE_DIMS];
+    int64_t strides[MO_FILE_DIMS]; /* in numbers; views and transposes come with other strides than C order */
+    const uint8_t *data; /* first number, inside the mapping; may be unaligned in foreign files */
+    uint64_t bytes;      /* of all numbers */
+    int64_t order;       /* place in the file's own order: tensors are sorted by name */
+} mo_file_tensor_t;
+
+typedef struct mo_file_text {
+    char *key, *value;
+} mo_file_text_t;
+
+typedef struct mo_tensor_file {
+    mo_file_view_t file;
+    mo_container_t container;
+    mo_file_tensor_t *tensors; /* sorted by name, each name once */
+    int64_t count;
+    mo_file_text_t *texts; /* metadata; from PyTorch: numbers, truth values and short texts of the saved object */
+    int64_t text_count;
+} mo_tensor_file_t;
+
+moco_status_t mo_tensor_file_open(mo_tensor_file_t *file, const char *path);
+/* The same on bytes in memory (not owned): what the fuzz targets and open share. `path` is for messages. */
+moco_status_t mo_tensor_file_parse(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path);
+void mo_tensor_file_close(mo_tensor_file_t *file); /* safe on a zeroed struct */
+const char *mo_container_name(mo_container_t container);
+
+const mo_file_tensor_t *mo_tensor_file_find(const mo_tensor_file_t *file, const char *name); /* NULL if absent */
+const char *mo_tensor_file_text(const mo_tensor_file_t *file, const char *key);              /* NULL if absent */
+
+/* Numbers of a tensor in C order, as float32 (from F32, F16, BF16, F64) or as whole numbers (from the integer types);
+ * count must match exactly: MOCO_ERR_SHAPE names both. */
+moco_status_t mo_file_floats(const mo_file_tensor_t *tensor, float *out, int64_t count);
+moco_status_t mo_file_ints(const mo_file_tensor_t *tensor, int64_t *out, int64_t count);
+
+/* ---- for the readers of containers ---- */
+
+uint64_t mo_dtype_bytes(mo_dtype_t dtype); /* of one number; 0 for MO_DTYPE_OTHER */
+const char *mo_dtype_name(mo_dtype_t dtype);
+/* C order strides from rank and dims. */
+void mo_file_tensor_dense(mo_file_tensor_t *tensor);
+/* 0 on overflow. */
+int mo_file_count(const mo_file_tensor_t *tensor, int64_t *count);
+/* Sorts by name; a name that comes twice is MOCO_ERR_FORMAT. */
+moco_status_t mo_tensor_file_sort(mo_tensor_file_t *file, const char *path);
+
+/* A foreign name as a message can show it: short, one line. */
+#define MO_SHOWN 80
+typedef struct mo_shown {
+    char text[MO_SHOWN + 4];
+} mo_shown_t;
+mo_shown_t mo_show(const char *name);
+
+#endif

@@ -1,0 +1,190 @@
+/* Reading a zip archive's central directory, with its 64-bit form. Every offset and length is hostile. */
+#include "persist/zip.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "persist/tensor_file.h"
+#include "util/alloc.h"
+#include "util/status.h"
+
+enum { END_SIZE = 22, END64_SIZE = 56, LOCATOR_SIZE = 20, ENTRY_SIZE = 46, LOCAL_SIZE = 30, MAX_COMMENT = 65535 };
+enum { ENCRYPTED = 1, STORED = 0, ZIP64_FIELD = 1 };
+
+static uint32_t u16(const uint8_t *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8;
+}
+
+static uint32_t u32(const uint8_t *at)
+{
+    return u16(at) | u16(at + 2) << 16;
+}
+
+static uint64_t u64(const uint8_t *at)
+{
+    return u32(at) | (uint64_t)u32(at + 4) << 32;
+}
+
+static int is(const uint8_t *at, const char signature[4])
+{
+    return memcmp(at, signature, 4) == 0;
+}
+
+static moco_status_t damaged(const char *path, const char *what)
+{
+    return mo_fail(MOCO_ERR_FORMAT, "%s: damaged zip archive: %s", path, what);
+}
+
+typedef struct directory {
+    uint64_t first, size, count;
+} directory_t;
+
+/* The record at the archive's end; NULL if there is none. */
+static const uint8_t *find_end(const uint8_t *bytes, uint64_t size)
+{
+    for (uint64_t comment = 0; comment <= MAX_COMMENT && comment + END_SIZE <= size; comment++) {
+        const uint8_t *at = bytes + size - END_SIZE - comment;
+        if (is(at, "PK\5\6") && u16(at + 20) == comment)
+            return at;
+    }
+    return NULL;
+}
+
+static moco_status_t find_directory(const uint8_t *bytes, uint64_t size, const char *path, directory_t *d)
+{
+    const uint8_t *end = find_end(bytes, size);
+    if (end == NULL)
+        return damaged(path, "its end is missing");
+    uint64_t before = (uint64_t)(end - bytes);
+    *d = (directory_t){u32(end + 16), u32(end + 12), u16(end + 10)};
+    if (d->first == UINT32_MAX || d->size == UINT32_MAX || d->count == UINT16_MAX) {
+        const uint8_t *locator = before >= LOCATOR_SIZE ? end - LOCATOR_SIZE : NULL;
+        if (locator == NULL || !is(locator, "PK\6\7"))
+            return damaged(path, "its 64-bit end is missing");
+        before = u64(locator + 8);
+        if (before > size || size - before < END64_SIZE || !is(bytes + before, "PK\6\6"))
+            return damaged(path, "its 64-bit end is not where it should be");
+        *d = (directory_t){u64(bytes + before + 48), u64(bytes + before + 40), u64(bytes + before + 32)};
+    }
+    if (d->first > before || d->size > before - d->first || d->count > d->size / ENTRY_SIZE)
+        return damaged(path, "its directory is larger than the file");
+    return MOCO_OK;
+}
+
+/* Sizes and offset that do not fit 32 bits stand in an extra field, in this order. */
+static int widen(const uint8_t *extra, uint64_t length, uint64_t *values[3])
+{
+    while (length >= 4) {
+        uint64_t size = u16(extra + 2), left = size;
+        const uint8_t *at = extra + 4;
+        if (size > length - 4)
+            return 0;
+        for (int i = 0; i < 3 && u16(extra) == ZIP64_FIELD; i++) {
+            if (*values[i] != UINT32_MAX)
+                continue;
+            if (left < 8)
+                return 0;
+            *values[i] = u64(at);
+            at += 8;
+            left -= 8;
+        }
+        extra += 4 + size;
+        length -= 4 + size;
+    }
+    return 1;
+}
+
+/* The data begins behind a second header, whose extra field may have another length. */
+static moco_status_t find_data(const uint8_t *bytes, uint64_t size, uint64_t local, const char *path, mo_zip_member_t *m)
+{
+    if (local > size || size - local < LOCAL_SIZE || !is(bytes + local, "PK\3\4"))
+        return damaged(path, "a member is not where its directory says");
+    uint64_t name = u16(bytes + local + 26), extra = u16(bytes + local + 28), left = size - local - LOCAL_SIZE;
+    if (name + extra > left || m->size > left - name - extra)
+        return damaged(path, "a member is longer than the file");
+    if (name != m->name_size || memcmp(bytes + local + LOCAL_SIZE, m->name, name) != 0)
+        return damaged(path, "a member has two names");
+    m->data = bytes + local + LOCAL_SIZE + name + extra;
+    return MOCO_OK;
+}
+
+/* The name of a member as a message can show it. */
+static mo_shown_t shown(const mo_zip_member_t *m)
+{
+    char text[MO_SHOWN + 2];
+    size_t length = m->name_size < MO_SHOWN + 1 ? m->name_size : MO_SHOWN + 1;
+    memcpy(text, m->name, length);
+    text[length] = '\0';
+    return mo_show(text);
+}
+
+/* One entry of the directory at `at`, with `left` bytes up to its end; *length = its own. */
+static moco_status_t read_member(const uint8_t *bytes, uint64_t size, const uint8_t *at, uint64_t left, const char *path,
+                                 mo_zip_member_t *m, uint64_t *length)
+{
+    if (left < ENTRY_SIZE || !is(at, "PK\1\2"))
+        return damaged(path, "its directory ends early");
+    uint64_t name = u16(at + 28), extra = u16(at + 30), comment = u16(at + 32);
+    uint64_t packed = u32(at + 20), full = u32(at + 24), local = u32(at + 42), *wide[3] = {&full, &packed, &local};
+    if (name + extra + comment > left - ENTRY_SIZE)
+        return damaged(path, "its directory ends early");
+    *length = ENTRY_SIZE + name + extra + comment;
+    *m = (mo_zip_member_t){.name = at + ENTRY_SIZE, .name_size = (uint32_t)name};
+    if (!widen(at + ENTRY_SIZE + name, extra, wide))
+        return damaged(path, "the extra field of a member ends early");
+    if (u16(at + 8) & ENCRYPTED)
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: member '%s' is encrypted", path, shown(m).text);
+    if (u16(at + 10) != STORED || packed != full)
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: member '%s' is compressed (method %u), wanted stored members as "
+                       "torch.save writes them", path, shown(m).text, (unsigned)u16(at + 10));
+    m->size = full;
+    return find_data(bytes, size, local, path, m);
+}
+
+static int compare(const uint8_t *a, uint32_t a_size, const uint8_t *b, uint32_t b_size)
+{
+    uint32_t common = a_size < b_size ? a_size : b_size;
+    int order = common > 0 ? memcmp(a, b, common) : 0;
+    return order != 0 ? order : (a_size > b_size) - (a_size < b_size);
+}
+
+static int by_name(const void *left, const void *right)
+{
+    const mo_zip_member_t *a = left, *b = right;
+    return compare(a->name, a->name_size, b->name, b->name_size);
+}
+
+moco_status_t mo_zip_open(mo_zip_t *zip, const uint8_t *bytes, uint64_t size, const char *path)
+{
+    moco_status_t status = MOCO_OK;
+    directory_t d = {0};
+    mo_zip_member_t *members = NULL;
+    uint64_t at = 0, length = 0;
+    TRY(find_directory(bytes, size, path, &d));
+    TRY(mo_calloc(d.count, sizeof *members, &members));
+    for (uint64_t i = 0; i < d.count; i++, at += length)
+        TRY(read_member(bytes, size, bytes + d.first + at, d.size - at, path, &members[i], &length));
+    qsort(members, d.count, sizeof *members, by_name);
+    for (uint64_t i = 1; i < d.count; i++)
+        if (by_name(&members[i - 1], &members[i]) == 0)
+            TRY(mo_fail(MOCO_ERR_FORMAT, "%s: damaged zip archive: member '%s' comes twice", path,
+                        shown(&members[i]).text));
+    *zip = (mo_zip_t){members, (int64_t)d.count};
+    members = NULL;
+cleanup:
+    mo_free(members);
+    return status;
+}
+
+void mo_zip_close(mo_zip_t *zip)
+{
+    mo_free(zip->members);
+    *zip = (mo_zip_t){0};
+}
+
+const mo_zip_member_t *mo_zip_find(const mo_zip_t *zip, const char *name)
+{
+    const mo_zip_member_t wanted = {.name = (const uint8_t *)name, .name_size = (uint32_t)strlen(name)};
+    return zip->count > 0 ? bsearch(&wanted, zip->members, (size_t)zip->count, sizeof wanted, by_name) : NULL;
+}

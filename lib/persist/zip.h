@@ -1,0 +1,26 @@
+/* The directory of a zip archive whose members are stored as they are: what torch.save writes. Nothing is unpacked or
+ * copied. */
+#ifndef MO_PERSIST_ZIP_H
+#define MO_PERSIST_ZIP_H
+
+#include <stdint.h>
+#include <moco/status.h>
+
+typedef struct mo_zip_member {
+    const uint8_t *name; /* inside the archive, not terminated */
+    const uint8_t *data;
+    uint64_t size;
+    uint32_t name_size;
+} mo_zip_member_t;
+
+typedef struct mo_zip {
+    mo_zip_member_t *members; /* sorted by name, each name once */
+    int64_t count;
+} mo_zip_t;
+
+/* `bytes` are the whole archive and must outlive the struct. Compressed or encrypted members are MOCO_ERR_UNSUPPORTED. */
+moco_status_t mo_zip_open(mo_zip_t *zip, const uint8_t *bytes, uint64_t size, const char *path);
+void mo_zip_close(mo_zip_t *zip); /* safe on a zeroed struct */
+const mo_zip_member_t *mo_zip_find(const mo_zip_t *zip, const char *name); /* NULL if absent */
+
+#endif

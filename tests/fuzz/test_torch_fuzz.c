@@ -1,0 +1,163 @@
+/* Files of torch.save damaged at random, thousands of times from a fixed seed: the archive around the pickle, the pickle
+ * inside a sound archive, and the older sequence. Whatever the reader accepts must be coherent: every number that sizes and
+ * strides reach lies inside the file. Run it under the address sanitizer too. */
+#include <check.h>
+
+#include "persist/tensor_file.h"
+#include "torch_fixtures.h"
+#include "util/status.h"
+
+#define ROUNDS 20000
+
+static const float numbers[12];
+static const int64_t steps[1] = {7};
+static const fixture_storage_t storages[] = {{"0", numbers, 12, 48}, {"1", steps, 1, 8}};
+static const fixture_tensor_t tensors[] = {
+    {"a", "FloatStorage", "0", 12, 0, 2, {3, 4}, {4, 1}},
+    {"b", "FloatStorage", "0", 12, 0, 2, {4, 3}, {1, 4}},
+    {"c", "FloatStorage", "0", 12, 5, 3, {2, 1, 2}, {4, 77, 1}},
+    {"d", "LongStorage", "1", 1, 0, 0, {0}, {0}},
+};
+static const struct {
+    const char *bytes;
+    uint64_t size;
+} scraps[] = {
+    {"(", 1},        {"t", 1},       {"R", 1},      {"q\0", 2},      {"h\0", 2},       {"Nb", 2},        {"0", 1},
+    {"2", 1},        {"]", 1},       {"}", 1},      {"u", 1},        {"e", 1},         {"a", 1},         {"s", 1},
+    {"\x85", 1},     {"\x94", 1},    {"Q", 1},      {"K\xff", 2},    {"\x8a\x01\xff", 3}, {".", 1},      {"M\0\x80", 3},
+    {"\x93", 1},     {"\x81", 1},    {"\x8f", 1},   {"\x90", 1},     {"J\xff\xff\xff\x7f", 5}, {"\x8c\x01" "0", 3},
+    {"ctorch\nSize\n", 12}, {"cargparse\nNamespace\n)\x81", 22}, {"\xff\xff\xff\xff", 4}, {"PK\1\2", 4}, {"\0\0", 2},
+};
+
+static uint64_t state = 88172645463325252u;
+
+static uint64_t draw(uint64_t below)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state % below;
+}
+
+static void damage(buffer_t *b)
+{
+    for (uint64_t edits = 1 + draw(4); edits > 0 && b->size > 0; edits--) {
+        uint64_t at = draw(b->size), pick = draw(sizeof scraps / sizeof *scraps), extra = scraps[pick].size;
+        switch (draw(6)) {
+        case 0:
+            b->bytes[at] ^= (uint8_t)(1u << draw(8));
+            break;
+        case 1:
+            b->bytes[at] = (uint8_t)draw(256);
+            break;
+        case 2: /* insert */
+            b->bytes = realloc(b->bytes, b->size + extra);
+            memmove(b->bytes + at + extra, b->bytes + at, b->size - at);
+            memcpy(b->bytes + at, scraps[pick].bytes, extra);
+            b->size += extra;
+            break;
+        case 3: /* overwrite */
+            memcpy(b->bytes + at, scraps[pick].bytes, extra < b->size - at ? extra : b->size - at);
+            break;
+        case 4: { /* take a piece out */
+            uint64_t gone = 1 + draw(8);
+            gone = gone < b->size - at ? gone : b->size - at;
+            memmove(b->bytes + at, b->bytes + at + gone, b->size - at - gone);
+            b->size -= gone;
+            break;
+        }
+        default:
+            if (draw(8) == 0)
+                b->size = at;
+        }
+    }
+}
+
+static buffer_t mutant(void)
+{
+    int form = (int)draw(4), legacy = form == 3;
+    buffer_t pickle = {0}, file;
+    put(&pickle, "\x80\x02}q\x01(", 6);
+    put_text(&pickle, "epoch");
+    put_whole(&pickle, 3);
+    put_text(&pickle, "state_dict");
+    put_state_dict(&pickle, tensors, 4, legacy);
+    put_text(&pickle, "args");
+    put(&pickle, "cargparse\nNamespace\n)\x81}(", 24);
+    put_text(&pickle, "lr");
+    put(&pickle, "G?\xa9\x99\x99\x99\x99\x99\x9aubu.", 13);
+    if (form <= 1)
+        damage(&pickle);
+    if (legacy) {
+        file = make_legacy(&pickle, storages, 2);
+    } else {
+        const fixture_member_t members[] = {{"x/data.pkl", pickle.bytes, pickle.size}, {"x/data/0", numbers, 48},
+                                            {"x/data/1", steps, 8}};
+        file = make_zip(members, 3, (int)draw(2));
+    }
+    if (form >= 2)
+        damage(&file);
+    free(pickle.bytes);
+    file.bytes = realloc(file.bytes, file.size > 0 ? file.size : 1); /* exactly as large as its contents */
+    return file;
+}
+
+static void assert_coherent(const mo_tensor_file_t *file, const buffer_t *b)
+{
+    for (int64_t i = 0; i < file->count; i++) {
+        const mo_file_tensor_t *t = &file->tensors[i];
+        int64_t count = 1, reach = 0, whole[64];
+        float values[64];
+        ck_assert_ptr_eq(mo_tensor_file_find(file, t->name), t);
+        for (int32_t d = 0; d < t->rank; d++) {
+            count *= t->dims[d];
+            reach += (t->dims[d] - 1) * t->strides[d];
+        }
+        ck_assert_uint_eq(t->bytes, (uint64_t)count * mo_dtype_bytes(t->dtype));
+        if (count == 0)
+            continue;
+        ck_assert(t->data >= b->bytes && t->bytes <= b->size);
+        ck_assert((uint64_t)(t->data - b->bytes) + (uint64_t)(reach + 1) * mo_dtype_bytes(t->dtype) <= b->size);
+        if (count <= 64) {
+            mo_file_floats(t, values, count);
+            mo_file_ints(t, whole, count);
+        }
+    }
+    for (int64_t i = 0; i < file->text_count; i++)
+        ck_assert(file->texts[i].key != NULL && file->texts[i].value != NULL);
+}
+
+START_TEST(test_mutants)
+{
+    int accepted = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        buffer_t b = mutant();
+        mo_tensor_file_t file = {0};
+        moco_status_t status = mo_tensor_file_parse(&file, b.bytes, b.size, "mutant");
+        ck_assert_msg(status == MOCO_OK || status == MOCO_ERR_FORMAT || status == MOCO_ERR_UNSUPPORTED, "%s",
+                      moco_last_message());
+        if (status == MOCO_OK) {
+            accepted++;
+            assert_coherent(&file, &b);
+        }
+        mo_tensor_file_close(&file);
+        free(b.bytes);
+    }
+    ck_assert_int_gt(accepted, ROUNDS / 100); /* the mutants stay near enough to be interesting */
+    ck_assert_int_lt(accepted, ROUNDS / 2);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("torch_fuzz");
+    TCase *tc = tcase_create("mutants");
+    tcase_set_timeout(tc, 120);
+    tcase_add_test(tc, test_mutants);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
