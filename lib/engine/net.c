@@ -89,6 +89,12 @@ void mo_net_free(mo_net_t *net)
     memset(net, 0, sizeof *net);
 }
 
+void mo_span_constant(const mo_span_t *span, float *params)
+{
+    for (int64_t i = 0; i < span->count; i++)
+        params[span->offset + i] = span->init == MO_INIT_ONE ? 1.0f : 0.0f;
+}
+
 int64_t mo_net_parameters(const mo_net_t *net)
 {
     int64_t count = 0;

@@ -96,6 +96,7 @@ int32_t mo_net_bn(mo_net_t *net, const char *prefix, int32_t channels);
 void mo_net_op(mo_net_t *net, const mo_op_t *op);
 moco_status_t mo_net_done(const mo_net_t *net);
 void mo_net_free(mo_net_t *net);
+void mo_span_constant(const mo_span_t *span, float *params); /* the values of a hidden span, into the parameter block */
 int64_t mo_net_parameters(const mo_net_t *net); /* numbers in all spans, padding and hidden ones left out */
 
 #endif

@@ -48,6 +48,8 @@ moco_status_t mo_export(const mo_loaded_t *l, const mo_scheme_t *scheme, const c
     for (int32_t i = 0; i < l->net.span_count; i++) {
         const mo_span_t *span = &l->net.spans[i];
         char theirs[MO_LAYOUT_NAME];
+        if (span->hidden)
+            continue;
         mo_scheme_theirs(scheme, span->name, theirs);
         TRY(mo_st_add(&w, theirs, MO_F32, span->rank, span->dims, l->params + span->offset));
     }

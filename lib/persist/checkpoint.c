@@ -97,9 +97,8 @@ static moco_status_t get_params(const mo_tensor_file_t *st, const char *prefix, 
     for (int32_t i = 0; i < net->span_count; i++) {
         const mo_span_t *span = &net->spans[i];
         char name[NAME_SIZE];
-        if (span->hidden) { /* not in files: a constant */
-            for (int64_t j = 0; j < span->count; j++)
-                params[span->offset + j] = span->init == MO_INIT_ONE ? 1.0f : 0.0f;
+        if (span->hidden) {
+            mo_span_constant(span, params);
             continue;
         }
         if (span->frozen && !is_encoder)

@@ -124,6 +124,8 @@ moco_status_t mo_foreign_check(const mo_foreign_t *f, const mo_root_t *root, con
     int32_t absent = 0;
     for (int32_t i = 0; i < wanted_count(net); i++) {
         wanted_at(net, i, &w);
+        if (i < net->span_count && net->spans[i].hidden)
+            continue; /* a constant, which no file has */
         const mo_file_tensor_t *t = mo_foreign_find(f, root, w.name);
         if (t == NULL && absent++ == 0)
             first = w;
@@ -171,8 +173,13 @@ moco_status_t mo_foreign_encoder(mo_foreign_t *f, const mo_root_t *root, const m
 {
     moco_status_t status = MOCO_OK;
     TRY(mo_foreign_check(f, root, net));
-    for (int32_t i = 0; i < net->span_count; i++)
-        TRY(take_floats(f, root, net->spans[i].name, params + net->spans[i].offset, net->spans[i].count));
+    for (int32_t i = 0; i < net->span_count; i++) {
+        const mo_span_t *span = &net->spans[i];
+        if (span->hidden)
+            mo_span_constant(span, params);
+        else
+            TRY(take_floats(f, root, span->name, params + span->offset, span->count));
+    }
     for (int32_t i = 0; i < net->bn_count; i++) {
         const mo_bn_t *bn = &net->bns[i];
         char name[MO_LAYOUT_NAME];

@@ -68,7 +68,7 @@ class Usage(Case):
     def test_help(self):
         self.assertIn("train", self.run_moco("--help").stdout)
         self.assertIn("moco 0.", self.run_moco("--version").stdout)
-        for command in "train embed knn probe near views info demo".split():
+        for command in "train embed knn probe near views convert info demo".split():
             self.assertIn("usage: moco " + command, self.run_moco(command, "--help").stdout)
             self.assertIn("usage: moco " + command, self.run_moco("help", command).stdout)
 
@@ -76,7 +76,7 @@ class Usage(Case):
         self.run_moco(code=2, says=["usage:"])
         self.run_moco("trian", code=2, says=["'trian'", "'train'"])
         self.run_moco("quite-another", code=2, says=["'quite-another'"])
-        for later in "finetune convert bench".split():
+        for later in "finetune bench".split():
             self.run_moco(later, "a", "b", code=2, says=["comes with a later version"])
 
     def test_options(self):
