@@ -75,7 +75,7 @@ moco_status_t mo_plan_view_at(mo_plan_t *plan, int32_t of, int64_t bytes, mo_cmd
 {
     const int32_t root = plan->slots[of].root;
     const int64_t within = plan->slots[of].within + bytes;
-    for (int32_t i = 0; i < plan->slot_count; i++)
+    for (int32_t i = root; i < plan->slot_count; i++)
         if (plan->slots[i].root == root && plan->slots[i].within == within && mo_md_equal(plan->slots[i].md, md)) {
             *slot = i;
             return MOCO_OK;

@@ -46,25 +46,26 @@ typedef int32_t words __attribute__((vector_size(WIDTH * 4), aligned(WIDTH * 4))
     })
 
 /* e^x for x <= 0 to one part in 10^7: x = n ln 2 + r with |r| <= ln(2)/2, e^r by its series to r^7, 2^n by its bits. Below
- * -87 it stays at e^-87. A NaN stays one, so that the step notices it. */
+ * -80 it is 0, so that probabilities are not denormal, which processors are slow with. A NaN stays one, so that the step
+ * notices it. */
+#define LEAST (-80.0f)
 #define LOG2E 1.44269504088896341f
 #define LN2_HIGH 0.693145751953125f
 #define LN2_LOW 1.42860682030941723e-6f
 #define ROUNDER 12582912.0f /* 1.5 * 2^23: adding it rounds to a whole number */
-#define EXP(argument)                                                                  \
-    __extension__({                                                                    \
-        const vec x_ = (argument);                                                     \
-        const words low_ = x_ < -87.0f;                                                \
-        const vec in_ = (vec)(((words)x_ & ~low_) | ((words)ALL(-87.0f) & low_));      \
-        const vec shifted_ = in_ * LOG2E + ROUNDER, n_ = shifted_ - ROUNDER;           \
-        const vec r_ = in_ - n_ * LN2_HIGH - n_ * LN2_LOW;                             \
-        vec p_ = r_ * (1.0f / 5040) + (1.0f / 720);                                    \
-        p_ = p_ * r_ + (1.0f / 120);                                                   \
-        p_ = p_ * r_ + (1.0f / 24);                                                    \
-        p_ = p_ * r_ + (1.0f / 6);                                                     \
-        p_ = p_ * r_ + 0.5f;                                                           \
-        p_ = p_ * r_ * r_ + r_ + 1.0f;                                                 \
-        p_ *(vec)(((words)shifted_ - 0x4b400000 + 127) << 23);                         \
+#define EXP(argument)                                                       \
+    __extension__({                                                         \
+        const vec x_ = (argument);                                          \
+        const vec shifted_ = x_ * LOG2E + ROUNDER, n_ = shifted_ - ROUNDER; \
+        const vec r_ = x_ - n_ * LN2_HIGH - n_ * LN2_LOW;                   \
+        vec p_ = r_ * (1.0f / 5040) + (1.0f / 720);                         \
+        p_ = p_ * r_ + (1.0f / 120);                                        \
+        p_ = p_ * r_ + (1.0f / 24);                                         \
+        p_ = p_ * r_ + (1.0f / 6);                                          \
+        p_ = p_ * r_ + 0.5f;                                                \
+        p_ = p_ * r_ * r_ + r_ + 1.0f;                                      \
+        p_ = p_ * (vec)(((words)shifted_ - 0x4b400000 + 127) << 23);        \
+        KEEP(p_, ~(x_ < LEAST));                                            \
     })
 
 /* Which numbers of a row's last vector belong to it. */

@@ -193,6 +193,7 @@ static const layer_case_t cases[] = {
     {"attention, 3 heads of 8, 2 tokens", attention3, {72, 2, 1}, 37},
     {"attention, 3 heads of 8, 17 tokens", attention3, {72, 17, 1}, 37},
     {"attention, 4 heads of 4, 50 tokens", attention4, {48, 50, 1}, 37},
+    {"attention, 145 tokens, two images and then one", attention4, {48, 145, 1}, 37},
     {"attention of the class token", class_attention, {16, 17, 1}, 37},
     {"transformer block", transformer, {3, 12, 12}, 37},
     {"batch norm over tokens", token_batch_norm, {16, 7, 1}, 37},

@@ -6,7 +6,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from reference import GroupedBatchNorm
+from reference import GroupedBatchNorm, Watch
 
 
 @dataclasses.dataclass
@@ -82,8 +82,17 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+class WatchedReLU(nn.Module):
+    def __init__(self, watch):
+        super().__init__()
+        self.watch = watch
+
+    def forward(self, x):
+        return self.watch.relu(x)
+
+
 class Patches(nn.Module):
-    def __init__(self, config):
+    def __init__(self, config, watch):
         super().__init__()
         d = config.channels
         if not config.conv_stem:
@@ -92,7 +101,7 @@ class Patches(nn.Module):
         widths, layers = [3, d // 8, d // 4, d // 2, d], []
         for i in range(4):
             layers += [nn.Conv2d(widths[i], widths[i + 1], 3, 2, 1, bias=False), GroupedBatchNorm(widths[i + 1]),
-                       nn.ReLU()]
+                       WatchedReLU(watch)]
         self.proj = nn.Sequential(*layers, nn.Conv2d(d, d, 1))
 
     def forward(self, x):
@@ -105,7 +114,8 @@ class ViT(nn.Module):
         d, tokens = config.channels, 1 + (config.image_size // config.patch) ** 2
         self.cls_token = nn.Parameter(torch.zeros(1, 1, d))
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, d), requires_grad=False)
-        self.patch_embed = Patches(config)
+        self.watch = Watch()
+        self.patch_embed = Patches(config, self.watch)
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.depth)])
         self.norm = nn.LayerNorm(d, eps=1e-6)
 
