@@ -26,5 +26,6 @@
 #include <moco/index.h>
 #include <moco/trainer.h>
 #include <moco/probe.h>
+#include <moco/finetune.h>
 
 #endif
