@@ -161,7 +161,8 @@ class Case:
         rest = [p for p in net.parameters() if p.ndim > 1]
         groups = [{"params": rest, "weight_decay": o["weight_decay"]},
                   {"params": flat, "weight_decay": o["weight_decay"] if o["decay_vectors"] else 0.0}]
-        optim = torch.optim.SGD(groups, 0.1, 0.9) if optimizer == "sgd" else torch.optim.AdamW(groups, 0.1)
+        optim = torch.optim.SGD(groups, 0.1, 0.9) if optimizer == "sgd" else \
+            torch.optim.AdamW(groups, 0.1, eps=o["adam_epsilon"])
         images, per_epoch, losses = self.inputs(self.images, dtype), (IMAGES - 1) // BATCH, []
         for step, (epoch, number, rows) in enumerate(self.batches(o["seed"], o["epochs"])):
             e, warm = epoch + number / per_epoch, o["warmup_epochs"]
@@ -198,7 +199,7 @@ class Case:
                  loader_threads=2, warmup_epochs=0, drop_path=0.0, mixup=0.0, label_smoothing=0.0, lr_scaling=0)
         o.update(options)
         filled = moco.finetune_options(optimizer, **o)
-        for name in "weight_decay", "decay_vectors", "lr":
+        for name in "weight_decay", "decay_vectors", "lr", "adam_epsilon":
             o[name] = getattr(filled, name)
         finetune = moco.Finetune(self.model, self.train, self.test, optimizer, **{k: v for k, v in options.items()},
                                  **{k: v for k, v in o.items() if k not in options})
@@ -223,12 +224,12 @@ def main():
     torch.set_num_threads(1)
     verdict = Verdict("finetune")
     case = Case(verdict)
-    case.compare("sgd", "sgd", lr=0.02)
-    case.compare("sgd, smoothing, mixup, warm-up, two groups", "sgd", lr=0.5, lr_scaling=1, label_smoothing=0.1,
+    case.compare("sgd", "sgd", lr=0.002)
+    case.compare("sgd, smoothing, mixup, warm-up, two groups", "sgd", lr=0.1, lr_scaling=1, label_smoothing=0.1,
                  mixup=0.8, warmup_epochs=1, virtual_devices=2, decay_vectors=0, weight_decay=0.01)
-    case.compare("adamw, smoothing, mixup", "adamw", lr=1e-3, label_smoothing=0.2, mixup=1.5, adam_epsilon=1e-4)
-    case.compare("adamw, drop path, shards that meet", "adamw", lr=1e-3, drop_path=0.4, shard=2, adam_epsilon=1e-4)
-    tuned = case.compare("sgd, everything", "sgd", lr=0.02, drop_path=0.3, shard=2, virtual_devices=2, mixup=0.3,
+    case.compare("adamw, smoothing, mixup", "adamw", lr=2e-4, label_smoothing=0.2, mixup=1.5, adam_epsilon=1e-2)
+    case.compare("adamw, drop path, shards that meet", "adamw", lr=2e-4, drop_path=0.4, shard=2, adam_epsilon=1e-2)
+    tuned = case.compare("sgd, everything", "sgd", lr=0.002, drop_path=0.3, shard=2, virtual_devices=2, mixup=0.3,
                          label_smoothing=0.1)
     loaded = moco.Model(case.path("tuned"))
     rows, _ = loaded.embed_dataset(case.test)
