@@ -28,8 +28,8 @@ typedef struct moco_finetune_options {
     double adam_beta2;       /**< of AdamW, 0..<1                                                                     */
     double adam_epsilon;     /**< of AdamW, >0..1                                                                     */
     double label_smoothing;  /**< share of a target that is spread over all classes, 0..<1                            */
-    double mixup;            /**< alpha of mixup (arXiv 1710.09412): every batch is mixed with itself in reverse order,
-                                  images and targets, by a share from Beta(alpha, alpha); 0..100, 0 = none            */
+    double mixup;            /**< alpha of mixup (arXiv 1710.09412): a batch is mixed with itself in reverse order, images
+                                  and targets, by a share from Beta(alpha, alpha); 0..100, 0 = none                   */
     double drop_path;        /**< probability that the last residual branch is left out for an image (arXiv 1603.09382);
                                   it grows linearly from 0 at the first one; 0..<1                                    */
     double init_std;         /**< standard deviation of the classifier's first weights, 0..10; its bias starts at 0   */
@@ -41,11 +41,11 @@ typedef struct moco_finetune_options {
     int32_t epochs;          /**< 1..1,000,000                                                                        */
     int32_t warmup_epochs;   /**< the rate rises from 0 step by step, 0..epochs                                       */
     int32_t batch_size;      /**< images a step, 2..65536; the last images of an epoch that fill none are left out    */
-    int32_t virtual_devices; /**< V, batch-norm groups of batch_size/V >= 2 images; changes results. All images of a group
-                                  are in memory at once                                                               */
+    int32_t virtual_devices; /**< V, batch-norm groups of batch_size/V >= 2 images; changes results. All images of a
+                                  group are in memory at once                                                         */
     int32_t shard;           /**< images a lane works on at a time, a divisor of batch_size/V; 0 = chosen             */
     int32_t schedule;        /**< after warm-up, step by step: MOCO_SCHEDULE_COSINE (to 0) or MOCO_SCHEDULE_CONSTANT  */
-    int32_t decay_vectors;   /**< 1: weight decay also on biases and on the scales and shifts of norms                */
+    int32_t decay_vectors;   /**< 1: weight decay also on biases, on scales and shifts of norms, on a class token     */
     int32_t resize_filter;   /**< MOCO_FILTER_…, of the crop                                                          */
     int32_t eval_every;      /**< epochs between measurements on the test set; 0 = after the last only                */
     int32_t loader_threads;  /**< decoding threads, 1..256; 0 = one per lane                                          */
@@ -55,8 +55,8 @@ typedef struct moco_finetune_options {
  * Write the values for an optimiser.
  * - MOCO_OPTIMIZER_ADAMW: those of DeiT (arXiv 2012.12877), which MoCo v3 fine-tunes with: rate 2.5e-4 at batch 256,
  *   decay 0.05 on matrices, 100 epochs with 5 of warm-up, smoothing 0.1, mixup 0.8, drop path 0.1.
- * - MOCO_OPTIMIZER_SGD: rate 0.01 at batch 256, momentum 0.9, decay 1e-4 on everything, 100 epochs without warm-up, smoothing
- *   0.1, neither mixup nor drop path.
+ * - MOCO_OPTIMIZER_SGD: rate 0.01 at batch 256, momentum 0.9, decay 1e-4 on everything, 100 epochs without warm-up,
+ *   smoothing 0.1, neither mixup nor drop path.
  * Both: batch 128 in one group, cosine. @return MOCO_ERR_ARGUMENT for another optimiser. Since: 0.1.
  */
 MOCO_API moco_status_t moco_finetune_options_init(moco_finetune_options_t *options, uint64_t struct_size,
@@ -95,7 +95,8 @@ typedef int32_t (*moco_finetune_fn)(void *user, const moco_finetune_report_t *re
  * @param out       receives the result; free with moco_finetune_free.
  * @return MOCO_ERR_ARGUMENT (a data set without classes, training with fewer than two, an option out of range),
  *         MOCO_ERR_MISMATCH (a class of the test set that training does not have), MOCO_ERR_NO_DATA (fewer labelled
- *         images than a batch, no test image), MOCO_ERR_NONFINITE (loss or gradient, naming the step), MOCO_ERR_CANCELLED.
+ *         images than a batch, no test image), MOCO_ERR_NONFINITE (loss or gradient, naming the step),
+ *         MOCO_ERR_CANCELLED.
  * Since: 0.1.
  */
 MOCO_API moco_status_t moco_finetune(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,

@@ -113,13 +113,19 @@ typedef struct commit {
     mo_optim_rates_t rates;
 } commit_t;
 
+/* Biases, scales, shifts, and a ViT's class token [1,1,D]. */
+static int is_vector(const mo_span_t *span)
+{
+    return span->count == span->dims[span->rank - 1];
+}
+
 static void commit_part(void *ctx, int64_t number)
 {
     const commit_t *c = ctx;
     mo_tuner_t *t = c->tuner;
     const mo_optim_part_t *part = &t->optim.parts[number];
     mo_optim_rates_t rates = c->rates;
-    if (!t->options.decay_vectors && t->net.spans[part->span].rank == 1)
+    if (!t->options.decay_vectors && is_vector(&t->net.spans[part->span]))
         rates.weight_decay = 0;
     mo_optim_update(&t->optim, part, &rates);
 }

@@ -1,5 +1,5 @@
-/* Fine-tuning as a host sees it: the same bits on any number of lanes and loader threads, what takes part and what is left
- * out, progress, what a failed or stopped run leaves, refusals. Its numbers are held against PyTorch in
+/* Fine-tuning as a host sees it: the same bits on any number of lanes and loader threads, what takes part and what is
+ * left out, progress, what a failed or stopped run leaves, refusals. Its numbers are held against PyTorch in
  * tests/parity/test_finetune.py. */
 #include "draw.h"
 
