@@ -1,6 +1,6 @@
-"""Fine-tuning against PyTorch: ten steps of a small ResNet with both optimisers, warm-up and cosine, label smoothing, mixup,
-drop path, one and several batch-norm groups, shards that meet; every weight and running statistic of the file that is
-written; answers on a test set; what was drawn.
+"""Fine-tuning against PyTorch: ten steps of a small ResNet and of a small ViT with both optimisers, warm-up and cosine,
+label smoothing, mixup, drop path, one and several batch-norm groups, shards that meet; every weight and running statistic
+of the file that is written; answers on a test set; what was drawn.
 
 The order of the images, the classifier's first weights, the shares of mixup and the dropped paths come from the
 counter-based generator (test_probe.py states it once more); what is made of its draws is restated here. Crops are of the
@@ -18,6 +18,7 @@ from PIL import Image
 
 import reference
 import tensors
+import vit_reference
 from compare import Verdict
 from test_probe import moco, words
 
@@ -62,12 +63,12 @@ def share_of(seed, step, alpha):
     return x / (x + stream.gamma(alpha))
 
 
-def factors_of(seed, step, branches, last):
-    """[B, branches]: 0 or 1/(1-p), p linear from 0 to `last`."""
+def factors_of(seed, step, blocks, per_block, last):
+    """[B, blocks * per_block]: 0 or 1/(1-p), p linear over the blocks from 0 to `last`."""
     rows = []
     for image in range(BATCH):
         stream = Stream(seed, PATH, step, image)
-        drops = [last * b / (branches - 1) for b in range(branches)]
+        drops = [last * block / (blocks - 1) for block in range(blocks) for _ in range(per_block)]
         rows.append([0.0 if stream.unit() < p else 1 / (1 - p) for p in drops])
     return np.array(rows, np.float32)
 
@@ -103,12 +104,37 @@ class Block(reference.Block):
         return self.watch.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
+class TokenBlock(vit_reference.Block):
+    """A transformer's block, both of whose branches are multiplied by factors per image."""
+    factors = None
+
+    def forward(self, x):
+        attention, mlp = (1.0, 1.0) if self.factors is None else (f[:, None, None] for f in self.factors)
+        x = x + attention * self.attn(self.norm1(x))
+        return x + mlp * self.mlp(self.norm2(x))
+
+
+class Classifier(vit_reference.ViT):
+    def __init__(self, config):
+        super().__init__(config)
+        self.head = torch.nn.Linear(config.channels, CLASSES)
+
+    def forward(self, x):
+        return self.head(super().forward(x))
+
+
+VIT = dict(arch="vit_small", width=0.125, vit_depth=3, vit_heads=4, patch_size=8, head_width=32)
+
+
 class Case:
-    def __init__(self, verdict):
-        self.verdict = verdict
+    def __init__(self, verdict, vit):
+        self.verdict, self.vit = verdict, vit
+        self.layer, self.per_block = ("head", 2) if vit else ("fc", 1)
         self.folder = tempfile.TemporaryDirectory()
-        self.model = moco.Trainer("moco-cifar", arch="resnet18", width=0.25, image_size=SIDE, batch_size=8,
-                                  virtual_devices=2, queue_length=32, dimension=16, seed=4).snapshot()
+        kind = VIT if vit else dict(arch="resnet18", width=0.25, queue_length=32, virtual_devices=2)
+        means = dict(zip(("mean_r", "mean_g", "mean_b", "std_r", "std_g", "std_b"), MEAN + STD))
+        self.model = moco.Trainer("moco-v3-vit" if vit else "moco-cifar", image_size=SIDE, batch_size=8, dimension=16,
+                                  seed=4, **kind, **means).snapshot()
         self.model.save(self.path("model"))
         files = [picture(i) for i in range(IMAGES)]
         labels = np.arange(IMAGES, dtype=np.int32) % CLASSES
@@ -136,29 +162,35 @@ class Case:
                 yield epoch, at // BATCH, order[at:at + BATCH]
 
     def network(self, dtype, devices, seed):
-        config = reference.Config(arch="resnet18", width=0.25, stem="cifar", head="linear", image_size=SIDE,
-                                  dimension=CLASSES, batch_size=BATCH, virtual_devices=devices)
-        net = reference.Encoder(config)
+        if self.vit:
+            net = Classifier(vit_reference.Config(image_size=SIDE, patch=8, depth=3, heads=4, channels=48))
+        else:
+            net = reference.Encoder(reference.Config(arch="resnet18", width=0.25, stem="cifar", head="linear",
+                                                     image_size=SIDE, dimension=CLASSES, batch_size=BATCH,
+                                                     virtual_devices=devices))
         for module in net.modules():
             if isinstance(module, reference.Block):
                 module.__class__ = Block
+            if isinstance(module, vit_reference.Block):
+                module.__class__ = TokenBlock
             if isinstance(module, reference.GroupedBatchNorm):
                 module.groups = reference.groups_of(BATCH, devices, "contiguous")
         state, _ = tensors.read(self.path("model"))
-        own = net.state_dict()
+        own, weight = net.state_dict(), self.layer + ".weight"
         stream = Stream(seed, WEIGHTS, 0)
-        stream.units = (words(seed, WEIGHTS, 0, 2 * CLASSES * own["fc.weight"].shape[1]) >> np.uint64(11)) * 2.0 ** -53
-        first = [0.01 * stream.normal() for _ in range(own["fc.weight"].numel())]
-        state["fc.weight"] = np.array(first, np.float32).reshape(own["fc.weight"].shape)
-        state["fc.bias"] = np.zeros(CLASSES, np.float32)
+        stream.units = (words(seed, WEIGHTS, 0, 2 * own[weight].numel()) >> np.uint64(11)) * 2.0 ** -53
+        first = [0.01 * stream.normal() for _ in range(own[weight].numel())]
+        state[weight] = np.array(first, np.float32).reshape(own[weight].shape)
+        state[self.layer + ".bias"] = np.zeros(CLASSES, np.float32)
         net.load_state_dict({name: torch.tensor(state[name]) for name in own})
         return net.to(dtype)
 
     def trained(self, dtype, optimizer, o):
         net = self.network(dtype, o["virtual_devices"], o["seed"])
-        blocks = [m for m in net.modules() if isinstance(m, Block)]
-        flat = [p for p in net.parameters() if p.ndim == 1]
-        rest = [p for p in net.parameters() if p.ndim > 1]
+        blocks = [m for m in net.modules() if isinstance(m, (Block, TokenBlock))]
+        trained = [p for p in net.parameters() if p.requires_grad]
+        flat = [p for p in trained if p.numel() == p.shape[-1]]  # a ViT's class token too
+        rest = [p for p in trained if p.numel() > p.shape[-1]]
         groups = [{"params": rest, "weight_decay": o["weight_decay"]},
                   {"params": flat, "weight_decay": o["weight_decay"] if o["decay_vectors"] else 0.0}]
         optim = torch.optim.SGD(groups, 0.1, 0.9) if optimizer == "sgd" else \
@@ -172,9 +204,10 @@ class Case:
             target = F.one_hot(y, CLASSES).to(dtype) * (1 - o["label_smoothing"]) + o["label_smoothing"] / CLASSES
             x, target = (share * v + (1 - share) * v.flip(0) for v in (x, target))
             if o["drop_path"] > 0:
-                factors = torch.tensor(factors_of(o["seed"], step, len(blocks), o["drop_path"]), dtype=dtype)
-                for block, column in zip(blocks, factors.T):
-                    block.factors = column
+                factors = factors_of(o["seed"], step, len(blocks), self.per_block, o["drop_path"])
+                factors = torch.tensor(factors.T.reshape(len(blocks), self.per_block, BATCH), dtype=dtype)
+                for block, of_block in zip(blocks, factors):
+                    block.factors = of_block if self.vit else of_block[0]
             for group in optim.param_groups:
                 group["lr"] = o["lr"] * rate * (BATCH / 256 if o["lr_scaling"] else 1)
             net.train()
@@ -211,6 +244,8 @@ class Case:
                           finetune.result.steps == STEPS and finetune.result.train_images == 40)
         for kind in "running_", "":
             part = [{n: v for n, v in s.items() if ("running_" in n) == bool(kind)} for s in (ours, exact[0], own[0])]
+            if kind and self.vit:
+                continue
             self.verdict.tensors(f"{title}, {'statistics' if kind else 'weights'}", part[0], part[1], [part[2]],
                                  TOLERANCE)
         result = finetune.result
@@ -223,7 +258,7 @@ class Case:
 def main():
     torch.set_num_threads(1)
     verdict = Verdict("finetune")
-    case = Case(verdict)
+    case = Case(verdict, False)
     case.compare("sgd", "sgd", lr=0.002)
     case.compare("sgd, smoothing, mixup, warm-up, two groups", "sgd", lr=0.1, lr_scaling=1, label_smoothing=0.1,
                  mixup=0.8, warmup_epochs=1, virtual_devices=2, decay_vectors=0, weight_decay=0.01)
@@ -231,14 +266,22 @@ def main():
     case.compare("adamw, drop path, shards that meet", "adamw", lr=2e-4, drop_path=0.4, shard=2, adam_epsilon=1e-2)
     tuned = case.compare("sgd, everything", "sgd", lr=0.002, drop_path=0.3, shard=2, virtual_devices=2, mixup=0.3,
                          label_smoothing=0.1)
+    reload(case, tuned)
+    case = Case(verdict, True)
+    case.compare("vit, adamw, everything", "adamw", lr=5e-4, drop_path=0.5, shard=2, mixup=0.8, label_smoothing=0.1,
+                 warmup_epochs=1, adam_epsilon=1e-4)
+    reload(case, case.compare("vit, sgd", "sgd", lr=0.02, virtual_devices=2))
+    return verdict.finish()
+
+
+def reload(case, tuned):
     loaded = moco.Model(case.path("tuned"))
     rows, _ = loaded.embed_dataset(case.test)
     weights, bias = tuned.weights()
     answers = (rows.astype(np.float64) @ weights.T.astype(np.float64) + bias).argmax(1)
-    verdict.true("the file loads as a model, whose features give the measured answers",
-                 loaded.dimension("projection") == 0
-                 and abs(100 * np.mean(answers == case.test_labels) - tuned.result.top1) < 1e-9)
-    return verdict.finish()
+    case.verdict.true("the file loads as a model, whose features give the measured answers",
+                      loaded.dimension("projection") == 0
+                      and abs(100 * np.mean(answers == case.test_labels) - tuned.result.top1) < 1e-9)
 
 
 if __name__ == "__main__":
