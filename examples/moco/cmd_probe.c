@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "confusion.h"
 #include "output.h"
 #include "progress.h"
 
@@ -185,42 +186,24 @@ static void report_text(const probe_options_t *o, const moco_probe_t *probe, con
         printf("backbone and classifier in %s\n", o->out);
 }
 
-/* A name without what would break the table. */
-static void put_name(FILE *file, const char *name)
+static const char *class_name(const void *probe, int32_t label)
 {
-    for (; *name != '\0'; name++)
-        putc(*name == '\t' || *name == '\n' || *name == '\r' ? ' ' : *name, file);
+    return moco_probe_class_name(probe, label);
 }
 
 static int write_confusion(const moco_probe_t *probe, int32_t classes, const char *path)
 {
     int64_t *table = calloc((size_t)classes * (size_t)classes, sizeof *table);
-    FILE *file = NULL;
-    int bad;
+    int code;
 
     if (table == NULL)
         return fail("no memory for a table of %d classes", (int)classes);
-    if (moco_probe_confusion(probe, table) != MOCO_OK || (file = fopen(path, "w")) == NULL) {
-        fail("'%s' cannot be written: %s", path, strerror(errno));
-        free(table);
-        return EXIT_FAILED;
-    }
-    for (int32_t c = 0; c < classes; c++) {
-        putc('\t', file);
-        put_name(file, moco_probe_class_name(probe, c));
-    }
-    putc('\n', file);
-    for (int32_t row = 0; row < classes; row++) {
-        put_name(file, moco_probe_class_name(probe, row));
-        for (int32_t c = 0; c < classes; c++)
-            fprintf(file, "\t%lld", (long long)table[(int64_t)row * classes + c]);
-        putc('\n', file);
-    }
+    if (moco_probe_confusion(probe, table) == MOCO_OK)
+        code = confusion_write(path, classes, class_name, probe, table);
+    else
+        code = fail("'%s' is not written: %s", path, moco_last_message());
     free(table);
-    bad = ferror(file);
-    if (fclose(file) != 0 || bad)
-        return fail("'%s' cannot be written: %s", path, strerror(errno));
-    return EXIT_DONE;
+    return code;
 }
 
 static int report(const probe_options_t *o, const moco_probe_t *probe, const moco_model_t *model, double seconds)

@@ -64,6 +64,7 @@ int cmd_train(int argc, char **argv);
 int cmd_embed(int argc, char **argv);
 int cmd_knn(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
+int cmd_finetune(int argc, char **argv);
 int cmd_near(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_convert(int argc, char **argv);

@@ -16,12 +16,12 @@ static const command_t commands[] = {
     {"embed", cmd_embed, "turn images into rows of a .npy file"},
     {"knn", cmd_knn, "measure an encoder by weighted k-nearest-neighbour classification"},
     {"probe", cmd_probe, "measure an encoder by a linear classifier on its frozen features"},
+    {"finetune", cmd_finetune, "train all of an encoder and a classifier on labelled images"},
     {"near", cmd_near, "find the images most similar to one image"},
     {"views", cmd_views, "show the augmented views that training draws"},
     {"info", cmd_info, "describe a model, a checkpoint, a data set or this machine"},
     {"convert", cmd_convert, "read and write the checkpoints of other programs"},
     {"demo", cmd_demo, "draw a small image set, train on it, show what was learnt"},
-    {"finetune", NULL, "train a classifier from an encoder"},
     {"bench", NULL, "measure speed"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

@@ -25,6 +25,9 @@ void progress_images(progress_t *progress, int64_t done, int64_t total);
 /* During a linear probe's training. A measurement on the test set gets a line of its own. */
 void progress_probe(progress_t *progress, const moco_probe_report_t *report);
 
+/* The same during fine-tuning. */
+void progress_finetune(progress_t *progress, const moco_finetune_report_t *report);
+
 /* Takes the bar away, so that other text can be written. */
 void progress_clear(progress_t *progress);
 

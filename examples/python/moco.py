@@ -112,15 +112,39 @@ class ProbeRate(_Struct):
                                           "lr effective_lr top1 top5 train_loss test_loss".split()]
 
 
+class FinetuneOptions(_Struct):
+    _fields_ = ([("struct_size", _u64), ("seed", _u64)]
+                + [(name, _f64) for name in """lr weight_decay sgd_momentum adam_beta1 adam_beta2 adam_epsilon
+                   label_smoothing mixup drop_path init_std crop_min_area crop_max_area flip_probability""".split()]
+                + [(name, _i32) for name in """optimizer lr_scaling epochs warmup_epochs batch_size virtual_devices shard
+                   schedule decay_vectors resize_filter eval_every loader_threads""".split()])
+
+
+class FinetuneReport(_Struct):
+    """Where fine-tuning is: `phase` 0 training, 1 measuring; top1 and top5 in percent, -1 where not measured just
+    now."""
+    _fields_ = ([("struct_size", _u64)] + [(name, _i64) for name in "done total step".split()]
+                + [(name, _f64) for name in "loss lr top1 top5".split()]
+                + [(name, _i32) for name in "phase epoch epochs epoch_end".split()])
+
+
+class FinetuneResult(_Struct):
+    _fields_ = ([("struct_size", _u64)] + [(name, _i64) for name in "steps train_images test_images".split()]
+                + [(name, _f64) for name in "top1 top5 lr train_loss test_loss chance".split()]
+                + [(name, _i32) for name in "classes features".split()])
+
+
 _READ = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_ptr), ctypes.POINTER(_u64))
 _ROWS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_i64), ctypes.POINTER(ctypes.c_float))
 _PROGRESS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, _i64)
 _STEP = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(StepReport))
 _PROBE = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(ProbeReport))
+_FINETUNE = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(FinetuneReport))
 
 _CANCELLED = 14
 _TAPS = {"backbone": 0, "projection": 1}
 _LAYOUTS = {"nchw": 0, "nhwc": 1}
+_FINETUNE_OPTIMIZERS = {"sgd": 0, "adamw": 3}
 _PROTOCOLS = {"v1": 0, "v3": 1, "cached": 2}
 _FORMATS = {("rgb", 3): 0, ("bgr", 3): 1, ("rgb", 4): 2}
 
@@ -151,6 +175,9 @@ _STATUS_CALLS = {
     "probe_options_init": [_ptr, _u64, _i32], "probe": [_ptr, _ptr, _ptr, _ptr, _PROBE, _ptr, _ptr],
     "probe_result": [_ptr, _ptr], "probe_rate": [_ptr, _i32, _ptr], "probe_confusion": [_ptr, _ptr],
     "probe_weights": [_ptr, _ptr, _ptr], "probe_save": [_ptr, _ptr, _text],
+    "finetune_options_init": [_ptr, _u64, _i32], "finetune": [_ptr, _ptr, _ptr, _ptr, _FINETUNE, _ptr, _ptr],
+    "finetune_result": [_ptr, _ptr], "finetune_confusion": [_ptr, _ptr], "finetune_weights": [_ptr, _ptr, _ptr],
+    "finetune_save": [_ptr, _text],
     "trainer_options_init": [_ptr, _u64, _i32], "trainer_options_set": [_ptr, _text, _text],
     "trainer_options_json": [_ptr, _ptr, _u64, _ptr], "trainer_plan": [_ptr, _ptr, _ptr, _u64, _ptr],
     "trainer_create": [_ptr, _ptr, _ptr], "trainer_push_views": [_ptr, _i64, _ptr, _ptr, _i32],
@@ -168,6 +195,7 @@ _OTHER_CALLS = {
     "dataset_count": (_i64, [_ptr]), "dataset_classes": (_i32, [_ptr]), "dataset_name": (_text, [_ptr, _i64]),
     "dataset_label": (_i32, [_ptr, _i64]), "dataset_class_name": (_text, [_ptr, _i32]),
     "probe_class_name": (_text, [_ptr, _i32]), "probe_free": (None, [_ptr]),
+    "finetune_class_name": (_text, [_ptr, _i32]), "finetune_free": (None, [_ptr]),
     "model_dimension": (_i32, [_ptr, _i32]), "model_image_size": (_i32, [_ptr]), "queue_length": (_i64, [_ptr]),
     "queue_dimension": (_i32, [_ptr]), "queue_pointer": (_i64, [_ptr]), "index_count": (_i64, [_ptr]),
     "index_dimension": (_i32, [_ptr]),
@@ -653,6 +681,66 @@ class Probe(_Handle):
     def save(self, path):
         """Backbone and classifier as safetensors with torchvision's names."""
         _call("probe_save", self, self._model, _path(path))
+
+
+def finetune_options(optimizer="adamw", **values):
+    """An optimiser's FinetuneOptions with some fields changed."""
+    options = FinetuneOptions()
+    _call("finetune_options_init", ctypes.byref(options), ctypes.sizeof(options),
+          _choice(_FINETUNE_OPTIMIZERS, optimizer, "optimizer"))
+    for name, value in values.items():
+        if name == "struct_size" or not hasattr(options, name):
+            raise TypeError("no option '%s' in FinetuneOptions" % name)
+        setattr(options, name, value)
+    return options
+
+
+class Finetune(_Handle):
+    """A copy of a model's backbone, trained with a classifier on labelled images, and how well both do on a test set."""
+    _free = "moco_finetune_free"
+
+    def __init__(self, model, train, test, optimizer="adamw", progress=None, **options):
+        """options: lr, epochs, batch_size, mixup, drop_path, seed, eval_every and the other fields of FinetuneOptions.
+        progress(FinetuneReport) after every step; something true stops (and raises MocoError)."""
+        filled, caught = finetune_options(optimizer, **options), _Caught()
+
+        def after_step(_user, report):
+            copy = FinetuneReport()
+            ctypes.memmove(ctypes.byref(copy), report, min(report.contents.struct_size, ctypes.sizeof(copy)))
+            return progress(copy)
+
+        callback, out = _FINETUNE(caught.guard(after_step)) if progress else _FINETUNE(), _ptr()
+        status = _lib.moco_finetune(model, train, test, ctypes.byref(filled), callback, None, ctypes.byref(out))
+        super().__init__(out.value)
+        if not caught.finish(status):
+            _raise(status)
+
+    @property
+    def result(self):
+        result = FinetuneResult(struct_size=ctypes.sizeof(FinetuneResult))
+        _call("finetune_result", self, ctypes.byref(result))
+        return result
+
+    @property
+    def classes(self):
+        return [os.fsdecode(_lib.moco_finetune_class_name(self, i)) for i in range(self.result.classes)]
+
+    def confusion(self):
+        """[C, C] images of class (row) that were taken for class (column)."""
+        table = np.empty((self.result.classes, self.result.classes), np.int64)
+        _call("finetune_confusion", self, _address(table))
+        return table
+
+    def weights(self):
+        """([C, F] weights, [C] bias) of the classifier."""
+        result = self.result
+        weights, bias = np.empty((result.classes, result.features), np.float32), np.empty(result.classes, np.float32)
+        _call("finetune_weights", self, _address(weights), _address(bias))
+        return weights, bias
+
+    def save(self, path):
+        """Backbone and classifier as safetensors with torchvision's names."""
+        _call("finetune_save", self, _path(path))
 
 
 def _set_options(options, values):

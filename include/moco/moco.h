@@ -28,5 +28,6 @@
 #include <moco/trainer.h>
 #include <moco/probe.h>
 #include <moco/convert.h>
+#include <moco/finetune.h>
 
 #endif

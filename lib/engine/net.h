@@ -61,9 +61,10 @@ struct mo_op {
     int32_t kernel, stride, pad;    /* convolution, pooling                             */
     int32_t relu;                   /* batch norm: ReLU follows                         */
     int32_t heads;                  /* attention                                        */
+    int32_t column;                 /* drop path: channel of the tensor of factors      */
     int64_t keys;                   /* contrast: K                                      */
     double temperature;             /* contrast                                         */
-    double batch;                   /* contrast: rows that the mean loss runs over      */
+    double batch;                   /* losses: rows that the mean runs over             */
     double scale;                   /* contrast: factor on the loss                     */
     int32_t place;                  /* contrast in the batch: tensor [1], see contrast.h */
     /* Set by the plan in infer mode: what a product with weights has taken over, or that the operation is gone. */
@@ -82,6 +83,7 @@ typedef struct mo_net {
     int64_t params; /* floats of the parameter block, padding included */
     int64_t stats;  /* floats of a statistics block                    */
     int32_t input, backbone, projection;
+    int32_t paths;       /* tensor: factors of drop path, a channel per branch; -1 = none          */
     int32_t body_ops;    /* operations of the backbone: the first ones                          */
     int64_t body_params; /* floats of the backbone in the parameter block: the first ones too   */
     int failed;     /* a builder ran out of memory: checked once at the end */

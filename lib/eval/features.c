@@ -66,3 +66,32 @@ int32_t mo_classes_match(const moco_dataset_t *from, const moco_dataset_t *to, i
     }
     return shared;
 }
+
+static moco_status_t check_count(const char *name, const moco_dataset_t *dataset, int32_t least)
+{
+    if (moco_dataset_classes(dataset) >= least)
+        return MOCO_OK;
+    return mo_fail(MOCO_ERR_ARGUMENT, "the %s set has %d classes, wanted at least %d: images in sub-folders, or labels",
+                   name, moco_dataset_classes(dataset), least);
+}
+
+moco_status_t mo_classes_check(const moco_dataset_t *train, const moco_dataset_t *test, int64_t batch, int32_t *map,
+                               int64_t *labelled)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(check_count("training", train, 2));
+    TRY(check_count("test", test, 1));
+    mo_classes_match(train, test, map);
+    for (int32_t i = 0; i < moco_dataset_classes(test); i++)
+        if (map[i] < 0)
+            return mo_fail(MOCO_ERR_MISMATCH, "the test set has a class '%s', none of the %d of the training set",
+                           moco_dataset_class_name(test, i), moco_dataset_classes(train));
+    *labelled = 0;
+    for (int64_t i = 0; i < moco_dataset_count(train); i++)
+        *labelled += moco_dataset_label(train, i) >= 0;
+    if (*labelled < batch)
+        return mo_fail(MOCO_ERR_NO_DATA, "the training set has %lld images with a class, a batch takes %lld",
+                       (long long)*labelled, (long long)batch);
+cleanup:
+    return status;
+}

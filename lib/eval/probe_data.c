@@ -24,33 +24,10 @@ static int32_t train_progress(void *user, int64_t done, int64_t total)
     return features_progress(user, done, total, MOCO_PROBE_TRAIN_FEATURES);
 }
 
-static moco_status_t check_classes(const char *name, const moco_dataset_t *dataset, int32_t least)
-{
-    if (moco_dataset_classes(dataset) >= least)
-        return MOCO_OK;
-    return mo_fail(MOCO_ERR_ARGUMENT, "the %s set has %d classes, wanted at least %d: images in sub-folders, or labels",
-                   name, moco_dataset_classes(dataset), least);
-}
-
 moco_status_t mo_probe_check_data(mo_probe_work_t *w, int32_t *map)
 {
-    const int32_t classes = moco_dataset_classes(w->train), wanted = moco_dataset_classes(w->test);
-    moco_status_t status = MOCO_OK;
-    int64_t labelled = 0;
-    TRY(check_classes("training", w->train, 2));
-    TRY(check_classes("test", w->test, 1));
-    mo_classes_match(w->train, w->test, map);
-    for (int32_t i = 0; i < wanted; i++)
-        if (map[i] < 0)
-            return mo_fail(MOCO_ERR_MISMATCH, "the test set has a class '%s', none of the %d of the training set",
-                           moco_dataset_class_name(w->test, i), classes);
-    for (int64_t i = 0; i < moco_dataset_count(w->train); i++)
-        labelled += moco_dataset_label(w->train, i) >= 0;
-    if (labelled < w->o->batch_size)
-        return mo_fail(MOCO_ERR_NO_DATA, "the training set has %lld images with a class, a batch takes %d",
-                       (long long)labelled, w->o->batch_size);
-cleanup:
-    return status;
+    int64_t labelled;
+    return mo_classes_check(w->train, w->test, w->o->batch_size, map, &labelled);
 }
 
 static moco_status_t normalise(const mo_probe_work_t *w, float *rows, int64_t count, int32_t width)

@@ -7,7 +7,7 @@
 
 extern const mo_layer_t mo_layer_conv, mo_layer_batchnorm, mo_layer_relu, mo_layer_max_pool, mo_layer_mean_pool,
     mo_layer_linear, mo_layer_residual, mo_layer_l2norm, mo_layer_layernorm, mo_layer_gelu, mo_layer_sum,
-    mo_layer_tokens, mo_layer_class_token, mo_layer_attention;
+    mo_layer_tokens, mo_layer_class_token, mo_layer_attention, mo_layer_cross_entropy, mo_layer_drop_path;
 
 /* Square convolution without bias. [c,h,w] -> [channels,h',w'] */
 int32_t mo_conv(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t kernel, int32_t stride,
@@ -47,5 +47,13 @@ int32_t mo_attention(mo_net_t *net, int32_t src, int32_t heads);
 int32_t mo_class_attention(mo_net_t *net, int32_t src, int32_t heads);
 
 int32_t mo_l2norm(mo_net_t *net, int32_t src); /* rows divided by max(norm, 1e-12) */
+
+/* ---- of supervised training; both end or stand in train plans only ---- */
+
+/* Mean over `batch` rows, of which a shard holds some, of the cross entropy of softmax(logits) with `targets`, a tensor
+ * [classes] that the caller fills with each class's share. Returns the tensor [1] of per-row losses. */
+int32_t mo_cross_entropy(mo_net_t *net, int32_t logits, int32_t targets, double batch);
+/* src times a factor per image, which the caller fills in: the next channel of tensor `factors`, which grows by it. */
+int32_t mo_drop_path(mo_net_t *net, int32_t src, int32_t factors);
 
 #endif

@@ -10,6 +10,7 @@ static moco_status_t build(const mo_encoder_spec_t *spec, mo_net_t *net)
     if (status != MOCO_OK)
         return status;
     net->input = mo_net_tensor(net, 3, spec->image_size, spec->image_size);
+    net->paths = spec->drop_path ? mo_net_tensor(net, 0, 1, 1) : -1; /* grows by every branch */
     net->backbone = mo_is_vit(spec->arch) ? mo_vit(net, spec, net->input) : mo_resnet(net, spec, net->input);
     net->body_ops = net->op_count;
     net->body_params = net->params;

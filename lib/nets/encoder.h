@@ -14,6 +14,7 @@ typedef struct mo_encoder_spec {
     int32_t image_size;
     int32_t dimension; /* of the projection */
     int32_t zero_init_residual;
+    int32_t drop_path; /* 1: residual branches are multiplied by the net's tensor `paths` */
     /* Of a ViT; 0 = as published. */
     int32_t patch_size, depth, heads;
     int32_t vit_norm;     /* MOCO_VIT_NORM_… */

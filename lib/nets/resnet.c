@@ -52,7 +52,7 @@ static int32_t conv_bn(mo_net_t *net, int32_t src, const char *block, int number
 
 /* The shortcut is listed before the block's last convolution, so that in infer plans that one can add into it. */
 static int32_t block(mo_net_t *net, int32_t src, const char *name, const form_t *form, int32_t planes, int32_t stride,
-                     mo_init_t last)
+                     mo_init_t last, int drop)
 {
     char part[64];
     int32_t out = form->bottleneck ? 4 * planes : planes, shortcut = src, t;
@@ -66,6 +66,8 @@ static int32_t block(mo_net_t *net, int32_t src, const char *name, const form_t 
         shortcut = mo_batchnorm(net, shortcut, join(part, name, "downsample.1"), 0, MO_INIT_ONE);
     }
     t = form->bottleneck ? conv_bn(net, t, name, 3, out, 1, 1, 0, last) : conv_bn(net, t, name, 2, out, 3, 1, 0, last);
+    if (drop)
+        t = mo_drop_path(net, t, net->paths);
     return mo_residual(net, t, shortcut);
 }
 
@@ -86,7 +88,7 @@ int32_t mo_resnet(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input)
         for (int b = 0; b < form->blocks[stage]; b++) {
             char name[32];
             snprintf(name, sizeof name, "layer%d.%d", stage + 1, b);
-            t = block(net, t, name, form, planes, stage > 0 && b == 0 ? 2 : 1, last);
+            t = block(net, t, name, form, planes, stage > 0 && b == 0 ? 2 : 1, last, spec->drop_path);
         }
     }
     return mo_mean_pool(net, t);

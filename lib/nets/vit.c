@@ -84,9 +84,16 @@ static int32_t linear(mo_net_t *net, int32_t src, const char *name, int32_t outp
     return mo_linear_from(net, src, name, outputs, MO_INIT_XAVIER, fan, MO_INIT_ZERO);
 }
 
-/* x + proj(attention(norm1(x))), then x + fc2(gelu(fc1(norm2(x)))); `last`: for the class token alone. */
-static int32_t block(mo_net_t *net, int32_t x, int number, const mo_vit_form_t *f, int32_t vit_norm, int last)
+/* With drop path, a factor per image on what a block adds. */
+static int32_t branch(mo_net_t *net, int32_t t, int drop)
 {
+    return drop ? mo_drop_path(net, t, net->paths) : t;
+}
+
+/* x + proj(attention(norm1(x))), then x + fc2(gelu(fc1(norm2(x)))); `last`: for the class token alone. */
+static int32_t block(mo_net_t *net, int32_t x, int number, const mo_encoder_spec_t *spec, const mo_vit_form_t *f)
+{
+    const int last = number == f->depth - 1, vit_norm = spec->vit_norm;
     char name[48];
     const int32_t d = f->channels;
     /* A batch norm needs every token behind the attention too. */
@@ -96,7 +103,7 @@ static int32_t block(mo_net_t *net, int32_t x, int number, const mo_vit_form_t *
     t = linear(net, t, name_of(name, number, "attn.qkv"), 3 * d, 2 * d); /* three maps of their own */
     t = early ? mo_class_attention(net, t, f->heads) : mo_attention(net, t, f->heads);
     t = linear(net, t, name_of(name, number, "attn.proj"), d, 2 * d);
-    shortcut = x = mo_sum(net, t, shortcut);
+    shortcut = x = mo_sum(net, branch(net, t, spec->drop_path), shortcut);
     if (late)
         shortcut = mo_class_token(net, x);
     name_of(name, number, "norm2");
@@ -104,7 +111,8 @@ static int32_t block(mo_net_t *net, int32_t x, int number, const mo_vit_form_t *
     if (late)
         t = mo_class_token(net, t);
     t = mo_gelu(net, linear(net, t, name_of(name, number, "mlp.fc1"), 4 * d, 5 * d));
-    return mo_sum(net, linear(net, t, name_of(name, number, "mlp.fc2"), d, 5 * d), shortcut);
+    t = linear(net, t, name_of(name, number, "mlp.fc2"), d, 5 * d);
+    return mo_sum(net, branch(net, t, spec->drop_path), shortcut);
 }
 
 static int32_t conv_stem(mo_net_t *net, int32_t t, int32_t channels)
@@ -130,6 +138,6 @@ int32_t mo_vit(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input)
                          spec->freeze_patch);
     t = mo_tokens(net, t, class_token);
     for (int i = 0; i < f.depth; i++)
-        t = block(net, t, i, &f, spec->vit_norm, i == f.depth - 1);
+        t = block(net, t, i, spec, &f);
     return mo_layernorm(net, t, "norm");
 }

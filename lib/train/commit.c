@@ -1,10 +1,9 @@
 /* Before the commit: loss and gradient norm, and are they numbers. The commit: plain loops over flat blocks. */
 #include <math.h>
 
+#include "train/running.h"
 #include "train/trainer.h"
 #include "util/status.h"
-
-#define BN_MOMENTUM 0.1 /* of the running statistics */
 
 static void point_at_gradients(moco_trainer_t *t)
 {
@@ -69,22 +68,6 @@ cleanup:
     return status;
 }
 
-/* One update: running <- 0.9 running + 0.1 batch; the batch's values are the mean over groups [from, to) of their means
- * and of their unbiased variances (m/(m-1), m values per channel), or the first group's alone. */
-static void update(mo_encoder_t *e, const mo_bn_t *bn, int32_t from, int32_t to, double m)
-{
-    for (int64_t c = 0; c < 2 * (int64_t)bn->channels; c++) {
-        double sum = 0;
-        for (int32_t g = from; g < to; g++)
-            sum += e->staged[g * e->net.stats + bn->offset + c];
-        double value = sum / (to - from);
-        if (c >= bn->channels && m > 1)
-            value *= m / (m - 1);
-        float *running = &e->running[bn->offset + c];
-        *running = (float)((1.0 - BN_MOMENTUM) * *running + BN_MOMENTUM * value);
-    }
-}
-
 /* One update per forward of the reference: views that go through an encoder one after the other give one each. */
 static void fold(const moco_trainer_t *t, mo_encoder_t *e)
 {
@@ -98,8 +81,9 @@ static void fold(const moco_trainer_t *t, mo_encoder_t *e)
         int32_t groups = (i < e->net.body_ops ? e->body_groups : e->head_groups) / forwards;
         double m = (double)(rows / groups) * shape.h * shape.w;
         for (int32_t f = 0; f < forwards; f++)
-            update(e, &e->net.bns[op->bn], f * groups,
-                   t->options.bn_running == MOCO_BN_RUNNING_FIRST ? f * groups + 1 : (f + 1) * groups, m);
+            mo_running_fold(&e->net, &e->net.bns[op->bn], e->staged, f * groups,
+                            t->options.bn_running == MOCO_BN_RUNNING_FIRST ? f * groups + 1 : (f + 1) * groups, m,
+                            e->running);
     }
 }
 

@@ -74,6 +74,28 @@ double mo_rng_normal(mo_rng_t *rng)
     return radius * cos(TWO_PI * mo_rng_unit(rng));
 }
 
+/* Below 1 the shape is raised by 1, and the draw multiplied by u^(1/shape). */
+double mo_rng_gamma(mo_rng_t *rng, double shape)
+{
+    const double d = (shape < 1 ? shape + 1 : shape) - 1.0 / 3.0, c = 1 / sqrt(9 * d);
+    double v;
+    for (;;) {
+        const double x = mo_rng_normal(rng), u = 1.0 - mo_rng_unit(rng);
+        v = 1 + c * x;
+        v = v * v * v;
+        if (v > 0 && log(u) < 0.5 * x * x + d - d * v + d * log(v))
+            break;
+    }
+    return shape < 1 ? d * v * pow(1.0 - mo_rng_unit(rng), 1 / shape) : d * v;
+}
+
+/* Shapes so small that both draws are 0 leave a fair coin. */
+double mo_rng_beta(mo_rng_t *rng, double a, double b)
+{
+    const double x = mo_rng_gamma(rng, a), y = mo_rng_gamma(rng, b);
+    return x + y > 0 ? x / (x + y) : (double)mo_rng_below(rng, 2);
+}
+
 /* ---- permutations ---- */
 
 typedef struct draw {

@@ -13,6 +13,7 @@ typedef union {
     moco_device_options_t device;
     moco_run_options_t run;
     moco_probe_options_t probe;
+    moco_finetune_options_t finetune;
 } buffer_t;
 
 typedef moco_status_t (*init_fn)(void *options, uint64_t struct_size);
@@ -42,6 +43,11 @@ static moco_status_t init_probe(void *options, uint64_t struct_size)
     return moco_probe_options_init(options, struct_size, MOCO_PROBE_V3);
 }
 
+static moco_status_t init_finetune(void *options, uint64_t struct_size)
+{
+    return moco_finetune_options_init(options, struct_size, MOCO_OPTIMIZER_SGD);
+}
+
 /* First byte from `from` on that is not the guard any more; ROOM if there is none. */
 static int touched(const uint8_t *bytes, uint64_t from)
 {
@@ -57,7 +63,8 @@ static const struct {
                {init_dataset, sizeof(moco_dataset_options_t)},
                {init_device, sizeof(moco_device_options_t)},
                {init_run, sizeof(moco_run_options_t)},
-               {init_probe, sizeof(moco_probe_options_t)}};
+               {init_probe, sizeof(moco_probe_options_t)},
+               {init_finetune, sizeof(moco_finetune_options_t)}};
 
 /* The layout is the interface: a field that moves breaks every host in the field. */
 START_TEST(layout_is_pinned)
@@ -85,6 +92,10 @@ START_TEST(layout_is_pinned)
     ck_assert_uint_eq(sizeof(moco_probe_report_t), 64);
     ck_assert_uint_eq(sizeof(moco_probe_result_t), 96);
     ck_assert_uint_eq(sizeof(moco_probe_rate_t), 56);
+    ck_assert_uint_eq(offsetof(moco_finetune_options_t, optimizer), 120);
+    ck_assert_uint_eq(sizeof(moco_finetune_options_t), 168);
+    ck_assert_uint_eq(sizeof(moco_finetune_report_t), 80);
+    ck_assert_uint_eq(sizeof(moco_finetune_result_t), 88);
 }
 END_TEST
 

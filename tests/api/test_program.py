@@ -68,7 +68,7 @@ class Usage(Case):
     def test_help(self):
         self.assertIn("train", self.run_moco("--help").stdout)
         self.assertIn("moco 0.", self.run_moco("--version").stdout)
-        for command in "train embed knn probe near views convert info demo".split():
+        for command in "train embed knn probe finetune near views convert info demo".split():
             self.assertIn("usage: moco " + command, self.run_moco(command, "--help").stdout)
             self.assertIn("usage: moco " + command, self.run_moco("help", command).stdout)
 
@@ -76,7 +76,7 @@ class Usage(Case):
         self.run_moco(code=2, says=["usage:"])
         self.run_moco("trian", code=2, says=["'trian'", "'train'"])
         self.run_moco("quite-another", code=2, says=["'quite-another'"])
-        for later in "finetune bench".split():
+        for later in "bench".split():
             self.run_moco(later, "a", "b", code=2, says=["comes with a later version"])
 
     def test_options(self):
@@ -298,6 +298,41 @@ class Use(Case):
             file.write(b"never read")
         self.run_moco("probe", self.model, flat, self.data, code=1, says=["training set has 0 classes"])
         self.run_moco("probe", self.model, self.data, flat, "--batch", "8", code=1, says=["test set has 0 classes"])
+
+    def test_finetune(self):
+        out, table = self.path("tuned.safetensors"), self.path("tuned.tsv")
+        tune = ["finetune", self.model, self.data, self.data, "-o", out, "--batch", "8"]
+        few = ["--optimizer", "sgd", "--lr", "1", "--epochs", "6", "--warmup", "1", "--mixup", "0.2", "--drop-path", "0.1"]
+        result = self.run_moco(*tune, *few, "--json", "--confusion", table, "--eval-every", "3")
+        epochs, done = events(result, "epoch"), lines(result.stdout)[-1]
+        self.assertEqual([line["epoch"] for line in epochs], list(range(1, 7)))
+        self.assertEqual([line["epoch"] for line in epochs if "top1" in line], [3, 6])
+        self.assertEqual((done["event"], done["classes"], done["features"], done["steps"], done["train_images"],
+                          done["test_images"], done["chance"], done["lr"], done["file"]),
+                         ("done", 4, 64, 24, 32, 32, 25, 1 / 32, out))
+        self.assertGreater(done["top1"], 40)
+        rows = [line.split("\t") for line in read(table).decode().splitlines()]
+        self.assertEqual(rows[0], ["", "class0", "class1", "class2", "class3"])
+        right = sum(int(row[i]) for i, row in enumerate(rows) if i > 0)
+        self.assertAlmostEqual(100 * right / 32, done["top1"], 3)
+        self.assertEqual(json.loads(self.run_moco("info", "--json", out).stdout)["head"], "none")
+        first = read(out)
+        again = self.run_moco(*tune, *few, "--json", "--threads", "1", "--loader-threads", "3")
+        self.assertEqual(lines(again.stdout)[-1]["test_loss"], done["test_loss"])
+        self.assertEqual(read(out), first)
+        result = self.run_moco(*tune, "--epochs", "1", "--limit", "16", "--virtual-devices", "2", "--seed", "3")
+        self.assertRegex(result.stdout, r"top-1 .* after [12] steps: 32 test images, (8|16) training images")
+
+    def test_finetune_refusals(self):
+        tune, out = ["finetune", self.model, self.data, self.data], self.path("none.safetensors")
+        self.run_moco(*tune, code=2, says=["-o"])
+        self.run_moco(*tune[:3], "-o", out, code=2, says=["MODEL TRAIN TEST"])
+        self.run_moco(*tune, "-o", out, "--optimizer", "lars", code=2, says=["--optimizer", "adamw|sgd"])
+        self.run_moco(*tune, "-o", out, "--mixup", "much", code=2, says=["--mixup"])
+        self.run_moco(*tune, "-o", out, "--drop-path", "1", code=1, says=["drop_path is 1"])
+        self.run_moco(*tune, "-o", out, code=1, says=["33 images with a class", "128"])
+        self.run_moco(*tune, "-o", self.path("no", "folder.safetensors"), code=1, says=["folder"])
+        self.assertFalse(os.path.exists(out))
 
     def test_near(self):
         path, _ = self.embed("near.npy")

@@ -59,6 +59,7 @@ START_TEST(free_takes_null)
     moco_index_free(NULL);
     moco_trainer_free(NULL);
     moco_probe_free(NULL);
+    moco_finetune_free(NULL);
 }
 END_TEST
 

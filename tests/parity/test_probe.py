@@ -25,9 +25,9 @@ SIDE, CLASSES = 16, 5
 TOLERANCE = 1e-4
 
 
-def philox(seed, stream, time, blocks):
-    """[blocks, 4] words of the streams the probe draws from (index 0)."""
-    counter = np.stack(np.broadcast_arrays(np.arange(blocks), 0, time, stream)).astype(np.uint64)
+def philox(seed, stream, time, blocks, index=0):
+    """[blocks, 4] words of a stream."""
+    counter = np.stack(np.broadcast_arrays(np.arange(blocks), index, time, stream)).astype(np.uint64)
     key, mask = [seed & 0xFFFFFFFF, seed >> 32], np.uint64(0xFFFFFFFF)
     for _ in range(10):
         first, second = counter[0] * np.uint64(0xD2511F53), counter[2] * np.uint64(0xCD9E8D57)
@@ -38,9 +38,9 @@ def philox(seed, stream, time, blocks):
     return counter.T
 
 
-def words(seed, stream, time, count):
+def words(seed, stream, time, count, index=0):
     """64-bit draws, low word first."""
-    pairs = philox(seed, stream, time, (count + 1) // 2).reshape(-1, 2)[:count]
+    pairs = philox(seed, stream, time, (count + 1) // 2, index).reshape(-1, 2)[:count]
     return pairs[:, 0] | pairs[:, 1] << np.uint64(32)
 
 

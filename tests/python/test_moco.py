@@ -600,6 +600,44 @@ def test_probe():
         raises("MOCO_ERR_ARGUMENT", lambda: moco.Probe(model, train, test, lr=0), "lr[0]")
 
 
+# ---- fine-tuning ----
+
+def test_finetune():
+    with tempfile.TemporaryDirectory() as folder:
+        train = moco.Dataset(write_folder(os.path.join(folder, "train"), 40, broken=1))
+        test = moco.Dataset(write_folder(os.path.join(folder, "test"), 13))
+        model, reports = tiny_model(), []
+        before = model.embed_dataset(test)[0]
+        tuned = moco.Finetune(model, train, test, "sgd", epochs=3, batch_size=8, lr=0.3, progress=reports.append,
+                              virtual_devices=2, mixup=0.4, drop_path=0.2, label_smoothing=0.1, eval_every=2)
+        result = tuned.result
+        assert (result.steps, result.train_images, result.test_images, result.classes) == (15, 40, 13, 2)
+        assert result.features == model.dimension() and result.chance == 50 and result.top5 == 100
+        assert tuned.classes == ["class0", "class1"]
+        assert np.array_equal(model.embed_dataset(test)[0], before)
+        path = os.path.join(folder, "tuned.safetensors")
+        tuned.save(path)
+        rows, indices = moco.Model(path).embed_dataset(test)
+        weights, bias = tuned.weights()
+        answers = (rows.astype(np.float64) @ weights.T.astype(np.float64) + bias).argmax(1)
+        table = tuned.confusion()
+        assert np.array_equal(np.bincount(test.labels[indices] * 2 + answers, minlength=4).reshape(2, 2), table)
+        assert abs(100 * np.trace(table) / 13 - result.top1) < 1e-9
+        steps = [r for r in reports if r.phase == 0 and not r.epoch_end]
+        assert [r.step for r in steps] == list(range(1, 16)) and steps[-1].done == 120
+        assert [r.epoch for r in reports if r.top1 >= 0] == [1, 2] and sum(r.epoch_end for r in reports) == 3
+        raises("MOCO_ERR_CANCELLED", lambda: moco.Finetune(model, train, test, "sgd", batch_size=8,
+                                                           progress=lambda r: r.step == 2), "step 2")
+        raises("MOCO_ERR_NO_DATA", lambda: moco.Finetune(model, train, test), "41 images", "128")
+        raises("MOCO_ERR_ARGUMENT", lambda: moco.Finetune(model, train, test, lr=-1), "lr is -1")
+        for wrong in (lambda: moco.finetune_options("lars"), lambda: moco.finetune_options(learning_rate=1)):
+            try:
+                wrong()
+                raise AssertionError("accepted")
+            except (ValueError, TypeError):
+                pass
+
+
 def test_trainer_plan():
     options = moco.trainer_options("moco-cifar", **TINY)
     sizes = moco.plan(options)["bytes"]

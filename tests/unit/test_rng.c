@@ -66,6 +66,41 @@ START_TEST(distributions)
 }
 END_TEST
 
+/* Mean and variance: shape and shape; a/(a+b) and ab/((a+b)^2 (a+b+1)). */
+START_TEST(gamma_and_beta)
+{
+    static const double shapes[] = {0.1, 0.8, 1, 2.5, 40};
+    enum { N = 20000 };
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        const double a = shapes[s], b = 2 * a, mean = a / (a + b), spread = mean * (1 - mean) / (a + b + 1);
+        double sums[4] = {0};
+        mo_rng_t rng;
+        mo_rng_start(&rng, 4, 0, (uint32_t)s, 0);
+        for (int i = 0; i < N; i++) {
+            const double x = mo_rng_gamma(&rng, a), y = mo_rng_beta(&rng, a, b);
+            ck_assert(x >= 0 && isfinite(x) && y >= 0 && y <= 1);
+            sums[0] += x;
+            sums[1] += (x - a) * (x - a);
+            sums[2] += y;
+            sums[3] += (y - mean) * (y - mean);
+        }
+        ck_assert_double_eq_tol(sums[0] / N, a, 5 * sqrt(a / N));
+        ck_assert_double_eq_tol(sums[1] / N, a, a * 5 * sqrt((2 + 6 / a) / N));
+        ck_assert_double_eq_tol(sums[2] / N, mean, 5 * sqrt(spread / N));
+        ck_assert_double_eq_tol(sums[3] / N, spread, 0.1 * spread);
+    }
+    mo_rng_t rng;
+    mo_rng_start(&rng, 4, 0, 9, 0);
+    double coins = 0;
+    for (int i = 0; i < 1000; i++) {
+        const double x = mo_rng_beta(&rng, 1e-5, 1e-5); /* both draws underflow, as a rule */
+        ck_assert(x >= 0 && x <= 1);
+        coins += x;
+    }
+    ck_assert(coins > 400 && coins < 600);
+}
+END_TEST
+
 START_TEST(below_is_even)
 {
     mo_rng_t rng;
@@ -137,6 +172,7 @@ int main(void)
     tcase_add_test(tcase, known_answers);
     tcase_add_test(tcase, blocks_follow_and_words_combine);
     tcase_add_test(tcase, distributions);
+    tcase_add_test(tcase, gamma_and_beta);
     tcase_add_test(tcase, below_is_even);
     tcase_add_loop_test(tcase, permutation_sorts_draws, 0, 8);
     tcase_add_test(tcase, permutation_refuses);

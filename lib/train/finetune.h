@@ -1,0 +1,88 @@
+/* Fine-tuning inside the library. tune_step.c is the step; finetune.c goes from data sets to the result. */
+#ifndef MO_TRAIN_FINETUNE_H
+#define MO_TRAIN_FINETUNE_H
+
+#include <moco/finetune.h>
+
+#include "data/data.h"
+#include "engine/plan.h"
+#include "eval/model.h"
+#include "optim/optim.h"
+#include "train/gradients.h"
+
+struct moco_finetune {
+    moco_finetune_result_t result;
+    int32_t classes, features;
+    char **names;          /* [C] classes of the training set            */
+    moco_model_t *model;   /* the backbone after training                */
+    float *weights, *bias; /* [C,F], [C]                                 */
+    int64_t *confusion;    /* [C,C]                                      */
+};
+
+/* finetune_options.c */
+moco_status_t mo_finetune_defaults(int32_t optimizer, moco_finetune_options_t *options);
+moco_status_t mo_finetune_check(const moco_finetune_options_t *options);
+
+/* Options are full and checked. */
+moco_status_t mo_finetune_run(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
+                              const moco_finetune_options_t *options, moco_finetune_fn progress, void *user,
+                              moco_finetune_t **out);
+void mo_finetune_delete(moco_finetune_t *finetune);
+moco_status_t mo_finetune_write(const moco_finetune_t *finetune, const char *path);
+
+/* ---- the network in training ---- */
+
+/* One step's images and what was drawn for them. Borrowed. */
+typedef struct mo_tune_batch {
+    const uint8_t *const *rows; /* [B] pointers to [S,S,3]                                                    */
+    const int32_t *labels;      /* [B], 0..C-1                                                                */
+    double share;               /* of each image; the rest is image B-1-i's, and so for the targets; 1 = unmixed */
+    const float *factors;       /* [B, branches] of the residual branches; NULL without drop path             */
+} mo_tune_batch_t;
+
+typedef struct mo_tuner {
+    moco_finetune_options_t options;
+    moco_trainer_options_t like; /* the same numbers, where the rule for shards and the schedule read them */
+    moco_device_t *device;
+    mo_encoder_spec_t spec;
+    mo_net_t net;               /* backbone, classifier, loss                  */
+    int32_t classes, logits, targets, loss; /* number; tensors                 */
+    int32_t branches;           /* residual branches with drop path            */
+    mo_plan_t *plan;
+    mo_packed_t *packed;
+    int32_t shard, shards_per_group, groups, sets;
+    void *arena;
+    size_t arena_bytes;
+    mo_instance_t **instances;  /* [sets * shards_per_group]                   */
+    mo_pass_t pass;
+    mo_gradients_t gradients;
+    float **blocks;             /* [groups * shards_per_group] gradient block of each shard at work */
+    mo_optim_t optim;
+    float *params, *running;    /* [net.params], [net.stats]                   */
+    float *staged;              /* [groups][net.stats] of the step at work     */
+    float *losses;              /* [B]                                         */
+    float lut[3][256];
+    int64_t feature;            /* floats of an image                          */
+    const mo_tune_batch_t *batch; /* of the step at work                       */
+    int64_t step;               /* committed                                   */
+} mo_tuner_t;
+
+/* tune_build.c. The model's backbone, a classifier of `classes`, and what training them takes. Free with _free, also after
+ * a failure. */
+moco_status_t mo_tuner_create(mo_tuner_t *tuner, const moco_model_t *model, const moco_finetune_options_t *options,
+                              int32_t classes);
+void mo_tuner_free(mo_tuner_t *tuner); /* safe on a zeroed struct */
+/* The classifier's numbers among the parameters: [C,F] and [C]. */
+float *mo_tuner_weights(const mo_tuner_t *tuner);
+float *mo_tuner_bias(const mo_tuner_t *tuner);
+
+/* tune_step.c. One step; MOCO_ERR_NONFINITE names it and has changed nothing. *loss is the mean before it. */
+moco_status_t mo_tuner_step(mo_tuner_t *tuner, const mo_tune_batch_t *batch, double lr, double *loss);
+
+/* tune_draws.c. What step number `step` draws: the share of mixup; the factors [B, branches] of drop path. */
+double mo_tune_share(const moco_finetune_options_t *options, int64_t step);
+void mo_tune_factors(const mo_tuner_t *tuner, int64_t step, float *factors);
+/* Target [C] of an image of class `label`, smoothed, mixed with class `other` by 1 - share. */
+void mo_tune_target(int32_t classes, double smoothing, int32_t label, int32_t other, double share, float *target);
+
+#endif
