@@ -148,13 +148,44 @@ for script in tests/python/test_*.py; do
     section "$(basename "$script")" run_python "$script" || true
 done
 
+# The comparisons mostly run on one thread: as many at once as there are processors, each claimed by one worker.
+comparisons() {
+    for script in tests/parity/test_family.py tests/parity/test_*.py; do
+        [ -e "$script" ] || continue
+        # Those that need a program of the build are ctest tests already.
+        if grep -q "parity/$(basename "$script")" tests/CMakeLists.txt; then continue; fi
+        echo "$script"
+    done | awk '!seen[$0]++'
+}
+
+compare() {
+    for script in $(comparisons); do
+        name=$(basename "$script")
+        mkdir "$logs/claim-$name" 2>/dev/null || continue
+        status=0
+        run_python "$script" >"$logs/$name.out" 2>&1 || status=$?
+        echo $status >"$logs/$name.status"
+    done
+}
+
+compared() {
+    cat "$logs/$1.out"
+    return "$(cat "$logs/$1.status")"
+}
+
 echo "== against PyTorch and Pillow"
-for script in tests/parity/test_*.py; do
-    [ -e "$script" ] || continue
-    # Those that need a program of the build are ctest tests already.
-    if grep -q "parity/$(basename "$script")" tests/CMakeLists.txt; then continue; fi
-    section "$(basename "$script")" run_python "$script" || true
+rm -rf "$logs"/claim-*
+from=$(date +%s)
+workers=
+for worker in $(seq "$jobs"); do
+    compare &
+    workers="$workers $!"
 done
+wait $workers
+for script in $(comparisons); do
+    section "$(basename "$script")" compared "$(basename "$script")" || true
+done
+echo "      $(($(date +%s) - from)) s"
 
 if [ $failed -ne 0 ]; then
     echo
