@@ -310,7 +310,6 @@ class Use(Case):
         self.assertEqual((done["event"], done["classes"], done["features"], done["steps"], done["train_images"],
                           done["test_images"], done["chance"], done["lr"], done["file"]),
                          ("done", 4, 64, 24, 32, 32, 25, 1 / 32, out))
-        self.assertGreater(done["top1"], 40)
         rows = [line.split("\t") for line in read(table).decode().splitlines()]
         self.assertEqual(rows[0], ["", "class0", "class1", "class2", "class3"])
         right = sum(int(row[i]) for i, row in enumerate(rows) if i > 0)
