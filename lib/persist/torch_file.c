@@ -56,6 +56,9 @@ static moco_status_t check_archive(archive_t *a)
     if (member(a, "constants.pkl") != NULL)
         return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: is TorchScript (a program): refused; wanted a file of state "
                        "dictionaries", a->path);
+    moco_status_t status = mo_zip_check_stored(&a->zip, a->path);
+    if (status != MOCO_OK)
+        return status;
     order = member(a, "byteorder");
     if (order != NULL && (order->size != 6 || memcmp(order->data, "little", 6) != 0))
         return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: its byte order is not 'little'", a->path);

@@ -105,7 +105,7 @@ static moco_status_t find_data(const uint8_t *bytes, uint64_t size, uint64_t loc
         return damaged(path, "a member is longer than the file");
     if (name != m->name_size || memcmp(bytes + local + LOCAL_SIZE, m->name, name) != 0)
         return damaged(path, "a member has two names");
-    m->data = bytes + local + LOCAL_SIZE + name + extra;
+    m->data = m->sealed ? NULL : bytes + local + LOCAL_SIZE + name + extra;
     return MOCO_OK;
 }
 
@@ -133,13 +133,20 @@ static moco_status_t read_member(const uint8_t *bytes, uint64_t size, const uint
     *m = (mo_zip_member_t){.name = at + ENTRY_SIZE, .name_size = (uint32_t)name};
     if (!widen(at + ENTRY_SIZE + name, extra, wide))
         return damaged(path, "the extra field of a member ends early");
-    if (u16(at + 8) & ENCRYPTED)
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: member '%s' is encrypted", path, shown(m).text);
-    if (u16(at + 10) != STORED || packed != full)
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: member '%s' is compressed (method %u), wanted stored members as "
-                       "torch.save writes them", path, shown(m).text, (unsigned)u16(at + 10));
-    m->size = full;
+    m->method = (uint16_t)u16(at + 10);
+    m->sealed = u16(at + 8) & ENCRYPTED || m->method != STORED || packed != full;
+    m->size = m->sealed ? 0 : full;
     return find_data(bytes, size, local, path, m);
+}
+
+moco_status_t mo_zip_check_stored(const mo_zip_t *zip, const char *path)
+{
+    for (int64_t i = 0; i < zip->count; i++)
+        if (zip->members[i].sealed)
+            return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: member '%s' is compressed (method %u) or encrypted, wanted stored "
+                           "members as torch.save writes them", path, shown(&zip->members[i]).text,
+                           zip->members[i].method);
+    return MOCO_OK;
 }
 
 static int compare(const uint8_t *a, uint32_t a_size, const uint8_t *b, uint32_t b_size)

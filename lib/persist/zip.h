@@ -11,6 +11,8 @@ typedef struct mo_zip_member {
     const uint8_t *data;
     uint64_t size;
     uint32_t name_size;
+    uint16_t method; /* 0 = stored */
+    uint16_t sealed; /* compressed or encrypted: there is no data */
 } mo_zip_member_t;
 
 typedef struct mo_zip {
@@ -18,9 +20,11 @@ typedef struct mo_zip {
     int64_t count;
 } mo_zip_t;
 
-/* `bytes` are the whole archive and must outlive the struct. Compressed or encrypted members are MOCO_ERR_UNSUPPORTED. */
+/* `bytes` are the whole archive and must outlive the struct. */
 moco_status_t mo_zip_open(mo_zip_t *zip, const uint8_t *bytes, uint64_t size, const char *path);
 void mo_zip_close(mo_zip_t *zip); /* safe on a zeroed struct */
+/* MOCO_ERR_UNSUPPORTED for the first member that is compressed or encrypted. */
+moco_status_t mo_zip_check_stored(const mo_zip_t *zip, const char *path);
 const mo_zip_member_t *mo_zip_find(const mo_zip_t *zip, const char *name); /* NULL if absent */
 
 #endif

@@ -390,7 +390,7 @@ START_TEST(test_archives)
         const char *reason;
     } rows[] = {
         {0, "PK\1\2", 1, 10, 2, 8, MOCO_ERR_UNSUPPORTED, "member 'x/data/0' is compressed (method 8)"},
-        {0, "PK\1\2", 1, 8, 2, 1, MOCO_ERR_UNSUPPORTED, "member 'x/data/0' is encrypted"},
+        {0, "PK\1\2", 1, 8, 2, 1, MOCO_ERR_UNSUPPORTED, "member 'x/data/0' is compressed (method 0) or encrypted"},
         {0, "PK\1\2", 1, 20, 4, 47, MOCO_ERR_UNSUPPORTED, "is compressed"},
         {0, "PK\1\2", 0, 42, 4, 1, MOCO_ERR_FORMAT, "not where its directory says"},
         {0, "PK\1\2", 0, 42, 4, 0xfffffff0, MOCO_ERR_FORMAT, "not where its directory says"},
