@@ -73,6 +73,11 @@ class RunOptions(_Struct):
                 ("log_every", _i32)]
 
 
+class ConvertOptions(_Struct):
+    _fields_ = ([("struct_size", _u64)] + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
+                + [(name, _i32) for name in "layout encoder head image_size eval_resize key_update".split()])
+
+
 class StepReport(_Struct):
     """What one step did; `loss` in nats beside `chance_loss` = ln(1+K), accuracies in percent, times in seconds."""
     _fields_ = ([("struct_size", _u64)]
@@ -146,6 +151,10 @@ _TAPS = {"backbone": 0, "projection": 1}
 _LAYOUTS = {"nchw": 0, "nhwc": 1}
 _FINETUNE_OPTIMIZERS = {"sgd": 0, "adamw": 3}
 _PROTOCOLS = {"v1": 0, "v3": 1, "cached": 2}
+_FILES = {"encoder": 0, "training": 1, "torchvision": 2, "timm": 3, "detectron2": 4}
+_ENCODERS = {"query": 0, "key": 1}
+_HEADS = {"auto": 0, "keep": 1, "drop": 2}
+_REPORT_SIZE = 65536
 _FORMATS = {("rgb", 3): 0, ("bgr", 3): 1, ("rgb", 4): 2}
 
 # ---- the library ----
@@ -187,6 +196,8 @@ _STATUS_CALLS = {
     "trainer_snapshot": [_ptr, _ptr, _ptr], "trainer_save": [_ptr, _text], "trainer_load": [_text, _ptr, _ptr, _ptr],
     "trainer_options_get": [_ptr, _ptr, _u64], "trainer_state": [_ptr, _ptr, _u64, _ptr],
     "shuffle": [_u64, _i64, _i32, _ptr],
+    "convert_options_init": [_ptr, _u64], "convert": [_text, _text, _ptr, _ptr, _ptr, _u64],
+    "file_info": [_text, _ptr, _u64, _ptr],
 }
 # The others: result, arguments.
 _OTHER_CALLS = {
@@ -866,6 +877,27 @@ def version():
 
 def build_info():
     return _json("build_info")
+
+
+def file_info(path):
+    """What a file of tensors is: container, layout, encoder, epoch …"""
+    return _json("file_info", _path(path))
+
+
+def convert(source, target, to="encoder", encoder="query", head="auto", training=None, mean=None, std=None, **options):
+    """Checkpoints of other programs in, or out under their names (docs/checkpoints.md): the report as a dictionary.
+
+    to: encoder, training, torchvision, timm or detectron2. training: TrainerOptions of a run, for to="training". options:
+    image_size, eval_resize, key_update."""
+    options.update(layout=_choice(_FILES, to, "to"), encoder=_choice(_ENCODERS, encoder, "encoder"),
+                   head=_choice(_HEADS, head, "head"))
+    for prefix, values in (("mean", mean), ("std", std)):
+        options.update((prefix + "_" + channel, value) for channel, value in zip("rgb", values or ()))
+    filled = _options(ConvertOptions, "convert_options_init", options)
+    report = ctypes.create_string_buffer(_REPORT_SIZE)
+    _call("convert", _path(source), _path(target), ctypes.byref(filled),
+          None if training is None else ctypes.byref(training), report, len(report))
+    return json.loads(report.value.decode())
 
 
 def shuffle(seed, step, count):

@@ -431,6 +431,32 @@ class Use(Case):
         self.run_moco("info", broken, code=1, says=["moco: "])
         self.run_moco("info", self.path("absent"), code=1, says=["absent"])
 
+    def test_convert(self):
+        checkpoint, out = os.path.join(self.folder, "checkpoint.safetensors"), self.path("out.safetensors")
+        report = json.loads(self.run_moco("convert", checkpoint, out, "--json", "--encoder", "key").stdout)
+        self.assertEqual((report["layout"], report["encoder"], report["model"]["arch"]),
+                         ("libmoco", "encoder_k.", "resnet18"))
+        self.run_moco("convert", checkpoint, out, "--to", "detectron2", "--head", "keep")
+        described = json.loads(self.run_moco("info", out, "--json").stdout)
+        self.assertEqual((described["names"], described["arch"], described["width"], described["size"],
+                          described["projection_dimension"]), ("detectron2", "resnet18", 0.125, 32, 128))
+        self.assertRegex(self.run_moco("convert", out, self.path("in.safetensors"), "--size", "16", "--resize", "20",
+                                       "--mean", "0.5,0.4,0.3", "--std", "0.2,0.2,0.25").stdout, r"(?m)^taken +\d+$")
+        described = json.loads(self.run_moco("info", self.path("in.safetensors"), "--json").stdout)
+        self.assertEqual((described["eval_resize"], described["eval_crop"]), (20, 16))
+        self.assertAlmostEqual(described["std"][2], 0.25)
+        embedded = self.run_moco("embed", out, self.data, "-o", self.path("foreign.npy"), "--tap", "projection", "--json")
+        self.assertEqual(json.loads(embedded.stdout)["dimension"], 128)
+        for arguments, says in ((["a"], []), (["a", "b", "--to", "x"], ["--to"]), (["a", "b", "--mean", "1,2,3"], ["--std"]),
+                                (["a", "b", "--mean", "1,2", "--std", "1,1,1"], ["'1,2'"]),
+                                (["a", "b", "--set", "seed=1"], ["--recipe"]),
+                                (["a", "b", "--recipe", "x"], ["'x'"]),
+                                (["a", "b", "--recipe", "moco-v2", "--set", "seed=x"], ["seed"])):
+            self.run_moco("convert", *arguments, code=2, says=says)
+        self.run_moco("convert", self.path("absent"), out, code=1, says=["absent"])
+        self.run_moco("convert", checkpoint, out, "--to", "training", code=1, says=["this library"])
+        self.run_moco("convert", checkpoint, out, "--recipe", "moco-v2", code=1, says=["training"])
+
     def test_demo(self):
         folder = self.path("demo")
         result = self.run_moco("demo", "-o", folder, "--seconds", "1", "--json", "--threads", "1")

@@ -65,6 +65,11 @@ CASES = {
 }
 
 
+LONG = ("moco-v1, SGD with steps", "moco-v2, MLP head, cosine", "moco-cifar, strided devices",
+        "moco-v3, LARS, one device of 2 shards", "moco-v3, ViT, AdamW, two passes",
+        "simclr, LARS with the rate inside, one device of 4 shards")
+
+
 def options(c, more):
     values = {name: getattr(c, name) for name in
               ("arch", "width", "stem", "head", "image_size", "dimension", "batch_size", "virtual_devices", "membership",
@@ -203,6 +208,8 @@ def run_case(verdict, title, config, more, steps):
             ours = {n: t.astype(np.float64) for n, t in tensors.read(path)[0].items()}
             look(verdict, step + 1, state, ours, exact.state(), own.state())
     for (name, early), error in worst.items():
+        if not early and steps <= 10:
+            continue
         limit = 1e-9 if name == "lr" else max(1e-4 if early else LATE[name], OWN_FACTOR * theirs[name, early])
         verdict.true(f"{name} of the {'first ten' if early else 'later'} steps: worst relative error {error:.1e} "
                      f"(PyTorch float32 {theirs[name, early]:.1e}, at most {limit:.1e})", error <= limit)
@@ -242,7 +249,8 @@ def main():
         two_passes(verdict)
     for title, case in CASES.items():
         if not wanted or any(w in title for w in wanted):
-            run_case(verdict, title, *case, steps=LOOK[-1])
+            # The other execution, scale or symmetry of a recipe that has its hundred steps takes ten.
+            run_case(verdict, title, *case, steps=LOOK[-1] if title in LONG else LOOK[-2])
     return verdict.finish()
 
 

@@ -399,6 +399,26 @@ def test_model_save_load_and_dataset():
         raises("MOCO_ERR_FORMAT", lambda: moco.Model(out))
 
 
+def test_convert():
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = os.path.join(folder, "ours.safetensors"), os.path.join(folder, "theirs.safetensors")
+        with moco.Trainer("moco-cifar", **TINY) as trainer:
+            trainer.save(ours)
+        report = moco.convert(ours, theirs, to="torchvision", encoder="key", head="keep")
+        assert report["encoder"] == "encoder_k." and report["missing"] == [], report
+        info = moco.file_info(theirs)
+        assert (info["container"], info["layout"], info["kind"]) == ("safetensors", "plain", None), info
+        moco.convert(theirs, ours, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), image_size=16)
+        assert moco.Model(ours).info()["std"] == [0.25] * 3
+        raises("MOCO_ERR_ARGUMENT", lambda: moco.convert(theirs, ours, to="training",
+                                                         training=moco.trainer_options("moco-v1", batch_size=7)), "7")
+        try:
+            moco.convert(theirs, ours, to="jax")
+            raise AssertionError("an unknown layout was taken")
+        except ValueError as error:
+            assert "jax" in str(error)
+
+
 def test_model_from_several_threads():
     model = tiny_model()
     images = [draw(i) for i in range(40)]

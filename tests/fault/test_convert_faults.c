@@ -1,0 +1,190 @@
+/* Conversion under failing allocations and file requests: each failure is an error with a message, leaves the output as it
+ * was and leaks nothing; an undisturbed call then gives the bytes of one that was never disturbed. The reference checkpoint
+ * is put together from a trainer's own numbers. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include <moco/convert.h>
+
+#include "fault/trainer_fixtures.h"
+#include "torch_fixtures.h"
+#include "util/fault.h"
+
+enum { MAX_TENSORS = 1024, SPREAD = 40, FIRST = 25 };
+
+/* ---- a checkpoint of the reference program ---- */
+
+typedef struct archive {
+    buffer_t pickle;
+    fixture_member_t members[MAX_TENSORS];
+    char names[MAX_TENSORS][32];
+    int count;
+} archive_t;
+
+static void add_tensor(archive_t *a, const char *prefix, const char *name, const char *class, int rank,
+                       const int64_t *dims, const void *data, int width)
+{
+    char full[200], key[16];
+    fixture_tensor_t t = {full, class, key, 1, 0, rank, {0}, {0}};
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    snprintf(key, sizeof key, "%d", a->count);
+    for (int i = rank - 1; i >= 0; i--) {
+        t.dims[i] = dims[i];
+        t.strides[i] = t.numbers;
+        t.numbers *= dims[i];
+    }
+    put_text(&a->pickle, full);
+    put_tensor(&a->pickle, &t, 0);
+    snprintf(a->names[a->count], sizeof a->names[0], "r/data/%s", key);
+    a->members[a->count] = (fixture_member_t){a->names[a->count], data, (uint64_t)t.numbers * (uint64_t)width};
+    a->count++;
+}
+
+static void add_encoder(archive_t *a, const char *prefix, const mo_encoder_t *e)
+{
+    for (int32_t i = 0; i < e->net.span_count; i++) {
+        const mo_span_t *s = &e->net.spans[i];
+        add_tensor(a, prefix, s->name, "FloatStorage", s->rank, s->dims, e->params + s->offset, 4);
+    }
+    for (int32_t i = 0; i < e->net.bn_count; i++) {
+        const mo_bn_t *bn = &e->net.bns[i];
+        const int64_t dims[1] = {bn->channels};
+        char name[128];
+        snprintf(name, sizeof name, "%s.running_mean", bn->name);
+        add_tensor(a, prefix, name, "FloatStorage", 1, dims, e->running + bn->offset, 4);
+        snprintf(name, sizeof name, "%s.running_var", bn->name);
+        add_tensor(a, prefix, name, "FloatStorage", 1, dims, e->running + bn->offset + bn->channels, 4);
+    }
+}
+
+static buffer_t reference_file(const moco_trainer_t *t)
+{
+    static const int64_t pointer[1] = {4};
+    const int64_t queue[2] = {t->queue.dimension, t->queue.length}, one[1] = {1};
+    archive_t *a = calloc(1, sizeof *a);
+    put(&a->pickle, "\x80\x02}(", 4);
+    put_text(&a->pickle, "epoch");
+    put_whole(&a->pickle, 2);
+    put_text(&a->pickle, "state_dict");
+    put_global(&a->pickle, "collections", "OrderedDict");
+    put(&a->pickle, ")R(", 3);
+    add_tensor(a, "module.", "queue", "FloatStorage", 2, queue, t->queue.rows, 4);
+    add_tensor(a, "module.", "queue_ptr", "LongStorage", 1, one, pointer, 8);
+    add_encoder(a, "module.encoder_q.", &t->query);
+    add_encoder(a, "module.encoder_k.", &t->key);
+    put(&a->pickle, "uu.", 3);
+    a->members[a->count++] = (fixture_member_t){"r/data.pkl", a->pickle.bytes, a->pickle.size};
+    buffer_t file = make_zip(a->members, a->count, 0);
+    free(a->pickle.bytes);
+    free(a);
+    return file;
+}
+
+/* ---- failing calls ---- */
+
+typedef struct filing {
+    char folder[64], in[96], out[96];
+    int32_t layout;
+    moco_trainer_options_t options;
+    buffer_t kept; /* what stands at `out` */
+} filing_t;
+
+static buffer_t contents(const char *path)
+{
+    buffer_t b = {0};
+    uint8_t block[65536];
+    FILE *file = fopen(path, "rb");
+    ck_assert_ptr_nonnull(file);
+    for (size_t got; (got = fread(block, 1, sizeof block, file)) > 0;)
+        put(&b, block, got);
+    fclose(file);
+    return b;
+}
+
+static moco_status_t attempt(filing_t *f)
+{
+    static char report[MOCO_CONVERT_REPORT_SIZE];
+    moco_convert_options_t o;
+    OK(moco_convert_options_init(&o, sizeof o));
+    o.layout = f->layout;
+    return moco_convert(f->in, f->out, &o, f->layout == MOCO_FILE_TRAINING ? &f->options : NULL, report, sizeof report);
+}
+
+static void assert_kept(const filing_t *f)
+{
+    buffer_t now = contents(f->out);
+    ck_assert(now.size == f->kept.size && memcmp(now.bytes, f->kept.bytes, now.size) == 0);
+    free(now.bytes);
+}
+
+static void fail_each(int kind, filing_t *f)
+{
+    mo_fault_arm(kind, -1);
+    OK(attempt(f));
+    const long total = mo_fault_arm(kind, -1), stride = total / SPREAD + 1;
+    ck_assert_int_gt(total, 5);
+    free(f->kept.bytes);
+    f->kept = contents(f->out);
+    for (long n = 0; n < total; n += n < FIRST || n >= total - 5 ? 1 : stride) {
+        mo_fault_arm(kind, n);
+        moco_status_t status = attempt(f);
+        mo_fault_arm(kind, -1);
+        ck_assert_msg(status == MOCO_ERR_MEMORY || status == MOCO_ERR_IO || status == MOCO_ERR_ENGINE ||
+                          status == MOCO_ERR_THREAD, "request %ld of %ld: status %d", n, total, status);
+        ck_assert(moco_last_message()[0] != '\0');
+        assert_kept(f);
+    }
+    OK(attempt(f));
+    assert_kept(f);
+}
+
+static filing_t open_filing(void)
+{
+    filing_t f = {.folder = "/tmp/moco-convert-XXXXXX", .options = tiny_options(4, 2)};
+    moco_trainer_t *t = NULL;
+    ck_assert_ptr_nonnull(mkdtemp(f.folder));
+    snprintf(f.in, sizeof f.in, "%s/reference.pth.tar", f.folder);
+    snprintf(f.out, sizeof f.out, "%s/out.safetensors", f.folder);
+    OK(moco_trainer_create(&f.options, NULL, &t));
+    buffer_t made = reference_file(t);
+    moco_trainer_free(t);
+    FILE *file = fopen(f.in, "wb");
+    ck_assert_uint_eq(fwrite(made.bytes, 1, made.size, file), made.size);
+    ck_assert_int_eq(fclose(file), 0);
+    free(made.bytes);
+    return f;
+}
+
+static void close_filing(filing_t *f)
+{
+    unlink(f->in);
+    unlink(f->out);
+    ck_assert_int_eq(rmdir(f->folder), 0); /* no temporary file was left behind */
+    free(f->kept.bytes);
+}
+
+START_TEST(test_layouts)
+{
+    filing_t f = open_filing();
+    f.layout = _i;
+    fail_each(MO_FAULT_ALLOC, &f);
+    fail_each(MO_FAULT_FILE, &f);
+    if (_i == MOCO_FILE_TRAINING)
+        fail_each(MO_FAULT_ENGINE, &f);
+    close_filing(&f);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("convert_faults");
+    TCase *tc = tcase_create("convert_faults");
+    tcase_set_timeout(tc, 200);
+    tcase_add_loop_test(tc, test_layouts, MOCO_FILE_ENCODER, MOCO_FILE_DETECTRON2 + 1);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
