@@ -123,7 +123,8 @@ class Classifier(vit_reference.ViT):
         return self.head(super().forward(x))
 
 
-VIT = dict(arch="vit_small", width=0.125, vit_depth=3, vit_heads=4, patch_size=8, head_width=32)
+# The stem has no meaning for a ViT but one: evaluation does not resize, and the test images are taken as they are.
+VIT = dict(arch="vit_small", stem="cifar", width=0.125, vit_depth=3, vit_heads=4, patch_size=8, head_width=32)
 
 
 class Case:
