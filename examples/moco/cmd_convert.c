@@ -6,18 +6,19 @@
 
 #include "common.h"
 #include "output.h"
+#include "settings.h"
 
 typedef struct convert_options {
     const char *paths[2]; /* IN, OUT */
     int to, encoder, head, no_key_update, json;
-    int64_t size, resize;
+    int64_t size, resize, vit_heads;
     const char *mean, *std, *recipe;
     arg_settings_t settings;
 } convert_options_t;
 
 static const char notes[] =
     "IN is a checkpoint of this library or of another program (safetensors, or torch.save's .pth and .pth.tar): MoCo\n"
-    "v1, v2, v3, the CIFAR demonstration, torchvision, detectron2. OUT is always safetensors. --to training makes a\n"
+    "v1, v2, v3, the CIFAR demonstration, torchvision, timm, detectron2. OUT is always safetensors. --to training makes a\n"
     "RUN/checkpoint.safetensors for `moco train --resume` out of a checkpoint of MoCo v1, v2 or the demonstration;\n"
     "network and queue length are the file's, everything else the recipe's. Nothing in a file is ever executed.";
 
@@ -33,6 +34,8 @@ static int parse(int argc, char **argv, convert_options_t *options)
         {"resize", 0, ARG_INTEGER, &options->resize, "PIXELS", "short side before the crop", 16, 4096, NULL},
         {"mean", 0, ARG_TEXT, &options->mean, "R,G,B", "subtracted from pixels in 0..1; with --std", 0, 0, NULL},
         {"std", 0, ARG_TEXT, &options->std, "R,G,B", "divides them", 0, 0, NULL},
+        {"vit-heads", 0, ARG_INTEGER, &options->vit_heads, "N", "attention heads of a ViT (default: as is usual)", 1, 1024,
+         NULL},
         {"recipe", 0, ARG_TEXT, &options->recipe, "NAME", "--to training: moco-v1, moco-v2 or moco-cifar", 0, 0, NULL},
         {"set", 0, ARG_SETTING, &options->settings, "name=value", "--to training: a trainer option, over --recipe", 0,
          0, NULL},
@@ -45,7 +48,7 @@ static int parse(int argc, char **argv, convert_options_t *options)
                                    table, notes};
     int code;
 
-    options->size = options->resize = ARG_ABSENT;
+    options->size = options->resize = options->vit_heads = ARG_ABSENT;
     code = args_parse(&command, argc, argv, options->paths);
     if (code != ARG_GO_ON)
         return code;
@@ -88,6 +91,7 @@ static int library_options(const convert_options_t *options, moco_convert_option
     out->encoder = options->encoder;
     out->head = options->head;
     out->key_update = !options->no_key_update;
+    out->vit_heads = options->vit_heads != ARG_ABSENT ? (int32_t)options->vit_heads : 0;
     out->image_size = options->size != ARG_ABSENT ? (int32_t)options->size : 0;
     out->eval_resize = options->resize != ARG_ABSENT ? (int32_t)options->resize : 0;
     if (options->mean != NULL && (triple("mean", options->mean, &out->mean_r, &out->mean_g, &out->mean_b) != EXIT_DONE ||
@@ -98,20 +102,14 @@ static int library_options(const convert_options_t *options, moco_convert_option
 
 static int training_options(const convert_options_t *options, moco_trainer_options_t *out)
 {
-    const int32_t recipe = moco_recipe_number(options->recipe);
+    int32_t recipe;
+    const int code = settings_recipe("convert", options->recipe, &recipe);
 
-    if (recipe < 0) {
-        fprintf(stderr, "moco convert: --recipe: '%s' is not moco-v1, moco-v2 or moco-cifar\n", options->recipe);
-        return EXIT_USAGE;
-    }
+    if (code != EXIT_DONE)
+        return code;
     if (moco_trainer_options_init(out, sizeof *out, recipe) != MOCO_OK)
         return finish(MOCO_ERR_ARGUMENT, NULL);
-    for (int i = 0; i < options->settings.count; i++)
-        if (moco_trainer_options_set(out, options->settings.name[i], options->settings.value[i]) != MOCO_OK) {
-            fprintf(stderr, "moco convert: --set: %s\n", moco_last_message());
-            return EXIT_USAGE;
-        }
-    return EXIT_DONE;
+    return settings_apply("convert", &options->settings, out);
 }
 
 int cmd_convert(int argc, char **argv)

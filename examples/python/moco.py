@@ -75,7 +75,8 @@ class RunOptions(_Struct):
 
 class ConvertOptions(_Struct):
     _fields_ = ([("struct_size", _u64)] + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
-                + [(name, _i32) for name in "layout encoder head image_size eval_resize key_update".split()])
+                + [(name, _i32) for name in """layout encoder head image_size eval_resize key_update
+                   vit_heads reserved""".split()])
 
 
 class StepReport(_Struct):
@@ -888,7 +889,7 @@ def convert(source, target, to="encoder", encoder="query", head="auto", training
     """Checkpoints of other programs in, or out under their names (docs/checkpoints.md): the report as a dictionary.
 
     to: encoder, training, torchvision, timm or detectron2. training: TrainerOptions of a run, for to="training". options:
-    image_size, eval_resize, key_update."""
+    image_size, eval_resize, key_update, vit_heads."""
     options.update(layout=_choice(_FILES, to, "to"), encoder=_choice(_ENCODERS, encoder, "encoder"),
                    head=_choice(_HEADS, head, "head"))
     for prefix, values in (("mean", mean), ("std", std)):

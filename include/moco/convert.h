@@ -17,7 +17,7 @@ enum {
     MOCO_FILE_TRAINING = 1,    /**< a training checkpoint of this library, from one of MoCo v1, v2 or the CIFAR demo  */
     MOCO_FILE_TORCHVISION = 2, /**< torchvision's names                                                               */
     MOCO_FILE_TIMM = 3,        /**< timm's and DeiT's names: what belongs under "model" in DeiT's files               */
-    MOCO_FILE_DETECTRON2 = 4   /**< detectron2's names (stem.conv1, res2 …)                                           */
+    MOCO_FILE_DETECTRON2 = 4   /**< detectron2's names (stem.conv1, res2 …), of ResNets                                */
 };
 enum { MOCO_ENCODER_QUERY = 0, MOCO_ENCODER_KEY = 1 };
 /** AUTO keeps the projection head in MOCO_FILE_ENCODER and leaves it out for other programs. */
@@ -33,6 +33,8 @@ typedef struct moco_convert_options {
     int32_t image_size;            /**< side of the encoder's input in pixels, 16..1024; 0 = the file's, or published */
     int32_t eval_resize;           /**< short side before the crop, image_size..4096; 0 = the file's, or published    */
     int32_t key_update;            /**< TRAINING: 1 applies the key-momentum update that the reference owes; 0: not   */
+    int32_t vit_heads;             /**< attention heads of a ViT, which no shape tells; 0 = the file's, or as usual   */
+    int32_t reserved;              /**< 0                                                                             */
 } moco_convert_options_t;
 
 /** Bytes that hold any report. */
@@ -46,8 +48,8 @@ MOCO_API moco_status_t moco_convert_options_init(moco_convert_options_t *options
  * Read any checkpoint that moco_model_load reads and write `out`, through a temporary file that is synced and renamed.
  *
  * Found by their names in safetensors files and in those of torch.save, in both of its containers: MoCo v1, v2, v3, the
- * CIFAR demonstration, torchvision, detectron2. What the encoder is comes from the shapes: ResNet-18 to -152 with both
- * stems and any width. Missing counters of batches, queue, key encoder or optimizer are no error, and are reported.
+ * CIFAR demonstration, torchvision, timm's ViTs, detectron2. What the encoder is comes from the shapes: ResNet-18 to -152
+ * with both stems and any width, ViTs with both stems. Missing counters of batches, queue, key encoder or optimizer are no error, and are reported.
  *
  * @param options   NULL for the defaults.
  * @param training  MOCO_FILE_TRAINING: the run's options, of which network, embedding width and queue length are taken from

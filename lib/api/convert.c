@@ -11,7 +11,7 @@
 #include "util/status.h"
 #include "util/structsize.h"
 
-_Static_assert(sizeof(moco_convert_options_t) == 80, "no padding");
+_Static_assert(sizeof(moco_convert_options_t) == 88, "no padding");
 
 static const moco_convert_options_t defaults = {.struct_size = sizeof defaults, .key_update = 1};
 
@@ -28,7 +28,8 @@ static moco_status_t check_choices(const moco_convert_options_t *o)
         const char *name;
         int32_t value, last;
     } rows[] = {{"layout", o->layout, MOCO_FILE_DETECTRON2}, {"encoder", o->encoder, MOCO_ENCODER_KEY},
-                {"head", o->head, MOCO_HEAD_DROP}, {"key_update", o->key_update, 1}};
+                {"head", o->head, MOCO_HEAD_DROP}, {"key_update", o->key_update, 1},
+                {"vit_heads", o->vit_heads, 1024}, {"reserved", o->reserved, 0}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].value < 0 || rows[i].value > rows[i].last)
             return mo_fail(MOCO_ERR_ARGUMENT, "%s is %d, wanted 0 to %d", rows[i].name, rows[i].value, rows[i].last);
@@ -66,7 +67,7 @@ static moco_status_t convert_encoder(const char *in, const char *out, const moco
     mo_loaded_t l = {0};
     const int drop = o->head == MOCO_HEAD_DROP || (o->head == MOCO_HEAD_AUTO && o->layout != MOCO_FILE_ENCODER);
     const mo_wanted_t wanted = {.key = o->encoder == MOCO_ENCODER_KEY, .no_head = drop, .image_size = o->image_size,
-                                .eval_resize = o->eval_resize, .mean = {o->mean_r, o->mean_g, o->mean_b},
+                                .eval_resize = o->eval_resize, .vit_heads = o->vit_heads, .mean = {o->mean_r, o->mean_g, o->mean_b},
                                 .std = {o->std_r, o->std_g, o->std_b}};
     TRY(mo_loaded_read(in, &wanted, &l));
     if (json_object_set_new(l.report, "model", mo_spec_json(&l.spec, &l.recipe)) != 0)

@@ -39,16 +39,21 @@ moco_status_t mo_export(const mo_loaded_t *l, const mo_scheme_t *scheme, const c
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
     const int64_t batches = l->steps > 0 ? l->steps : 0;
+    const int detectron2 = scheme == mo_scheme_find("detectron2");
+    if (detectron2 && mo_is_vit(l->spec.arch))
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "detectron2's names are those of ResNets, the encoder is a ViT");
     TRY(mo_st_meta(&w, "format", "pt"));
     TRY(mo_st_meta(&w, "source", moco_version_string()));
-    if (scheme == mo_scheme_find("detectron2")) {
+    if (mo_is_vit(l->spec.arch)) /* no shape tells them */
+        TRY(mo_meta_int(&w, "vit_heads", mo_vit_form(&l->spec).heads));
+    if (detectron2) {
         TRY(mo_st_meta(&w, "__author__", "MOCO"));
         TRY(mo_st_meta(&w, "matching_heuristics", "True"));
     }
     for (int32_t i = 0; i < l->net.span_count; i++) {
         const mo_span_t *span = &l->net.spans[i];
         char theirs[MO_LAYOUT_NAME];
-        if (span->hidden)
+        if (span->hidden) /* a constant of the arithmetic */
             continue;
         mo_scheme_theirs(scheme, span->name, theirs);
         TRY(mo_st_add(&w, theirs, MO_F32, span->rank, span->dims, l->params + span->offset));

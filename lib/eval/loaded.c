@@ -32,6 +32,8 @@ static void apply(const mo_wanted_t *wanted, mo_encoder_spec_t *spec, mo_model_r
 {
     if (wanted->no_head)
         spec->head = -1;
+    if (wanted->vit_heads > 0 && mo_is_vit(spec->arch))
+        spec->heads = wanted->vit_heads;
     if (wanted->image_size > 0) {
         spec->image_size = recipe->eval_crop = wanted->image_size;
         recipe->eval_resize = mo_eval_resize(spec->stem, spec->image_size);
@@ -54,7 +56,9 @@ static moco_status_t take_blocks(mo_loaded_t *l)
 
 static moco_status_t report_ours(const mo_tensor_file_t *file, const char *prefix, const mo_net_t *net, json_t **report)
 {
-    const int64_t taken = net->span_count + 3 * (int64_t)net->bn_count;
+    int64_t taken = net->span_count + 3 * (int64_t)net->bn_count;
+    for (int32_t i = 0; i < net->span_count; i++)
+        taken -= net->spans[i].hidden;
     *report = json_pack("{s:s, s:s, s:s, s:s, s:I, s:{}, s:[], s:[]}", "container", mo_container_name(file->container),
                         "layout", "libmoco", "names", "torchvision", "encoder", prefix, "taken", (json_int_t)taken,
                         "ignored", "missing", "notes");

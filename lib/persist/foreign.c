@@ -90,10 +90,12 @@ void mo_foreign_take(mo_foreign_t *f, const mo_file_tensor_t *tensor)
 
 /* ---- numbers ---- */
 
-/* One tensor of a net by its place in this order: spans, then mean and variance of each batch norm. */
+/* One tensor of a net by its place in this order: spans, then mean and variance of each batch norm. Constants of the
+ * arithmetic are in no file. */
 typedef struct wanted {
     char name[MO_LAYOUT_NAME];
     int32_t rank;
+    int hidden;
     const int64_t *dims;
     int64_t channels[1];
 } wanted_t;
@@ -109,10 +111,12 @@ static void wanted_at(const mo_net_t *net, int32_t i, wanted_t *w)
         snprintf(w->name, sizeof w->name, "%s", net->spans[i].name);
         w->rank = net->spans[i].rank;
         w->dims = net->spans[i].dims;
+        w->hidden = net->spans[i].hidden;
         return;
     }
     const mo_bn_t *bn = &net->bns[(i - net->span_count) / 2];
     snprintf(w->name, sizeof w->name, "%s.%s", bn->name, (i - net->span_count) % 2 ? "running_var" : "running_mean");
+    w->hidden = 0;
     w->rank = 1;
     w->channels[0] = bn->channels;
     w->dims = w->channels;
@@ -124,8 +128,8 @@ moco_status_t mo_foreign_check(const mo_foreign_t *f, const mo_root_t *root, con
     int32_t absent = 0;
     for (int32_t i = 0; i < wanted_count(net); i++) {
         wanted_at(net, i, &w);
-        if (i < net->span_count && net->spans[i].hidden)
-            continue; /* a constant, which no file has */
+        if (w.hidden)
+            continue;
         const mo_file_tensor_t *t = mo_foreign_find(f, root, w.name);
         if (t == NULL && absent++ == 0)
             first = w;

@@ -4,21 +4,15 @@
 
 #include <moco/trainer.h>
 
-#include "persist/foreign.h"
+#include "persist/foreign_internal.h"
 #include "util/status.h"
 
-enum { MAX_BLOCKS = 64, BASE = 64, CLASSES = 1000 };
+enum { MAX_BLOCKS = 64, BASE = 64 };
 
-/* The tensor's sizes, or a rank of -1. */
-typedef struct sizes {
-    int32_t rank;
-    int64_t dims[MO_FILE_DIMS];
-} sizes_t;
-
-static sizes_t sizes_of(const mo_foreign_t *f, const mo_root_t *root, const char *ours)
+mo_sizes_t mo_foreign_sizes(const mo_foreign_t *f, const mo_root_t *root, const char *ours)
 {
     const mo_file_tensor_t *t = mo_foreign_find(f, root, ours);
-    sizes_t s = {.rank = -1};
+    mo_sizes_t s = {.rank = -1};
     if (t != NULL) {
         s.rank = t->rank;
         for (int32_t i = 0; i < t->rank; i++)
@@ -36,7 +30,7 @@ static int has(const mo_foreign_t *f, const mo_root_t *root, const char *ours)
 
 static moco_status_t find_stem(const mo_foreign_t *f, const mo_root_t *root, mo_encoder_spec_t *spec)
 {
-    const sizes_t s = sizes_of(f, root, "conv1.weight");
+    const mo_sizes_t s = mo_foreign_sizes(f, root, "conv1.weight");
     if (s.rank != 4 || s.dims[1] != 3 || s.dims[2] != s.dims[3] || (s.dims[2] != 7 && s.dims[2] != 3))
         return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: the first convolution of '%s' is not [channels,3,7,7] or "
                        "[channels,3,3,3]", f->path, root->prefix);
@@ -74,7 +68,7 @@ static moco_status_t find_width(const mo_foreign_t *f, const mo_root_t *root, in
     char name[64];
     for (int stage = 0; stage < 4; stage++) {
         snprintf(name, sizeof name, "layer%d.0.conv1.weight", stage + 1);
-        const sizes_t s = sizes_of(f, root, name);
+        const mo_sizes_t s = mo_foreign_sizes(f, root, name);
         planes[stage] = s.rank == 4 ? s.dims[0] : 0;
         double base = (double)BASE * (1 << stage), least = ((double)planes[stage] - 8) / base;
         low = planes[stage] > 16 && least > low ? least : low;
@@ -89,7 +83,7 @@ static moco_status_t find_width(const mo_foreign_t *f, const mo_root_t *root, in
                            "%s: stages of %lld, %lld, %lld, %lld channels; wanted one width 0.0625 to 8 times 64, 128, "
                            "256, 512, in multiples of 16", f->path, (long long)planes[0], (long long)planes[1],
                            (long long)planes[2], (long long)planes[3]);
-    const sizes_t out = sizes_of(f, root, "layer1.0.conv3.weight");
+    const mo_sizes_t out = mo_foreign_sizes(f, root, "layer1.0.conv3.weight");
     if (bottleneck && (out.rank != 4 || out.dims[0] != 4 * planes[0]))
         return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: bottlenecks of %lld channels give %lld, wanted four times as many "
                        "(torchvision's wide_resnet and resnext are other networks)", f->path, (long long)planes[0],
@@ -97,89 +91,25 @@ static moco_status_t find_width(const mo_foreign_t *f, const mo_root_t *root, in
     return MOCO_OK;
 }
 
-/* ---- head ---- */
-
-/* Projection heads by the tensors that they have. `bare` ones have no tensor of the next kind. */
-static const struct head {
-    int32_t head;
-    const char *name, *has[4], *last;
-} heads[] = {
-    {MOCO_HEAD_MLP_V3, "mlp-v3", {"fc.0.weight", "fc.1.weight", "fc.3.weight", "fc.4.running_mean"}, "fc.3.weight"},
-    {MOCO_HEAD_MLP, "mlp", {"fc.0.weight", "fc.0.bias", "fc.2.weight", "fc.2.bias"}, "fc.2.weight"},
-    {MOCO_HEAD_LINEAR, "linear", {"fc.weight", "fc.bias"}, "fc.weight"},
-};
-
-static const struct head *find_head(const mo_foreign_t *f, const mo_root_t *root)
+static moco_status_t read_resnet(mo_foreign_t *f, const mo_root_t *root, mo_encoder_spec_t *spec)
 {
-    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
-        int all = 1;
-        for (int k = 0; k < 4 && heads[i].has[k] != NULL; k++)
-            all = all && has(f, root, heads[i].has[k]);
-        if (all)
-            return &heads[i];
-    }
-    return NULL;
-}
-
-/* Whether lib/nets lists this head, which then has this hidden width: 0 = the backbone's own. */
-static int is_known(const mo_foreign_t *f, const mo_root_t *root, const struct head *h, int64_t features,
-                    int32_t *hidden_width)
-{
-    const sizes_t hidden = sizes_of(f, root, "fc.0.weight");
-    *hidden_width = 0;
-    if (h->head == MOCO_HEAD_LINEAR)
-        return 1;
-    if (hidden.rank != 2 || hidden.dims[1] != features || hidden.dims[0] < 1 || hidden.dims[0] > 65536)
-        return 0;
-    *hidden_width = hidden.dims[0] == features ? 0 : (int32_t)hidden.dims[0];
-    return 1;
-}
-
-/* A linear layer without a method around it is a classifier, if it has as many outputs as ImageNet has classes or if the
- * file tells an accuracy. */
-static int is_classifier(const mo_foreign_t *f, const struct head *h, int64_t outputs)
-{
-    return h->head == MOCO_HEAD_LINEAR && f->role->key == NULL &&
-           (outputs == CLASSES || mo_tensor_file_text(f->file, "best_acc1") != NULL ||
-            mo_tensor_file_find(f->file, "best_acc1") != NULL);
-}
-
-static moco_status_t choose_head(mo_foreign_t *f, const mo_root_t *root, int64_t features, mo_encoder_spec_t *spec)
-{
-    const struct head *h = find_head(f, root);
-    spec->head = -1;
-    spec->dimension = 1;
-    if (h == NULL)
-        return mo_foreign_missing(f, "a projection head");
-    const sizes_t last = sizes_of(f, root, h->last);
-    if (last.rank != 2 || last.dims[0] < 1 || last.dims[0] > 65536)
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: '%s%s' is not [1 to 65536,features]", f->path, root->prefix, h->last);
-    if (is_classifier(f, h, last.dims[0]))
-        return mo_foreign_note(f, "the linear layer of %lld outputs is a classifier: ignored", (long long)last.dims[0]);
-    if (!is_known(f, root, h, features, &spec->head_width))
-        return mo_foreign_note(f, "a head of the form %s is not read by this version: ignored", h->name);
-    spec->head = h->head;
-    spec->dimension = (int32_t)last.dims[0];
-    return MOCO_OK;
+    moco_status_t status = MOCO_OK;
+    int bottleneck = 0;
+    TRY(find_stem(f, root, spec));
+    TRY(find_blocks(f, root, spec, &bottleneck));
+    TRY(find_width(f, root, bottleneck, spec));
+    TRY(mo_foreign_head(f, root, "fc", (bottleneck ? 4 : 1) * mo_scaled_channels(8 * BASE, spec->width), spec));
+cleanup:
+    return status;
 }
 
 moco_status_t mo_foreign_spec(mo_foreign_t *f, const mo_root_t *root, mo_encoder_spec_t *spec)
 {
-    moco_status_t status = MOCO_OK;
-    int bottleneck;
     *spec = (mo_encoder_spec_t){0};
     if (root->scheme == NULL)
         return mo_fail(MOCO_ERR_FORMAT,
                        "%s: has no encoder of a known name, such as conv1.weight, encoder_q.conv1.weight or "
                        "module.base_encoder.conv1.weight; its first tensor is '%s'", f->path,
                        f->file->count > 0 ? mo_show(f->file->tensors[0].name).text : "none");
-    if (!has(f, root, "conv1.weight"))
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: '%s' is a ViT, which this version does not read", f->path,
-                       root->prefix);
-    TRY(find_stem(f, root, spec));
-    TRY(find_blocks(f, root, spec, &bottleneck));
-    TRY(find_width(f, root, bottleneck, spec));
-    TRY(choose_head(f, root, (bottleneck ? 4 : 1) * mo_scaled_channels(8 * BASE, spec->width), spec));
-cleanup:
-    return status;
+    return has(f, root, "conv1.weight") ? read_resnet(f, root, spec) : mo_foreign_vit(f, root, spec);
 }

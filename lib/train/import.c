@@ -57,6 +57,8 @@ static moco_status_t take_network(import_t *m)
     o->arch = m->spec.arch;
     o->stem = m->spec.stem;
     o->head = m->spec.head;
+    o->head_width = m->spec.head_width;
+    o->head_layers = m->spec.head_layers;
     o->width = m->spec.width;
     o->dimension = m->spec.dimension;
     if (queue == NULL)
@@ -80,6 +82,9 @@ static moco_status_t choose_options(import_t *m, const moco_trainer_options_t *t
         TRY(mo_foreign_note(&m->foreign, "batch, rates and views are those of the recipe that the file looks like"));
     }
     TRY(take_network(m));
+    if (m->options.loss != MOCO_LOSS_QUEUE || m->options.optimizer != MOCO_OPTIMIZER_SGD)
+        TRY(mo_fail(MOCO_ERR_ARGUMENT, "the checkpoint is of a queue and SGD, wanted options of moco-v1, moco-v2 or "
+                    "moco-cifar"));
     TRY(mo_options_check(&m->options));
 cleanup:
     return status;
@@ -268,8 +273,9 @@ static int64_t epochs_done(const import_t *m)
 static moco_status_t set_counters(import_t *m)
 {
     moco_trainer_t *t = m->trainer;
+    const int64_t steps = m->batches / t->method.query_views; /* every view of a batch counts */
     t->epoch = epochs_done(m);
-    t->step = m->batches > 0 && m->batches < ((int64_t)1 << 48) ? m->batches : t->epoch > 0 ? t->epoch : m->has_momentum;
+    t->step = steps > 0 && steps < ((int64_t)1 << 48) ? steps : t->epoch > 0 ? t->epoch : m->has_momentum;
     t->queue_seen = m->has_queue && t->step > 0 ? t->queue.length : 0;
     if (m->batches == 0)
         return mo_foreign_missing(&m->foreign, "the number of steps: %lld", (long long)t->step);
@@ -302,7 +308,7 @@ static moco_status_t check_source(import_t *m)
     moco_status_t status = mo_foreign_spec(&m->foreign, &m->foreign.query, &m->spec);
     if (status != MOCO_OK)
         return status;
-    if (m->foreign.role->predictor != NULL)
+    if (m->foreign.role->predictor != NULL || mo_is_vit(m->spec.arch))
         return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: the training state of MoCo v3 (predictor, LARS or AdamW) is not "
                        "converted; its encoders are, as models", path);
     if (m->spec.head < 0)

@@ -70,6 +70,8 @@ START_TEST(arguments)
     REFUSED(encoder, 2);
     REFUSED(head, 3);
     REFUSED(key_update, 2);
+    REFUSED(vit_heads, -1);
+    REFUSED(reserved, 1);
     REFUSED(image_size, 15);
     REFUSED(image_size, 1025);
     REFUSED(eval_resize, -1);
@@ -104,7 +106,7 @@ START_TEST(other_releases)
     expect_ok(convert("model", &host.options));
     host.bytes[sizeof host.options] = 1;
     expect_status(MOCO_ERR_VERSION, convert("model", &host.options));
-    ck_assert_uint_eq(sizeof(moco_convert_options_t), 80);
+    ck_assert_uint_eq(sizeof(moco_convert_options_t), 88);
     ck_assert_uint_eq(offsetof(moco_convert_options_t, layout), 56);
     ck_assert_uint_eq(offsetof(moco_convert_options_t, key_update), 76);
 }

@@ -43,7 +43,7 @@ class ConvertOptions(ctypes.Structure):
     _fields_ = [("struct_size", ctypes.c_uint64)]
     _fields_ += [(name, ctypes.c_double) for name in ("mean_r", "mean_g", "mean_b", "std_r", "std_g", "std_b")]
     _fields_ += [(name, ctypes.c_int32) for name in
-                 ("layout", "encoder", "head", "image_size", "eval_resize", "key_update")]
+                 ("layout", "encoder", "head", "image_size", "eval_resize", "key_update", "vit_heads", "reserved")]
 
 
 def library_path():

@@ -3,6 +3,7 @@ that PyTorch computes; what the library writes loads strictly into PyTorch's mod
 the library. Programs in files are refused without effect.
 """
 import collections
+import dataclasses
 import os
 import pickle
 import struct
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 import binding
+import family
 import reference
 import scenario
 import tensors
@@ -26,6 +28,16 @@ SMALL = dict(batch_size=3, virtual_devices=1, dimension=16)
 V1 = Config(arch="resnet18", stem="imagenet", image_size=224, width=0.5, **SMALL)
 V2 = Config(arch="resnet50", stem="imagenet", head="mlp", image_size=224, width=0.25, batch_size=2, dimension=24)
 DEMO = Config(arch="resnet18", stem="cifar", image_size=32, width=0.5, **SMALL)
+FAMILY = {
+    "ResNet-50": family.Config(arch="resnet50", stem="imagenet", image_size=224, batch_size=2, head_width=48, dimension=24),
+    "ResNet-18, three layers": family.Config(arch="resnet18", stem="cifar", image_size=32, batch_size=3, head_layers=3,
+                                             head_width=0, dimension=16),
+    "SimCLR's head": family.Config(arch="resnet18", stem="cifar", image_size=32, batch_size=3, head="mlp-simclr",
+                                   head_width=0, dimension=16),
+    "ViT": family.Config(arch="vit_small", image_size=32, batch_size=3, head_width=80, dimension=20, heads=4),
+    "ViT, conv stem": family.Config(arch="vit_conv_small", image_size=32, patch=16, batch_size=3, channels=96,
+                                    head_width=64, dimension=20, heads=6),
+}
 DEEP = Config(arch="resnet34", stem="cifar", image_size=32, width=0.3, **SMALL)
 
 
@@ -78,14 +90,6 @@ def channels(base, width):
 
 # ---- reading ----
 
-def v3_head(x, state):
-    """MoCo v3's projector in evaluation mode: Linear, batch norm, ReLU, Linear, batch norm without scale and shift."""
-    s = {n: t.to(x.dtype) for n, t in state.items()}
-    x = torch.relu(torch.nn.functional.batch_norm(x @ s["fc.0.weight"].T, s["fc.1.running_mean"], s["fc.1.running_var"],
-                                                  s["fc.1.weight"], s["fc.1.bias"]))
-    return torch.nn.functional.batch_norm(x @ s["fc.3.weight"].T, s["fc.4.running_mean"], s["fc.4.running_var"])
-
-
 def reference_layouts(verdict, folder):
     """The published programs' own files."""
     for container in CONTAINERS:
@@ -118,19 +122,67 @@ def reference_layouts(verdict, folder):
                            torch_files.save(path, {"epoch": 5, "state_dict": demo}, container), DEMO, q)
         verdict.true(f"{container}, CIFAR demonstration: transform {info['mean']} {info['eval_resize']}",
                      np.allclose(info["mean"], [0.4914, 0.4822, 0.4465]) and info["eval_resize"] == 32)
-        q = torch_files.random_encoder(DEEP, 7)
-        projector = {"fc.0.weight": torch.randn(8, 160), "fc.3.weight": torch.randn(4, 8),
-                     **{f"fc.1.{n}": torch.ones(8) for n in ("weight", "bias", "running_mean", "running_var")},
-                     **{f"fc.4.{n}": torch.ones(4) for n in ("running_mean", "running_var")}}
-        backbone = {n: t for n, t in torch_files.with_counters(q).items() if not n.startswith("fc")}
-        v3 = torch_files.moco_state({**backbone, **projector}, {**backbone, **projector},
-                                    roles=("base_encoder", "momentum_encoder"))
-        v3["module.predictor.0.weight"] = torch.ones(3, 3)
-        info = check_model(verdict, f"{container}, v3 (resnet34)",
-                           torch_files.save(path, {"epoch": 1, "state_dict": v3, "scaler": {}}, container), DEEP, q,
-                           head=lambda x: v3_head(x, projector))
-        verdict.true(f"{container}, v3: head {info['head']}, ignored {info['source']['ignored']}",
-                     info["head"] == "mlp-v3" and info["source"]["ignored"]["state_dict.module.predictor.*"] == 1)
+
+
+def whole_batch_methods(verdict, folder):
+    """MoCo v3's and SimCLR's networks: projectors with batch norm, ViTs."""
+    path = folder.path("v3.pth.tar")
+    for i, (title, config) in enumerate(FAMILY.items()):
+        encoders = [torch_files.random_family(config, 40 + i + k) for k in range(2)]
+        states = [torch_files.family_state(e, 12) for e in encoders]
+        file = {"epoch": 100, "arch": config.arch, "scaler": {}, "optimizer": {"state": {}, "param_groups": []},
+                "state_dict": torch_files.moco_state(*states, roles=("base_encoder", "momentum_encoder"))}
+        file["state_dict"]["module.predictor.0.weight"] = torch.zeros(2, 2)
+        info = check_family(verdict, f"v3, {title}", torch_files.save(path, file, CONTAINERS[i % 2]), config, encoders[0])
+        source = info["source"]
+        verdict.true(f"v3, {title}: {source['layout']}, {source['taken']} taken, ignored {source['ignored']}, "
+                     f"{source['notes']}", (source["layout"], source["taken"], info["steps"]) == ("moco-v3", len(states[0]),
+                     12 if any("tracked" in n for n in states[0]) else -1) and len(source["ignored"]) == 2
+                     and info["head"] == config.head)
+        out = folder.path("out.safetensors")
+        report = binding.convert(path, out, "timm", encoder=1, vit_heads=config.heads if config.is_vit else 0)
+        loaded, metadata = tensors.read(out)
+        body = {n: t for n, t in states[1].items() if not n.startswith(("fc.", "head."))}
+        verdict.true(f"v3, {title}, key encoder to timm: {len(loaded)} tensors", set(loaded) == set(body) and
+                     all(np.array_equal(loaded[n], body[n].numpy()) for n in body) and report["encoder"].endswith(
+                         "momentum_encoder.") and ("vit_heads" in metadata) == config.is_vit)
+        check_family(verdict, f"v3, {title}, key encoder out and in", out, config, encoders[1], ("backbone",))
+    config = dataclasses.replace(FAMILY["ViT"], channels=128, heads=2)  # timm's ViTs: 64 channels a head
+    encoder = torch_files.random_family(config, 50)
+    state = {n: t for n, t in torch_files.family_state(encoder).items() if not n.startswith("head.")}
+    classifier = {**state, "head.weight": torch.zeros(1000, 128), "head.bias": torch.zeros(1000)}
+    info = check_family(verdict, "timm, ViT", torch_files.save(path, {"model": classifier}, "zip"), config, encoder,
+                        ("backbone",))
+    verdict.true(f"timm, ViT: {info['source']['notes']}", info["vit_heads"] == 2 and len(info["source"]["notes"]) == 2)
+    for words, change in (("class token and a square", {"pos_embed": torch.zeros(1, 6, 128)}),
+                          ("is not one that this version has", {"blocks.0.norm1.weight": None}),
+                          ("[channels,3,patch,patch]", {"patch_embed.proj.weight": torch.zeros(128, 3, 8, 4)})):
+        made = {n: t for n, t in {**state, **change}.items() if t is not None}
+        unknown = binding.file_info(torch_files.save(path, made, "zip"))["unknown"]
+        verdict.true(f"refused: {unknown}", words in unknown)
+
+
+@torch.no_grad()
+def check_family(verdict, title, path, config, encoder, taps=("backbone", "projection")):
+    images = torch_files.views_of(config)
+    heads = dict(vit_heads=config.heads) if config.is_vit else {}
+    if heads and config.heads != 2:  # told, since no shape tells them
+        out = path + ".told"
+        binding.convert(path, out, **heads)
+        with binding.Model.load(out) as model:
+            rows = {tap: model.embed(tap, images) for tap in taps}
+    with binding.Model.load(path) as model:
+        info = model.info()
+        if not heads or config.heads == 2:
+            rows = {tap: model.embed(tap, images) for tap in taps}
+    exact = torch_files.copy.deepcopy(encoder).double().eval()
+    wanted = {"backbone": exact.backbone(torch.tensor(images).double())}
+    wanted["projection"] = reference.normalise(exact.head(wanted["backbone"]))
+    for tap in taps:
+        worst = max(np.linalg.norm(r - e) / np.linalg.norm(e) for r, e in zip(rows[tap], wanted[tap].numpy()))
+        verdict.true(f"{title}, {tap}: {worst:.1e} (at most {TOLERANCE:.0e})",
+                     rows[tap].shape == tuple(wanted[tap].shape) and worst <= TOLERANCE)
+    return info
 
 
 def other_layouts(verdict, folder):
@@ -217,7 +269,6 @@ def shapes_alone(verdict, folder):
         "stem": ("resnet18", {"conv1.weight": zeros(64, 3, 5, 5)}, "first convolution"),
         "channels": ("resnet18", {"layer2.0.conv1.weight": zeros(120, 1, 1, 1)}, "64, 120, 256, 512"),
         "wide_resnet50_2": ("resnet50", {"layer1.0.conv1.weight": zeros(128, 1, 1, 1)}, "128, 128, 256, 512"),
-        "a ViT": ("resnet18", {"conv1.weight": None, "patch_embed.proj.weight": zeros(4, 3, 2, 2)}, "ViT"),
         "nothing known": ("resnet18", {"conv1.weight": None}, "no encoder of a known name"),
     }
     for title, (arch, change, words) in wrong.items():
@@ -533,7 +584,7 @@ def wide_archive(members):
     return body + directory + end + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 2**16 - 1, 2**16 - 1, 2**32 - 1, 2**32 - 1, 0)
 
 
-PARTS = (reference_layouts, other_layouts, shapes_alone, writing, every_architecture, training, training_from_less,
+PARTS = (reference_layouts, whole_batch_methods, other_layouts, shapes_alone, writing, every_architecture, training, training_from_less,
          refusals)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 
+import family
 import reference
 
 DEMO = {"conv1": "net.0", "bn1": "net.1", "layer1": "net.3", "layer2": "net.4", "layer3": "net.5", "layer4": "net.6",
@@ -25,6 +26,42 @@ def random_encoder(config, seed=0):
         elif tensor.dim() == 1:
             tensor.uniform_(0.7, 1.2) if name.endswith("weight") else tensor.uniform_(-0.2, 0.2)
     return encoder.eval()
+
+
+def random_family(config, seed):
+    """The same for an encoder of family.py."""
+    torch.manual_seed(seed)
+    encoder = family.Encoder(config)
+    for name, tensor in encoder.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 2)
+        elif name.endswith("running_mean"):
+            tensor.uniform_(-0.3, 0.3)
+        elif name.endswith(("cls_token", "pos_embed")):
+            tensor.normal_(0, 0.5)
+        elif tensor.dim() == 1:
+            tensor.uniform_(0.7, 1.2) if name.endswith("weight") else tensor.uniform_(-0.2, 0.2)
+    for module in encoder.modules():
+        if getattr(module, "affine", None) == "none":
+            module.weight.data.fill_(1)
+        if getattr(module, "affine", None) in ("none", "scale"):
+            module.bias.data.fill_(0)
+    return encoder.eval()
+
+
+def family_state(encoder, count=0):
+    """Published names: a last batch norm without scale or shift has no such entries."""
+    gone = set()
+    for name, module in encoder.body.named_modules():
+        if getattr(module, "affine", None) == "none":
+            gone.add(name + ".weight")
+        if getattr(module, "affine", None) in ("none", "scale"):
+            gone.add(name + ".bias")
+    return collections.OrderedDict((n, t) for n, t in with_counters(encoder.body, count).items() if n not in gone)
+
+
+def views_of(config):
+    return reference.random_views(config, 3)[0]
 
 
 def with_counters(encoder, count=0, counters=True):

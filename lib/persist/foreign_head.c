@@ -1,0 +1,120 @@
+/* Which projection head an encoder in a file has. */
+#include <stdio.h>
+#include <string.h>
+
+#include <moco/trainer.h>
+
+#include "persist/foreign_internal.h"
+#include "util/status.h"
+
+enum { CLASSES = 1000, MAX_LAYERS = 3, MAX_WIDTH = 65536 };
+
+typedef struct head {
+    const mo_foreign_t *f;
+    const mo_root_t *root;
+    const char *name;
+} head_t;
+
+/* "fc.3" + ".weight"; part -1: "fc.weight". */
+static mo_sizes_t sizes(const head_t *h, int part, const char *what)
+{
+    char full[64];
+    if (part < 0)
+        snprintf(full, sizeof full, "%s.%s", h->name, what);
+    else
+        snprintf(full, sizeof full, "%s.%d.%s", h->name, part, what);
+    return mo_foreign_sizes(h->f, h->root, full);
+}
+
+static int has(const head_t *h, int part, const char *what)
+{
+    return sizes(h, part, what).rank >= 0;
+}
+
+/* [outputs,inputs] of linear layer `part` if it follows `inputs` numbers; 0 outputs if it does not. */
+static int32_t outputs_of(const head_t *h, int part, int64_t inputs)
+{
+    const mo_sizes_t s = sizes(h, part, "weight");
+    return s.rank == 2 && s.dims[1] == inputs && s.dims[0] >= 1 && s.dims[0] <= MAX_WIDTH ? (int32_t)s.dims[0] : 0;
+}
+
+/* v2's: linear, ReLU, linear, both with bias. */
+static int read_mlp(const head_t *h, int64_t features, mo_encoder_spec_t *spec)
+{
+    if (!has(h, 0, "bias") || !has(h, 2, "bias") || has(h, 1, "running_mean"))
+        return 0;
+    int32_t hidden = outputs_of(h, 0, features);
+    spec->head = MOCO_HEAD_MLP;
+    spec->head_width = hidden == features ? 0 : hidden;
+    spec->dimension = outputs_of(h, 2, hidden);
+    return hidden > 0 && spec->dimension > 0;
+}
+
+/* v3's and SimCLR's: linear layers without bias, each followed by batch norm; the last one's has no scale and shift, or a
+ * scale alone. */
+static int read_normed(const head_t *h, int64_t features, mo_encoder_spec_t *spec)
+{
+    int layers = 0;
+    int64_t inputs = features;
+    int32_t hidden = 0, outputs = 0;
+    while (layers < MAX_LAYERS && has(h, 3 * layers, "weight") && !has(h, 3 * layers, "bias") &&
+           has(h, 3 * layers + 1, "running_mean")) {
+        outputs = outputs_of(h, 3 * layers, inputs);
+        if (outputs == 0 || (layers > 0 && inputs != hidden))
+            return 0;
+        hidden = layers == 0 ? outputs : hidden;
+        inputs = outputs;
+        layers++;
+    }
+    int last = 3 * layers - 2;
+    if (layers < 1 || has(h, 3 * layers, "weight") || has(h, last, "bias"))
+        return 0;
+    spec->head = has(h, last, "weight") ? MOCO_HEAD_MLP_SIMCLR : MOCO_HEAD_MLP_V3;
+    spec->head_layers = layers;
+    spec->head_width = layers == 1 || hidden == features ? 0 : hidden;
+    spec->dimension = outputs;
+    return 1;
+}
+
+static int read_linear(const head_t *h, int64_t features, mo_encoder_spec_t *spec)
+{
+    spec->head = MOCO_HEAD_LINEAR;
+    spec->dimension = outputs_of(h, -1, features);
+    return has(h, -1, "bias") && spec->dimension > 0;
+}
+
+/* A linear layer without a method around it is a classifier, if it has as many outputs as ImageNet has classes or if the
+ * file tells an accuracy. */
+static int is_classifier(const mo_foreign_t *f, int32_t outputs)
+{
+    return f->role->key == NULL && (outputs == CLASSES || mo_tensor_file_text(f->file, "best_acc1") != NULL ||
+                                    mo_tensor_file_find(f->file, "best_acc1") != NULL);
+}
+
+moco_status_t mo_foreign_head(mo_foreign_t *f, const mo_root_t *root, const char *name, int64_t features,
+                              mo_encoder_spec_t *spec)
+{
+    const head_t h = {f, root, name};
+    const mo_encoder_spec_t none = *spec;
+    if (read_linear(&h, features, spec)) {
+        if (!is_classifier(f, spec->dimension))
+            return MOCO_OK;
+        *spec = none;
+        spec->head = -1;
+        spec->dimension = 1;
+        return mo_foreign_note(f, "the linear layer of %lld outputs is a classifier: ignored",
+                               (long long)sizes(&h, -1, "weight").dims[0]);
+    }
+    *spec = none;
+    if (read_mlp(&h, features, spec))
+        return MOCO_OK;
+    *spec = none;
+    if (read_normed(&h, features, spec))
+        return MOCO_OK;
+    *spec = none;
+    spec->head = -1;
+    spec->dimension = 1;
+    if (has(&h, -1, "weight") || has(&h, 0, "weight"))
+        return mo_foreign_note(f, "'%s%s' is no projection head of a known form: ignored", root->prefix, name);
+    return mo_foreign_missing(f, "a projection head");
+}

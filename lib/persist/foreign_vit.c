@@ -1,0 +1,99 @@
+/* Which ViT an encoder in a file is. All but the number of attention heads is in the shapes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <moco/trainer.h>
+
+#include "persist/foreign_internal.h"
+#include "util/status.h"
+
+enum { MAX_DEPTH = 1024, MAX_GRID = 256 };
+
+static int has(const mo_foreign_t *f, const mo_root_t *root, const char *ours)
+{
+    return mo_foreign_find(f, root, ours) != NULL;
+}
+
+/* Patches and channels from the first layers, image size from the positions: [1, 1 + grid * grid, D]. */
+static moco_status_t find_patches(const mo_foreign_t *f, const mo_root_t *root, int conv_stem, mo_encoder_spec_t *spec,
+                                  int64_t *channels)
+{
+    const mo_sizes_t patch = mo_foreign_sizes(f, root, conv_stem ? "patch_embed.proj.12.weight" : "patch_embed.proj.weight"),
+                     places = mo_foreign_sizes(f, root, "pos_embed");
+    int64_t grid = 1;
+    *channels = patch.rank == 4 ? patch.dims[0] : 0;
+    if (patch.rank != 4 || patch.dims[2] != patch.dims[3] || patch.dims[2] < 1 || patch.dims[2] > 1024)
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: the patch projection of '%s' is not [channels,3,patch,patch]", f->path,
+                       root->prefix);
+    spec->patch_size = conv_stem ? 16 : (int32_t)patch.dims[2];
+    while (places.rank == 3 && grid < MAX_GRID && 1 + grid * grid < places.dims[1])
+        grid++;
+    if (places.rank != 3 || places.dims[1] != 1 + grid * grid || grid * spec->patch_size > 1024)
+        return mo_fail(MOCO_ERR_UNSUPPORTED,
+                       "%s: 'pos_embed' of '%s' is not for a class token and a square of patches of an image of at most "
+                       "1024 pixels", f->path, root->prefix);
+    spec->image_size = (int32_t)(grid * spec->patch_size);
+    return MOCO_OK;
+}
+
+/* The published ViT with as many channels; else a small or base one scaled to them. */
+static void find_arch(int conv_stem, int64_t channels, mo_encoder_spec_t *spec)
+{
+    static const struct {
+        int64_t channels;
+        int32_t arch, conv_arch;
+    } rows[] = {{384, MOCO_ARCH_VIT_SMALL, MOCO_ARCH_VIT_CONV_SMALL},
+                {768, MOCO_ARCH_VIT_BASE, MOCO_ARCH_VIT_CONV_BASE},
+                {1024, MOCO_ARCH_VIT_LARGE, -1},
+                {1280, MOCO_ARCH_VIT_HUGE, -1}};
+    spec->arch = conv_stem ? MOCO_ARCH_VIT_CONV_SMALL : MOCO_ARCH_VIT_SMALL;
+    spec->width = (double)channels / 384;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int32_t arch = conv_stem ? rows[i].conv_arch : rows[i].arch;
+        if (rows[i].channels == channels && arch >= 0) {
+            spec->arch = arch;
+            spec->width = 1;
+        }
+    }
+}
+
+/* Heads are in no shape. Files of this library say them; v3's are those published with it; other programs' ViTs have 64
+ * channels a head, but for the largest, which has 80 everywhere. */
+static moco_status_t choose_heads(mo_foreign_t *f, int64_t channels, mo_encoder_spec_t *spec)
+{
+    const char *text = mo_tensor_file_text(f->file, "vit_heads");
+    const long told = text != NULL ? strtol(text, NULL, 10) : 0;
+    const int plain = f->role->key == NULL && channels % 64 == 0 && spec->arch != MOCO_ARCH_VIT_HUGE;
+    if (told >= 1 && told <= MAX_DEPTH) {
+        spec->heads = (int32_t)told;
+        return MOCO_OK;
+    }
+    spec->heads = plain ? (int32_t)(channels / 64) : mo_vit_form(spec).heads;
+    return mo_foreign_note(f, "attention heads are in no shape: %d taken", spec->heads);
+}
+
+moco_status_t mo_foreign_vit(mo_foreign_t *f, const mo_root_t *root, mo_encoder_spec_t *spec)
+{
+    moco_status_t status = MOCO_OK;
+    const int conv_stem = has(f, root, "patch_embed.proj.0.weight");
+    int64_t channels = 0;
+    char name[48];
+    TRY(find_patches(f, root, conv_stem, spec, &channels));
+    find_arch(conv_stem, channels, spec);
+    for (spec->depth = 0; spec->depth < MAX_DEPTH; spec->depth++) {
+        snprintf(name, sizeof name, "blocks.%d.norm1.weight", (int)spec->depth);
+        if (!has(f, root, name))
+            break;
+    }
+    spec->vit_norm = has(f, root, "blocks.0.norm2.running_mean") ? MOCO_VIT_NORM_BATCH : MOCO_VIT_NORM_LAYER;
+    TRY(choose_heads(f, channels, spec));
+    if (spec->depth < 1 || spec->width < 0.0625 || spec->width > 8 || mo_vit_check(spec) != MOCO_OK ||
+        mo_vit_form(spec).channels != channels)
+        TRY(mo_fail(MOCO_ERR_UNSUPPORTED, "%s: a ViT of %d blocks, %lld channels, %d heads and patches of %d pixels is not "
+                    "one that this version has", f->path, spec->depth, (long long)channels, spec->heads,
+                    spec->patch_size));
+    TRY(mo_foreign_head(f, root, "head", channels, spec));
+cleanup:
+    return status;
+}
