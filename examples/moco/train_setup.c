@@ -197,12 +197,11 @@ int train_folder_check(const train_options_t *options)
     return 0;
 }
 
-/* Memory and rates before they are taken, and a word on a queue that repeats the data. */
+/* Memory and rates before they are taken. */
 static moco_status_t show_plan(const train_options_t *options, const moco_trainer_options_t *trained,
                                moco_device_t *device, const moco_dataset_t *dataset)
 {
     const int64_t images = moco_dataset_count(dataset);
-    const double lr = trained->base_lr * trained->batch_size / 256.0;
     const int64_t steps = images / trained->batch_size;
     moco_status_t status = MOCO_OK;
     json_t *plan = NULL, *values = NULL;
@@ -212,21 +211,20 @@ static moco_status_t show_plan(const train_options_t *options, const moco_traine
         FETCH_JSON(status, values, moco_trainer_options_json, trained);
     if (status != MOCO_OK)
         goto cleanup;
-    if (trained->queue_length >= images)
-        fprintf(stderr, "moco: warning: the queue of %lld keys is not shorter than the data set of %lld images: a "
-                "query meets older keys of its own image as negatives\n", (long long)trained->queue_length,
-                (long long)images);
     if (options->json) {
         output_json(json_pack("{s:s, s:o, s:I, s:i, s:I, s:f, s:O, s:O}", "event", "plan", "data",
                               output_text(options->data), "images", (json_int_t)images, "classes",
                               (int)moco_dataset_classes(dataset), "steps_per_epoch", (json_int_t)steps,
-                              "effective_lr", lr, "memory", plan, "options", values));
+                              "effective_lr", json_number_value(json_object_get(plan, "effective_lr")), "memory", plan, "options", values));
     } else {
-        printf("%s, %s at width %g, %d pixels: %lld images, batch %d on %d virtual devices, queue %lld\n",
+        printf("%s, %s at width %g, %d pixels: %lld images, batch %d on %d virtual devices",
                json_string_value(json_object_get(values, "recipe")), json_string_value(json_object_get(values, "arch")),
                trained->width, (int)trained->image_size, (long long)images, (int)trained->batch_size,
-               (int)trained->virtual_devices, (long long)trained->queue_length);
-        printf("%d epochs of %lld steps, learning rate %.6g\nplan\n", (int)trained->epochs, (long long)steps, lr);
+               (int)trained->virtual_devices);
+        if (trained->loss == MOCO_LOSS_QUEUE)
+            printf(", queue %lld", (long long)trained->queue_length);
+        printf("\n%d epochs of %lld steps, learning rate %.6g\nplan\n", (int)trained->epochs, (long long)steps,
+               json_number_value(json_object_get(plan, "effective_lr")));
         output_bytes_table(plan, 2);
         fflush(stdout);
     }

@@ -161,8 +161,8 @@ MOCO_API moco_status_t moco_trainer_options_json(const moco_trainer_options_t *o
 
 /**
  * What a trainer with these options would take, without taking it: JSON with bytes of weights, gradients, optimiser,
- * activations, queue, views, scratchpads, total, shards, shard size, devices in flight. Honours memory_cap as
- * moco_trainer_create does. Text rule as in moco_build_info. Since: 0.1.
+ * activations, queue, views, scratchpads, total, shards, shard size, shards and devices in flight, effective_lr (base_lr
+ * scaled by the batch). Honours memory_cap as moco_trainer_create does. Text rule as in moco_build_info. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,
                                          uint64_t capacity, uint64_t *needed);

@@ -7,6 +7,7 @@
 
 #include "train/options.h"
 #include "train/run.h"
+#include "train/schedule.h"
 #include "train/trainer.h"
 #include "util/json.h"
 #include "util/status.h"
@@ -40,11 +41,19 @@ static json_t *budget_json(const mo_budget_t *b)
                      (json_int_t)b->scratchpads, "total", (json_int_t)b->total);
 }
 
+/* Devices with a shard in flight, at least. */
+static int32_t devices_in_flight(const moco_trainer_t *t)
+{
+    int32_t shards_each = t->shards / t->method.groups;
+    return (t->shards_in_flight + shards_each - 1) / shards_each;
+}
+
 static json_t *plan_json(const moco_trainer_t *t)
 {
-    return json_pack("{s:o, s:i, s:i, s:i, s:i, s:i, s:I}", "bytes", budget_json(&t->budget), "shard", t->shard,
-                     "shards", t->shards, "devices", t->groups, "devices_in_flight", t->sets, "lanes",
-                     mo_device_lanes(t->device), "push_views_bytes",
+    return json_pack("{s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I}", "bytes", budget_json(&t->budget), "shard", t->shard,
+                     "shards", t->shards, "shards_in_flight", t->shards_in_flight, "devices", t->method.groups,
+                     "devices_in_flight", devices_in_flight(t), "lanes",
+                     mo_device_lanes(t->device), "effective_lr", mo_effective_lr(&t->options), "push_views_bytes",
                      (json_int_t)(2 * t->feature * t->options.batch_size * (int64_t)sizeof(float)));
 }
 

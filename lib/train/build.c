@@ -82,7 +82,8 @@ static mo_budget_t budget(moco_trainer_t *t, int32_t sets)
         mo_stage_t *s = &t->stages[i];
         if (s->encoder == NULL)
             continue;
-        mo_stage_set(s, i == MO_STAGE_HEAD || i == MO_STAGE_KEY_HEAD ? 1 : sets);
+        mo_stage_set(s, i == MO_STAGE_HEAD || i == MO_STAGE_KEY_HEAD ? 1
+                        : sets * back_stage(t)->shards_per_group / s->shards_per_group);
         if (mo_stage_arena_bytes(s) > t->arena_bytes)
             t->arena_bytes = mo_stage_arena_bytes(s);
         if (mo_plan_scratchpad_bytes(s->plan) > scratch)
@@ -123,8 +124,8 @@ static moco_status_t choose_sets(moco_trainer_t *t)
         sets = 1;
     while (cap > 0 && sets > 1 && budget(t, sets).total > cap)
         sets--;
-    t->sets = sets;
     t->budget = budget(t, sets);
+    t->shards_in_flight = mo_stage_in_flight(back);
     if (cap > 0 && t->budget.total > cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP,
                        "one device in flight needs %llu bytes, the memory cap is %llu; a cap of %llu would fit, or a "
@@ -248,13 +249,11 @@ moco_status_t mo_trainer_new(const moco_trainer_options_t *options, moco_device_
                    (const double[3]){t->options.std_r, t->options.std_g, t->options.std_b}, t->lut);
     TRY(build_nets(t));
     TRY(mo_stages_plan(t));
-    t->groups = back_stage(t)->groups;
-    t->shards_per_group = back_stage(t)->shards_per_group;
-    t->shards = t->groups * t->shards_per_group;
+    t->shards = back_stage(t)->groups * back_stage(t)->shards_per_group;
     TRY(choose_sets(t));
     if (allocate) {
-        mo_log(MOCO_LOG_INFO, "plan: %llu bytes, %d device(s) in flight, shards of %d images",
-               (unsigned long long)t->budget.total, t->sets, t->shard);
+        mo_log(MOCO_LOG_INFO, "plan: %llu bytes, %d of %d shards in flight, %d images each",
+               (unsigned long long)t->budget.total, t->shards_in_flight, t->shards, t->shard);
         TRY(take_memory(t));
         initialise(t);
     }

@@ -120,7 +120,8 @@ static moco_status_t bind(mo_stage_t *s, mo_instance_t *instance, int32_t group,
 {
     moco_status_t status = MOCO_OK;
     moco_trainer_t *t = s->trainer;
-    TRY(mo_instance_bind(instance, MO_IN_STATS, s->encoder->staged + group * s->encoder->net.stats));
+    const int64_t row = group < s->encoder->staged_rows ? group : 0; /* more groups than rows: no batch norm, no use */
+    TRY(mo_instance_bind(instance, MO_IN_STATS, s->encoder->staged + row * s->encoder->net.stats));
     if (s->pool != NULL) {
         float **block = &s->blocks[group * s->shards_per_group + shard];
         int64_t from = s->pool == &t->gradients[1] ? s->encoder->net.body_params : 0;

@@ -40,10 +40,16 @@ static double real_epoch(mo_time_t now)
     return (double)now.epoch + (now.per_epoch > 0 ? (double)now.step / (double)now.per_epoch : 0.0);
 }
 
+double mo_effective_lr(const moco_trainer_options_t *o)
+{
+    const double batch = o->batch_size;
+    return o->base_lr * (o->lr_scaling == MOCO_LR_SCALING_SQRT ? sqrt(batch) : batch / BASE_BATCH);
+}
+
 double mo_schedule_lr(const moco_trainer_options_t *o, mo_time_t now)
 {
-    double batch = (double)o->batch_size, warmup = o->warmup_epochs, epochs = o->epochs;
-    double rate = o->base_lr * (o->lr_scaling == MOCO_LR_SCALING_SQRT ? sqrt(batch) : batch / BASE_BATCH);
+    double warmup = o->warmup_epochs, epochs = o->epochs;
+    double rate = mo_effective_lr(o);
     double e = o->schedule_unit == MOCO_SCHEDULE_PER_STEP ? real_epoch(now) : (double)now.epoch;
     if (now.epoch < 0)
         return rate;

@@ -13,7 +13,8 @@ typedef struct mo_time {
 } mo_time_t;
 
 mo_time_t mo_time_next(mo_time_t now);
-/* Scaled to the batch. Options are checked. */
+/* base_lr scaled to the batch; options are checked. */
+double mo_effective_lr(const moco_trainer_options_t *options);
 double mo_schedule_lr(const moco_trainer_options_t *options, mo_time_t now);
 double mo_schedule_momentum(const moco_trainer_options_t *options, mo_time_t now);
 

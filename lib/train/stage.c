@@ -40,15 +40,25 @@ static int32_t largest_divisor(int64_t count, int32_t limit)
     return size;
 }
 
+static int meets_at_batchnorm(const mo_net_t *net, int32_t from_op, int32_t to_op)
+{
+    for (int32_t i = from_op; i < to_op; i++)
+        if (net->ops[i].bn >= 0)
+            return 1;
+    return 0;
+}
+
 /* Groups and shards: the backbone's by the options; the head's in two passes is one group of a whole view (of both for
- * NT-Xent) in tiles. */
-static void divide(moco_trainer_t *t, mo_stage_t *s, int is_head)
+ * NT-Xent) in tiles. Without batch norm shards have nothing to meet for: each is a group, and only lanes are in flight. */
+static void divide(moco_trainer_t *t, mo_stage_t *s, int is_head, int meets)
 {
     const mo_method_t *m = &t->method;
     int64_t rows = m->mixed ? m->rows : t->options.batch_size;
     int32_t groups = is_head ? 1 : t->options.virtual_devices;
     s->mixed = m->mixed;
     s->shard = is_head ? largest_divisor(rows, TILE) : t->shard;
+    if (!meets)
+        groups = (int32_t)(rows / s->shard);
     s->shards_per_group = (int32_t)(rows / groups / s->shard);
     s->groups = m->mixed ? groups : groups * s->views;
 }
@@ -64,14 +74,15 @@ static moco_status_t plan_stage(moco_trainer_t *t, mo_stage_kind_t kind)
     *s = (mo_stage_t){.trainer = t, .encoder = e, .kind = kind,
                       .first_view = is_key ? t->method.first_key_view : 0,
                       .views = is_key ? t->method.key_views : t->method.query_views};
-    divide(t, s, is_head);
+    const int32_t from_op = is_head ? e->net.body_ops : 0, to_op = is_body ? e->net.body_ops : e->net.op_count;
+    divide(t, s, is_head, meets_at_batchnorm(&e->net, from_op, to_op));
     s->pool = kind == MO_STAGE_HEAD ? &t->gradients[1] : trains ? &t->gradients[0] : NULL;
     mo_plan_spec_t spec = {.net = &e->net, .mode = trains ? MO_MODE_TRAIN : MO_MODE_KEY, .shard = s->shard,
                            .shards_per_group = s->shards_per_group,
                            .inputs = {is_head ? e->net.backbone : e->net.input, -1, -1, -1},
                            .outputs = {is_body ? e->net.backbone : is_key ? e->unit : t->loss_tensor, -1, -1, -1},
-                           .from_op = is_head ? e->net.body_ops : 0,
-                           .to_op = is_body ? e->net.body_ops : e->net.op_count,
+                           .from_op = from_op,
+                           .to_op = to_op,
                            .seeded = kind == MO_STAGE_BODY_BACK};
     if (trains && !is_body) {
         spec.inputs[1] = t->keys_tensor;

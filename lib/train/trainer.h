@@ -84,7 +84,7 @@ struct moco_trainer {
     mo_encoder_spec_t spec;
     mo_view_spec_t view_spec;
     mo_method_t method;
-    int32_t shard, groups, shards_per_group, shards, sets; /* of the stage that holds the gradients of the backbone */
+    int32_t shard, shards, shards_in_flight; /* of the stage that holds the gradients of the backbone */
     int64_t feature;          /* floats of an image */
     mo_encoder_t query, key;  /* key: not with NT-Xent */
     int32_t keys_tensor, place_tensor, loss_tensor; /* of the query net; -1 = none */
