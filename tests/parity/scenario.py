@@ -58,15 +58,15 @@ class Folder:
         return os.path.join(self.held.name, name)
 
 
-def start(config, folder, shard=0, seed=5, varied=True, **more):
-    """(library trainer, tensors at step 0)."""
+def start(config, folder, shard=0, seed=5, change=vary, **more):
+    """(library trainer, tensors at step 0). `change` gives the tensors that replace those drawn; None: none."""
     path = folder.path("start.safetensors")
     trainer = binding.Trainer(seed=seed, **options(config, shard, **more))
     trainer.save(path)
     state, _ = tensors.read(path)
-    if varied:
+    if change is not None:
         trainer.close()
-        tensors.overwrite(path, vary(state, config.arch))
+        tensors.overwrite(path, change(state, config.arch))
         trainer = binding.Trainer.load(path)
         state, _ = tensors.read(path)
     return trainer, state

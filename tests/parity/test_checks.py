@@ -37,7 +37,7 @@ def check_membership(verdict):
         for running in ("first", "mean"):
             config = Config(image_size=16, membership=membership, bn_running=running, lr=1e-3)
             folder = scenario.Folder()
-            trainer, start = scenario.start(config, folder, 0, SEED, varied=False)
+            trainer, start = scenario.start(config, folder, 0, SEED, change=None)
             trainer.push(images, images)
             trainer.step()
             state = scenario.checkpoint(trainer, folder)
@@ -190,7 +190,7 @@ def check_shuffle(verdict):
 
 
 def main():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     verdict = Verdict("check values")
     for part in (check_recipes, check_shuffle, check_membership, check_rates, check_last_demo_epoch, check_epochs,
                  check_pointer, check_chance, check_commit):

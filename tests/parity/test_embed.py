@@ -77,7 +77,7 @@ def run_case(verdict, title, config):
 
 
 def main():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     verdict = Verdict("embed")
     for title, config in CASES.items():
         run_case(verdict, title, config)

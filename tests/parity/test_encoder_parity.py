@@ -31,7 +31,7 @@ CASES = {
 def run_case(verdict, title, config):
     print(title)
     folder = scenario.Folder()
-    trainer, start = scenario.start(config, folder, 0, SEED, varied="as drawn" not in title)
+    trainer, start = scenario.start(config, folder, 0, SEED, change=None if "as drawn" in title else scenario.vary)
     exact, own = scenario.references(config, start)
     views = scenario.choose_views(exact, own[0], config, 7)
     permutation = binding.shuffle(SEED, 0, config.batch_size)
@@ -45,18 +45,18 @@ def run_case(verdict, title, config):
     verdict.close("  loss", report.loss, wanted["loss"], 1e-5)
     verdict.close("  gradient norm", report.gradient_norm, wanted["gradient_norm"], 1e-5)
     verdict.tensors("  gradient", gradients, exact.gradients, [run.gradients for run in own], TOLERANCE)
-    names = [f"encoder_q.{n}" for n in gradients]
+    names, states = [f"encoder_q.{n}" for n in gradients], [run.state() for run in own]
     step = {n: start[n].astype(np.float64) - config.lr * exact.gradients[n[len("encoder_q."):]] for n in names}
     verdict.tensors("  weights after the step", {n: ours[n] for n in names}, step,
-                    [{n: run.state()[n] for n in names} for run in own], TOLERANCE)
+                    [{n: s[n] for n in names} for s in states], TOLERANCE)
     queries = {n: t for n, t in exact.state().items() if "running_" in n}
     verdict.tensors("  running statistics", {n: ours[n] for n in queries}, queries,
-                    [{n: run.state()[n] for n in queries} for run in own], TOLERANCE)
+                    [{n: s[n] for n in queries} for s in states], TOLERANCE)
     trainer.close()
 
 
 def main():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     verdict = Verdict("encoder")
     for title, config in CASES.items():
         run_case(verdict, title, config)

@@ -590,7 +590,7 @@ PARTS = (reference_layouts, whole_batch_methods, other_layouts, shapes_alone, wr
 
 def main(names):
     """All parts, or those that are named."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     verdict = Verdict("foreign")
     for part in (p for p in PARTS if not names or p.__name__ in names):
         print(part.__doc__.strip().splitlines()[0] if part.__doc__ else part.__name__.replace("_", " "))

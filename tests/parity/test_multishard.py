@@ -71,7 +71,7 @@ def check_full_size(verdict):
     config = Config(stem="imagenet", image_size=224, batch_size=32, virtual_devices=1, width=0.0625, lr=1e-4)
     folder, views = scenario.Folder(), reference.random_views(config, 1)
     for shard in (32, 8):
-        trainer, start = scenario.start(config, folder, shard, SEED, varied=False)
+        trainer, start = scenario.start(config, folder, shard, SEED, change=None)
         trainer.push(*views)
         trainer.step()
         state = scenario.checkpoint(trainer, folder)
@@ -87,7 +87,7 @@ def check_full_size(verdict):
 
 
 def main():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     verdict = Verdict("multishard")
     check_full_size(verdict)
     for title, case in CASES.items():

@@ -130,7 +130,7 @@ def check_sgd(verdict):
 
 
 def main():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     verdict = Verdict("reference")
     for part in (check_batch_norm, check_membership, check_isolation, check_parameters, check_info_nce, check_shuffle,
                  check_sgd):

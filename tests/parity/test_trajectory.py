@@ -85,7 +85,7 @@ def run_case(verdict, title, config, shard, layout, look):
 
 
 def main():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     verdict = Verdict("trajectory")
     for title, case in CASES.items():
         run_case(verdict, title, *case)

@@ -189,7 +189,7 @@ def run_case(verdict, title, config, more, cut, varied=True):
 
 
 def main():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     verdict = Verdict("vit")
     if "large" in sys.argv:
         run_case(verdict, "ViT-S/16, 224 pixels, batch 8", Config(image_size=224, patch=16, depth=12, channels=384),
