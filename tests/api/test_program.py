@@ -153,7 +153,7 @@ class Train(Case):
         for line in measured:
             self.assertTrue(0 <= line["top1"] <= 100)
         self.assertIn("epoch done 2/2", self.trained.stderr)
-        self.assertIn("queue of 32 keys", self.run_moco("train", self.data, "-o", self.path("q"), *TINY, "--limit",
+        self.assertIn("queue_length is 32", self.run_moco("train", self.data, "-o", self.path("q"), *TINY, "--limit",
                                                         "32", "--steps", "1").stderr)
         for name in "checkpoint.safetensors", "model.safetensors", "log.jsonl":
             self.assertTrue(os.path.exists(os.path.join(self.folder, name)), name)

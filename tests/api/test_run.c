@@ -267,6 +267,27 @@ static double planned(const moco_trainer_options_t *options, moco_device_t *devi
     return json_number(text, key);
 }
 
+/* A plain ViT's images never meet outside the heads: its shards in flight follow the lanes, not the batch. */
+START_TEST(big_batches)
+{
+    moco_device_t *device = device_of(2);
+    moco_trainer_options_t options;
+    expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3_VIT));
+    ck_assert_int_eq(options.batch_size, 4096);
+    ck_assert_int_eq((int)planned(&options, device, "shards"), 256);
+    ck_assert_int_eq((int)planned(&options, device, "shards_in_flight"), 2);
+    ck_assert_int_eq((int)planned(&options, device, "devices"), 2);
+    ck_assert_double_eq_tol(planned(&options, device, "effective_lr"), 1.5e-4 * 4096 / 256, 1e-12);
+    ck_assert(planned(&options, device, "total") < 16e9); /* ViT-S/16 at 224 pixels */
+    expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3));
+    options.virtual_devices = 128; /* ResNet-50: a device of 32 is a shard */
+    ck_assert_int_eq((int)planned(&options, device, "shards_in_flight"), 2);
+    ck_assert_int_eq((int)planned(&options, device, "devices"), 256);
+    ck_assert(planned(&options, device, "total") < 16e9);
+    moco_device_free(device);
+}
+END_TEST
+
 START_TEST(memory_cap)
 {
     moco_device_t *device = device_of(4);
@@ -364,6 +385,7 @@ int main(void)
     tcase_add_test(tcase, max_steps);
     tcase_add_test(tcase, steps_per_epoch);
     tcase_add_test(tcase, memory_cap);
+    tcase_add_test(tcase, big_batches);
     tcase_add_test(tcase, plan_adds_up);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
