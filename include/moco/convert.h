@@ -48,26 +48,31 @@ MOCO_API moco_status_t moco_convert_options_init(moco_convert_options_t *options
  * Read any checkpoint that moco_model_load reads and write `out`, through a temporary file that is synced and renamed.
  *
  * Found by their names in safetensors files and in those of torch.save, in both of its containers: MoCo v1, v2, v3, the
- * CIFAR demonstration, torchvision, timm's ViTs, detectron2. What the encoder is comes from the shapes: ResNet-18 to -152
- * with both stems and any width, ViTs with both stems. Missing counters of batches, queue, key encoder or optimizer are no error, and are reported.
+ * CIFAR demonstration, torchvision, timm's ViTs, detectron2. What the encoder is comes from the shapes: ResNet-18 to
+ * -152 with both stems and any width, ViTs with both stems. Missing counters of batches, queue, key encoder or
+ * optimizer are no error, and are reported.
  *
  * @param options   NULL for the defaults.
- * @param training  MOCO_FILE_TRAINING: the run's options, of which network, embedding width and queue length are taken from
+ * @param training  MOCO_FILE_TRAINING: the run's options, of which network, embedding width and queue length are taken
+ * from
  *                  the file; NULL = the recipe that the file looks like, with its momentum and weight decay.
- * @param report    NULL, or receives JSON: container, layout, names, encoder (its prefix), epoch, arch, taken (tensors),
+ * @param report    NULL, or receives JSON: container, layout, names, encoder (its prefix), epoch, arch, taken
+ * (tensors),
  *                  ignored (names with counts), missing and notes (lists of texts), and as "model" the encoder's arch,
  *                  width, stem, head, size and transform. The same lines go to the log, level MOCO_LOG_INFO.
  * @param capacity  bytes at `report`, at least MOCO_CONVERT_REPORT_SIZE; 0 with NULL.
  * @return MOCO_ERR_FORMAT (no file of tensors, damaged, or without an encoder of a known name), MOCO_ERR_UNSUPPORTED
- *         (programs, compressed archives, networks that this version does not have), MOCO_ERR_SHAPE (tensors are missing
+ *         (programs, compressed archives, networks that this version does not have), MOCO_ERR_SHAPE (tensors are
+ * missing
  *         or have other sizes), MOCO_ERR_MISMATCH (no key encoder; already a training checkpoint of this library),
  *         MOCO_ERR_IO. A call that fails leaves `out` as it was. Threads: any. Since: 0.1.
  */
 MOCO_API moco_status_t moco_convert(const char *in, const char *out, const moco_convert_options_t *options,
                                     const moco_trainer_options_t *training, char *report, uint64_t capacity);
 
-/** JSON about any file of tensors, whether or not an encoder is known in it: container, tensors, numbers, layout, names,
- * encoder, epoch, arch (as the file calls it), kind (of this library's files). Text rule as in moco_build_info. Since: 0.1. */
+/** JSON about any file of tensors, whether or not an encoder is known in it: container, tensors, numbers, layout,
+ * names, encoder, epoch, arch (as the file calls it), kind (of this library's files). Text rule as in moco_build_info.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_file_info(const char *path, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS

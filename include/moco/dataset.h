@@ -64,7 +64,8 @@ MOCO_API int64_t moco_dataset_count(const moco_dataset_t *dataset);
 /** @return the number of classes, 0 without labels. Since: 0.1. */
 MOCO_API int32_t moco_dataset_classes(const moco_dataset_t *dataset);
 
-/** @return the path of image `index` inside the data set, NULL out of range; valid until moco_dataset_free. Since: 0.1. */
+/** @return the path of image `index` inside the data set, NULL out of range; valid until moco_dataset_free. Since:
+ * 0.1. */
 MOCO_API const char *moco_dataset_name(const moco_dataset_t *dataset, int64_t index);
 
 /** @return the class of image `index`, -1 without one or out of range. Since: 0.1. */

@@ -85,8 +85,8 @@ typedef int32_t (*moco_finetune_fn)(void *user, const moco_finetune_report_t *re
 
 /**
  * Fine-tune a copy of the model's backbone with a new classifier in the place of its head, and measure both on the test
- * set after the last epoch. The model stays as it is; the work is done on its device. Results depend on options, data and
- * the shard size, and neither on lanes nor on loader threads.
+ * set after the last epoch. The model stays as it is; the work is done on its device. Results depend on options, data
+ * and the shard size, and neither on lanes nor on loader threads.
  *
  * @param train     labelled images; those without a class are left out, broken ones too.
  * @param test      labelled images; classes are matched by name. It has no say in what is kept: the last epoch is.
@@ -135,8 +135,8 @@ MOCO_API moco_status_t moco_finetune_weights(const moco_finetune_t *finetune, fl
 
 /**
  * Write the fine-tuned backbone and its classifier as `path` (safetensors, torchvision's names: `fc.weight` [C, F] and
- * `fc.bias`, in a ViT `head.weight` and `head.bias`), through a temporary file that is synced and renamed. Metadata: kind
- * "classifier", `classes` (names as a JSON array). moco_model_load reads it as a model without projection head.
+ * `fc.bias`, in a ViT `head.weight` and `head.bias`), through a temporary file that is synced and renamed. Metadata:
+ * kind "classifier", `classes` (names as a JSON array). moco_model_load reads it as a model without projection head.
  * Since: 0.1.
  */
 MOCO_API moco_status_t moco_finetune_save(const moco_finetune_t *finetune, const char *path);

@@ -71,8 +71,8 @@ typedef struct moco_knn_result {
 } moco_knn_result_t;
 
 /**
- * Weighted kNN accuracy of a model: bank and test images through the evaluation transform, projection embeddings (backbone
- * if the model has no head), classes matched by name.
+ * Weighted kNN accuracy of a model: bank and test images through the evaluation transform, projection embeddings
+ * (backbone if the model has no head), classes matched by name.
  * @param k               0 = 200. @param temperature  0 = 0.1. @param loader_threads  0 = one per lane.
  * @param progress        may be NULL.
  * @return MOCO_ERR_ARGUMENT if a data set has no classes, MOCO_ERR_MISMATCH if they share none. Since: 0.1.

@@ -35,12 +35,14 @@ typedef struct moco_image {
 } moco_image_t;
 
 /**
- * Load an encoder: `model.safetensors`, a `checkpoint.safetensors` (its query encoder), or a checkpoint of another program
- * in safetensors or from torch.save (its query encoder, or its backbone): docs/checkpoints.md. For those the network is read
- * from the shapes, and the transform is the published one; moco_convert makes a model with another. Nothing is executed.
+ * Load an encoder: `model.safetensors`, a `checkpoint.safetensors` (its query encoder), or a checkpoint of another
+ * program in safetensors or from torch.save (its query encoder, or its backbone): docs/checkpoints.md. For those the
+ * network is read from the shapes, and the transform is the published one; moco_convert makes a model with another.
+ * Nothing is executed.
  * @param device  NULL for a private default device.
  * @param out     receives the model; free with moco_model_free.
- * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no file of tensors, damaged, no encoder in it), MOCO_ERR_SHAPE (a tensor is missing
+ * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no file of tensors, damaged, no encoder in it), MOCO_ERR_SHAPE (a tensor is
+ * missing
  *         or has other sizes than its architecture), MOCO_ERR_UNSUPPORTED (another network, a program instead of
  *         tensors), MOCO_ERR_VERSION (written by a newer library). Since: 0.1.
  */
@@ -58,7 +60,8 @@ MOCO_API void moco_model_free(moco_model_t *model);
  * program's file source: what was taken, ignored and missing. Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t capacity, uint64_t *needed);
 
-/** @return width of a row of embeddings at `tap`; 0 for an unknown tap, or if the model has no head there. Since: 0.1. */
+/** @return width of a row of embeddings at `tap`; 0 for an unknown tap, or if the model has no head there. Since:
+ * 0.1. */
 MOCO_API int32_t moco_model_dimension(const moco_model_t *model, int32_t tap);
 
 /** @return side of the square input in pixels. Since: 0.1. */

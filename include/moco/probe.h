@@ -142,9 +142,10 @@ MOCO_API const char *moco_probe_class_name(const moco_probe_t *probe, int32_t la
 MOCO_API moco_status_t moco_probe_weights(const moco_probe_t *probe, float *weights, float *bias);
 
 /**
- * Write backbone and best classifier as `path` (safetensors, torchvision's names: `fc.weight` [C, F] and `fc.bias`, in a
- * ViT `head.weight` and `head.bias`), through a temporary file that is synced and renamed. Metadata: kind "classifier", `classes` (names as a
- * JSON array), `normalize`. moco_model_load reads it as a model without projection head.
+ * Write backbone and best classifier as `path` (safetensors, torchvision's names: `fc.weight` [C, F] and `fc.bias`, in
+ * a ViT `head.weight` and `head.bias`), through a temporary file that is synced and renamed. Metadata: kind
+ * "classifier", `classes` (names as a JSON array), `normalize`. moco_model_load reads it as a model without projection
+ * head.
  * @param model  that was probed. @return MOCO_ERR_MISMATCH for another one. Since: 0.1.
  */
 MOCO_API moco_status_t moco_probe_save(const moco_probe_t *probe, const moco_model_t *model, const char *path);

@@ -38,12 +38,12 @@ enum { MOCO_STEM_IMAGENET = 0, MOCO_STEM_CIFAR = 1 };
 enum { MOCO_HEAD_LINEAR = 0, MOCO_HEAD_MLP = 1, MOCO_HEAD_MLP_V3 = 2, MOCO_HEAD_MLP_SIMCLR = 3 };
 enum { MOCO_MEMBERSHIP_CONTIGUOUS = 0, MOCO_MEMBERSHIP_STRIDED = 1 };
 enum { MOCO_SCHEDULE_CONSTANT = 0, MOCO_SCHEDULE_STEP = 1, MOCO_SCHEDULE_COSINE = 2 };
-/** Order of the view pipeline: V1 crop gray jitter flip; V2 crop jitter gray blur flip; CIFAR crop flip jitter gray; V3 crop
- * jitter gray blur solarize flip; SIMCLR crop flip jitter gray blur. */
+/** Order of the view pipeline: V1 crop gray jitter flip; V2 crop jitter gray blur flip; CIFAR crop flip jitter gray; V3
+ * crop jitter gray blur solarize flip; SIMCLR crop flip jitter gray blur. */
 enum { MOCO_VIEWS_V1 = 0, MOCO_VIEWS_V2 = 1, MOCO_VIEWS_CIFAR = 2, MOCO_VIEWS_V3 = 3, MOCO_VIEWS_SIMCLR = 4 };
 enum { MOCO_BN_RUNNING_MEAN = 0, MOCO_BN_RUNNING_FIRST = 1 };
-/** Negatives of a query: QUEUE the keys of the queue; BATCH the other images' keys of the other view (v3); NT_XENT all other
- * views of the batch, with gradients through both (SimCLR; no key encoder). */
+/** Negatives of a query: QUEUE the keys of the queue; BATCH the other images' keys of the other view (v3); NT_XENT all
+ * other views of the batch, with gradients through both (SimCLR; no key encoder). */
 enum { MOCO_LOSS_QUEUE = 0, MOCO_LOSS_BATCH = 1, MOCO_LOSS_NT_XENT = 2 };
 /** Factor on the mean loss: 1, 2 (SimCLR's published code), 2 temperature (v3). */
 enum { MOCO_LOSS_SCALE_ONE = 0, MOCO_LOSS_SCALE_TWO = 1, MOCO_LOSS_SCALE_2T = 2 };
@@ -53,9 +53,9 @@ enum { MOCO_OPTIMIZER_SGD = 0, MOCO_OPTIMIZER_LARS = 1, MOCO_OPTIMIZER_LARS_SIMC
 enum { MOCO_LR_SCALING_LINEAR = 0, MOCO_LR_SCALING_SQRT = 1 };
 enum { MOCO_SCHEDULE_PER_EPOCH = 0, MOCO_SCHEDULE_PER_STEP = 1 };
 enum { MOCO_MOMENTUM_CONSTANT = 0, MOCO_MOMENTUM_COSINE = 1 };
-/** How whole-batch losses run: ONE_PASS keeps the activations of the whole batch; TWO_PASS embeds all shards, then runs the
- * heads, then backward shard by shard with its forward again. AUTO: two passes where no batch norm of the backbone crosses
- * shards. */
+/** How whole-batch losses run: ONE_PASS keeps the activations of the whole batch; TWO_PASS embeds all shards, then runs
+ * the heads, then backward shard by shard with its forward again. AUTO: two passes where no batch norm of the backbone
+ * crosses shards. */
 enum { MOCO_EXECUTION_AUTO = 0, MOCO_EXECUTION_ONE_PASS = 1, MOCO_EXECUTION_TWO_PASS = 2 };
 enum { MOCO_VIT_NORM_LAYER = 0, MOCO_VIT_NORM_BATCH = 1 };
 enum { MOCO_FILTER_BILINEAR = 0, MOCO_FILTER_BICUBIC = 1 };
@@ -64,8 +64,8 @@ enum { MOCO_FILTER_BILINEAR = 0, MOCO_FILTER_BICUBIC = 1 };
 enum { MOCO_BLUR_PILLOW = 0, MOCO_BLUR_GAUSSIAN = 1 };
 
 /**
- * Everything that defines a run. All fields are set by moco_trainer_options_init from a recipe; each can then be changed,
- * also by name with moco_trainer_options_set. docs/options.md lists type, default, range and unit of each.
+ * Everything that defines a run. All fields are set by moco_trainer_options_init from a recipe; each can then be
+ * changed, also by name with moco_trainer_options_set. docs/options.md lists type, default, range and unit of each.
  */
 typedef struct moco_trainer_options {
     uint64_t struct_size;       /**< set by _init                                                                    */
@@ -148,7 +148,8 @@ typedef struct moco_trainer_options {
 /** Write a recipe's values. @return MOCO_ERR_ARGUMENT for an unknown recipe. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_t struct_size, int32_t recipe);
 
-/** Number of a recipe by name ("moco-v1", "moco-v2", "moco-cifar", "moco-v3", "simclr", "moco-v3-vit"); -1 if unknown. Since: 0.1. */
+/** Number of a recipe by name ("moco-v1", "moco-v2", "moco-cifar", "moco-v3", "simclr", "moco-v3-vit"); -1 if unknown.
+ * Since: 0.1. */
 MOCO_API int32_t moco_recipe_number(const char *name);
 
 /** Set a field by its name from text; enumerations by name ("resnet50", "strided", "cosine", …). The value is checked
@@ -161,8 +162,9 @@ MOCO_API moco_status_t moco_trainer_options_json(const moco_trainer_options_t *o
 
 /**
  * What a trainer with these options would take, without taking it: JSON with bytes of weights, gradients, optimiser,
- * activations, queue, views, scratchpads, total, shards, shard size, shards and devices in flight, effective_lr (base_lr
- * scaled by the batch). Honours memory_cap as moco_trainer_create does. Text rule as in moco_build_info. Since: 0.1.
+ * activations, queue, views, scratchpads, total, shards, shard size, shards and devices in flight, effective_lr
+ * (base_lr scaled by the batch). Honours memory_cap as moco_trainer_create does. Text rule as in moco_build_info.
+ * Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,
                                          uint64_t capacity, uint64_t *needed);
@@ -225,8 +227,8 @@ MOCO_API int64_t moco_trainer_discard(moco_trainer_t *trainer);
  */
 MOCO_API moco_status_t moco_trainer_step(moco_trainer_t *trainer, moco_step_report_t *report);
 
-/** Called on the calling thread after each step, and once more with knn_top1 >= 0 after each kNN evaluation (the one before
- * step 1 included; `step` is then that of the last step). Non-zero asks to stop: the run saves and returns
+/** Called on the calling thread after each step, and once more with knn_top1 >= 0 after each kNN evaluation (the one
+ * before step 1 included; `step` is then that of the last step). Non-zero asks to stop: the run saves and returns
  * MOCO_ERR_CANCELLED. */
 typedef int32_t (*moco_step_fn)(void *user, const moco_step_report_t *report);
 
@@ -256,7 +258,8 @@ MOCO_API moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t 
                                         const char *folder, const moco_run_options_t *options, moco_step_fn progress,
                                         void *user);
 
-/** `count` steps on a data set, without files or evaluation; epochs roll over. @param report  of the last step, may be NULL. Since: 0.1. */
+/** `count` steps on a data set, without files or evaluation; epochs roll over. @param report  of the last step, may be
+ * NULL. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_t *dataset, int64_t count,
                                           moco_step_report_t *report);
 
@@ -264,7 +267,8 @@ MOCO_API moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_
  * @param device  NULL for the trainer's own. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, moco_device_t *device, moco_model_t **out);
 
-/** Write `path` (a checkpoint with everything needed to go on to the same bits), by temporary file, sync and rename. Since: 0.1. */
+/** Write `path` (a checkpoint with everything needed to go on to the same bits), by temporary file, sync and rename.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path);
 
 /**
@@ -279,7 +283,8 @@ MOCO_API moco_status_t moco_trainer_load(const char *path, const moco_trainer_op
 MOCO_API moco_status_t moco_trainer_options_get(const moco_trainer_t *trainer, moco_trainer_options_t *options,
                                                 uint64_t struct_size);
 
-/** JSON: step, epoch, position, pushed (images waiting), queue_fill, planned bytes and their parts, arch, parameters. Since: 0.1. */
+/** JSON: step, epoch, position, pushed (images waiting), queue_fill, planned bytes and their parts, arch, parameters.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_state(const moco_trainer_t *trainer, char *text, uint64_t capacity, uint64_t *needed);
 
 /** The permutation that shuffles the keys of step `step` (0 = the first) of a run with `seed`: position p encodes image

@@ -48,8 +48,9 @@ static moco_status_t merge_positive(const mo_op_t *op, const mo_net_t *net, int3
             rank += l[j] > own;
             best = l[j] > l[best] ? j : best;
         }
-        /* Log-sum-exp from the largest term, whose softmax is at least 1/K: Z = l_best - log softmax_best. (Taken the other
-         * way round, softmax as exp of a rounded log softmax, all weights of a row would err to the same side.) */
+        /* Log-sum-exp from the largest term, whose softmax is at least 1/K: Z = l_best - log softmax_best. (Taken the
+         * other way round, softmax as exp of a rounded log softmax, all weights of a row would err to the same
+         * side.) */
         double margin = (double)l[best] - log((double)softmax[n * op->keys + best]) - (double)own;
         values[3][n * MO_LOSS_WIDTH + MO_LOSS_VALUE] = (float)(op->scale * softplus(margin));
         values[3][n * MO_LOSS_WIDTH + MO_LOSS_RANK] = (float)rank;

@@ -2,8 +2,8 @@
  * other 2B-2 views the negatives, with s_na = <z_n, z_a>/T:
  *   L = scale * mean_n ( log sum_{a != n} e^{s_na} - s_np ),
  *   d L / d z_n = scale / (2B T) * ( sum_a (p_na + p_an) z_a - 2 z_p ),   p_na = e^{s_na} / sum_{c != n} e^{s_nc}.
- * Gradients flow through both views, so a shard needs the rows of all others, then their denominators: two meetings. Rows
- * and the logarithms of the denominators lie in the block bound as MO_IN_QUEUE: [2B, D], then [2B]. */
+ * Gradients flow through both views, so a shard needs the rows of all others, then their denominators: two meetings.
+ * Rows and the logarithms of the denominators lie in the block bound as MO_IN_QUEUE: [2B, D], then [2B]. */
 #include <math.h>
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* Inside of the loader, shared by loader.c (the calling thread's side) and loader_worker.c (the threads' side).
  *
  * Workers claim positions of the epoch's order one after the other, each with a row of the store, and mark the
- * position good, broken or passed over in a ring. The caller walks the ring strictly in order and gathers good rows; so a batch
- * depends on the order and on which images are broken, never on who was quicker. Every number below lies in
+ * position good, broken or passed over in a ring. The caller walks the ring strictly in order and gathers good rows; so
+ * a batch depends on the order and on which images are broken, never on who was quicker. Every number below lies in
  *     front <= scan <= head <= delivered <= count
  * with  front      first position of the next batch
  *       scan       first position that the caller has not looked at; [front, scan) is gathered or left out

@@ -16,12 +16,13 @@ moco_status_t mo_device_open_lanes(int32_t lanes, moco_device_t **out);
 void mo_device_release(moco_device_t *device); /* NULL is fine */
 int32_t mo_device_lanes(const moco_device_t *device);
 
-/* Host arithmetic in parts: fn(ctx, 0 … parts-1) on the lanes, any order, each exactly once; returns when all are done. */
+/* Host arithmetic in parts: fn(ctx, 0 … parts-1) on the lanes, any order, each exactly once; returns when all are
+ * done. */
 typedef void (*mo_parallel_fn)(void *ctx, int64_t part);
 moco_status_t mo_device_parallel(moco_device_t *device, int64_t parts, mo_parallel_fn fn, void *ctx);
 
-/* Parts that use a lane (instances run on it). `urgent` parts are also taken between the operations of other work; a lane
- * never runs two urgent parts at once, so state kept per lane number is safe in them. */
+/* Parts that use a lane (instances run on it). `urgent` parts are also taken between the operations of other work; a
+ * lane never runs two urgent parts at once, so state kept per lane number is safe in them. */
 typedef moco_status_t (*mo_lane_fn)(mo_lane_t *lane, void *ctx, int64_t part);
 moco_status_t mo_device_run(moco_device_t *device, int64_t parts, mo_lane_fn fn, void *ctx, int urgent);
 int32_t mo_lane_number(const mo_lane_t *lane);

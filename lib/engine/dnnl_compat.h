@@ -1,5 +1,5 @@
-/* oneDNN in the shape of its v3 C API. dnnl_compat*.c are the files that know 2.6 from 3.x; every other file of the engine
- * calls these. Descriptors are opaque handles: create, query, free. All calls return a oneDNN status. */
+/* oneDNN in the shape of its v3 C API. dnnl_compat*.c are the files that know 2.6 from 3.x; every other file of the
+ * engine calls these. Descriptors are opaque handles: create, query, free. All calls return a oneDNN status. */
 #ifndef MO_ENGINE_DNNL_COMPAT_H
 #define MO_ENGINE_DNNL_COMPAT_H
 

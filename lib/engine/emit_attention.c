@@ -1,8 +1,8 @@
 /* Multi-head attention as batched matrix products on views: queries, keys and values of a head are columns of the
- * [images, tokens, 3D] source, so nothing is copied into heads and back. The scores [images, heads, queries, tokens] become
- * probabilities in place and are kept for backward. A few images go at a time through product, softmax and product, so
- * that their scores stay in the second-level cache. Softmax runs in the loops of softmax_loops.c, which take the scale
- * along; as primitives in plans made with `recipes`. */
+ * [images, tokens, 3D] source, so nothing is copied into heads and back. The scores [images, heads, queries, tokens]
+ * become probabilities in place and are kept for backward. A few images go at a time through product, softmax and
+ * product, so that their scores stay in the second-level cache. Softmax runs in the loops of softmax_loops.c, which
+ * take the scale along; as primitives in plans made with `recipes`. */
 #include <math.h>
 #include <string.h>
 

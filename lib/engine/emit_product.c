@@ -1,7 +1,7 @@
-/* Recipes of the operations that multiply by weights: convolutions, and linear layers (kernel 0) on [rows, columns] views,
- * a row for every position of every image. Activations N,H,W,C; weights in whatever layout the primitive prefers, packed
- * from the plain parameter; weight gradients brought back to the plain layout of the gradient block. Linear layers are
- * inner products here in plans made with `recipes`, else what emit_linear.c has. */
+/* Recipes of the operations that multiply by weights: convolutions, and linear layers (kernel 0) on [rows, columns]
+ * views, a row for every position of every image. Activations N,H,W,C; weights in whatever layout the primitive
+ * prefers, packed from the plain parameter; weight gradients brought back to the plain layout of the gradient block.
+ * Linear layers are inner products here in plans made with `recipes`, else what emit_linear.c has. */
 #include <string.h>
 
 #include "engine/emit_internal.h"

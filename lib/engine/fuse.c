@@ -1,6 +1,6 @@
-/* Inference: operations that others take over. A convolution or linear layer without bias takes the batch norm behind it
- * and its ReLU, then the shortcut sum with its ReLU; a linear layer with bias the batch norm in front of it, and GELU or
- * the shortcut sum behind it. The numbers of folded batch norms change with the parameters: who packs them asks
+/* Inference: operations that others take over. A convolution or linear layer without bias takes the batch norm behind
+ * it and its ReLU, then the shortcut sum with its ReLU; a linear layer with bias the batch norm in front of it, and
+ * GELU or the shortcut sum behind it. The numbers of folded batch norms change with the parameters: who packs them asks
  * mo_fold_target where they go. */
 #include "engine/plan_internal.h"
 

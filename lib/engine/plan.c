@@ -7,8 +7,8 @@
 #define ALIGN 64
 #define ALIGNED(bytes) (((bytes) + ALIGN - 1) / ALIGN * ALIGN)
 /* Large tensors do not follow each other at once: where their sizes are multiples of a page (often so for tokens), the
- * same element of all of them would share the address bits by which processors tell loads from earlier stores, and a loop
- * from one to another would take twice its time. */
+ * same element of all of them would share the address bits by which processors tell loads from earlier stores, and a
+ * loop from one to another would take twice its time. */
 #define PLACED(bytes) (ALIGNED(bytes) + ((bytes) >= 65536 ? 1088 : 0))
 
 mo_mode_t mo_plan_mode(const mo_plan_t *plan)

@@ -1,5 +1,5 @@
-/* An encoder as a file gave it, ours or another program's: what it is made of and its numbers. Models and conversion begin
- * here. */
+/* An encoder as a file gave it, ours or another program's: what it is made of and its numbers. Models and conversion
+ * begin here. */
 #ifndef MO_EVAL_LOADED_H
 #define MO_EVAL_LOADED_H
 

@@ -62,8 +62,8 @@ static void fold_forward(const mo_net_t *net, const mo_op_t *bn_op, const mo_op_
     }
 }
 
-/* Into the linear layer behind: w' = w * factor per input channel, b' = b + w * offset. The batch norm's own places, which
- * nobody else reads, hold factor and offset meanwhile. */
+/* Into the linear layer behind: w' = w * factor per input channel, b' = b + w * offset. The batch norm's own places,
+ * which nobody else reads, hold factor and offset meanwhile. */
 static void fold_backward(const mo_net_t *net, const mo_op_t *bn_op, const mo_op_t *linear, const float *running,
                           float *params)
 {

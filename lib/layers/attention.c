@@ -1,6 +1,6 @@
-/* Multi-head self-attention over the tokens of an image (arXiv 1706.03762): the source holds queries, keys and values of
- * every token side by side, [q | k | v], each cut into heads of width d = D/heads; y = softmax(q kᵀ / sqrt(d)) v, the
- * heads side by side. */
+/* Multi-head self-attention over the tokens of an image (arXiv 1706.03762): the source holds queries, keys and values
+ * of every token side by side, [q | k | v], each cut into heads of width d = D/heads; y = softmax(q kᵀ / sqrt(d)) v,
+ * the heads side by side. */
 #include "engine/emit.h"
 #include "layers/layers.h"
 

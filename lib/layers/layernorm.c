@@ -1,5 +1,5 @@
-/* Layer norm of every position over its channels: y = scale * (x - mean) / sqrt(variance + 1e-6) + shift with the biased
- * variance. */
+/* Layer norm of every position over its channels: y = scale * (x - mean) / sqrt(variance + 1e-6) + shift with the
+ * biased variance. */
 #include "engine/emit.h"
 #include "layers/layers.h"
 

@@ -1,5 +1,5 @@
-/* Residual sum without an activation: y = main + shortcut. Both inputs take the same gradient. In infer plans the linear
- * layer before it takes it over and the result grows in the shortcut's memory. */
+/* Residual sum without an activation: y = main + shortcut. Both inputs take the same gradient. In infer plans the
+ * linear layer before it takes it over and the result grows in the shortcut's memory. */
 #include "engine/emit.h"
 #include "layers/layers.h"
 #include "util/status.h"

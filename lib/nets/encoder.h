@@ -22,8 +22,8 @@ typedef struct mo_encoder_spec {
 } mo_encoder_spec_t;
 
 /* Fills an empty net: input [3,S,S], backbone [features], projection [dimension] before its normalisation (-1 without a
- * head). Parameters and batch norms carry torchvision's names ("layer1.0.conv1.weight", "bn1", "fc.0.weight"), those of a
- * ViT timm's ("cls_token", "blocks.0.attn.qkv.weight"). MOCO_ERR_ARGUMENT for a ViT that mo_vit_check refuses. */
+ * head). Parameters and batch norms carry torchvision's names ("layer1.0.conv1.weight", "bn1", "fc.0.weight"), those of
+ * a ViT timm's ("cls_token", "blocks.0.attn.qkv.weight"). MOCO_ERR_ARGUMENT for a ViT that mo_vit_check refuses. */
 moco_status_t mo_encoder_build(const mo_encoder_spec_t *spec, mo_net_t *net);
 /* As above, with the projection normalised: what a trainer and a model's projection tap use. *unit = that tensor. */
 moco_status_t mo_encoder_build_unit(const mo_encoder_spec_t *spec, mo_net_t *net, int32_t *unit);

@@ -1,6 +1,6 @@
 /* Initial parameters, as published. ResNets: Kaiming normal (fan-out) for convolutions, PyTorch's default uniform for
- * linear layers and for the CIFAR stem, batch norm 1 and 0. ViTs: uniform by inputs and outputs, an almost vanishing class
- * token, fixed positions. Each tensor has its own random stream. */
+ * linear layers and for the CIFAR stem, batch norm 1 and 0. ViTs: uniform by inputs and outputs, an almost vanishing
+ * class token, fixed positions. Each tensor has its own random stream. */
 #include <math.h>
 
 #include "nets/encoder.h"

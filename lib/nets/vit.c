@@ -2,8 +2,8 @@
  * positions, blocks that normalise first, the class token normalised at the end. Conv-stem variants put four 3x3
  * convolutions and a 1x1 one in place of the patch projection and have a block less (arXiv 2106.14881).
  *
- * Only the class token leaves the encoder, so from the last block's attention on it alone is computed: its query against
- * all keys, its MLP. The results are those of the whole block. */
+ * Only the class token leaves the encoder, so from the last block's attention on it alone is computed: its query
+ * against all keys, its MLP. The results are those of the whole block. */
 #include <stdio.h>
 
 #include <moco/trainer.h>

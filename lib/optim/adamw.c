@@ -1,4 +1,5 @@
-/* AdamW, PyTorch's form: the decay is multiplied by the rate. The scalars that depend on the step are formed in double. */
+/* AdamW, PyTorch's form: the decay is multiplied by the rate. The scalars that depend on the step are formed in
+ * double. */
 #include <math.h>
 
 #include "optim/optim.h"

@@ -1,5 +1,5 @@
-/* Optimisers: how a tensor moves along its gradient. Plain loops over parts of flat blocks, without contraction, so every
- * instruction set and any number of lanes gives the same bits. Called by trainers and by fine-tuning. */
+/* Optimisers: how a tensor moves along its gradient. Plain loops over parts of flat blocks, without contraction, so
+ * every instruction set and any number of lanes gives the same bits. Called by trainers and by fine-tuning. */
 #ifndef MO_OPTIM_OPTIM_H
 #define MO_OPTIM_OPTIM_H
 

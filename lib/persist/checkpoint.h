@@ -18,8 +18,8 @@ typedef struct mo_encoder_file {
     int64_t batches; /* num_batches_tracked */
 } mo_encoder_file_t;
 
-/* `prefix` is "" or ends in a dot; a predictor's names ("predictor.0.weight") go without it. The writer borrows the encoder
- * until it has written. */
+/* `prefix` is "" or ends in a dot; a predictor's names ("predictor.0.weight") go without it. The writer borrows the
+ * encoder until it has written. */
 moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const mo_encoder_file_t *encoder);
 /* Every tensor must be there with the net's sizes; num_batches_tracked may be absent. */
 moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, const mo_encoder_file_t *encoder);

@@ -1,5 +1,5 @@
-/* Encoders in files of other programs: where they are (by the tables of layout.h), what they are made of (by the shapes),
- * their numbers, and a report of what was taken, ignored and missing. */
+/* Encoders in files of other programs: where they are (by the tables of layout.h), what they are made of (by the
+ * shapes), their numbers, and a report of what was taken, ignored and missing. */
 #ifndef MO_PERSIST_FOREIGN_H
 #define MO_PERSIST_FOREIGN_H
 
@@ -45,8 +45,8 @@ void mo_foreign_take(mo_foreign_t *foreign, const mo_file_tensor_t *tensor);
 moco_status_t mo_foreign_missing(mo_foreign_t *foreign, const char *format, ...) __attribute__((format(printf, 2, 3)));
 moco_status_t mo_foreign_note(mo_foreign_t *foreign, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* container, layout, encoder (its prefix), epoch, arch as the file calls it, taken, ignored, missing, notes. Also goes to
- * the log, level INFO. */
+/* container, layout, encoder (its prefix), epoch, arch as the file calls it, taken, ignored, missing, notes. Also goes
+ * to the log, level INFO. */
 moco_status_t mo_foreign_report(const mo_foreign_t *foreign, json_t **report);
 
 #endif

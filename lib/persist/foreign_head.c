@@ -50,8 +50,8 @@ static int read_mlp(const head_t *h, int64_t features, mo_encoder_spec_t *spec)
     return hidden > 0 && spec->dimension > 0;
 }
 
-/* v3's and SimCLR's: linear layers without bias, each followed by batch norm; the last one's has no scale and shift, or a
- * scale alone. */
+/* v3's and SimCLR's: linear layers without bias, each followed by batch norm; the last one's has no scale and shift, or
+ * a scale alone. */
 static int read_normed(const head_t *h, int64_t features, mo_encoder_spec_t *spec)
 {
     int layers = 0;
@@ -83,8 +83,8 @@ static int read_linear(const head_t *h, int64_t features, mo_encoder_spec_t *spe
     return has(h, -1, "bias") && spec->dimension > 0;
 }
 
-/* A linear layer without a method around it is a classifier, if it has as many outputs as ImageNet has classes or if the
- * file tells an accuracy. */
+/* A linear layer without a method around it is a classifier, if it has as many outputs as ImageNet has classes or if
+ * the file tells an accuracy. */
 static int is_classifier(const mo_foreign_t *f, int32_t outputs)
 {
     return f->role->key == NULL && (outputs == CLASSES || mo_tensor_file_text(f->file, "best_acc1") != NULL ||

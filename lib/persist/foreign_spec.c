@@ -59,8 +59,8 @@ static moco_status_t find_blocks(const mo_foreign_t *f, const mo_root_t *root, m
                    "known", f->path, found[0], found[1], found[2], found[3], *bottleneck ? "bottleneck" : "basic");
 }
 
-/* The multiplier that gives every stage its channels, which are rounded to multiples of 16: where several do, that of the
- * last stage, which is the least rounded. */
+/* The multiplier that gives every stage its channels, which are rounded to multiples of 16: where several do, that of
+ * the last stage, which is the least rounded. */
 static moco_status_t find_width(const mo_foreign_t *f, const mo_root_t *root, int bottleneck, mo_encoder_spec_t *spec)
 {
     int64_t planes[4];

@@ -1,5 +1,5 @@
-/* Other programs' names for the tensors of an encoder, as tables. Our own names are torchvision's for ResNets and timm's
- * for ViTs ("layer1.0.conv1.weight", "blocks.0.attn.qkv.weight"). */
+/* Other programs' names for the tensors of an encoder, as tables. Our own names are torchvision's for ResNets and
+ * timm's for ViTs ("layer1.0.conv1.weight", "blocks.0.attn.qkv.weight"). */
 #ifndef MO_PERSIST_LAYOUT_H
 #define MO_PERSIST_LAYOUT_H
 
@@ -25,7 +25,8 @@ const mo_scheme_t *mo_schemes(int32_t *count);
 void mo_scheme_theirs(const mo_scheme_t *scheme, const char *ours, char theirs[MO_LAYOUT_NAME]);
 int mo_is_head(const char *ours); /* belongs to the projection head */
 
-/* Where files keep encoders: NEST WRAP ROLE scheme's name, such as "state_dict." "module." "encoder_q." "conv1.weight". */
+/* Where files keep encoders: NEST WRAP ROLE scheme's name, such as "state_dict." "module." "encoder_q."
+ * "conv1.weight". */
 extern const char *const mo_layout_nests[];
 extern const char *const mo_layout_wraps[];
 typedef struct mo_role {

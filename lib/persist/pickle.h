@@ -1,5 +1,5 @@
-/* Pickles as torch.save writes them, read by a machine that executes nothing. It knows containers, texts, numbers and the
- * few globals of tensors; what such files also hold (argparse.Namespace, NumPy scalars, devices) becomes an ignored
+/* Pickles as torch.save writes them, read by a machine that executes nothing. It knows containers, texts, numbers and
+ * the few globals of tensors; what such files also hold (argparse.Namespace, NumPy scalars, devices) becomes an ignored
  * value; every other global is refused by its name. Everything made is bounded by limits in pickle_internal.h, whatever
  * the bytes claim. */
 #ifndef MO_PERSIST_PICKLE_H

@@ -1,5 +1,6 @@
 /* From the object that a pickle holds to a flat list: tensors and short texts under the names of their dictionaries'
- * keys and lists' places, joined by dots. A small file can name a value many times over; what is made of it is bounded. */
+ * keys and lists' places, joined by dots. A small file can name a value many times over; what is made of it is
+ * bounded. */
 #include <stdio.h>
 #include <string.h>
 

@@ -67,8 +67,8 @@ typedef struct mo_tuner {
     int64_t step;               /* committed                                   */
 } mo_tuner_t;
 
-/* tune_build.c. The model's backbone, a classifier of `classes`, and what training them takes. Free with _free, also after
- * a failure. */
+/* tune_build.c. The model's backbone, a classifier of `classes`, and what training them takes. Free with _free, also
+ * after a failure. */
 moco_status_t mo_tuner_create(mo_tuner_t *tuner, const moco_model_t *model, const moco_finetune_options_t *options,
                               int32_t classes);
 void mo_tuner_free(mo_tuner_t *tuner); /* safe on a zeroed struct */

@@ -1,5 +1,5 @@
-/* From a reference checkpoint to a trainer's state, and from there to a file. The trainer takes no memory for activations:
- * it only carries the numbers to the writer. */
+/* From a reference checkpoint to a trainer's state, and from there to a file. The trainer takes no memory for
+ * activations: it only carries the numbers to the writer. */
 #include "train/import.h"
 
 #include <stdio.h>
@@ -268,8 +268,8 @@ static int64_t epochs_done(const import_t *m)
     return epoch > 0 && epoch <= 1000000 ? epoch : 0;
 }
 
-/* The reference counts steps only in its batch norms, and the demonstration's do not count at all. Velocity of 0 or more
- * needs a step behind it: step 0 would forget it. */
+/* The reference counts steps only in its batch norms, and the demonstration's do not count at all. Velocity of 0 or
+ * more needs a step behind it: step 0 would forget it. */
 static moco_status_t set_counters(import_t *m)
 {
     moco_trainer_t *t = m->trainer;

@@ -6,9 +6,9 @@
 #include <stdint.h>
 #include <moco/trainer.h>
 
-/* Reads `in`, writes `out`. `training`: the run's options, or NULL for the recipe that the file looks like; what the file
- * decides (network, queue) is taken from the file. key_update: 1 applies the key-momentum update that the reference makes
- * at the start of its next step. *report as in persist/foreign.h, json_decref it. */
+/* Reads `in`, writes `out`. `training`: the run's options, or NULL for the recipe that the file looks like; what the
+ * file decides (network, queue) is taken from the file. key_update: 1 applies the key-momentum update that the
+ * reference makes at the start of its next step. *report as in persist/foreign.h, json_decref it. */
 moco_status_t mo_import_training(const char *in, const char *out, const moco_trainer_options_t *training,
                                  int32_t key_update, json_t **report);
 

@@ -11,8 +11,8 @@ int mo_backbone_has_batchnorm(const moco_trainer_options_t *o)
            o->arch == MOCO_ARCH_VIT_CONV_BASE;
 }
 
-/* One pass keeps the activations of the whole batch and lets every batch norm see it; where the backbone's statistics do
- * not cross shards, that is not needed. */
+/* One pass keeps the activations of the whole batch and lets every batch norm see it; where the backbone's statistics
+ * do not cross shards, that is not needed. */
 static int two_pass(const moco_trainer_options_t *o)
 {
     if (o->loss == MOCO_LOSS_QUEUE)

@@ -1,5 +1,5 @@
-/* What follows from the options about the shape of a step: how many views are queries, what a mean runs over, whether the
- * backbone runs twice. */
+/* What follows from the options about the shape of a step: how many views are queries, what a mean runs over, whether
+ * the backbone runs twice. */
 #ifndef MO_TRAIN_METHOD_H
 #define MO_TRAIN_METHOD_H
 

@@ -1,5 +1,6 @@
 /* The table of options and the recipes in it: MoCo v1 (arXiv 1911.05722), v2 (arXiv 2003.04297), the CIFAR-10
- * demonstration at batch 256, v3 (arXiv 2104.02057) for ResNet-50 and for ViT, SimCLR (arXiv 2002.05709). Pure data; options.c and options_text.c walk it. */
+ * demonstration at batch 256, v3 (arXiv 2104.02057) for ResNet-50 and for ViT, SimCLR (arXiv 2002.05709). Pure data;
+ * options.c and options_text.c walk it. */
 #include "train/options.h"
 
 #include <stddef.h>

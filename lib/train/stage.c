@@ -1,7 +1,8 @@
 /* The stages of a step: which operations of which encoder, in which mode, over which groups of which views.
  *
  *   one pass    KEY: the key encoder keeps nothing; QUERY: forward, loss, backward in one plan
- *   two passes  KEY_BODY and BODY embed shard by shard; KEY_HEAD and HEAD run the heads (and the loss) over the whole batch
+ *   two passes  KEY_BODY and BODY embed shard by shard; KEY_HEAD and HEAD run the heads (and the loss) over the whole
+ * batch
  *               in fixed tiles of rows that meet at every batch norm; BODY_BACK runs every shard forward again and then
  *               backward from the gradients of its features. Activations in flight are those of a shard per lane. */
 #include <string.h>
@@ -49,7 +50,8 @@ static int meets_at_batchnorm(const mo_net_t *net, int32_t from_op, int32_t to_o
 }
 
 /* Groups and shards: the backbone's by the options; the head's in two passes is one group of a whole view (of both for
- * NT-Xent) in tiles. Without batch norm shards have nothing to meet for: each is a group, and only lanes are in flight. */
+ * NT-Xent) in tiles. Without batch norm shards have nothing to meet for: each is a group, and only lanes are in
+ * flight. */
 static void divide(moco_trainer_t *t, mo_stage_t *s, int is_head, int meets)
 {
     const mo_method_t *m = &t->method;

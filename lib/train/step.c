@@ -17,8 +17,9 @@ mo_rates_t mo_rates_now(const moco_trainer_t *t)
     return (mo_rates_t){mo_schedule_lr(&t->options, now), mo_schedule_momentum(&t->options, mo_time_next(now))};
 }
 
-/* B images in two views; all tensors are float32. Everything that can fail comes before "commit" and nothing after it can,
- * so a failed step leaves weights, batch-norm statistics, optimiser state, queue and counters exactly as they were. */
+/* B images in two views; all tensors are float32. Everything that can fail comes before "commit" and nothing after it
+ * can, so a failed step leaves weights, batch-norm statistics, optimiser state, queue and counters exactly as they
+ * were. */
 moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_outcome_t *outcome)
 {
     moco_status_t status = MOCO_OK;

@@ -10,8 +10,8 @@
 #define MO_JSON_REASON    128
 #define MO_JSON_MAX_ITEMS 4000000 /* values beyond this would take hundreds of megabytes */
 
-/* Parse with duplicate keys refused and at most `depth` levels of nesting. MOCO_ERR_FORMAT or MOCO_ERR_MEMORY come with a
- * one-line reason for the caller's message. *out is freed with json_decref. */
+/* Parse with duplicate keys refused and at most `depth` levels of nesting. MOCO_ERR_FORMAT or MOCO_ERR_MEMORY come with
+ * a one-line reason for the caller's message. *out is freed with json_decref. */
 moco_status_t mo_json_load(const char *text, uint64_t size, int depth, json_t **out, char reason[MO_JSON_REASON]);
 
 /* Writes `object` as one line in the text rule of moco_build_info and drops the reference to it; NULL (no memory while

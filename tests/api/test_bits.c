@@ -102,7 +102,8 @@ START_TEST(lanes_and_loader_threads)
 }
 END_TEST
 
-/* Four steps, a checkpoint, and six more in a new trainer: every kind of optimiser state and of encoder goes through it. */
+/* Four steps, a checkpoint, and six more in a new trainer: every kind of optimiser state and of encoder goes through
+ * it. */
 START_TEST(saved_and_loaded)
 {
     moco_trainer_options_t options;

@@ -1,5 +1,5 @@
-/* moco_convert and moco_file_info as a host meets them: arguments, hosts of other releases, this library's own files. The
- * files of other programs are in tests/parity/test_foreign.py. */
+/* moco_convert and moco_file_info as a host meets them: arguments, hosts of other releases, this library's own files.
+ * The files of other programs are in tests/parity/test_foreign.py. */
 #include "draw.h" /* first: it asks for the system's extensions */
 
 #include <stddef.h>

@@ -3,8 +3,8 @@
  *   bench_step [--steps N] [--lanes L] [name=value …]     any option of docs/options.md, after recipe moco-v2
  *
  * One JSON object per line: the plan, each step (images per second, share of peak, resident bytes, page faults), and a
- * summary with medians. Multiply-adds are those of convolutions, linear layers and attention: key forward, query forward,
- * both gradients (the first convolution has no input gradient, a frozen one none at all). */
+ * summary with medians. Multiply-adds are those of convolutions, linear layers and attention: key forward, query
+ * forward, both gradients (the first convolution has no input gradient, a frozen one none at all). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

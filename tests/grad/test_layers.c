@@ -83,8 +83,8 @@ static int32_t blocks(mo_net_t *net, int32_t t)
 
 /* ---- of transformers ---- */
 
-/* The last layer of a net that ends in tokens: a linear layer on each, and their mean, so that no gradient is a multiple
- * of another's. */
+/* The last layer of a net that ends in tokens: a linear layer on each, and their mean, so that no gradient is a
+ * multiple of another's. */
 static int32_t tokens_end(mo_net_t *net, int32_t t)
 {
     return mo_mean_pool(net, mo_relu(net, mo_linear(net, t, "end", 16)));

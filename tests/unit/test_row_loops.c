@@ -1,4 +1,5 @@
-/* The loops over rows against their definitions in double precision, at every width around the vectors' and the runs'. */
+/* The loops over rows against their definitions in double precision, at every width around the vectors' and the
+ * runs'. */
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
