@@ -18,7 +18,8 @@ typedef struct convert_options {
 
 static const char notes[] =
     "IN is a checkpoint of this library or of another program (safetensors, or torch.save's .pth and .pth.tar): MoCo\n"
-    "v1, v2, v3, the CIFAR demonstration, torchvision, timm, detectron2. OUT is always safetensors. --to training makes a\n"
+    "v1, v2, v3, the CIFAR demonstration, torchvision, timm, detectron2. OUT is always safetensors. --to training "
+    "makes a\n"
     "RUN/checkpoint.safetensors for `moco train --resume` out of a checkpoint of MoCo v1, v2 or the demonstration;\n"
     "network and queue length are the file's, everything else the recipe's. Nothing in a file is ever executed.";
 
@@ -34,8 +35,8 @@ static int parse(int argc, char **argv, convert_options_t *options)
         {"resize", 0, ARG_INTEGER, &options->resize, "PIXELS", "short side before the crop", 16, 4096, NULL},
         {"mean", 0, ARG_TEXT, &options->mean, "R,G,B", "subtracted from pixels in 0..1; with --std", 0, 0, NULL},
         {"std", 0, ARG_TEXT, &options->std, "R,G,B", "divides them", 0, 0, NULL},
-        {"vit-heads", 0, ARG_INTEGER, &options->vit_heads, "N", "attention heads of a ViT (default: as is usual)", 1, 1024,
-         NULL},
+        {"vit-heads", 0, ARG_INTEGER, &options->vit_heads, "N", "attention heads of a ViT (default: as is usual)", 1,
+         1024, NULL},
         {"recipe", 0, ARG_TEXT, &options->recipe, "NAME", "--to training: moco-v1, moco-v2 or moco-cifar", 0, 0, NULL},
         {"set", 0, ARG_SETTING, &options->settings, "name=value", "--to training: a trainer option, over --recipe", 0,
          0, NULL},
@@ -94,8 +95,9 @@ static int library_options(const convert_options_t *options, moco_convert_option
     out->vit_heads = options->vit_heads != ARG_ABSENT ? (int32_t)options->vit_heads : 0;
     out->image_size = options->size != ARG_ABSENT ? (int32_t)options->size : 0;
     out->eval_resize = options->resize != ARG_ABSENT ? (int32_t)options->resize : 0;
-    if (options->mean != NULL && (triple("mean", options->mean, &out->mean_r, &out->mean_g, &out->mean_b) != EXIT_DONE ||
-                                  triple("std", options->std, &out->std_r, &out->std_g, &out->std_b) != EXIT_DONE))
+    if (options->mean != NULL &&
+        (triple("mean", options->mean, &out->mean_r, &out->mean_g, &out->mean_b) != EXIT_DONE ||
+         triple("std", options->std, &out->std_r, &out->std_g, &out->std_b) != EXIT_DONE))
         return EXIT_USAGE;
     return EXIT_DONE;
 }

@@ -21,7 +21,8 @@ typedef struct finetune_options {
 } finetune_options_t;
 
 static const char notes[] =
-    "Images need classes: first sub-folders, or labels in a list; those of TEST are matched by name. TEST only measures:\n"
+    "Images need classes: first sub-folders, or labels in a list; those of TEST are matched by name. TEST only "
+    "measures:\n"
     "the weights of the last epoch are kept. Rates are for a batch of 256 and follow the batch.\n"
     "  adamw  rate 2.5e-4, decay 0.05, 100 epochs, 5 of warm-up, mixup 0.8, drop path 0.1\n"
     "  sgd    rate 0.01, momentum 0.9, decay 1e-4, 100 epochs\n"

@@ -219,7 +219,8 @@ static int conclude(views_t *v)
     else
         printf("%s: %lld image%s with %lld pair%s of views each: %s at %d pixels, seed %s, from epoch %lld\n",
                options->sheet, (long long)v->rows, v->rows == 1 ? "" : "s", (long long)options->pairs,
-               options->pairs == 1 ? "" : "s", recipe_name(v), (int)v->trained.image_size, seed, (long long)options->epoch);
+               options->pairs == 1 ? "" : "s", recipe_name(v), (int)v->trained.image_size, seed,
+               (long long)options->epoch);
     return EXIT_DONE;
 }
 

@@ -214,8 +214,9 @@ static moco_status_t show_plan(const train_options_t *options, const moco_traine
     if (options->json) {
         output_json(json_pack("{s:s, s:o, s:I, s:i, s:I, s:f, s:O, s:O}", "event", "plan", "data",
                               output_text(options->data), "images", (json_int_t)images, "classes",
-                              (int)moco_dataset_classes(dataset), "steps_per_epoch", (json_int_t)steps,
-                              "effective_lr", json_number_value(json_object_get(plan, "effective_lr")), "memory", plan, "options", values));
+                              (int)moco_dataset_classes(dataset), "steps_per_epoch", (json_int_t)steps, "effective_lr",
+                              json_number_value(json_object_get(plan, "effective_lr")), "memory", plan, "options",
+                              values));
     } else {
         printf("%s, %s at width %g, %d pixels: %lld images, batch %d on %d virtual devices",
                json_string_value(json_object_get(values, "recipe")), json_string_value(json_object_get(values, "arch")),

@@ -45,8 +45,10 @@ static moco_status_t check_transform(const moco_convert_options_t *o)
     const int given = std[0] != 0 || std[1] != 0 || std[2] != 0;
     for (int i = 0; i < 3; i++)
         if (given && !(std[i] >= 1e-6 && std[i] <= 1e6 && mean[i] >= -1e3 && mean[i] <= 1e3))
-            return mo_fail(MOCO_ERR_ARGUMENT, "mean is %g and std %g in channel %d, wanted -1000 to 1000 and 1e-6 to 1e6, "
-                           "or every std 0", mean[i], std[i], i);
+            return mo_fail(MOCO_ERR_ARGUMENT,
+                           "mean is %g and std %g in channel %d, wanted -1000 to 1000 and 1e-6 to 1e6, "
+                           "or every std 0",
+                           mean[i], std[i], i);
     if (o->layout == MOCO_FILE_TRAINING && (given || o->image_size != 0 || o->eval_resize != 0))
         return mo_fail(MOCO_ERR_ARGUMENT, "a training checkpoint's image size and transform are those of 'training'");
     if (o->image_size != 0 && (o->image_size < 16 || o->image_size > 1024))
@@ -66,8 +68,12 @@ static moco_status_t convert_encoder(const char *in, const char *out, const moco
     moco_status_t status = MOCO_OK;
     mo_loaded_t l = {0};
     const int drop = o->head == MOCO_HEAD_DROP || (o->head == MOCO_HEAD_AUTO && o->layout != MOCO_FILE_ENCODER);
-    const mo_wanted_t wanted = {.key = o->encoder == MOCO_ENCODER_KEY, .no_head = drop, .image_size = o->image_size,
-                                .eval_resize = o->eval_resize, .vit_heads = o->vit_heads, .mean = {o->mean_r, o->mean_g, o->mean_b},
+    const mo_wanted_t wanted = {.key = o->encoder == MOCO_ENCODER_KEY,
+                                .no_head = drop,
+                                .image_size = o->image_size,
+                                .eval_resize = o->eval_resize,
+                                .vit_heads = o->vit_heads,
+                                .mean = {o->mean_r, o->mean_g, o->mean_b},
                                 .std = {o->std_r, o->std_g, o->std_b}};
     TRY(mo_loaded_read(in, &wanted, &l));
     if (json_object_set_new(l.report, "model", mo_spec_json(&l.spec, &l.recipe)) != 0)

@@ -50,10 +50,10 @@ static int32_t devices_in_flight(const moco_trainer_t *t)
 
 static json_t *plan_json(const moco_trainer_t *t)
 {
-    return json_pack("{s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I}", "bytes", budget_json(&t->budget), "shard", t->shard,
-                     "shards", t->shards, "shards_in_flight", t->shards_in_flight, "devices", t->method.groups,
-                     "devices_in_flight", devices_in_flight(t), "lanes",
-                     mo_device_lanes(t->device), "effective_lr", mo_effective_lr(&t->options), "push_views_bytes",
+    return json_pack("{s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I}", "bytes", budget_json(&t->budget), "shard",
+                     t->shard, "shards", t->shards, "shards_in_flight", t->shards_in_flight, "devices",
+                     t->method.groups, "devices_in_flight", devices_in_flight(t), "lanes", mo_device_lanes(t->device),
+                     "effective_lr", mo_effective_lr(&t->options), "push_views_bytes",
                      (json_int_t)(2 * t->feature * t->options.batch_size * (int64_t)sizeof(float)));
 }
 

@@ -50,7 +50,8 @@ struct moco_model {
 moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_model_recipe_t *recipe, const float *params,
                               const float *running, int64_t steps, moco_device_t *device, moco_model_t **out);
 void mo_model_delete(moco_model_t *model);
-moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out); /* model_file.c; any container */
+moco_status_t mo_model_read(const char *path, moco_device_t *device,
+                            moco_model_t **out); /* model_file.c; any container */
 moco_status_t mo_model_write(const moco_model_t *model, const char *path);
 
 json_t *mo_model_json(const moco_model_t *model); /* what it is; NULL without memory */

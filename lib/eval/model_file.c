@@ -12,8 +12,9 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-static const char *const arch_names[] = {"resnet18",  "resnet34",  "resnet50", "resnet101",      "resnet152",     "vit_small",
-                                         "vit_base",  "vit_large", "vit_huge", "vit_conv_small", "vit_conv_base"};
+static const char *const arch_names[] = {"resnet18",  "resnet34",       "resnet50",     "resnet101",
+                                         "resnet152", "vit_small",      "vit_base",     "vit_large",
+                                         "vit_huge",  "vit_conv_small", "vit_conv_base"};
 #define ARCHS ((int32_t)(sizeof arch_names / sizeof arch_names[0]))
 static const char *const vit_norm_names[] = {"layer", "batch"};
 static const char *const stem_names[] = {"imagenet", "cifar"};

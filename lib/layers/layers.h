@@ -29,8 +29,9 @@ int32_t mo_mean_pool(mo_net_t *net, int32_t src); /* global: [c,h,w] -> [c] */
 int32_t mo_linear(mo_net_t *net, int32_t src, const char *name, int32_t outputs);
 int32_t mo_linear_from(mo_net_t *net, int32_t src, const char *name, int32_t outputs, mo_init_t init, int64_t fan,
                        mo_init_t bias_init);
-int32_t mo_linear_plain(mo_net_t *net, int32_t src, const char *name, int32_t outputs, mo_init_t init); /* without bias */
-int32_t mo_residual(mo_net_t *net, int32_t main, int32_t shortcut);                           /* ReLU(main + shortcut) */
+int32_t mo_linear_plain(mo_net_t *net, int32_t src, const char *name, int32_t outputs,
+                        mo_init_t init);                            /* without bias */
+int32_t mo_residual(mo_net_t *net, int32_t main, int32_t shortcut); /* ReLU(main + shortcut) */
 
 /* ---- of transformers; tokens are [channels, tokens, 1] ---- */
 

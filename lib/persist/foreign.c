@@ -169,7 +169,8 @@ static moco_status_t take_counters(mo_foreign_t *f, const mo_root_t *root, const
         if (i == 0 && t != NULL && mo_file_ints(t, &counted, 1) == MOCO_OK && counted > 0)
             *batches = counted;
     }
-    return absent > 0 ? mo_foreign_missing(f, "%snum_batches_tracked of %d batch norms", root->prefix, absent) : MOCO_OK;
+    return absent > 0 ? mo_foreign_missing(f, "%snum_batches_tracked of %d batch norms", root->prefix, absent)
+                      : MOCO_OK;
 }
 
 moco_status_t mo_foreign_encoder(mo_foreign_t *f, const mo_root_t *root, const mo_net_t *net, float *params,

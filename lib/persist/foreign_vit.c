@@ -19,20 +19,23 @@ static int has(const mo_foreign_t *f, const mo_root_t *root, const char *ours)
 static moco_status_t find_patches(const mo_foreign_t *f, const mo_root_t *root, int conv_stem, mo_encoder_spec_t *spec,
                                   int64_t *channels)
 {
-    const mo_sizes_t patch = mo_foreign_sizes(f, root, conv_stem ? "patch_embed.proj.12.weight" : "patch_embed.proj.weight"),
+    const mo_sizes_t patch = mo_foreign_sizes(f, root,
+                                              conv_stem ? "patch_embed.proj.12.weight" : "patch_embed.proj.weight"),
                      places = mo_foreign_sizes(f, root, "pos_embed");
     int64_t grid = 1;
     *channels = patch.rank == 4 ? patch.dims[0] : 0;
     if (patch.rank != 4 || patch.dims[2] != patch.dims[3] || patch.dims[2] < 1 || patch.dims[2] > 1024)
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: the patch projection of '%s' is not [channels,3,patch,patch]", f->path,
-                       root->prefix);
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: the patch projection of '%s' is not [channels,3,patch,patch]",
+                       f->path, root->prefix);
     spec->patch_size = conv_stem ? 16 : (int32_t)patch.dims[2];
     while (places.rank == 3 && grid < MAX_GRID && 1 + grid * grid < places.dims[1])
         grid++;
     if (places.rank != 3 || places.dims[1] != 1 + grid * grid || grid * spec->patch_size > 1024)
-        return mo_fail(MOCO_ERR_UNSUPPORTED,
-                       "%s: 'pos_embed' of '%s' is not for a class token and a square of patches of an image of at most "
-                       "1024 pixels", f->path, root->prefix);
+        return mo_fail(
+            MOCO_ERR_UNSUPPORTED,
+            "%s: 'pos_embed' of '%s' is not for a class token and a square of patches of an image of at most "
+            "1024 pixels",
+            f->path, root->prefix);
     spec->image_size = (int32_t)(grid * spec->patch_size);
     return MOCO_OK;
 }
@@ -90,9 +93,10 @@ moco_status_t mo_foreign_vit(mo_foreign_t *f, const mo_root_t *root, mo_encoder_
     TRY(choose_heads(f, channels, spec));
     if (spec->depth < 1 || spec->width < 0.0625 || spec->width > 8 || mo_vit_check(spec) != MOCO_OK ||
         mo_vit_form(spec).channels != channels)
-        TRY(mo_fail(MOCO_ERR_UNSUPPORTED, "%s: a ViT of %d blocks, %lld channels, %d heads and patches of %d pixels is not "
-                    "one that this version has", f->path, spec->depth, (long long)channels, spec->heads,
-                    spec->patch_size));
+        TRY(mo_fail(MOCO_ERR_UNSUPPORTED,
+                    "%s: a ViT of %d blocks, %lld channels, %d heads and patches of %d pixels is not "
+                    "one that this version has",
+                    f->path, spec->depth, (long long)channels, spec->heads, spec->patch_size));
     TRY(mo_foreign_head(f, root, "head", channels, spec));
 cleanup:
     return status;

@@ -67,7 +67,8 @@ typedef struct mo_pickle {
 
 /* Reads one pickle from the start of `bytes`, which must live as long as the values; *used = its length. The struct is
  * zeroed or holds an earlier pickle, which is forgotten. MOCO_ERR_UNSUPPORTED for a global that is none of ours. */
-moco_status_t mo_pickle_read(mo_pickle_t *pickle, const uint8_t *bytes, uint64_t size, const char *path, uint64_t *used);
+moco_status_t mo_pickle_read(mo_pickle_t *pickle, const uint8_t *bytes, uint64_t size, const char *path,
+                             uint64_t *used);
 void mo_pickle_free(mo_pickle_t *pickle); /* safe on a zeroed struct */
 
 const mo_pickle_value_t *mo_pickle_root(const mo_pickle_t *pickle);

@@ -24,7 +24,8 @@ moco_status_t mo_pickle_append(mo_pickle_t *p, int32_t container, const int32_t 
 moco_status_t mo_pickle_damaged(const mo_pickle_t *p, const char *what);
 
 moco_status_t mo_pickle_push_mark(mo_pickle_t *p);
-moco_status_t mo_pickle_pop_mark(mo_pickle_t *p, const int32_t **numbers, int64_t *count); /* all above it; it goes too */
+moco_status_t mo_pickle_pop_mark(mo_pickle_t *p, const int32_t **numbers,
+                                 int64_t *count); /* all above it; it goes too */
 moco_status_t mo_pickle_drop(mo_pickle_t *p);
 moco_status_t mo_pickle_repeat(mo_pickle_t *p);
 moco_status_t mo_pickle_remember(mo_pickle_t *p, uint64_t place);

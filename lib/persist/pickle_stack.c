@@ -218,7 +218,8 @@ moco_status_t mo_pickle_drop(mo_pickle_t *p)
 
 moco_status_t mo_pickle_repeat(mo_pickle_t *p)
 {
-    return above_mark(p) > 0 ? mo_pickle_push_number(p, p->stack[p->stack_count - 1]) : mo_pickle_damaged(p, "its stack is empty");
+    return above_mark(p) > 0 ? mo_pickle_push_number(p, p->stack[p->stack_count - 1])
+                             : mo_pickle_damaged(p, "its stack is empty");
 }
 
 /* ---- from outside ---- */

@@ -106,7 +106,8 @@ static moco_status_t check_bytes(const mo_file_tensor_t *tensor, const struct dt
         return mo_fail(MOCO_ERR_FORMAT, "%s: the shape of tensor '%s' overflows", path, mo_show(tensor->name).text);
     if (bits % 8 != 0 || bits / 8 != tensor->bytes)
         return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' has %llu bytes, its shape and dtype %s want %llu bits", path,
-                       mo_show(tensor->name).text, (unsigned long long)tensor->bytes, row->name, (unsigned long long)bits);
+                       mo_show(tensor->name).text, (unsigned long long)tensor->bytes, row->name,
+                       (unsigned long long)bits);
     return MOCO_OK;
 }
 

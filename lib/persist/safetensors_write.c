@@ -121,8 +121,8 @@ static moco_status_t put_tensor(json_t *header, const entry_t *entry, uint64_t b
     int failed = shape == NULL;
     for (int32_t i = 0; i < entry->rank && !failed; i++)
         failed = json_array_append_new(shape, json_integer(entry->dims[i])) != 0;
-    json_t *value = json_pack("{s:s, s:o, s:[I,I]}", "dtype", mo_dtype_name(entry->dtype), "shape", shape, "data_offsets",
-                              (json_int_t)begin, (json_int_t)end);
+    json_t *value = json_pack("{s:s, s:o, s:[I,I]}", "dtype", mo_dtype_name(entry->dtype), "shape", shape,
+                              "data_offsets", (json_int_t)begin, (json_int_t)end);
     if (failed) {
         json_decref(value);
         value = NULL;

@@ -113,8 +113,9 @@ static const struct {
     const char *name;
     uint64_t bytes;
 } dtypes[MO_DTYPE_OTHER] = {
-    [MO_F32] = {"F32", 4}, [MO_F16] = {"F16", 2}, [MO_BF16] = {"BF16", 2}, [MO_F64] = {"F64", 8}, [MO_I64] = {"I64", 8},
-    [MO_I32] = {"I32", 4}, [MO_I16] = {"I16", 2}, [MO_I8] = {"I8", 1},     [MO_U8] = {"U8", 1},   [MO_BOOL] = {"BOOL", 1},
+    [MO_F32] = {"F32", 4}, [MO_F16] = {"F16", 2},   [MO_BF16] = {"BF16", 2}, [MO_F64] = {"F64", 8},
+    [MO_I64] = {"I64", 8}, [MO_I32] = {"I32", 4},   [MO_I16] = {"I16", 2},   [MO_I8] = {"I8", 1},
+    [MO_U8] = {"U8", 1},   [MO_BOOL] = {"BOOL", 1},
 };
 
 uint64_t mo_dtype_bytes(mo_dtype_t dtype)

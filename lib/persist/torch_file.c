@@ -45,8 +45,10 @@ static moco_status_t find_top(archive_t *a)
         found++;
     }
     if (found != 1)
-        return mo_fail(MOCO_ERR_FORMAT, "%s: a zip archive with %d members NAME/data.pkl, wanted one: torch.save did not "
-                       "write it", a->path, found);
+        return mo_fail(MOCO_ERR_FORMAT,
+                       "%s: a zip archive with %d members NAME/data.pkl, wanted one: torch.save did not "
+                       "write it",
+                       a->path, found);
     return MOCO_OK;
 }
 
@@ -76,11 +78,12 @@ static moco_status_t locate_in_archive(void *ctx, const mo_pickle_storage_t *s, 
         m = member(a, name);
     }
     if (m == NULL)
-        return mo_fail(MOCO_ERR_FORMAT, "%s: the numbers of a tensor are missing: there is no member data/%.*s", a->path,
-                       (int)(s->key_size < 32 ? s->key_size : 32), (const char *)s->key);
+        return mo_fail(MOCO_ERR_FORMAT, "%s: the numbers of a tensor are missing: there is no member data/%.*s",
+                       a->path, (int)(s->key_size < 32 ? s->key_size : 32), (const char *)s->key);
     if (__builtin_mul_overflow((uint64_t)s->count, mo_dtype_bytes(s->dtype), &size) || size > m->size)
         return mo_fail(MOCO_ERR_FORMAT, "%s: member %s has %llu bytes, %lld numbers of type %s were promised", a->path,
-                       mo_show(a->name).text, (unsigned long long)m->size, (long long)s->count, mo_dtype_name(s->dtype));
+                       mo_show(a->name).text, (unsigned long long)m->size, (long long)s->count,
+                       mo_dtype_name(s->dtype));
     *bytes = m->data;
     return MOCO_OK;
 }
@@ -158,7 +161,8 @@ static moco_status_t read_preamble(sequence_t *s, mo_pickle_t *pickle)
     TRY(next_pickle(s, pickle));
     const mo_pickle_value_t *v = mo_pickle_root(pickle);
     if (v->kind != MO_PICKLE_BIG || v->count != sizeof magic || memcmp(v->bytes, magic, sizeof magic) != 0)
-        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: is a pickle, but not one of torch.save: its magic number is missing", s->path));
+        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: is a pickle, but not one of torch.save: its magic number is missing",
+                    s->path));
     TRY(next_pickle(s, pickle));
     v = mo_pickle_root(pickle);
     if (v->kind != MO_PICKLE_INT || v->whole != 1001)

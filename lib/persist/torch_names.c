@@ -50,8 +50,9 @@ static int is_text(const mo_pickle_value_t *v)
 static moco_status_t spend(names_t *n, uint64_t bytes)
 {
     n->bytes += (int64_t)bytes;
-    return n->bytes <= MAX_BYTES ? MOCO_OK : mo_fail(MOCO_ERR_FORMAT, "%s: its names and texts take more than %lld bytes",
-                                                     n->pickle->path, (long long)MAX_BYTES);
+    return n->bytes <= MAX_BYTES ? MOCO_OK
+                                 : mo_fail(MOCO_ERR_FORMAT, "%s: its names and texts take more than %lld bytes",
+                                           n->pickle->path, (long long)MAX_BYTES);
 }
 
 static moco_status_t room(names_t *n, void *items, int64_t count, int64_t *capacity, size_t size)
@@ -134,7 +135,8 @@ static moco_status_t add_tensor(names_t *n, const mo_pickle_tensor_t *t)
         return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: holds one tensor without a name, wanted a dictionary of tensors",
                        n->pickle->path);
     if (!mo_file_count(&made, &count))
-        return mo_fail(MOCO_ERR_FORMAT, "%s: the shape of tensor '%s' overflows", n->pickle->path, mo_show(n->name).text);
+        return mo_fail(MOCO_ERR_FORMAT, "%s: the shape of tensor '%s' overflows", n->pickle->path,
+                       mo_show(n->name).text);
     TRY(check_extent(n, t, s, count));
     TRY(n->locate(n->ctx, s, &bytes));
     made.bytes = (uint64_t)count * mo_dtype_bytes(s->dtype);

@@ -96,7 +96,8 @@ static int widen(const uint8_t *extra, uint64_t length, uint64_t *values[3])
 }
 
 /* The data begins behind a second header, whose extra field may have another length. */
-static moco_status_t find_data(const uint8_t *bytes, uint64_t size, uint64_t local, const char *path, mo_zip_member_t *m)
+static moco_status_t find_data(const uint8_t *bytes, uint64_t size, uint64_t local, const char *path,
+                               mo_zip_member_t *m)
 {
     if (local > size || size - local < LOCAL_SIZE || !is(bytes + local, "PK\3\4"))
         return damaged(path, "a member is not where its directory says");
@@ -120,8 +121,8 @@ static mo_shown_t shown(const mo_zip_member_t *m)
 }
 
 /* One entry of the directory at `at`, with `left` bytes up to its end; *length = its own. */
-static moco_status_t read_member(const uint8_t *bytes, uint64_t size, const uint8_t *at, uint64_t left, const char *path,
-                                 mo_zip_member_t *m, uint64_t *length)
+static moco_status_t read_member(const uint8_t *bytes, uint64_t size, const uint8_t *at, uint64_t left,
+                                 const char *path, mo_zip_member_t *m, uint64_t *length)
 {
     if (left < ENTRY_SIZE || !is(at, "PK\1\2"))
         return damaged(path, "its directory ends early");
@@ -143,9 +144,10 @@ moco_status_t mo_zip_check_stored(const mo_zip_t *zip, const char *path)
 {
     for (int64_t i = 0; i < zip->count; i++)
         if (zip->members[i].sealed)
-            return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: member '%s' is compressed (method %u) or encrypted, wanted stored "
-                           "members as torch.save writes them", path, shown(&zip->members[i]).text,
-                           zip->members[i].method);
+            return mo_fail(MOCO_ERR_UNSUPPORTED,
+                           "%s: member '%s' is compressed (method %u) or encrypted, wanted stored "
+                           "members as torch.save writes them",
+                           path, shown(&zip->members[i]).text, zip->members[i].method);
     return MOCO_OK;
 }
 

@@ -155,8 +155,10 @@ static moco_status_t check_method(const moco_trainer_options_t *o)
         return mo_fail(MOCO_ERR_ARGUMENT, "%s is 1, wanted 0: nt-xent takes both views in one loss",
                        o->symmetric ? "symmetric" : "predictor");
     if (o->loss != MOCO_LOSS_QUEUE && !m.two_pass && o->virtual_devices > 1)
-        return mo_fail(MOCO_ERR_ARGUMENT, "execution is one-pass with virtual_devices %d, wanted 1 or two passes: a loss "
-                                          "over the whole batch joins all devices", o->virtual_devices);
+        return mo_fail(MOCO_ERR_ARGUMENT,
+                       "execution is one-pass with virtual_devices %d, wanted 1 or two passes: a loss "
+                       "over the whole batch joins all devices",
+                       o->virtual_devices);
     if (m.two_pass && o->virtual_devices == 1 && mo_backbone_has_batchnorm(o) && group > mo_options_shard(o))
         return mo_fail(MOCO_ERR_ARGUMENT,
                        "execution is two-pass with virtual_devices 1, wanted one-pass or more devices: the backbone's "

@@ -193,8 +193,10 @@ static moco_status_t saved_options(const mo_tensor_file_t *st, const char *path,
     moco_trainer_options_t now;
     const char *json = mo_tensor_file_text(st, "options"), *kind = mo_tensor_file_text(st, "kind");
     if (kind == NULL || strcmp(kind, "checkpoint") != 0 || json == NULL)
-        return mo_fail(MOCO_ERR_FORMAT, "'%s' is not a training checkpoint of this library; moco_convert makes one from "
-                       "a reference checkpoint", path);
+        return mo_fail(MOCO_ERR_FORMAT,
+                       "'%s' is not a training checkpoint of this library; moco_convert makes one from "
+                       "a reference checkpoint",
+                       path);
     TRY(mo_format_check(st, path));
     TRY(mo_options_from_json(json, options));
     if (overrides != NULL) {

@@ -94,7 +94,7 @@ struct moco_trainer {
     void *arena;              /* serves every stage in turn */
     size_t arena_bytes;
     mo_keys_t queue;          /* with the queue's loss */
-    float *keys;              /* [key_views * B, D] of this step, in the order of the images; NT-Xent: [2B, D] and [2B] */
+    float *keys; /* [key_views * B, D] of this step, in the order of the images; NT-Xent: [2B, D] and [2B] */
     float *features[2];       /* two passes: [rows, F] of the query and of the key encoder     */
     float *feature_gradients; /* [rows, F] */
     float *results;           /* [rows, MO_LOSS_WIDTH]                           */

@@ -25,10 +25,12 @@ void mo_warn_setup(moco_trainer_t *t)
                "negatives; a queue of a quarter of the data set or less, with key_momentum 0.99, suits small sets",
                (long long)o->queue_length, (long long)t->listing_count);
     if (queue && norms && o->virtual_devices == 1)
-        mo_log(MOCO_LOG_WARNING, "virtual_devices is 1: a query and its key share their batch statistics, which give the "
-                              "pair away; 8 devices with shuffle is what the method was published with");
+        mo_log(MOCO_LOG_WARNING,
+               "virtual_devices is 1: a query and its key share their batch statistics, which give the "
+               "pair away; 8 devices with shuffle is what the method was published with");
     else if (queue && norms && !o->shuffle)
-        mo_log(MOCO_LOG_WARNING, "shuffle is 0: a query and its key share their batch statistics, which give the pair away");
+        mo_log(MOCO_LOG_WARNING,
+               "shuffle is 0: a query and its key share their batch statistics, which give the pair away");
 }
 
 double mo_spread(const float *rows, int64_t count, int64_t width)
@@ -65,13 +67,18 @@ void mo_warn_step(moco_trainer_t *t, const mo_outcome_t *outcome)
     int filled = t->method.loss != MOCO_LOSS_QUEUE || t->queue_seen >= t->queue.length;
     mo_warn_setup(t);
     if (reached(&w->at_chance, fabs(outcome->loss - chance) < NEAR_CHANCE * chance, PATIENCE, &w->told_chance))
-        mo_log(MOCO_LOG_WARNING, "step %lld: the loss %.4f has stayed within 1 %% of chance, %.4f, for %d steps: nothing is "
-                              "being learnt; look at learning rate, temperature and views", (long long)t->step,
-               outcome->loss, chance, PATIENCE);
+        mo_log(MOCO_LOG_WARNING,
+               "step %lld: the loss %.4f has stayed within 1 %% of chance, %.4f, for %d steps: nothing is "
+               "being learnt; look at learning rate, temperature and views",
+               (long long)t->step, outcome->loss, chance, PATIENCE);
     if (reached(&w->too_easy, filled && outcome->top1 > EASY, PATIENCE, &w->told_easy))
-        mo_log(MOCO_LOG_WARNING, "step %lld: the contrast is won in %.1f %% of all cases for %d steps: the views are too alike, "
-                              "or batch statistics give the pairs away", (long long)t->step, outcome->top1, PATIENCE);
+        mo_log(MOCO_LOG_WARNING,
+               "step %lld: the contrast is won in %.1f %% of all cases for %d steps: the views are too alike, "
+               "or batch statistics give the pairs away",
+               (long long)t->step, outcome->top1, PATIENCE);
     if (reached(&w->collapsed, spread < COLLAPSED, COLLAPSE_PATIENCE, &w->told_collapse))
-        mo_log(MOCO_LOG_WARNING, "step %lld: the embeddings have collapsed: their standard deviation per dimension is %.3g of "
-                              "that of rows all over the sphere", (long long)t->step, spread);
+        mo_log(MOCO_LOG_WARNING,
+               "step %lld: the embeddings have collapsed: their standard deviation per dimension is %.3g of "
+               "that of rows all over the sphere",
+               (long long)t->step, spread);
 }

@@ -294,13 +294,13 @@ START_TEST(options_out_of_range)
     } fields[] = {
 #define REAL(field, ...) {offsetof(moco_probe_options_t, field), 1, {__VA_ARGS__}, #field}
 #define WHOLE(field, ...) {offsetof(moco_probe_options_t, field), 0, {__VA_ARGS__}, #field}
-        REAL(lr[1], 0, -1, NAN), REAL(lr[0], 2e6, INFINITY, 0), REAL(lr_factor, 0, 1.5, NAN),
-        REAL(sgd_momentum, 1, -0.1, NAN), REAL(weight_decay, -1, 11, NAN), REAL(init_std, -1, 11, NAN),
+        REAL(lr[1], 0, -1, NAN),          REAL(lr[0], 2e6, INFINITY, 0),       REAL(lr_factor, 0, 1.5, NAN),
+        REAL(sgd_momentum, 1, -0.1, NAN), REAL(weight_decay, -1, 11, NAN),     REAL(init_std, -1, 11, NAN),
         REAL(crop_min_area, 0, 1.1, NAN), REAL(crop_max_area, 0.01, 1.1, NAN), REAL(flip_probability, -0.1, 1.1, NAN),
-        WHOLE(protocol, -1, 3, 99), WHOLE(rates, -1, 17, 1000), WHOLE(lr_scaling, -1, 2, 3),
-        WHOLE(epochs, 0, -1, 1000001), WHOLE(batch_size, 0, -1, 65537), WHOLE(schedule, -1, 3, 4), WHOLE(milestone_1, -1, -2, -3),
-        WHOLE(milestone_2, -1, -2, -3), WHOLE(cached, -1, 2, 3), WHOLE(normalize, -1, 2, 3),
-        WHOLE(eval_every, -1, -2, 1000001), WHOLE(loader_threads, -1, 257, 1000)};
+        WHOLE(protocol, -1, 3, 99),       WHOLE(rates, -1, 17, 1000),          WHOLE(lr_scaling, -1, 2, 3),
+        WHOLE(epochs, 0, -1, 1000001),    WHOLE(batch_size, 0, -1, 65537),     WHOLE(schedule, -1, 3, 4),
+        WHOLE(milestone_1, -1, -2, -3),   WHOLE(milestone_2, -1, -2, -3),      WHOLE(cached, -1, 2, 3),
+        WHOLE(normalize, -1, 2, 3),       WHOLE(eval_every, -1, -2, 1000001),  WHOLE(loader_threads, -1, 257, 1000)};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         for (int b = 0; b < 3; b++) {
             moco_probe_options_t o = few(MOCO_PROBE_CACHED);

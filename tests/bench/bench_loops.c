@@ -194,7 +194,8 @@ enum { SIDE = 512, CHANNELS = 16, NUMBERS = SIDE * SIDE * CHANNELS, PART = 1 << 
 
 static void bench_commit(moco_device_t *device, int is_sgd, int rounds)
 {
-    static const mo_layer_t sgd = {"sgd", sgd_as_primitives, nothing}, momentum = {"momentum", momentum_as_primitives, nothing};
+    static const mo_layer_t sgd = {"sgd", sgd_as_primitives, nothing},
+                            momentum = {"momentum", momentum_as_primitives, nothing};
     const mo_optim_rates_t rates = {.lr = 0.03, .momentum = 0.9, .weight_decay = 1e-4, .step = 2};
     double loops[256], primitives[256];
     float *block[3];
@@ -206,8 +207,12 @@ static void bench_commit(moco_device_t *device, int is_sgd, int rounds)
     op.dst = mo_net_tensor(&net, CHANNELS, SIDE, SIDE);
     mo_net_op(&net, &op);
     CHECK(mo_net_done(&net));
-    mo_plan_spec_t spec = {.net = &net, .mode = MO_MODE_KEY, .shard = 1, .shards_per_group = 1,
-                           .inputs = {op.src, op.other, is_sgd ? op.dst : -1, -1}, .outputs = {op.src, op.other, -1, -1}};
+    mo_plan_spec_t spec = {.net = &net,
+                           .mode = MO_MODE_KEY,
+                           .shard = 1,
+                           .shards_per_group = 1,
+                           .inputs = {op.src, op.other, is_sgd ? op.dst : -1, -1},
+                           .outputs = {op.src, op.other, -1, -1}};
     rig_make(&rig, device, &spec);
     for (int i = 0; i < 3; i++) {
         CHECK(mo_block_create(NUMBERS * sizeof(float), &block[i]));

@@ -157,7 +157,8 @@ static void run(job_t *j, moco_device_t *device, mo_mode_t mode)
     CHECK(mo_calloc((size_t)count, sizeof *arenas, &arenas));
     for (int32_t i = 0; i < count; i++) {
         CHECK(mo_block_create(mo_plan_arena_bytes(plan), &arenas[i]));
-        memset(arenas[i], 0xff, mo_plan_arena_bytes(plan)); /* not-a-numbers: nothing may be read before it is written */
+        memset(arenas[i], 0xff,
+               mo_plan_arena_bytes(plan)); /* not-a-numbers: nothing may be read before it is written */
         CHECK(mo_instance_create(plan, arenas[i], j->params, packed, &instances[i]));
     }
     mo_pass_t pass = {.plan = plan, .instances = instances, .sets = sets, .groups = j->groups,

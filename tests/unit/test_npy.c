@@ -149,10 +149,14 @@ START_TEST(test_hostile)
         ck_assert_ptr_nonnull(strstr(moco_last_message(), "damaged .npy header"));
     }
     static const char *const unwanted[] = {
-        "{'descr': '>f4', 'fortran_order': False, 'shape': (2, 3)}", "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 3)}",
-        "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3)}", "{'descr': '<f4', 'fortran_order': False, 'shape': (6,)}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': ()}", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 1)}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4)}", "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3)}",
+        "{'descr': '>f4', 'fortran_order': False, 'shape': (2, 3)}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 3)}",
+        "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (6,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': ()}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 1)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3)}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4)}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 9223372036854775807)}",
     };
@@ -169,7 +173,8 @@ END_TEST
 START_TEST(test_truncated)
 {
     for (int version = 1; version <= 2; version++) {
-        ck_assert_int_eq(read_made(version, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n", 24), MOCO_OK);
+        ck_assert_int_eq(read_made(version, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n", 24),
+                         MOCO_OK);
         for (int size = (version == 1 ? 10 : 12) + 60 + 23; size >= 0; size--) {
             float *values;
             int64_t rows, dimension;

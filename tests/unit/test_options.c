@@ -64,7 +64,8 @@ START_TEST(test_recipes)
     ck_assert(o.head == MOCO_HEAD_MLP && o.temperature == 0.2 && o.schedule == MOCO_SCHEDULE_COSINE);
     ck_assert(o.views == MOCO_VIEWS_V2 && o.jitter_hue == 0.1 && o.jitter_probability == 0.8 &&
               o.blur_probability == 0.5);
-    ck_assert(o.blur_sigma_min == 0.1 && o.blur_sigma_max == 2 && o.gray_probability == 0.2 && o.flip_probability == 0.5);
+    ck_assert(o.blur_sigma_min == 0.1 && o.blur_sigma_max == 2 && o.gray_probability == 0.2 &&
+              o.flip_probability == 0.5);
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     o = recipe(MOCO_RECIPE_CIFAR);
     ck_assert(o.arch == MOCO_ARCH_RESNET18 && o.stem == MOCO_STEM_CIFAR && o.head == MOCO_HEAD_LINEAR);
@@ -75,8 +76,10 @@ START_TEST(test_recipes)
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     o = recipe(MOCO_RECIPE_V3);
     ck_assert(o.arch == MOCO_ARCH_RESNET50 && o.head == MOCO_HEAD_MLP_V3 && o.predictor == 1 && o.head_width == 4096);
-    ck_assert(o.loss == MOCO_LOSS_BATCH && o.loss_scale == MOCO_LOSS_SCALE_2T && o.symmetric == 1 && o.dimension == 256);
-    ck_assert(o.optimizer == MOCO_OPTIMIZER_LARS && o.base_lr == 0.6 && o.weight_decay == 1e-6 && o.lars_trust == 0.001);
+    ck_assert(o.loss == MOCO_LOSS_BATCH && o.loss_scale == MOCO_LOSS_SCALE_2T && o.symmetric == 1 &&
+              o.dimension == 256);
+    ck_assert(o.optimizer == MOCO_OPTIMIZER_LARS && o.base_lr == 0.6 && o.weight_decay == 1e-6 &&
+              o.lars_trust == 0.001);
     ck_assert(o.batch_size == 4096 && o.virtual_devices == 1 && o.shuffle == 0 && o.zero_init_residual == 1);
     ck_assert(o.key_momentum == 0.99 && o.momentum_schedule == MOCO_MOMENTUM_COSINE && o.temperature == 1);
     ck_assert(o.warmup_epochs == 10 && o.epochs == 100 && o.schedule_unit == MOCO_SCHEDULE_PER_STEP);
@@ -93,7 +96,8 @@ START_TEST(test_recipes)
     ck_assert(o.optimizer == MOCO_OPTIMIZER_LARS_SIMCLR && o.base_lr == 0.3 && o.weight_decay == 1e-6);
     ck_assert(o.temperature == 0.1 && o.batch_size == 4096 && o.virtual_devices == 1 && o.epochs == 100);
     ck_assert(o.jitter_brightness == 0.8 && o.jitter_saturation == 0.8 && o.jitter_hue == 0.2 && o.crop_tries == 100);
-    ck_assert(o.resize_filter == MOCO_FILTER_BICUBIC && o.blur_form == MOCO_BLUR_GAUSSIAN && o.mean_r == 0 && o.std_r == 1);
+    ck_assert(o.resize_filter == MOCO_FILTER_BICUBIC && o.blur_form == MOCO_BLUR_GAUSSIAN && o.mean_r == 0 &&
+              o.std_r == 1);
 }
 END_TEST
 
@@ -148,7 +152,8 @@ START_TEST(test_ranges)
             moco_status_t status = mo_options_check(&o);
             char range[160], wanted[200];
             mo_option_range(row, range, sizeof range);
-            snprintf(wanted, sizeof wanted, "wanted %s", range); /* not refused by its range, if perhaps by another field */
+            snprintf(wanted, sizeof wanted, "wanted %s",
+                     range); /* not refused by its range, if perhaps by another field */
             ck_assert_msg(status == MOCO_OK || strstr(moco_last_message(), wanted) == NULL, "%s may not be %g: %s",
                           row->name, row->min, moco_last_message());
         }

@@ -131,7 +131,8 @@ START_TEST(test_layernorm)
             sum_shift[c] += g[c];
         }
         for (int64_t c = 0; c < width; c++) {
-            double normal = (in[c] - mean) / sigma, wanted = ((double)g[c] * scale[c] - sum - normal * products) / sigma;
+            double normal = (in[c] - mean) / sigma,
+                   wanted = ((double)g[c] * scale[c] - sum - normal * products) / sigma;
             ck_assert_double_eq_tol(d_x[r * width + c], before[r * width + c] + wanted, 2e-5);
         }
     }

@@ -505,9 +505,10 @@ START_TEST(test_legacy_parts)
     const fixture_storage_t twice[] = {storages[0], storages[0], storages[1]}, fewer[] = {storages[1]},
                             shorter[] = {{"0", numbers, 11, 44}, storages[1]},
                             stranger[] = {storages[0], storages[1], {"2", numbers, 1, 4}};
-    buffer_t files[] = {make_legacy(&pickle, twice, 3), make_legacy(&pickle, fewer, 1), make_legacy(&pickle, shorter, 2),
-                        make_legacy(&pickle, stranger, 3), make_legacy(&pickle, storages, 2),
-                        make_legacy(&pickle, storages, 2), make_legacy(&pickle, storages, 2)};
+    buffer_t files[] = {make_legacy(&pickle, twice, 3),    make_legacy(&pickle, fewer, 1),
+                        make_legacy(&pickle, shorter, 2),  make_legacy(&pickle, stranger, 3),
+                        make_legacy(&pickle, storages, 2), make_legacy(&pickle, storages, 2),
+                        make_legacy(&pickle, storages, 2)};
     static const struct {
         moco_status_t status;
         const char *reason;

@@ -84,7 +84,8 @@ START_TEST(test_sizes)
         ck_assert(cases[i].params == 0 || mo_net_parameters(&net) == cases[i].params);
         ck_assert(cases[i].trained == 0 || counted(&net, "", 1) == cases[i].trained);
         ck_assert(cases[i].stem == 0 || counted(&net, "patch_embed.", 0) == cases[i].stem);
-        ck_assert(cases[i].stem == 0 || counted(&net, "patch_embed.", 1) == cases[i].stem); /* freezing is for patches */
+        ck_assert(cases[i].stem == 0 ||
+                  counted(&net, "patch_embed.", 1) == cases[i].stem); /* freezing is for patches */
         ck_assert(cases[i].stem == 0 || counted(&net, "blocks.11.", 0) == 0);
         ck_assert_int_eq(net.stats, cases[i].stats);
         ck_assert_int_eq(net.shapes[net.backbone].c, cases[i].features);

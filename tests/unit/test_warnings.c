@@ -75,7 +75,8 @@ START_TEST(setup)
     mo_warn_setup(&t);
     ck_assert_int_eq(count, 1);
     ck_assert_ptr_nonnull(strstr(said[0], "shuffle is 0"));
-    ck_assert_int_eq(mo_options_defaults(MOCO_RECIPE_V3, &t.options), MOCO_OK); /* no queue: one device is what it wants */
+    ck_assert_int_eq(mo_options_defaults(MOCO_RECIPE_V3, &t.options),
+                     MOCO_OK); /* no queue: one device is what it wants */
     t.warnings = (mo_warnings_t){0};
     count = 0;
     mo_warn_setup(&t);
