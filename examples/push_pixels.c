@@ -68,6 +68,7 @@ int main(int argc, char **argv)
     CHECK(moco_trainer_snapshot(trainer, NULL, &model)); /* independent of the trainer from here on */
     row = calloc((size_t)moco_model_dimension(model, MOCO_TAP_BACKBONE), sizeof *row);
     if (row == NULL) {
+        fputs("no memory\n", stderr);
         status = MOCO_ERR_MEMORY;
         goto cleanup;
     }

@@ -16,6 +16,13 @@ static int32_t progress(void *user, const moco_step_report_t *report)
     return 0;
 }
 
+/* Warnings, such as of a queue longer than the data set. */
+static void warn(void *user, int32_t level, const char *line)
+{
+    (void)user;
+    fprintf(stderr, "%s: %s\n", level == MOCO_LOG_WARNING ? "warning" : "error", line);
+}
+
 /* "batch_size=64" changes one option; the library checks name and range. */
 static moco_status_t set_option(moco_trainer_options_t *options, const char *text)
 {
@@ -46,6 +53,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s IMAGES RUN [name=value ...]\n", argv[0]);
         return 2;
     }
+    moco_set_log(warn, NULL, MOCO_LOG_WARNING);
     mkdir(argv[2], 0777); /* may exist; a folder that cannot be written is reported by the run */
 
     CHECK(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V2));

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Everything that must hold: installs the packages that are missing, builds, runs all tests, and ends with one line
 # "N passed, N failed, N skipped". Every ctest test and every section below counts. Exit code 0 = none failed.
-# A failing part does not stop the others. Needs nothing but Debian 12; a second run builds only what changed.
+# A failing part does not stop the others. MOCO_TEST_DATA may name a folder of real images (cifar10-test.tar, photos/).
+# Needs nothing but Debian 12; a second run builds only what changed.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/tests/setup.sh"
@@ -54,7 +55,7 @@ section() {
     esac
 }
 
-# What a test that passed did not look at, and why: lines such as "photographs skipped: no ../shared/data".
+# What a test that passed did not look at, and why: lines such as "photographs skipped: no MOCO_TEST_DATA/photos".
 left_out() {
     grep -hE '^(.*[: ])?skip(ped)?: ' "$1" | grep -v '^Command: ' | sort -u | sed 's/^/      /' || true
 }

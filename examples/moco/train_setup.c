@@ -11,10 +11,11 @@
 static const char notes[] =
     "Values that are not given come from the recipe (default moco-v2): architecture, image size, batch, virtual\n"
     "devices, queue and all the rest; --print shows them. Virtual devices are batch-norm groups and part of the\n"
-    "algorithm: they stay the recipe's whatever the batch is, and the batch must be a multiple of them.\n\n"
+    "algorithm: they stay the recipe's whatever the batch is, and the batch must be a multiple of them. moco-v3 with\n"
+    "a ViT is moco-v3-vit.\n\n"
     "RUN receives checkpoint.safetensors, model.safetensors and log.jsonl after every epoch, every --save-every\n"
     "steps and at any stop. --resume takes the options from the checkpoint and needs the same DATA and --limit;\n"
-    "threads, loader-threads, memory-cap, steps, eval, eval-every and save-every may differ.";
+    "threads, loader-threads, memory-cap, max-broken, steps, eval, eval-every and save-every may differ.";
 
 #define FIELD(name, value, help, field) {name, 0, ARG_FIELD, &options->settings, value, help, 0, 0, field}
 
@@ -22,9 +23,9 @@ int train_parse(int argc, char **argv, train_options_t *options)
 {
     const arg_option_t table[] = {
         {"out", 'o', ARG_TEXT, &options->run, "RUN", "folder of this run", 0, 0, NULL},
-        {"recipe", 0, ARG_TEXT, &options->recipe, "NAME", "moco-v2, moco-v1, moco-v3, simclr, moco-cifar", 0, 0, NULL},
+        {"recipe", 0, ARG_TEXT, &options->recipe, "NAME", SETTINGS_RECIPES, 0, 0, NULL},
         {"print", 0, ARG_FLAG, &options->print, NULL, "show all option values and end", 0, 0, NULL},
-        FIELD("arch", "NAME", "resnet18, 34, 50, 101 or 152", "arch"),
+        FIELD("arch", "NAME", "resnet18, 34, 50, 101, 152, vit_small, _base, _large, _huge, vit_conv_small, _base", "arch"),
         FIELD("width", "X", "multiplies the channels", "width"),
         FIELD("size", "PIXELS", "side of a training view", "image_size"),
         FIELD("epochs", "N", "passes over the data", "epochs"),
@@ -102,6 +103,12 @@ static int apply_options(const train_options_t *options, moco_trainer_options_t 
     return options->max_broken != NULL ? apply_max_broken(options->max_broken, trainer) : EXIT_DONE;
 }
 
+/* v3 was published with other values for ViTs than for ResNets. */
+static int32_t recipe_for(int32_t recipe, int32_t arch)
+{
+    return recipe == MOCO_RECIPE_V3 && arch >= MOCO_ARCH_VIT_SMALL ? MOCO_RECIPE_V3_VIT : recipe;
+}
+
 static int new_options(const train_options_t *options, moco_trainer_options_t *trained)
 {
     int32_t recipe;
@@ -112,11 +119,9 @@ static int new_options(const train_options_t *options, moco_trainer_options_t *t
         return code;
     if ((status = moco_trainer_options_init(trained, sizeof *trained, recipe)) != MOCO_OK)
         return finish(status, NULL);
-    if ((code = apply_options(options, trained)) != EXIT_DONE || recipe != MOCO_RECIPE_V3 ||
-        trained->arch < MOCO_ARCH_VIT_SMALL)
+    if ((code = apply_options(options, trained)) != EXIT_DONE || recipe_for(recipe, trained->arch) == recipe)
         return code;
-    /* v3 was published with other values for ViT than for ResNet */
-    if ((status = moco_trainer_options_init(trained, sizeof *trained, MOCO_RECIPE_V3_VIT)) != MOCO_OK)
+    if ((status = moco_trainer_options_init(trained, sizeof *trained, recipe_for(recipe, trained->arch))) != MOCO_OK)
         return finish(status, NULL);
     return apply_options(options, trained);
 }
@@ -141,7 +146,7 @@ static int resumed_trainer(const train_options_t *options, moco_device_t *device
     if (options->recipe != NULL) {
         if ((code = settings_recipe("train", options->recipe, &recipe)) != EXIT_DONE)
             return code;
-        trained->recipe = recipe;
+        trained->recipe = recipe_for(recipe, saved.arch);
     }
     if (memcmp(trained, &saved, sizeof saved) != 0) {
         moco_trainer_free(*trainer);

@@ -6,7 +6,8 @@
     trainer.run(data, folder="run", progress=lambda report: print(report.step, report.loss))
     rows, indices = trainer.snapshot().embed_dataset(data)
 
-A call that fails raises MocoError with the library's status and message. The library is the file named by the
+A call that fails raises MocoError with the library's status and message; the library's warnings (a queue longer than the
+data set, a loss that stays at chance, ...) go to the logger "moco". The library is the file named by the
 environment variable MOCO_LIBRARY, else the one in a build folder of this source tree, else the installed one. Calls
 release Python's global lock; which object may be used by several threads at once is said in docs/threads.md.
 """
@@ -14,6 +15,7 @@ import collections
 import ctypes
 import ctypes.util
 import json
+import logging
 import os
 import threading
 
@@ -80,11 +82,12 @@ class ConvertOptions(_Struct):
 
 
 class StepReport(_Struct):
-    """What one step did; `loss` in nats beside `chance_loss` = ln(1+K), accuracies in percent, times in seconds."""
+    """What one step did; `loss` in nats beside `chance_loss` (that of equal logits), accuracies in percent, times in seconds."""
     _fields_ = ([("struct_size", _u64)]
                 + [(name, _i64) for name in "step epoch step_in_epoch steps_per_epoch steps_total".split()]
                 + [(name, _f64) for name in """loss chance_loss lr key_momentum gradient_norm contrast_top1
-                   contrast_top5 queue_fill images_per_second data_seconds step_seconds eta_seconds knn_top1 epoch_loss""".split()])
+                   contrast_top5 queue_fill images_per_second data_seconds step_seconds eta_seconds knn_top1
+                   epoch_loss""".split()])
 
 
 class KnnResult(_Struct):
@@ -143,6 +146,7 @@ class FinetuneResult(_Struct):
 _READ = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_ptr), ctypes.POINTER(_u64))
 _ROWS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_i64), ctypes.POINTER(ctypes.c_float))
 _PROGRESS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, _i64)
+_LOG = ctypes.CFUNCTYPE(None, _ptr, _i32, _text)
 _STEP = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(StepReport))
 _PROBE = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(ProbeReport))
 _FINETUNE = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(FinetuneReport))
@@ -203,7 +207,7 @@ _STATUS_CALLS = {
 # The others: result, arguments.
 _OTHER_CALLS = {
     "version_number": (_i32, []), "version_string": (_text, []), "status_name": (_text, [_i32]),
-    "last_message": (_text, []), "recipe_number": (_i32, [_text]), "trainer_discard": (_i64, [_ptr]),
+    "last_message": (_text, []), "set_log": (None, [_LOG, _ptr, _i32]), "recipe_number": (_i32, [_text]), "trainer_discard": (_i64, [_ptr]),
     "dataset_count": (_i64, [_ptr]), "dataset_classes": (_i32, [_ptr]), "dataset_name": (_text, [_ptr, _i64]),
     "dataset_label": (_i32, [_ptr, _i64]), "dataset_class_name": (_text, [_ptr, _i32]),
     "probe_class_name": (_text, [_ptr, _i32]), "probe_free": (None, [_ptr]),
@@ -238,11 +242,25 @@ def _open_library():
 _lib = _open_library()
 
 
+_log = logging.getLogger("moco")
+_thread = threading.local()
+_LEVELS = {0: logging.ERROR, 1: logging.WARNING, 2: logging.INFO, 3: logging.DEBUG}
+_write_log = _LOG(lambda _user, level, line: _log.log(_LEVELS.get(level, logging.DEBUG), "%s", os.fsdecode(line)))
+
+
+def _listen():
+    """The library keeps its log sink per thread: the first call of each sets it."""
+    if not getattr(_thread, "listens", False):
+        _lib.moco_set_log(_write_log, None, 1)
+        _thread.listens = True
+
+
 def _raise(status):
     raise MocoError(status, _lib.moco_status_name(status).decode(), _lib.moco_last_message().decode(errors="replace"))
 
 
 def _call(name, *arguments):
+    _listen()
     status = getattr(_lib, "moco_" + name)(*arguments)
     if status != 0:
         _raise(status)
@@ -299,6 +317,7 @@ class _Caught:
 
     def __init__(self):
         self.error = None
+        _listen()
 
     def guard(self, function):
         def guarded(*arguments):

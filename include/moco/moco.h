@@ -1,11 +1,13 @@
 /*
  * libmoco: self-supervised image encoders in C.
  *
- * Learn a visual encoder from unlabelled JPEGs with Momentum Contrast, and turn images into embeddings.
+ * Learn a visual encoder from unlabelled JPEGs with Momentum Contrast (v1, v2, v3) or SimCLR, measure it with labels, and
+ * turn images into embeddings.
  *
  *   simple     moco_dataset_open, moco_trainer_create, moco_trainer_run, moco_model_load, moco_model_embed_to_npy
  *   embedded   moco_trainer_push_pixels + moco_trainer_step, moco_trainer_snapshot, moco_model_embed_pixels
  *   pieces     moco_queue_t (the dictionary and its loss), moco_index_t (search, kNN)
+ *   measure    moco_knn, moco_probe (linear classifier on frozen features), moco_finetune
  *   files      moco_convert, moco_file_info (checkpoints of other programs)
  *
  * Handles are opaque. Whatever a call creates, the matching _free releases; _free takes NULL. Options are plain structs

@@ -75,9 +75,9 @@ typedef struct moco_trainer_options {
     double width;               /**< channel multiplier, 0.0625..8: channels max(16, nearest multiple of 16)         */
     double temperature;         /**< divides the logits, 1e-3..1e3                                                   */
     double key_momentum;        /**< m of k <- m k + (1-m) q, 0..1                                                   */
-    double base_lr;             /**< learning rate at batch 256; scaled by batch/256; 0..1e3                         */
+    double base_lr;             /**< learning rate at batch 256, or at batch 1: see lr_scaling; 0..1e3               */
     double sgd_momentum;        /**< 0..<1                                                                           */
-    double weight_decay;        /**< 0..10, on every parameter                                                       */
+    double weight_decay;        /**< 0..10, on every parameter; LARS: not on vectors (biases, norms)                 */
     double lr_factor;           /**< multiplies the rate at each milestone of the step schedule, >0..1               */
     double crop_min_area;       /**< smallest crop, share of the image's area, >0..1                                 */
     double crop_max_area;       /**< largest crop, share, crop_min_area..1                                           */
@@ -95,7 +95,7 @@ typedef struct moco_trainer_options {
     double std_r, std_g, std_b;    /**< divides them, > 0                                                            */
     int32_t recipe;             /**< MOCO_RECIPE_…: where the values came from                                       */
     int32_t arch;               /**< MOCO_ARCH_…                                                                     */
-    int32_t stem; /**< MOCO_STEM_…                                                                     */
+    int32_t stem;               /**< MOCO_STEM_…                                                                     */
     int32_t head;               /**< MOCO_HEAD_…                                                                     */
     int32_t image_size;         /**< side of a view in pixels, 16..1024                                              */
     int32_t dimension;          /**< D, width of the projection, 1..65536                                            */
@@ -161,10 +161,11 @@ MOCO_API moco_status_t moco_trainer_options_json(const moco_trainer_options_t *o
                                                  uint64_t *needed);
 
 /**
- * What a trainer with these options would take, without taking it: JSON with bytes of weights, gradients, optimiser,
- * activations, queue, views, scratchpads, total, shards, shard size, shards and devices in flight, effective_lr
- * (base_lr scaled by the batch). Honours memory_cap as moco_trainer_create does. Text rule as in moco_build_info.
- * Since: 0.1.
+ * What a trainer with these options would take, without taking it. JSON: `bytes` (weights, packed, optimiser,
+ * gradients, activations, queue, batch_results, views, statistics, scratchpads, total), shard (images of one), shards,
+ * shards_in_flight, devices (batch-norm groups of a step; those of both views where both have queries),
+ * devices_in_flight, lanes, effective_lr (base_lr scaled by the batch), push_views_bytes (what pushed float views would
+ * take beside). Honours memory_cap as moco_trainer_create does. Text rule as in moco_build_info. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,
                                          uint64_t capacity, uint64_t *needed);
@@ -188,8 +189,8 @@ typedef struct moco_step_report {
     int64_t step_in_epoch;     /**< steps done in that epoch, this one included                                      */
     int64_t steps_per_epoch;   /**< planned; 0 if unknown                                                            */
     int64_t steps_total;       /**< planned; 0 if unknown                                                            */
-    double loss;               /**< mean InfoNCE over the batch, nats                                                */
-    double chance_loss;        /**< ln(1+K)                                                                          */
+    double loss;               /**< of the method, nats: scaled, and summed over the halves, as the options say      */
+    double chance_loss;        /**< that of equal logits: ln(1+K), ln(B) or ln(2B-1), scaled and summed alike        */
     double lr;                 /**< learning rate used                                                               */
     double key_momentum;       /**< momentum used at the end of this step                                            */
     double gradient_norm;      /**< L2 norm over all parameters                                                      */
@@ -273,8 +274,8 @@ MOCO_API moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *pa
 
 /**
  * A trainer from a checkpoint, options included.
- * @param overrides  NULL, or options whose memory_cap and loader_threads replace the saved ones; any other field that
- *                   differs is MOCO_ERR_MISMATCH, both values named. Since: 0.1.
+ * @param overrides  NULL, or options whose memory_cap, loader_threads, max_broken and max_broken_percent replace the
+ *                   saved ones; any other field that differs is MOCO_ERR_MISMATCH, both values named. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides,
                                          moco_device_t *device, moco_trainer_t **out);
@@ -283,7 +284,8 @@ MOCO_API moco_status_t moco_trainer_load(const char *path, const moco_trainer_op
 MOCO_API moco_status_t moco_trainer_options_get(const moco_trainer_t *trainer, moco_trainer_options_t *options,
                                                 uint64_t struct_size);
 
-/** JSON: step, epoch, position, pushed (images waiting), queue_fill, planned bytes and their parts, arch, parameters.
+/** JSON: step, epoch, step_in_epoch, position, pushed (images waiting), queue_fill, plan (as moco_trainer_plan),
+ * parameters.
  * Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_state(const moco_trainer_t *trainer, char *text, uint64_t capacity, uint64_t *needed);
 

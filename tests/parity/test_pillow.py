@@ -187,9 +187,9 @@ def jpegs(ops, count):
             transform = rng.choice([0, 1] if mode == "RGB" else [0, 2])
             data, mode = with_adobe(data, transform), mode + " Adobe %d" % transform
         same("decode " + mode, ops(DECODE, data), Image.open(io.BytesIO(data)).convert("RGB"))
-    folder = os.path.join(os.environ.get("MOCO_SOURCE_DIR", "."), "..", "shared", "data", "photos")
+    folder = os.path.join(os.environ.get("MOCO_TEST_DATA", "absent"), "photos")
     if not os.path.isdir(folder):
-        print("photographs skipped: no", folder)
+        print("photographs skipped: no MOCO_TEST_DATA/photos")
         return
     for name in rng.sample(sorted(os.listdir(folder)), 20):
         path = os.path.join(folder, name)

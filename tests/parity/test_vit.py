@@ -1,7 +1,7 @@
 """Vision transformers against PyTorch: features and batch statistics, every parameter's gradient, embeddings of a saved
 model, initial values.
 
-usage: test_vit.py PROGRAM [large]   (PROGRAM is encoder_ops; large: ViT-S/16 at 224 pixels, not part of the test suite)
+usage: test_vit.py PROGRAM   (PROGRAM is encoder_ops; test_full_size.py has ViT-S/16 at 224 pixels)
 Exits 77 (skipped) where PyTorch is absent."""
 import os
 import subprocess
@@ -191,10 +191,6 @@ def run_case(verdict, title, config, more, cut, varied=True):
 def main():
     torch.set_num_threads(1)
     verdict = Verdict("vit")
-    if "large" in sys.argv:
-        run_case(verdict, "ViT-S/16, 224 pixels, batch 8", Config(image_size=224, patch=16, depth=12, channels=384),
-                 dict(freeze_patch=0), dict(batch=8, groups=2, times=3), varied="fresh" not in sys.argv)
-        return verdict.finish()
     for title, config, more, cut in CASES:
         state = run_case(verdict, title, config, more, cut)
         verdict.close("  positions", state["pos_embed"], positions(config).numpy(), 1e-7)

@@ -693,11 +693,11 @@ END_TEST
 
 START_TEST(shared_archive)
 {
-    const char *root = getenv("MOCO_SOURCE_DIR");
+    const char *images = getenv("MOCO_TEST_DATA");
     char path[1024];
-    snprintf(path, sizeof path, "%s/../shared/data/cifar10-test.tar", root ? root : ".");
-    if (access(path, R_OK) != 0) {
-        printf("skipped: no %s\n", path);
+    snprintf(path, sizeof path, "%s/cifar10-test.tar", images ? images : "");
+    if (images == NULL || access(path, R_OK) != 0) {
+        printf("skipped: no MOCO_TEST_DATA/cifar10-test.tar\n");
         return;
     }
     ck_assert_int_eq(moco_dataset_open(path, NULL, &dataset), MOCO_OK);
