@@ -135,7 +135,8 @@ static int measure(demo_t *demo, const char *when, demo_measure_t *measure)
     progress_start(&demo->progress, "measure", 0);
     TRY(moco_trainer_snapshot(demo->trainer, NULL, &model));
     TRY(moco_knn(model, demo->train, demo->test, NEIGHBOURS, 0.1, loaders, on_wait, &demo->progress, &measure->knn));
-    TRY(demo_hits_find(&measure->hits, model, demo->train, demo->test, SHEET_ROWS, SHEET_NEIGHBOURS, loaders));
+    TRY(demo_hits_find(&measure->hits, model, demo->train, demo->test, SHEET_ROWS, SHEET_NEIGHBOURS, demo->device,
+                       loaders));
     progress_clear(&demo->progress);
     if (demo->options->json)
         output_json(json_pack("{s:s, s:s, s:o, s:o, s:o}", "event", "knn", "when", when, "top1",

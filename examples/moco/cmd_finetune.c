@@ -1,10 +1,7 @@
 /* moco finetune: train all of an encoder and a classifier on labelled images. */
-#include <errno.h>
-#include <libgen.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common.h"
 #include "confusion.h"
@@ -101,19 +98,6 @@ static moco_status_t fill(const finetune_options_t *o, moco_finetune_options_t *
         filled->warmup_epochs = filled->epochs / 2; /* a run shorter than the published one */
     put_whole(o->warmup, &filled->warmup_epochs);
     return MOCO_OK;
-}
-
-/* Hours of work must not end at a folder that is not there. */
-static int can_write(const char *path)
-{
-    char copy[PATH_SIZE];
-
-    if (path == NULL)
-        return 1;
-    if (snprintf(copy, sizeof copy, "%s", path) < (int)sizeof copy && access(dirname(copy), W_OK) == 0)
-        return 1;
-    fail("'%s' cannot be written: %s", path, strerror(errno));
-    return 0;
 }
 
 typedef struct watch {
@@ -222,7 +206,7 @@ int cmd_finetune(int argc, char **argv)
 
     if (code != ARG_GO_ON)
         return code;
-    if (!can_write(options.out) || !can_write(options.confusion))
+    if (!path_writable(options.out) || !path_writable(options.confusion))
         return EXIT_FAILED;
     watch.json = options.json;
     TRY(fill(&options, &filled));

@@ -54,7 +54,8 @@ static int open_source(const near_options_t *options, moco_device_t *device, moc
     }
     status = dataset_open(options->paths[1], 0, &dataset);
     if (status == MOCO_OK)
-        status = near_from_dataset(source, model, options->tap, dataset, (int32_t)options->place.loader_threads, NULL);
+        status = near_from_dataset(source, model, options->tap, dataset, device,
+                                   (int32_t)options->place.loader_threads, NULL);
     moco_dataset_free(dataset);
     return finish(status, NULL);
 }

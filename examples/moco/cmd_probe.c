@@ -1,9 +1,6 @@
 /* moco probe: linear classification on an encoder's frozen features. */
-#include <errno.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common.h"
 #include "confusion.h"
@@ -93,19 +90,6 @@ static int fill(const probe_options_t *o, moco_probe_options_t *filled)
     if (o->eval_every != 0)
         filled->eval_every = (int32_t)o->eval_every;
     return o->lr != NULL ? parse_rates(o->lr, filled) : ARG_GO_ON;
-}
-
-/* Hours of work must not end at a folder that is not there. */
-static int can_write(const char *path)
-{
-    char copy[PATH_SIZE];
-
-    if (path == NULL)
-        return 1;
-    if (snprintf(copy, sizeof copy, "%s", path) < (int)sizeof copy && access(dirname(copy), W_OK) == 0)
-        return 1;
-    fail("'%s' cannot be written: %s", path, strerror(errno));
-    return 0;
 }
 
 typedef struct watch {
@@ -242,7 +226,7 @@ int cmd_probe(int argc, char **argv)
 
     if (code != ARG_GO_ON || (code = fill(&options, &filled)) != ARG_GO_ON)
         return code;
-    if (!can_write(options.out) || !can_write(options.confusion))
+    if (!path_writable(options.out) || !path_writable(options.confusion))
         return EXIT_FAILED;
     watch.json = options.json;
     TRY(place_open(&options.place, &device));

@@ -2,6 +2,7 @@
 #include "common.h"
 
 #include <errno.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -107,6 +108,23 @@ int path_exists(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0;
+}
+
+int path_writable(const char *path)
+{
+    struct stat info;
+    char copy[PATH_SIZE];
+
+    if (path == NULL)
+        return 1;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
+        fail("'%s' cannot be written: it exists and is no file", path);
+        return 0;
+    }
+    if (snprintf(copy, sizeof copy, "%s", path) < (int)sizeof copy && access(dirname(copy), W_OK) == 0)
+        return 1;
+    fail("'%s' cannot be written: %s", path, strerror(errno));
+    return 0;
 }
 
 int path_join(char *path, const char *folder, const char *name)

@@ -38,7 +38,7 @@ cleanup:
 }
 
 moco_status_t demo_hits_find(demo_hits_t *hits, moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
-                             int64_t queries, int64_t per_query, int32_t loader_threads)
+                             int64_t queries, int64_t per_query, moco_device_t *device, int32_t loader_threads)
 {
     const int64_t dimension = moco_model_dimension(model, MOCO_TAP_PROJECTION), total = moco_dataset_count(test);
     near_source_t source = {0};
@@ -56,7 +56,7 @@ moco_status_t demo_hits_find(demo_hits_t *hits, moco_model_t *model, moco_datase
     }
     for (int64_t i = 0; i < queries; i++)
         hits->query[i] = (2 * i + 1) * total / (2 * queries);
-    TRY(near_from_dataset(&source, model, MOCO_TAP_PROJECTION, bank, loader_threads, &numbers));
+    TRY(near_from_dataset(&source, model, MOCO_TAP_PROJECTION, bank, device, loader_threads, &numbers));
     TRY(embed_queries(hits, model, test, rows));
     TRY(moco_index_search(source.index, rows, queries, per_query, hits->nearest, NULL));
     for (int64_t i = 0; i < queries * per_query; i++)

@@ -13,7 +13,7 @@ typedef struct demo_hits {
 
 /* Searches the bank for `queries` images spread evenly over the test set, `per_query` for each. */
 moco_status_t demo_hits_find(demo_hits_t *hits, moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
-                             int64_t queries, int64_t per_query, int32_t loader_threads);
+                             int64_t queries, int64_t per_query, moco_device_t *device, int32_t loader_threads);
 void demo_hits_free(demo_hits_t *hits);
 
 /* Share of the shown neighbours that have their query's class, in percent. */

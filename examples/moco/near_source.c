@@ -38,7 +38,7 @@ static int32_t on_rows(void *user, int64_t count, const int64_t *indices, const 
 }
 
 moco_status_t near_from_dataset(near_source_t *source, moco_model_t *model, int tap, moco_dataset_t *dataset,
-                                int32_t loader_threads, int64_t **numbers)
+                                moco_device_t *device, int32_t loader_threads, int64_t **numbers)
 {
     const size_t total = (size_t)moco_dataset_count(dataset);
     collector_t c = {.source = source, .dataset = dataset};
@@ -48,7 +48,7 @@ moco_status_t near_from_dataset(near_source_t *source, moco_model_t *model, int 
     c.numbers = calloc(total, sizeof *c.numbers);
     if (source->names == NULL || c.numbers == NULL)
         goto cleanup;
-    TRY(moco_index_create(moco_model_dimension(model, tap), NULL, &source->index));
+    TRY(moco_index_create(moco_model_dimension(model, tap), device, &source->index));
     progress_start(&c.progress, "embed", 0);
     status = moco_model_embed_dataset(model, tap, dataset, loader_threads, on_rows, &c);
     progress_clear(&c.progress);

@@ -12,7 +12,7 @@ typedef struct near_source {
 
 /* Embeds a folder, tar or list. `numbers` (may be NULL) receives the data-set entry of every vector; free it. */
 moco_status_t near_from_dataset(near_source_t *source, moco_model_t *model, int tap, moco_dataset_t *dataset,
-                                int32_t loader_threads, int64_t **numbers);
+                                moco_device_t *device, int32_t loader_threads, int64_t **numbers);
 
 /* Reads X.npy and the names in X.txt. Returns an exit code. */
 int near_from_npy(near_source_t *source, const char *path, moco_device_t *device);

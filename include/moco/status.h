@@ -33,16 +33,16 @@ enum {
     MOCO_ERR_BROKEN_DATA = 19,/**< more broken images than the limit allows                                    */
     MOCO_ERR_EXISTS = 20,     /**< something that would be overwritten already exists                          */
     MOCO_ERR_THREAD = 21,     /**< a thread could not be started                                               */
-    MOCO_STATUS_COUNT = 22
+    MOCO_STATUS_COUNT = 22    /**< of this header; a newer library may return larger numbers                   */
 };
 
 /** @return the name of a status, such as "MOCO_ERR_ARGUMENT"; "unknown status" for any other number. Since: 0.1. */
 MOCO_API const char *moco_status_name(moco_status_t status);
 
 /**
- * One line about the last failure on this thread: what was found and what was wanted. Empty before the first failure;
- * a successful call leaves it as it was. @return thread-local text, valid until this thread's next failing call. Since:
- * 0.1.
+ * One line about the last failure on this thread: what was found and what was wanted. Empty before the first failure,
+ * and of use only right after one: calls that succeed may leave words of their own. @return thread-local text, valid
+ * until this thread's next call. Since: 0.1.
  */
 MOCO_API const char *moco_last_message(void);
 

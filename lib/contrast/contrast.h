@@ -38,7 +38,7 @@ void mo_keys_free(mo_keys_t *keys);
 void mo_keys_enqueue(mo_keys_t *keys, const float *rows, int64_t count); /* cannot fail */
 
 /* ---- momentum (momentum.c) ---- */
-/* k <- f32(k*m) + f32(q*(1-m)) over [from, to): two rounded products, one rounded sum. */
+/* k <- f32(k*m) + f32(q*(1-m)) over `count` numbers: two rounded products, one rounded sum. */
 void mo_momentum_update(float *key, const float *query, int64_t count, double momentum);
 
 /* ---- shuffle (shuffle.c) ---- */

@@ -127,4 +127,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_infonce = {"infonce", forward, backward};
+const mo_layer_t mo_layer_infonce = {"infonce", forward, backward, 0};

@@ -91,6 +91,9 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     moco_status_t status = MOCO_OK;
     mo_slot_id_t z, place, all, logs, products, results, own;
     int32_t rows = mo_plan_shard(plan), width = mo_tensor_channels(plan, op->src);
+    if ((int64_t)rows * mo_plan_shards(plan) != op->keys)
+        return mo_fail(MOCO_ERR_ENGINE, "NT-Xent over %lld rows in a group of %d shards of %d, wanted one group",
+                       (long long)op->keys, mo_plan_shards(plan), rows);
     TRY(mo_value(plan, op->src, &z));
     TRY(mo_matrix(plan, z, width, &z));
     TRY(mo_value(plan, op->place, &place));
@@ -128,4 +131,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_nt_xent = {"nt-xent", forward, backward};
+const mo_layer_t mo_layer_nt_xent = {"nt-xent", forward, backward, 1};

@@ -19,7 +19,7 @@ typedef struct mo_pixels {
 } mo_pixels_t;
 void mo_pixels_free(mo_pixels_t *pixels);
 
-/* Decode to RGB as Pillow does (fact sheet 6.0). *warnings += libjpeg warnings that left the image usable; premature
+/* Decode to RGB as Pillow does. *warnings += libjpeg warnings that left the image usable; premature
  * end of data is an error. MOCO_ERR_IMAGE with a reason. */
 moco_status_t mo_jpeg_decode(const uint8_t *data, uint64_t size, int64_t max_pixels, mo_pixels_t *out,
                              int64_t *warnings);
@@ -55,7 +55,7 @@ void mo_view_work_free(mo_view_work_t *work);
 /* View 0 or 1 of an image: out = [S,S,3]. Draws from (seed, first stream + view, index, epoch). */
 moco_status_t mo_view_draw(mo_view_work_t *work, const mo_view_spec_t *spec, const mo_pixels_t *pixels, uint64_t seed,
                            int64_t epoch, int64_t index, int view, uint8_t *out);
-/* Evaluation transform (fact sheet 6.12): short side to `resize`, centre crop `size` (zero padded if smaller). */
+/* Evaluation transform: short side to `resize`, centre crop `size` (zero padded if smaller). */
 moco_status_t mo_view_eval(mo_view_work_t *work, const mo_pixels_t *pixels, int32_t resize, int32_t size, uint8_t *out);
 
 /* ---- network input (input.c): one image of `count` = 3 S S values as [S,S,3] float32 ---- */
@@ -110,6 +110,8 @@ moco_status_t mo_loader_create(const mo_loader_spec_t *spec, moco_dataset_t *dat
 void mo_loader_free(mo_loader_t *loader); /* stops the threads; any batch handed out dies */
 /* Bytes that the store takes for a spec. */
 uint64_t mo_loader_bytes(const mo_loader_spec_t *spec);
+/* What a caller wants, or one per lane where that is 0; no more than a loader takes. */
+int32_t mo_loader_threads(int32_t wanted, int32_t lanes);
 /* Start (again) at an entry of an epoch's order. Threads start working at once. */
 moco_status_t mo_loader_seek(mo_loader_t *loader, int64_t epoch, int64_t position);
 /* Wait for the next batch. MOCO_ERR_NO_DATA when the epoch has fewer than `batch` good images left (train) or none

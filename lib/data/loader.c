@@ -30,6 +30,13 @@ uint64_t mo_loader_bytes(const mo_loader_spec_t *spec)
     return (uint64_t)spec->depth * (uint64_t)spec->batch * (uint64_t)views_of(spec) * row_bytes_of(spec);
 }
 
+int32_t mo_loader_threads(int32_t wanted, int32_t lanes)
+{
+    if (wanted > 0)
+        return wanted;
+    return lanes < MAX_THREADS ? lanes : MAX_THREADS;
+}
+
 static moco_status_t check_spec(const mo_loader_spec_t *spec)
 {
     if (spec->batch < 1 || spec->batch > 1 << 24 || spec->depth < 2 || spec->depth > 1024)

@@ -7,8 +7,8 @@
 
 typedef int32_t mo_slot_id_t;
 
-mo_mode_t mo_plan_mode(const mo_plan_t *plan);
-int mo_plan_meets(const mo_plan_t *plan); /* batch norm spans several shards */
+int mo_plan_meets(const mo_plan_t *plan); /* a group has several shards */
+int32_t mo_plan_shards(const mo_plan_t *plan); /* of a group */
 
 /* ---- tensors ---- */
 int32_t mo_tensor_channels(const mo_plan_t *plan, int32_t tensor);

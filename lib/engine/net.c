@@ -71,6 +71,14 @@ void mo_net_op(mo_net_t *net, const mo_op_t *op)
         net->ops[net->op_count++] = *op;
 }
 
+int mo_net_joins(const mo_net_t *net, int32_t from_op, int32_t to_op)
+{
+    for (int32_t i = from_op; i < to_op; i++)
+        if (net->ops[i].layer->joins)
+            return 1;
+    return 0;
+}
+
 moco_status_t mo_net_done(const mo_net_t *net)
 {
     return net->failed ? mo_fail(MOCO_ERR_MEMORY, "no memory for a network of %d operations", net->op_count) : MOCO_OK;

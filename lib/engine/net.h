@@ -14,6 +14,7 @@ typedef struct mo_layer {
     const char *name;
     moco_status_t (*forward)(mo_plan_t *plan, const mo_op_t *op);  /* in any mode              */
     moco_status_t (*backward)(mo_plan_t *plan, const mo_op_t *op); /* train; d_dst -> d_src … */
+    int joins; /* 1: needs what the other shards of its group have */
 } mo_layer_t;
 
 typedef enum mo_init {
@@ -97,6 +98,8 @@ void mo_net_freeze(mo_net_t *net, int32_t span);
 int32_t mo_net_bn(mo_net_t *net, const char *prefix, int32_t channels);
 void mo_net_op(mo_net_t *net, const mo_op_t *op);
 moco_status_t mo_net_done(const mo_net_t *net);
+/* Whether any of the operations [from_op, to_op) joins the shards of a group. */
+int mo_net_joins(const mo_net_t *net, int32_t from_op, int32_t to_op);
 void mo_net_free(mo_net_t *net);
 void mo_span_constant(const mo_span_t *span, float *params); /* the values of a hidden span, into the parameter block */
 int64_t mo_net_parameters(const mo_net_t *net); /* numbers in all spans, padding and hidden ones left out */

@@ -11,14 +11,14 @@
  * loop from one to another would take twice its time. */
 #define PLACED(bytes) (ALIGNED(bytes) + ((bytes) >= 65536 ? 1088 : 0))
 
-mo_mode_t mo_plan_mode(const mo_plan_t *plan)
-{
-    return plan->mode;
-}
-
 int mo_plan_meets(const mo_plan_t *plan)
 {
     return plan->shards_per_group > 1;
+}
+
+int32_t mo_plan_shards(const mo_plan_t *plan)
+{
+    return plan->shards_per_group;
 }
 
 int32_t mo_plan_shard(const mo_plan_t *plan)
@@ -213,7 +213,7 @@ cleanup:
 
 /* ---- lifetimes to places: largest first, each at the lowest offset free during its life ---- */
 
-static const mo_plan_t *sorting; /* qsort has no context; guarded by the lane that makes plans one at a time */
+static const mo_plan_t *sorting; /* qsort has no context; guarded by the lock of place() */
 
 static int by_size(const void *a, const void *b)
 {

@@ -94,7 +94,8 @@ moco_status_t mo_pass_prepare(mo_pass_t *pass);
 moco_status_t mo_pass_run(moco_device_t *device, mo_pass_t *pass);
 void mo_pass_free(mo_pass_t *pass);
 
-/* Operation by operation: seconds spent since the last call with reset, by layer name, as JSON-free text lines. */
+/* Seconds spent in each kind of layer. on 1: start (again) from zero; 0: fill `times`, stop, return their number. For
+ * benchmarks on one lane: lanes do not lock the sums. */
 typedef struct mo_plan_times {
     const char *layer;
     double forward_seconds, backward_seconds;

@@ -89,7 +89,7 @@ struct mo_instance {
     dnnl_exec_arg_t *args;     /* flat, per instruction; the last one is the scratchpad */
 };
 
-/* Slots and instructions; the emitters build on these. -1 after a failure, with *status set. */
+/* Slots and instructions; the emitters build on these. */
 moco_status_t mo_plan_slot(mo_plan_t *plan, mo_space_t space, int64_t offset, mo_cmd_t md, int32_t *slot);
 moco_status_t mo_plan_view(mo_plan_t *plan, int32_t of, mo_cmd_t md, int32_t *slot);
 /* From `bytes` on: for columns of a matrix. */
@@ -102,7 +102,7 @@ moco_status_t mo_plan_instr(mo_plan_t *plan, const mo_instr_t *instr);
 moco_status_t mo_plan_weights(mo_plan_t *plan, int32_t span, mo_cmd_t md, int32_t *slot);
 /* The same from a slot of the parameter block: the span itself or a view of it. */
 moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_t *slot);
-/* The plain slot of a span in the parameter or gradient block. rank 0 = the span's own dims. */
+/* The plain slot of a span in the parameter or gradient block. */
 moco_status_t mo_plan_span(mo_plan_t *plan, mo_space_t space, int32_t span, int32_t *slot);
 
 /* Marks what others take over in infer mode. */

@@ -46,9 +46,8 @@ typedef int32_t words __attribute__((vector_size(WIDTH * 4), aligned(WIDTH * 4))
     })
 
 /* e^x for x <= 0 to one part in 10^7: x = n ln 2 + r with |r| <= ln(2)/2, e^r by its series to r^7, 2^n by its bits.
- * Below
- * -80 it is 0, so that probabilities are not denormal, which processors are slow with. A NaN stays one, so that the
- * step notices it. */
+ * Below -80 it is 0, so that probabilities are not denormal, which processors are slow with. A NaN stays one, so that
+ * the step notices it. */
 #define LEAST (-80.0f)
 #define LOG2E 1.44269504088896341f
 #define LN2_HIGH 0.693145751953125f

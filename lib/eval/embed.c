@@ -9,6 +9,7 @@
 #include "util/status.h"
 
 #define DATASET_BATCH 256 /* rows a loader batch: several shards for every lane */
+#define KEPT_PIXELS   (64 << 20) /* bytes of a decoded image that a lane keeps for its next one */
 
 int32_t mo_model_width(const moco_model_t *model, int32_t tap)
 {
@@ -57,12 +58,16 @@ static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64
         TRY(moco_dataset_options_init(&limits, sizeof limits));
         if (s->jpeg[index] == NULL)
             TRY(mo_fail(MOCO_ERR_ARGUMENT, "data[%lld] is NULL", (long long)index));
-        TRY(mo_jpeg_decode(s->jpeg[index], s->sizes[index], limits.max_pixels, &lane->pixels, &warnings));
+        status = mo_jpeg_decode(s->jpeg[index], s->sizes[index], limits.max_pixels, &lane->pixels, &warnings);
+        if (status != MOCO_OK)
+            TRY(mo_fail(status, "data[%lld]: %s", (long long)index, moco_last_message()));
     } else
         TRY(mo_pixels_from_image(&s->images[index], index, &lane->pixels));
     TRY(mo_view_eval(&lane->work, &lane->pixels, m->recipe.eval_resize, m->recipe.eval_crop, lane->view));
     mo_input_bytes(m->lut, lane->view, m->feature, to);
 cleanup:
+    if (lane->pixels.capacity > KEPT_PIXELS) /* one huge image must not be paid for until the model goes */
+        mo_pixels_free(&lane->pixels);
     return status;
 }
 
@@ -87,7 +92,7 @@ static moco_status_t embed_part(mo_lane_t *lane, void *ctx, int64_t part)
         if (i < rows && e->items != NULL)
             e->items[first + i] = item;
         else if ((status = item) != MOCO_OK)
-            break; /* its message is that of the call */
+            break; /* its message, which names the image, is that of the call */
     }
     mo_instance_unmap(instance, m->net.input, values);
     TRY(status);
@@ -109,7 +114,7 @@ moco_status_t mo_embed(moco_model_t *model, int32_t tap, int64_t count, const mo
     embedding_t e = {.model = model, .source = source, .count = count, .tap = tap, .size = size, .out = out,
                      .width = mo_model_width(model, tap), .items = items};
     int64_t shard = mo_plan_shard(model->plan[size]);
-    return mo_device_run(model->device, (count + shard - 1) / shard, embed_part, &e, 1);
+    return mo_device_run(model->device, count / shard + (count % shard != 0), embed_part, &e, 1);
 }
 
 /* ---- data sets ---- */
@@ -124,7 +129,7 @@ moco_status_t mo_embed_dataset(moco_model_t *model, int32_t tap, moco_dataset_t 
     int64_t done = 0;
     mo_loader_spec_t spec = {.train = 0, .resize = model->recipe.eval_resize, .size = model->recipe.eval_crop,
                              .batch = DATASET_BATCH, .depth = 2, .max_broken = -1,
-                             .threads = loader_threads > 0 ? loader_threads : mo_device_lanes(model->device)};
+                             .threads = mo_loader_threads(loader_threads, mo_device_lanes(model->device))};
     TRY(mo_calloc((size_t)DATASET_BATCH * (size_t)mo_model_width(model, tap), sizeof *values, &values));
     TRY(mo_loader_create(&spec, dataset, &loader));
     TRY(mo_loader_seek(loader, 0, 0));
@@ -150,6 +155,14 @@ cleanup:
 
 /* ---- files ---- */
 
+/* In a file of one name a line, and in messages: names in archives may have any byte. */
+static void without_controls(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 127)
+            *text = '?';
+}
+
 typedef struct npy_job {
     moco_dataset_t *dataset;
     mo_npy_writer_t npy;
@@ -157,6 +170,7 @@ typedef struct npy_job {
     moco_progress_fn progress;
     void *user;
     moco_status_t status;
+    char message[MO_MESSAGE_SIZE];
 } npy_job_t;
 
 static int32_t write_rows(void *user, int64_t count, const int64_t *indices, const float *rows)
@@ -164,13 +178,20 @@ static int32_t write_rows(void *user, int64_t count, const int64_t *indices, con
     npy_job_t *job = user;
     job->status = mo_npy_rows(&job->npy, rows, count);
     for (int64_t i = 0; i < count && job->status == MOCO_OK; i++) {
-        const char *name = moco_dataset_name(job->dataset, indices[i]);
-        job->status = mo_atomic_write(&job->names, name, strlen(name));
+        char *name = NULL;
+        job->status = mo_strdup(moco_dataset_name(job->dataset, indices[i]), &name);
+        if (job->status == MOCO_OK) {
+            without_controls(name);
+            job->status = mo_atomic_write(&job->names, name, strlen(name));
+        }
         if (job->status == MOCO_OK)
             job->status = mo_atomic_write(&job->names, "\n", 1);
+        mo_free(name);
     }
-    if (job->status != MOCO_OK)
+    if (job->status != MOCO_OK) {
+        mo_message_copy(job->message); /* the call that this ends has a message of its own */
         return 1;
+    }
     return job->progress != NULL ? job->progress(job->user, indices[count - 1] + 1, moco_dataset_count(job->dataset))
                                  : 0;
 }
@@ -187,15 +208,19 @@ static moco_status_t write_skipped(moco_dataset_t *dataset, const char *path, in
 {
     moco_status_t status = MOCO_OK;
     mo_atomic_file_t file = {0};
-    char *line = NULL;
+    char *line = NULL, *name = NULL;
     *skipped = 0;
     TRY(mo_atomic_open(&file, path));
     for (int64_t i = 0; i < moco_dataset_count(dataset); i++) {
         const char *reason = mo_dataset_broken_reason(dataset, i);
         if (reason == NULL)
             continue;
-        TRY(mo_strprintf(&line, "%s\t%s\n", moco_dataset_name(dataset, i), reason));
+        TRY(mo_strdup(moco_dataset_name(dataset, i), &name));
+        without_controls(name);
+        TRY(mo_strprintf(&line, "%s\t%s\n", name, reason));
         TRY(mo_atomic_write(&file, line, strlen(line)));
+        mo_free(name);
+        name = NULL;
         mo_free(line);
         line = NULL;
         ++*skipped;
@@ -203,6 +228,7 @@ static moco_status_t write_skipped(moco_dataset_t *dataset, const char *path, in
     TRY(mo_atomic_commit(&file));
 cleanup:
     mo_free(line);
+    mo_free(name);
     mo_atomic_abort(&file);
     return status;
 }
@@ -221,7 +247,7 @@ moco_status_t mo_embed_to_npy(moco_model_t *model, int32_t tap, moco_dataset_t *
     TRY(mo_atomic_open(&job.names, names));
     status = mo_embed_dataset(model, tap, dataset, loader_threads, write_rows, &job);
     if (job.status != MOCO_OK)
-        status = job.status;
+        status = mo_message_set(job.status, job.message);
     TRY(status);
     TRY(write_skipped(dataset, broken, &count));
     TRY(mo_atomic_commit(&job.names));

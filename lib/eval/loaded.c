@@ -12,11 +12,7 @@
 
 int mo_is_ours(const mo_tensor_file_t *file)
 {
-    static const char *const keys[] = {"kind", "libmoco", "format_version"};
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        if (file->container == MO_SAFETENSORS && mo_tensor_file_text(file, keys[i]) != NULL)
-            return 1;
-    return 0;
+    return file->container == MO_SAFETENSORS && mo_tensor_file_text(file, "libmoco") != NULL;
 }
 
 void mo_published_recipe(const mo_encoder_spec_t *spec, mo_model_recipe_t *recipe)
@@ -67,6 +63,14 @@ static moco_status_t report_ours(const mo_tensor_file_t *file, const char *prefi
     return *report != NULL ? MOCO_OK : mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
 }
 
+static int has_prefix(const mo_tensor_file_t *file, const char *prefix)
+{
+    for (int64_t i = 0; i < file->count; i++)
+        if (strncmp(file->tensors[i].name, prefix, strlen(prefix)) == 0)
+            return 1;
+    return 0;
+}
+
 static moco_status_t read_ours(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted,
                                mo_loaded_t *l)
 {
@@ -82,13 +86,16 @@ static moco_status_t read_ours(const mo_tensor_file_t *file, const char *path, c
         prefix = query != NULL ? query : "encoder_q.";
         if (wanted->key)
             prefix = strcmp(prefix, "base_encoder.") == 0 ? "momentum_encoder." : "encoder_k.";
-    }
-    else if (wanted->key)
+        if (wanted->key && !has_prefix(file, prefix))
+            TRY(mo_fail(MOCO_ERR_MISMATCH, "'%s' has no key encoder: there is no tensor '%s...'", path, prefix));
+    } else if (wanted->key)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "'%s' is a model and has no key encoder, wanted a training checkpoint", path));
     apply(wanted, &l->spec, &l->recipe);
     TRY(mo_encoder_build_unit(&l->spec, &l->net, &unit));
+    mo_encoder_file_t numbers = {.net = &l->net};
+    TRY(mo_encoder_get(file, prefix, &numbers)); /* before memory is taken for what the file only claims */
     TRY(take_blocks(l));
-    mo_encoder_file_t numbers = {&l->net, l->params, l->running, 0};
+    numbers = (mo_encoder_file_t){&l->net, l->params, l->running, 0};
     TRY(mo_encoder_get(file, prefix, &numbers));
     TRY(report_ours(file, prefix, &l->net, &l->report));
 cleanup:
@@ -150,6 +157,8 @@ moco_status_t mo_loaded_read(const char *path, const mo_wanted_t *wanted, mo_loa
     *out = l;
     l = (mo_loaded_t){0};
 cleanup:
+    if (status != MOCO_OK)
+        mo_message_of_file(path);
     mo_loaded_free(&l);
     mo_tensor_file_close(&file);
     return status;

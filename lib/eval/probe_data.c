@@ -78,7 +78,7 @@ moco_status_t mo_probe_open_loader(mo_probe_work_t *w)
     const int32_t lanes = mo_device_lanes(w->model->device);
     mo_loader_spec_t spec = {.train = 1, .one_view = 1, .keep_last = 1, .labelled = 1, .seed = o->seed,
                              .order_stream = MO_STREAM_PROBE_ORDER, .batch = o->batch_size, .depth = 2,
-                             .max_broken = -1, .threads = o->loader_threads > 0 ? o->loader_threads : lanes};
+                             .max_broken = -1, .threads = mo_loader_threads(o->loader_threads, lanes)};
     const moco_trainer_options_t views = {.views = MOCO_VIEWS_V1, .image_size = w->model->recipe.eval_crop,
                                           .crop_min_area = o->crop_min_area, .crop_max_area = o->crop_max_area,
                                           .crop_tries = CROP_TRIES, .flip_probability = o->flip_probability,

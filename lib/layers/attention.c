@@ -26,4 +26,4 @@ int32_t mo_class_attention(mo_net_t *net, int32_t src, int32_t heads)
     return listed(net, src, heads, 1);
 }
 
-const mo_layer_t mo_layer_attention = {"attention", mo_emit_attention, mo_emit_attention_backward};
+const mo_layer_t mo_layer_attention = {"attention", mo_emit_attention, mo_emit_attention_backward, 0};

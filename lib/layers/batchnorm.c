@@ -1,5 +1,6 @@
 /* Batch norm over the images of a group, per channel: y = scale * (x - mean) / sqrt(variance + 1e-5) + shift with the
- * biased variance of the batch, then ReLU if asked. In infer plans the convolution before it takes it over. */
+ * biased variance of the batch, then ReLU if asked. In infer plans the convolution or linear layer before it, or
+ * the linear layer behind it, takes it over. */
 #include "engine/emit.h"
 #include "layers/layers.h"
 
@@ -33,4 +34,4 @@ int32_t mo_batchnorm_part(mo_net_t *net, int32_t src, const char *name, int relu
     return batchnorm(net, src, name, relu, MO_INIT_ONE, affine);
 }
 
-const mo_layer_t mo_layer_batchnorm = {"batch norm", mo_emit_batchnorm, mo_emit_batchnorm_backward};
+const mo_layer_t mo_layer_batchnorm = {"batch norm", mo_emit_batchnorm, mo_emit_batchnorm_backward, 1};

@@ -57,4 +57,4 @@ int32_t mo_conv_bias(mo_net_t *net, int32_t src, const char *name, int32_t chann
     return listed(net, op, channels);
 }
 
-const mo_layer_t mo_layer_conv = {"convolution", mo_emit_product, mo_emit_product_backward};
+const mo_layer_t mo_layer_conv = {"convolution", mo_emit_product, mo_emit_product_backward, 0};

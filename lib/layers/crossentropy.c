@@ -84,4 +84,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_cross_entropy = {"cross entropy", forward, backward};
+const mo_layer_t mo_layer_cross_entropy = {"cross entropy", forward, backward, 0};

@@ -59,4 +59,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_drop_path = {"drop path", forward, backward};
+const mo_layer_t mo_layer_drop_path = {"drop path", forward, backward, 0};

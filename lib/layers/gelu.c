@@ -42,4 +42,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_gelu = {"gelu", forward, backward};
+const mo_layer_t mo_layer_gelu = {"gelu", forward, backward, 0};

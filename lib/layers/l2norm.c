@@ -69,4 +69,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_l2norm = {"l2 norm", forward, backward};
+const mo_layer_t mo_layer_l2norm = {"l2 norm", forward, backward, 0};

@@ -17,4 +17,4 @@ int32_t mo_layernorm(mo_net_t *net, int32_t src, const char *name)
     return op.dst;
 }
 
-const mo_layer_t mo_layer_layernorm = {"layer norm", mo_emit_layernorm, mo_emit_layernorm_backward};
+const mo_layer_t mo_layer_layernorm = {"layer norm", mo_emit_layernorm, mo_emit_layernorm_backward, 0};

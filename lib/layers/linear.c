@@ -36,4 +36,4 @@ int32_t mo_linear_plain(mo_net_t *net, int32_t src, const char *name, int32_t ou
     return op.dst;
 }
 
-const mo_layer_t mo_layer_linear = {"linear", mo_emit_product, mo_emit_product_backward};
+const mo_layer_t mo_layer_linear = {"linear", mo_emit_product, mo_emit_product_backward, 0};

@@ -47,5 +47,5 @@ static moco_status_t mean_backward(mo_plan_t *plan, const mo_op_t *op)
     return mo_emit_pool_backward(plan, op, MO_POOL_AVERAGE);
 }
 
-const mo_layer_t mo_layer_max_pool = {"max pool", max_forward, max_backward};
-const mo_layer_t mo_layer_mean_pool = {"mean pool", mean_forward, mean_backward};
+const mo_layer_t mo_layer_max_pool = {"max pool", max_forward, max_backward, 0};
+const mo_layer_t mo_layer_mean_pool = {"mean pool", mean_forward, mean_backward, 0};

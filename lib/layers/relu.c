@@ -38,4 +38,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_relu = {"relu", forward, backward};
+const mo_layer_t mo_layer_relu = {"relu", forward, backward, 0};

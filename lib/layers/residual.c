@@ -40,4 +40,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_residual = {"residual", forward, backward};
+const mo_layer_t mo_layer_residual = {"residual", forward, backward, 0};

@@ -38,4 +38,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_sum = {"sum", forward, backward};
+const mo_layer_t mo_layer_sum = {"sum", forward, backward, 0};

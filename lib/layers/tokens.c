@@ -91,7 +91,7 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_tokens = {"tokens", assembly_forward, assembly_backward};
+const mo_layer_t mo_layer_tokens = {"tokens", assembly_forward, assembly_backward, 0};
 
 /* ---- the class token ---- */
 
@@ -162,4 +162,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_class_token = {"class token", class_forward, class_backward};
+const mo_layer_t mo_layer_class_token = {"class token", class_forward, class_backward, 0};

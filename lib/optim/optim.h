@@ -70,7 +70,7 @@ void mo_optim_update(mo_optim_t *optim, const mo_optim_part_t *part, const mo_op
 
 /* d = g + weight_decay p; v = d at first, then momentum v + d; p -= lr v. No dampening, no Nesterov. */
 void mo_sgd_loop(float *params, float *velocity, const float *gradient, int64_t count, const mo_optim_rates_t *rates);
-/* d = ratio (g + weight_decay p); v = momentum v + d, p -= lr v; or v = momentum v + lr d, p -= v (`inside`). */
+/* d = ratio (g + weight_decay p); v = momentum v + d, p -= lr v; or, by rates->kind, v = momentum v + lr d, p -= v. */
 void mo_lars_loop(float *params, float *velocity, const float *gradient, int64_t count, float ratio, float weight_decay,
                   const mo_optim_rates_t *rates);
 /* p *= 1 - lr decay; m = b1 m + (1-b1) g; s = b2 s + (1-b2) g²; p -= lr/(1-b1^t) m / (sqrt(s)/sqrt(1-b2^t) + eps). */

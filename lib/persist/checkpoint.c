@@ -87,7 +87,7 @@ static moco_status_t get_floats(const mo_tensor_file_t *st, const char *name, in
     for (int32_t i = 0; i < rank; i++)
         count *= dims[i];
     moco_status_t status = mo_shape_check(t, rank, dims);
-    return status == MOCO_OK ? mo_file_floats(t, out, count) : status;
+    return status == MOCO_OK && out != NULL ? mo_file_floats(t, out, count) : status;
 }
 
 static moco_status_t get_params(const mo_tensor_file_t *st, const char *prefix, int is_encoder, const mo_net_t *net,
@@ -97,14 +97,12 @@ static moco_status_t get_params(const mo_tensor_file_t *st, const char *prefix, 
     for (int32_t i = 0; i < net->span_count; i++) {
         const mo_span_t *span = &net->spans[i];
         char name[NAME_SIZE];
-        if (span->hidden) {
+        if (span->hidden && params != NULL)
             mo_span_constant(span, params);
-            continue;
-        }
-        if (span->frozen && !is_encoder)
+        if (span->hidden || (span->frozen && !is_encoder))
             continue;
         full_name(name, prefix, is_encoder, span->name, "");
-        TRY(get_floats(st, name, span->rank, span->dims, params + span->offset));
+        TRY(get_floats(st, name, span->rank, span->dims, params != NULL ? params + span->offset : NULL));
     }
 cleanup:
     return status;
@@ -122,11 +120,12 @@ moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, con
     for (int32_t i = 0; i < e->net->bn_count; i++) {
         const mo_bn_t *bn = &e->net->bns[i];
         int64_t dims[1] = {bn->channels};
+        float *mean = e->running != NULL ? e->running + bn->offset : NULL;
         char name[NAME_SIZE];
         full_name(name, prefix, 1, bn->name, ".running_mean");
-        TRY(get_floats(st, name, 1, dims, e->running + bn->offset));
+        TRY(get_floats(st, name, 1, dims, mean));
         full_name(name, prefix, 1, bn->name, ".running_var");
-        TRY(get_floats(st, name, 1, dims, e->running + bn->offset + bn->channels));
+        TRY(get_floats(st, name, 1, dims, mean != NULL ? mean + bn->channels : NULL));
     }
 cleanup:
     return status;

@@ -274,7 +274,7 @@ static void copy_numbers(const mo_file_tensor_t *t, int64_t count, row_fn row, v
         const uint8_t *from = t->data;
         for (int32_t i = 0; i < last; i++)
             from += at[i] * t->strides[i] * item;
-        row(t->dtype, from, t->strides[last] * item, t->dims[last], out, done);
+        row(t->dtype, from, t->dims[last] > 1 ? t->strides[last] * item : item, t->dims[last], out, done);
         done += t->dims[last];
         for (int32_t i = last - 1; i >= 0 && ++at[i] == t->dims[i]; i--)
             at[i] = 0;

@@ -56,7 +56,7 @@ mo_loader_spec_t mo_trainer_loader_spec(const moco_trainer_t *t)
 {
     const moco_trainer_options_t *o = &t->options;
     return (mo_loader_spec_t){.train = 1, .views = t->view_spec, .seed = o->seed, .batch = o->batch_size,
-                              .threads = o->loader_threads > 0 ? o->loader_threads : mo_device_lanes(t->device),
+                              .threads = mo_loader_threads(o->loader_threads, mo_device_lanes(t->device)),
                               .depth = LOADER_DEPTH, .max_broken = -1};
 }
 
@@ -66,8 +66,8 @@ static mo_stage_t *back_stage(moco_trainer_t *t)
     return &t->stages[t->method.two_pass ? MO_STAGE_BODY_BACK : MO_STAGE_QUERY];
 }
 
-/* Bytes with `sets` groups of the backbone in flight. Stages never run at once, so they share one arena. */
-static mo_budget_t budget(moco_trainer_t *t, int32_t sets)
+/* Bytes with so many shards in flight, or one group where that is more. Stages never run at once, so they share one arena. */
+static mo_budget_t budget(moco_trainer_t *t, int32_t shards)
 {
     const uint64_t f = sizeof(float), params = (uint64_t)t->query.net.params;
     const moco_trainer_options_t *o = &t->options;
@@ -82,8 +82,7 @@ static mo_budget_t budget(moco_trainer_t *t, int32_t sets)
         mo_stage_t *s = &t->stages[i];
         if (s->encoder == NULL)
             continue;
-        mo_stage_set(s, i == MO_STAGE_HEAD || i == MO_STAGE_KEY_HEAD ? 1
-                        : sets * back_stage(t)->shards_per_group / s->shards_per_group);
+        mo_stage_set(s, shards);
         if (mo_stage_arena_bytes(s) > t->arena_bytes)
             t->arena_bytes = mo_stage_arena_bytes(s);
         if (mo_plan_scratchpad_bytes(s->plan) > scratch)
@@ -112,20 +111,15 @@ static mo_budget_t budget(moco_trainer_t *t, int32_t sets)
     return b;
 }
 
-/* As many groups in flight as lanes can work on, fewer under a cap; refused when not even one fits. */
+/* A shard in flight for every lane, fewer under a cap; refused when not even one group fits. */
 static moco_status_t choose_sets(moco_trainer_t *t)
 {
-    const mo_stage_t *back = back_stage(t);
-    int32_t sets = mo_device_lanes(t->device) / back->shards_per_group;
+    int32_t shards = mo_device_lanes(t->device);
     uint64_t cap = (uint64_t)t->options.memory_cap;
-    if (sets > back->groups)
-        sets = back->groups;
-    if (sets < 1)
-        sets = 1;
-    while (cap > 0 && sets > 1 && budget(t, sets).total > cap)
-        sets--;
-    t->budget = budget(t, sets);
-    t->shards_in_flight = mo_stage_in_flight(back);
+    while (cap > 0 && shards > 1 && budget(t, shards).total > cap)
+        shards--;
+    t->budget = budget(t, shards);
+    t->shards_in_flight = mo_stage_in_flight(back_stage(t));
     if (cap > 0 && t->budget.total > cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP,
                        "one device in flight needs %llu bytes, the memory cap is %llu; a cap of %llu would fit, or a "

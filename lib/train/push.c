@@ -7,12 +7,13 @@
 
 void mo_pushed_free(mo_pushed_t *p)
 {
+    const int64_t number = p->number;
     mo_free(p->bytes);
     mo_free(p->rows);
     mo_free(p->floats);
     mo_view_work_free(&p->work);
     mo_pixels_free(&p->pixels);
-    memset(p, 0, sizeof *p);
+    *p = (mo_pushed_t){.number = number};
 }
 
 /* Is there room for `count` images of this kind? */
@@ -24,10 +25,25 @@ static moco_status_t check_room(const moco_trainer_t *t, int64_t count, int is_f
     if (p->count > 0 && p->is_float != is_float)
         return mo_fail(MOCO_ERR_STATE, "the batch holds %s, so %s cannot join it",
                        p->is_float ? "float views" : "8-bit views", is_float ? "float views" : "8-bit images");
-    if (p->count + count > t->options.batch_size)
+    if (count > t->options.batch_size - p->count)
         return mo_fail(MOCO_ERR_FULL, "%lld images wait and %lld were pushed, but a batch holds %d",
                        (long long)p->count, (long long)count, t->options.batch_size);
     return MOCO_OK;
+}
+
+/* The plan has a loader's store of 8-bit views, which pushing does without. 8-bit views need less than it, float views more. */
+static moco_status_t float_store(moco_trainer_t *t)
+{
+    mo_pushed_t *p = &t->pushed;
+    const uint64_t bytes = 2 * (uint64_t)t->options.batch_size * (uint64_t)t->feature * sizeof(float),
+                   total = t->budget.total - t->budget.views + bytes, cap = (uint64_t)t->options.memory_cap;
+    if (p->floats != NULL)
+        return MOCO_OK;
+    if (cap > 0 && total > cap)
+        return mo_fail(MOCO_ERR_MEMORY_CAP, "with a batch of float views, %llu bytes, the trainer needs %llu, the memory cap "
+                       "is %llu; pushed pixels need %llu", (unsigned long long)bytes, (unsigned long long)total,
+                       (unsigned long long)cap, (unsigned long long)(t->budget.total - t->budget.views + bytes / 4));
+    return mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats);
 }
 
 static moco_status_t byte_store(moco_trainer_t *t)
@@ -107,8 +123,7 @@ moco_status_t mo_push_views(moco_trainer_t *t, int64_t count, const float *queri
     if (p->count > 0 && p->layout != layout)
         return mo_fail(MOCO_ERR_STATE, "the batch holds float views in layout %d, pushed were views in layout %d",
                        p->layout, layout);
-    if (p->floats == NULL)
-        TRY(mo_calloc(2 * batch * size, sizeof *p->floats, &p->floats));
+    TRY(float_store(t));
     memcpy(p->floats + (size_t)p->count * size, queries, (size_t)count * size * sizeof(float));
     memcpy(p->floats + (batch + (size_t)p->count) * size, keys, (size_t)count * size * sizeof(float));
     p->layout = layout;

@@ -144,6 +144,8 @@ static moco_status_t open_loader(moco_trainer_t *t, moco_dataset_t *dataset, mo_
     moco_status_t status = MOCO_OK;
     int64_t count = moco_dataset_count(dataset);
     TRY(bind_listing(t, count, mo_dataset_name_hash(dataset)));
+    if (t->pushed.count == 0)
+        mo_pushed_free(&t->pushed); /* the store of pushed batches makes room for the loader's */
     mo_loader_spec_t spec = mo_trainer_loader_spec(t);
     spec.max_broken = broken_limit(&t->options, count);
     TRY(mo_loader_create(&spec, dataset, loader));

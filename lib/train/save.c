@@ -71,9 +71,9 @@ cleanup:
 }
 
 /* What the encoders are called: as the published checkpoints of the method call them. */
-static const char *query_prefix(const moco_trainer_t *t)
+static const char *query_prefix(int32_t loss)
 {
-    return t->method.loss == MOCO_LOSS_BATCH ? "base_encoder." : "encoder_q.";
+    return loss == MOCO_LOSS_BATCH ? "base_encoder." : "encoder_q.";
 }
 
 static const char *key_prefix(const moco_trainer_t *t)
@@ -109,8 +109,8 @@ moco_status_t mo_trainer_save_file(moco_trainer_t *t, const char *path)
     size_t queue_bytes = (size_t)(t->queue.length * t->queue.dimension) * sizeof(float);
     mo_encoder_file_t query = query_file(t), key = key_file(t);
     TRY(put_meta(&w, t));
-    TRY(mo_st_meta(&w, "encoder_prefix", query_prefix(t)));
-    TRY(mo_encoder_put(&w, query_prefix(t), &query));
+    TRY(mo_st_meta(&w, "encoder_prefix", query_prefix(t->options.loss)));
+    TRY(mo_encoder_put(&w, query_prefix(t->options.loss), &query));
     if (t->method.key_views > 0)
         TRY(mo_encoder_put(&w, key_prefix(t), &key));
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)t->options.optimizer); i++)
@@ -175,7 +175,7 @@ static moco_status_t get_state(const mo_tensor_file_t *st, moco_trainer_t *t)
         TRY(mo_fail(MOCO_ERR_FORMAT, "metadata 'listing_hash' is missing or no hexadecimal number"));
     if (mo_tensor_file_text(st, "origin") != NULL)
         TRY(mo_strdup(mo_tensor_file_text(st, "origin"), &t->origin));
-    TRY(mo_encoder_get(st, query_prefix(t), &query));
+    TRY(mo_encoder_get(st, query_prefix(t->options.loss), &query));
     if (t->method.key_views > 0)
         TRY(mo_encoder_get(st, key_prefix(t), &key));
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)t->options.optimizer); i++)
@@ -211,6 +211,25 @@ cleanup:
     return status;
 }
 
+/* Before memory is taken for a network and a queue that the file only claims to have. */
+static moco_status_t check_tensors(const mo_tensor_file_t *st, const moco_trainer_options_t *options)
+{
+    moco_status_t status = MOCO_OK;
+    const mo_encoder_spec_t spec = mo_encoder_spec_of(options);
+    const mo_file_tensor_t *queue = mo_tensor_file_find(st, "queue");
+    const int64_t dims[2] = {options->dimension, options->queue_length};
+    mo_net_t net = {0};
+    mo_encoder_file_t encoder = {.net = &net};
+    TRY(mo_options_check(options));
+    TRY(mo_encoder_build(&spec, &net));
+    TRY(mo_encoder_get(st, query_prefix(options->loss), &encoder));
+    if (options->loss == MOCO_LOSS_QUEUE && queue != NULL)
+        TRY(mo_shape_check(queue, 2, dims));
+cleanup:
+    mo_net_free(&net);
+    return status;
+}
+
 moco_status_t mo_trainer_load_file(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,
                                    moco_trainer_t **out)
 {
@@ -220,11 +239,14 @@ moco_status_t mo_trainer_load_file(const char *path, const moco_trainer_options_
     moco_trainer_options_t options;
     TRY(mo_tensor_file_open(&st, path));
     TRY(saved_options(&st, path, overrides, &options));
+    TRY(check_tensors(&st, &options));
     TRY(mo_trainer_new(&options, device, 1, &t));
     TRY(get_state(&st, t));
     *out = t;
     t = NULL;
 cleanup:
+    if (status != MOCO_OK)
+        mo_message_of_file(path);
     mo_trainer_delete(t);
     mo_tensor_file_close(&st);
     return status;

@@ -24,9 +24,9 @@ size_t mo_stage_arena_bytes(const mo_stage_t *s)
     return (size_t)mo_stage_in_flight(s) * mo_plan_arena_bytes(s->plan);
 }
 
-void mo_stage_set(mo_stage_t *s, int32_t wanted)
+void mo_stage_set(mo_stage_t *s, int32_t shards)
 {
-    s->sets = wanted < 1 ? 1 : wanted;
+    s->sets = shards < s->shards_per_group ? 1 : shards / s->shards_per_group;
     if (s->sets > s->groups)
         s->sets = s->groups;
 }
@@ -41,25 +41,16 @@ static int32_t largest_divisor(int64_t count, int32_t limit)
     return size;
 }
 
-static int meets_at_batchnorm(const mo_net_t *net, int32_t from_op, int32_t to_op)
-{
-    for (int32_t i = from_op; i < to_op; i++)
-        if (net->ops[i].bn >= 0)
-            return 1;
-    return 0;
-}
-
 /* Groups and shards: the backbone's by the options; the head's in two passes is one group of a whole view (of both for
- * NT-Xent) in tiles. Without batch norm shards have nothing to meet for: each is a group, and only lanes are in
- * flight. */
-static void divide(moco_trainer_t *t, mo_stage_t *s, int is_head, int meets)
+ * NT-Xent) in tiles. Where nothing joins the shards of a group each is a group, and no more are in flight than lanes. */
+static void divide(moco_trainer_t *t, mo_stage_t *s, int is_head, int joins)
 {
     const mo_method_t *m = &t->method;
     int64_t rows = m->mixed ? m->rows : t->options.batch_size;
     int32_t groups = is_head ? 1 : t->options.virtual_devices;
     s->mixed = m->mixed;
     s->shard = is_head ? largest_divisor(rows, TILE) : t->shard;
-    if (!meets)
+    if (!joins)
         groups = (int32_t)(rows / s->shard);
     s->shards_per_group = (int32_t)(rows / groups / s->shard);
     s->groups = m->mixed ? groups : groups * s->views;
@@ -77,7 +68,7 @@ static moco_status_t plan_stage(moco_trainer_t *t, mo_stage_kind_t kind)
                       .first_view = is_key ? t->method.first_key_view : 0,
                       .views = is_key ? t->method.key_views : t->method.query_views};
     const int32_t from_op = is_head ? e->net.body_ops : 0, to_op = is_body ? e->net.body_ops : e->net.op_count;
-    divide(t, s, is_head, meets_at_batchnorm(&e->net, from_op, to_op));
+    divide(t, s, is_head, mo_net_joins(&e->net, from_op, to_op));
     s->pool = kind == MO_STAGE_HEAD ? &t->gradients[1] : trains ? &t->gradients[0] : NULL;
     mo_plan_spec_t spec = {.net = &e->net, .mode = trains ? MO_MODE_TRAIN : MO_MODE_KEY, .shard = s->shard,
                            .shards_per_group = s->shards_per_group,

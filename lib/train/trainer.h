@@ -134,7 +134,7 @@ moco_status_t mo_push_jpeg(moco_trainer_t *trainer, const uint8_t *data, uint64_
 moco_status_t mo_push_views(moco_trainer_t *trainer, int64_t count, const float *queries, const float *keys,
                             int32_t layout);
 moco_status_t mo_step_pushed(moco_trainer_t *trainer, mo_outcome_t *outcome);
-void mo_pushed_free(mo_pushed_t *pushed);
+void mo_pushed_free(mo_pushed_t *pushed); /* the memory; the numbering of images goes on */
 
 double mo_queue_fill(const moco_trainer_t *trainer); /* share of real keys; 0 without a queue */
 
@@ -149,8 +149,8 @@ moco_status_t mo_stages_plan(moco_trainer_t *trainer);
 moco_status_t mo_stages_take(moco_trainer_t *trainer);
 void mo_stages_free(moco_trainer_t *trainer);
 int32_t mo_stage_in_flight(const mo_stage_t *stage); /* shards */
-/* Groups in flight, at most `wanted`, that the stage can use. */
-void mo_stage_set(mo_stage_t *stage, int32_t wanted);
+/* As many groups in flight as have at most so many shards together, at least one, at most all. */
+void mo_stage_set(mo_stage_t *stage, int32_t shards);
 size_t mo_stage_arena_bytes(const mo_stage_t *stage);
 
 /* passes.c: what goes into and comes out of the shards of a stage, and running one. */

@@ -23,11 +23,11 @@ cleanup:
     return status;
 }
 
-/* Without batch norm nothing joins the images of a group: every shard is one of its own, and fewer are in memory. */
+/* Where nothing joins the shards of a group each is one of its own, and fewer are in memory. */
 static void divide(mo_tuner_t *t)
 {
     t->shard = mo_options_shard(&t->like);
-    t->groups = t->net.bn_count > 0 ? t->options.virtual_devices : t->options.batch_size / t->shard;
+    t->groups = mo_net_joins(&t->net, 0, t->net.op_count) ? t->options.virtual_devices : t->options.batch_size / t->shard;
     t->shards_per_group = t->options.batch_size / t->groups / t->shard;
     t->sets = mo_device_lanes(t->device) / t->shards_per_group;
     if (t->sets > t->groups)

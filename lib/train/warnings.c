@@ -16,14 +16,15 @@ void mo_warn_setup(moco_trainer_t *t)
 {
     const moco_trainer_options_t *o = &t->options;
     int queue = o->loss == MOCO_LOSS_QUEUE, norms = mo_backbone_has_batchnorm(o);
-    if (t->warnings.told_setup)
-        return;
-    t->warnings.told_setup = 1;
-    if (queue && t->listing_count > 0 && o->queue_length >= t->listing_count)
+    if (queue && t->listing_count > 0 && o->queue_length >= t->listing_count && !t->warnings.told_queue)
         mo_log(MOCO_LOG_WARNING,
                "queue_length is %lld and the data set has %lld images: every image meets older keys of itself as "
                "negatives; a queue of a quarter of the data set or less, with key_momentum 0.99, suits small sets",
                (long long)o->queue_length, (long long)t->listing_count);
+    t->warnings.told_queue = t->listing_count > 0; /* pushed images come without a number */
+    if (t->warnings.told_setup)
+        return;
+    t->warnings.told_setup = 1;
     if (queue && norms && o->virtual_devices == 1)
         mo_log(MOCO_LOG_WARNING,
                "virtual_devices is 1: a query and its key share their batch statistics, which give the "

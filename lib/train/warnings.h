@@ -10,10 +10,10 @@ struct mo_outcome;
 
 typedef struct mo_warnings {
     int32_t at_chance, too_easy, collapsed; /* steps in a row that looked so */
-    int told_chance, told_easy, told_collapse, told_setup;
+    int told_chance, told_easy, told_collapse, told_setup, told_queue;
 } mo_warnings_t;
 
-/* Of the options beside the size of the data set (0 = unknown): at the first step. */
+/* Of the options beside the size of the data set (0 = unknown): with every step, told once. */
 void mo_warn_setup(struct moco_trainer *trainer);
 /* Of a step that was done. */
 void mo_warn_step(struct moco_trainer *trainer, const struct mo_outcome *outcome);

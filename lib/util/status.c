@@ -47,6 +47,12 @@ void mo_message_copy(char text[MO_MESSAGE_SIZE])
     memcpy(text, last_message, MO_MESSAGE_SIZE);
 }
 
+void mo_message_of_file(const char *path)
+{
+    if (strstr(last_message, path) == NULL)
+        mo_fail(MOCO_OK, "%s: %s", path, last_message);
+}
+
 moco_status_t mo_message_set(moco_status_t status, const char *text)
 {
     return mo_fail(status, "%s", text);

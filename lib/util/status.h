@@ -13,6 +13,8 @@ moco_status_t mo_fail(moco_status_t status, const char *format, ...) __attribute
 #define MO_MESSAGE_SIZE 512
 void mo_message_copy(char text[MO_MESSAGE_SIZE]);
 moco_status_t mo_message_set(moco_status_t status, const char *text);
+/* Puts "PATH: " in front of the message of a failure that does not name the file. */
+void mo_message_of_file(const char *path);
 
 /* Log lines go to the sink of the calling thread (moco_set_log); nothing without one. */
 void mo_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));

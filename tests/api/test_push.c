@@ -342,6 +342,82 @@ START_TEST(overfit)
 }
 END_TEST
 
+/* SimCLR on a plain ViT whose head has no batch norm: the loss alone joins the shards, in both executions alike. */
+START_TEST(loss_over_the_whole_batch)
+{
+    enum { ROWS = 96 };
+    static const int32_t shards[] = {4, 12, 32, 96};
+    double loss[8], norm[8];
+    for (int i = 0; i < 8; i++) {
+        moco_trainer_options_t options;
+        moco_trainer_t *trainer = NULL;
+        moco_step_report_t report = {.struct_size = sizeof report};
+        expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_SIMCLR));
+        options.arch = MOCO_ARCH_VIT_SMALL;
+        options.width = 0.125;
+        options.vit_depth = 1;
+        options.vit_heads = 3;
+        options.image_size = SIDE;
+        options.patch_size = 4;
+        options.head = MOCO_HEAD_LINEAR;
+        options.dimension = 8;
+        options.batch_size = ROWS;
+        options.shard = shards[i % 4];
+        options.execution = i < 4 ? MOCO_EXECUTION_ONE_PASS : MOCO_EXECUTION_TWO_PASS;
+        expect_ok(moco_trainer_create(&options, NULL, &trainer));
+        float *queries = views_of(ROWS, 1), *keys = views_of(ROWS, 5);
+        expect_ok(moco_trainer_push_views(trainer, ROWS, queries, keys, MOCO_LAYOUT_NCHW));
+        expect_ok(moco_trainer_step(trainer, &report));
+        loss[i] = report.loss;
+        norm[i] = report.gradient_norm;
+        free(queries);
+        free(keys);
+        moco_trainer_free(trainer);
+        ck_assert_double_eq_tol(loss[i], loss[0], 1e-5 * loss[0]);
+        ck_assert_double_eq_tol(norm[i], norm[0], 1e-4 * norm[0]);
+    }
+}
+END_TEST
+
+/* Float views take more than a loader would: the cap is asked. */
+START_TEST(memory_cap_of_float_views)
+{
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    tiny_options(&options);
+    options.image_size = 64;
+    options.memory_cap = INT64_C(1) << 40;
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    const double total = trainer_number(trainer, "total");
+    moco_trainer_free(trainer);
+    options.memory_cap = (int64_t)total;
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    float *views = calloc(3 * 64 * 64, sizeof *views);
+    expect_status(MOCO_ERR_MEMORY_CAP, moco_trainer_push_views(trainer, 1, views, views, MOCO_LAYOUT_NCHW));
+    expect_message("float views");
+    uint8_t *pixels;
+    moco_image_t image = image_of(1, &pixels);
+    expect_ok(moco_trainer_push_pixels(trainer, 1, &image));
+    free(pixels);
+    free(views);
+    moco_trainer_free(trainer);
+}
+END_TEST
+
+/* A count that would overflow is refused like any other that is too large. */
+START_TEST(absurd_counts)
+{
+    moco_trainer_t *trainer = fresh();
+    uint8_t *pixels;
+    moco_image_t image = image_of(1, &pixels);
+    expect_ok(moco_trainer_push_pixels(trainer, 1, &image));
+    expect_status(MOCO_ERR_FULL, moco_trainer_push_pixels(trainer, INT64_MAX, &image));
+    ck_assert_int_eq(waiting(trainer), 1);
+    free(pixels);
+    moco_trainer_free(trainer);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("push");
@@ -355,6 +431,9 @@ int main(void)
     tcase_add_test(tcase, saving_between_pushes);
     tcase_add_test(tcase, pushes_and_a_data_set);
     tcase_add_test(tcase, overfit);
+    tcase_add_test(tcase, loss_over_the_whole_batch);
+    tcase_add_test(tcase, memory_cap_of_float_views);
+    tcase_add_test(tcase, absurd_counts);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

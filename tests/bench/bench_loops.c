@@ -194,8 +194,8 @@ enum { SIDE = 512, CHANNELS = 16, NUMBERS = SIDE * SIDE * CHANNELS, PART = 1 << 
 
 static void bench_commit(moco_device_t *device, int is_sgd, int rounds)
 {
-    static const mo_layer_t sgd = {"sgd", sgd_as_primitives, nothing},
-                            momentum = {"momentum", momentum_as_primitives, nothing};
+    static const mo_layer_t sgd = {"sgd", sgd_as_primitives, nothing, 0},
+                            momentum = {"momentum", momentum_as_primitives, nothing, 0};
     const mo_optim_rates_t rates = {.lr = 0.03, .momentum = 0.9, .weight_decay = 1e-4, .step = 2};
     double loops[256], primitives[256];
     float *block[3];

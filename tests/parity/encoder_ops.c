@@ -64,7 +64,7 @@ static moco_status_t end_backward(mo_plan_t *plan, const mo_op_t *op)
     return status == MOCO_OK ? mo_gradient_add(plan, op, op->src, given) : status;
 }
 
-static const mo_layer_t end_layer = {"end", end_forward, end_backward};
+static const mo_layer_t end_layer = {"end", end_forward, end_backward, 0};
 
 static void list_end(job_t *j)
 {

@@ -83,7 +83,7 @@ def check_parameters(verdict):
 
 
 def check_info_nce(verdict):
-    """The gradient by the queries against the closed form of the fact sheet."""
+    """The gradient by the queries against its closed form."""
     rng = np.random.default_rng(2)
     q, k, queue = (F.normalize(torch.tensor(rng.standard_normal(s)), dim=1) for s in ((6, 8), (6, 8), (20, 8)))
     q.requires_grad_(True)
