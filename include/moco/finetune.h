@@ -45,7 +45,7 @@ typedef struct moco_finetune_options {
                                   group are in memory at once                                                         */
     int32_t shard;           /**< images a lane works on at a time, a divisor of batch_size/V; 0 = chosen             */
     int32_t schedule;        /**< after warm-up, step by step: MOCO_SCHEDULE_COSINE (to 0) or MOCO_SCHEDULE_CONSTANT  */
-    int32_t decay_vectors;   /**< 1: weight decay also on biases, on scales and shifts of norms, on a class token     */
+    int32_t decay_vectors;   /**< 1: weight decay also on biases, scales and shifts of norms, class token, positions  */
     int32_t resize_filter;   /**< MOCO_FILTER_…, of the crop                                                          */
     int32_t eval_every;      /**< epochs between measurements on the test set; 0 = after the last only                */
     int32_t loader_threads;  /**< decoding threads, 1..256; 0 = one per lane                                          */

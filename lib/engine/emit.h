@@ -36,6 +36,7 @@ moco_status_t mo_emit_product(mo_plan_t *plan, const mo_op_t *op); /* convolutio
 moco_status_t mo_emit_product_backward(mo_plan_t *plan, const mo_op_t *op);
 /* Zeros where the gradient of the operation's frozen weights and bias would be. */
 moco_status_t mo_emit_frozen(mo_plan_t *plan, const mo_op_t *op);
+int mo_parameter_frozen(const mo_plan_t *plan, int32_t span);
 moco_status_t mo_emit_batchnorm(mo_plan_t *plan, const mo_op_t *op);
 moco_status_t mo_emit_batchnorm_backward(mo_plan_t *plan, const mo_op_t *op);
 moco_status_t mo_emit_layernorm(mo_plan_t *plan, const mo_op_t *op);

@@ -224,6 +224,11 @@ static moco_status_t zero(const mo_op_t *op, const mo_net_t *net, int32_t rows, 
     return MOCO_OK;
 }
 
+int mo_parameter_frozen(const mo_plan_t *plan, int32_t span)
+{
+    return plan->net->spans[span].frozen;
+}
+
 moco_status_t mo_emit_frozen(mo_plan_t *plan, const mo_op_t *op)
 {
     const int32_t spans[] = {op->weights, op->bias};

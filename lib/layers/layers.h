@@ -35,8 +35,8 @@ int32_t mo_residual(mo_net_t *net, int32_t main, int32_t shortcut); /* ReLU(main
 
 /* ---- of transformers; tokens are [channels, tokens, 1] ---- */
 
-/* Spans "cls_token" [1,1,channels] and, the next number, "pos_embed" [1,tokens,channels], frozen sines and cosines. */
-int32_t mo_token_spans(mo_net_t *net, int32_t tokens, int32_t channels);
+/* Spans "cls_token" [1,1,channels] and, the next number, "pos_embed" [1,tokens,channels], sines and cosines. */
+int32_t mo_token_spans(mo_net_t *net, int32_t tokens, int32_t channels, int freeze_positions);
 /* Patches [c,h,w] to tokens [c,1+h*w,1]: the class token first, then row by row; each with its position. */
 int32_t mo_tokens(mo_net_t *net, int32_t src, int32_t class_token);
 int32_t mo_class_token(mo_net_t *net, int32_t src);                  /* [c,tokens,1] -> [c,1,1] */

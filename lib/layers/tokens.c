@@ -9,11 +9,13 @@
 
 /* ---- assembly: y[0] = class + position[0], y[1+i] = x[i] + position[1+i] ---- */
 
-int32_t mo_token_spans(mo_net_t *net, int32_t tokens, int32_t channels)
+int32_t mo_token_spans(mo_net_t *net, int32_t tokens, int32_t channels, int freeze_positions)
 {
     int64_t one[3] = {1, 1, channels}, all[3] = {1, tokens, channels};
     int32_t class_token = mo_net_span(net, NULL, "cls_token", 3, one, MO_INIT_TINY, 0);
-    mo_net_freeze(net, mo_net_span(net, NULL, "pos_embed", 3, all, MO_INIT_SINCOS, 0));
+    int32_t positions = mo_net_span(net, NULL, "pos_embed", 3, all, MO_INIT_SINCOS, 0);
+    if (freeze_positions)
+        mo_net_freeze(net, positions);
     return class_token;
 }
 
@@ -48,17 +50,25 @@ static moco_status_t assemble(const mo_op_t *op, const mo_net_t *net, int32_t ro
     return MOCO_OK;
 }
 
-/* values: gradient of the tokens, of the patches, of the class token. */
+/* Sum over the images of the first `count` numbers of each. */
+static void sum_images(const float *images, int64_t image, int32_t rows, int64_t count, float *sums)
+{
+    for (int64_t c = 0; c < count; c++) {
+        double sum = 0;
+        for (int64_t n = 0; n < rows; n++)
+            sum += images[n * image + c];
+        sums[c] = (float)sum;
+    }
+}
+
+/* values: gradient of the tokens, of the patches, of the class token; of the positions, if those are trained. */
 static moco_status_t take_apart(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
 {
     mo_shape_t s = net->shapes[op->dst];
     int64_t width = s.c, patches = (int64_t)(s.h - 1) * width;
-    for (int64_t c = 0; c < width; c++) {
-        double sum = 0;
-        for (int64_t n = 0; n < rows; n++)
-            sum += v[0][n * (width + patches) + c];
-        v[2][c] = (float)sum;
-    }
+    sum_images(v[0], width + patches, rows, width, v[2]);
+    if (!net->spans[op->bias].frozen)
+        sum_images(v[0], width + patches, rows, width + patches, v[3]);
     for (int64_t n = 0; n < rows; n++)
         memcpy(v[1] + n * patches, v[0] + n * (width + patches) + width, (size_t)patches * sizeof(float));
     return MOCO_OK;
@@ -80,12 +90,16 @@ cleanup:
 static moco_status_t assembly_backward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
-    mo_slot_id_t slots[3];
+    const int frozen = mo_parameter_frozen(plan, op->bias);
+    mo_slot_id_t slots[4];
     TRY(mo_gradient(plan, op->dst, &slots[0]));
     TRY(mo_gradient_slot(plan, op->src, &slots[1]));
     TRY(mo_parameter_gradient(plan, op->weights, &slots[2]));
-    TRY(mo_emit_host(plan, op, take_apart, 3, slots));
-    TRY(mo_emit_frozen(plan, op));
+    if (!frozen)
+        TRY(mo_parameter_gradient(plan, op->bias, &slots[3]));
+    TRY(mo_emit_host(plan, op, take_apart, frozen ? 3 : 4, slots));
+    if (frozen)
+        TRY(mo_emit_frozen(plan, op));
     TRY(mo_gradient_add(plan, op, op->src, slots[1]));
 cleanup:
     return status;

@@ -19,6 +19,7 @@ typedef struct mo_encoder_spec {
     int32_t patch_size, depth, heads;
     int32_t vit_norm;     /* MOCO_VIT_NORM_… */
     int32_t freeze_patch; /* 1: the patch projection is not trained */
+    int32_t train_positions; /* 1: the positions are */
 } mo_encoder_spec_t;
 
 /* Fills an empty net: input [3,S,S], backbone [features], projection [dimension] before its normalisation (-1 without a

@@ -113,6 +113,7 @@ moco_status_t mo_tuner_create(mo_tuner_t *t, const moco_model_t *model, const mo
     t->spec.head = -1;
     t->spec.drop_path = o->drop_path > 0;
     t->spec.freeze_patch = 0; /* what kept pre-training stable: labels train everything */
+    t->spec.train_positions = 1;
     t->like = (moco_trainer_options_t){
         .batch_size = o->batch_size, .virtual_devices = o->virtual_devices, .shard = o->shard, .base_lr = o->lr,
         .schedule = o->schedule, .schedule_unit = MOCO_SCHEDULE_PER_STEP, .epochs = o->epochs,

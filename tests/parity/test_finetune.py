@@ -189,9 +189,10 @@ class Case:
     def trained(self, dtype, optimizer, o):
         net = self.network(dtype, o["virtual_devices"], o["seed"])
         blocks = [m for m in net.modules() if isinstance(m, (Block, TokenBlock))]
-        trained = [p for p in net.parameters() if p.requires_grad]
-        flat = [p for p in trained if p.numel() == p.shape[-1]]  # a ViT's class token too
-        rest = [p for p in trained if p.numel() > p.shape[-1]]
+        for parameter in net.parameters():
+            parameter.requires_grad_(True)  # positions and patches too, which pre-training keeps
+        flat = [p for n, p in net.named_parameters() if p.numel() == p.shape[-1] or n.endswith("pos_embed")]
+        rest = [p for n, p in net.named_parameters() if p.numel() > p.shape[-1] and not n.endswith("pos_embed")]
         groups = [{"params": rest, "weight_decay": o["weight_decay"]},
                   {"params": flat, "weight_decay": o["weight_decay"] if o["decay_vectors"] else 0.0}]
         optim = torch.optim.SGD(groups, 0.1, 0.9) if optimizer == "sgd" else \

@@ -184,7 +184,7 @@ START_TEST(test_positions)
                                         {0.841471, 0.01, 0.540302, 0.99995, 0, 0, 1, 1},
                                         {0.841471, 0.01, 0.540302, 0.99995, 0.841471, 0.01, 0.540302, 0.99995}};
     mo_net_t net = {0};
-    int32_t class_token = mo_token_spans(&net, 5, 8);
+    int32_t class_token = mo_token_spans(&net, 5, 8, 1);
     float *values = calloc((size_t)net.params, sizeof *values);
     mo_init_params(&net, 1, values);
     for (int t = 0; t < 5; t++)
