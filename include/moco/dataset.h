@@ -17,6 +17,7 @@ typedef struct moco_dataset_options {
     int64_t max_bytes;    /**< refuse files of more bytes; default 268,435,456                                        */
 } moco_dataset_options_t;
 
+/** Fill with the defaults. @param struct_size  sizeof(moco_dataset_options_t) of the caller: docs/abi.md. Since: 0.1. */
 MOCO_API moco_status_t moco_dataset_options_init(moco_dataset_options_t *options, uint64_t struct_size);
 
 /**
@@ -48,7 +49,8 @@ typedef int32_t (*moco_read_fn)(void *user, int64_t index, const uint8_t **data,
  * @param count    images, >= 1.
  * @param read     delivers the bytes.
  * @param user     handed to `read`.
- * @param labels   [count] class numbers, -1 = none; NULL = no labels; copied.
+ * @param count    images, 1..2^31-1.
+ * @param labels   [count] class numbers, -1 (none) to 999,999; NULL = no labels; copied. Classes are 0 to the largest.
  * @param options  NULL for the defaults; `limit` applies.
  * Names are "0", "1", …; class names are the class numbers as text. Since: 0.1.
  */
@@ -75,16 +77,18 @@ MOCO_API int32_t moco_dataset_label(const moco_dataset_t *dataset, int64_t index
 MOCO_API const char *moco_dataset_class_name(const moco_dataset_t *dataset, int32_t label);
 
 /**
- * The pixels of one image after the evaluation transform: short side to `resize`, centre crop to `size`.
+ * The pixels of one image after the evaluation transform: short side to `resize`, centre crop to `size` (black where the
+ * image is smaller); both 1..16384 pixels.
  * @param pixels  receives [size, size, 3] uint8 RGB.
- * @return MOCO_ERR_IMAGE if it is broken; the image is then counted in moco_dataset_info. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT; MOCO_ERR_IMAGE if it is broken; the image is then counted in moco_dataset_info. Since: 0.1.
  */
 MOCO_API moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size,
                                            uint8_t *pixels);
 
 /** JSON: source, kind, count, classes, name_hash (hex), broken (count so far), warnings (libjpeg warnings that left the
  * image usable), broken_names (the first 20, with reasons). Text rule as in moco_build_info. Since: 0.1. */
-MOCO_API moco_status_t moco_dataset_info(const moco_dataset_t *dataset, char *text, uint64_t capacity, uint64_t *needed);
+MOCO_API moco_status_t moco_dataset_info(const moco_dataset_t *dataset, char *text, uint64_t capacity,
+                                         uint64_t *needed);
 
 MOCO_END_DECLS
 

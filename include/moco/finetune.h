@@ -96,8 +96,8 @@ typedef int32_t (*moco_finetune_fn)(void *user, const moco_finetune_report_t *re
  * @return MOCO_ERR_ARGUMENT (a data set without classes, training with fewer than two, an option out of range),
  *         MOCO_ERR_MISMATCH (a class of the test set that training does not have), MOCO_ERR_NO_DATA (fewer labelled
  *         images than a batch, no test image), MOCO_ERR_NONFINITE (loss or gradient, naming the step),
- *         MOCO_ERR_CANCELLED.
- * Since: 0.1.
+ *         MOCO_ERR_CANCELLED (nothing is kept).
+ * Memory: about that of a trainer of the same batch without key encoder and queue. Threads: as the model. Since: 0.1.
  */
 MOCO_API moco_status_t moco_finetune(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
                                      const moco_finetune_options_t *options, moco_finetune_fn progress, void *user,
@@ -121,6 +121,7 @@ typedef struct moco_finetune_result {
     int32_t features;     /**< F                                                        */
 } moco_finetune_result_t;
 
+/** Threads of all calls on a result: any, at once. @return MOCO_ERR_ARGUMENT for a NULL. Since: 0.1. */
 MOCO_API moco_status_t moco_finetune_result(const moco_finetune_t *finetune, moco_finetune_result_t *result);
 
 /** Answers on the test set. @param table  receives [C, C]: images of class (row) that were taken for class (column).

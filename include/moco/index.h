@@ -57,7 +57,7 @@ MOCO_API moco_status_t moco_index_classify(moco_index_t *index, const float *que
 /** Read vectors from a .npy file: two dimensions, float32, little-endian, C order. Since: 0.1. */
 MOCO_API moco_status_t moco_index_load_npy(const char *path, moco_device_t *device, moco_index_t **out);
 
-/** Write the normalised vectors as .npy. Since: 0.1. */
+/** Write the normalised vectors as .npy, by temporary file, sync and rename. @return MOCO_ERR_IO. Since: 0.1. */
 MOCO_API moco_status_t moco_index_save_npy(const moco_index_t *index, const char *path);
 
 typedef struct moco_knn_result {
@@ -66,13 +66,14 @@ typedef struct moco_knn_result {
     double top5;          /**< percent                                          */
     int64_t k;            /**< neighbours used                                  */
     int64_t bank;         /**< images in the bank (broken ones left out)        */
-    int64_t queries;      /**< test images (broken ones left out)               */
+    int64_t queries;      /**< test images (broken ones left out), as below     */
     double chance;        /**< percent, 100 / classes                           */
 } moco_knn_result_t;
 
 /**
  * Weighted kNN accuracy of a model: bank and test images through the evaluation transform, projection embeddings
- * (backbone if the model has no head), classes matched by name.
+ * (backbone if the model has no head), classes matched by name. A test image without a class, or of a class that the bank
+ * does not have, counts as a miss. Threads: as the model.
  * @param k               0 = 200. @param temperature  0 = 0.1. @param loader_threads  0 = one per lane.
  * @param progress        may be NULL.
  * @return MOCO_ERR_ARGUMENT if a data set has no classes, MOCO_ERR_MISMATCH if they share none. Since: 0.1.

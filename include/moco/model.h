@@ -68,19 +68,21 @@ MOCO_API int32_t moco_model_dimension(const moco_model_t *model, int32_t tap);
 MOCO_API int32_t moco_model_image_size(const moco_model_t *model);
 
 /**
- * Embed JPEG files held in memory: decode, evaluation transform, network.
+ * Embed JPEG files held in memory: decode (at most 178,956,970 pixels each, three bytes a pixel while it is decoded),
+ * evaluation transform, network.
  *
  * @param tap     MOCO_TAP_…
  * @param count   images, >= 1.
  * @param data    [count] first bytes. @param sizes  [count] bytes.
  * @param out     [count, dimension] float32; the row of an image that fails is zero.
- * @param items   [count] status of each image, or NULL; then the first broken image fails the call.
+ * @param items   [count] status of each image, or NULL; then a broken image fails the call, which names it.
  * @return MOCO_OK if the call did its work, also when `items` reports broken images.
  * Within one of the plan's fixed sizes an image's row has the same bits whatever its neighbours. Threads: any, at once.
  * Since: 0.1.
  */
-MOCO_API moco_status_t moco_model_embed_jpeg(moco_model_t *model, int32_t tap, int64_t count, const uint8_t *const *data,
-                                             const uint64_t *sizes, float *out, moco_status_t *items);
+MOCO_API moco_status_t moco_model_embed_jpeg(moco_model_t *model, int32_t tap, int64_t count,
+                                             const uint8_t *const *data, const uint64_t *sizes, float *out,
+                                             moco_status_t *items);
 
 /** The same for 8-bit pixels of any size; the evaluation transform applies. Since: 0.1. */
 MOCO_API moco_status_t moco_model_embed_pixels(moco_model_t *model, int32_t tap, int64_t count,

@@ -206,16 +206,18 @@ typedef struct moco_step_report {
 } moco_step_report_t;
 
 /** Push float views of `count` images: [count,3,S,S] or [count,S,S,3] float32, normalised. Copied; accumulates to B.
- * @return MOCO_ERR_FULL if the batch would exceed B (nothing is taken), MOCO_ERR_STATE after pixels were pushed. Since:
- * 0.1. */
+ * @return MOCO_ERR_FULL if the batch would exceed B (nothing is taken), MOCO_ERR_STATE after pixels were pushed,
+ * MOCO_ERR_MEMORY_CAP if a batch of float views does not fit beside the plan. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_push_views(moco_trainer_t *trainer, int64_t count, const float *queries,
                                                const float *keys, int32_t layout);
 
 /** Push 8-bit images; both views of each are drawn inside the call from (seed, epoch 0, number of the image in pushing
- * order). All or nothing: a bad image refuses the call and counts nothing. Since: 0.1. */
+ * order). All or nothing: a bad image refuses the call and counts nothing. @return MOCO_ERR_FULL if the batch would
+ * exceed B, MOCO_ERR_STATE after float views were pushed, MOCO_ERR_ARGUMENT (names the image). Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_push_pixels(moco_trainer_t *trainer, int64_t count, const moco_image_t *images);
 
-/** Push one JPEG. @return MOCO_ERR_IMAGE if it is broken; it is then not counted. Since: 0.1. */
+/** Push one JPEG of at most 178,956,970 pixels. @return as moco_trainer_push_pixels; MOCO_ERR_IMAGE if it is broken or
+ * larger; it is then not counted. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_push_jpeg(moco_trainer_t *trainer, const uint8_t *data, uint64_t size);
 
 /** Drop the pushed batch. @return the number of images dropped, or -1 for NULL. Since: 0.1. */
@@ -241,6 +243,7 @@ typedef struct moco_run_options {
     int32_t log_every;     /**< steps between lines of log.jsonl, >= 1                                                */
 } moco_run_options_t;
 
+/** Fill with the defaults: to the end, a save an epoch, evaluation every epoch, a line every step. Since: 0.1. */
 MOCO_API moco_status_t moco_run_options_init(moco_run_options_t *options, uint64_t struct_size);
 
 /**
@@ -265,15 +268,17 @@ MOCO_API moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_
                                           moco_step_report_t *report);
 
 /** A model from the query encoder as it is now; copies and packs its weights, so training can go on.
- * @param device  NULL for the trainer's own. Since: 0.1. */
+ * @param device  NULL for the trainer's own. @param out  receives it; free with moco_model_free.
+ * @return MOCO_ERR_MEMORY, MOCO_ERR_ENGINE. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, moco_device_t *device, moco_model_t **out);
 
-/** Write `path` (a checkpoint with everything needed to go on to the same bits), by temporary file, sync and rename.
- * Since: 0.1. */
+/** Write `path` (a checkpoint with everything needed to go on to the same bits), by temporary file, sync and rename: an
+ * older file of that name stays whole until the new one is. @return MOCO_ERR_IO, MOCO_ERR_MEMORY. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path);
 
 /**
- * A trainer from a checkpoint, options included.
+ * A trainer from a checkpoint, options included. @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no checkpoint of this library, or
+ * damaged), MOCO_ERR_SHAPE (a tensor is missing or has other sizes), MOCO_ERR_VERSION, MOCO_ERR_MEMORY_CAP.
  * @param overrides  NULL, or options whose memory_cap, loader_threads, max_broken and max_broken_percent replace the
  *                   saved ones; any other field that differs is MOCO_ERR_MISMATCH, both values named. Since: 0.1.
  */
@@ -287,7 +292,8 @@ MOCO_API moco_status_t moco_trainer_options_get(const moco_trainer_t *trainer, m
 /** JSON: step, epoch, step_in_epoch, position, pushed (images waiting), queue_fill, plan (as moco_trainer_plan),
  * parameters.
  * Since: 0.1. */
-MOCO_API moco_status_t moco_trainer_state(const moco_trainer_t *trainer, char *text, uint64_t capacity, uint64_t *needed);
+MOCO_API moco_status_t moco_trainer_state(const moco_trainer_t *trainer, char *text, uint64_t capacity,
+                                          uint64_t *needed);
 
 /** The permutation that shuffles the keys of step `step` (0 = the first) of a run with `seed`: position p encodes image
  * permutation[p]. @param permutation  receives [count]. Since: 0.1. */
