@@ -47,6 +47,12 @@ while read -r file; do
         if [ "$target" != "$room" ]; then echo "$room $target" >>"$work/edges"; fi
     done
 
+    # The public functions are the border: rooms below call each other, not it. Left out: those
+    # at home in util and engine, and those of an index, which kNN uses as a host would.
+    if [ "$room" != api ] && grep -Eno '\bmoco_[a-z_]+\(' "$work/code" |
+        grep -Ev 'moco_(last_message|status_name|version_string|set_log|build_info|device_info|index_[a-z]+)\('; then
+        complain "$file calls a public function (above): upwards"
+    fi
     if [ "$room" != engine ] && grep -q '^ *# *include.*dnnl' "$work/code"; then
         complain "$file includes oneDNN: only lib/engine may"
     fi

@@ -8,7 +8,7 @@
 #define MAX_SIDE 16384 /* pixels of an evaluation image's side */
 
 static const moco_dataset_options_t defaults = {
-    .struct_size = sizeof(moco_dataset_options_t), .max_pixels = 178956970, .max_bytes = 268435456};
+    .struct_size = sizeof(moco_dataset_options_t), .max_pixels = MO_MAX_PIXELS, .max_bytes = 268435456};
 
 moco_status_t moco_dataset_options_init(moco_dataset_options_t *options, uint64_t struct_size)
 {
@@ -67,33 +67,27 @@ void moco_dataset_free(moco_dataset_t *dataset)
 
 int64_t moco_dataset_count(const moco_dataset_t *dataset)
 {
-    return dataset == NULL ? 0 : dataset->listing.count;
+    return mo_dataset_count(dataset);
 }
 
 int32_t moco_dataset_classes(const moco_dataset_t *dataset)
 {
-    return dataset == NULL ? 0 : dataset->listing.class_count;
+    return mo_dataset_classes(dataset);
 }
 
 const char *moco_dataset_name(const moco_dataset_t *dataset, int64_t index)
 {
-    if (dataset == NULL || index < 0 || index >= dataset->listing.count)
-        return NULL;
-    return dataset->listing.text + dataset->listing.entries[index].name;
+    return mo_dataset_name(dataset, index);
 }
 
 int32_t moco_dataset_label(const moco_dataset_t *dataset, int64_t index)
 {
-    if (dataset == NULL || index < 0 || index >= dataset->listing.count)
-        return -1;
-    return dataset->listing.entries[index].label;
+    return mo_dataset_label(dataset, index);
 }
 
 const char *moco_dataset_class_name(const moco_dataset_t *dataset, int32_t label)
 {
-    if (dataset == NULL || label < 0 || label >= dataset->listing.class_count)
-        return NULL;
-    return dataset->listing.text + dataset->listing.classes[label];
+    return mo_dataset_class_name(dataset, label);
 }
 
 moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size,

@@ -12,6 +12,8 @@
 /* ---- pixels (jpeg.c) ---- */
 
 /* 8-bit RGB, rows packed, [height, width, 3]. A buffer is reused and grows. */
+#define MO_MAX_PIXELS 178956970 /* of an image, where the host sets no limit */
+
 typedef struct mo_pixels {
     uint8_t *rgb;
     size_t capacity; /* bytes at rgb */
@@ -66,6 +68,12 @@ void mo_input_floats(const float *from, int32_t layout, int64_t count, float *to
 
 /* ---- data set (dataset.c: the handle and its error counts; listing.c: folder, tar, list) ---- */
 
+/* As the public functions of these names; NULL and numbers out of range are fine. */
+int64_t mo_dataset_count(const moco_dataset_t *dataset);
+int32_t mo_dataset_classes(const moco_dataset_t *dataset);
+const char *mo_dataset_name(const moco_dataset_t *dataset, int64_t index);
+int32_t mo_dataset_label(const moco_dataset_t *dataset, int64_t index);
+const char *mo_dataset_class_name(const moco_dataset_t *dataset, int32_t label);
 uint64_t mo_dataset_name_hash(const moco_dataset_t *dataset); /* FNV-1a over all names, '\n' after each */
 moco_dataset_t *mo_dataset_retain(moco_dataset_t *dataset);
 /* Read and decode entry `index` (thread-safe unless the data set is from a callback: then only on the caller's thread).

@@ -159,6 +159,37 @@ static const char *name_of(const moco_dataset_t *dataset, int64_t index)
 
 /* ---- broken images ---- */
 
+int64_t mo_dataset_count(const moco_dataset_t *dataset)
+{
+    return dataset == NULL ? 0 : dataset->listing.count;
+}
+
+int32_t mo_dataset_classes(const moco_dataset_t *dataset)
+{
+    return dataset == NULL ? 0 : dataset->listing.class_count;
+}
+
+const char *mo_dataset_name(const moco_dataset_t *dataset, int64_t index)
+{
+    if (dataset == NULL || index < 0 || index >= dataset->listing.count)
+        return NULL;
+    return dataset->listing.text + dataset->listing.entries[index].name;
+}
+
+int32_t mo_dataset_label(const moco_dataset_t *dataset, int64_t index)
+{
+    if (dataset == NULL || index < 0 || index >= dataset->listing.count)
+        return -1;
+    return dataset->listing.entries[index].label;
+}
+
+const char *mo_dataset_class_name(const moco_dataset_t *dataset, int32_t label)
+{
+    if (dataset == NULL || label < 0 || label >= dataset->listing.class_count)
+        return NULL;
+    return dataset->listing.text + dataset->listing.classes[label];
+}
+
 uint64_t mo_dataset_name_hash(const moco_dataset_t *dataset)
 {
     return dataset->name_hash;

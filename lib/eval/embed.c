@@ -54,11 +54,9 @@ static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64
         return MOCO_OK;
     }
     if (s->jpeg != NULL) {
-        moco_dataset_options_t limits;
-        TRY(moco_dataset_options_init(&limits, sizeof limits));
         if (s->jpeg[index] == NULL)
             TRY(mo_fail(MOCO_ERR_ARGUMENT, "data[%lld] is NULL", (long long)index));
-        status = mo_jpeg_decode(s->jpeg[index], s->sizes[index], limits.max_pixels, &lane->pixels, &warnings);
+        status = mo_jpeg_decode(s->jpeg[index], s->sizes[index], MO_MAX_PIXELS, &lane->pixels, &warnings);
         if (status != MOCO_OK)
             TRY(mo_fail(status, "data[%lld]: %s", (long long)index, moco_last_message()));
     } else
@@ -144,7 +142,7 @@ moco_status_t mo_embed_dataset(moco_model_t *model, int32_t tap, moco_dataset_t 
     }
     if (status == MOCO_ERR_NO_DATA)
         status = done > 0 ? MOCO_OK : mo_fail(MOCO_ERR_NO_DATA, "none of the %lld images is good",
-                                              (long long)moco_dataset_count(dataset));
+                                              (long long)mo_dataset_count(dataset));
 cleanup:
     if (loader != NULL && batch != NULL)
         mo_loader_return(loader, batch);
@@ -179,7 +177,7 @@ static int32_t write_rows(void *user, int64_t count, const int64_t *indices, con
     job->status = mo_npy_rows(&job->npy, rows, count);
     for (int64_t i = 0; i < count && job->status == MOCO_OK; i++) {
         char *name = NULL;
-        job->status = mo_strdup(moco_dataset_name(job->dataset, indices[i]), &name);
+        job->status = mo_strdup(mo_dataset_name(job->dataset, indices[i]), &name);
         if (job->status == MOCO_OK) {
             without_controls(name);
             job->status = mo_atomic_write(&job->names, name, strlen(name));
@@ -192,7 +190,7 @@ static int32_t write_rows(void *user, int64_t count, const int64_t *indices, con
         mo_message_copy(job->message); /* the call that this ends has a message of its own */
         return 1;
     }
-    return job->progress != NULL ? job->progress(job->user, indices[count - 1] + 1, moco_dataset_count(job->dataset))
+    return job->progress != NULL ? job->progress(job->user, indices[count - 1] + 1, mo_dataset_count(job->dataset))
                                  : 0;
 }
 
@@ -211,11 +209,11 @@ static moco_status_t write_skipped(moco_dataset_t *dataset, const char *path, in
     char *line = NULL, *name = NULL;
     *skipped = 0;
     TRY(mo_atomic_open(&file, path));
-    for (int64_t i = 0; i < moco_dataset_count(dataset); i++) {
+    for (int64_t i = 0; i < mo_dataset_count(dataset); i++) {
         const char *reason = mo_dataset_broken_reason(dataset, i);
         if (reason == NULL)
             continue;
-        TRY(mo_strdup(moco_dataset_name(dataset, i), &name));
+        TRY(mo_strdup(mo_dataset_name(dataset, i), &name));
         without_controls(name);
         TRY(mo_strprintf(&line, "%s\t%s\n", name, reason));
         TRY(mo_atomic_write(&file, line, strlen(line)));

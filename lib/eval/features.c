@@ -19,7 +19,7 @@ static int32_t take_rows(void *user, int64_t count, const int64_t *indices, cons
     const mo_features_spec_t *spec = c->spec;
     mo_features_t *out = c->out;
     for (int64_t i = 0; i < count; i++) {
-        int32_t label = moco_dataset_label(c->dataset, indices[i]);
+        int32_t label = mo_dataset_label(c->dataset, indices[i]);
         if (label >= 0 && spec->map != NULL)
             label = spec->map[label];
         if (label < 0 && !spec->keep)
@@ -36,7 +36,7 @@ moco_status_t mo_features_collect(moco_model_t *model, moco_dataset_t *dataset, 
                                   mo_features_t *out)
 {
     moco_status_t status = MOCO_OK;
-    const size_t images = (size_t)moco_dataset_count(dataset);
+    const size_t images = (size_t)mo_dataset_count(dataset);
     collection_t c = {spec, dataset, out};
     *out = (mo_features_t){.width = mo_model_width(model, spec->tap)};
     TRY(mo_calloc(images, (size_t)out->width * sizeof *out->rows, &out->rows));
@@ -56,11 +56,11 @@ void mo_features_free(mo_features_t *features)
 int32_t mo_classes_match(const moco_dataset_t *from, const moco_dataset_t *to, int32_t *map)
 {
     int32_t shared = 0;
-    for (int32_t i = 0; i < moco_dataset_classes(to); i++) {
-        const char *name = moco_dataset_class_name(to, i);
+    for (int32_t i = 0; i < mo_dataset_classes(to); i++) {
+        const char *name = mo_dataset_class_name(to, i);
         map[i] = -1;
-        for (int32_t j = 0; j < moco_dataset_classes(from) && map[i] < 0; j++)
-            if (strcmp(name, moco_dataset_class_name(from, j)) == 0)
+        for (int32_t j = 0; j < mo_dataset_classes(from) && map[i] < 0; j++)
+            if (strcmp(name, mo_dataset_class_name(from, j)) == 0)
                 map[i] = j;
         shared += map[i] >= 0;
     }
@@ -69,10 +69,10 @@ int32_t mo_classes_match(const moco_dataset_t *from, const moco_dataset_t *to, i
 
 static moco_status_t check_count(const char *name, const moco_dataset_t *dataset, int32_t least)
 {
-    if (moco_dataset_classes(dataset) >= least)
+    if (mo_dataset_classes(dataset) >= least)
         return MOCO_OK;
     return mo_fail(MOCO_ERR_ARGUMENT, "the %s set has %d classes, wanted at least %d: images in sub-folders, or labels",
-                   name, moco_dataset_classes(dataset), least);
+                   name, mo_dataset_classes(dataset), least);
 }
 
 moco_status_t mo_classes_check(const moco_dataset_t *train, const moco_dataset_t *test, int64_t batch, int32_t *map,
@@ -82,13 +82,13 @@ moco_status_t mo_classes_check(const moco_dataset_t *train, const moco_dataset_t
     TRY(check_count("training", train, 2));
     TRY(check_count("test", test, 1));
     mo_classes_match(train, test, map);
-    for (int32_t i = 0; i < moco_dataset_classes(test); i++)
+    for (int32_t i = 0; i < mo_dataset_classes(test); i++)
         if (map[i] < 0)
             return mo_fail(MOCO_ERR_MISMATCH, "the test set has a class '%s', none of the %d of the training set",
-                           moco_dataset_class_name(test, i), moco_dataset_classes(train));
+                           mo_dataset_class_name(test, i), mo_dataset_classes(train));
     *labelled = 0;
-    for (int64_t i = 0; i < moco_dataset_count(train); i++)
-        *labelled += moco_dataset_label(train, i) >= 0;
+    for (int64_t i = 0; i < mo_dataset_count(train); i++)
+        *labelled += mo_dataset_label(train, i) >= 0;
     if (*labelled < batch)
         return mo_fail(MOCO_ERR_NO_DATA, "the training set has %lld images with a class, a batch takes %lld",
                        (long long)*labelled, (long long)batch);

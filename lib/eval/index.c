@@ -40,7 +40,7 @@ void mo_index_free(moco_index_t *index)
 {
     if (index == NULL)
         return;
-    moco_device_free(index->device);
+    mo_device_release(index->device);
     mo_free(index->vectors);
     mo_free(index->labels);
     mo_free(index);

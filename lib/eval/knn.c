@@ -35,26 +35,26 @@ moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_da
 {
     moco_status_t status = MOCO_OK;
     int32_t tap = model->unit >= 0 ? MOCO_TAP_PROJECTION : MOCO_TAP_BACKBONE, *map = NULL;
-    int32_t classes = moco_dataset_classes(bank);
+    int32_t classes = mo_dataset_classes(bank);
     moco_index_t *index = NULL;
     mo_features_t b = {0}, q = {0};
     mo_features_spec_t spec = {.tap = tap, .loader_threads = loader_threads, .progress = progress, .user = user,
-                               .total = moco_dataset_count(bank) + moco_dataset_count(test)};
+                               .total = mo_dataset_count(bank) + mo_dataset_count(test)};
     if (k == 0)
         k = DEFAULT_K;
     if (temperature == 0)
         temperature = DEFAULT_TEMPERATURE;
-    if (classes == 0 || moco_dataset_classes(test) == 0)
+    if (classes == 0 || mo_dataset_classes(test) == 0)
         return mo_fail(MOCO_ERR_ARGUMENT, "the %s set has no classes: wanted images in sub-folders or labels",
                        classes == 0 ? "bank" : "test");
-    TRY(mo_calloc((size_t)moco_dataset_classes(test), sizeof *map, &map));
+    TRY(mo_calloc((size_t)mo_dataset_classes(test), sizeof *map, &map));
     if (mo_classes_match(bank, test, map) == 0)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "bank and test share no class: the bank has '%s', the test set '%s'",
-                    moco_dataset_class_name(bank, 0), moco_dataset_class_name(test, 0)));
+                    mo_dataset_class_name(bank, 0), mo_dataset_class_name(test, 0)));
     TRY(mo_features_collect(model, bank, &spec, &b)); /* an image without class cannot vote … */
     spec.map = map;
     spec.keep = 1; /* … but can be asked about */
-    spec.done_before = moco_dataset_count(bank);
+    spec.done_before = mo_dataset_count(bank);
     TRY(mo_features_collect(model, test, &spec, &q));
     TRY(moco_index_create(b.width, model->device, &index));
     TRY(moco_index_add(index, b.rows, b.labels, b.count));

@@ -86,7 +86,7 @@ static moco_status_t loaded_epoch(mo_probe_work_t *w, int64_t epoch, const doubl
         if (w->seen == 0 && batch->count < w->o->batch_size)
             TRY(mo_probe_too_few(w, batch->count));
         TRY(mo_probe_embed(w, batch));
-        TRY(step(w, &rows, lr, epoch, batch->position, moco_dataset_count(w->train)));
+        TRY(step(w, &rows, lr, epoch, batch->position, mo_dataset_count(w->train)));
         mo_loader_return(w->loader, batch);
         batch = NULL;
     }
@@ -144,7 +144,7 @@ cleanup:
 
 static moco_status_t run_epochs(mo_probe_work_t *w, int32_t *best)
 {
-    const int64_t images = w->o->cached ? w->cache.count : moco_dataset_count(w->train);
+    const int64_t images = w->o->cached ? w->cache.count : mo_dataset_count(w->train);
     moco_status_t status = MOCO_OK;
     for (int64_t epoch = 0; epoch < w->o->epochs; epoch++) {
         double lr[MOCO_PROBE_MAX_RATES];
@@ -201,14 +201,14 @@ static moco_status_t create(mo_probe_work_t *w, const moco_probe_options_t *opti
     TRY(mo_calloc(1, sizeof *p, &p));
     w->probe = p;
     p->options = *options;
-    p->classes = moco_dataset_classes(w->train);
+    p->classes = mo_dataset_classes(w->train);
     p->features = mo_model_width(w->model, MOCO_TAP_BACKBONE);
     p->arch = w->model->spec.arch;
     mo_probe_choose_rates(&p->options, p->arch);
     w->o = &p->options;
     TRY(mo_calloc((size_t)p->classes, sizeof *p->names, &p->names));
     for (int32_t c = 0; c < p->classes; c++)
-        TRY(mo_strdup(moco_dataset_class_name(w->train, c), &p->names[c]));
+        TRY(mo_strdup(mo_dataset_class_name(w->train, c), &p->names[c]));
     TRY(mo_calloc((size_t)p->classes, (size_t)p->features * sizeof *p->weights, &p->weights));
     TRY(mo_calloc((size_t)p->classes, sizeof *p->bias, &p->bias));
     TRY(mo_calloc((size_t)p->classes, (size_t)p->classes * sizeof *p->confusion, &p->confusion));
@@ -229,7 +229,7 @@ moco_status_t mo_probe_run(moco_model_t *model, moco_dataset_t *train, moco_data
                          .o = options};
     const uint64_t before = mo_model_hash(model);
     int32_t *map = NULL, best = -1;
-    TRY(mo_calloc((size_t)moco_dataset_classes(test), sizeof *map, &map));
+    TRY(mo_calloc((size_t)mo_dataset_classes(test), sizeof *map, &map));
     TRY(mo_probe_check_data(&w, map));
     TRY(create(&w, options));
     TRY(mo_probe_collect(&w, map));

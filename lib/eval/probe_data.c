@@ -42,7 +42,7 @@ static moco_status_t collect(mo_probe_work_t *w, moco_dataset_t *dataset, const 
 {
     moco_status_t status = MOCO_OK;
     mo_features_spec_t spec = {.tap = MOCO_TAP_BACKBONE, .map = map, .loader_threads = w->o->loader_threads,
-                               .progress = progress, .user = w, .total = moco_dataset_count(dataset)};
+                               .progress = progress, .user = w, .total = mo_dataset_count(dataset)};
     TRY(mo_features_collect(w->model, dataset, &spec, out));
     TRY(normalise(w, out->rows, out->count, out->width));
 cleanup:
@@ -99,7 +99,7 @@ moco_status_t mo_probe_embed(mo_probe_work_t *w, const mo_batch_t *batch)
     mo_source_t source = {.rows = batch->rows[0]};
     TRY(mo_embed(w->model, MOCO_TAP_BACKBONE, batch->count, &source, MO_SIZE_MANY, w->rows, NULL));
     for (int64_t i = 0; i < batch->count; i++)
-        w->labels[i] = moco_dataset_label(w->train, batch->index[i]);
+        w->labels[i] = mo_dataset_label(w->train, batch->index[i]);
     TRY(normalise(w, w->rows, batch->count, w->linear.features));
 cleanup:
     return status;

@@ -99,7 +99,7 @@ static moco_status_t measure(work_t *w, int last, moco_finetune_report_t *r)
     mo_linear_score_t scores = {0};
     moco_finetune_t *f = w->result;
     const mo_features_spec_t spec = {.tap = MOCO_TAP_BACKBONE, .map = w->map, .loader_threads = w->o->loader_threads,
-                                     .progress = measuring, .user = w, .total = moco_dataset_count(w->test)};
+                                     .progress = measuring, .user = w, .total = mo_dataset_count(w->test)};
     TRY(snapshot(w, &model));
     TRY(mo_features_collect(model, w->test, &spec, &features));
     if (features.count == 0)
@@ -144,7 +144,7 @@ static moco_status_t step(work_t *w, const mo_batch_t *batch)
                                     .share = mo_tune_share(w->o, t->step), .factors = w->factors};
     double loss = 0;
     for (int64_t i = 0; i < batch->count; i++)
-        w->labels[i] = moco_dataset_label(w->train, batch->index[i]);
+        w->labels[i] = mo_dataset_label(w->train, batch->index[i]);
     mo_tune_factors(t, t->step, w->factors);
     w->lr = rate_of(w, w->seen / w->o->batch_size);
     TRY(mo_tuner_step(t, &images, w->lr, &loss));
@@ -219,11 +219,11 @@ static moco_status_t create_result(work_t *w)
     moco_finetune_t *f = NULL;
     TRY(mo_calloc(1, sizeof *f, &f));
     w->result = f;
-    f->classes = moco_dataset_classes(w->train);
+    f->classes = mo_dataset_classes(w->train);
     f->features = mo_model_width(w->model, MOCO_TAP_BACKBONE);
     TRY(mo_calloc((size_t)f->classes, sizeof *f->names, &f->names));
     for (int32_t c = 0; c < f->classes; c++)
-        TRY(mo_strdup(moco_dataset_class_name(w->train, c), &f->names[c]));
+        TRY(mo_strdup(mo_dataset_class_name(w->train, c), &f->names[c]));
     TRY(mo_calloc((size_t)f->classes, (size_t)f->features * sizeof *f->weights, &f->weights));
     TRY(mo_calloc((size_t)f->classes, sizeof *f->bias, &f->bias));
     TRY(mo_calloc((size_t)f->classes, (size_t)f->classes * sizeof *f->confusion, &f->confusion));
@@ -235,7 +235,7 @@ static moco_status_t prepare(work_t *w)
 {
     moco_status_t status = MOCO_OK;
     int64_t labelled = 0;
-    TRY(mo_calloc((size_t)moco_dataset_classes(w->test), sizeof *w->map, &w->map));
+    TRY(mo_calloc((size_t)mo_dataset_classes(w->test), sizeof *w->map, &w->map));
     TRY(mo_classes_check(w->train, w->test, w->o->batch_size, w->map, &labelled));
     w->per_epoch = labelled / w->o->batch_size;
     TRY(create_result(w));

@@ -100,11 +100,9 @@ moco_status_t mo_push_jpeg(moco_trainer_t *t, const uint8_t *data, uint64_t size
 {
     moco_status_t status = MOCO_OK;
     int64_t warnings = 0;
-    moco_dataset_options_t limits;
     TRY(check_room(t, 1, 0));
     TRY(byte_store(t));
-    TRY(moco_dataset_options_init(&limits, sizeof limits));
-    TRY(mo_jpeg_decode(data, size, limits.max_pixels, &t->pushed.pixels, &warnings));
+    TRY(mo_jpeg_decode(data, size, MO_MAX_PIXELS, &t->pushed.pixels, &warnings));
     TRY(draw(t, 0));
     accept(t, 1, 0);
 cleanup:

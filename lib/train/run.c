@@ -142,7 +142,7 @@ static moco_status_t bind_listing(moco_trainer_t *t, int64_t count, uint64_t has
 static moco_status_t open_loader(moco_trainer_t *t, moco_dataset_t *dataset, mo_loader_t **loader)
 {
     moco_status_t status = MOCO_OK;
-    int64_t count = moco_dataset_count(dataset);
+    int64_t count = mo_dataset_count(dataset);
     TRY(bind_listing(t, count, mo_dataset_name_hash(dataset)));
     if (t->pushed.count == 0)
         mo_pushed_free(&t->pushed); /* the store of pushed batches makes room for the loader's */
@@ -288,7 +288,7 @@ static moco_status_t evaluate(run_t *r, double *top1)
     TRY(mo_knn_accuracy(model, r->dataset, r->test, 0, 0, r->trainer->options.loader_threads, NULL, NULL, &result));
     *top1 = result.top1;
 cleanup:
-    moco_model_free(model);
+    mo_model_delete(model);
     r->paused += now() - start;
     return status;
 }
