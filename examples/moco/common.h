@@ -51,8 +51,8 @@ void log_to_stderr(void);
 
 /* Returns 1 if something stands at `path`. */
 int path_exists(const char *path);
-/* Hours of work must not end at a folder that is not there, or at a folder where a file should be; NULL is fine. Says why
- * not. */
+/* Hours of work must not end at a folder that is not there, or at a folder where a file should be; NULL is fine. Says
+ * why not. */
 int path_writable(const char *path);
 
 /* folder + "/" + name in a buffer of PATH_SIZE bytes; returns -1 with a message if it does not fit. */

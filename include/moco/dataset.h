@@ -17,7 +17,8 @@ typedef struct moco_dataset_options {
     int64_t max_bytes;    /**< refuse files of more bytes; default 268,435,456                                        */
 } moco_dataset_options_t;
 
-/** Fill with the defaults. @param struct_size  sizeof(moco_dataset_options_t) of the caller: docs/abi.md. Since: 0.1. */
+/** Fill with the defaults. @param struct_size  sizeof(moco_dataset_options_t) of the caller: docs/abi.md. Since:
+ * 0.1. */
 MOCO_API moco_status_t moco_dataset_options_init(moco_dataset_options_t *options, uint64_t struct_size);
 
 /**
@@ -77,10 +78,11 @@ MOCO_API int32_t moco_dataset_label(const moco_dataset_t *dataset, int64_t index
 MOCO_API const char *moco_dataset_class_name(const moco_dataset_t *dataset, int32_t label);
 
 /**
- * The pixels of one image after the evaluation transform: short side to `resize`, centre crop to `size` (black where the
- * image is smaller); both 1..16384 pixels.
+ * The pixels of one image after the evaluation transform: short side to `resize`, centre crop to `size` (black where
+ * the image is smaller); both 1..16384 pixels.
  * @param pixels  receives [size, size, 3] uint8 RGB.
- * @return MOCO_ERR_ARGUMENT; MOCO_ERR_IMAGE if it is broken; the image is then counted in moco_dataset_info. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT; MOCO_ERR_IMAGE if it is broken; the image is then counted in moco_dataset_info. Since:
+ * 0.1.
  */
 MOCO_API moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size,
                                            uint8_t *pixels);

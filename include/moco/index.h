@@ -72,8 +72,8 @@ typedef struct moco_knn_result {
 
 /**
  * Weighted kNN accuracy of a model: bank and test images through the evaluation transform, projection embeddings
- * (backbone if the model has no head), classes matched by name. A test image without a class, or of a class that the bank
- * does not have, counts as a miss. Threads: as the model.
+ * (backbone if the model has no head), classes matched by name. A test image without a class, or of a class that the
+ * bank does not have, counts as a miss. Threads: as the model.
  * @param k               0 = 200. @param temperature  0 = 0.1. @param loader_threads  0 = one per lane.
  * @param progress        may be NULL.
  * @return MOCO_ERR_ARGUMENT if a data set has no classes, MOCO_ERR_MISMATCH if they share none. Since: 0.1.

@@ -88,9 +88,9 @@ typedef int32_t (*moco_probe_fn)(void *user, const moco_probe_report_t *report);
  * @return MOCO_ERR_ARGUMENT (a data set without classes, training with fewer than two, an option out of range),
  *         MOCO_ERR_MISMATCH (a class of the test set that training does not have), MOCO_ERR_NO_DATA (fewer labelled
  *         images than a batch, no test image), MOCO_ERR_NONFINITE (every learning rate diverged), MOCO_ERR_CANCELLED.
- * Memory: features of the test set and, if `cached`, of the training set (images x features x 4 bytes); for each rate two
- * classifiers (classes x features x 8 bytes) and the logits of a batch; classes x classes x 8 bytes. Threads: as the
- * model. Since: 0.1.
+ * Memory: features of the test set and, if `cached`, of the training set (images x features x 4 bytes); for each rate
+ * two classifiers (classes x features x 8 bytes) and the logits of a batch; classes x classes x 8 bytes. Threads: as
+ * the model. Since: 0.1.
  */
 MOCO_API moco_status_t moco_probe(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
                                   const moco_probe_options_t *options, moco_probe_fn progress, void *user,

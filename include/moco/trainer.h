@@ -277,8 +277,8 @@ MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, moco_devic
 MOCO_API moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path);
 
 /**
- * A trainer from a checkpoint, options included. @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no checkpoint of this library, or
- * damaged), MOCO_ERR_SHAPE (a tensor is missing or has other sizes), MOCO_ERR_VERSION, MOCO_ERR_MEMORY_CAP.
+ * A trainer from a checkpoint, options included. @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no checkpoint of this library,
+ * or damaged), MOCO_ERR_SHAPE (a tensor is missing or has other sizes), MOCO_ERR_VERSION, MOCO_ERR_MEMORY_CAP.
  * @param overrides  NULL, or options whose memory_cap, loader_threads, max_broken and max_broken_percent replace the
  *                   saved ones; any other field that differs is MOCO_ERR_MISMATCH, both values named. Since: 0.1.
  */

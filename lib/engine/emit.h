@@ -71,7 +71,8 @@ moco_status_t mo_queue_slot(mo_plan_t *plan, int64_t from, int64_t rows, int32_t
 /* dst = scale * a · b, or a · b transposed; b is [b_rows, b_columns] as it lies. */
 moco_status_t mo_emit_matmul(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t a, mo_slot_id_t b, int64_t b_rows,
                              int64_t b_columns, int transpose_b, float scale, mo_slot_id_t dst);
-moco_status_t mo_matrix(mo_plan_t *plan, mo_slot_id_t of, int32_t columns, mo_slot_id_t *slot); /* view [rows, columns] */
+/* View [rows, columns]. */
+moco_status_t mo_matrix(mo_plan_t *plan, mo_slot_id_t of, int32_t columns, mo_slot_id_t *slot);
 
 /* Slots that backward needs again, 0..3 per operation (kinds made here only; the recipes above keep their own). */
 void mo_remember(mo_plan_t *plan, const mo_op_t *op, int cell, mo_slot_id_t slot);
@@ -85,7 +86,8 @@ moco_status_t mo_emit_host_rows(mo_plan_t *plan, const mo_op_t *op, mo_host_fn f
                                 const mo_slot_id_t *slots);
 
 /* A meeting point: runs once when all shards of the group are here; values[i * shards + s] is slots[i] of shard s. */
-typedef moco_status_t (*mo_meet_fn)(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards, float *const *values);
+typedef moco_status_t (*mo_meet_fn)(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
+                                    float *const *values);
 moco_status_t mo_emit_meet(mo_plan_t *plan, const mo_op_t *op, mo_meet_fn fn, int count, const mo_slot_id_t *slots);
 
 #endif

@@ -3,7 +3,8 @@
  *
  *   linear      Linear(D), with bias
  *   mlp         Linear(W), ReLU, Linear(D), with biases
- *   mlp-v3      [Linear(W), BN, ReLU] (once for ResNet, twice for ViT), Linear(D), BN without scale and shift; no biases
+ *   mlp-v3      [Linear(W), BN, ReLU] (once for ResNet, twice for ViT), Linear(D), BN without scale and shift, no
+ *               biases
  *   mlp-simclr  [Linear(W), BN, ReLU] (twice), Linear(D), BN without shift; no biases; weights N(0, 0.01)
  *   predictor   Linear(W), BN, ReLU, Linear(D), for ViT then BN without scale and shift; no biases */
 #include <stdio.h>

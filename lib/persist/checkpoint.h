@@ -21,8 +21,8 @@ typedef struct mo_encoder_file {
 /* `prefix` is "" or ends in a dot; a predictor's names ("predictor.0.weight") go without it. The writer borrows the
  * encoder until it has written. */
 moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const mo_encoder_file_t *encoder);
-/* Every tensor must be there with the net's sizes; num_batches_tracked may be absent. Blocks that are NULL are not filled:
- * with both, the file is only checked. */
+/* Every tensor must be there with the net's sizes; num_batches_tracked may be absent. Blocks that are NULL are not
+ * filled: with both, the file is only checked. */
 moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, const mo_encoder_file_t *encoder);
 /* MOCO_ERR_SHAPE names the tensor, its sizes and those wanted. */
 moco_status_t mo_shape_check(const mo_file_tensor_t *tensor, int32_t rank, const int64_t *dims);

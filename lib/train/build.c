@@ -66,7 +66,8 @@ static mo_stage_t *back_stage(moco_trainer_t *t)
     return &t->stages[t->method.two_pass ? MO_STAGE_BODY_BACK : MO_STAGE_QUERY];
 }
 
-/* Bytes with so many shards in flight, or one group where that is more. Stages never run at once, so they share one arena. */
+/* Bytes with so many shards in flight, or one group where that is more. Stages never run at once, so they share one
+ * arena. */
 static mo_budget_t budget(moco_trainer_t *t, int32_t shards)
 {
     const uint64_t f = sizeof(float), params = (uint64_t)t->query.net.params;

@@ -31,7 +31,8 @@ static moco_status_t check_room(const moco_trainer_t *t, int64_t count, int is_f
     return MOCO_OK;
 }
 
-/* The plan has a loader's store of 8-bit views, which pushing does without. 8-bit views need less than it, float views more. */
+/* The plan has a loader's store of 8-bit views, which pushing does without. 8-bit views need less than it, float views
+ * more. */
 static moco_status_t float_store(moco_trainer_t *t)
 {
     mo_pushed_t *p = &t->pushed;
@@ -40,8 +41,9 @@ static moco_status_t float_store(moco_trainer_t *t)
     if (p->floats != NULL)
         return MOCO_OK;
     if (cap > 0 && total > cap)
-        return mo_fail(MOCO_ERR_MEMORY_CAP, "with a batch of float views, %llu bytes, the trainer needs %llu, the memory cap "
-                       "is %llu; pushed pixels need %llu", (unsigned long long)bytes, (unsigned long long)total,
+        return mo_fail(MOCO_ERR_MEMORY_CAP,
+                       "with a batch of float views, %llu bytes, the trainer needs %llu, the memory cap is %llu; "
+                       "pushed pixels need %llu", (unsigned long long)bytes, (unsigned long long)total,
                        (unsigned long long)cap, (unsigned long long)(t->budget.total - t->budget.views + bytes / 4));
     return mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats);
 }

@@ -42,7 +42,8 @@ static int32_t largest_divisor(int64_t count, int32_t limit)
 }
 
 /* Groups and shards: the backbone's by the options; the head's in two passes is one group of a whole view (of both for
- * NT-Xent) in tiles. Where nothing joins the shards of a group each is a group, and no more are in flight than lanes. */
+ * NT-Xent) in tiles. Where nothing joins the shards of a group each is a group, and no more are in flight than
+ * lanes. */
 static void divide(moco_trainer_t *t, mo_stage_t *s, int is_head, int joins)
 {
     const mo_method_t *m = &t->method;

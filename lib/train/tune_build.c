@@ -27,7 +27,8 @@ cleanup:
 static void divide(mo_tuner_t *t)
 {
     t->shard = mo_options_shard(&t->like);
-    t->groups = mo_net_joins(&t->net, 0, t->net.op_count) ? t->options.virtual_devices : t->options.batch_size / t->shard;
+    t->groups = mo_net_joins(&t->net, 0, t->net.op_count) ? t->options.virtual_devices
+                                                          : t->options.batch_size / t->shard;
     t->shards_per_group = t->options.batch_size / t->groups / t->shard;
     t->sets = mo_device_lanes(t->device) / t->shards_per_group;
     if (t->sets > t->groups)
