@@ -7,7 +7,7 @@
 
 typedef struct knn_options {
     const char *paths[3]; /* MODEL, TRAIN, TEST */
-    int64_t k;
+    int64_t k, limit;
     double temperature;
     int json;
     run_place_t place;
@@ -22,6 +22,8 @@ static int parse(int argc, char **argv, knn_options_t *options)
     const arg_option_t table[] = {
         {"k", 'k', ARG_INTEGER, &options->k, "K", "neighbours that vote (default 200)", 1, INT64_MAX, NULL},
         {"temperature", 0, ARG_NUMBER, &options->temperature, "T", "divides the cosines (default 0.1)", 0, 0, NULL},
+        {"limit", 0, ARG_INTEGER, &options->limit, "N", "use N images of TRAIN, spread evenly over the listing", 1,
+         INT64_MAX, NULL},
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "the result as a JSON object on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
@@ -71,7 +73,7 @@ int cmd_knn(int argc, char **argv)
         return code;
     TRY(place_open(&options.place, &device));
     TRY(moco_model_load(options.paths[0], device, &model));
-    TRY(dataset_open(options.paths[1], 0, &bank));
+    TRY(dataset_open(options.paths[1], options.limit, &bank));
     TRY(dataset_open(options.paths[2], 0, &test));
     progress_start(&progress, "knn", 0);
     status = moco_knn(model, bank, test, options.k, options.temperature, (int32_t)options.place.loader_threads,

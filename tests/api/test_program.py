@@ -254,6 +254,8 @@ class Use(Case):
                          (100, 1, 32, 32, 25))
         self.assertRegex(self.run_moco("knn", self.model, self.data, self.data, "--k=5").stdout, "chance 25.00 %")
         self.run_moco("knn", self.model, self.data, self.data, "--temperature", "0", code=2, says=["--temperature"])
+        few = self.run_moco("knn", self.model, self.data, self.data, "--limit", "8", "-k", "3", "--json").stdout
+        self.assertEqual((json.loads(few)["bank"], json.loads(few)["queries"]), (8, result["queries"]))
 
     def test_probe(self):
         probe = ["probe", self.model, self.data, self.data]

@@ -8,7 +8,7 @@ MOCO is the program, TRAIN and TEST are labelled JPEG collections (folder, .tar 
 ends with result.json; a run that was stopped goes on from its last epoch, so that the script can be killed at any time.
 Every network is a ResNet-18 of 16-32-64-128 channels with the CIFAR stem, batch 256. Measured are weighted kNN (k 200,
 T 0.1) on backbone features and on the projection, and the linear probe on cached backbone features (best of nine rates),
-all with the whole of TRAIN as bank and TEST for the answers.
+with the images that the run learnt from as bank and TEST for the answers.
 """
 import argparse
 import json
@@ -87,12 +87,13 @@ def last_line(text):
     return json.loads(text.strip().splitlines()[-1])
 
 
-def measure(a, folder, log):
+def measure(a, folder, images, log):
     model, bare = (os.path.join(folder, n) for n in ("model.safetensors", "backbone.safetensors"))
     program([a.moco, "convert", model, bare, "--head", "drop", "--json"], log)
-    knn = last_line(program([a.moco, "knn", bare, a.train, a.test, "--json"], log))
-    projected = last_line(program([a.moco, "knn", model, a.train, a.test, "--json"], log))
-    probe = last_line(program([a.moco, "probe", bare, a.train, a.test, "--json"], log))
+    rest = [a.train, a.test, "--json"] + (["--limit", str(images)] if images else [])
+    knn = last_line(program([a.moco, "knn", bare, *rest], log))
+    projected = last_line(program([a.moco, "knn", model, *rest], log))
+    probe = last_line(program([a.moco, "probe", bare, *rest], log))
     return dict(knn=knn, projected=projected, probe=probe)
 
 
@@ -123,7 +124,7 @@ def run(a, cell):
     print(f"{table}: {title}, seed {seed}", flush=True)
     program(args, log)
     result = dict(table=table, title=title, recipe=recipe, epochs=epochs, images=images, seed=seed, values=values,
-                  losses=losses(folder), **measure(a, folder, log))
+                  losses=losses(folder), **measure(a, folder, images, log))
     with open(done + ".part", "w") as out:
         json.dump(result, out, indent=1)
     os.replace(done + ".part", done)
