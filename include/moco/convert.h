@@ -15,7 +15,7 @@ MOCO_BEGIN_DECLS
 enum {
     MOCO_FILE_ENCODER = 0,     /**< a model of this library (model.safetensors)                                       */
     MOCO_FILE_TRAINING = 1,    /**< a training checkpoint of this library, from one of MoCo v1, v2 or the CIFAR demo  */
-    MOCO_FILE_TORCHVISION = 2, /**< torchvision's names                                                               */
+    MOCO_FILE_TORCHVISION = 2, /**< torchvision's names, of ResNets                                                   */
     MOCO_FILE_TIMM = 3,        /**< timm's and DeiT's names: what belongs under "model" in DeiT's files               */
     MOCO_FILE_DETECTRON2 = 4   /**< detectron2's names (stem.conv1, res2 …), of ResNets                                */
 };

@@ -63,7 +63,7 @@ static moco_status_t check_transform(const moco_convert_options_t *o)
 
 static moco_status_t convert_encoder(const char *in, const char *out, const moco_convert_options_t *o, json_t **report)
 {
-    static const char *const schemes[] = {[MOCO_FILE_TORCHVISION] = "torchvision", [MOCO_FILE_TIMM] = "torchvision",
+    static const char *const schemes[] = {[MOCO_FILE_TORCHVISION] = "torchvision", [MOCO_FILE_TIMM] = "timm",
                                           [MOCO_FILE_DETECTRON2] = "detectron2"};
     moco_status_t status = MOCO_OK;
     mo_loaded_t l = {0};

@@ -52,18 +52,36 @@ static void find_encoders(mo_foreign_t *f)
     f->query = (mo_root_t){{0}, NULL};
 }
 
-moco_status_t mo_foreign_open(mo_foreign_t *f, const mo_tensor_file_t *file, const char *path)
+static moco_status_t open_empty(mo_foreign_t *f, const mo_tensor_file_t *file, const char *path)
 {
     moco_status_t status = MOCO_OK;
     *f = (mo_foreign_t){.file = file, .path = path, .missing = json_array(), .notes = json_array()};
     if (f->missing == NULL || f->notes == NULL)
         TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a report"));
     TRY(mo_calloc((size_t)file->count, 1, &f->taken));
-    find_encoders(f);
 cleanup:
     if (status != MOCO_OK)
         mo_foreign_close(f);
     return status;
+}
+
+moco_status_t mo_foreign_open(mo_foreign_t *f, const mo_tensor_file_t *file, const char *path)
+{
+    moco_status_t status = open_empty(f, file, path);
+    if (status == MOCO_OK)
+        find_encoders(f);
+    return status;
+}
+
+moco_status_t mo_foreign_open_at(mo_foreign_t *f, const mo_tensor_file_t *file, const char *path, const mo_role_t *role)
+{
+    moco_status_t status = open_empty(f, file, path);
+    if (status != MOCO_OK)
+        return status;
+    f->role = role;
+    find_root(file, "", role->query, &f->query);
+    find_root(file, "", role->key, &f->key);
+    return MOCO_OK;
 }
 
 void mo_foreign_close(mo_foreign_t *f)
@@ -171,6 +189,20 @@ static moco_status_t take_counters(mo_foreign_t *f, const mo_root_t *root, const
     }
     return absent > 0 ? mo_foreign_missing(f, "%snum_batches_tracked of %d batch norms", root->prefix, absent)
                       : MOCO_OK;
+}
+
+moco_status_t mo_foreign_mark(mo_foreign_t *f, const mo_root_t *root, const mo_net_t *net)
+{
+    wanted_t w;
+    int64_t batches;
+    if (root->scheme == NULL)
+        return mo_fail(MOCO_ERR_FORMAT, "%s: has no encoder at '%s'", f->path, mo_show(root->prefix).text);
+    for (int32_t i = 0; i < wanted_count(net); i++) {
+        wanted_at(net, i, &w);
+        if (!w.hidden)
+            mo_foreign_take(f, mo_foreign_find(f, root, w.name));
+    }
+    return take_counters(f, root, net, &batches);
 }
 
 moco_status_t mo_foreign_encoder(mo_foreign_t *f, const mo_root_t *root, const mo_net_t *net, float *params,
