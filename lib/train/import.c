@@ -1,30 +1,17 @@
 /* From a reference checkpoint to a trainer's state, and from there to a file. The trainer takes no memory for
  * activations: it only carries the numbers to the writer. */
-#include "train/import.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
-#include "persist/foreign.h"
+#include "train/import_internal.h"
 #include "train/options.h"
-#include "train/trainer.h"
 #include "util/alloc.h"
 #include "util/status.h"
 
-typedef struct import {
-    mo_tensor_file_t file;
-    mo_foreign_t foreign;
-    mo_encoder_spec_t spec;
-    moco_trainer_options_t options;
-    moco_trainer_t *trainer;
-    int64_t batches; /* that the query encoder has counted */
-    int has_queue, has_key, has_momentum;
-} import_t;
-
-static const mo_file_tensor_t *own_entry(const import_t *m, const char *name)
+static const mo_file_tensor_t *own_entry(const mo_import_t *m, const char *name)
 {
     char full[MO_PREFIX + 32];
     snprintf(full, sizeof full, "%s%s", m->foreign.base, name);
@@ -33,14 +20,14 @@ static const mo_file_tensor_t *own_entry(const import_t *m, const char *name)
 
 /* ---- options ---- */
 
-static int32_t likely_recipe(const import_t *m)
+static int32_t likely_recipe(const mo_import_t *m)
 {
     if (m->spec.stem == MOCO_STEM_CIFAR)
         return MOCO_RECIPE_CIFAR;
     return m->spec.head == MOCO_HEAD_MLP ? MOCO_RECIPE_V2 : MOCO_RECIPE_V1;
 }
 
-static void take_setting(const import_t *m, const char *name, double *value)
+static void take_setting(const mo_import_t *m, const char *name, double *value)
 {
     char key[64];
     double found;
@@ -50,7 +37,7 @@ static void take_setting(const import_t *m, const char *name, double *value)
         *value = found;
 }
 
-static moco_status_t take_network(import_t *m)
+static moco_status_t take_network(mo_import_t *m)
 {
     moco_trainer_options_t *o = &m->options;
     const mo_file_tensor_t *queue = own_entry(m, "queue");
@@ -70,7 +57,7 @@ static moco_status_t take_network(import_t *m)
     return MOCO_OK;
 }
 
-static moco_status_t choose_options(import_t *m, const moco_trainer_options_t *training)
+static moco_status_t choose_options(mo_import_t *m, const moco_trainer_options_t *training)
 {
     moco_status_t status = MOCO_OK;
     if (training != NULL) {
@@ -106,7 +93,7 @@ cleanup:
     return status;
 }
 
-static moco_status_t read_encoders(import_t *m)
+static moco_status_t read_encoders(mo_import_t *m)
 {
     moco_status_t status = MOCO_OK;
     moco_trainer_t *t = m->trainer;
@@ -125,7 +112,7 @@ cleanup:
     return status;
 }
 
-static moco_status_t read_queue(import_t *m)
+static moco_status_t read_queue(mo_import_t *m)
 {
     moco_status_t status = MOCO_OK;
     mo_keys_t *q = &m->trainer->queue;
@@ -152,116 +139,9 @@ cleanup:
     return status;
 }
 
-/* ---- momentum ---- */
-
-static int ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), k = strlen(end);
-    return n >= k && strcmp(name + n - k, end) == 0;
-}
-
-/* Buffers of the module: everything else in a state dictionary is a parameter. */
-static int is_buffer(const char *name)
-{
-    static const char *const ends[] = {".running_mean", ".running_var", ".num_batches_tracked"};
-    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
-        if (ends_with(name, ends[i]))
-            return 1;
-    return strcmp(name, "queue") == 0 || strcmp(name, "queue_ptr") == 0;
-}
-
-static int by_order(const void *left, const void *right)
-{
-    const mo_file_tensor_t *a = *(const mo_file_tensor_t *const *)left, *b = *(const mo_file_tensor_t *const *)right;
-    return (a->order > b->order) - (a->order < b->order);
-}
-
-/* The module's parameters in the order in which they were registered, which is that of its state dictionary. */
-static moco_status_t list_parameters(const import_t *m, const mo_file_tensor_t ***list, int64_t *count)
-{
-    const size_t base = strlen(m->foreign.base);
-    moco_status_t status = mo_calloc((size_t)m->file.count, sizeof **list, list);
-    *count = 0;
-    for (int64_t i = 0; status == MOCO_OK && i < m->file.count; i++) {
-        const mo_file_tensor_t *t = &m->file.tensors[i];
-        if (strncmp(t->name, m->foreign.base, base) == 0 && !is_buffer(t->name + base))
-            (*list)[(*count)++] = t;
-    }
-    if (status == MOCO_OK && *count > 0)
-        qsort(*list, (size_t)*count, sizeof **list, by_order);
-    return status;
-}
-
-/* The optimiser knows parameters by number, or before PyTorch 1.6 by an address that its own list tells. */
-static const char *state_key(const import_t *m, int64_t number)
-{
-    char key[64];
-    snprintf(key, sizeof key, "optimizer.param_groups.0.params.%lld", (long long)number);
-    return mo_tensor_file_text(&m->file, key);
-}
-
-/* The momentum buffer of a parameter; NULL if it has none. */
-static const mo_file_tensor_t *buffer_of(const import_t *m, const mo_file_tensor_t *const *list, int64_t count,
-                                         const mo_file_tensor_t *parameter)
-{
-    char name[MO_LAYOUT_NAME];
-    for (int64_t i = 0; i < count; i++)
-        if (list[i] == parameter) {
-            snprintf(name, sizeof name, "optimizer.state.%.64s.momentum_buffer", state_key(m, i));
-            return mo_tensor_file_find(&m->file, name);
-        }
-    return NULL;
-}
-
-static moco_status_t read_buffers(import_t *m, const mo_file_tensor_t *const *list, int64_t count)
-{
-    moco_status_t status = MOCO_OK;
-    const mo_net_t *net = &m->trainer->query.net;
-    int32_t absent = 0;
-    for (int32_t i = 0; i < net->span_count; i++) {
-        const mo_span_t *span = &net->spans[i];
-        const mo_file_tensor_t *parameter = mo_foreign_find(&m->foreign, &m->foreign.query, span->name);
-        const mo_file_tensor_t *buffer = buffer_of(m, list, count, parameter);
-        if (buffer == NULL) {
-            absent++;
-            continue;
-        }
-        TRY(mo_shape_check(buffer, span->rank, span->dims));
-        TRY(mo_file_floats(buffer, m->trainer->optim.state[0] + span->offset, span->count));
-        mo_foreign_take(&m->foreign, buffer);
-    }
-    m->has_momentum = absent < net->span_count;
-    if (absent > 0)
-        TRY(mo_foreign_missing(&m->foreign, "momentum of %d of the query encoder's %d parameters: 0", absent,
-                               net->span_count));
-cleanup:
-    return status;
-}
-
-static moco_status_t read_momentum(import_t *m)
-{
-    moco_status_t status = MOCO_OK;
-    const mo_file_tensor_t **list = NULL;
-    int64_t count = 0, listed = 0;
-    TRY(list_parameters(m, &list, &count));
-    while (state_key(m, listed) != NULL)
-        listed++;
-    if (listed == 0)
-        TRY(mo_foreign_missing(&m->foreign, "the optimizer's state: momentum begins at 0"));
-    else if (listed != count || mo_tensor_file_text(&m->file, "optimizer.param_groups.1.lr") != NULL)
-        TRY(mo_foreign_missing(&m->foreign,
-                               "momentum: the optimizer's first group lists %lld parameters, the file has %lld",
-                               (long long)listed, (long long)count));
-    else
-        TRY(read_buffers(m, list, count));
-cleanup:
-    mo_free(list);
-    return status;
-}
-
 /* ---- counters ---- */
 
-static int64_t epochs_done(const import_t *m)
+static int64_t epochs_done(const mo_import_t *m)
 {
     const char *text = mo_tensor_file_text(&m->file, "epoch");
     int64_t epoch = text != NULL ? strtoll(text, NULL, 10) : 0;
@@ -270,7 +150,7 @@ static int64_t epochs_done(const import_t *m)
 
 /* The reference counts steps only in its batch norms, and the demonstration's do not count at all. Velocity of 0 or
  * more needs a step behind it: step 0 would forget it. */
-static moco_status_t set_counters(import_t *m)
+static moco_status_t set_counters(mo_import_t *m)
 {
     moco_trainer_t *t = m->trainer;
     const int64_t steps = m->batches / t->method.query_views; /* every view of a batch counts */
@@ -283,7 +163,7 @@ static moco_status_t set_counters(import_t *m)
 }
 
 /* The reference moves its key encoder at the start of a step, this library at the end: one move is owed. */
-static moco_status_t update_keys(import_t *m, int32_t key_update)
+static moco_status_t update_keys(mo_import_t *m, int32_t key_update)
 {
     moco_trainer_t *t = m->trainer;
     char text[200] = "a reference checkpoint; key encoder as in the file";
@@ -299,7 +179,7 @@ static moco_status_t update_keys(import_t *m, int32_t key_update)
     return status == MOCO_OK ? mo_foreign_note(&m->foreign, "%s", text) : status;
 }
 
-static moco_status_t check_source(import_t *m)
+static moco_status_t check_source(mo_import_t *m)
 {
     const char *path = m->foreign.path;
     if (mo_is_ours(&m->file))
@@ -316,7 +196,7 @@ static moco_status_t check_source(import_t *m)
     return MOCO_OK;
 }
 
-static moco_status_t report_of(const import_t *m, json_t **report)
+static moco_status_t report_of(const mo_import_t *m, json_t **report)
 {
     mo_model_recipe_t recipe;
     moco_status_t status = mo_foreign_report(&m->foreign, report);
@@ -334,7 +214,7 @@ moco_status_t mo_import_training(const char *in, const char *out, const moco_tra
                                  int32_t key_update, json_t **report)
 {
     moco_status_t status = MOCO_OK;
-    import_t m = {0};
+    mo_import_t m = {0};
     TRY(mo_tensor_file_open(&m.file, in));
     TRY(mo_foreign_open(&m.foreign, &m.file, in));
     TRY(check_source(&m));
@@ -344,7 +224,7 @@ moco_status_t mo_import_training(const char *in, const char *out, const moco_tra
     TRY(take_memory(m.trainer));
     TRY(read_encoders(&m));
     TRY(read_queue(&m));
-    TRY(read_momentum(&m));
+    TRY(mo_import_momentum(&m));
     TRY(set_counters(&m));
     TRY(update_keys(&m, key_update));
     TRY(report_of(&m, report));
