@@ -7,6 +7,8 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
+enum { FULL_NAME = MO_PREFIX + MO_LAYOUT_NAME };
+
 /* ---- where ---- */
 
 /* The naming under `prefix`, by the tensors that show it; NULL if there is no encoder. */
@@ -92,11 +94,20 @@ void mo_foreign_close(mo_foreign_t *f)
     *f = (mo_foreign_t){0};
 }
 
+/* A predictor stands beside its encoder, not in it. */
+static void full_name(const mo_foreign_t *f, const mo_root_t *root, const char *ours, char name[FULL_NAME])
+{
+    char theirs[MO_LAYOUT_NAME];
+    const char *predictor = f->role != NULL ? f->role->predictor : NULL;
+    mo_scheme_theirs(root->scheme, ours, theirs);
+    snprintf(name, FULL_NAME, "%s%s",
+             predictor != NULL && strncmp(ours, predictor, strlen(predictor)) == 0 ? f->base : root->prefix, theirs);
+}
+
 const mo_file_tensor_t *mo_foreign_find(const mo_foreign_t *f, const mo_root_t *root, const char *ours)
 {
-    char theirs[MO_LAYOUT_NAME], name[MO_PREFIX + MO_LAYOUT_NAME];
-    mo_scheme_theirs(root->scheme, ours, theirs);
-    snprintf(name, sizeof name, "%s%s", root->prefix, theirs);
+    char name[FULL_NAME];
+    full_name(f, root, ours, name);
     return mo_tensor_file_find(f->file, name);
 }
 
@@ -159,10 +170,10 @@ moco_status_t mo_foreign_check(const mo_foreign_t *f, const mo_root_t *root, con
     }
     if (absent == 0)
         return MOCO_OK;
-    char theirs[MO_LAYOUT_NAME];
-    mo_scheme_theirs(root->scheme, first.name, theirs);
-    return mo_fail(MOCO_ERR_SHAPE, "%s: tensor '%s%.200s' is missing, and %d more of the encoder's %d", f->path,
-                   root->prefix, theirs, absent - 1, wanted_count(net));
+    char name[FULL_NAME];
+    full_name(f, root, first.name, name);
+    return mo_fail(MOCO_ERR_SHAPE, "%s: tensor '%.300s' is missing, and %d more of the encoder's %d", f->path, name,
+                   absent - 1, wanted_count(net));
 }
 
 static moco_status_t take_floats(mo_foreign_t *f, const mo_root_t *root, const char *ours, float *out, int64_t count)

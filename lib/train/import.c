@@ -8,8 +8,11 @@
 #include "eval/model_file.h"
 #include "train/import_internal.h"
 #include "train/options.h"
+#include "train/schedule.h"
 #include "util/alloc.h"
 #include "util/status.h"
+
+enum { MAX_HEAD_WIDTH = 65536 };
 
 static const mo_file_tensor_t *own_entry(const mo_import_t *m, const char *name)
 {
@@ -20,8 +23,16 @@ static const mo_file_tensor_t *own_entry(const mo_import_t *m, const char *name)
 
 /* ---- options ---- */
 
+/* MoCo v3: a loss over the batch, a predictor, and LARS or AdamW. The others: a queue and SGD. */
+static int is_v3(const mo_import_t *m)
+{
+    return m->foreign.role->predictor != NULL;
+}
+
 static int32_t likely_recipe(const mo_import_t *m)
 {
+    if (is_v3(m))
+        return mo_is_vit(m->spec.arch) ? MOCO_RECIPE_V3_VIT : MOCO_RECIPE_V3;
     if (m->spec.stem == MOCO_STEM_CIFAR)
         return MOCO_RECIPE_CIFAR;
     return m->spec.head == MOCO_HEAD_MLP ? MOCO_RECIPE_V2 : MOCO_RECIPE_V1;
@@ -37,17 +48,24 @@ static void take_setting(const mo_import_t *m, const char *name, double *value)
         *value = found;
 }
 
-static moco_status_t take_network(mo_import_t *m)
+/* Everything of a ViT but its heads is in the shapes, the image's side in those of its positions. */
+static void take_vit(mo_import_t *m, int32_t vit_heads)
+{
+    moco_trainer_options_t *o = &m->options;
+    o->image_size = m->spec.image_size;
+    o->patch_size = m->spec.patch_size;
+    o->vit_depth = m->spec.depth;
+    o->vit_norm = m->spec.vit_norm;
+    if (vit_heads > 0)
+        o->vit_heads = vit_heads;
+    else if (o->vit_heads == 0)
+        o->vit_heads = m->spec.heads;
+}
+
+static moco_status_t take_queue(mo_import_t *m)
 {
     moco_trainer_options_t *o = &m->options;
     const mo_file_tensor_t *queue = own_entry(m, "queue");
-    o->arch = m->spec.arch;
-    o->stem = m->spec.stem;
-    o->head = m->spec.head;
-    o->head_width = m->spec.head_width;
-    o->head_layers = m->spec.head_layers;
-    o->width = m->spec.width;
-    o->dimension = m->spec.dimension;
     if (queue == NULL)
         return mo_foreign_missing(&m->foreign, "the queue: a new one");
     if (queue->rank != 2 || queue->dims[0] != o->dimension || queue->dims[1] < 1)
@@ -57,22 +75,73 @@ static moco_status_t take_network(mo_import_t *m)
     return MOCO_OK;
 }
 
-static moco_status_t choose_options(mo_import_t *m, const moco_trainer_options_t *training)
+/* The predictor is as wide inside as the projector, unless its own layer says otherwise. */
+static moco_status_t take_predictor(mo_import_t *m)
+{
+    moco_trainer_options_t *o = &m->options;
+    const mo_file_tensor_t *first = own_entry(m, "predictor.0.weight");
+    if (first == NULL)
+        return mo_foreign_missing(&m->foreign, "the predictor: a new one");
+    if (first->rank != 2 || first->dims[1] != o->dimension || first->dims[0] < 1 || first->dims[0] > MAX_HEAD_WIDTH)
+        return mo_fail(MOCO_ERR_SHAPE, "%s: 'predictor.0.weight' is not [width,%d]", m->foreign.path, o->dimension);
+    o->head_width = (int32_t)first->dims[0];
+    m->has_predictor = 1;
+    return MOCO_OK;
+}
+
+static moco_status_t take_network(mo_import_t *m, int32_t vit_heads)
+{
+    moco_trainer_options_t *o = &m->options;
+    o->arch = m->spec.arch;
+    o->stem = m->spec.stem;
+    o->head = m->spec.head;
+    o->head_width = m->spec.head_width;
+    o->head_layers = m->spec.head_layers;
+    o->width = m->spec.width;
+    o->dimension = m->spec.dimension;
+    if (mo_is_vit(o->arch))
+        take_vit(m, vit_heads);
+    return is_v3(m) ? take_predictor(m) : take_queue(m);
+}
+
+static void take_settings(mo_import_t *m)
+{
+    moco_trainer_options_t *o = &m->options;
+    if (is_v3(m))
+        mo_import_optimizer_kind(m);
+    take_setting(m, "weight_decay", &o->weight_decay);
+    take_setting(m, "momentum", &o->sgd_momentum);
+    take_setting(m, "trust_coefficient", &o->lars_trust);
+    take_setting(m, "betas.0", &o->adam_beta1);
+    take_setting(m, "betas.1", &o->adam_beta2);
+    take_setting(m, "eps", &o->adam_epsilon);
+}
+
+static moco_status_t check_method(const mo_import_t *m)
+{
+    const moco_trainer_options_t *o = &m->options;
+    if (is_v3(m) && (o->loss != MOCO_LOSS_BATCH || !o->predictor ||
+                     (o->optimizer != MOCO_OPTIMIZER_LARS && o->optimizer != MOCO_OPTIMIZER_ADAMW)))
+        return mo_fail(MOCO_ERR_ARGUMENT, "the checkpoint is of a loss over the batch, a predictor, and LARS or AdamW; "
+                       "wanted options of moco-v3 or moco-v3-vit");
+    if (!is_v3(m) && (o->loss != MOCO_LOSS_QUEUE || o->optimizer != MOCO_OPTIMIZER_SGD))
+        return mo_fail(MOCO_ERR_ARGUMENT, "the checkpoint is of a queue and SGD, wanted options of moco-v1, moco-v2 or "
+                       "moco-cifar");
+    return mo_options_check(o);
+}
+
+static moco_status_t choose_options(mo_import_t *m, const moco_trainer_options_t *training, int32_t vit_heads)
 {
     moco_status_t status = MOCO_OK;
     if (training != NULL) {
         TRY(mo_options_overlay(training, &m->options));
     } else {
         TRY(mo_options_defaults(likely_recipe(m), &m->options));
-        take_setting(m, "momentum", &m->options.sgd_momentum);
-        take_setting(m, "weight_decay", &m->options.weight_decay);
+        take_settings(m);
         TRY(mo_foreign_note(&m->foreign, "batch, rates and views are those of the recipe that the file looks like"));
     }
-    TRY(take_network(m));
-    if (m->options.loss != MOCO_LOSS_QUEUE || m->options.optimizer != MOCO_OPTIMIZER_SGD)
-        TRY(mo_fail(MOCO_ERR_ARGUMENT, "the checkpoint is of a queue and SGD, wanted options of moco-v1, moco-v2 or "
-                    "moco-cifar"));
-    TRY(mo_options_check(&m->options));
+    TRY(take_network(m, vit_heads));
+    TRY(check_method(m));
 cleanup:
     return status;
 }
@@ -87,10 +156,19 @@ static moco_status_t take_memory(moco_trainer_t *t)
         TRY(mo_block_create((size_t)both[i]->net.params * sizeof(float), &both[i]->params));
         TRY(mo_block_create((size_t)both[i]->net.stats * sizeof(float), &both[i]->running));
     }
-    TRY(mo_block_create((size_t)t->query.net.params * sizeof(float), &t->optim.state[0]));
-    TRY(mo_keys_create(&t->queue, t->options.queue_length, t->options.dimension, t->options.seed));
+    for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)t->options.optimizer); i++)
+        TRY(mo_block_create((size_t)t->query.net.params * sizeof(float), &t->optim.state[i]));
+    if (t->method.loss == MOCO_LOSS_QUEUE)
+        TRY(mo_keys_create(&t->queue, t->options.queue_length, t->options.dimension, t->options.seed));
 cleanup:
     return status;
+}
+
+/* What the file has of the query encoder. The key encoder's net is the same without the predictor, which comes last. */
+static const mo_net_t *query_net(const mo_import_t *m)
+{
+    const moco_trainer_t *t = m->trainer;
+    return t->options.predictor && !m->has_predictor ? &t->key.net : &t->query.net;
 }
 
 static moco_status_t read_encoders(mo_import_t *m)
@@ -99,7 +177,9 @@ static moco_status_t read_encoders(mo_import_t *m)
     moco_trainer_t *t = m->trainer;
     mo_foreign_t *f = &m->foreign;
     int64_t counted;
-    TRY(mo_foreign_encoder(f, &f->query, &t->query.net, t->query.params, t->query.running, &m->batches));
+    mo_init_params(&t->query.net, t->options.seed, t->query.params);
+    mo_init_stats(&t->query.net, t->query.running);
+    TRY(mo_foreign_encoder(f, &f->query, query_net(m), t->query.params, t->query.running, &m->batches));
     m->has_key = f->key.scheme != NULL;
     if (m->has_key) {
         TRY(mo_foreign_encoder(f, &f->key, &t->key.net, t->key.params, t->key.running, &counted));
@@ -148,18 +228,33 @@ static int64_t epochs_done(const mo_import_t *m)
     return epoch > 0 && epoch <= 1000000 ? epoch : 0;
 }
 
-/* The reference counts steps only in its batch norms, and the demonstration's do not count at all. Velocity of 0 or
- * more needs a step behind it: step 0 would forget it. */
+/* The references count steps only in their batch norms, and the demonstration's do not count at all; AdamW counts its
+ * own, without those that a loss scaler left out, and its arithmetic needs that number. Velocity of 0 or more needs a
+ * step behind it: step 0 would forget it. */
 static moco_status_t set_counters(mo_import_t *m)
 {
     moco_trainer_t *t = m->trainer;
-    const int64_t steps = m->batches / t->method.query_views; /* every view of a batch counts */
+    const int64_t counted = m->batches / t->method.query_views; /* every view of a batch counts */
+    const int64_t steps = m->updates > 0 ? m->updates : counted;
     t->epoch = epochs_done(m);
-    t->step = steps > 0 && steps < ((int64_t)1 << 48) ? steps : t->epoch > 0 ? t->epoch : m->has_momentum;
+    t->step = steps > 0 && steps < ((int64_t)1 << 48) ? steps : t->epoch > 0 ? t->epoch : m->has_state;
     t->queue_seen = m->has_queue && t->step > 0 ? t->queue.length : 0;
-    if (m->batches == 0)
+    if (m->updates > 0 && m->batches > 0 && m->updates != counted)
+        return mo_foreign_note(&m->foreign, "AdamW has made %lld updates, the batch norms have counted %lld steps: the "
+                               "step is %lld", (long long)m->updates, (long long)counted, (long long)t->step);
+    if (m->batches == 0 && m->updates == 0)
         return mo_foreign_missing(&m->foreign, "the number of steps: %lld", (long long)t->step);
     return MOCO_OK;
+}
+
+/* The momentum of the step to come; the reference saves between epochs. */
+static double next_momentum(const moco_trainer_t *t)
+{
+    const int64_t per_epoch = t->options.steps_per_epoch;
+    mo_time_t now = {t->epoch, 0, 0};
+    if (per_epoch > 0) /* push mode counts epochs in steps */
+        now = (mo_time_t){t->step / per_epoch, t->step % per_epoch, per_epoch};
+    return mo_schedule_momentum(&t->options, now);
 }
 
 /* The reference moves its key encoder at the start of a step, this library at the end: one move is owed. */
@@ -168,9 +263,10 @@ static moco_status_t update_keys(mo_import_t *m, int32_t key_update)
     moco_trainer_t *t = m->trainer;
     char text[200] = "a reference checkpoint; key encoder as in the file";
     if (key_update && m->has_key) {
-        mo_momentum_update(t->key.params, t->query.params, t->key.net.params, t->options.key_momentum);
+        const double momentum = next_momentum(t);
+        mo_momentum_update(t->key.params, t->query.params, t->key.net.params, momentum);
         snprintf(text, sizeof text, "a reference checkpoint; the key-momentum update that it makes at the start of its "
-                 "next step was applied, momentum %.9g", t->options.key_momentum);
+                 "next step was applied, momentum %.9g", momentum);
         for (char *c = text; *c != '\0'; c++)
             if (*c == ',' && c > text && c[-1] >= '0' && c[-1] <= '9')
                 *c = '.'; /* whatever the host's locale */
@@ -188,11 +284,14 @@ static moco_status_t check_source(mo_import_t *m)
     moco_status_t status = mo_foreign_spec(&m->foreign, &m->foreign.query, &m->spec);
     if (status != MOCO_OK)
         return status;
-    if (m->foreign.role->predictor != NULL || mo_is_vit(m->spec.arch))
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: the training state of MoCo v3 (predictor, LARS or AdamW) is not "
-                       "converted; its encoders are, as models", path);
     if (m->spec.head < 0)
         return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: has no projection head to train with", path);
+    if (is_v3(m) && m->spec.head != MOCO_HEAD_MLP_V3)
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: the layout is MoCo v3's, its head is not: wanted linear layers "
+                       "without bias, each followed by batch norm, the last without scale and shift", path);
+    if (!is_v3(m) && mo_is_vit(m->spec.arch))
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: ViTs go on training from checkpoints of MoCo v3 (base_encoder), this "
+                       "one has the layout '%s'", path, m->foreign.role->layout);
     return MOCO_OK;
 }
 
@@ -211,20 +310,20 @@ static moco_status_t report_of(const mo_import_t *m, json_t **report)
 }
 
 moco_status_t mo_import_training(const char *in, const char *out, const moco_trainer_options_t *training,
-                                 int32_t key_update, json_t **report)
+                                 int32_t key_update, int32_t vit_heads, json_t **report)
 {
     moco_status_t status = MOCO_OK;
     mo_import_t m = {0};
     TRY(mo_tensor_file_open(&m.file, in));
     TRY(mo_foreign_open(&m.foreign, &m.file, in));
     TRY(check_source(&m));
-    TRY(choose_options(&m, training));
+    TRY(choose_options(&m, training, vit_heads));
     TRY(mo_trainer_new(&m.options, NULL, 0, &m.trainer));
-    TRY(mo_foreign_check(&m.foreign, &m.foreign.query, &m.trainer->query.net));
+    TRY(mo_foreign_check(&m.foreign, &m.foreign.query, query_net(&m)));
     TRY(take_memory(m.trainer));
     TRY(read_encoders(&m));
     TRY(read_queue(&m));
-    TRY(mo_import_momentum(&m));
+    TRY(mo_import_optimizer(&m));
     TRY(set_counters(&m));
     TRY(update_keys(&m, key_update));
     TRY(report_of(&m, report));

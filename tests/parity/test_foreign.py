@@ -497,8 +497,8 @@ def training_from_less(verdict, folder):
                                      "'queue' is not [16,K]"),
         "a pointer outside the queue": (dict(state_dict=torch_files.moco_state(*states, torch.zeros(16, 8), 8)),
                                         "MOCO_ERR_FORMAT", "'queue_ptr' is 8"),
-        "v3": (dict(state_dict=torch_files.moco_state(*states, roles=("base_encoder", "momentum_encoder"))),
-               "MOCO_ERR_UNSUPPORTED", "MoCo v3"),
+        "v3 with v1's head": (dict(state_dict=torch_files.moco_state(*states, roles=("base_encoder", "momentum_encoder"))),
+                              "MOCO_ERR_UNSUPPORTED", "MoCo v3's, its head is not"),
         "no head": (dict(state_dict=torch_files.moco_state({n: t for n, t in states[0].items() if "fc" not in n}, None)),
                     "MOCO_ERR_UNSUPPORTED", "no projection head"),
     }
