@@ -145,6 +145,7 @@ static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path
     mo_foreign_t f = {0};
     int32_t unit;
     TRY(mo_foreign_open(&f, file, path));
+    f.vit_heads = wanted->vit_heads;
     const mo_root_t *root = wanted->key ? &f.key : &f.query;
     if (wanted->key && f.role != NULL && root->scheme == NULL)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "%s: has no key encoder", path));

@@ -23,6 +23,7 @@ typedef struct mo_foreign {
     char base[MO_PREFIX];   /* before the names of the saved module's own entries: "state_dict.module." */
     mo_root_t query, key;
     uint8_t *taken;         /* [file->count] */
+    int32_t vit_heads;      /* of a ViT, as the caller says, set after opening; 0 = the file's, or as is usual */
     json_t *missing, *notes; /* lists of texts */
 } mo_foreign_t;
 

@@ -48,18 +48,15 @@ static void take_setting(const mo_import_t *m, const char *name, double *value)
         *value = found;
 }
 
-/* Everything of a ViT but its heads is in the shapes, the image's side in those of its positions. */
-static void take_vit(mo_import_t *m, int32_t vit_heads)
+/* The image's side is in the shape of the positions. */
+static void take_vit(mo_import_t *m)
 {
     moco_trainer_options_t *o = &m->options;
     o->image_size = m->spec.image_size;
     o->patch_size = m->spec.patch_size;
     o->vit_depth = m->spec.depth;
     o->vit_norm = m->spec.vit_norm;
-    if (vit_heads > 0)
-        o->vit_heads = vit_heads;
-    else if (o->vit_heads == 0)
-        o->vit_heads = m->spec.heads;
+    o->vit_heads = m->spec.heads;
 }
 
 static moco_status_t take_queue(mo_import_t *m)
@@ -89,7 +86,7 @@ static moco_status_t take_predictor(mo_import_t *m)
     return MOCO_OK;
 }
 
-static moco_status_t take_network(mo_import_t *m, int32_t vit_heads)
+static moco_status_t take_network(mo_import_t *m)
 {
     moco_trainer_options_t *o = &m->options;
     o->arch = m->spec.arch;
@@ -100,7 +97,7 @@ static moco_status_t take_network(mo_import_t *m, int32_t vit_heads)
     o->width = m->spec.width;
     o->dimension = m->spec.dimension;
     if (mo_is_vit(o->arch))
-        take_vit(m, vit_heads);
+        take_vit(m);
     return is_v3(m) ? take_predictor(m) : take_queue(m);
 }
 
@@ -130,17 +127,16 @@ static moco_status_t check_method(const mo_import_t *m)
     return mo_options_check(o);
 }
 
-static moco_status_t choose_options(mo_import_t *m, const moco_trainer_options_t *training, int32_t vit_heads)
+/* Given: `options` are the caller's, all but what the file decides. */
+static moco_status_t choose_options(mo_import_t *m, int given)
 {
     moco_status_t status = MOCO_OK;
-    if (training != NULL) {
-        TRY(mo_options_overlay(training, &m->options));
-    } else {
+    if (!given) {
         TRY(mo_options_defaults(likely_recipe(m), &m->options));
         take_settings(m);
         TRY(mo_foreign_note(&m->foreign, "batch, rates and views are those of the recipe that the file looks like"));
     }
-    TRY(take_network(m, vit_heads));
+    TRY(take_network(m));
     TRY(check_method(m));
 cleanup:
     return status;
@@ -316,8 +312,11 @@ moco_status_t mo_import_training(const char *in, const char *out, const moco_tra
     mo_import_t m = {0};
     TRY(mo_tensor_file_open(&m.file, in));
     TRY(mo_foreign_open(&m.foreign, &m.file, in));
+    if (training != NULL)
+        TRY(mo_options_overlay(training, &m.options));
+    m.foreign.vit_heads = vit_heads > 0 ? vit_heads : m.options.vit_heads;
     TRY(check_source(&m));
-    TRY(choose_options(&m, training, vit_heads));
+    TRY(choose_options(&m, training != NULL));
     TRY(mo_trainer_new(&m.options, NULL, 0, &m.trainer));
     TRY(mo_foreign_check(&m.foreign, &m.foreign.query, query_net(&m)));
     TRY(take_memory(m.trainer));

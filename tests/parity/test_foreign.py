@@ -158,6 +158,19 @@ def whole_batch_methods(verdict, folder):
                      all(np.array_equal(loaded[n], body[n].numpy()) for n in body) and report["encoder"].endswith(
                          "momentum_encoder.") and ("vit_heads" in metadata) == config.is_vit)
         check_family(verdict, f"v3, {title}, key encoder out and in", out, config, encoders[1], ("backbone",), told=True)
+    config = dataclasses.replace(FAMILY["ViT"], channels=64, heads=4)  # not to be had with 12 heads
+    encoder = torch_files.random_family(config, 49)
+    torch_files.save(path, {"state_dict": torch_files.moco_state(torch_files.family_state(encoder), None,
+                                                                 roles=("base_encoder", ""))}, "zip")
+    unknown, out = binding.file_info(path)["unknown"], folder.path("told.safetensors")
+    notes = binding.convert(path, out, vit_heads=4)["notes"]
+    check_family(verdict, "v3, ViT of 64 channels, 4 heads as told", out, config, encoder, told=True)
+    verdict.true(f"v3, ViT of 64 channels: {notes}; untold: {unknown}", notes == [] and "64 channels, 12 heads" in unknown)
+    try:
+        binding.convert(path, out, vit_heads=5)
+        verdict.true("five heads of 64 channels are refused", False)
+    except binding.MocoError as error:
+        verdict.true(f"v3, ViT of 64 channels: {error}", error.name == "MOCO_ERR_ARGUMENT" and "is 5, wanted" in str(error))
     config = dataclasses.replace(FAMILY["ViT"], channels=128, heads=2)  # timm's ViTs: 64 channels a head
     encoder = torch_files.random_family(config, 50)
     state = {n: t for n, t in torch_files.family_state(encoder).items() if not n.startswith("head.")}
