@@ -20,7 +20,7 @@ static const char notes[] =
     "IN is a checkpoint of this library or of another program (safetensors, or torch.save's .pth and .pth.tar): MoCo\n"
     "v1, v2, v3, the CIFAR demonstration, torchvision, timm, detectron2. OUT is always safetensors. --to training "
     "makes a\n"
-    "RUN/checkpoint.safetensors for `moco train --resume` out of a checkpoint of MoCo v1, v2 or the demonstration;\n"
+    "RUN/checkpoint.safetensors for `moco train --resume` out of one of MoCo v1, v2, v3 or the demonstration;\n"
     "network and queue length are the file's, everything else the recipe's. Nothing in a file is ever executed.";
 
 static int parse(int argc, char **argv, convert_options_t *options)
@@ -37,7 +37,8 @@ static int parse(int argc, char **argv, convert_options_t *options)
         {"std", 0, ARG_TEXT, &options->std, "R,G,B", "divides them", 0, 0, NULL},
         {"vit-heads", 0, ARG_INTEGER, &options->vit_heads, "N", "attention heads of a ViT (default: as is usual)", 1,
          1024, NULL},
-        {"recipe", 0, ARG_TEXT, &options->recipe, "NAME", "--to training: moco-v1, moco-v2 or moco-cifar", 0, 0, NULL},
+        {"recipe", 0, ARG_TEXT, &options->recipe, "NAME",
+         "--to training: moco-v1, moco-v2, moco-cifar, moco-v3 or moco-v3-vit", 0, 0, NULL},
         {"set", 0, ARG_SETTING, &options->settings, "name=value", "--to training: a trainer option, over --recipe", 0,
          0, NULL},
         {"no-key-update", 0, ARG_FLAG, &options->no_key_update, NULL,

@@ -14,10 +14,10 @@ MOCO_BEGIN_DECLS
 /** What is written; the container is always safetensors. */
 enum {
     MOCO_FILE_ENCODER = 0,     /**< a model of this library (model.safetensors)                                       */
-    MOCO_FILE_TRAINING = 1,    /**< a training checkpoint of this library, from one of MoCo v1, v2 or the CIFAR demo  */
-    MOCO_FILE_TORCHVISION = 2, /**< torchvision's names                                                               */
+    MOCO_FILE_TRAINING = 1,    /**< a training checkpoint of this library, of one of MoCo v1, v2, v3, the CIFAR demo  */
+    MOCO_FILE_TORCHVISION = 2, /**< torchvision's names, of ResNets                                                   */
     MOCO_FILE_TIMM = 3,        /**< timm's and DeiT's names: what belongs under "model" in DeiT's files               */
-    MOCO_FILE_DETECTRON2 = 4   /**< detectron2's names (stem.conv1, res2 …), of ResNets                                */
+    MOCO_FILE_DETECTRON2 = 4   /**< detectron2's names (stem.conv1, res2, ...), of ResNets                            */
 };
 enum { MOCO_ENCODER_QUERY = 0, MOCO_ENCODER_KEY = 1 };
 /** AUTO keeps the projection head in MOCO_FILE_ENCODER and leaves it out for other programs. */
@@ -53,9 +53,10 @@ MOCO_API moco_status_t moco_convert_options_init(moco_convert_options_t *options
  * optimizer are no error, and are reported.
  *
  * @param options   NULL for the defaults.
- * @param training  MOCO_FILE_TRAINING: the run's options, of which network, embedding width and queue length are taken
- * from
- *                  the file; NULL = the recipe that the file looks like, with its momentum and weight decay.
+ * @param training  MOCO_FILE_TRAINING: the run's options, of which network, embedding width and queue length (of a ViT
+ *                  the image size, too) are taken from the file; options of moco-v3 or moco-v3-vit for a checkpoint of
+ *                  MoCo v3. NULL = the recipe that the file looks like, with its optimizer, momentum or decays, and
+ *                  weight decay.
  * @param report    NULL, or receives JSON: container, layout, names, encoder (its prefix), epoch, arch, taken
  * (tensors),
  *                  ignored (names with counts), missing and notes (lists of texts), and as "model" the encoder's arch,

@@ -63,7 +63,7 @@ static moco_status_t check_transform(const moco_convert_options_t *o)
 
 static moco_status_t convert_encoder(const char *in, const char *out, const moco_convert_options_t *o, json_t **report)
 {
-    static const char *const schemes[] = {[MOCO_FILE_TORCHVISION] = "torchvision", [MOCO_FILE_TIMM] = "torchvision",
+    static const char *const schemes[] = {[MOCO_FILE_TORCHVISION] = "torchvision", [MOCO_FILE_TIMM] = "timm",
                                           [MOCO_FILE_DETECTRON2] = "detectron2"};
     moco_status_t status = MOCO_OK;
     mo_loaded_t l = {0};
@@ -105,7 +105,7 @@ moco_status_t moco_convert(const char *in, const char *out, const moco_convert_o
     TRY(check_transform(&o));
     if (training != NULL && o.layout != MOCO_FILE_TRAINING)
         TRY(mo_fail(MOCO_ERR_ARGUMENT, "'training' is for layout MOCO_FILE_TRAINING alone, layout is %d", o.layout));
-    TRY(o.layout == MOCO_FILE_TRAINING ? mo_import_training(in, out, training, o.key_update, &made)
+    TRY(o.layout == MOCO_FILE_TRAINING ? mo_import_training(in, out, training, o.key_update, o.vit_heads, &made)
                                        : convert_encoder(in, out, &o, &made));
     if (report != NULL) {
         status = mo_json_text(made, report, capacity, NULL);

@@ -4,6 +4,7 @@
 #include <moco/version.h>
 
 #include "eval/loaded.h"
+#include "eval/model_file.h"
 #include "persist/layout.h"
 #include "util/status.h"
 
@@ -40,8 +41,9 @@ moco_status_t mo_export(const mo_loaded_t *l, const mo_scheme_t *scheme, const c
     mo_st_writer_t w = {0};
     const int64_t batches = l->steps > 0 ? l->steps : 0;
     const int detectron2 = scheme == mo_scheme_find("detectron2");
-    if (detectron2 && mo_is_vit(l->spec.arch))
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "detectron2's names are those of ResNets, the encoder is a ViT");
+    if (mo_is_vit(l->spec.arch) && !scheme->vit)
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s's names are those of ResNets, the encoder is a ViT (%s); wanted timm's",
+                       scheme->name, mo_arch_name(l->spec.arch));
     TRY(mo_st_meta(&w, "format", "pt"));
     TRY(mo_st_meta(&w, "source", moco_version_string()));
     if (mo_is_vit(l->spec.arch)) /* no shape tells them */

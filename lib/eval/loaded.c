@@ -48,19 +48,44 @@ static moco_status_t take_blocks(mo_loaded_t *l)
     return status == MOCO_OK ? mo_block_create((size_t)l->net.stats * sizeof(float), &l->running) : status;
 }
 
+/* `root`: the encoder that was taken. */
+static moco_status_t take_report(const mo_foreign_t *f, const mo_root_t *root, json_t **report)
+{
+    moco_status_t status = mo_foreign_report(f, report);
+    if (status == MOCO_OK && json_object_set_new(*report, "encoder", json_string(root->prefix)) != 0)
+        status = mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
+    return status;
+}
+
 /* ---- ours ---- */
 
-static moco_status_t report_ours(const mo_tensor_file_t *file, const char *prefix, const mo_net_t *net, json_t **report)
+/* Where files of this library keep their encoders: a model's tensors have no prefix. */
+static moco_status_t find_role(const mo_tensor_file_t *file, const char *path, mo_role_t *role)
 {
-    int64_t taken = net->span_count + 3 * (int64_t)net->bn_count;
-    for (int32_t i = 0; i < net->span_count; i++)
-        taken -= net->spans[i].hidden;
-    *report = json_pack("{s:s, s:s, s:s, s:s, s:I, s:{}, s:[], s:[]}", "container", mo_container_name(file->container),
-                        "layout", "libmoco", "names", "torchvision", "encoder", prefix, "taken", (json_int_t)taken,
-                        "ignored", "missing", "notes");
-    if (*report != NULL && file->count > taken)
-        json_object_set_new(json_object_get(*report, "ignored"), "(others)", json_integer(file->count - taken));
-    return *report != NULL ? MOCO_OK : mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
+    const char *kind = mo_tensor_file_text(file, "kind"), *query = mo_tensor_file_text(file, "encoder_prefix");
+    if (kind == NULL)
+        return mo_fail(MOCO_ERR_FORMAT, "'%s': its metadata has no 'kind'", path);
+    *role = (mo_role_t){.layout = "libmoco", .query = ""};
+    if (strcmp(kind, "checkpoint") != 0)
+        return MOCO_OK;
+    role->query = query != NULL ? query : "encoder_q."; /* older checkpoints do not say it */
+    role->key = strcmp(role->query, "base_encoder.") == 0 ? "momentum_encoder." : "encoder_k.";
+    role->predictor = "predictor.";
+    return MOCO_OK;
+}
+
+static moco_status_t report_ours(const mo_tensor_file_t *file, const char *path, const mo_role_t *role, int key,
+                                 mo_loaded_t *l)
+{
+    moco_status_t status = MOCO_OK;
+    mo_foreign_t f = {0};
+    TRY(mo_foreign_open_at(&f, file, path, role));
+    const mo_root_t *root = key ? &f.key : &f.query;
+    TRY(mo_foreign_mark(&f, root, &l->net));
+    TRY(take_report(&f, root, &l->report));
+cleanup:
+    mo_foreign_close(&f);
+    return status;
 }
 
 static int has_prefix(const mo_tensor_file_t *file, const char *prefix)
@@ -75,21 +100,16 @@ static moco_status_t read_ours(const mo_tensor_file_t *file, const char *path, c
                                mo_loaded_t *l)
 {
     moco_status_t status = MOCO_OK;
-    const char *kind = mo_tensor_file_text(file, "kind"), *prefix = "";
+    mo_role_t role;
     int32_t unit;
-    if (kind == NULL)
-        return mo_fail(MOCO_ERR_FORMAT, "'%s': its metadata has no 'kind'", path);
+    TRY(find_role(file, path, &role));
     TRY(mo_format_check(file, path));
     TRY(mo_model_meta_get(file, &l->spec, &l->recipe, &l->steps));
-    if (strcmp(kind, "checkpoint") == 0) {
-        const char *query = mo_tensor_file_text(file, "encoder_prefix"); /* older checkpoints do not say it */
-        prefix = query != NULL ? query : "encoder_q.";
-        if (wanted->key)
-            prefix = strcmp(prefix, "base_encoder.") == 0 ? "momentum_encoder." : "encoder_k.";
-        if (wanted->key && !has_prefix(file, prefix))
-            TRY(mo_fail(MOCO_ERR_MISMATCH, "'%s' has no key encoder: there is no tensor '%s...'", path, prefix));
-    } else if (wanted->key)
+    if (wanted->key && role.key == NULL)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "'%s' is a model and has no key encoder, wanted a training checkpoint", path));
+    if (wanted->key && !has_prefix(file, role.key))
+        TRY(mo_fail(MOCO_ERR_MISMATCH, "'%s' has no key encoder: there is no tensor '%s...'", path, role.key));
+    const char *prefix = wanted->key ? role.key : role.query;
     apply(wanted, &l->spec, &l->recipe);
     TRY(mo_encoder_build_unit(&l->spec, &l->net, &unit));
     mo_encoder_file_t numbers = {.net = &l->net};
@@ -97,7 +117,7 @@ static moco_status_t read_ours(const mo_tensor_file_t *file, const char *path, c
     TRY(take_blocks(l));
     numbers = (mo_encoder_file_t){&l->net, l->params, l->running, 0};
     TRY(mo_encoder_get(file, prefix, &numbers));
-    TRY(report_ours(file, prefix, &l->net, &l->report));
+    TRY(report_ours(file, path, &role, wanted->key, l));
 cleanup:
     return status;
 }
@@ -125,6 +145,7 @@ static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path
     mo_foreign_t f = {0};
     int32_t unit;
     TRY(mo_foreign_open(&f, file, path));
+    f.vit_heads = wanted->vit_heads;
     const mo_root_t *root = wanted->key ? &f.key : &f.query;
     if (wanted->key && f.role != NULL && root->scheme == NULL)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "%s: has no key encoder", path));
@@ -139,9 +160,7 @@ static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path
         l->steps = -1;
     TRY(note_absent(&f));
     l->foreign = 1;
-    TRY(mo_foreign_report(&f, &l->report));
-    if (json_object_set_new(l->report, "encoder", json_string(root->prefix)) != 0)
-        status = mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
+    TRY(take_report(&f, root, &l->report));
 cleanup:
     mo_foreign_close(&f);
     return status;

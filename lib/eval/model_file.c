@@ -21,6 +21,11 @@ static const char *const stem_names[] = {"imagenet", "cifar"};
 static const char *const head_names[] = {"linear", "mlp", "mlp-v3", "mlp-simclr", "none"};
 enum { HEADS = sizeof head_names / sizeof head_names[0], NO_HEAD = HEADS - 1 };
 
+const char *mo_arch_name(int32_t arch)
+{
+    return arch_names[arch];
+}
+
 static moco_status_t get_name(const mo_tensor_file_t *st, const char *key, const char *const *names, int32_t count,
                               int32_t *out)
 {

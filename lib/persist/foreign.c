@@ -7,6 +7,8 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
+enum { FULL_NAME = MO_PREFIX + MO_LAYOUT_NAME };
+
 /* ---- where ---- */
 
 /* The naming under `prefix`, by the tensors that show it; NULL if there is no encoder. */
@@ -52,18 +54,36 @@ static void find_encoders(mo_foreign_t *f)
     f->query = (mo_root_t){{0}, NULL};
 }
 
-moco_status_t mo_foreign_open(mo_foreign_t *f, const mo_tensor_file_t *file, const char *path)
+static moco_status_t open_empty(mo_foreign_t *f, const mo_tensor_file_t *file, const char *path)
 {
     moco_status_t status = MOCO_OK;
     *f = (mo_foreign_t){.file = file, .path = path, .missing = json_array(), .notes = json_array()};
     if (f->missing == NULL || f->notes == NULL)
         TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a report"));
     TRY(mo_calloc((size_t)file->count, 1, &f->taken));
-    find_encoders(f);
 cleanup:
     if (status != MOCO_OK)
         mo_foreign_close(f);
     return status;
+}
+
+moco_status_t mo_foreign_open(mo_foreign_t *f, const mo_tensor_file_t *file, const char *path)
+{
+    moco_status_t status = open_empty(f, file, path);
+    if (status == MOCO_OK)
+        find_encoders(f);
+    return status;
+}
+
+moco_status_t mo_foreign_open_at(mo_foreign_t *f, const mo_tensor_file_t *file, const char *path, const mo_role_t *role)
+{
+    moco_status_t status = open_empty(f, file, path);
+    if (status != MOCO_OK)
+        return status;
+    f->role = role;
+    find_root(file, "", role->query, &f->query);
+    find_root(file, "", role->key, &f->key);
+    return MOCO_OK;
 }
 
 void mo_foreign_close(mo_foreign_t *f)
@@ -74,11 +94,20 @@ void mo_foreign_close(mo_foreign_t *f)
     *f = (mo_foreign_t){0};
 }
 
+/* A predictor stands beside its encoder, not in it. */
+static void full_name(const mo_foreign_t *f, const mo_root_t *root, const char *ours, char name[FULL_NAME])
+{
+    char theirs[MO_LAYOUT_NAME];
+    const char *predictor = f->role != NULL ? f->role->predictor : NULL;
+    mo_scheme_theirs(root->scheme, ours, theirs);
+    snprintf(name, FULL_NAME, "%s%s",
+             predictor != NULL && strncmp(ours, predictor, strlen(predictor)) == 0 ? f->base : root->prefix, theirs);
+}
+
 const mo_file_tensor_t *mo_foreign_find(const mo_foreign_t *f, const mo_root_t *root, const char *ours)
 {
-    char theirs[MO_LAYOUT_NAME], name[MO_PREFIX + MO_LAYOUT_NAME];
-    mo_scheme_theirs(root->scheme, ours, theirs);
-    snprintf(name, sizeof name, "%s%s", root->prefix, theirs);
+    char name[FULL_NAME];
+    full_name(f, root, ours, name);
     return mo_tensor_file_find(f->file, name);
 }
 
@@ -141,10 +170,10 @@ moco_status_t mo_foreign_check(const mo_foreign_t *f, const mo_root_t *root, con
     }
     if (absent == 0)
         return MOCO_OK;
-    char theirs[MO_LAYOUT_NAME];
-    mo_scheme_theirs(root->scheme, first.name, theirs);
-    return mo_fail(MOCO_ERR_SHAPE, "%s: tensor '%s%.200s' is missing, and %d more of the encoder's %d", f->path,
-                   root->prefix, theirs, absent - 1, wanted_count(net));
+    char name[FULL_NAME];
+    full_name(f, root, first.name, name);
+    return mo_fail(MOCO_ERR_SHAPE, "%s: tensor '%.300s' is missing, and %d more of the encoder's %d", f->path, name,
+                   absent - 1, wanted_count(net));
 }
 
 static moco_status_t take_floats(mo_foreign_t *f, const mo_root_t *root, const char *ours, float *out, int64_t count)
@@ -171,6 +200,20 @@ static moco_status_t take_counters(mo_foreign_t *f, const mo_root_t *root, const
     }
     return absent > 0 ? mo_foreign_missing(f, "%snum_batches_tracked of %d batch norms", root->prefix, absent)
                       : MOCO_OK;
+}
+
+moco_status_t mo_foreign_mark(mo_foreign_t *f, const mo_root_t *root, const mo_net_t *net)
+{
+    wanted_t w;
+    int64_t batches;
+    if (root->scheme == NULL)
+        return mo_fail(MOCO_ERR_FORMAT, "%s: has no encoder at '%s'", f->path, mo_show(root->prefix).text);
+    for (int32_t i = 0; i < wanted_count(net); i++) {
+        wanted_at(net, i, &w);
+        if (!w.hidden)
+            mo_foreign_take(f, mo_foreign_find(f, root, w.name));
+    }
+    return take_counters(f, root, net, &batches);
 }
 
 moco_status_t mo_foreign_encoder(mo_foreign_t *f, const mo_root_t *root, const mo_net_t *net, float *params,

@@ -23,11 +23,15 @@ typedef struct mo_foreign {
     char base[MO_PREFIX];   /* before the names of the saved module's own entries: "state_dict.module." */
     mo_root_t query, key;
     uint8_t *taken;         /* [file->count] */
+    int32_t vit_heads;      /* of a ViT, as the caller says, set after opening; 0 = the file's, or as is usual */
     json_t *missing, *notes; /* lists of texts */
 } mo_foreign_t;
 
 /* Borrows file and path. Finds the encoders; that there is none is no error yet. */
 moco_status_t mo_foreign_open(mo_foreign_t *foreign, const mo_tensor_file_t *file, const char *path);
+/* The same of a file whose encoders' places are known; borrows the role, too. */
+moco_status_t mo_foreign_open_at(mo_foreign_t *foreign, const mo_tensor_file_t *file, const char *path,
+                                 const mo_role_t *role);
 void mo_foreign_close(mo_foreign_t *foreign); /* safe on a zeroed struct */
 
 /* What the encoder at `root` is, from its shapes. image_size is what its stem was published with (a ViT's: what its
@@ -38,6 +42,8 @@ moco_status_t mo_foreign_check(const mo_foreign_t *foreign, const mo_root_t *roo
 /* Their numbers; *batches = how many batches the first batch norm has counted, 0 if it did not count. */
 moco_status_t mo_foreign_encoder(mo_foreign_t *foreign, const mo_root_t *root, const mo_net_t *net, float *params,
                                  float *running, int64_t *batches);
+/* Counts what the net has of `root` as taken, for the report on an encoder that was read in another way. */
+moco_status_t mo_foreign_mark(mo_foreign_t *foreign, const mo_root_t *root, const mo_net_t *net);
 
 /* By its name in the file, or by our name at a root; NULL if absent. */
 const mo_file_tensor_t *mo_foreign_find(const mo_foreign_t *foreign, const mo_root_t *root, const char *ours);

@@ -61,13 +61,20 @@ static void find_arch(int conv_stem, int64_t channels, mo_encoder_spec_t *spec)
     }
 }
 
-/* Heads are in no shape. Files of this library say them; v3's are those published with it; other programs' ViTs have 64
+/* Heads are in no shape. The caller may say them, and files of this library do; v3's are those published with it; other programs' ViTs have 64
  * channels a head, but for the largest, which has 80 everywhere. */
 static moco_status_t choose_heads(mo_foreign_t *f, int64_t channels, mo_encoder_spec_t *spec)
 {
     const char *text = mo_tensor_file_text(f->file, "vit_heads");
     const long told = text != NULL ? strtol(text, NULL, 10) : 0;
     const int plain = f->role->key == NULL && channels % 64 == 0 && spec->arch != MOCO_ARCH_VIT_HUGE;
+    if (f->vit_heads > 0) {
+        spec->heads = f->vit_heads;
+        return channels % f->vit_heads == 0
+                   ? MOCO_OK
+                   : mo_fail(MOCO_ERR_ARGUMENT, "%s: vit_heads is %d, wanted a divisor of the ViT's %lld channels",
+                             f->path, f->vit_heads, (long long)channels);
+    }
     if (told >= 1 && told <= MAX_DEPTH) {
         spec->heads = (int32_t)told;
         return MOCO_OK;

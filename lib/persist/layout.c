@@ -5,8 +5,10 @@
 #include <string.h>
 
 static const mo_scheme_t schemes[] = {
-    /* torchvision's ResNets, timm's and DeiT's ViTs (patch_embed.proj is one convolution, or a stem of several) */
-    {.name = "torchvision", .markers = {"conv1.weight", "patch_embed.proj.weight", "patch_embed.proj.0.weight"}},
+    /* ResNets; timm names them alike */
+    {.name = "torchvision", .markers = {"conv1.weight"}},
+    /* timm's and DeiT's ViTs (patch_embed.proj is one convolution, or a stem of several) */
+    {.name = "timm", .vit = 1, .markers = {"patch_embed.proj.weight", "patch_embed.proj.0.weight"}},
     /* the CIFAR-10 demonstration puts the layers into one list; 2, 7 and 8 have no parameters */
     {.name = "cifar-demo",
      .markers = {"net.0.weight"},

@@ -13,12 +13,13 @@ typedef struct mo_rename {
 
 typedef struct mo_scheme {
     const char *name;
+    int vit;                /* names ViTs, and ResNets as torchvision does; 0: ResNets alone */
     const char *markers[3]; /* their names of tensors that every such encoder has one of */
     mo_rename_t inner[8];   /* whole parts between dots: the first row that fits */
     mo_rename_t first[8];   /* the beginning of a name: the first row that fits; after `inner` */
 } mo_scheme_t;
 
-/* By name; NULL if there is none. "torchvision" leaves every name as it is. */
+/* By name; NULL if there is none. "torchvision" and "timm" leave every name as it is. */
 const mo_scheme_t *mo_scheme_find(const char *name);
 const mo_scheme_t *mo_schemes(int32_t *count);
 /* Cut to the buffer's size where it would not fit; no network has such names. */

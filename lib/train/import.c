@@ -1,30 +1,20 @@
 /* From a reference checkpoint to a trainer's state, and from there to a file. The trainer takes no memory for
  * activations: it only carries the numbers to the writer. */
-#include "train/import.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
-#include "persist/foreign.h"
+#include "train/import_internal.h"
 #include "train/options.h"
-#include "train/trainer.h"
+#include "train/schedule.h"
 #include "util/alloc.h"
 #include "util/status.h"
 
-typedef struct import {
-    mo_tensor_file_t file;
-    mo_foreign_t foreign;
-    mo_encoder_spec_t spec;
-    moco_trainer_options_t options;
-    moco_trainer_t *trainer;
-    int64_t batches; /* that the query encoder has counted */
-    int has_queue, has_key, has_momentum;
-} import_t;
+enum { MAX_HEAD_WIDTH = 65536 };
 
-static const mo_file_tensor_t *own_entry(const import_t *m, const char *name)
+static const mo_file_tensor_t *own_entry(const mo_import_t *m, const char *name)
 {
     char full[MO_PREFIX + 32];
     snprintf(full, sizeof full, "%s%s", m->foreign.base, name);
@@ -33,14 +23,22 @@ static const mo_file_tensor_t *own_entry(const import_t *m, const char *name)
 
 /* ---- options ---- */
 
-static int32_t likely_recipe(const import_t *m)
+/* MoCo v3: a loss over the batch, a predictor, and LARS or AdamW. The others: a queue and SGD. */
+static int is_v3(const mo_import_t *m)
 {
+    return m->foreign.role->predictor != NULL;
+}
+
+static int32_t likely_recipe(const mo_import_t *m)
+{
+    if (is_v3(m))
+        return mo_is_vit(m->spec.arch) ? MOCO_RECIPE_V3_VIT : MOCO_RECIPE_V3;
     if (m->spec.stem == MOCO_STEM_CIFAR)
         return MOCO_RECIPE_CIFAR;
     return m->spec.head == MOCO_HEAD_MLP ? MOCO_RECIPE_V2 : MOCO_RECIPE_V1;
 }
 
-static void take_setting(const import_t *m, const char *name, double *value)
+static void take_setting(const mo_import_t *m, const char *name, double *value)
 {
     char key[64];
     double found;
@@ -50,17 +48,21 @@ static void take_setting(const import_t *m, const char *name, double *value)
         *value = found;
 }
 
-static moco_status_t take_network(import_t *m)
+/* The image's side is in the shape of the positions. */
+static void take_vit(mo_import_t *m)
+{
+    moco_trainer_options_t *o = &m->options;
+    o->image_size = m->spec.image_size;
+    o->patch_size = m->spec.patch_size;
+    o->vit_depth = m->spec.depth;
+    o->vit_norm = m->spec.vit_norm;
+    o->vit_heads = m->spec.heads;
+}
+
+static moco_status_t take_queue(mo_import_t *m)
 {
     moco_trainer_options_t *o = &m->options;
     const mo_file_tensor_t *queue = own_entry(m, "queue");
-    o->arch = m->spec.arch;
-    o->stem = m->spec.stem;
-    o->head = m->spec.head;
-    o->head_width = m->spec.head_width;
-    o->head_layers = m->spec.head_layers;
-    o->width = m->spec.width;
-    o->dimension = m->spec.dimension;
     if (queue == NULL)
         return mo_foreign_missing(&m->foreign, "the queue: a new one");
     if (queue->rank != 2 || queue->dims[0] != o->dimension || queue->dims[1] < 1)
@@ -70,22 +72,72 @@ static moco_status_t take_network(import_t *m)
     return MOCO_OK;
 }
 
-static moco_status_t choose_options(import_t *m, const moco_trainer_options_t *training)
+/* The predictor is as wide inside as the projector, unless its own layer says otherwise. */
+static moco_status_t take_predictor(mo_import_t *m)
+{
+    moco_trainer_options_t *o = &m->options;
+    const mo_file_tensor_t *first = own_entry(m, "predictor.0.weight");
+    if (first == NULL)
+        return mo_foreign_missing(&m->foreign, "the predictor: a new one");
+    if (first->rank != 2 || first->dims[1] != o->dimension || first->dims[0] < 1 || first->dims[0] > MAX_HEAD_WIDTH)
+        return mo_fail(MOCO_ERR_SHAPE, "%s: 'predictor.0.weight' is not [width,%d]", m->foreign.path, o->dimension);
+    o->head_width = (int32_t)first->dims[0];
+    m->has_predictor = 1;
+    return MOCO_OK;
+}
+
+static moco_status_t take_network(mo_import_t *m)
+{
+    moco_trainer_options_t *o = &m->options;
+    o->arch = m->spec.arch;
+    o->stem = m->spec.stem;
+    o->head = m->spec.head;
+    o->head_width = m->spec.head_width;
+    o->head_layers = m->spec.head_layers;
+    o->width = m->spec.width;
+    o->dimension = m->spec.dimension;
+    if (mo_is_vit(o->arch))
+        take_vit(m);
+    return is_v3(m) ? take_predictor(m) : take_queue(m);
+}
+
+static void take_settings(mo_import_t *m)
+{
+    moco_trainer_options_t *o = &m->options;
+    if (is_v3(m))
+        mo_import_optimizer_kind(m);
+    take_setting(m, "weight_decay", &o->weight_decay);
+    take_setting(m, "momentum", &o->sgd_momentum);
+    take_setting(m, "trust_coefficient", &o->lars_trust);
+    take_setting(m, "betas.0", &o->adam_beta1);
+    take_setting(m, "betas.1", &o->adam_beta2);
+    take_setting(m, "eps", &o->adam_epsilon);
+}
+
+static moco_status_t check_method(const mo_import_t *m)
+{
+    const moco_trainer_options_t *o = &m->options;
+    if (is_v3(m) && (o->loss != MOCO_LOSS_BATCH || !o->predictor ||
+                     (o->optimizer != MOCO_OPTIMIZER_LARS && o->optimizer != MOCO_OPTIMIZER_ADAMW)))
+        return mo_fail(MOCO_ERR_ARGUMENT, "the checkpoint is of a loss over the batch, a predictor, and LARS or AdamW; "
+                       "wanted options of moco-v3 or moco-v3-vit");
+    if (!is_v3(m) && (o->loss != MOCO_LOSS_QUEUE || o->optimizer != MOCO_OPTIMIZER_SGD))
+        return mo_fail(MOCO_ERR_ARGUMENT, "the checkpoint is of a queue and SGD, wanted options of moco-v1, moco-v2 or "
+                       "moco-cifar");
+    return mo_options_check(o);
+}
+
+/* Given: `options` are the caller's, all but what the file decides. */
+static moco_status_t choose_options(mo_import_t *m, int given)
 {
     moco_status_t status = MOCO_OK;
-    if (training != NULL) {
-        TRY(mo_options_overlay(training, &m->options));
-    } else {
+    if (!given) {
         TRY(mo_options_defaults(likely_recipe(m), &m->options));
-        take_setting(m, "momentum", &m->options.sgd_momentum);
-        take_setting(m, "weight_decay", &m->options.weight_decay);
+        take_settings(m);
         TRY(mo_foreign_note(&m->foreign, "batch, rates and views are those of the recipe that the file looks like"));
     }
     TRY(take_network(m));
-    if (m->options.loss != MOCO_LOSS_QUEUE || m->options.optimizer != MOCO_OPTIMIZER_SGD)
-        TRY(mo_fail(MOCO_ERR_ARGUMENT, "the checkpoint is of a queue and SGD, wanted options of moco-v1, moco-v2 or "
-                    "moco-cifar"));
-    TRY(mo_options_check(&m->options));
+    TRY(check_method(m));
 cleanup:
     return status;
 }
@@ -100,19 +152,30 @@ static moco_status_t take_memory(moco_trainer_t *t)
         TRY(mo_block_create((size_t)both[i]->net.params * sizeof(float), &both[i]->params));
         TRY(mo_block_create((size_t)both[i]->net.stats * sizeof(float), &both[i]->running));
     }
-    TRY(mo_block_create((size_t)t->query.net.params * sizeof(float), &t->optim.state[0]));
-    TRY(mo_keys_create(&t->queue, t->options.queue_length, t->options.dimension, t->options.seed));
+    for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)t->options.optimizer); i++)
+        TRY(mo_block_create((size_t)t->query.net.params * sizeof(float), &t->optim.state[i]));
+    if (t->method.loss == MOCO_LOSS_QUEUE)
+        TRY(mo_keys_create(&t->queue, t->options.queue_length, t->options.dimension, t->options.seed));
 cleanup:
     return status;
 }
 
-static moco_status_t read_encoders(import_t *m)
+/* What the file has of the query encoder. The key encoder's net is the same without the predictor, which comes last. */
+static const mo_net_t *query_net(const mo_import_t *m)
+{
+    const moco_trainer_t *t = m->trainer;
+    return t->options.predictor && !m->has_predictor ? &t->key.net : &t->query.net;
+}
+
+static moco_status_t read_encoders(mo_import_t *m)
 {
     moco_status_t status = MOCO_OK;
     moco_trainer_t *t = m->trainer;
     mo_foreign_t *f = &m->foreign;
     int64_t counted;
-    TRY(mo_foreign_encoder(f, &f->query, &t->query.net, t->query.params, t->query.running, &m->batches));
+    mo_init_params(&t->query.net, t->options.seed, t->query.params);
+    mo_init_stats(&t->query.net, t->query.running);
+    TRY(mo_foreign_encoder(f, &f->query, query_net(m), t->query.params, t->query.running, &m->batches));
     m->has_key = f->key.scheme != NULL;
     if (m->has_key) {
         TRY(mo_foreign_encoder(f, &f->key, &t->key.net, t->key.params, t->key.running, &counted));
@@ -125,7 +188,7 @@ cleanup:
     return status;
 }
 
-static moco_status_t read_queue(import_t *m)
+static moco_status_t read_queue(mo_import_t *m)
 {
     moco_status_t status = MOCO_OK;
     mo_keys_t *q = &m->trainer->queue;
@@ -152,145 +215,54 @@ cleanup:
     return status;
 }
 
-/* ---- momentum ---- */
-
-static int ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), k = strlen(end);
-    return n >= k && strcmp(name + n - k, end) == 0;
-}
-
-/* Buffers of the module: everything else in a state dictionary is a parameter. */
-static int is_buffer(const char *name)
-{
-    static const char *const ends[] = {".running_mean", ".running_var", ".num_batches_tracked"};
-    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
-        if (ends_with(name, ends[i]))
-            return 1;
-    return strcmp(name, "queue") == 0 || strcmp(name, "queue_ptr") == 0;
-}
-
-static int by_order(const void *left, const void *right)
-{
-    const mo_file_tensor_t *a = *(const mo_file_tensor_t *const *)left, *b = *(const mo_file_tensor_t *const *)right;
-    return (a->order > b->order) - (a->order < b->order);
-}
-
-/* The module's parameters in the order in which they were registered, which is that of its state dictionary. */
-static moco_status_t list_parameters(const import_t *m, const mo_file_tensor_t ***list, int64_t *count)
-{
-    const size_t base = strlen(m->foreign.base);
-    moco_status_t status = mo_calloc((size_t)m->file.count, sizeof **list, list);
-    *count = 0;
-    for (int64_t i = 0; status == MOCO_OK && i < m->file.count; i++) {
-        const mo_file_tensor_t *t = &m->file.tensors[i];
-        if (strncmp(t->name, m->foreign.base, base) == 0 && !is_buffer(t->name + base))
-            (*list)[(*count)++] = t;
-    }
-    if (status == MOCO_OK && *count > 0)
-        qsort(*list, (size_t)*count, sizeof **list, by_order);
-    return status;
-}
-
-/* The optimiser knows parameters by number, or before PyTorch 1.6 by an address that its own list tells. */
-static const char *state_key(const import_t *m, int64_t number)
-{
-    char key[64];
-    snprintf(key, sizeof key, "optimizer.param_groups.0.params.%lld", (long long)number);
-    return mo_tensor_file_text(&m->file, key);
-}
-
-/* The momentum buffer of a parameter; NULL if it has none. */
-static const mo_file_tensor_t *buffer_of(const import_t *m, const mo_file_tensor_t *const *list, int64_t count,
-                                         const mo_file_tensor_t *parameter)
-{
-    char name[MO_LAYOUT_NAME];
-    for (int64_t i = 0; i < count; i++)
-        if (list[i] == parameter) {
-            snprintf(name, sizeof name, "optimizer.state.%.64s.momentum_buffer", state_key(m, i));
-            return mo_tensor_file_find(&m->file, name);
-        }
-    return NULL;
-}
-
-static moco_status_t read_buffers(import_t *m, const mo_file_tensor_t *const *list, int64_t count)
-{
-    moco_status_t status = MOCO_OK;
-    const mo_net_t *net = &m->trainer->query.net;
-    int32_t absent = 0;
-    for (int32_t i = 0; i < net->span_count; i++) {
-        const mo_span_t *span = &net->spans[i];
-        const mo_file_tensor_t *parameter = mo_foreign_find(&m->foreign, &m->foreign.query, span->name);
-        const mo_file_tensor_t *buffer = buffer_of(m, list, count, parameter);
-        if (buffer == NULL) {
-            absent++;
-            continue;
-        }
-        TRY(mo_shape_check(buffer, span->rank, span->dims));
-        TRY(mo_file_floats(buffer, m->trainer->optim.state[0] + span->offset, span->count));
-        mo_foreign_take(&m->foreign, buffer);
-    }
-    m->has_momentum = absent < net->span_count;
-    if (absent > 0)
-        TRY(mo_foreign_missing(&m->foreign, "momentum of %d of the query encoder's %d parameters: 0", absent,
-                               net->span_count));
-cleanup:
-    return status;
-}
-
-static moco_status_t read_momentum(import_t *m)
-{
-    moco_status_t status = MOCO_OK;
-    const mo_file_tensor_t **list = NULL;
-    int64_t count = 0, listed = 0;
-    TRY(list_parameters(m, &list, &count));
-    while (state_key(m, listed) != NULL)
-        listed++;
-    if (listed == 0)
-        TRY(mo_foreign_missing(&m->foreign, "the optimizer's state: momentum begins at 0"));
-    else if (listed != count || mo_tensor_file_text(&m->file, "optimizer.param_groups.1.lr") != NULL)
-        TRY(mo_foreign_missing(&m->foreign,
-                               "momentum: the optimizer's first group lists %lld parameters, the file has %lld",
-                               (long long)listed, (long long)count));
-    else
-        TRY(read_buffers(m, list, count));
-cleanup:
-    mo_free(list);
-    return status;
-}
-
 /* ---- counters ---- */
 
-static int64_t epochs_done(const import_t *m)
+static int64_t epochs_done(const mo_import_t *m)
 {
     const char *text = mo_tensor_file_text(&m->file, "epoch");
     int64_t epoch = text != NULL ? strtoll(text, NULL, 10) : 0;
     return epoch > 0 && epoch <= 1000000 ? epoch : 0;
 }
 
-/* The reference counts steps only in its batch norms, and the demonstration's do not count at all. Velocity of 0 or
- * more needs a step behind it: step 0 would forget it. */
-static moco_status_t set_counters(import_t *m)
+/* The references count steps only in their batch norms, and the demonstration's do not count at all; AdamW counts its
+ * own, without those that a loss scaler left out, and its arithmetic needs that number. Velocity of 0 or more needs a
+ * step behind it: step 0 would forget it. */
+static moco_status_t set_counters(mo_import_t *m)
 {
     moco_trainer_t *t = m->trainer;
-    const int64_t steps = m->batches / t->method.query_views; /* every view of a batch counts */
+    const int64_t counted = m->batches / t->method.query_views; /* every view of a batch counts */
+    const int64_t steps = m->updates > 0 ? m->updates : counted;
     t->epoch = epochs_done(m);
-    t->step = steps > 0 && steps < ((int64_t)1 << 48) ? steps : t->epoch > 0 ? t->epoch : m->has_momentum;
+    t->step = steps > 0 && steps < ((int64_t)1 << 48) ? steps : t->epoch > 0 ? t->epoch : m->has_state;
     t->queue_seen = m->has_queue && t->step > 0 ? t->queue.length : 0;
-    if (m->batches == 0)
+    if (m->updates > 0 && m->batches > 0 && m->updates != counted)
+        return mo_foreign_note(&m->foreign, "AdamW has made %lld updates, the batch norms have counted %lld steps: the "
+                               "step is %lld", (long long)m->updates, (long long)counted, (long long)t->step);
+    if (m->batches == 0 && m->updates == 0)
         return mo_foreign_missing(&m->foreign, "the number of steps: %lld", (long long)t->step);
     return MOCO_OK;
 }
 
+/* The momentum of the step to come; the reference saves between epochs. */
+static double next_momentum(const moco_trainer_t *t)
+{
+    const int64_t per_epoch = t->options.steps_per_epoch;
+    mo_time_t now = {t->epoch, 0, 0};
+    if (per_epoch > 0) /* push mode counts epochs in steps */
+        now = (mo_time_t){t->step / per_epoch, t->step % per_epoch, per_epoch};
+    return mo_schedule_momentum(&t->options, now);
+}
+
 /* The reference moves its key encoder at the start of a step, this library at the end: one move is owed. */
-static moco_status_t update_keys(import_t *m, int32_t key_update)
+static moco_status_t update_keys(mo_import_t *m, int32_t key_update)
 {
     moco_trainer_t *t = m->trainer;
     char text[200] = "a reference checkpoint; key encoder as in the file";
     if (key_update && m->has_key) {
-        mo_momentum_update(t->key.params, t->query.params, t->key.net.params, t->options.key_momentum);
+        const double momentum = next_momentum(t);
+        mo_momentum_update(t->key.params, t->query.params, t->key.net.params, momentum);
         snprintf(text, sizeof text, "a reference checkpoint; the key-momentum update that it makes at the start of its "
-                 "next step was applied, momentum %.9g", t->options.key_momentum);
+                 "next step was applied, momentum %.9g", momentum);
         for (char *c = text; *c != '\0'; c++)
             if (*c == ',' && c > text && c[-1] >= '0' && c[-1] <= '9')
                 *c = '.'; /* whatever the host's locale */
@@ -299,7 +271,7 @@ static moco_status_t update_keys(import_t *m, int32_t key_update)
     return status == MOCO_OK ? mo_foreign_note(&m->foreign, "%s", text) : status;
 }
 
-static moco_status_t check_source(import_t *m)
+static moco_status_t check_source(mo_import_t *m)
 {
     const char *path = m->foreign.path;
     if (mo_is_ours(&m->file))
@@ -308,15 +280,18 @@ static moco_status_t check_source(import_t *m)
     moco_status_t status = mo_foreign_spec(&m->foreign, &m->foreign.query, &m->spec);
     if (status != MOCO_OK)
         return status;
-    if (m->foreign.role->predictor != NULL || mo_is_vit(m->spec.arch))
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: the training state of MoCo v3 (predictor, LARS or AdamW) is not "
-                       "converted; its encoders are, as models", path);
     if (m->spec.head < 0)
         return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: has no projection head to train with", path);
+    if (is_v3(m) && m->spec.head != MOCO_HEAD_MLP_V3)
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: the layout is MoCo v3's, its head is not: wanted linear layers "
+                       "without bias, each followed by batch norm, the last without scale and shift", path);
+    if (!is_v3(m) && mo_is_vit(m->spec.arch))
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: ViTs go on training from checkpoints of MoCo v3 (base_encoder), this "
+                       "one has the layout '%s'", path, m->foreign.role->layout);
     return MOCO_OK;
 }
 
-static moco_status_t report_of(const import_t *m, json_t **report)
+static moco_status_t report_of(const mo_import_t *m, json_t **report)
 {
     mo_model_recipe_t recipe;
     moco_status_t status = mo_foreign_report(&m->foreign, report);
@@ -331,20 +306,23 @@ static moco_status_t report_of(const import_t *m, json_t **report)
 }
 
 moco_status_t mo_import_training(const char *in, const char *out, const moco_trainer_options_t *training,
-                                 int32_t key_update, json_t **report)
+                                 int32_t key_update, int32_t vit_heads, json_t **report)
 {
     moco_status_t status = MOCO_OK;
-    import_t m = {0};
+    mo_import_t m = {0};
     TRY(mo_tensor_file_open(&m.file, in));
     TRY(mo_foreign_open(&m.foreign, &m.file, in));
+    if (training != NULL)
+        TRY(mo_options_overlay(training, &m.options));
+    m.foreign.vit_heads = vit_heads > 0 ? vit_heads : m.options.vit_heads;
     TRY(check_source(&m));
-    TRY(choose_options(&m, training));
+    TRY(choose_options(&m, training != NULL));
     TRY(mo_trainer_new(&m.options, NULL, 0, &m.trainer));
-    TRY(mo_foreign_check(&m.foreign, &m.foreign.query, &m.trainer->query.net));
+    TRY(mo_foreign_check(&m.foreign, &m.foreign.query, query_net(&m)));
     TRY(take_memory(m.trainer));
     TRY(read_encoders(&m));
     TRY(read_queue(&m));
-    TRY(read_momentum(&m));
+    TRY(mo_import_optimizer(&m));
     TRY(set_counters(&m));
     TRY(update_keys(&m, key_update));
     TRY(report_of(&m, report));

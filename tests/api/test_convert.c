@@ -150,6 +150,64 @@ START_TEST(own_files)
 }
 END_TEST
 
+/* ViTs have timm's names; layouts of ResNets refuse them, and leave the output as it was. */
+START_TEST(transformers)
+{
+    static const int32_t resnets[] = {MOCO_FILE_TORCHVISION, MOCO_FILE_DETECTRON2};
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    moco_convert_options_t o = defaults();
+    moco_model_t *model = NULL;
+    expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3_VIT));
+    options.width = 0.125;
+    options.image_size = 32;
+    options.patch_size = 8;
+    options.vit_depth = 2;
+    options.vit_heads = 4;
+    options.batch_size = 4;
+    options.head_width = options.dimension = 16;
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "vit")));
+    moco_trainer_free(trainer);
+    for (int i = 0; i < 2; i++) {
+        o.layout = resnets[i];
+        expect_status(MOCO_ERR_UNSUPPORTED, convert("vit", &o));
+        ck_assert_msg(strstr(moco_last_message(), "a ViT (vit_small); wanted timm") != NULL, "%s", moco_last_message());
+        ck_assert_int_ne(access(in_scratch(&scratch, "out"), F_OK), 0);
+    }
+    o.layout = MOCO_FILE_TIMM;
+    expect_ok(convert("vit", &o));
+    expect_in_report("\"names\":\"timm\"");
+    expect_ok(moco_file_info(in_scratch(&scratch, "out"), report, sizeof report, NULL));
+    expect_in_report("\"names\":\"timm\"");
+    expect_ok(moco_model_load(in_scratch(&scratch, "out"), NULL, &model));
+    expect_ok(moco_model_info(model, report, sizeof report, NULL));
+    expect_in_report("\"names\":\"timm\"");
+    moco_model_free(model);
+    expect_ok(convert("checkpoint", &o)); /* timm's ResNets have torchvision's */
+    expect_in_report("\"names\":\"torchvision\"");
+}
+END_TEST
+
+/* What was not taken of a checkpoint is told by what it begins with, as of other programs' files. */
+START_TEST(own_reports)
+{
+    moco_convert_options_t o = defaults();
+    expect_ok(convert("checkpoint", &o));
+    expect_in_report("\"ignored\":{\"encoder_k.*\":122,\"optimizer.*\":62,\"queue\":1,\"queue_ptr\":1}");
+    expect_in_report("\"missing\":[]");
+    expect_in_report("\"taken\":122");
+    o.encoder = MOCO_ENCODER_KEY;
+    expect_ok(convert("checkpoint", &o));
+    expect_in_report("\"ignored\":{\"encoder_q.*\":122,");
+    o.head = MOCO_HEAD_DROP;
+    expect_ok(convert("checkpoint", &o));
+    expect_in_report("\"ignored\":{\"encoder_k.*\":2,\"encoder_q.*\":122,");
+    expect_ok(convert("model", NULL));
+    expect_in_report("\"ignored\":{}");
+}
+END_TEST
+
 /* What stood at the output before a failing call still stands there. */
 START_TEST(failures_keep_the_output)
 {
@@ -186,6 +244,8 @@ int main(void)
     tcase_add_test(tcase, arguments);
     tcase_add_test(tcase, other_releases);
     tcase_add_test(tcase, own_files);
+    tcase_add_test(tcase, transformers);
+    tcase_add_test(tcase, own_reports);
     tcase_add_test(tcase, failures_keep_the_output);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -40,20 +40,28 @@ static void add_tensor(archive_t *a, const char *prefix, const char *name, const
     a->count++;
 }
 
+/* A predictor stands beside the encoders. */
+static const char *place(const char *prefix, const char *name)
+{
+    return strncmp(name, "predictor.", 10) == 0 ? "module." : prefix;
+}
+
 static void add_encoder(archive_t *a, const char *prefix, const mo_encoder_t *e)
 {
     for (int32_t i = 0; i < e->net.span_count; i++) {
         const mo_span_t *s = &e->net.spans[i];
-        add_tensor(a, prefix, s->name, "FloatStorage", s->rank, s->dims, e->params + s->offset, 4);
+        if (s->hidden)
+            continue;
+        add_tensor(a, place(prefix, s->name), s->name, "FloatStorage", s->rank, s->dims, e->params + s->offset, 4);
     }
     for (int32_t i = 0; i < e->net.bn_count; i++) {
         const mo_bn_t *bn = &e->net.bns[i];
         const int64_t dims[1] = {bn->channels};
         char name[128];
         snprintf(name, sizeof name, "%s.running_mean", bn->name);
-        add_tensor(a, prefix, name, "FloatStorage", 1, dims, e->running + bn->offset, 4);
+        add_tensor(a, place(prefix, name), name, "FloatStorage", 1, dims, e->running + bn->offset, 4);
         snprintf(name, sizeof name, "%s.running_var", bn->name);
-        add_tensor(a, prefix, name, "FloatStorage", 1, dims, e->running + bn->offset + bn->channels, 4);
+        add_tensor(a, place(prefix, name), name, "FloatStorage", 1, dims, e->running + bn->offset + bn->channels, 4);
     }
 }
 
@@ -61,6 +69,7 @@ static buffer_t reference_file(const moco_trainer_t *t)
 {
     static const int64_t pointer[1] = {4};
     const int64_t queue[2] = {t->queue.dimension, t->queue.length}, one[1] = {1};
+    const int has_queue = t->method.loss == MOCO_LOSS_QUEUE;
     archive_t *a = calloc(1, sizeof *a);
     put(&a->pickle, "\x80\x02}(", 4);
     put_text(&a->pickle, "epoch");
@@ -68,10 +77,12 @@ static buffer_t reference_file(const moco_trainer_t *t)
     put_text(&a->pickle, "state_dict");
     put_global(&a->pickle, "collections", "OrderedDict");
     put(&a->pickle, ")R(", 3);
-    add_tensor(a, "module.", "queue", "FloatStorage", 2, queue, t->queue.rows, 4);
-    add_tensor(a, "module.", "queue_ptr", "LongStorage", 1, one, pointer, 8);
-    add_encoder(a, "module.encoder_q.", &t->query);
-    add_encoder(a, "module.encoder_k.", &t->key);
+    if (has_queue) {
+        add_tensor(a, "module.", "queue", "FloatStorage", 2, queue, t->queue.rows, 4);
+        add_tensor(a, "module.", "queue_ptr", "LongStorage", 1, one, pointer, 8);
+    }
+    add_encoder(a, has_queue ? "module.encoder_q." : "module.base_encoder.", &t->query);
+    add_encoder(a, has_queue ? "module.encoder_k." : "module.momentum_encoder.", &t->key);
     put(&a->pickle, "uu.", 3);
     a->members[a->count++] = (fixture_member_t){"r/data.pkl", a->pickle.bytes, a->pickle.size};
     buffer_t file = make_zip(a->members, a->count, 0);
@@ -138,9 +149,22 @@ static void fail_each(int kind, filing_t *f)
     assert_kept(f);
 }
 
-static filing_t open_filing(void)
+static moco_trainer_options_t tiny_v3(void)
 {
-    filing_t f = {.folder = "/tmp/moco-convert-XXXXXX", .options = tiny_options(4, 2)};
+    moco_trainer_options_t o;
+    OK(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_V3));
+    o.arch = MOCO_ARCH_RESNET18;
+    o.stem = MOCO_STEM_CIFAR;
+    o.width = 0.0625;
+    o.image_size = TINY_SIZE;
+    o.batch_size = 4;
+    o.head_width = o.dimension = 16;
+    return o;
+}
+
+static filing_t open_filing(moco_trainer_options_t options)
+{
+    filing_t f = {.folder = "/tmp/moco-convert-XXXXXX", .options = options};
     moco_trainer_t *t = NULL;
     ck_assert_ptr_nonnull(mkdtemp(f.folder));
     snprintf(f.in, sizeof f.in, "%s/reference.pth.tar", f.folder);
@@ -165,12 +189,23 @@ static void close_filing(filing_t *f)
 
 START_TEST(test_layouts)
 {
-    filing_t f = open_filing();
+    filing_t f = open_filing(tiny_options(4, 2));
     f.layout = _i;
     fail_each(MO_FAULT_ALLOC, &f);
     fail_each(MO_FAULT_FILE, &f);
     if (_i == MOCO_FILE_TRAINING)
         fail_each(MO_FAULT_ENGINE, &f);
+    close_filing(&f);
+}
+END_TEST
+
+START_TEST(test_training_v3)
+{
+    filing_t f = open_filing(tiny_v3());
+    f.layout = MOCO_FILE_TRAINING;
+    fail_each(MO_FAULT_ALLOC, &f);
+    fail_each(MO_FAULT_FILE, &f);
+    fail_each(MO_FAULT_ENGINE, &f);
     close_filing(&f);
 }
 END_TEST
@@ -181,6 +216,7 @@ int main(void)
     TCase *tc = tcase_create("convert_faults");
     tcase_set_timeout(tc, 200);
     tcase_add_loop_test(tc, test_layouts, MOCO_FILE_ENCODER, MOCO_FILE_DETECTRON2 + 1);
+    tcase_add_test(tc, test_training_v3);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

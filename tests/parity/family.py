@@ -41,6 +41,7 @@ class Config(reference.Config):
     depth: int = 2
     heads: int = 4
     channels: int = 48             # of a ViT; width 1 is 384
+    vit_norm: str = "layer"
 
     @property
     def is_vit(self):
@@ -67,7 +68,7 @@ class VitBody(vit_reference.ViT):
 
     def __init__(self, config):
         super().__init__(vit_reference.Config(config.arch, config.image_size, config.patch, config.depth, config.heads,
-                                              config.channels))
+                                              config.channels, config.vit_norm))
         self.head = sequence(config.channels, config.head_width or config.channels, config.dimension,
                              config.head_layers or 3, True, "none")
         for p in self.patch_embed.parameters():

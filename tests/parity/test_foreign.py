@@ -4,6 +4,7 @@ the library. Programs in files are refused without effect.
 """
 import collections
 import dataclasses
+import itertools
 import os
 import pickle
 import struct
@@ -37,6 +38,10 @@ FAMILY = {
     "ViT": family.Config(arch="vit_small", image_size=32, batch_size=3, head_width=80, dimension=20, heads=4),
     "ViT, conv stem": family.Config(arch="vit_conv_small", image_size=32, patch=16, batch_size=3, channels=96,
                                     head_width=64, dimension=20, heads=6),
+    "ViT, published heads": family.Config(arch="vit_small", image_size=32, batch_size=3, channels=96, head_width=80,
+                                          dimension=20, heads=12),
+    "ViT-BN": family.Config(arch="vit_small", image_size=32, batch_size=3, channels=96, head_width=80, dimension=20,
+                            heads=12, vit_norm="batch"),
 }
 DEEP = Config(arch="resnet34", stem="cifar", image_size=32, width=0.3, **SMALL)
 
@@ -127,18 +132,24 @@ def reference_layouts(verdict, folder):
 def whole_batch_methods(verdict, folder):
     """MoCo v3's and SimCLR's networks: projectors with batch norm, ViTs."""
     path = folder.path("v3.pth.tar")
-    for i, (title, config) in enumerate(FAMILY.items()):
+    for (i, (network, config)), container in itertools.product(enumerate(FAMILY.items()), CONTAINERS):
+        title = f"{network}, {container}"
         encoders = [torch_files.random_family(config, 40 + i + k) for k in range(2)]
         states = [torch_files.family_state(e, 12) for e in encoders]
         file = {"epoch": 100, "arch": config.arch, "scaler": {}, "optimizer": {"state": {}, "param_groups": []},
                 "state_dict": torch_files.moco_state(*states, roles=("base_encoder", "momentum_encoder"))}
         file["state_dict"]["module.predictor.0.weight"] = torch.zeros(2, 2)
-        info = check_family(verdict, f"v3, {title}", torch_files.save(path, file, CONTAINERS[i % 2]), config, encoders[0])
+        info = check_family(verdict, f"v3, {title}", torch_files.save(path, file, container), config, encoders[0])
         source = info["source"]
         verdict.true(f"v3, {title}: {source['layout']}, {source['taken']} taken, ignored {source['ignored']}, "
                      f"{source['notes']}", (source["layout"], source["taken"], info["steps"]) == ("moco-v3", len(states[0]),
                      12 if any("tracked" in n for n in states[0]) else -1) and len(source["ignored"]) == 2
-                     and info["head"] == config.head)
+                     and info["head"] == config.head and source["container"] == f"torch {container}"
+                     and source["names"] == ("timm" if config.is_vit else "torchvision")
+                     and info.get("vit_norm") == (config.vit_norm if config.is_vit else None))
+        if config.is_vit:  # no shape tells the heads: the published number
+            verdict.true(f"v3, {title}: {info['vit_heads']} heads taken, {source['notes']}", info["vit_heads"] == 12
+                         and source["notes"] == ["attention heads are in no shape: 12 taken"])
         out = folder.path("out.safetensors")
         report = binding.convert(path, out, "timm", encoder=1, vit_heads=config.heads if config.is_vit else 0)
         loaded, metadata = tensors.read(out)
@@ -146,13 +157,26 @@ def whole_batch_methods(verdict, folder):
         verdict.true(f"v3, {title}, key encoder to timm: {len(loaded)} tensors", set(loaded) == set(body) and
                      all(np.array_equal(loaded[n], body[n].numpy()) for n in body) and report["encoder"].endswith(
                          "momentum_encoder.") and ("vit_heads" in metadata) == config.is_vit)
-        check_family(verdict, f"v3, {title}, key encoder out and in", out, config, encoders[1], ("backbone",))
+        check_family(verdict, f"v3, {title}, key encoder out and in", out, config, encoders[1], ("backbone",), told=True)
+    config = dataclasses.replace(FAMILY["ViT"], channels=64, heads=4)  # not to be had with 12 heads
+    encoder = torch_files.random_family(config, 49)
+    torch_files.save(path, {"state_dict": torch_files.moco_state(torch_files.family_state(encoder), None,
+                                                                 roles=("base_encoder", ""))}, "zip")
+    unknown, out = binding.file_info(path)["unknown"], folder.path("told.safetensors")
+    notes = binding.convert(path, out, vit_heads=4)["notes"]
+    check_family(verdict, "v3, ViT of 64 channels, 4 heads as told", out, config, encoder, told=True)
+    verdict.true(f"v3, ViT of 64 channels: {notes}; untold: {unknown}", notes == [] and "64 channels, 12 heads" in unknown)
+    try:
+        binding.convert(path, out, vit_heads=5)
+        verdict.true("five heads of 64 channels are refused", False)
+    except binding.MocoError as error:
+        verdict.true(f"v3, ViT of 64 channels: {error}", error.name == "MOCO_ERR_ARGUMENT" and "is 5, wanted" in str(error))
     config = dataclasses.replace(FAMILY["ViT"], channels=128, heads=2)  # timm's ViTs: 64 channels a head
     encoder = torch_files.random_family(config, 50)
     state = {n: t for n, t in torch_files.family_state(encoder).items() if not n.startswith("head.")}
     classifier = {**state, "head.weight": torch.zeros(1000, 128), "head.bias": torch.zeros(1000)}
     info = check_family(verdict, "timm, ViT", torch_files.save(path, {"model": classifier}, "zip"), config, encoder,
-                        ("backbone",))
+                        ("backbone",), told=True)
     verdict.true(f"timm, ViT: {info['source']['notes']}", info["vit_heads"] == 2 and len(info["source"]["notes"]) == 2)
     for words, change in (("class token and a square", {"pos_embed": torch.zeros(1, 6, 128)}),
                           ("is not one that this version has", {"blocks.0.norm1.weight": None}),
@@ -163,18 +187,17 @@ def whole_batch_methods(verdict, folder):
 
 
 @torch.no_grad()
-def check_family(verdict, title, path, config, encoder, taps=("backbone", "projection")):
-    images = torch_files.views_of(config)
-    heads = dict(vit_heads=config.heads) if config.is_vit else {}
-    if heads and config.heads != 2:  # told, since no shape tells them
-        out = path + ".told"
-        binding.convert(path, out, **heads)
-        with binding.Model.load(out) as model:
-            rows = {tap: model.embed(tap, images) for tap in taps}
+def check_family(verdict, title, path, config, encoder, taps=("backbone", "projection"), told=False):
+    """The file read directly. A ViT of other than the published 12 heads is converted with its number first, unless the
+    file has `told` it."""
+    images, read = torch_files.views_of(config), path
+    if config.is_vit and config.heads != 12 and not told:
+        read = path + ".told"
+        binding.convert(path, read, vit_heads=config.heads)
     with binding.Model.load(path) as model:
         info = model.info()
-        if not heads or config.heads == 2:
-            rows = {tap: model.embed(tap, images) for tap in taps}
+    with binding.Model.load(read) as model:
+        rows = {tap: model.embed(tap, images) for tap in taps}
     exact = torch_files.copy.deepcopy(encoder).double().eval()
     wanted = {"backbone": exact.backbone(torch.tensor(images).double())}
     wanted["projection"] = reference.normalise(exact.head(wanted["backbone"]))
@@ -487,8 +510,8 @@ def training_from_less(verdict, folder):
                                      "'queue' is not [16,K]"),
         "a pointer outside the queue": (dict(state_dict=torch_files.moco_state(*states, torch.zeros(16, 8), 8)),
                                         "MOCO_ERR_FORMAT", "'queue_ptr' is 8"),
-        "v3": (dict(state_dict=torch_files.moco_state(*states, roles=("base_encoder", "momentum_encoder"))),
-               "MOCO_ERR_UNSUPPORTED", "MoCo v3"),
+        "v3 with v1's head": (dict(state_dict=torch_files.moco_state(*states, roles=("base_encoder", "momentum_encoder"))),
+                              "MOCO_ERR_UNSUPPORTED", "MoCo v3's, its head is not"),
         "no head": (dict(state_dict=torch_files.moco_state({n: t for n, t in states[0].items() if "fc" not in n}, None)),
                     "MOCO_ERR_UNSUPPORTED", "no projection head"),
     }

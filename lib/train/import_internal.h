@@ -1,0 +1,25 @@
+/* Pieces of the import of training checkpoints: import.c, import_optimizer.c. */
+#ifndef MO_TRAIN_IMPORT_INTERNAL_H
+#define MO_TRAIN_IMPORT_INTERNAL_H
+
+#include "persist/foreign.h"
+#include "train/import.h"
+#include "train/trainer.h"
+
+typedef struct mo_import {
+    mo_tensor_file_t file;
+    mo_foreign_t foreign;
+    mo_encoder_spec_t spec;
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer;
+    int64_t batches; /* that the query encoder has counted                       */
+    int64_t updates; /* that AdamW has counted; 0 = it has not, or is not there  */
+    int has_queue, has_key, has_predictor, has_state;
+} mo_import_t;
+
+/* options.optimizer by what the file keeps; as it was if the file keeps nothing. */
+void mo_import_optimizer_kind(mo_import_t *import);
+/* The optimiser's state of the query encoder's parameters; what is absent is reported and stays 0. */
+moco_status_t mo_import_optimizer(mo_import_t *import);
+
+#endif
