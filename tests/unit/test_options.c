@@ -697,9 +697,9 @@ static char *render(void)
         "`shard` divides the images of a virtual device; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
         "`blur_sigma_max`; with the step schedule `milestone_1` <= `milestone_2`; `blur_probability` is 0 unless\n"
         "`views` is v2, v3 or simclr; `solarize_probability` is 0 unless `views` is v3; those of\n"
-        "the second view are 0 to 1, or exactly -1. `nt-xent` wants `symmetric` and `predictor` 0; a loss over the whole\n"
-        "batch (`batch`, `nt-xent`) is refused in one pass with more than one virtual device, and in two passes with one\n"
-        "where the backbone has batch norm and the images of the device do not fit one shard.\n");
+        "the second view are 0 to 1, or exactly -1. `nt-xent` wants `symmetric` and `predictor` 0; a loss over the\n"
+        "whole batch (`batch`, `nt-xent`) is refused in one pass with more than one virtual device, and in two passes\n"
+        "with one where the backbone has batch norm and the images of the device do not fit one shard.\n");
     fclose(out);
     return page;
 }
