@@ -186,8 +186,9 @@ def check_recipes(verdict):
                        "membership": "strided", "first_epoch": 1},
     }
     # arXiv 2104.02057 and 2002.05709: batch, rates, heads, views.
-    whole = {"arch": "resnet50", "stem": "imagenet", "batch_size": 4096, "virtual_devices": 1, "shuffle": 0, "epochs": 100,
-             "schedule": "cosine", "schedule_unit": "step", "first_epoch": 0, "warmup_epochs": 10, "lr_scaling": "linear",
+    whole = {"arch": "resnet50", "stem": "imagenet", "batch_size": 4096, "virtual_devices": 1, "shuffle": 0,
+             "epochs": 100, "schedule": "cosine", "schedule_unit": "step", "first_epoch": 0, "warmup_epochs": 10,
+             "lr_scaling": "linear",
              "weight_decay": 1e-6, "sgd_momentum": 0.9, "lars_trust": 0.001, "head_layers": 0, "crop_max_area": 1,
              "jitter_probability": 0.8, "gray_probability": 0.2, "flip_probability": 0.5, "blur_sigma_min": 0.1,
              "blur_sigma_max": 2, "solarize_probability": 0, "image_size": 224}
@@ -200,11 +201,11 @@ def check_recipes(verdict):
         "moco-v3": {**v3, "temperature": 1, "optimizer": "lars", "base_lr": 0.6, "crop_min_area": 0.2,
                     "zero_init_residual": 1},
         "moco-v3-vit": {**v3, "arch": "vit_small", "temperature": 0.2, "optimizer": "adamw", "adam_beta1": 0.9,
-                        "adam_beta2": 0.999, "adam_epsilon": 1e-8, "base_lr": 1.5e-4, "weight_decay": 0.1, "epochs": 300,
-                        "warmup_epochs": 40, "crop_min_area": 0.08, "freeze_patch": 1, "patch_size": 0,
+                        "adam_beta2": 0.999, "adam_epsilon": 1e-8, "base_lr": 1.5e-4, "weight_decay": 0.1,
+                        "epochs": 300, "warmup_epochs": 40, "crop_min_area": 0.08, "freeze_patch": 1, "patch_size": 0,
                         "vit_norm": "layer"},
-        "simclr": {**whole, "loss": "nt-xent", "loss_scale": "one", "symmetric": 0, "predictor": 0, "head": "mlp-simclr",
-                   "head_width": 0, "dimension": 128, "temperature": 0.1, "optimizer": "lars-simclr", "base_lr": 0.3,
+        "simclr": {**whole, "loss": "nt-xent", "loss_scale": "one", "symmetric": 0, "predictor": 0,
+                   "head": "mlp-simclr", "head_width": 0, "dimension": 128, "temperature": 0.1, "optimizer": "lars-simclr", "base_lr": 0.3,
                    "zero_init_residual": 1, "views": "simclr", "crop_min_area": 0.08, "crop_tries": 100,
                    "jitter_brightness": 0.8, "jitter_contrast": 0.8, "jitter_saturation": 0.8, "jitter_hue": 0.2,
                    "blur_probability": 0.5, "blur_probability_2": -1, "solarize_probability_2": -1,
