@@ -17,6 +17,7 @@
 typedef struct rig_shape { /* how a batch is cut, and where it runs */
     int32_t batch, groups, shards_per_group, sets, lanes;
     int32_t recipes; /* 1: oneDNN primitives also where the library has loops */
+    int32_t nt_xent; /* 1: that loss, over the batch as both views, instead of the queue's */
 } rig_shape_t;
 
 typedef struct rig {
@@ -24,6 +25,7 @@ typedef struct rig {
     int32_t shard, leaves, input, keys_tensor, loss_tensor;
     int64_t feature, queue_length;
     int32_t width; /* of queries and keys */
+    int32_t key_width; /* with NT-Xent 1: its place in the batch is what a row has instead of a key */
     moco_device_t *device;
     mo_net_t net;
     mo_plan_t *plan;
@@ -91,7 +93,7 @@ static inline moco_status_t rig_begin(void *ctx, mo_instance_t *instance, int32_
     memcpy(values, r->images + first * r->feature, (size_t)(r->shard * r->feature) * sizeof(float));
     mo_instance_unmap(instance, r->input, values);
     TRY(mo_instance_map(instance, r->keys_tensor, &values));
-    memcpy(values, r->keys + first * r->width, (size_t)(r->shard * r->width) * sizeof(float));
+    memcpy(values, r->keys + first * r->key_width, (size_t)(r->shard * r->key_width) * sizeof(float));
     mo_instance_unmap(instance, r->keys_tensor, values);
 cleanup:
     return status;
@@ -129,10 +131,13 @@ static inline void rig_build(rig_t *r, mo_shape_t image, rig_body_t body)
     int32_t vector = body(&r->net, r->input);
     int32_t unit = vector == r->input ? vector : mo_l2norm(&r->net, vector);
     r->width = r->net.shapes[unit].c;
-    r->keys_tensor = mo_net_tensor(&r->net, r->width, 1, 1);
+    r->key_width = r->shape.nt_xent ? 1 : r->width;
+    r->keys_tensor = mo_net_tensor(&r->net, r->key_width, 1, 1);
     mo_infonce_spec_t loss = {.queries = unit, .keys = r->keys_tensor, .place = -1, .count = r->queue_length,
                               .temperature = RIG_TEMPERATURE, .batch = r->shape.batch, .scale = 1};
-    r->loss_tensor = mo_infonce(&r->net, &loss);
+    r->loss_tensor = r->shape.nt_xent
+                         ? mo_nt_xent(&r->net, unit, r->keys_tensor, r->shape.batch, RIG_TEMPERATURE, 1)
+                         : mo_infonce(&r->net, &loss);
     RIG_OK(mo_net_done(&r->net));
     mo_plan_spec_t spec = {.net = &r->net, .mode = MO_MODE_TRAIN, .shard = r->shard,
                            .shards_per_group = r->shape.shards_per_group, .inputs = {r->keys_tensor, -1, -1, -1},
@@ -150,7 +155,7 @@ static inline void rig_open(rig_t *r, rig_shape_t shape, mo_shape_t image, int64
     rig_build(r, image, body);
     r->params = rig_block(r->net.params);
     r->images = rig_block(shape.batch * r->feature);
-    r->keys = rig_block((int64_t)shape.batch * r->width);
+    r->keys = rig_block((int64_t)shape.batch * r->key_width);
     r->queue = rig_block(queue_length * r->width);
     r->stats = rig_block(shape.groups * r->net.stats);
     r->grads = rig_block(r->leaves * r->net.params);
@@ -158,7 +163,10 @@ static inline void rig_open(rig_t *r, rig_shape_t shape, mo_shape_t image, int64
     r->d_images = rig_block(shape.batch * r->feature);
     rig_params(r);
     rig_normal(r->images, shape.batch * r->feature, 0.3, 1, 1);
-    rig_units(r->keys, shape.batch, r->width, 2);
+    for (int32_t n = 0; n < shape.batch && shape.nt_xent; n++)
+        r->keys[n] = (float)n;
+    if (!shape.nt_xent)
+        rig_units(r->keys, shape.batch, r->width, 2);
     rig_units(r->queue, queue_length, r->width, 3);
     RIG_OK(mo_packed_create(r->plan, r->params, &r->packed));
     RIG_OK(mo_calloc((size_t)in_flight, sizeof *r->arenas, &r->arenas));
@@ -223,7 +231,7 @@ static inline void twin_open(twin_t *t, rig_t *r)
     const mo_net_t *net = &r->net;
     *t = (twin_t){.rig = r, .params = rig_doubles(r->params, net->params)};
     t->images = rig_doubles(r->images, r->shape.batch * r->feature);
-    t->keys = rig_doubles(r->keys, (int64_t)r->shape.batch * r->width);
+    t->keys = rig_doubles(r->keys, (int64_t)r->shape.batch * r->key_width);
     t->queue = rig_doubles(r->queue, r->queue_length * r->width);
     t->stats = rig_doubles(NULL, r->shape.groups * net->stats);
     t->results = rig_doubles(NULL, (int64_t)r->shape.batch * MO_LOSS_WIDTH);
@@ -243,8 +251,8 @@ static inline double twin_loss(twin_t *t)
     for (int64_t g = 0; g < r->shape.groups; g++) {
         memcpy(ref->tensor[r->input], t->images + g * ref->rows * r->feature,
                (size_t)(ref->rows * r->feature) * sizeof(double));
-        memcpy(ref->tensor[r->keys_tensor], t->keys + g * ref->rows * r->width,
-               (size_t)(ref->rows * r->width) * sizeof(double));
+        memcpy(ref->tensor[r->keys_tensor], t->keys + g * ref->rows * r->key_width,
+               (size_t)(ref->rows * r->key_width) * sizeof(double));
         ref->stats = t->stats + g * r->net.stats;
         ref_forward(ref);
         memcpy(t->results + g * ref->rows * MO_LOSS_WIDTH, ref->tensor[r->loss_tensor],

@@ -218,6 +218,24 @@ static inline void ref_infonce(const reference_t *r, const mo_op_t *op)
     }
 }
 
+/* Every row against all others, its partner half the rows away; the group is the whole batch in order. */
+static inline void ref_nt_xent(const reference_t *r, const mo_op_t *op)
+{
+    int32_t width = r->net->shapes[op->src].c;
+    const double *z = r->tensor[op->src];
+    for (int64_t n = 0; n < r->rows; n++) {
+        double own = ref_dot(z + n * width, z + (n + r->rows / 2) % r->rows * width, width) / op->temperature;
+        double sum = 0, rank = 0;
+        for (int64_t a = 0; a < r->rows; a++) {
+            double l = ref_dot(z + n * width, z + a * width, width) / op->temperature;
+            sum += a != n ? exp(l - own) : 0;
+            rank += a != n && l > own;
+        }
+        r->tensor[op->dst][n * MO_LOSS_WIDTH + MO_LOSS_VALUE] = log(sum);
+        r->tensor[op->dst][n * MO_LOSS_WIDTH + MO_LOSS_RANK] = rank;
+    }
+}
+
 static inline void ref_forward(const reference_t *r)
 {
     for (int32_t i = 0; i < r->net->op_count; i++) {
@@ -238,6 +256,8 @@ static inline void ref_forward(const reference_t *r)
             ref_l2norm(r, op);
         else if (op->layer == &mo_layer_infonce)
             ref_infonce(r, op);
+        else if (op->layer == &mo_layer_nt_xent)
+            ref_nt_xent(r, op);
         else if (op->layer == &mo_layer_tokens)
             ref_tokens(r, op);
         else if (op->layer == &mo_layer_class_token)

@@ -125,6 +125,68 @@ START_TEST(saved_and_loaded)
 }
 END_TEST
 
+/* ---- a whole-batch loss over shards of every size ---- */
+
+enum { WHOLE_BATCH = 64, WHOLE_SIZE = 16, WHOLE_STEPS = 2 };
+
+static const struct {
+    const char *name, *method;
+} wholes[] = {
+    {"v3", V3 VIT "optimizer=adamw execution=two-pass"},
+    {"NT-Xent", SIMCLR VIT "head_layers=2 execution=two-pass"},
+};
+#define WHOLES ((int)(sizeof wholes / sizeof *wholes))
+
+static const int32_t whole_shards[] = {4, 16, 32, 64};
+#define WHOLE_SHARDS ((int)(sizeof whole_shards / sizeof *whole_shards))
+
+/* One view of the batch: every image is stripes of its own; the second view of an image is its first, shifted. */
+static float *whole_view(int view, int step)
+{
+    enum { FLOATS = WHOLE_SIZE * WHOLE_SIZE * 3 };
+    float *values = malloc((size_t)WHOLE_BATCH * FLOATS * sizeof *values);
+    ck_assert_ptr_nonnull(values);
+    for (int i = 0; i < WHOLE_BATCH; i++) {
+        uint8_t *pixels = draw_pixels(WHOLE_SIZE, WHOLE_SIZE, 3, i + step * WHOLE_BATCH);
+        for (int j = 0; j < FLOATS; j++)
+            values[i * FLOATS + j] = ((float)pixels[(j + 9 * view) % FLOATS] - 128) / 64;
+        free(pixels);
+    }
+    return values;
+}
+
+/* Two passes over a batch of 64: lanes change nothing, whatever the shard. */
+START_TEST(whole_batch_lanes)
+{
+    for (int s = 0; s < WHOLE_SHARDS; s++) {
+        for (int32_t lanes = 1; lanes <= 3; lanes++) {
+            moco_trainer_options_t options;
+            moco_device_t *device = device_of(lanes);
+            moco_trainer_t *trainer = NULL;
+            moco_step_report_t report = {.struct_size = sizeof report};
+            cut_t cut = {wholes[_i].name, 1, whole_shards[s], MOCO_MEMBERSHIP_CONTIGUOUS, wholes[_i].method};
+            cut_options(&cut, &options);
+            options.batch_size = WHOLE_BATCH;
+            options.image_size = WHOLE_SIZE;
+            expect_ok(moco_trainer_create(&options, device, &trainer));
+            moco_device_free(device);
+            for (int step = 0; step < WHOLE_STEPS; step++) {
+                float *first = whole_view(0, step), *second = whole_view(1, step);
+                expect_ok(moco_trainer_push_views(trainer, WHOLE_BATCH, first, second, MOCO_LAYOUT_NHWC));
+                expect_ok(moco_trainer_step(trainer, &report));
+                ck_assert(isfinite(report.loss) && report.gradient_norm > 0 && report.lr > 0);
+                free(first);
+                free(second);
+            }
+            expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, lanes == 1 ? "first" : "next")));
+            moco_trainer_free(trainer);
+            ck_assert_msg(lanes == 1 || same_as_first("next"), "%s, shards of %d: %d lanes give other bits than one",
+                          wholes[_i].name, whole_shards[s], lanes);
+        }
+    }
+}
+END_TEST
+
 /* What should matter does: otherwise the test above would pass on a trainer that does nothing. */
 START_TEST(what_changes_the_bits)
 {
@@ -165,6 +227,7 @@ int main(void)
     tcase_set_timeout(tcase, 250);
     tcase_add_loop_test(tcase, lanes_and_loader_threads, 0, CUTS);
     tcase_add_loop_test(tcase, saved_and_loaded, 4, CUTS);
+    tcase_add_loop_test(tcase, whole_batch_lanes, 0, WHOLES);
     tcase_add_test(tcase, what_changes_the_bits);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -29,12 +29,11 @@ static long resident_pages(void)
 
 /* Two steps to warm up, then ten. A lane takes its scratchpad when it runs its first operation, which on several lanes
  * may be later; nothing else is allowed. */
-static void steps_take_nothing(int32_t lanes, int32_t batch, int32_t groups, int32_t shard, int pixels)
+static void steps_of(moco_trainer_options_t o, int32_t lanes, int pixels)
 {
+    const int32_t batch = o.batch_size;
     moco_device_t *device = tiny_device(lanes);
-    moco_trainer_options_t o = tiny_options(batch, groups);
     moco_trainer_t *t = NULL;
-    o.shard = shard;
     OK(moco_trainer_create(&o, device, &t));
     float *views = tiny_views(batch, 1);
     uint8_t *bytes = calloc((size_t)batch, 24 * 24 * 3);
@@ -73,6 +72,13 @@ static void steps_take_nothing(int32_t lanes, int32_t batch, int32_t groups, int
     moco_device_free(device);
 }
 
+static void steps_take_nothing(int32_t lanes, int32_t batch, int32_t groups, int32_t shard, int pixels)
+{
+    moco_trainer_options_t o = tiny_options(batch, groups);
+    o.shard = shard;
+    steps_of(o, lanes, pixels);
+}
+
 START_TEST(test_views) { steps_take_nothing(1, 8, 2, 0, 0); }
 END_TEST
 
@@ -80,6 +86,14 @@ START_TEST(test_pixels) { steps_take_nothing(1, 8, 2, 0, 1); }
 END_TEST
 
 START_TEST(test_shards_that_meet) { steps_take_nothing(2, 8, 1, 2, 0); }
+END_TEST
+
+/* Losses over the whole batch, in one pass and in two. */
+START_TEST(test_other_methods)
+{
+    steps_of(tiny_method_options((tiny_method_t)_i, 8), 1, 0);
+    steps_of(tiny_method_options((tiny_method_t)_i, 8), 2, 1);
+}
 END_TEST
 
 /* Beyond 1024 images the shuffle once took memory of its own. */
@@ -119,6 +133,7 @@ int main(void)
     tcase_add_test(tc, test_views);
     tcase_add_test(tc, test_pixels);
     tcase_add_test(tc, test_shards_that_meet);
+    tcase_add_loop_test(tc, test_other_methods, 0, TINY_METHODS);
     tcase_add_test(tc, test_large_batch);
     tcase_add_test(tc, test_trainers_come_and_go);
     suite_add_tcase(suite, tc);

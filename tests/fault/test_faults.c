@@ -127,12 +127,10 @@ static void assert_as_before(void *ctx)
 
 /* A trainer's step fails at every request; then it steps as a trainer that never failed. On several lanes the last few
  * requests are left out: a lane makes a request or two more when it runs its first operation. */
-static void fail_steps(int kind, int32_t lanes, int32_t groups, int32_t shard)
+static void fail_steps(int kind, int32_t lanes, moco_trainer_options_t o)
 {
     moco_device_t *device = tiny_device(lanes);
-    moco_trainer_options_t o = tiny_options(BATCH, groups);
     moco_trainer_t *calm = NULL, *t = NULL;
-    o.shard = shard;
     OK(moco_trainer_create(&o, device, &calm));
     OK(moco_trainer_create(&o, device, &t));
     for (uint32_t step = 0; step < 3; step++) {
@@ -168,17 +166,27 @@ static void fail_steps(int kind, int32_t lanes, int32_t groups, int32_t shard)
 
 START_TEST(test_step)
 {
-    fail_steps(MO_FAULT_ENGINE, 1, 2, 0);
-    fail_steps(MO_FAULT_ENGINE, 3, 2, 0);
-    fail_steps(MO_FAULT_ENGINE, 2, 1, 2); /* one group, two shards that meet */
-    fail_steps(MO_FAULT_ALLOC, 1, 2, 0);
+    moco_trainer_options_t o = tiny_options(BATCH, 2), split = tiny_options(BATCH, 1);
+    split.shard = 2; /* one group, two shards that meet */
+    fail_steps(MO_FAULT_ENGINE, 1, o);
+    fail_steps(MO_FAULT_ENGINE, 3, o);
+    fail_steps(MO_FAULT_ENGINE, 2, split);
+    fail_steps(MO_FAULT_ALLOC, 1, o);
 }
 END_TEST
 
-/* A loss that is no number is refused after both passes, and still nothing has changed. */
-START_TEST(test_nonfinite)
+START_TEST(test_step_of_other_methods)
 {
-    moco_trainer_options_t o = tiny_options(BATCH, 2);
+    moco_trainer_options_t o = tiny_method_options((tiny_method_t)_i, BATCH);
+    fail_steps(MO_FAULT_ENGINE, 1, o);
+    fail_steps(MO_FAULT_ENGINE, 2, o);
+    fail_steps(MO_FAULT_ALLOC, 1, o);
+}
+END_TEST
+
+/* A loss that is no number is refused after all passes, and still nothing has changed. */
+static void refuse_nonfinite(moco_trainer_options_t o)
+{
     float *bad = tiny_views(BATCH, 1), *good = tiny_views(BATCH, 2);
     moco_trainer_t *calm = NULL;
     stepping_t s = {.views = bad};
@@ -207,6 +215,13 @@ START_TEST(test_nonfinite)
     moco_trainer_free(s.trainer);
     free(bad);
     free(good);
+}
+
+START_TEST(test_nonfinite)
+{
+    refuse_nonfinite(tiny_options(BATCH, 2));
+    for (int method = 0; method < TINY_METHODS; method++)
+        refuse_nonfinite(tiny_method_options((tiny_method_t)method, BATCH));
 }
 END_TEST
 
@@ -508,6 +523,7 @@ int main(void)
     tcase_add_test(tc, test_device);
     tcase_add_test(tc, test_create);
     tcase_add_test(tc, test_step);
+    tcase_add_loop_test(tc, test_step_of_other_methods, 0, TINY_METHODS);
     tcase_add_test(tc, test_nonfinite);
     tcase_add_test(tc, test_push);
     tcase_add_test(tc, test_save);

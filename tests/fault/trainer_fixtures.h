@@ -32,6 +32,40 @@ static inline moco_trainer_options_t tiny_options(int32_t batch, int32_t groups)
     return o;
 }
 
+/* Ways to train beside MoCo with a queue. */
+typedef enum tiny_method {
+    TINY_V3,          /* ResNet, LARS, one pass over one group of shards that meet         */
+    TINY_V3_TWO_PASS, /* ResNet, LARS, two passes over groups                              */
+    TINY_V3_VIT,      /* AdamW, two passes over shards                                     */
+    TINY_SIMCLR,      /* NT-Xent of both views, one pass over one group of shards that meet */
+    TINY_SIMCLR_VIT,  /* the same in two passes over shards                                */
+    TINY_METHODS
+} tiny_method_t;
+
+static inline moco_trainer_options_t tiny_method_options(tiny_method_t method, int32_t batch)
+{
+    moco_trainer_options_t o = tiny_options(batch, method == TINY_V3_TWO_PASS ? 2 : 1);
+    int v3 = method <= TINY_V3_VIT, vit = method == TINY_V3_VIT || method == TINY_SIMCLR_VIT;
+    o.shuffle = 0;
+    o.shard = batch / 2;
+    o.loss = v3 ? MOCO_LOSS_BATCH : MOCO_LOSS_NT_XENT;
+    o.head = v3 ? MOCO_HEAD_MLP_V3 : MOCO_HEAD_MLP_SIMCLR;
+    o.head_width = 32;
+    o.symmetric = o.predictor = v3;
+    o.loss_scale = v3 ? MOCO_LOSS_SCALE_2T : MOCO_LOSS_SCALE_ONE;
+    o.optimizer = v3 ? MOCO_OPTIMIZER_LARS : MOCO_OPTIMIZER_LARS_SIMCLR;
+    if (vit) {
+        o.arch = MOCO_ARCH_VIT_SMALL;
+        o.width = 0.125;
+        o.patch_size = 8;
+        o.vit_depth = 1;
+        o.vit_heads = 4;
+        o.execution = MOCO_EXECUTION_TWO_PASS;
+        o.optimizer = v3 ? MOCO_OPTIMIZER_ADAMW : o.optimizer;
+    }
+    return o;
+}
+
 static inline moco_device_t *tiny_device(int32_t lanes)
 {
     moco_device_options_t o;
@@ -71,12 +105,14 @@ typedef struct state {
 
 static inline void state_put(state_t *s, const void *from, size_t size)
 {
+    if (size == 0)
+        return;
     s->bytes = realloc(s->bytes, s->size + size);
     memcpy(s->bytes + s->size, from, size);
     s->size += size;
 }
 
-/* Parameters without padding, running statistics, velocity, queue, counters. */
+/* Parameters without padding, running statistics, optimiser state, queue, counters. */
 static inline state_t state_of(const moco_trainer_t *t)
 {
     state_t s = {0};
@@ -85,7 +121,8 @@ static inline state_t state_of(const moco_trainer_t *t)
         state_put(&s, encoders[e]->params, (size_t)encoders[e]->net.params * sizeof(float));
         state_put(&s, encoders[e]->running, (size_t)encoders[e]->net.stats * sizeof(float));
     }
-    state_put(&s, t->optim.state[0], (size_t)t->query.net.params * sizeof(float));
+    for (int b = 0; b < MO_OPTIM_BLOCKS; b++)
+        state_put(&s, t->optim.state[b], t->optim.state[b] == NULL ? 0 : (size_t)t->query.net.params * sizeof(float));
     state_put(&s, t->queue.rows, (size_t)(t->queue.length * t->queue.dimension) * sizeof(float));
     int64_t counters[] = {t->queue.pointer, t->step, t->epoch, t->step_in_epoch, t->position, t->queue_seen,
                           t->pushed.count, t->pushed.number};

@@ -222,6 +222,32 @@ START_TEST(test_layer)
 }
 END_TEST
 
+/* NT-Xent over all rows of a batch in shards that meet, alone and behind a layer whose weights all rows share. The block
+ * of the queue holds its rows and the logarithms of their denominators. */
+START_TEST(test_nt_xent)
+{
+    static const struct {
+        rig_body_t body;
+        int32_t batch, shards, lanes, width;
+    } cuts[] = {{same, 2, 1, 1, 16},  {same, 12, 1, 1, 16},  {same, 12, 3, 2, 16},
+                {same, 40, 4, 1, 32}, {linear, 12, 1, 1, 24}, {linear, 18, 3, 2, 24}};
+    rig_shape_t shape = {.batch = cuts[_i / 2].batch, .groups = 1, .shards_per_group = cuts[_i / 2].shards, .sets = 1,
+                         .lanes = cuts[_i / 2].lanes, .recipes = _i % 2, .nt_xent = 1};
+    rig_t r;
+    twin_t t;
+    rig_open(&r, shape, (mo_shape_t){cuts[_i / 2].width, 1, 1}, 2 * shape.batch, cuts[_i / 2].body);
+    if (cuts[_i / 2].body == same)
+        rig_units(r.images, shape.batch, r.width, 1);
+    twin_open(&t, &r);
+    rig_run(&r, 0xff);
+    rig_assert_forward(&r, &t);
+    if (shape.batch > 2) /* a pair alone: loss and gradient are 0 */
+        rig_assert_gradients(&r, &t, 3);
+    twin_close(&t);
+    rig_close(&r);
+}
+END_TEST
+
 /* What an arena held before decides nothing. */
 START_TEST(test_junk)
 {
@@ -252,6 +278,7 @@ int main(void)
     TCase *tc = tcase_create("layers");
     tcase_set_timeout(tc, 240);
     tcase_add_loop_test(tc, test_layer, 0, 2 * (int)(sizeof cases / sizeof cases[0]));
+    tcase_add_loop_test(tc, test_nt_xent, 0, 12);
     tcase_add_test(tc, test_junk);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);

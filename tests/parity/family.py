@@ -36,6 +36,8 @@ class Config(reference.Config):
     milestones: tuple = (3, 7)
     epochs: int = 5
     steps_per_epoch: int = 10
+    unit: str = "step"             # what the rate follows: every step, or whole epochs
+    first_epoch: int = 0           # what the rate counts the first epoch as
     membership: str = "contiguous"
     patch: int = 8
     depth: int = 2
@@ -228,7 +230,8 @@ class Trainer:
         return step / self.config.steps_per_epoch
 
     def lr(self):
-        c, e = self.config, self.epoch_now(self.steps)
+        c = self.config
+        e = c.first_epoch + (self.steps // c.steps_per_epoch if c.unit == "epoch" else self.epoch_now(self.steps))
         if e < c.warmup:
             return c.lr * e / c.warmup
         if c.schedule == "step":
@@ -311,6 +314,17 @@ class Trainer:
                 self.pointer = (self.pointer + 1) % self.queue.shape[1]
         self.steps += 1
         return {"loss": float(loss.detach()), "gradient_norm": norm, "lr": lr}
+
+    def constants(self):
+        """Names in state() that no file holds: scales and shifts that a batch norm does not have."""
+        places = [(self.prefixes[0], self.query.body)]
+        if self.key is not None:
+            places.append((self.prefixes[1], self.key.body))
+        if self.predictor is not None:
+            places.append(("predictor.", self.predictor))
+        lacking = {"none": ("weight", "bias"), "scale": ("bias",), "both": ()}
+        return {f"{prefix}{name}.{part}" for prefix, module in places for name, norm in module.named_modules()
+                if isinstance(norm, GroupedBatchNorm) for part in lacking[getattr(norm, "affine", "both")]}
 
     @torch.no_grad()
     def state(self):

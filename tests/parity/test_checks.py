@@ -134,6 +134,18 @@ def check_chance(verdict):
             found = trainer.step().chance_loss
         verdict.true(f"chance loss at K {length}: {found:.4f}",
                      abs(found - wanted) < 6e-5 and abs(found - math.log1p(length)) < 1e-9)
+    # v3: two halves of 2T ln B each. NT-Xent: ln(2N-1), and twice that in the form of the published code.
+    v3 = dict(loss="batch", loss_scale="2t", symmetric=1, predictor=1, shuffle=0)
+    whole = dict(loss="nt-xent", shuffle=0)
+    for title, values, wanted in (("v3 at T 1", {**v3, "temperature": 1.0}, 4 * math.log(4)),
+                                  ("v3 at T 0.2", {**v3, "temperature": 0.2}, 0.8 * math.log(4)),
+                                  ("v3, one half", {**v3, "temperature": 0.2, "symmetric": 0}, 0.4 * math.log(4)),
+                                  ("NT-Xent", {**whole, "loss_scale": "one"}, math.log(7)),
+                                  ("NT-Xent doubled", {**whole, "loss_scale": "two"}, 2 * math.log(7))):
+        with tiny_trainer(**values) as trainer:
+            trainer.push(*tiny_views(1))
+            found = trainer.step().chance_loss
+        verdict.true(f"chance loss of {title}, batch 4: {found:.4f}", abs(found - wanted) < 1e-9)
 
 
 def check_commit(verdict):
@@ -173,6 +185,32 @@ def check_recipes(verdict):
                        "key_momentum": 0.99, "weight_decay": 5e-4, "arch": "resnet18", "stem": "cifar",
                        "membership": "strided", "first_epoch": 1},
     }
+    # arXiv 2104.02057 and 2002.05709: batch, rates, heads, views.
+    whole = {"arch": "resnet50", "stem": "imagenet", "batch_size": 4096, "virtual_devices": 1, "shuffle": 0,
+             "epochs": 100, "schedule": "cosine", "schedule_unit": "step", "first_epoch": 0, "warmup_epochs": 10,
+             "lr_scaling": "linear",
+             "weight_decay": 1e-6, "sgd_momentum": 0.9, "lars_trust": 0.001, "head_layers": 0, "crop_max_area": 1,
+             "jitter_probability": 0.8, "gray_probability": 0.2, "flip_probability": 0.5, "blur_sigma_min": 0.1,
+             "blur_sigma_max": 2, "solarize_probability": 0, "image_size": 224}
+    v3 = {**whole, "loss": "batch", "loss_scale": "2t", "symmetric": 1, "predictor": 1, "head": "mlp-v3",
+          "head_width": 4096, "dimension": 256, "key_momentum": 0.99, "momentum_schedule": "cosine", "views": "v3",
+          "jitter_brightness": 0.4, "jitter_contrast": 0.4, "jitter_saturation": 0.2, "jitter_hue": 0.1,
+          "blur_probability": 1, "blur_probability_2": 0.1, "solarize_probability_2": 0.2, "crop_tries": 10,
+          "resize_filter": "bilinear", "blur_form": "pillow", "mean_r": 0.485, "std_r": 0.229}
+    wanted.update({
+        "moco-v3": {**v3, "temperature": 1, "optimizer": "lars", "base_lr": 0.6, "crop_min_area": 0.2,
+                    "zero_init_residual": 1},
+        "moco-v3-vit": {**v3, "arch": "vit_small", "temperature": 0.2, "optimizer": "adamw", "adam_beta1": 0.9,
+                        "adam_beta2": 0.999, "adam_epsilon": 1e-8, "base_lr": 1.5e-4, "weight_decay": 0.1,
+                        "epochs": 300, "warmup_epochs": 40, "crop_min_area": 0.08, "freeze_patch": 1, "patch_size": 0,
+                        "vit_norm": "layer"},
+        "simclr": {**whole, "loss": "nt-xent", "loss_scale": "one", "symmetric": 0, "predictor": 0,
+                   "head": "mlp-simclr", "head_width": 0, "dimension": 128, "temperature": 0.1, "optimizer": "lars-simclr", "base_lr": 0.3,
+                   "zero_init_residual": 1, "views": "simclr", "crop_min_area": 0.08, "crop_tries": 100,
+                   "jitter_brightness": 0.8, "jitter_contrast": 0.8, "jitter_saturation": 0.8, "jitter_hue": 0.2,
+                   "blur_probability": 0.5, "blur_probability_2": -1, "solarize_probability_2": -1,
+                   "resize_filter": "bicubic", "blur_form": "gaussian", "mean_r": 0, "std_r": 1},
+    })
     for recipe, values in wanted.items():
         found = binding.options_json(binding.make_options(recipe))
         wrong = {n: (found.get(n), v) for n, v in values.items() if found.get(n) != v}

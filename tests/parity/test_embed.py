@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 import binding
+import family
 import reference
 import scenario
 import tensors
+import test_family
 from compare import Verdict
 from reference import Config
 
@@ -24,21 +26,45 @@ CASES = {
     "resnet34, CIFAR stem, 16 pixels": Config(arch="resnet34", image_size=16, **BASE),
     "resnet50, 65 pixels, MLP head": Config(arch="resnet50", stem="imagenet", image_size=65, head="mlp", **BASE),
 }
+WHOLE = dict(image_size=16, width=0.125, batch_size=8, virtual_devices=1, lr=0.02, warmup=0)
+NT_XENT = dict(recipe="simclr", loss="nt-xent", scale="one", symmetric=0, predictor=0, head="mlp-simclr", head_width=0,
+               optimizer="lars-simclr", momentum_schedule="constant")
+WHOLE_BATCH = {
+    "v3, ResNet": (family.Config(**WHOLE), {}),
+    "v3, ViT": (family.Config(recipe="moco-v3-vit", arch="vit_small", stem="imagenet", optimizer="adamw",
+                              **{**WHOLE, "lr": 2e-3}), {"patch_size": 8, "vit_depth": 2, "vit_heads": 4}),
+    "SimCLR": (family.Config(**NT_XENT, **WHOLE), {}),
+    "SimCLR, two layers of another width": (family.Config(**{**NT_XENT, "head_width": 40}, head_layers=2, **WHOLE), {}),
+}
 COUNTS = (1, 3, 17, 40)
+
+
+def encoder_of(config, state):
+    if not isinstance(config, family.Config):
+        encoder = reference.Encoder(config).double()
+        reference.load_encoder(encoder, state, "encoder_q.")
+        return encoder
+    encoder = family.Trainer(config, state).query
+    prefix = "base_encoder." if config.loss == "batch" else "encoder_q."
+    held = {n[len(prefix):] for n in state if n.startswith(prefix)}
+    unknown = {n for n in held - set(encoder.body.state_dict()) if not n.endswith("num_batches_tracked")}
+    if unknown:
+        raise ValueError(f"the reference has no {sorted(unknown)}")
+    return encoder
 
 
 @torch.no_grad()
 def wanted_rows(config, state, images, dtype):
-    encoder = reference.Encoder(config).to(dtype)
-    reference.load_encoder(encoder, state, "encoder_q.")
+    encoder = encoder_of(config, state).to(dtype)
     encoder.eval()
     images = torch.tensor(images, dtype=dtype)
     return {"backbone": encoder.backbone(images).double().numpy(),
             "projection": reference.normalise(encoder(images)).double().numpy()}
 
 
-def train(config, folder):
-    trainer, _ = scenario.start(config, folder, 0, SEED)
+def train(config, folder, more):
+    trainer, _ = scenario.start(config, folder, 0, SEED) if more is None else \
+        test_family.start(config, folder, more, away=False)
     for step in range(STEPS):
         trainer.push(*reference.random_views(config, 50 + step))
         trainer.step()
@@ -54,13 +80,15 @@ def check_model(verdict, title, model, images, exact, own, layouts=("nchw",), co
                                 {"rows": exact[tap][:count]}, [{"rows": own[tap][:count]}], TOLERANCE)
 
 
-def run_case(verdict, title, config):
+def run_case(verdict, title, config, more=None):
+    """`more`: options of a method whose loss joins the whole batch."""
     print(title)
     folder = scenario.Folder()
-    with train(config, folder) as trainer:
+    with train(config, folder, more) as trainer:
         trainer.save(folder.path("checkpoint.safetensors"))
         state, _ = tensors.read(folder.path("checkpoint.safetensors"))
-        spread = np.concatenate([t.ravel() for n, t in state.items() if n.startswith("encoder_q.") and "running_var" in n])
+        spread = np.concatenate([t.ravel() for n, t in state.items()
+                                 if n.startswith(("encoder_q.", "base_encoder.")) and "running_var" in n])
         verdict.true(f"running variances have moved: {spread.min():.2f} to {spread.max():.2f}",
                      np.abs(spread - 1).mean() > 0.1)
         images = np.concatenate([reference.random_views(config, 90 + i)[0] for i in range(5)])
@@ -81,6 +109,8 @@ def main():
     verdict = Verdict("embed")
     for title, config in CASES.items():
         run_case(verdict, title, config)
+    for title, case in WHOLE_BATCH.items():
+        run_case(verdict, title, *case)
     return verdict.finish()
 
 

@@ -127,6 +127,149 @@ START_TEST(test_names)
 }
 END_TEST
 
+/* ---- heads and predictors of v3 and SimCLR ---- */
+
+enum {
+    VIT_S = MOCO_ARCH_VIT_SMALL,
+    VIT_B = MOCO_ARCH_VIT_BASE,
+    VIT_L = MOCO_ARCH_VIT_LARGE,
+    VIT_H = MOCO_ARCH_VIT_HUGE
+};
+
+/* An encoder with its head and, where asked, the predictor that a query encoder has behind it. */
+static mo_net_t with_head(mo_encoder_spec_t spec, int predictor)
+{
+    mo_net_t net = {0};
+    spec.image_size = spec.image_size > 0 ? spec.image_size : 224;
+    spec.width = spec.width > 0 ? spec.width : 1;
+    spec.freeze_patch = 1;
+    ck_assert_int_eq(mo_encoder_build(&spec, &net), MOCO_OK);
+    if (predictor)
+        ck_assert_int_ge(mo_predictor(&net, &spec, net.projection), 0);
+    ck_assert(!net.failed);
+    return net;
+}
+
+/* Numbers of the spans that start with PREFIX and are in files. */
+static int64_t numbers_of(const mo_net_t *net, const char *prefix)
+{
+    int64_t count = 0;
+    for (int32_t i = 0; i < net->span_count; i++)
+        if (strncmp(net->spans[i].name, prefix, strlen(prefix)) == 0 && !net->spans[i].hidden)
+            count += net->spans[i].count;
+    return count;
+}
+
+/* Entries of a state dict: what is in files, and three statistics of each batch norm. */
+static int32_t entries_of(const mo_net_t *net)
+{
+    int32_t entries = 3 * net->bn_count;
+    for (int32_t i = 0; i < net->span_count; i++)
+        entries += !net->spans[i].hidden;
+    return entries;
+}
+
+/* Trainable numbers as published, or worked out from the published layers (SimCLR). */
+START_TEST(test_published_heads)
+{
+    static const struct {
+        int32_t arch, head, layers, width, dimension;
+        int64_t projector, predictor; /* predictor: 0 = none */
+    } cases[] = {
+        {R50, MOCO_HEAD_MLP_V3, 0, 4096, 256, 9445376, 2105344},
+        {VIT_S, MOCO_HEAD_MLP_V3, 0, 4096, 256, 19415040, 2105344},
+        {VIT_B, MOCO_HEAD_MLP_V3, 0, 4096, 256, 20987904, 2105344},
+        {VIT_L, MOCO_HEAD_MLP_V3, 0, 4096, 256, 22036480, 2105344},
+        {VIT_H, MOCO_HEAD_MLP_V3, 0, 4096, 256, 23085056, 2105344},
+        {R50, MOCO_HEAD_MLP_SIMCLR, 0, 0, 128, 2 * (2048 * 2048 + 2 * 2048) + 2048 * 128 + 128, 0},
+        {R50, MOCO_HEAD_MLP_SIMCLR, 2, 0, 128, 2048 * 2048 + 2 * 2048 + 2048 * 128 + 128, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mo_encoder_spec_t spec = {.arch = cases[i].arch, .head = cases[i].head, .head_layers = cases[i].layers,
+                                  .head_width = cases[i].width, .dimension = cases[i].dimension};
+        mo_net_t net = with_head(spec, cases[i].predictor > 0);
+        ck_assert_int_eq(numbers_of(&net, mo_is_vit(cases[i].arch) ? "head." : "fc."), cases[i].projector);
+        ck_assert_int_eq(numbers_of(&net, "predictor."), cases[i].predictor);
+        ck_assert_int_eq(net.shapes[net.projection].c, cases[i].dimension);
+        mo_net_free(&net);
+    }
+}
+END_TEST
+
+/* Entries of the state dicts of published training checkpoints: both encoders, predictor, queue and its pointer. */
+START_TEST(test_published_entries)
+{
+    static const struct {
+        int32_t arch, stem, head, width, dimension, predictor, queue, entries;
+    } cases[] = {
+        {R50, BIG, MOCO_HEAD_LINEAR, 0, 128, 0, 2, 642},    {R50, BIG, MOCO_HEAD_MLP, 0, 128, 0, 2, 646},
+        {R18, SMALL, MOCO_HEAD_LINEAR, 0, 128, 0, 2, 246},  {R50, BIG, MOCO_HEAD_MLP_V3, 4096, 256, 1, 0, 663},
+        {VIT_S, BIG, MOCO_HEAD_MLP_V3, 4096, 256, 1, 0, 342}, {VIT_B, BIG, MOCO_HEAD_MLP_V3, 4096, 256, 1, 0, 342},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mo_encoder_spec_t spec = {.arch = cases[i].arch, .stem = cases[i].stem, .head = cases[i].head,
+                                  .head_width = cases[i].width, .dimension = cases[i].dimension};
+        mo_net_t query = with_head(spec, cases[i].predictor), key = with_head(spec, 0);
+        ck_assert_int_eq(entries_of(&query) + entries_of(&key) + cases[i].queue, cases[i].entries);
+        mo_net_free(&query);
+        mo_net_free(&key);
+    }
+}
+END_TEST
+
+/* Layer by layer: weights [out,in], scales, what there is none of (-1: no such span; 0: a constant in no file). */
+START_TEST(test_layers_of_heads)
+{
+    static const struct {
+        int32_t arch, head;
+        const char *name;
+        int64_t out, in;
+    } cases[] = {
+        {R50, MOCO_HEAD_MLP_V3, "fc.0.weight", 4096, 2048},
+        {R50, MOCO_HEAD_MLP_V3, "fc.0.bias", -1, 0},
+        {R50, MOCO_HEAD_MLP_V3, "fc.1.weight", 4096, 1},
+        {R50, MOCO_HEAD_MLP_V3, "fc.1.bias", 4096, 1},
+        {R50, MOCO_HEAD_MLP_V3, "fc.3.weight", 256, 4096},
+        {R50, MOCO_HEAD_MLP_V3, "fc.4.weight", 0, 0},
+        {R50, MOCO_HEAD_MLP_V3, "fc.4.bias", 0, 0},
+        {R50, MOCO_HEAD_MLP_V3, "fc.6.weight", -1, 0},
+        {R50, MOCO_HEAD_MLP_V3, "predictor.0.weight", 4096, 256},
+        {R50, MOCO_HEAD_MLP_V3, "predictor.1.bias", 4096, 1},
+        {R50, MOCO_HEAD_MLP_V3, "predictor.3.weight", 256, 4096},
+        {R50, MOCO_HEAD_MLP_V3, "predictor.3.bias", -1, 0},
+        {R50, MOCO_HEAD_MLP_V3, "predictor.4.weight", -1, 0},
+        {VIT_S, MOCO_HEAD_MLP_V3, "head.0.weight", 4096, 384},
+        {VIT_S, MOCO_HEAD_MLP_V3, "head.1.weight", 4096, 1},
+        {VIT_S, MOCO_HEAD_MLP_V3, "head.3.weight", 4096, 4096},
+        {VIT_S, MOCO_HEAD_MLP_V3, "head.4.bias", 4096, 1},
+        {VIT_S, MOCO_HEAD_MLP_V3, "head.6.weight", 256, 4096},
+        {VIT_S, MOCO_HEAD_MLP_V3, "head.7.weight", 0, 0},
+        {VIT_S, MOCO_HEAD_MLP_V3, "head.7.bias", 0, 0},
+        {VIT_S, MOCO_HEAD_MLP_V3, "predictor.3.weight", 256, 4096},
+        {VIT_S, MOCO_HEAD_MLP_V3, "predictor.4.weight", 0, 0},
+        {VIT_S, MOCO_HEAD_MLP_V3, "predictor.4.bias", 0, 0},
+        {R50, MOCO_HEAD_MLP_SIMCLR, "fc.0.weight", 4096, 2048},
+        {R50, MOCO_HEAD_MLP_SIMCLR, "fc.0.bias", -1, 0},
+        {R50, MOCO_HEAD_MLP_SIMCLR, "fc.1.bias", 4096, 1},
+        {R50, MOCO_HEAD_MLP_SIMCLR, "fc.3.weight", 4096, 4096},
+        {R50, MOCO_HEAD_MLP_SIMCLR, "fc.6.weight", 256, 4096},
+        {R50, MOCO_HEAD_MLP_SIMCLR, "fc.7.weight", 256, 1},
+        {R50, MOCO_HEAD_MLP_SIMCLR, "fc.7.bias", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mo_encoder_spec_t spec = {.arch = cases[i].arch, .head = cases[i].head, .head_width = 4096, .dimension = 256};
+        mo_net_t net = with_head(spec, cases[i].head == MOCO_HEAD_MLP_V3);
+        const mo_span_t *span = span_of(&net, cases[i].name);
+        ck_assert_msg((span == NULL) == (cases[i].out < 0), "%s is %s", cases[i].name, span ? "there" : "missing");
+        ck_assert_msg(span == NULL || span->hidden == (cases[i].out == 0), "%s: in a file or not", cases[i].name);
+        if (span != NULL && !span->hidden)
+            ck_assert_msg(span->dims[0] == cases[i].out && (span->rank == 2 ? span->dims[1] : 1) == cases[i].in,
+                          "%s has other sizes", cases[i].name);
+        mo_net_free(&net);
+    }
+}
+END_TEST
+
 /* Spans lie one after the other on cache lines and are named once; the strides sit in the 3x3 convolutions. */
 START_TEST(test_layout)
 {
@@ -241,6 +384,48 @@ START_TEST(test_init)
 }
 END_TEST
 
+/* Linear layers of v3's heads and predictors uniform within 1/sqrt(inputs), also behind a ViT, whose own rule is
+ * another; those of SimCLR normal with 0.01; batch norms 1 and 0. */
+static void check_head_init(int32_t arch, int32_t head)
+{
+    int v3 = head == MOCO_HEAD_MLP_V3;
+    mo_encoder_spec_t spec = {.arch = arch, .head = head, .width = 0.25, .image_size = 32, .head_width = 96,
+                              .dimension = 80};
+    mo_net_t net = with_head(spec, v3);
+    float *values = calloc((size_t)net.params, sizeof *values);
+    int weights = 0, norms = 0;
+    mo_init_params(&net, 5, values);
+    for (int32_t i = 0; i < net.span_count; i++) {
+        const mo_span_t *s = &net.spans[i];
+        const float *v = values + s->offset;
+        if (strncmp(s->name, "fc.", 3) != 0 && strncmp(s->name, "head.", 5) != 0 &&
+            strncmp(s->name, "predictor.", 10) != 0)
+            continue;
+        if (s->rank == 2 && v3)
+            assert_uniform(s, v, 1 / sqrt((double)s->dims[1]));
+        else if (s->rank == 2)
+            assert_normal(s, v, 0.01);
+        else
+            for (int64_t j = 0; j < s->count; j++)
+                if (v[j] != (strstr(s->name, ".weight") != NULL ? 1.0f : 0.0f))
+                    ck_abort_msg("%s starts at %g", s->name, v[j]);
+        weights += s->rank == 2;
+        norms += s->rank == 1;
+    }
+    ck_assert_int_eq(weights, v3 ? (mo_is_vit(arch) ? 5 : 4) : 3);
+    ck_assert_int_eq(norms, v3 ? (mo_is_vit(arch) ? 10 : 6) : 6); /* hidden ones among them */
+    free(values);
+    mo_net_free(&net);
+}
+
+START_TEST(test_init_of_heads)
+{
+    check_head_init(R18, MOCO_HEAD_MLP_V3);
+    check_head_init(VIT_S, MOCO_HEAD_MLP_V3);
+    check_head_init(R50, MOCO_HEAD_MLP_SIMCLR);
+}
+END_TEST
+
 START_TEST(test_seeds)
 {
     mo_net_t net = built(R18, SMALL, MOCO_HEAD_LINEAR, 0.25, 32, 0);
@@ -310,8 +495,12 @@ int main(void)
     tcase_add_loop_test(tc, test_sizes, 0, (int)(sizeof sizes / sizeof sizes[0]));
     tcase_add_test(tc, test_heads);
     tcase_add_test(tc, test_names);
+    tcase_add_test(tc, test_published_heads);
+    tcase_add_test(tc, test_published_entries);
+    tcase_add_test(tc, test_layers_of_heads);
     tcase_add_test(tc, test_layout);
     tcase_add_test(tc, test_init);
+    tcase_add_test(tc, test_init_of_heads);
     tcase_add_test(tc, test_seeds);
     tcase_add_test(tc, test_channels);
     tcase_add_test(tc, test_key_starts_as_query);

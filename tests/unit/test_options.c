@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/method.h"
 #include "train/options.h"
 #include "util/alloc.h"
 #include "util/fault.h"
@@ -74,30 +75,120 @@ START_TEST(test_recipes)
     ck_assert(o.weight_decay == 5e-4 && o.base_lr == 0.03 && o.first_epoch == 1 && o.schedule == MOCO_SCHEDULE_COSINE);
     ck_assert(o.views == MOCO_VIEWS_CIFAR && o.crop_min_area == 0.08 && o.blur_probability == 0 && o.mean_g == 0.4822);
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
-    o = recipe(MOCO_RECIPE_V3);
-    ck_assert(o.arch == MOCO_ARCH_RESNET50 && o.head == MOCO_HEAD_MLP_V3 && o.predictor == 1 && o.head_width == 4096);
-    ck_assert(o.loss == MOCO_LOSS_BATCH && o.loss_scale == MOCO_LOSS_SCALE_2T && o.symmetric == 1 &&
-              o.dimension == 256);
-    ck_assert(o.optimizer == MOCO_OPTIMIZER_LARS && o.base_lr == 0.6 && o.weight_decay == 1e-6 &&
-              o.lars_trust == 0.001);
-    ck_assert(o.batch_size == 4096 && o.virtual_devices == 1 && o.shuffle == 0 && o.zero_init_residual == 1);
-    ck_assert(o.key_momentum == 0.99 && o.momentum_schedule == MOCO_MOMENTUM_COSINE && o.temperature == 1);
-    ck_assert(o.warmup_epochs == 10 && o.epochs == 100 && o.schedule_unit == MOCO_SCHEDULE_PER_STEP);
-    ck_assert(o.views == MOCO_VIEWS_V3 && o.crop_min_area == 0.2 && o.jitter_saturation == 0.2 && o.jitter_hue == 0.1);
-    ck_assert(o.blur_probability == 1 && o.blur_probability_2 == 0.1 && o.solarize_probability == 0);
-    ck_assert(o.solarize_probability_2 == 0.2 && o.mean_r == 0.485);
-    o = recipe(MOCO_RECIPE_V3_VIT);
-    ck_assert(o.arch == MOCO_ARCH_VIT_SMALL && o.optimizer == MOCO_OPTIMIZER_ADAMW && o.base_lr == 1.5e-4);
-    ck_assert(o.weight_decay == 0.1 && o.temperature == 0.2 && o.warmup_epochs == 40 && o.epochs == 300);
-    ck_assert(o.adam_beta1 == 0.9 && o.adam_beta2 == 0.999 && o.adam_epsilon == 1e-8 && o.crop_min_area == 0.08);
-    ck_assert(o.freeze_patch == 1 && o.zero_init_residual == 0 && o.loss_scale == MOCO_LOSS_SCALE_2T);
-    o = recipe(MOCO_RECIPE_SIMCLR);
-    ck_assert(o.loss == MOCO_LOSS_NT_XENT && o.loss_scale == MOCO_LOSS_SCALE_ONE && o.head == MOCO_HEAD_MLP_SIMCLR);
-    ck_assert(o.optimizer == MOCO_OPTIMIZER_LARS_SIMCLR && o.base_lr == 0.3 && o.weight_decay == 1e-6);
-    ck_assert(o.temperature == 0.1 && o.batch_size == 4096 && o.virtual_devices == 1 && o.epochs == 100);
-    ck_assert(o.jitter_brightness == 0.8 && o.jitter_saturation == 0.8 && o.jitter_hue == 0.2 && o.crop_tries == 100);
-    ck_assert(o.resize_filter == MOCO_FILTER_BICUBIC && o.blur_form == MOCO_BLUR_GAUSSIAN && o.mean_r == 0 &&
-              o.std_r == 1);
+}
+END_TEST
+
+/* MoCo v3 with ResNet-50 for 100 epochs, v3 with a ViT for 300, SimCLR with ResNet-50: arXiv 2104.02057 and 2002.05709
+ * and their published code. Every option that a step, a schedule or a view of theirs reads. */
+#define BOTH(x) {x, x, NAN}
+#define ALL(x) {x, x, x}
+static const struct {
+    const char *name;
+    double wanted[3]; /* NAN: means nothing to the recipe */
+} whole_batch_recipes[] = {
+    {"arch", {MOCO_ARCH_RESNET50, MOCO_ARCH_VIT_SMALL, MOCO_ARCH_RESNET50}},
+    {"stem", ALL(MOCO_STEM_IMAGENET)},
+    {"width", ALL(1)},
+    {"image_size", ALL(224)},
+    {"zero_init_residual", {1, NAN, 1}},
+    {"freeze_patch", {NAN, 1, NAN}},
+    {"patch_size", {NAN, 0, NAN}}, /* 0: as published, 16; the same for blocks and heads */
+    {"vit_depth", {NAN, 0, NAN}},
+    {"vit_heads", {NAN, 0, NAN}},
+    {"vit_norm", {NAN, MOCO_VIT_NORM_LAYER, NAN}},
+    {"head", {MOCO_HEAD_MLP_V3, MOCO_HEAD_MLP_V3, MOCO_HEAD_MLP_SIMCLR}},
+    {"head_width", {4096, 4096, 0}}, /* 0: the backbone's 2048 */
+    {"head_layers", ALL(0)},         /* as published: 2 for ResNet, 3 for ViT, 3 */
+    {"dimension", {256, 256, 128}},
+    {"predictor", {1, 1, 0}},
+    {"symmetric", {1, 1, 0}},
+    {"loss", {MOCO_LOSS_BATCH, MOCO_LOSS_BATCH, MOCO_LOSS_NT_XENT}},
+    {"loss_scale", {MOCO_LOSS_SCALE_2T, MOCO_LOSS_SCALE_2T, MOCO_LOSS_SCALE_ONE}},
+    {"temperature", {1, 0.2, 0.1}},
+    {"key_momentum", BOTH(0.99)},
+    {"momentum_schedule", BOTH(MOCO_MOMENTUM_COSINE)},
+    {"batch_size", ALL(4096)},
+    {"virtual_devices", ALL(1)}, /* synchronised batch norm */
+    {"shuffle", ALL(0)},
+    {"execution", ALL(MOCO_EXECUTION_AUTO)},
+    {"epochs", {100, 300, 100}},
+    {"optimizer", {MOCO_OPTIMIZER_LARS, MOCO_OPTIMIZER_ADAMW, MOCO_OPTIMIZER_LARS_SIMCLR}},
+    {"base_lr", {0.6, 1.5e-4, 0.3}},
+    {"lr_scaling", ALL(MOCO_LR_SCALING_LINEAR)},
+    {"weight_decay", {1e-6, 0.1, 1e-6}},
+    {"sgd_momentum", {0.9, NAN, 0.9}},
+    {"lars_trust", {0.001, NAN, 0.001}},
+    {"adam_beta1", {NAN, 0.9, NAN}},
+    {"adam_beta2", {NAN, 0.999, NAN}},
+    {"adam_epsilon", {NAN, 1e-8, NAN}},
+    {"schedule", ALL(MOCO_SCHEDULE_COSINE)},
+    {"schedule_unit", ALL(MOCO_SCHEDULE_PER_STEP)},
+    {"first_epoch", ALL(0)},
+    {"warmup_epochs", {10, 40, 10}},
+    {"views", {MOCO_VIEWS_V3, MOCO_VIEWS_V3, MOCO_VIEWS_SIMCLR}},
+    {"crop_min_area", {0.2, 0.08, 0.08}},
+    {"crop_max_area", ALL(1)},
+    {"crop_tries", {10, 10, 100}},
+    {"resize_filter", {MOCO_FILTER_BILINEAR, MOCO_FILTER_BILINEAR, MOCO_FILTER_BICUBIC}},
+    {"jitter_brightness", {0.4, 0.4, 0.8}},
+    {"jitter_contrast", {0.4, 0.4, 0.8}},
+    {"jitter_saturation", {0.2, 0.2, 0.8}},
+    {"jitter_hue", {0.1, 0.1, 0.2}},
+    {"jitter_probability", ALL(0.8)},
+    {"gray_probability", ALL(0.2)},
+    {"blur_probability", {1, 1, 0.5}},
+    {"blur_probability_2", {0.1, 0.1, -1}},
+    {"blur_sigma_min", ALL(0.1)},
+    {"blur_sigma_max", ALL(2)},
+    {"blur_form", {MOCO_BLUR_PILLOW, MOCO_BLUR_PILLOW, MOCO_BLUR_GAUSSIAN}},
+    {"solarize_probability", ALL(0)},
+    {"solarize_probability_2", {0.2, 0.2, -1}},
+    {"flip_probability", ALL(0.5)},
+    {"mean_r", {0.485, 0.485, 0}},
+    {"mean_g", {0.456, 0.456, 0}},
+    {"mean_b", {0.406, 0.406, 0}},
+    {"std_r", {0.229, 0.229, 1}},
+    {"std_g", {0.224, 0.224, 1}},
+    {"std_b", {0.225, 0.225, 1}},
+};
+
+static const int32_t whole_batch_numbers[] = {MOCO_RECIPE_V3, MOCO_RECIPE_V3_VIT, MOCO_RECIPE_SIMCLR};
+
+START_TEST(test_whole_batch_recipes)
+{
+    for (int r = 0; r < 3; r++) {
+        moco_trainer_options_t o = recipe(whole_batch_numbers[r]);
+        ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
+        for (size_t i = 0; i < sizeof whole_batch_recipes / sizeof *whole_batch_recipes; i++) {
+            const mo_option_row_t *row = mo_option_find(whole_batch_recipes[i].name);
+            double wanted = whole_batch_recipes[i].wanted[r];
+            ck_assert_msg(row != NULL, "no option %s", whole_batch_recipes[i].name);
+            ck_assert_msg(isnan(wanted) || mo_option_get(&o, row) == wanted, "recipe %d: %s is %g, published %g",
+                          whole_batch_numbers[r], row->name, mo_option_get(&o, row), wanted);
+        }
+    }
+}
+END_TEST
+
+/* The loss when all logits are equal, 2 * 2T ln B for v3's two halves, ln(2B-1) for NT-Xent, and its doubled form. */
+START_TEST(test_chance)
+{
+    static const struct {
+        int32_t recipe, batch;
+        double wanted;
+    } cases[] = {{MOCO_RECIPE_V3, 4096, 33.2711},     {MOCO_RECIPE_V3_VIT, 4096, 6.6542},
+                 {MOCO_RECIPE_V3_VIT, 1024, 5.5452},  {MOCO_RECIPE_SIMCLR, 4096, 9.0108},
+                 {MOCO_RECIPE_V2, 256, 11.0904},      {MOCO_RECIPE_CIFAR, 256, 8.3180}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        moco_trainer_options_t o = recipe(cases[i].recipe);
+        o.batch_size = cases[i].batch;
+        double found = mo_method_of(&o).chance;
+        ck_assert_msg(fabs(found - cases[i].wanted) < 6e-5, "recipe %d at batch %d: chance is %g, wanted %g",
+                      cases[i].recipe, cases[i].batch, found, cases[i].wanted);
+        o.loss_scale = MOCO_LOSS_SCALE_TWO;
+        if (cases[i].recipe == MOCO_RECIPE_SIMCLR)
+            ck_assert_double_eq_tol(mo_method_of(&o).chance, 2 * cases[i].wanted, 2e-4);
+    }
 }
 END_TEST
 
@@ -224,6 +315,63 @@ START_TEST(test_fields_that_must_agree)
     assert_disagree(&o, "blur_probability_2 is -0.25", "or -1 for that of the first view");
     o.blur_probability_2 = 0;
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
+}
+END_TEST
+
+/* What a loss over the whole batch asks of its other fields, and what it does not. */
+START_TEST(test_fields_of_a_method)
+{
+    moco_trainer_options_t o = recipe(MOCO_RECIPE_SIMCLR);
+    o.symmetric = 1;
+    assert_disagree(&o, "symmetric is 1, wanted 0", "nt-xent takes both views in one loss");
+    o.symmetric = 0;
+    o.predictor = 1;
+    assert_disagree(&o, "predictor is 1, wanted 0", "nt-xent takes both views in one loss");
+    o.predictor = 0;
+
+    const int32_t whole[] = {MOCO_RECIPE_V3, MOCO_RECIPE_V3_VIT, MOCO_RECIPE_SIMCLR};
+    for (int r = 0; r < 3; r++) {
+        o = recipe(whole[r]);
+        o.execution = MOCO_EXECUTION_ONE_PASS;
+        ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
+        o.virtual_devices = 8;
+        assert_disagree(&o, "execution is one-pass with virtual_devices 8", "wanted 1 or two passes");
+        o.execution = MOCO_EXECUTION_AUTO;
+        ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
+        o.execution = MOCO_EXECUTION_TWO_PASS;
+        ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
+    }
+
+    /* batch norm in the backbone and one device: two passes only where a shard is the whole group */
+    const char *found = "execution is two-pass with virtual_devices 1", *wanted = "wanted one-pass or more devices";
+    o = recipe(MOCO_RECIPE_V3);
+    o.execution = MOCO_EXECUTION_TWO_PASS;
+    assert_disagree(&o, found, wanted);
+    assert_message("the 4096 images of the device, which do not fit one shard of 32");
+    o.batch_size = o.shard = 64;
+    ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
+    o.shard = 32;
+    assert_disagree(&o, found, wanted);
+    o = recipe(MOCO_RECIPE_SIMCLR);
+    o.execution = MOCO_EXECUTION_TWO_PASS;
+    o.batch_size = o.shard = 64;
+    assert_disagree(&o, found, "the 128 images of the device"); /* both views together */
+    o = recipe(MOCO_RECIPE_V3_VIT);
+    o.execution = MOCO_EXECUTION_TWO_PASS;
+    ck_assert_int_eq(mo_options_check(&o), MOCO_OK); /* layer norm only */
+    o.vit_norm = MOCO_VIT_NORM_BATCH;
+    assert_disagree(&o, found, wanted);
+    o.vit_norm = MOCO_VIT_NORM_LAYER;
+    o.arch = MOCO_ARCH_VIT_CONV_SMALL;
+    assert_disagree(&o, found, wanted);
+    o.execution = MOCO_EXECUTION_AUTO; /* takes one pass then */
+    ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
+
+    /* groups are independent with a queue, whatever execution says */
+    o = recipe(MOCO_RECIPE_V2);
+    for (o.execution = MOCO_EXECUTION_AUTO; o.execution <= MOCO_EXECUTION_TWO_PASS; o.execution++)
+        for (o.symmetric = 0; o.symmetric < 2; o.symmetric++)
+            ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
 }
 END_TEST
 
@@ -549,7 +697,9 @@ static char *render(void)
         "`shard` divides the images of a virtual device; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
         "`blur_sigma_max`; with the step schedule `milestone_1` <= `milestone_2`; `blur_probability` is 0 unless\n"
         "`views` is v2, v3 or simclr; `solarize_probability` is 0 unless `views` is v3; those of\n"
-        "the second view are 0 to 1, or exactly -1.\n");
+        "the second view are 0 to 1, or exactly -1. `nt-xent` wants `symmetric` and `predictor` 0; a loss over the\n"
+        "whole batch (`batch`, `nt-xent`) is refused in one pass with more than one virtual device, and in two passes\n"
+        "with one where the backbone has batch norm and the images of the device do not fit one shard.\n");
     fclose(out);
     return page;
 }
@@ -585,9 +735,12 @@ int main(void)
     TCase *tc = tcase_create("options");
     tcase_add_test(tc, test_rows_cover_the_struct);
     tcase_add_test(tc, test_recipes);
+    tcase_add_test(tc, test_whole_batch_recipes);
+    tcase_add_test(tc, test_chance);
     tcase_add_test(tc, test_recipe_names);
     tcase_add_test(tc, test_ranges);
     tcase_add_test(tc, test_fields_that_must_agree);
+    tcase_add_test(tc, test_fields_of_a_method);
     tcase_add_test(tc, test_shard);
     tcase_add_test(tc, test_overlay);
     tcase_add_test(tc, test_run_options);
