@@ -152,7 +152,8 @@ done
 
 # The comparisons mostly run on one thread: as many at once as there are processors, each claimed by one worker.
 comparisons() {
-    for script in tests/parity/test_family.py tests/parity/test_*.py; do
+    for script in tests/parity/test_family.py tests/parity/test_full_size.py tests/parity/test_trajectory.py \
+        tests/parity/test_*.py; do # the longest first
         [ -e "$script" ] || continue
         # Those that need a program of the build are ctest tests already.
         if grep -q "parity/$(basename "$script")" tests/CMakeLists.txt; then continue; fi

@@ -48,6 +48,25 @@ def vary(state, arch, seed=11):
     return changes
 
 
+def open_or_shut(state, _):
+    """Batch-norm shifts that keep every ReLU input 4 standard deviations from 0: inside a block a channel is all through or
+    all cut off, what a block gives is all through."""
+    rng = np.random.default_rng(11)
+    changes = {}
+    for name in sorted(n for n in state if n.startswith("encoder_q.") and ("bn" in n or "downsample.1" in n)):
+        short, shape = name[len("encoder_q."):], state[name].shape
+        branch = short.startswith("layer") and "bn3" in short
+        if short.endswith(".weight"):
+            value = rng.uniform(0.8, 1.2, shape) * (DAMPING if branch else 1)
+        elif short.endswith(".bias"):
+            sign = np.where(rng.random(shape) < 0.3, -1, 1) if "bn1" in short or "bn2" in short else 1
+            value = 0 if branch else rng.uniform(5, 6, shape) * sign
+        else:
+            continue
+        changes[name] = changes["encoder_k." + short] = np.broadcast_to(value, shape).astype(np.float32)
+    return changes
+
+
 class Folder:
     """A temporary folder for checkpoints."""
 

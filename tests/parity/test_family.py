@@ -135,7 +135,7 @@ def vary(state, away):
     return changes
 
 
-def start(config, folder, more, away):
+def start(config, folder, more, away=False):
     path = folder.path("start.safetensors")
     trainer = binding.Trainer(config.recipe, seed=SEED, **options(config, more))
     trainer.save(path)

@@ -19,6 +19,7 @@ SEED = 5
 # Per tensor, with all steps behind it; docs/numerics.md has the growth that these come from.
 TOLERANCE = {"query parameters": 1e-4, "key parameters": 1e-4, "query running statistics": 1e-4,
              "key running statistics": 1e-4, "queue": 1e-4, "momentum buffers": 1e-4}
+DEEP_TOLERANCE = {"momentum buffers": 5e-4}  # sums that cancel where shifts are large
 MOVE_TOLERANCE = 3e-2  # of the way from the start: float32 weights round away up to this share of a short way
 
 BASE = dict(lr=0.005, weight_decay=5e-3, key_momentum=0.9)
@@ -38,8 +39,8 @@ CASES = {
 }
 
 
-def compare_kinds(verdict, step, ours, exact, own):
-    for kind, tolerance in TOLERANCE.items():
+def compare_kinds(verdict, step, ours, exact, own, deep):
+    for kind, tolerance in {**TOLERANCE, **(DEEP_TOLERANCE if deep else {})}.items():
         names = [n for n in exact if compare.kind_of(n) == kind and n != "queue_ptr"]
         verdict.tensors(f"step {step}, {kind}", {n: ours[n] for n in names if n in ours}, {n: exact[n] for n in names},
                         [{n: run[n] for n in names} for run in own], tolerance)
@@ -57,7 +58,8 @@ def compare_moves(verdict, step, start, ours, exact, own):
 def run_case(verdict, title, config, shard, layout, look):
     print(title)
     folder = scenario.Folder()
-    trainer, start = scenario.start(config, folder, shard, SEED)
+    deep = config.arch == "resnet50"  # too many ReLUs to find views away from all kinks; the pool's ties remain
+    trainer, start = scenario.start(config, folder, shard, SEED, change=scenario.open_or_shut if deep else scenario.vary)
     exact, own = scenario.references(config, start)
     worst = {"loss": 0.0, "gradient_norm": 0.0}
     for step in range(look[-1]):
@@ -76,7 +78,7 @@ def run_case(verdict, title, config, shard, layout, look):
         verdict.quiet(f"step {step + 1}: learning rate", abs(report.lr / config.lr - 1) < 1e-6)
         if step + 1 in look:
             ours, states = scenario.checkpoint(trainer, folder), [run.state() for run in own]
-            compare_kinds(verdict, step + 1, ours, exact.state(), states)
+            compare_kinds(verdict, step + 1, ours, exact.state(), states, deep)
             if step > 0:  # the way of one step is too short for float32 weights
                 compare_moves(verdict, step + 1, start, ours, exact.state(), states)
     for name, error in worst.items():
