@@ -203,6 +203,7 @@ def look(verdict, step, config, start, ours, exact, own, constants):
     known = ("base_encoder.", "momentum_encoder.", "encoder_q.", "encoder_k.", "predictor.", "queue", "optimizer.")
     compared = {n for n in ours if n.startswith(known) and not n.endswith("num_batches_tracked")}
     verdict.quiet(f"step {step}: tensors that one side lacks: {sorted(compared ^ set(names))}", compared == set(names))
+    names = [n for n in names if n in ours]
     loose = [n for n in names if config.is_vit and config.optimizer == "adamw" and n.endswith(UNDETERMINED)
              and not n.startswith("optimizer.")]
     if loose:
