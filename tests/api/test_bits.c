@@ -1,11 +1,7 @@
 /* The same bits for any number of lanes and of loader threads: checkpoints after ten steps, byte for byte. */
 #include "draw.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define STEPS 6 /* memory is looked at here; the bits, in the release build */
-#else
 #define STEPS 10
-#endif
 
 static scratch_t scratch;
 
