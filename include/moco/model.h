@@ -112,8 +112,8 @@ typedef int32_t (*moco_progress_fn)(void *user, int64_t done, int64_t total);
 /**
  * Embed a data set into files: `path` (NumPy .npy, [good images, dimension] float32), and beside it, with ".npy"
  * replaced,
- * `.txt` (a name per row) and `.skipped.txt` (a line "name<TAB>reason" per broken image). Rows are written as they
- * come; `path` appears under its name when complete.
+ * `.txt` (a name per row, control characters as "?") and `.skipped.txt` (a line "name<TAB>reason" per broken image).
+ * Rows are written as they come; `path` appears under its name when complete.
  * @param written  receives the number of rows, may be NULL. @param skipped  receives the number of broken images, may
  * be NULL. Since: 0.1.
  */

@@ -153,7 +153,7 @@ cleanup:
 
 /* ---- files ---- */
 
-/* In a file of one name a line, and in messages: names in archives may have any byte. */
+/* For files of one name a line: names in archives may have any byte. */
 static void without_controls(char *text)
 {
     for (; *text != '\0'; text++)

@@ -61,8 +61,8 @@ static void find_arch(int conv_stem, int64_t channels, mo_encoder_spec_t *spec)
     }
 }
 
-/* Heads are in no shape. The caller may say them, and files of this library do; v3's are those published with it; other programs' ViTs have 64
- * channels a head, but for the largest, which has 80 everywhere. */
+/* Heads are in no shape. The caller may say them, and files of this library do; v3's are those published with it; other
+ * programs' ViTs have 64 channels a head, but for the largest, which has 80 everywhere. */
 static moco_status_t choose_heads(mo_foreign_t *f, int64_t channels, mo_encoder_spec_t *spec)
 {
     const char *text = mo_tensor_file_text(f->file, "vit_heads");

@@ -222,8 +222,8 @@ START_TEST(test_layer)
 }
 END_TEST
 
-/* NT-Xent over all rows of a batch in shards that meet, alone and behind a layer whose weights all rows share. The block
- * of the queue holds its rows and the logarithms of their denominators. */
+/* NT-Xent over all rows of a batch in shards that meet, alone and behind a layer whose weights all rows share. The
+ * block of the queue holds its rows and the logarithms of their denominators. */
 START_TEST(test_nt_xent)
 {
     static const struct {
