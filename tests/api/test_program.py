@@ -169,6 +169,23 @@ class Train(Case):
         result = self.run_moco("train", self.data, "-o", self.folder, "--resume", "--json")
         self.assertEqual(lines(result.stdout)[-1]["steps"], 0)
 
+    def test_resume_of_a_vit(self):
+        """v3 on a ViT is a recipe of its own, and its own command line goes on with it."""
+        run = self.path("vit")
+        tiny = ["--recipe", "moco-v3", "--arch", "vit_small", "--width", "0.125", "--size", "16", "--batch", "8",
+                "--threads", "1", "--set", "patch_size=8", "--set", "vit_depth=1", "--set", "head_width=16",
+                "--set", "dimension=8", "--set", "warmup_epochs=0"]
+        self.run_moco("train", self.data, "-o", run, *tiny, "--epochs", "2", "--steps", "2")
+        result = self.run_moco("train", self.data, "-o", run, *tiny, "--epochs", "2", "--resume", "--json")
+        self.assertEqual(events(result, "plan")[0]["options"]["recipe"], "moco-v3-vit")
+        self.assertEqual(events(result, "done")[0]["step"], 8)
+        self.assertNotIn("queue", result.stderr)
+
+    def test_writable_before_work(self):
+        folder = self.path("a folder")
+        os.makedirs(folder)
+        self.run_moco("probe", self.model, self.data, self.data, "-o", folder, code=1, says=["is no file"])
+
     def test_stop_and_resume(self):
         half, whole = self.path("half"), self.path("whole")
         self.run_moco("train", self.data, "-o", whole, *TINY)

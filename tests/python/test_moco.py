@@ -6,6 +6,7 @@ that Pillow decoded, a run with saves and callbacks, errors. A plain script: exi
 import ctypes
 import gc
 import io
+import logging
 import os
 import sys
 import tempfile
@@ -667,6 +668,24 @@ def test_trainer_plan():
 
 
 # ---- the module itself ----
+
+def test_warnings():
+    """What the library warns of goes to the logger, from any thread."""
+    heard = []
+    handler = logging.Handler()
+    handler.emit = lambda record: heard.append((record.levelname, record.getMessage()))
+    logging.getLogger("moco").addHandler(handler)
+
+    def steps():
+        with tempfile.TemporaryDirectory() as folder, moco.Trainer("moco-cifar", **TINY) as trainer:
+            write_folder(folder, 16)
+            trainer.steps(moco.Dataset(folder), 1)
+    thread = threading.Thread(target=steps)
+    thread.start()
+    thread.join()
+    logging.getLogger("moco").removeHandler(handler)
+    assert [h for h in heard if h[0] == "WARNING" and "queue_length is 32" in h[1]], heard
+
 
 def test_handles():
     device = moco.Device(lanes=1)

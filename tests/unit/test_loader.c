@@ -154,6 +154,15 @@ static void break_some(void)
     is_broken[17] = is_broken[18] = 2;
 }
 
+START_TEST(threads_of_large_machines)
+{
+    ck_assert_int_eq(mo_loader_threads(0, 2), 2);
+    ck_assert_int_eq(mo_loader_threads(0, 1024), 256); /* nobody asked for more than a loader takes */
+    ck_assert_int_eq(mo_loader_threads(3, 1024), 3);
+    ck_assert_int_eq(mo_loader_threads(300, 2), 300); /* somebody did, and is refused by name */
+}
+END_TEST
+
 START_TEST(same_batches_for_any_threads)
 {
     uint64_t first[16], now[16];
@@ -615,6 +624,7 @@ int main(void)
     tcase_add_test(tcase, wrong_use);
     tcase_add_test(tcase, faults);
     tcase_add_test(tcase, loaders_share_a_set);
+    tcase_add_test(tcase, threads_of_large_machines);
     suite_add_tcase(suite, tcase);
     return fixture_run(suite);
 }
