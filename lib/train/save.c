@@ -128,6 +128,7 @@ cleanup:
     return status;
 }
 
+/* check_tensors has seen that the keys are there in this shape. */
 static moco_status_t get_queue(const mo_tensor_file_t *st, moco_trainer_t *t)
 {
     moco_status_t status = MOCO_OK;
@@ -135,11 +136,8 @@ static moco_status_t get_queue(const mo_tensor_file_t *st, moco_trainer_t *t)
     int64_t pointer;
     size_t bytes = (size_t)(t->queue.length * t->queue.dimension) * sizeof(float);
     const mo_file_tensor_t *keys = mo_tensor_file_find(st, "queue"), *at = mo_tensor_file_find(st, "queue_ptr");
-    if (keys == NULL || at == NULL)
-        return mo_fail(MOCO_ERR_SHAPE, "tensor '%s' is missing", keys == NULL ? "queue" : "queue_ptr");
-    if (keys->rank != 2 || keys->dims[0] != t->queue.dimension || keys->dims[1] != t->queue.length)
-        return mo_fail(MOCO_ERR_SHAPE, "'queue' is not [%d,%" PRId64 "] as its options say", t->queue.dimension,
-                       t->queue.length);
+    if (at == NULL)
+        return mo_fail(MOCO_ERR_SHAPE, "tensor 'queue_ptr' is missing");
     TRY(mo_block_create(bytes, &queue));
     TRY(mo_file_floats(keys, queue, t->queue.length * t->queue.dimension));
     mo_transpose(queue, t->queue.dimension, t->queue.length, t->queue.rows);
@@ -223,7 +221,9 @@ static moco_status_t check_tensors(const mo_tensor_file_t *st, const moco_traine
     TRY(mo_options_check(options));
     TRY(mo_encoder_build(&spec, &net));
     TRY(mo_encoder_get(st, query_prefix(options->loss), &encoder));
-    if (options->loss == MOCO_LOSS_QUEUE && queue != NULL)
+    if (options->loss == MOCO_LOSS_QUEUE && queue == NULL)
+        TRY(mo_fail(MOCO_ERR_SHAPE, "tensor 'queue' is missing"));
+    if (options->loss == MOCO_LOSS_QUEUE)
         TRY(mo_shape_check(queue, 2, dims));
 cleanup:
     mo_net_free(&net);

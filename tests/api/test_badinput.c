@@ -511,23 +511,21 @@ START_TEST(hostile_headers)
 }
 END_TEST
 
-/* A checkpoint whose header says TEXT for what stands behind KEY. */
-static void forge(const char *key, const char *text)
+/* A checkpoint whose header says TEXT for what stands between BEFORE and the next END. */
+static void forge_between(const char *before, char end, const char *text)
 {
     size_t size;
     uint64_t length;
-    char quoted[64];
     uint8_t *bytes = read_file(in_scratch(&scratch, "good"), &size);
     memcpy(&length, bytes, 8);
-    snprintf(quoted, sizeof quoted, "\"%s\":\"", key);
-    uint8_t *from = memmem(bytes + 8, length, quoted, strlen(quoted));
-    ck_assert_msg(from != NULL, "no %s", key);
-    from += strlen(quoted);
-    uint8_t *end = memchr(from, '"', (size_t)(bytes + 8 + length - from));
+    uint8_t *from = memmem(bytes + 8, length, before, strlen(before));
+    ck_assert_msg(from != NULL, "no %s", before);
+    from += strlen(before);
+    uint8_t *to = memchr(from, end, (size_t)(bytes + 8 + length - from));
     char *header = calloc(1, length + strlen(text) + 1);
     memcpy(header, bytes + 8, (size_t)(from - bytes - 8));
     strcat(header, text);
-    strncat(header, (char *)end, (size_t)(bytes + 8 + length - end));
+    strncat(header, (char *)to, (size_t)(bytes + 8 + length - to));
     write_safetensors("hostile", header, size - 8 - length);
     FILE *file = fopen(in_scratch(&scratch, "hostile"), "r+b");
     fseek(file, -(long)(size - 8 - length), SEEK_END);
@@ -535,6 +533,14 @@ static void forge(const char *key, const char *text)
     fclose(file);
     free(header);
     free(bytes);
+}
+
+/* The same for the metadata KEY. */
+static void forge(const char *key, const char *text)
+{
+    char quoted[64];
+    snprintf(quoted, sizeof quoted, "\"%s\":\"", key);
+    forge_between(quoted, '"', text);
 }
 
 /* Counters that no run can have reached: counting on from them must not overflow. */
@@ -572,6 +578,28 @@ START_TEST(checkpoints_that_lie)
     expect_ok(moco_trainer_load(in_scratch(&scratch, "hostile"), NULL, NULL, &made)); /* the forger's own proof */
     ck_assert_int_eq((int)trainer_number(made, "step"), 2);
     moco_trainer_free(made);
+}
+END_TEST
+
+/* Sizes that only the options claim are refused by the tensors that are there, before memory is taken for them. */
+START_TEST(checkpoints_that_boast)
+{
+    static const struct boast {
+        const char *before, *text, *says;
+    } boasts[] = {{"\\\"queue_length\\\": ", "16777216", "'queue' is"},
+                  {"\\\"width\\\": ", "16.0", "'encoder_q.conv1.weight' is"},
+                  {"\\\"dimension\\\": ", "16384", "'encoder_q.fc.weight' is"}};
+    moco_trainer_t *trainer = fresh(), *made = NULL;
+    expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "good")));
+    moco_trainer_free(trainer);
+    for (size_t i = 0; i < LENGTH(boasts); i++) {
+        forge_between(boasts[i].before, ',', boasts[i].text);
+        expect_status(MOCO_ERR_SHAPE, moco_trainer_load(in_scratch(&scratch, "hostile"), NULL, NULL, &made));
+        ck_assert_msg(strstr(moco_last_message(), boasts[i].says) != NULL, "%s", moco_last_message());
+    }
+    forge_between("\"queue", '"', "s"); /* the tensor's name */
+    expect_status(MOCO_ERR_SHAPE, moco_trainer_load(in_scratch(&scratch, "hostile"), NULL, NULL, &made));
+    ck_assert_msg(strstr(moco_last_message(), "'queue' is missing") != NULL, "%s", moco_last_message());
 }
 END_TEST
 
@@ -659,6 +687,7 @@ int main(void)
     tcase_add_test(tcase, options_out_of_range_by_name);
     tcase_add_test(tcase, hostile_headers);
     tcase_add_test(tcase, checkpoints_that_lie);
+    tcase_add_test(tcase, checkpoints_that_boast);
     tcase_add_test(tcase, the_program);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
