@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """The family side by side on CIFAR-10: what each ingredient of MoCo v2 adds, MoCo v3, SimCLR, and the key momentum.
 
-    python3 tests/bench/ablation.py MOCO TRAIN TEST OUT            run what is missing, then print the tables
-    python3 tests/bench/ablation.py MOCO TRAIN TEST OUT --table    print the tables of what is there
+    python3 tests/bench/ablation.py MOCO TRAIN TEST OUT                        run what is missing, then print the tables
+    python3 tests/bench/ablation.py MOCO TRAIN TEST OUT --jobs 2 --threads 1   two runs at a time, of one lane each
+    python3 tests/bench/ablation.py MOCO TRAIN TEST OUT --only v3              only the rows of that name
+    python3 tests/bench/ablation.py MOCO TRAIN TEST OUT --table                print the tables of what is there
 
 MOCO is the program, TRAIN and TEST are labelled JPEG collections (folder, .tar or list). Each run has a folder in OUT and
 ends with result.json; a run that was stopped goes on from its last epoch, so that the script can be killed at any time.
+A run has the same bits for any number of lanes; networks as small as these get more done in runs side by side.
 Every network is a ResNet-18 of 16-32-64-128 channels with the CIFAR stem, batch 256. Measured are weighted kNN (k 200,
 T 0.1) on backbone features and on the projection, and the linear probe on cached backbone features (best of nine rates),
 with the images that the run learnt from as bank and TEST for the answers.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import statistics
@@ -57,7 +61,7 @@ MOMENTA = (0.999, 0.99, 0.9, 0)
 
 
 def cells():
-    """(table, title, folder, recipe, epochs, images, seed, values)"""
+    """(table, title, recipe, epochs, images, seed, values); 0 images are all of them."""
     for name in list(ABLATION)[:-1]:
         recipe, epochs, values = ABLATION[name]
         for seed in range(3):
@@ -74,12 +78,12 @@ def folder_of(out, table, title, seed):
     return os.path.join(out, table + "-" + "".join(c if c.isalnum() or c == "." else "_" for c in title) + f"-{seed}")
 
 
-def program(args, log=None):
+def program(args, log):
     """stdout of the program; it writes its progress to `log`."""
-    with open(log or os.devnull, "a") as err:
+    with open(log, "a") as err:
         done = subprocess.run(args, stdout=subprocess.PIPE, stderr=err, text=True)
     if done.returncode != 0:
-        sys.exit(f"{' '.join(args)}: exit {done.returncode}, see {log}")
+        raise RuntimeError(f"{' '.join(args)}: exit {done.returncode}, see {log}")
     return done.stdout
 
 
@@ -87,10 +91,14 @@ def last_line(text):
     return json.loads(text.strip().splitlines()[-1])
 
 
+def lanes(a):
+    return ["--threads", str(a.threads)] if a.threads else []
+
+
 def measure(a, folder, images, log):
     model, bare = (os.path.join(folder, n) for n in ("model.safetensors", "backbone.safetensors"))
     program([a.moco, "convert", model, bare, "--head", "drop", "--json"], log)
-    rest = [a.train, a.test, "--json"] + (["--limit", str(images)] if images else [])
+    rest = [a.train, a.test, "--json", *lanes(a)] + (["--limit", str(images)] if images else [])
     knn = last_line(program([a.moco, "knn", bare, *rest], log))
     projected = last_line(program([a.moco, "knn", model, *rest], log))
     probe = last_line(program([a.moco, "probe", bare, *rest], log))
@@ -106,6 +114,12 @@ def losses(folder):
     return [round(statistics.mean(e.values()), 4) for _, e in sorted(by_epoch.items())]
 
 
+def work(cell):
+    """Images that a run learns from, all epochs together: the longest go first, so that the last end together."""
+    _, _, recipe, epochs, images, _, _ = cell
+    return epochs * (images or 50000) * (2 if recipe in ("moco-v3", "simclr") else 1)
+
+
 def run(a, cell):
     table, title, recipe, epochs, images, seed, values = cell
     folder = folder_of(a.out, table, title, seed)
@@ -114,7 +128,7 @@ def run(a, cell):
         return
     os.makedirs(folder, exist_ok=True)
     log = os.path.join(folder, "progress.txt")
-    args = [a.moco, "train", a.train, "-o", folder, "--json"]
+    args = [a.moco, "train", a.train, "-o", folder, "--json", *lanes(a)]
     if os.path.exists(os.path.join(folder, "checkpoint.safetensors")):
         args += ["--resume"]
     else:
@@ -159,11 +173,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("moco", "train", "test", "out"):
         parser.add_argument(name)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (1)")
+    parser.add_argument("--threads", type=int, help="lanes of each (the program's default)")
+    parser.add_argument("--only", metavar="NAME", help="only this row, such as v3")
     parser.add_argument("--table", action="store_true", help="print, run nothing")
     a = parser.parse_args()
-    for cell in cells():
-        if not a.table:
-            run(a, cell)
+    wanted = [c for c in cells() if not a.table and a.only in (None, c[1])]
+    wanted.sort(key=work, reverse=True)
+    with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
+        for done in concurrent.futures.as_completed([pool.submit(run, a, cell) for cell in wanted]):
+            if done.exception():
+                pool.shutdown(wait=False, cancel_futures=True)
+                sys.exit(str(done.exception()))
     print_tables(a)
 
 
