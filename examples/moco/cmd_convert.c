@@ -103,18 +103,6 @@ static int library_options(const convert_options_t *options, moco_convert_option
     return EXIT_DONE;
 }
 
-static int training_options(const convert_options_t *options, moco_trainer_options_t *out)
-{
-    int32_t recipe;
-    const int code = settings_recipe("convert", options->recipe, &recipe);
-
-    if (code != EXIT_DONE)
-        return code;
-    if (moco_trainer_options_init(out, sizeof *out, recipe) != MOCO_OK)
-        return finish(MOCO_ERR_ARGUMENT, NULL);
-    return settings_apply("convert", &options->settings, out);
-}
-
 int cmd_convert(int argc, char **argv)
 {
     convert_options_t options = {0};
@@ -127,7 +115,7 @@ int cmd_convert(int argc, char **argv)
 
     if (code != ARG_GO_ON || (code = library_options(&options, &library)) != EXIT_DONE)
         return code;
-    if (options.recipe != NULL && (code = training_options(&options, &training)) != EXIT_DONE)
+    if (options.recipe != NULL && (code = settings_options("convert", options.recipe, &options.settings, &training)) != EXIT_DONE)
         return code;
     if ((text = malloc(MOCO_CONVERT_REPORT_SIZE)) == NULL)
         return finish(MOCO_ERR_MEMORY, NULL);

@@ -228,18 +228,13 @@ static int conclude(views_t *v)
 static int prepare(views_t *v)
 {
     moco_status_t status = MOCO_OK;
-    int32_t number;
-    int code;
+    const int code = settings_options("views", v->options->recipe, &v->options->settings, &v->trained);
 
-    if ((code = settings_recipe("views", v->options->recipe, &number)) != EXIT_DONE)
-        return code;
-    TRY(moco_trainer_options_init(&v->trained, sizeof v->trained, number));
-    if ((code = settings_apply("views", &v->options->settings, &v->trained)) != EXIT_DONE)
+    if (code != EXIT_DONE)
         return code;
     FETCH_JSON(status, v->values, moco_trainer_options_json, &v->trained);
     if (status == MOCO_OK)
         status = dataset_open(v->options->data, v->options->limit, &v->dataset);
-cleanup:
     return finish(status, NULL);
 }
 

@@ -88,6 +88,12 @@ static void print_value(const json_t *value, int bytes)
     }
 }
 
+static int ends_with(const char *text, const char *end)
+{
+    const size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
 static void table(const json_t *object, int indent, int bytes)
 {
     const char *key;
@@ -97,13 +103,14 @@ static void table(const json_t *object, int indent, int bytes)
     json_object_foreach((json_t *)object, key, value)
         width = (int)strlen(key) > width ? (int)strlen(key) : width;
     json_object_foreach((json_t *)object, key, value) {
+        const int are_bytes = bytes || strcmp(key, "bytes") == 0 || ends_with(key, "_bytes");
         if (json_is_object(value)) {
             printf("%*s%s\n", indent, "", key);
-            table(value, indent + 2, bytes);
+            table(value, indent + 2, are_bytes);
             continue;
         }
         printf("%*s%-*s  ", indent, "", width, key);
-        print_value(value, bytes);
+        print_value(value, are_bytes);
         putchar('\n');
     }
 }
@@ -111,11 +118,6 @@ static void table(const json_t *object, int indent, int bytes)
 void output_table(const json_t *object, int indent)
 {
     table(object, indent, 0);
-}
-
-void output_bytes_table(const json_t *object, int indent)
-{
-    table(object, indent, 1);
 }
 
 int output_close(int code)

@@ -9,11 +9,9 @@
 /* Writes the object on one line, flushes and drops it; NULL (out of memory) writes nothing. */
 void output_json(json_t *object);
 
-/* One "name  value" line per member, indented; nested objects deeper. Does not drop it. */
+/* One "name  value" line per member, indented; nested objects deeper. Whole numbers called "bytes", or in an object of
+ * that name, are shown as sizes. Does not drop it. */
 void output_table(const json_t *object, int indent);
-
-/* The same for objects whose large numbers are bytes. */
-void output_bytes_table(const json_t *object, int indent);
 
 /* "1.5 GiB" in a buffer of 32 bytes; returns it. */
 char *output_bytes(double bytes, char text[32]);

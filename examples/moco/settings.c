@@ -1,4 +1,4 @@
-/* Trainer options from the command line: see settings.h. Called by train_setup.c and cmd_views.c. */
+/* Trainer options from the command line: see settings.h. */
 #include "settings.h"
 
 #include <stdio.h>
@@ -12,6 +12,11 @@ int settings_recipe(const char *command, const char *name, int32_t *number)
     return EXIT_USAGE;
 }
 
+int32_t settings_recipe_for(int32_t recipe, int32_t arch)
+{
+    return recipe == MOCO_RECIPE_V3 && arch >= MOCO_ARCH_VIT_SMALL ? MOCO_RECIPE_V3_VIT : recipe;
+}
+
 int settings_apply(const char *command, const arg_settings_t *settings, moco_trainer_options_t *options)
 {
     for (int i = 0; i < settings->count; i++) {
@@ -21,4 +26,19 @@ int settings_apply(const char *command, const arg_settings_t *settings, moco_tra
         }
     }
     return EXIT_DONE;
+}
+
+int settings_options(const char *command, const char *recipe, const arg_settings_t *settings,
+                     moco_trainer_options_t *options)
+{
+    int32_t wanted, used = -1;
+    int code = settings_recipe(command, recipe, &wanted);
+
+    while (code == EXIT_DONE && used != wanted) { /* a second time where the architecture asks for another recipe */
+        used = wanted;
+        if ((code = finish(moco_trainer_options_init(options, sizeof *options, used), NULL)) == EXIT_DONE)
+            code = settings_apply(command, settings, options);
+        wanted = settings_recipe_for(used, options->arch);
+    }
+    return code;
 }

@@ -7,10 +7,29 @@
 /* How --help shows the recipes. */
 #define SETTINGS_RECIPES "moco-v1, moco-v2, moco-cifar, moco-v3, simclr or moco-v3-vit"
 
+/* The options that have a name of their own, beside --set. */
+#define SETTINGS_FIELD(settings, name, value, help, field) {name, 0, ARG_FIELD, &(settings), value, help, 0, 0, field}
+#define SETTINGS_FIELDS(settings)                                                                                       \
+    SETTINGS_FIELD(settings, "arch", "NAME",                                                                            \
+                   "resnet18, 34, 50, 101, 152, vit_small, _base, _large, _huge, vit_conv_small, _base", "arch"),       \
+    SETTINGS_FIELD(settings, "width", "X", "multiplies the channels", "width"),                                         \
+    SETTINGS_FIELD(settings, "size", "PIXELS", "side of a training view", "image_size"),                                \
+    SETTINGS_FIELD(settings, "batch", "N", "images per step", "batch_size"),                                            \
+    SETTINGS_FIELD(settings, "virtual-devices", "V", "batch-norm groups of a batch", "virtual_devices"),                \
+    SETTINGS_FIELD(settings, "queue", "K", "keys in the queue", "queue_length"),                                        \
+    SETTINGS_FIELD(settings, "seed", "S", "fixes weights, order, shuffles and views", "seed")
+
 /* Number of the recipe `name`, NULL being moco-v2. Returns EXIT_DONE, or EXIT_USAGE after a message. */
 int settings_recipe(const char *command, const char *name, int32_t *number);
 
+/* v3 was published with other values for ViTs than for ResNets: the recipe that `arch` has under that name. */
+int32_t settings_recipe_for(int32_t recipe, int32_t arch);
+
 /* Lays what the user wrote over `options`. Returns the same. */
 int settings_apply(const char *command, const arg_settings_t *settings, moco_trainer_options_t *options);
+
+/* All of it: the recipe's values (NULL: moco-v2) and what the user wrote over them. */
+int settings_options(const char *command, const char *recipe, const arg_settings_t *settings,
+                     moco_trainer_options_t *options);
 
 #endif

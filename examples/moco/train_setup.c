@@ -17,25 +17,16 @@ static const char notes[] =
     "steps and at any stop. --resume takes the options from the checkpoint and needs the same DATA and --limit;\n"
     "threads, loader-threads, memory-cap, max-broken, steps, eval, eval-every and save-every may differ.";
 
-#define FIELD(name, value, help, field) {name, 0, ARG_FIELD, &options->settings, value, help, 0, 0, field}
-
 int train_parse(int argc, char **argv, train_options_t *options)
 {
     const arg_option_t table[] = {
         {"out", 'o', ARG_TEXT, &options->run, "RUN", "folder of this run", 0, 0, NULL},
         {"recipe", 0, ARG_TEXT, &options->recipe, "NAME", SETTINGS_RECIPES, 0, 0, NULL},
         {"print", 0, ARG_FLAG, &options->print, NULL, "show all option values and end", 0, 0, NULL},
-        FIELD("arch", "NAME",
-              "resnet18, 34, 50, 101, 152, vit_small, _base, _large, _huge, vit_conv_small, _base", "arch"),
-        FIELD("width", "X", "multiplies the channels", "width"),
-        FIELD("size", "PIXELS", "side of a training view", "image_size"),
-        FIELD("epochs", "N", "passes over the data", "epochs"),
+        SETTINGS_FIELDS(options->settings),
+        SETTINGS_FIELD(options->settings, "epochs", "N", "passes over the data", "epochs"),
         {"steps", 0, ARG_INTEGER, &options->steps, "N", "stop at step N of the run, schedule unchanged", 1,
          INT64_MAX, NULL},
-        FIELD("batch", "N", "images per step", "batch_size"),
-        FIELD("virtual-devices", "V", "batch-norm groups of a batch", "virtual_devices"),
-        FIELD("queue", "K", "keys in the queue", "queue_length"),
-        FIELD("seed", "S", "fixes weights, order, shuffles and views", "seed"),
         {"limit", 0, ARG_INTEGER, &options->limit, "N", "use N images, spread evenly over the listing", 1, INT64_MAX,
          NULL},
         {"eval", 0, ARG_TEXT, &options->eval, "TEST", "labelled images for kNN, before step 1 and later", 0, 0, NULL},
@@ -90,13 +81,9 @@ static int apply_max_broken(const char *text, moco_trainer_options_t *trainer)
     return EXIT_DONE;
 }
 
-/* What the command line says, laid over a recipe's or a checkpoint's values. */
-static int apply_options(const train_options_t *options, moco_trainer_options_t *trainer)
+/* What the command line says that is no recipe's value. */
+static int apply_rest(const train_options_t *options, moco_trainer_options_t *trainer)
 {
-    const int code = settings_apply("train", &options->settings, trainer);
-
-    if (code != EXIT_DONE)
-        return code;
     if (options->memory_cap != ARG_ABSENT)
         trainer->memory_cap = options->memory_cap;
     if (options->place.loader_threads > 0)
@@ -104,27 +91,11 @@ static int apply_options(const train_options_t *options, moco_trainer_options_t 
     return options->max_broken != NULL ? apply_max_broken(options->max_broken, trainer) : EXIT_DONE;
 }
 
-/* v3 was published with other values for ViTs than for ResNets. */
-static int32_t recipe_for(int32_t recipe, int32_t arch)
-{
-    return recipe == MOCO_RECIPE_V3 && arch >= MOCO_ARCH_VIT_SMALL ? MOCO_RECIPE_V3_VIT : recipe;
-}
-
 static int new_options(const train_options_t *options, moco_trainer_options_t *trained)
 {
-    int32_t recipe;
-    moco_status_t status;
-    int code;
+    const int code = settings_options("train", options->recipe, &options->settings, trained);
 
-    if ((code = settings_recipe("train", options->recipe, &recipe)) != EXIT_DONE)
-        return code;
-    if ((status = moco_trainer_options_init(trained, sizeof *trained, recipe)) != MOCO_OK)
-        return finish(status, NULL);
-    if ((code = apply_options(options, trained)) != EXIT_DONE || recipe_for(recipe, trained->arch) == recipe)
-        return code;
-    if ((status = moco_trainer_options_init(trained, sizeof *trained, recipe_for(recipe, trained->arch))) != MOCO_OK)
-        return finish(status, NULL);
-    return apply_options(options, trained);
+    return code == EXIT_DONE ? apply_rest(options, trained) : code;
 }
 
 /* The checkpoint's trainer, with the options that may differ; the library refuses the others and names both values. */
@@ -142,12 +113,13 @@ static int resumed_trainer(const train_options_t *options, moco_device_t *device
     TRY(moco_trainer_load(path, NULL, device, trainer));
     TRY(moco_trainer_options_get(*trainer, &saved, sizeof saved));
     *trained = saved;
-    if ((code = apply_options(options, trained)) != EXIT_DONE)
+    if ((code = settings_apply("train", &options->settings, trained)) != EXIT_DONE ||
+        (code = apply_rest(options, trained)) != EXIT_DONE)
         return code;
     if (options->recipe != NULL) {
         if ((code = settings_recipe("train", options->recipe, &recipe)) != EXIT_DONE)
             return code;
-        trained->recipe = recipe_for(recipe, saved.arch);
+        trained->recipe = settings_recipe_for(recipe, saved.arch);
     }
     if (memcmp(trained, &saved, sizeof saved) != 0) {
         moco_trainer_free(*trainer);
@@ -232,7 +204,7 @@ static moco_status_t show_plan(const train_options_t *options, const moco_traine
             printf(", queue %lld", (long long)trained->queue_length);
         printf("\n%d epochs of %lld steps, learning rate %.6g\nplan\n", (int)trained->epochs, (long long)steps,
                json_number_value(json_object_get(plan, "effective_lr")));
-        output_bytes_table(plan, 2);
+        output_table(plan, 2);
         fflush(stdout);
     }
 cleanup:
