@@ -55,9 +55,10 @@ MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *pa
 /** Drop the caller's reference; NULL is fine. No call may be at work in the model. Since: 0.1. */
 MOCO_API void moco_model_free(moco_model_t *model);
 
-/** JSON: arch, width, stem, head, size, backbone and projection dimensions, parameters, mean, std, eval_resize,
- * eval_crop, steps (of training; -1 = unknown); of a ViT also patch_size, vit_depth, vit_heads, vit_norm; for another
- * program's file source: what was taken, ignored and missing. Text rule as in moco_build_info. Since: 0.1. */
+/** JSON: arch, width, stem, head, size, backbone and projection dimensions, parameters, multiply_adds (per image, in
+ * convolutions, linear layers and attentions), mean, std, eval_resize, eval_crop, steps (of training; -1 = unknown); of
+ * a ViT also patch_size, vit_depth, vit_heads, vit_norm; for another program's file source: what was taken, ignored and
+ * missing. Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t capacity, uint64_t *needed);
 
 /** @return width of a row of embeddings at `tap`; 0 for an unknown tap, or if the model has no head there. Since:

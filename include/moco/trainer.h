@@ -165,7 +165,9 @@ MOCO_API moco_status_t moco_trainer_options_json(const moco_trainer_options_t *o
  * gradients, activations, queue, batch_results, views, statistics, scratchpads, total), shard (images of one), shards,
  * shards_in_flight, devices (batch-norm groups of a step; those of both views where both have queries),
  * devices_in_flight, lanes, effective_lr (base_lr scaled by the batch), push_views_bytes (what pushed float views would
- * take beside). Honours memory_cap as moco_trainer_create does. Text rule as in moco_build_info. Since: 0.1.
+ * take beside), multiply_adds (per image of the batch: those of a step in convolutions, linear layers and attentions,
+ * forward and backward, query and key encoder). Honours memory_cap as moco_trainer_create does. Text rule as in
+ * moco_build_info. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,
                                          uint64_t capacity, uint64_t *needed);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "layers/layers.h"
 #include "train/options.h"
 #include "train/run.h"
 #include "train/schedule.h"
@@ -48,13 +49,25 @@ static int32_t devices_in_flight(const moco_trainer_t *t)
     return (t->shards_in_flight + shards_each - 1) / shards_each;
 }
 
+/* Of the products of a step's networks, per image of the batch. */
+static int64_t multiply_adds(const moco_trainer_t *t)
+{
+    const mo_net_t *query = &t->query.net, *key = &t->key.net;
+    const mo_method_t *m = &t->method;
+    int64_t each = mo_net_multiply_adds(query, 0, query->op_count, 0) + mo_net_multiply_adds(query, 0, query->op_count, 1);
+    if (m->two_pass) /* the second pass begins with the backbone forward */
+        each += mo_net_multiply_adds(query, 0, query->body_ops, 0);
+    return m->query_views * each + m->key_views * mo_net_multiply_adds(key, 0, key->op_count, 0);
+}
+
 static json_t *plan_json(const moco_trainer_t *t)
 {
-    return json_pack("{s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I}", "bytes", budget_json(&t->budget), "shard",
+    return json_pack("{s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I, s:I}", "bytes", budget_json(&t->budget), "shard",
                      t->shard, "shards", t->shards, "shards_in_flight", t->shards_in_flight, "devices",
                      t->method.groups, "devices_in_flight", devices_in_flight(t), "lanes", mo_device_lanes(t->device),
                      "effective_lr", mo_effective_lr(&t->options), "push_views_bytes",
-                     (json_int_t)(2 * t->feature * t->options.batch_size * (int64_t)sizeof(float)));
+                     (json_int_t)(2 * t->feature * t->options.batch_size * (int64_t)sizeof(float)), "multiply_adds",
+                     (json_int_t)multiply_adds(t));
 }
 
 moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,

@@ -8,6 +8,7 @@
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
+#include "layers/layers.h"
 #include "persist/checkpoint.h"
 #include "util/alloc.h"
 #include "util/status.h"
@@ -244,9 +245,10 @@ json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_model_recipe_t *r)
 json_t *mo_model_json(const moco_model_t *m)
 {
     json_t *all = mo_spec_json(&m->spec, &m->recipe);
-    json_t *more = json_pack("{s:i, s:i, s:I, s:I}", "backbone_dimension", mo_model_width(m, MOCO_TAP_BACKBONE),
+    json_t *more = json_pack("{s:i, s:i, s:I, s:I, s:I}", "backbone_dimension", mo_model_width(m, MOCO_TAP_BACKBONE),
                              "projection_dimension", mo_model_width(m, MOCO_TAP_PROJECTION), "parameters",
-                             (json_int_t)mo_net_parameters(&m->net), "steps", (json_int_t)m->steps);
+                             (json_int_t)mo_net_parameters(&m->net), "multiply_adds",
+                             (json_int_t)mo_net_multiply_adds(&m->net, 0, m->net.op_count, 0), "steps", (json_int_t)m->steps);
     /* Copied, not shared: any number of threads may ask at once. */
     if (more != NULL && m->report != NULL && json_object_set_new(more, "source", json_deep_copy(m->report)) != 0) {
         json_decref(more);

@@ -57,4 +57,8 @@ int32_t mo_cross_entropy(mo_net_t *net, int32_t logits, int32_t targets, double 
 /* src times a factor per image, which the caller fills in: the next channel of tensor `factors`, which grows by it. */
 int32_t mo_drop_path(mo_net_t *net, int32_t src, int32_t factors);
 
+/* Multiply-adds per image in the convolutions, linear layers and attentions among operations [from_op, to_op): forward,
+ * or of the gradients of inputs and weights (the network's input and frozen weights have none). */
+int64_t mo_net_multiply_adds(const mo_net_t *net, int32_t from_op, int32_t to_op, int backward);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include <moco/trainer.h>
 
+#include "layers/layers.h"
 #include "nets/encoder.h"
 #include "train/trainer.h"
 
@@ -65,6 +66,33 @@ START_TEST(test_heads)
     mo_net_free(&v1);
     mo_net_free(&v2);
     mo_net_free(&demo);
+}
+END_TEST
+
+/* Thousand millions of multiply-adds at 224 pixels with a classifier of 1000, as torchvision publishes them. */
+START_TEST(test_multiply_adds)
+{
+    static const struct published {
+        int32_t arch;
+        double giga;
+    } published[] = {{MOCO_ARCH_RESNET18, 1.814},  {MOCO_ARCH_RESNET34, 3.664},   {MOCO_ARCH_RESNET50, 4.089},
+                     {MOCO_ARCH_RESNET101, 7.801}, {MOCO_ARCH_RESNET152, 11.514}, {MOCO_ARCH_VIT_BASE, 17.564}};
+    const int64_t stem = 7 * 7 * 3 * 64 * 112 * 112, patches = 16 * 16 * 3 * 768 * 14 * 14;
+    /* Behind the last keys and values only the class token goes on: what the other 196 would cost. */
+    const int64_t unasked = 196 * (9 * 768 * 768 + 2 * 197 * 768);
+    for (size_t i = 0; i < sizeof published / sizeof published[0]; i++) {
+        int vit = published[i].arch == MOCO_ARCH_VIT_BASE;
+        mo_encoder_spec_t spec = {.arch = published[i].arch, .head = -1, .width = 1, .image_size = 224, .freeze_patch = vit};
+        mo_net_t net = {0};
+        ck_assert_int_eq(mo_encoder_build(&spec, &net), MOCO_OK);
+        int64_t forward = mo_net_multiply_adds(&net, 0, net.op_count, 0);
+        int64_t classifier = net.shapes[net.backbone].c * 1000, half = net.op_count / 2;
+        ck_assert_double_eq_tol((double)(forward + classifier + vit * unasked) * 1e-9, published[i].giga, 5.01e-4);
+        ck_assert_int_eq(mo_net_multiply_adds(&net, 0, half, 0) + mo_net_multiply_adds(&net, half, net.op_count, 0), forward);
+        /* An image has no gradient, frozen weights have none. */
+        ck_assert_int_eq(mo_net_multiply_adds(&net, 0, net.op_count, 1), 2 * forward - (vit ? 2 * patches : stem));
+        mo_net_free(&net);
+    }
 }
 END_TEST
 
@@ -493,6 +521,7 @@ int main(void)
     TCase *tc = tcase_create("nets");
     tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, test_sizes, 0, (int)(sizeof sizes / sizeof sizes[0]));
+    tcase_add_test(tc, test_multiply_adds);
     tcase_add_test(tc, test_heads);
     tcase_add_test(tc, test_names);
     tcase_add_test(tc, test_published_heads);
