@@ -203,7 +203,8 @@ static const arg_option_t *find_option(const arg_command_t *command, const char 
 
 static void print_help(const arg_command_t *command)
 {
-    printf("usage: moco %s %s [options]\n\n%s\n\n", command->name, command->positionals, command->summary);
+    printf("usage: moco %s %s%s[options]\n\n%s\n\n", command->name, command->positionals,
+           command->positionals[0] != '\0' ? " " : "", command->summary);
     for (const arg_option_t *o = command->options; o->name != NULL; o++) {
         char left[64];
         snprintf(left, sizeof left, "%s%c%s--%s %s", o->letter ? "-" : "", o->letter ? o->letter : ' ',

@@ -27,17 +27,19 @@ int signals_pending(void);
 
 double seconds_now(void);
 
-/* Where the work runs; the same three options in every command. */
+/* Where the work runs; the same options in every command. */
 typedef struct run_place {
     int kind; /* MOCO_DEVICE_… */
     int64_t threads;
     int64_t loader_threads;
 } run_place_t;
 
-#define PLACE_OPTIONS(place)                                                                                       \
+#define DEVICE_OPTIONS(place)                                                                                      \
     {"device", 0, ARG_CHOICE, &(place).kind, "cpu|gpu", "where networks run (default cpu)", 0, 0, NULL},           \
     {"threads", 0, ARG_INTEGER, &(place).threads, "LANES", "worker threads (default: the processors allowed)", 1,  \
-     1024, NULL},                                                                                                  \
+     1024, NULL}
+#define PLACE_OPTIONS(place)                                                                                       \
+    DEVICE_OPTIONS(place),                                                                                         \
     {"loader-threads", 0, ARG_INTEGER, &(place).loader_threads, "N", "decoding threads (default: one per lane)",   \
      1, 256, NULL}
 
@@ -73,5 +75,6 @@ int cmd_info(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 int cmd_views(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 
 #endif

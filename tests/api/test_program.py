@@ -5,6 +5,7 @@ Needs nothing but Python's standard library. Networks and images are as small as
 """
 import json
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -68,7 +69,7 @@ class Usage(Case):
     def test_help(self):
         self.assertIn("train", self.run_moco("--help").stdout)
         self.assertIn("moco 0.", self.run_moco("--version").stdout)
-        for command in "train embed knn probe finetune near views convert info demo".split():
+        for command in "train embed knn probe finetune near views convert info demo bench".split():
             self.assertIn("usage: moco " + command, self.run_moco(command, "--help").stdout)
             self.assertIn("usage: moco " + command, self.run_moco("help", command).stdout)
 
@@ -76,8 +77,6 @@ class Usage(Case):
         self.run_moco(code=2, says=["usage:"])
         self.run_moco("trian", code=2, says=["'trian'", "'train'"])
         self.run_moco("quite-another", code=2, says=["'quite-another'"])
-        for later in "bench".split():
-            self.run_moco(later, "a", "b", code=2, says=["comes with a later version"])
 
     def test_options(self):
         run = self.path("never")
@@ -264,6 +263,29 @@ class Use(Case):
         self.assertEqual((summary["rows"] + summary["skipped"], summary["dimension"]), (10, 128))
         self.assertIn("32 rows of 64 numbers", self.run_moco("embed", self.model, self.data, "-o",
                                                              self.path("y.npy")).stdout)
+
+    def test_embed_on_a_full_disk(self):
+        """The message is of the file, not of the call that the file ended, and nothing is left behind."""
+        folder = self.path("full")
+        os.mkdir(folder)
+
+        def no_room():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+        for name in "x.npy", "x":
+            self.run_moco("embed", self.model, self.data, "-o", os.path.join(folder, name), code=1, preexec_fn=no_room,
+                          restore_signals=False, says=[f"full/{name}", "File too large"])
+            self.assertEqual(os.listdir(folder), [])
+
+    def test_key_encoder(self):
+        model = self.model
+        self.run_moco("embed", model, self.data, "-o", self.path("k.npy"), "--encoder", "key", code=2)
+        self.run_moco("convert", model, self.path("k.safetensors"), "--encoder", "key", code=1, says=["has no key encoder"])
+        run = self.path("simclr")
+        self.run_moco("train", self.data, "-o", run, "--recipe", "simclr", "--arch", "resnet18", "--width", "0.125", "--size",
+                      "16", "--batch", "8", "--threads", "1", "--steps", "1", "--set", "warmup_epochs=0")
+        self.run_moco("convert", os.path.join(run, "checkpoint.safetensors"), self.path("k.safetensors"), "--encoder", "key",
+                      code=1, says=["has no key encoder"])
+        self.assertFalse(os.path.exists(self.path("k.safetensors")))
 
     def test_knn(self):
         result = json.loads(self.run_moco("knn", self.model, self.data, self.data, "-k", "1", "--json").stdout)
@@ -475,6 +497,28 @@ class Use(Case):
         self.run_moco("convert", self.path("absent"), out, code=1, says=["absent"])
         self.run_moco("convert", checkpoint, out, "--to", "training", code=1, says=["this library"])
         self.run_moco("convert", checkpoint, out, "--recipe", "moco-v2", code=1, says=["training"])
+
+    def test_bench(self):
+        tiny = TINY[:-4] + ["--threads", "1"]  # it knows no epochs
+        result = self.run_moco("bench", *tiny, "--steps", "3", "--json")
+        plan, *steps, done = lines(result.stdout)
+        self.assertEqual([plan["event"], *(s["event"] for s in steps), done["event"]], ["plan"] + ["step"] * 4 + ["done"])
+        self.assertEqual([s["step"] for s in steps], [0, 1, 2, 3])
+        self.assertEqual((done["lanes"], done["steps"], plan["options"]["batch_size"]), (1, 3, 8))
+        self.assertEqual(done["train_images_per_second"], sorted(s["images_per_second"] for s in steps[1:])[1])
+        for step in steps:  # the share is the rate times the work over the peak
+            self.assertAlmostEqual(step["share_of_peak"], 100 * step["images_per_second"] * plan["memory"]["multiply_adds"] /
+                                   step["peak_multiply_adds"], delta=0.02 + 1e-3 * step["share_of_peak"])
+        self.assertGreater(done["embed_images_per_second"], 0)
+        self.assertLess(0, done["embed_share_of_peak"])
+        self.assertRegex(self.run_moco("bench", *tiny, "--seconds", "0").stdout, r"(?m)^training .* median of 1 step$")
+        two = lines(self.run_moco("bench", *tiny, "--steps", "2", "--json", "--recipe", "simclr", "--arch", "vit_small",
+                                  "--set", "patch_size=8", "--set", "vit_depth=1", "--set", "head_layers=2").stdout)
+        self.assertEqual((two[-1]["steps"], two[0]["options"]["recipe"]), (2, "simclr"))
+        for arguments, says in ((["a"], ["one argument too many"]), (["--seconds", "-1"], ["--seconds"]),
+                                (["--steps", "0"], ["--steps"]), (["--batch", "9"], ["batch_size is 9"])):
+            self.run_moco("bench", *tiny, *arguments, code=2, says=says)
+        self.run_moco("bench", *tiny, "--memory-cap", "1K", code=1, says=["the memory cap is 1024"])
 
     def test_demo(self):
         folder = self.path("demo")

@@ -11,10 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <moco/moco.h>
 
-#include "../bench/peak.h"
+#include "../../examples/moco/peak.h"
 #include "engine/emit.h"
 #include "eval/model.h"
 #include "eval/model_file.h"
@@ -127,6 +128,13 @@ static moco_status_t key_begin(void *ctx, mo_instance_t *instance, int32_t group
 
 /* ---- running ---- */
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 static void show_times(mo_plan_t *plan, double seconds, double peak)
 {
     mo_plan_times_t times[32];
@@ -167,12 +175,12 @@ static void run(job_t *j, moco_device_t *device, mo_mode_t mode)
     CHECK(mo_pass_run(device, &pass));
     for (int32_t i = 0; i < j->times; i++) {
         mo_plan_times_t none[1];
-        double before = bench_peak(j->lanes, 0.3);
+        double before = peak_rate(j->lanes, 0.3);
         mo_plan_profile(plan, 1, none, 1);
-        double start = bench_now();
+        double start = now();
         CHECK(mo_pass_run(device, &pass));
-        double seconds = bench_now() - start;
-        show_times(plan, seconds, (before + bench_peak(j->lanes, 0.3)) / 2);
+        double seconds = now() - start;
+        show_times(plan, seconds, (before + peak_rate(j->lanes, 0.3)) / 2);
     }
     mo_pass_free(&pass);
     for (int32_t i = 0; i < count; i++) {

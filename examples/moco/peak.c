@@ -2,16 +2,20 @@
  * has. */
 #include "peak.h"
 
-#include <immintrin.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
 
+#if defined(__x86_64__) || defined(__i386__)
+#define HAS_WIDE 1
+#include <immintrin.h>
+#endif
+
 #define CHAINS 12  /* more than latency times issue width needs */
 #define ROUNDS 2000
 
-double bench_now(void)
+static double now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -22,6 +26,7 @@ typedef double (*kernel_fn)(void); /* returns multiply-adds done */
 
 static volatile float sink;
 
+#ifdef HAS_WIDE
 __attribute__((target("avx512f"))) static double kernel_512(void)
 {
     __m512 a[CHAINS], x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(0.001f);
@@ -53,6 +58,7 @@ __attribute__((target("avx2,fma"))) static double kernel_256(void)
     sink = out[0];
     return 8.0 * CHAINS * ROUNDS;
 }
+#endif
 
 static double kernel_plain(void)
 {
@@ -65,6 +71,17 @@ static double kernel_plain(void)
     return (double)CHAINS * ROUNDS;
 }
 
+static kernel_fn widest_kernel(void)
+{
+#ifdef HAS_WIDE
+    if (__builtin_cpu_supports("avx512f"))
+        return kernel_512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return kernel_256;
+#endif
+    return kernel_plain;
+}
+
 typedef struct worker {
     kernel_fn kernel;
     double seconds, rate;
@@ -73,32 +90,29 @@ typedef struct worker {
 static void *work(void *argument)
 {
     worker_t *w = argument;
-    double start = bench_now(), done = 0, spent;
+    double start = now(), done = 0, spent;
     do {
         for (int i = 0; i < 50; i++)
             done += w->kernel();
-        spent = bench_now() - start;
+        spent = now() - start;
     } while (spent < w->seconds);
     w->rate = done / spent;
     return NULL;
 }
 
-double bench_peak(int threads, double seconds)
+double peak_rate(int threads, double seconds)
 {
-    kernel_fn kernel = __builtin_cpu_supports("avx512f")                                    ? kernel_512
-                       : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? kernel_256
-                                                                                            : kernel_plain;
     pthread_t *ids = calloc((size_t)threads, sizeof *ids);
     worker_t *workers = calloc((size_t)threads, sizeof *workers);
     double rate = 0;
-    if (ids == NULL || workers == NULL)
-        abort();
-    for (int i = 0; i < threads; i++) {
-        workers[i] = (worker_t){kernel, seconds, 0};
-        if (pthread_create(&ids[i], NULL, work, &workers[i]) != 0)
-            abort();
-    }
-    for (int i = 0; i < threads; i++) {
+    int started = 0;
+    if (ids != NULL && workers != NULL)
+        for (; started < threads; started++) {
+            workers[started] = (worker_t){widest_kernel(), seconds, 0};
+            if (pthread_create(&ids[started], NULL, work, &workers[started]) != 0)
+                break;
+        }
+    for (int i = 0; i < started; i++) {
         pthread_join(ids[i], NULL);
         rate += workers[i].rate;
     }
