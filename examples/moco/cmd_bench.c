@@ -224,8 +224,10 @@ static moco_status_t embed(bench_t *b, double *rate, double *share)
 
     for (int i = 0; i < EMBEDDED; i++)
         images[i] = image(b, i);
-    if (rows == NULL)
-        TRY(MOCO_ERR_MEMORY);
+    if (rows == NULL) {
+        fail("no memory for %d embeddings", EMBEDDED);
+        return MOCO_ERR_MEMORY;
+    }
     FETCH_JSON(status, info, moco_model_info, b->model);
     TRY(status);
     TRY(moco_model_embed_pixels(b->model, MOCO_TAP_BACKBONE, EMBEDDED, images, rows, NULL));

@@ -420,6 +420,10 @@ class Use(Case):
         for other in ["--seed", "8"], ["--epoch", "4"], ["--set", "crop_min_area=0.5"], ["--recipe", "simclr"]:
             self.assertNotEqual(read(self.views("other.jpg", *arguments, *other)[0]), read(path), other)
 
+        vit = ["--size", "32", "--count", "1", "--set", "arch=vit_small"]  # v3 crops smaller for ViTs than for ResNets
+        _, said = self.views("vit.jpg", "--recipe", "moco-v3", *vit)
+        self.assertEqual(said[-1]["recipe"], "moco-v3-vit")
+
         _, said = self.views("all.jpg", "--recipe", "moco-cifar", "--count", "1000")
         self.assertEqual((said[-1]["images"], said[-1]["skipped"], said[-1]["zoom"]), (32, 1, 3))
         result = self.run_moco("views", self.data, "-o", self.path("text.jpg"), "--recipe", "moco-cifar", "--count", "4",

@@ -472,7 +472,7 @@ START_TEST(test_bad_files)
         {"vit_norm", "group", MOCO_ERR_UNSUPPORTED,
          "metadata 'vit_norm' is 'group', which this version does not know"},
         {"vit_norm", "batch", MOCO_ERR_SHAPE, "tensor 'blocks.0.norm2.running_mean' is missing"},
-        {"width", "8", MOCO_ERR_SHAPE, "'cls_token' is"}, /* a claim, refused before memory is taken for it */
+        {"width", "8", MOCO_ERR_SHAPE, "'cls_token' is"}, /* not the size that is there */
         {"arch", "vit_tiny", MOCO_ERR_UNSUPPORTED, "metadata 'arch' is 'vit_tiny', which this version does not know"},
     };
     mo_encoder_spec_t spec = small_spec(LAYER);
