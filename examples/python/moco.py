@@ -2,7 +2,7 @@
 
     import moco
     data = moco.Dataset("photos")
-    trainer = moco.Trainer("moco-v2", arch="resnet18", batch_size=64, virtual_devices=2)
+    trainer = moco.Trainer("moco-v2", arch="resnet18", batch_size=64, bn_groups=2)
     trainer.run(data, folder="run", progress=lambda report: print(report.step, report.loss))
     rows, indices = trainer.snapshot().embed_dataset(data)
 
@@ -59,7 +59,7 @@ class TrainerOptions(_Struct):
                    lr_factor crop_min_area crop_max_area jitter_brightness jitter_contrast jitter_saturation jitter_hue
                    jitter_probability gray_probability blur_probability blur_sigma_min blur_sigma_max flip_probability
                    mean_r mean_g mean_b std_r std_g std_b""".split()]
-                + [(name, _i32) for name in """recipe arch stem head image_size dimension batch_size virtual_devices
+                + [(name, _i32) for name in """recipe arch stem head image_size dimension batch_size bn_groups
                    membership shuffle shard epochs steps_per_epoch schedule first_epoch milestone_1 milestone_2 views
                    bn_running loader_threads zero_init_residual max_broken_percent""".split()]
                 + [("max_broken", _i64)]
@@ -125,7 +125,7 @@ class FinetuneOptions(_Struct):
     _fields_ = ([("struct_size", _u64), ("seed", _u64)]
                 + [(name, _f64) for name in """lr weight_decay sgd_momentum adam_beta1 adam_beta2 adam_epsilon
                    label_smoothing mixup drop_path init_std crop_min_area crop_max_area flip_probability""".split()]
-                + [(name, _i32) for name in """optimizer lr_scaling epochs warmup_epochs batch_size virtual_devices shard
+                + [(name, _i32) for name in """optimizer lr_scaling epochs warmup_epochs batch_size bn_groups shard
                    schedule decay_vectors resize_filter eval_every loader_threads""".split()])
 
 
@@ -715,7 +715,7 @@ class Probe(_Handle):
 
 
 def finetune_options(optimizer="adamw", **values):
-    """An optimiser's FinetuneOptions with some fields changed."""
+    """An optimizer's FinetuneOptions with some fields changed."""
     options = FinetuneOptions()
     _call("finetune_options_init", ctypes.byref(options), ctypes.sizeof(options),
           _choice(_FINETUNE_OPTIMIZERS, optimizer, "optimizer"))

@@ -1,4 +1,4 @@
-/* A trainer: a query encoder that learns, the key encoder that follows it, the queue, and the optimiser. */
+/* A trainer: a query encoder that learns, the key encoder that follows it, the queue, and the optimizer. */
 #ifndef MOCO_TRAINER_H
 #define MOCO_TRAINER_H
 
@@ -100,7 +100,7 @@ typedef struct moco_trainer_options {
     int32_t image_size;         /**< side of a view in pixels, 16..1024                                              */
     int32_t dimension;          /**< D, width of the projection, 1..65536                                            */
     int32_t batch_size;         /**< B, images per step, 2..65536                                                    */
-    int32_t virtual_devices;    /**< V, batch-norm groups; B mod V = 0 and B/V >= 2                                  */
+    int32_t bn_groups;    /**< V, batch-norm groups; B mod V = 0 and B/V >= 2                                  */
     int32_t membership;         /**< MOCO_MEMBERSHIP_…: which images share a group                                   */
     int32_t shuffle;            /**< 1: keys are shuffled over the groups; 0: not                                    */
     int32_t shard;              /**< images per shard; 0 = largest divisor s of B/V with s <= 32 and B/s >= 2        */
@@ -161,7 +161,7 @@ MOCO_API moco_status_t moco_trainer_options_json(const moco_trainer_options_t *o
                                                  uint64_t *needed);
 
 /**
- * What a trainer with these options would take, without taking it. JSON: `bytes` (weights, packed, optimiser,
+ * What a trainer with these options would take, without taking it. JSON: `bytes` (weights, packed, optimizer,
  * gradients, activations, queue, batch_results, views, statistics, scratchpads, total), shard (images of one), shards,
  * shards_in_flight, devices (batch-norm groups of a step; those of both views where both have queries),
  * devices_in_flight, lanes, effective_lr (base_lr scaled by the batch), push_views_bytes (what pushed float views would

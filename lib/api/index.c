@@ -1,4 +1,4 @@
-/* The border of <moco/index.h>: arguments are checked, queries normalised, the eval room does the work. */
+/* The border of <moco/index.h>: arguments are checked, queries normalised, the eval module does the work. */
 #include <moco/index.h>
 
 #include <math.h>

@@ -2,7 +2,7 @@
  * [images, tokens, 3D] source, so nothing is copied into heads and back. The scores [images, heads, queries, tokens]
  * become probabilities in place and are kept for backward. A few images go at a time through product, softmax and
  * product, so that their scores stay in the second-level cache. Softmax runs in the loops of softmax_loops.c, which
- * take the scale along; as primitives in plans made with `recipes`. */
+ * take the scale along; as primitives in plans made with `primitives`. */
 #include <math.h>
 #include <string.h>
 
@@ -155,7 +155,7 @@ static moco_status_t emit_softmax(mo_plan_t *plan, const mo_op_t *op, const size
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
-    if (!plan->recipes)
+    if (!plan->primitives)
         return mo_emit_host_rows(plan, op, softmax, (int32_t)s->images, 1, &scores);
     TRY(mo_emit_function(plan, op, MO_LINEAR, scale_of(s), 0.0f, scores, scores));
     TRY(mo_attr_plain(&attr));
@@ -177,7 +177,7 @@ static moco_status_t emit_softmax_gradient(mo_plan_t *plan, const mo_op_t *op, c
     dnnl_primitive_desc_t pd = NULL, hint = NULL;
     mo_attr_t attr = {0};
     mo_slot_id_t slots[] = {scores, d_scores};
-    if (!plan->recipes)
+    if (!plan->primitives)
         return mo_emit_host_rows(plan, op, softmax_gradient, (int32_t)s->images, 2, slots);
     TRY(mo_attr_plain(&attr));
     ENGINE(mo_pd_softmax_fwd(&hint, engine, dnnl_forward_training, MD(plan, scores), 3, attr.attr),

@@ -1,5 +1,5 @@
 /* Layer norm of every position: by the loops of layernorm_loops.c for channels in multiples of 16, else, and in plans
- * made with `recipes`, as oneDNN primitives. */
+ * made with `primitives`, as oneDNN primitives. */
 #include "engine/emit_internal.h"
 #include "engine/row_loops.h"
 
@@ -9,7 +9,7 @@ enum { MEMO_STATS = 0 }; /* loops: [rows, 2]; primitives: MEMO_MEAN and MEMO_VAR
 
 static int takes_loops(const mo_plan_t *plan, const mo_op_t *op)
 {
-    return !plan->recipes && plan->net->shapes[op->src].c % 16 == 0;
+    return !plan->primitives && plan->net->shapes[op->src].c % 16 == 0;
 }
 
 static int64_t positions(const mo_op_t *op, const mo_net_t *net, int64_t images)

@@ -15,7 +15,7 @@ typedef struct shape {
 
 static shape_t shape_of(const mo_plan_t *plan, const mo_op_t *op)
 {
-    const mo_span_t *weights = &plan->net->spans[op->weights];
+    const mo_parameter_t *weights = &plan->net->parameters[op->weights];
     mo_shape_t s = plan->net->shapes[op->src];
     return (shape_t){(int64_t)plan->shard * s.h * s.w, weights->dims[1], weights->dims[0]};
 }
@@ -69,7 +69,7 @@ moco_status_t mo_emit_linear(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_product_dst(plan, op, &dst));
     TRY(matrix(plan, src, s.rows, s.inputs, 0, &src));
     TRY(matrix(plan, dst, s.rows, s.outputs, 0, &dst));
-    TRY(mo_plan_span(plan, MO_IN_PARAMS, op->weights, &plain));
+    TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->weights, &plain));
     TRY(matrix(plan, plain, s.inputs, s.outputs, 1, &plain));
     if (op->bias >= 0) {
         TRY(mo_parameter(plan, op->bias, &bias));
@@ -103,7 +103,7 @@ static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, int32_t src, 
     shape_t s = shape_of(plan, op);
     int32_t turned, d_weights;
     TRY(matrix(plan, d_dst, s.outputs, s.rows, 1, &turned));
-    TRY(mo_plan_span(plan, MO_IN_GRADS, op->weights, &d_weights));
+    TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->weights, &d_weights));
     ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, turned), MD(plan, src), NULL,
                         MD(plan, d_weights), GEMM, attr),
            "plan a weight gradient");
@@ -112,7 +112,7 @@ static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, int32_t src, 
     if (op->bias >= 0) {
         mo_slot_id_t slots[3] = {d_dst};
         TRY(mo_temporary(plan, 2, (int32_t)s.outputs, &slots[1]));
-        TRY(mo_plan_span(plan, MO_IN_GRADS, op->bias, &slots[2]));
+        TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->bias, &slots[2]));
         TRY(mo_emit_host(plan, op, bias_gradient, 3, slots));
     }
 cleanup:
@@ -129,7 +129,7 @@ static moco_status_t d_source(mo_plan_t *plan, const mo_op_t *op, int32_t d_dst,
     int32_t d_src, view, plain;
     TRY(mo_gradient_slot(plan, op->src, &d_src));
     TRY(matrix(plan, d_src, s.rows, s.inputs, 0, &view));
-    TRY(mo_plan_span(plan, MO_IN_PARAMS, op->weights, &plain));
+    TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->weights, &plain));
     TRY(any_layout(s.outputs, s.inputs, &any));
     if (s.rows < MANY_ROWS)
         ENGINE(mo_pd_matmul(&pd, engine, MD(plan, d_dst), any, NULL, MD(plan, view), NULL, attr),
@@ -156,7 +156,7 @@ moco_status_t mo_emit_linear_backward(mo_plan_t *plan, const mo_op_t *op)
     TRY(matrix(plan, src, s.rows, s.inputs, 0, &src));
     TRY(matrix(plan, d_dst, s.rows, s.outputs, 0, &d_dst));
     TRY(mo_attr_plain(&attr));
-    if (plan->net->spans[op->weights].frozen)
+    if (plan->net->parameters[op->weights].frozen)
         TRY(mo_emit_frozen(plan, op));
     else
         TRY(d_weights(plan, op, src, d_dst, attr.attr));

@@ -1,4 +1,4 @@
-/* Batch norm as oneDNN primitives: one over a group of one shard; statistics, meeting, normalisation over several. */
+/* Batch norm as oneDNN primitives: one over a group of one shard; statistics, synchronisation, normalisation over several. */
 #include "engine/emit_internal.h"
 #include "engine/emit_norm.h"
 
@@ -36,7 +36,7 @@ cleanup:
     return status;
 }
 
-/* ---- meeting of the shards, forward: combine (count, mean, variance) pairwise in shard order ---- */
+/* ---- synchronisation of the shards, forward: combine (count, mean, variance) pairwise in shard order ---- */
 
 typedef struct moments {
     double n, mean, m2;
@@ -63,7 +63,7 @@ static moments_t merge_tree(float *const *mean, float *const *variance, int32_t 
                   merge_tree(mean, variance, channel, n, half, to));
 }
 
-moco_status_t mo_norm_meet_statistics(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
+moco_status_t mo_norm_sync_statistics(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
                                       float *const *values)
 {
     const mo_shape_t shape = net->shapes[op->src];
@@ -88,7 +88,7 @@ static double sum_tree(float *const *values, int32_t channel, int32_t from, int3
 
 /* Backward: every shard has d_src = (scale/sigma) g and its own sums of g and g·x̂; the mean terms need the group's
  * sums: d_src += (x - mean) * k + c with k = -scale * d_scale / (M sigma^2), c = -scale * d_shift / (M sigma). */
-moco_status_t mo_norm_meet_gradients(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
+moco_status_t mo_norm_sync_gradients(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
                                      float *const *values)
 {
     const mo_shape_t shape = net->shapes[op->src];
@@ -124,7 +124,7 @@ static moco_status_t shard_statistics(mo_plan_t *plan, const mo_op_t *op, int32_
                        {DNNL_ARG_VARIANCE, shard_variance}};
     TRY(mo_plan_primitive(plan, op, pd, 4, args, "make batch statistics"));
     mo_slot_id_t slots[] = {shard_mean, shard_variance, mean, variance};
-    TRY(mo_emit_meet(plan, op, mo_norm_meet_statistics, 4, slots));
+    TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, 4, slots));
 cleanup:
     return status;
 }
@@ -135,9 +135,9 @@ moco_status_t mo_emit_batchnorm(mo_plan_t *plan, const mo_op_t *op)
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
     int32_t src, dst, mean, variance, scale, shift, workspace = -1;
-    int meets = mo_plan_meets(plan), train = plan->mode == MO_MODE_TRAIN;
+    int syncs = mo_plan_syncs(plan), train = plan->mode == MO_MODE_TRAIN;
     unsigned flags = dnnl_use_scale | dnnl_use_shift | (op->relu ? (unsigned)MO_NORM_FUSE_RELU : 0u) |
-                     (meets ? (unsigned)dnnl_use_global_stats : 0u);
+                     (syncs ? (unsigned)dnnl_use_global_stats : 0u);
     if (plan->mode == MO_MODE_INFER)
         return mo_fail(MOCO_ERR_ENGINE, "a batch norm was not folded");
     if (mo_norm_takes_loops(plan, op))
@@ -145,14 +145,14 @@ moco_status_t mo_emit_batchnorm(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_value(plan, op->dst, &dst));
     TRY(mo_norm_stats_slots(plan, op, &mean, &variance));
-    TRY(mo_plan_span(plan, MO_IN_PARAMS, op->weights, &scale));
-    TRY(mo_plan_span(plan, MO_IN_PARAMS, op->bias, &shift));
+    TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->weights, &scale));
+    TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->bias, &shift));
     TRY(mo_attr_plain(&attr));
-    if (meets)
+    if (syncs)
         TRY(shard_statistics(plan, op, src, dst, mean, variance, attr.attr));
     /* Without a backward the normalisation may be an inference primitive, except that only training computes
      * statistics. */
-    dnnl_prop_kind_t kind = train || !meets ? dnnl_forward_training : dnnl_forward_inference;
+    dnnl_prop_kind_t kind = train || !syncs ? dnnl_forward_training : dnnl_forward_inference;
     ENGINE(mo_pd_bn_fwd(&pd, mo_device_engine(plan->device), kind, MD(plan, src), EPSILON, flags, attr.attr),
            "plan a batch norm");
     mo_cmd_t ws = dnnl_primitive_desc_query_md(pd, dnnl_query_workspace_md, 0);
@@ -204,7 +204,7 @@ cleanup:
     return status;
 }
 
-static moco_status_t meet_backward(mo_plan_t *plan, const mo_op_t *op, int32_t src, int32_t d_src, int32_t mean,
+static moco_status_t sync_backward(mo_plan_t *plan, const mo_op_t *op, int32_t src, int32_t d_src, int32_t mean,
                                    int32_t variance, int32_t scale, int32_t d_scale, int32_t d_shift)
 {
     moco_status_t status = MOCO_OK;
@@ -214,7 +214,7 @@ static moco_status_t meet_backward(mo_plan_t *plan, const mo_op_t *op, int32_t s
     TRY(channel_vector(plan, channels, &k_plane, &k));
     TRY(channel_vector(plan, channels, &c_plane, &c));
     mo_slot_id_t slots[] = {d_scale, d_shift, variance, scale, k, c};
-    TRY(mo_emit_meet(plan, op, mo_norm_meet_gradients, 6, slots));
+    TRY(mo_emit_sync(plan, op, mo_norm_sync_gradients, 6, slots));
     ENGINE(mo_md_tag(&plane, 4, four, dnnl_f32, dnnl_nhwc), "describe a channel vector");
     TRY(mo_plan_view(plan, mean, plane, &mean_plane));
     TRY(mean_terms(plan, op, src, mean_plane, k_plane, c_plane, d_src));
@@ -230,17 +230,17 @@ moco_status_t mo_emit_batchnorm_backward(mo_plan_t *plan, const mo_op_t *op)
     mo_attr_t attr = {0};
     int32_t src, d_dst, d_src, scale, shift, d_scale, d_shift;
     int32_t mean = *mo_memo(plan, op, MEMO_MEAN), variance = *mo_memo(plan, op, MEMO_VARIANCE);
-    int meets = mo_plan_meets(plan);
+    int syncs = mo_plan_syncs(plan);
     unsigned flags = dnnl_use_scale | dnnl_use_shift | (op->relu ? (unsigned)MO_NORM_FUSE_RELU : 0u) |
-                     (meets ? (unsigned)dnnl_use_global_stats : 0u);
+                     (syncs ? (unsigned)dnnl_use_global_stats : 0u);
     if (mo_norm_takes_loops(plan, op))
         return mo_emit_norm_loops_backward(plan, op);
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_gradient(plan, op->dst, &d_dst));
-    TRY(mo_plan_span(plan, MO_IN_PARAMS, op->weights, &scale));
-    TRY(mo_plan_span(plan, MO_IN_PARAMS, op->bias, &shift));
-    TRY(mo_plan_span(plan, MO_IN_GRADS, op->weights, &d_scale));
-    TRY(mo_plan_span(plan, MO_IN_GRADS, op->bias, &d_shift));
+    TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->weights, &scale));
+    TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->bias, &shift));
+    TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->weights, &d_scale));
+    TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->bias, &d_shift));
     TRY(mo_attr_plain(&attr));
     if (mo_gradient_owned(plan, op->dst))
         d_src = d_dst; /* over the incoming gradient: nobody reads it again */
@@ -260,8 +260,8 @@ moco_status_t mo_emit_batchnorm_backward(mo_plan_t *plan, const mo_op_t *op)
                        {DNNL_ARG_DIFF_SCALE, d_scale},
                        {DNNL_ARG_DIFF_SHIFT, d_shift}};
     TRY(mo_plan_primitive(plan, op, pd, 10, args, "make a batch norm's gradient"));
-    if (meets)
-        TRY(meet_backward(plan, op, src, d_src, mean, variance, scale, d_scale, d_shift));
+    if (syncs)
+        TRY(sync_backward(plan, op, src, d_src, mean, variance, scale, d_scale, d_shift));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
     mo_attr_free(&attr);

@@ -1,5 +1,5 @@
-/* Batch norm by the loops of norm_loops.c, for groups of one shard and of several: moments, [meeting,] normalisation;
- * backward: sums, [meeting,] gradient. The primitives' form is emit_norm.c; plans made with `recipes` use that. */
+/* Batch norm by the loops of norm_loops.c, for groups of one shard and of several: moments, [synchronisation,] normalisation;
+ * backward: sums, [synchronisation,] gradient. The primitives' form is emit_norm.c; plans made with `primitives` use that. */
 #include <math.h>
 
 #include "engine/emit_internal.h"
@@ -41,10 +41,10 @@ static moco_status_t sums(const mo_op_t *op, const mo_net_t *net, int32_t rows, 
     return MOCO_OK;
 }
 
-/* values: d_scale, d_shift, variance, scale, k, c: the meeting of a group of one. */
+/* values: d_scale, d_shift, variance, scale, k, c: the synchronisation of a group of one. */
 static moco_status_t sums_of_one(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
 {
-    return mo_norm_meet_gradients(op, net, rows, 1, v);
+    return mo_norm_sync_gradients(op, net, rows, 1, v);
 }
 
 /* values: x, d_y, d_x, mean, variance, factor, shift, k, c. */
@@ -57,7 +57,7 @@ static moco_status_t gradient(const mo_op_t *op, const mo_net_t *net, int32_t ro
 
 int mo_norm_takes_loops(const mo_plan_t *plan, const mo_op_t *op)
 {
-    return !plan->recipes && plan->net->bns[op->bn].channels % 16 == 0;
+    return !plan->primitives && plan->net->bns[op->bn].channels % 16 == 0;
 }
 
 enum { MEMO_FACTOR = 0 }; /* where the primitives keep their workspace */
@@ -70,17 +70,17 @@ moco_status_t mo_emit_norm_loops(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_value(plan, op->dst, &dst));
     TRY(mo_norm_stats_slots(plan, op, &mean, &variance));
-    TRY(mo_plan_span(plan, MO_IN_PARAMS, op->weights, &scale));
-    TRY(mo_plan_span(plan, MO_IN_PARAMS, op->bias, &shift));
+    TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->weights, &scale));
+    TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->bias, &shift));
     TRY(mo_temporary(plan, 4, width, &scratch));
     TRY(mo_temporary(plan, 1, width, &factor));
-    if (mo_plan_meets(plan)) {
+    if (mo_plan_syncs(plan)) {
         TRY(mo_temporary(plan, 1, width, &shard_mean));
         TRY(mo_temporary(plan, 1, width, &shard_variance));
         mo_slot_id_t own[] = {src, scratch, shard_mean, shard_variance};
         mo_slot_id_t all[] = {shard_mean, shard_variance, mean, variance};
         TRY(mo_emit_host(plan, op, moments, 4, own));
-        TRY(mo_emit_meet(plan, op, mo_norm_meet_statistics, 4, all));
+        TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, 4, all));
     } else {
         mo_slot_id_t own[] = {src, scratch, mean, variance};
         TRY(mo_emit_host(plan, op, moments, 4, own));
@@ -102,10 +102,10 @@ moco_status_t mo_emit_norm_loops_backward(mo_plan_t *plan, const mo_op_t *op)
     int32_t variance = *mo_memo(plan, op, MEMO_VARIANCE), factor = *mo_memo(plan, op, MEMO_FACTOR);
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_gradient(plan, op->dst, &d_dst));
-    TRY(mo_plan_span(plan, MO_IN_PARAMS, op->weights, &scale));
-    TRY(mo_plan_span(plan, MO_IN_PARAMS, op->bias, &shift));
-    TRY(mo_plan_span(plan, MO_IN_GRADS, op->weights, &d_scale));
-    TRY(mo_plan_span(plan, MO_IN_GRADS, op->bias, &d_shift));
+    TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->weights, &scale));
+    TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->bias, &shift));
+    TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->weights, &d_scale));
+    TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->bias, &d_shift));
     TRY(mo_temporary(plan, 4, width, &scratch));
     TRY(mo_temporary(plan, 1, width, &k));
     TRY(mo_temporary(plan, 1, width, &c));
@@ -117,7 +117,7 @@ moco_status_t mo_emit_norm_loops_backward(mo_plan_t *plan, const mo_op_t *op)
     mo_slot_id_t terms[] = {d_scale, d_shift, variance, scale, k, c};
     mo_slot_id_t slots[] = {src, d_dst, d_src, mean, variance, factor, shift, k, c};
     TRY(mo_emit_host(plan, op, sums, 9, own));
-    TRY(mo_plan_meets(plan) ? mo_emit_meet(plan, op, mo_norm_meet_gradients, 6, terms)
+    TRY(mo_plan_syncs(plan) ? mo_emit_sync(plan, op, mo_norm_sync_gradients, 6, terms)
                             : mo_emit_host(plan, op, sums_of_one, 6, terms));
     TRY(mo_emit_host(plan, op, gradient, 9, slots));
     TRY(mo_gradient_add(plan, op, op->src, d_src));

@@ -1,7 +1,7 @@
 /* Recipes of the operations that multiply by weights: convolutions, and linear layers (kernel 0) on [rows, columns]
  * views, a row for every position of every image. Activations N,H,W,C; weights in whatever layout the primitive
  * prefers, packed from the plain parameter; weight gradients brought back to the plain layout of the gradient block.
- * Linear layers are inner products here in plans made with `recipes`, else what emit_linear.c has. */
+ * Linear layers are inner products here in plans made with `primitives`, else what emit_linear.c has. */
 #include <string.h>
 
 #include "engine/emit_internal.h"
@@ -17,10 +17,10 @@ static mo_window_t window(const mo_op_t *op)
     return (mo_window_t){op->kernel, op->kernel, op->stride, op->pad};
 }
 
-/* Descriptor of a span's dims in any layout (rank 4 or 2), or plain for a vector. */
-static moco_status_t span_any(const mo_plan_t *plan, int32_t span, mo_md_t *md)
+/* Descriptor of a parameter's dims in any layout (rank 4 or 2), or plain for a vector. */
+static moco_status_t parameter_any(const mo_plan_t *plan, int32_t parameter, mo_md_t *md)
 {
-    const mo_span_t *s = &plan->net->spans[span];
+    const mo_parameter_t *s = &plan->net->parameters[parameter];
     dnnl_dims_t dims;
     for (int i = 0; i < s->rank; i++)
         dims[i] = s->dims[i];
@@ -29,11 +29,11 @@ static moco_status_t span_any(const mo_plan_t *plan, int32_t span, mo_md_t *md)
 }
 
 /* Weight gradient: the primitive writes its own layout; a reorder brings it to the gradient block unless that is it. */
-static moco_status_t weight_gradient_slots(mo_plan_t *plan, int32_t span, mo_cmd_t chosen, int32_t *target,
+static moco_status_t weight_gradient_slots(mo_plan_t *plan, int32_t parameter, mo_cmd_t chosen, int32_t *target,
                                            int32_t *block)
 {
     moco_status_t status = MOCO_OK;
-    TRY(mo_plan_span(plan, MO_IN_GRADS, span, block));
+    TRY(mo_plan_parameter(plan, MO_IN_GRADS, parameter, block));
     if (mo_md_equal(MD(plan, *block), chosen))
         *target = *block;
     else
@@ -125,16 +125,16 @@ moco_status_t mo_emit_product(mo_plan_t *plan, const mo_op_t *op)
     mo_md_t any = NULL, vector = NULL;
     mo_attr_t attr = {0};
     int32_t src, dst, weights = -1, bias = -1;
-    if (is_linear(op) && !plan->recipes)
+    if (is_linear(op) && !plan->primitives)
         return mo_emit_linear(plan, op);
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_product_dst(plan, op, &dst));
     TRY(operand(plan, op, op->src, &src));
     TRY(operand(plan, op, op->dst, &dst));
     TRY(mo_product_attr(plan, op, &attr));
-    TRY(span_any(plan, op->weights, &any));
+    TRY(parameter_any(plan, op->weights, &any));
     if (op->bias >= 0) {
-        TRY(span_any(plan, op->bias, &vector));
+        TRY(parameter_any(plan, op->bias, &vector));
         TRY(mo_plan_weights(plan, op->bias, vector, &bias));
     }
     ENGINE(forward_pd(plan, op, src, any, vector, dst, attr.attr, &pd), "plan a product with weights");
@@ -172,7 +172,7 @@ static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, int32_t src, 
     dnnl_primitive_desc_t pd = NULL;
     int32_t target = -1, block = -1, d_bias = -1;
     if (op->bias >= 0)
-        TRY(mo_plan_span(plan, MO_IN_GRADS, op->bias, &d_bias));
+        TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->bias, &d_bias));
     ENGINE(weights_pd(plan, op, src, any, d_bias, d_dst, attr, &pd), "plan a weight gradient");
     status = weight_gradient_slots(plan, op->weights, dnnl_primitive_desc_query_md(pd, dnnl_query_diff_weights_md, 0),
                                    &target, &block);
@@ -215,29 +215,29 @@ cleanup:
 
 static moco_status_t zero(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
 {
-    const int32_t spans[] = {op->weights, op->bias};
+    const int32_t parameters[] = {op->weights, op->bias};
     int at = 0;
     (void)rows;
     for (int i = 0; i < 2; i++)
-        if (spans[i] >= 0 && net->spans[spans[i]].frozen)
-            memset(values[at++], 0, (size_t)net->spans[spans[i]].count * sizeof(float));
+        if (parameters[i] >= 0 && net->parameters[parameters[i]].frozen)
+            memset(values[at++], 0, (size_t)net->parameters[parameters[i]].count * sizeof(float));
     return MOCO_OK;
 }
 
-int mo_parameter_frozen(const mo_plan_t *plan, int32_t span)
+int mo_parameter_frozen(const mo_plan_t *plan, int32_t parameter)
 {
-    return plan->net->spans[span].frozen;
+    return plan->net->parameters[parameter].frozen;
 }
 
 moco_status_t mo_emit_frozen(mo_plan_t *plan, const mo_op_t *op)
 {
-    const int32_t spans[] = {op->weights, op->bias};
+    const int32_t parameters[] = {op->weights, op->bias};
     mo_slot_id_t slots[2];
     moco_status_t status = MOCO_OK;
     int count = 0;
     for (int i = 0; i < 2; i++)
-        if (spans[i] >= 0 && plan->net->spans[spans[i]].frozen)
-            TRY(mo_plan_span(plan, MO_IN_GRADS, spans[i], &slots[count++]));
+        if (parameters[i] >= 0 && plan->net->parameters[parameters[i]].frozen)
+            TRY(mo_plan_parameter(plan, MO_IN_GRADS, parameters[i], &slots[count++]));
     TRY(mo_emit_host(plan, op, zero, count, slots));
 cleanup:
     return status;
@@ -249,15 +249,15 @@ moco_status_t mo_emit_product_backward(mo_plan_t *plan, const mo_op_t *op)
     mo_md_t any = NULL;
     mo_attr_t attr = {0};
     int32_t src, d_dst;
-    if (is_linear(op) && !plan->recipes)
+    if (is_linear(op) && !plan->primitives)
         return mo_emit_linear_backward(plan, op);
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_gradient(plan, op->dst, &d_dst));
     TRY(operand(plan, op, op->src, &src));
     TRY(operand(plan, op, op->dst, &d_dst));
     TRY(mo_attr_plain(&attr));
-    TRY(span_any(plan, op->weights, &any));
-    if (plan->net->spans[op->weights].frozen)
+    TRY(parameter_any(plan, op->weights, &any));
+    if (plan->net->parameters[op->weights].frozen)
         TRY(mo_emit_frozen(plan, op));
     else
         TRY(d_weights(plan, op, src, d_dst, any, attr.attr));

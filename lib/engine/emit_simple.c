@@ -1,4 +1,4 @@
-/* Pooling, elementwise and matrix recipes. */
+/* Pooling, elementwise and matrix primitives. */
 #include "engine/emit_internal.h"
 
 /* ---- pooling ---- */

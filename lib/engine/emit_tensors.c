@@ -99,16 +99,16 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_parameter(mo_plan_t *plan, int32_t span, mo_slot_id_t *slot)
+moco_status_t mo_parameter(mo_plan_t *plan, int32_t parameter, mo_slot_id_t *slot)
 {
     int32_t plain;
-    moco_status_t status = mo_plan_span(plan, MO_IN_PARAMS, span, &plain);
-    return status == MOCO_OK ? mo_plan_weights(plan, span, MD(plan, plain), slot) : status;
+    moco_status_t status = mo_plan_parameter(plan, MO_IN_PARAMS, parameter, &plain);
+    return status == MOCO_OK ? mo_plan_weights(plan, parameter, MD(plan, plain), slot) : status;
 }
 
-moco_status_t mo_parameter_gradient(mo_plan_t *plan, int32_t span, mo_slot_id_t *slot)
+moco_status_t mo_parameter_gradient(mo_plan_t *plan, int32_t parameter, mo_slot_id_t *slot)
 {
-    return mo_plan_span(plan, MO_IN_GRADS, span, slot);
+    return mo_plan_parameter(plan, MO_IN_GRADS, parameter, slot);
 }
 
 moco_status_t mo_matrix(mo_plan_t *plan, mo_slot_id_t of, int32_t columns, mo_slot_id_t *slot)
@@ -123,13 +123,13 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_queue_slot(mo_plan_t *plan, int64_t from, int64_t rows, int32_t columns, mo_slot_id_t *slot)
+moco_status_t mo_dictionary_slot(mo_plan_t *plan, int64_t from, int64_t rows, int32_t columns, mo_slot_id_t *slot)
 {
     moco_status_t status = MOCO_OK;
     mo_md_t md = NULL;
     dnnl_dims_t dims = {rows, columns};
     TRY(mo_engine_status(mo_md_tag(&md, 2, dims, dnnl_f32, dnnl_ab), "describe the queue"));
-    TRY(mo_plan_slot(plan, MO_IN_QUEUE, from * (int64_t)sizeof(float), md, slot));
+    TRY(mo_plan_slot(plan, MO_IN_DICTIONARY, from * (int64_t)sizeof(float), md, slot));
 cleanup:
     mo_md_free(md);
     return status;
@@ -165,9 +165,9 @@ moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, in
     return mo_emit_host_rows(plan, op, fn, plan->shard, count, slots);
 }
 
-moco_status_t mo_emit_meet(mo_plan_t *plan, const mo_op_t *op, mo_meet_fn fn, int count, const mo_slot_id_t *slots)
+moco_status_t mo_emit_sync(mo_plan_t *plan, const mo_op_t *op, mo_sync_fn fn, int count, const mo_slot_id_t *slots)
 {
-    mo_instr_t instr = {.kind = MO_RUN_MEET, .op = op, .meet = fn};
+    mo_instr_t instr = {.kind = MO_RUN_SYNC, .op = op, .sync = fn};
     slot_args(&instr, count, slots);
     return mo_plan_instr(plan, &instr);
 }

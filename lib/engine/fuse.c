@@ -56,7 +56,7 @@ static void fuse_batchnorm(mo_plan_t *plan, int32_t at)
     else {
         mo_op_t *front = &plan->ops[target];
         front->fused_bn = op->bn;
-        front->bias = op->bias; /* the shift's span holds the folded bias */
+        front->bias = op->bias; /* the shift's parameter holds the folded bias */
         front->fused_relu = op->relu;
         front->dst = op->dst;
     }

@@ -1,5 +1,5 @@
 /* Layer norm in loops. The primitives add up the gradients of scale and shift over all rows in float, one after the
- * other; here they are joined in double every 64 rows, and the gradient joins the one that lies there already. */
+ * other; here they are joined in double every 64 rows, and the gradient syncs the one that lies there already. */
 #include <math.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* One pass of a batch through a plan: groups start in order, their shards run on lanes from meeting point to meeting
+/* One pass of a batch through a plan: groups start in order, their shards run on lanes from synchronisation point to synchronisation
  * point. No lane ever waits for another: the last shard to arrive combines and queues the next stretch of all. */
 #include <string.h>
 
@@ -20,10 +20,10 @@ struct mo_pass_state {
     ready_t *ring; /* shards ready to run; at most one entry per shard in flight */
     int32_t ring_size, head, count;
     int32_t next_group;
-    int32_t *ends; /* [stretches] index of each meeting point, then the instruction count */
+    int32_t *ends; /* [stretches] index of each synchronisation point, then the instruction count */
     int32_t stretches;
     int32_t *stretch; /* [sets] number of the current stretch */
-    float **values;   /* scratch of a meeting: [MO_MAX_ARGS * shards] per set */
+    float **values;   /* scratch of a synchronisation: [MO_MAX_ARGS * shards] per set */
     mo_work_t *work;
     mo_pass_t *pass;
     moco_device_t *device;
@@ -51,7 +51,7 @@ moco_status_t mo_pass_prepare(mo_pass_t *pass)
     TRY(mo_calloc(in_flight * MO_MAX_ARGS, sizeof *s->values, &s->values));
     TRY(mo_calloc((size_t)plan->instr_count + 1, sizeof *s->ends, &s->ends));
     for (int32_t i = 0; i < plan->instr_count; i++)
-        if (plan->instrs[i].kind == MO_RUN_MEET)
+        if (plan->instrs[i].kind == MO_RUN_SYNC)
             s->ends[s->stretches++] = i;
     s->ends[s->stretches++] = plan->instr_count;
 cleanup:
@@ -104,8 +104,8 @@ static int32_t start_group(struct mo_pass_state *s, int32_t set)
     return shards_of(s->pass);
 }
 
-/* All shards of a set stand at a meeting point: map every argument of every shard and combine. */
-static moco_status_t meet(struct mo_pass_state *s, int32_t set, int32_t at)
+/* All shards of a set stand at a synchronisation point: map every argument of every shard and combine. */
+static moco_status_t sync(struct mo_pass_state *s, int32_t set, int32_t at)
 {
     const mo_plan_t *plan = s->pass->plan;
     const mo_instr_t *instr = &plan->instrs[at];
@@ -119,7 +119,7 @@ static moco_status_t meet(struct mo_pass_state *s, int32_t set, int32_t at)
                                                            (void **)&values[a * shards + i]),
                                       "map a tensor");
     if (status == MOCO_OK)
-        status = instr->meet(instr->op, plan->net, plan->shard, shards, values);
+        status = instr->sync(instr->op, plan->net, plan->shard, shards, values);
     for (int32_t a = 0; a < instr->arg_count; a++)
         for (int32_t i = 0; i < shards; i++)
             dnnl_memory_unmap_data(instances[i]->memory[instr->args[a].slot], values[a * shards + i]);
@@ -164,7 +164,7 @@ static moco_status_t pass_part(mo_lane_t *lane, void *ctx, int64_t part)
         return MOCO_OK;
     int finished = stretch == s->stretches - 1;
     if (!finished)
-        TRY(meet(s, item.set, s->ends[stretch]));
+        TRY(sync(s, item.set, s->ends[stretch]));
     pthread_mutex_lock(&s->lock);
     if (finished)
         more = start_group(s, item.set);

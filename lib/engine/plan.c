@@ -11,7 +11,7 @@
  * loop from one to another would take twice its time. */
 #define PLACED(bytes) (ALIGNED(bytes) + ((bytes) >= 65536 ? 1088 : 0))
 
-int mo_plan_meets(const mo_plan_t *plan)
+int mo_plan_syncs(const mo_plan_t *plan)
 {
     return plan->shards_per_group > 1;
 }
@@ -146,20 +146,20 @@ moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primiti
 
 /* ---- parameters ---- */
 
-static moco_status_t span_md(const mo_span_t *span, mo_md_t *md)
+static moco_status_t parameter_md(const mo_parameter_t *parameter, mo_md_t *md)
 {
     static const dnnl_format_tag_t tags[] = {dnnl_format_tag_undef, dnnl_a, dnnl_ab, dnnl_abc, dnnl_abcd};
     dnnl_dims_t dims;
-    for (int i = 0; i < span->rank; i++)
-        dims[i] = span->dims[i];
-    return mo_engine_status(mo_md_tag(md, span->rank, dims, dnnl_f32, tags[span->rank]), "describe a parameter");
+    for (int i = 0; i < parameter->rank; i++)
+        dims[i] = parameter->dims[i];
+    return mo_engine_status(mo_md_tag(md, parameter->rank, dims, dnnl_f32, tags[parameter->rank]), "describe a parameter");
 }
 
-moco_status_t mo_plan_span(mo_plan_t *plan, mo_space_t space, int32_t span, int32_t *slot)
+moco_status_t mo_plan_parameter(mo_plan_t *plan, mo_space_t space, int32_t parameter, int32_t *slot)
 {
     mo_md_t md = NULL;
-    const mo_span_t *s = &plan->net->spans[span];
-    moco_status_t status = span_md(s, &md);
+    const mo_parameter_t *s = &plan->net->parameters[parameter];
+    moco_status_t status = parameter_md(s, &md);
     if (status != MOCO_OK)
         return status;
     int64_t offset = s->offset * (int64_t)sizeof(float);
@@ -173,10 +173,10 @@ moco_status_t mo_plan_span(mo_plan_t *plan, mo_space_t space, int32_t span, int3
     return status;
 }
 
-moco_status_t mo_plan_weights(mo_plan_t *plan, int32_t span, mo_cmd_t md, int32_t *slot)
+moco_status_t mo_plan_weights(mo_plan_t *plan, int32_t parameter, mo_cmd_t md, int32_t *slot)
 {
     int32_t plain;
-    moco_status_t status = mo_plan_span(plan, MO_IN_PARAMS, span, &plain);
+    moco_status_t status = mo_plan_parameter(plan, MO_IN_PARAMS, parameter, &plain);
     return status == MOCO_OK ? mo_plan_packed(plan, plain, md, slot) : status;
 }
 
@@ -359,7 +359,7 @@ moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, 
     making.plan->mode = spec->mode;
     making.plan->shard = spec->shard;
     making.plan->shards_per_group = spec->shards_per_group;
-    making.plan->recipes = spec->recipes;
+    making.plan->primitives = spec->primitives;
     TRY(mo_device_call(device, make_on_lane, &making));
     *out = making.plan;
     making.plan = NULL;

@@ -25,7 +25,7 @@ typedef struct mo_arg {
     int32_t id, slot;
 } mo_arg_t;
 
-typedef enum mo_instr_kind { MO_RUN_PRIMITIVE, MO_RUN_HOST, MO_RUN_MEET } mo_instr_kind_t;
+typedef enum mo_instr_kind { MO_RUN_PRIMITIVE, MO_RUN_HOST, MO_RUN_SYNC } mo_instr_kind_t;
 
 typedef struct mo_instr {
     mo_instr_kind_t kind;
@@ -34,7 +34,7 @@ typedef struct mo_instr {
     mo_arg_t args[MO_MAX_ARGS];
     mo_host_fn host;
     int32_t rows; /* host: images it covers */
-    mo_meet_fn meet;
+    mo_sync_fn sync;
     const mo_op_t *op;
     int32_t first_memory_arg; /* of the instance's flat argument array */
     int backward;
@@ -50,7 +50,7 @@ struct mo_plan {
     moco_device_t *device;
     mo_mode_t mode;
     int32_t shard, shards_per_group;
-    int recipes;
+    int primitives;
     const mo_net_t *net; /* borrowed: the owner of the plan keeps it */
     mo_op_t *ops;        /* own copy: fusion marks it */
     int32_t op_count;
@@ -98,12 +98,12 @@ moco_status_t mo_plan_view_at(mo_plan_t *plan, int32_t of, int64_t bytes, mo_cmd
 moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
                                 const mo_arg_t *args, const char *what);
 moco_status_t mo_plan_instr(mo_plan_t *plan, const mo_instr_t *instr);
-/* Slot that holds span `span` in layout `md`: the parameter itself when it is laid out so, else a packed copy. */
-moco_status_t mo_plan_weights(mo_plan_t *plan, int32_t span, mo_cmd_t md, int32_t *slot);
-/* The same from a slot of the parameter block: the span itself or a view of it. */
+/* Slot that holds parameter `parameter` in layout `md`: the parameter itself when it is laid out so, else a packed copy. */
+moco_status_t mo_plan_weights(mo_plan_t *plan, int32_t parameter, mo_cmd_t md, int32_t *slot);
+/* The same from a slot of the parameter block: the parameter itself or a view of it. */
 moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_t *slot);
-/* The plain slot of a span in the parameter or gradient block. */
-moco_status_t mo_plan_span(mo_plan_t *plan, mo_space_t space, int32_t span, int32_t *slot);
+/* The plain slot of a parameter in the parameter or gradient block. */
+moco_status_t mo_plan_parameter(mo_plan_t *plan, mo_space_t space, int32_t parameter, int32_t *slot);
 
 /* Marks what others take over in infer mode. */
 void mo_plan_fuse(mo_plan_t *plan, const mo_plan_spec_t *spec);

@@ -12,12 +12,12 @@ static int32_t batchnorm(mo_net_t *net, int32_t src, const char *name, int relu,
     mo_shape_t s = net->shapes[src];
     int64_t dims[1] = {s.c};
     mo_op_t op = {.layer = &mo_layer_batchnorm, .src = src, .other = -1, .relu = relu};
-    op.weights = mo_net_span(net, name, "weight", 1, dims, scale_init, 0);
-    op.bias = mo_net_span(net, name, "bias", 1, dims, MO_INIT_ZERO, 0);
+    op.weights = mo_net_parameter(net, name, "weight", 1, dims, scale_init, 0);
+    op.bias = mo_net_parameter(net, name, "bias", 1, dims, MO_INIT_ZERO, 0);
     if (net->failed)
         return -1;
-    net->spans[op.weights].hidden = net->spans[op.weights].frozen = affine == MO_AFFINE_NONE;
-    net->spans[op.bias].hidden = net->spans[op.bias].frozen = affine != MO_AFFINE_BOTH;
+    net->parameters[op.weights].hidden = net->parameters[op.weights].frozen = affine == MO_AFFINE_NONE;
+    net->parameters[op.bias].hidden = net->parameters[op.bias].frozen = affine != MO_AFFINE_BOTH;
     op.bn = mo_net_bn(net, name, s.c);
     op.dst = mo_net_tensor(net, s.c, s.h, s.w);
     mo_net_op(net, &op);

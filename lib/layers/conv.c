@@ -21,7 +21,7 @@ static mo_op_t described(mo_net_t *net, int32_t src, const char *name, int32_t c
     int64_t dims[4] = {channels, s.c, kernel, kernel}, area = (int64_t)kernel * kernel;
     mo_op_t op = {.layer = &mo_layer_conv, .src = src, .other = -1, .bias = -1, .bn = -1, .kernel = kernel,
                   .stride = stride, .pad = pad};
-    op.weights = mo_net_span(net, name, "weight", 4, dims, init, fan_of(init, s.c, channels, area));
+    op.weights = mo_net_parameter(net, name, "weight", 4, dims, init, fan_of(init, s.c, channels, area));
     return op;
 }
 
@@ -49,7 +49,7 @@ int32_t mo_conv_bias(mo_net_t *net, int32_t src, const char *name, int32_t chann
         return -1;
     mo_op_t op = described(net, src, name, channels, kernel, stride, 0, init);
     int64_t out[1] = {channels}, inputs = (int64_t)net->shapes[src].c * kernel * kernel;
-    op.bias = mo_net_span(net, name, "bias", 1, out, bias_init, inputs);
+    op.bias = mo_net_parameter(net, name, "bias", 1, out, bias_init, inputs);
     if (frozen) {
         mo_net_freeze(net, op.weights);
         mo_net_freeze(net, op.bias);

@@ -35,7 +35,7 @@ int32_t mo_residual(mo_net_t *net, int32_t main, int32_t shortcut); /* ReLU(main
 
 /* ---- of transformers; tokens are [channels, tokens, 1] ---- */
 
-/* Spans "cls_token" [1,1,channels] and, the next number, "pos_embed" [1,tokens,channels], sines and cosines. */
+/* Parameters "cls_token" [1,1,channels] and, the next number, "pos_embed" [1,tokens,channels], sines and cosines. */
 int32_t mo_token_spans(mo_net_t *net, int32_t tokens, int32_t channels, int freeze_positions);
 /* Patches [c,h,w] to tokens [c,1+h*w,1]: the class token first, then row by row; each with its position. */
 int32_t mo_tokens(mo_net_t *net, int32_t src, int32_t class_token);

@@ -10,8 +10,8 @@ int32_t mo_linear_from(mo_net_t *net, int32_t src, const char *name, int32_t out
     mo_shape_t s = net->shapes[src];
     int64_t dims[2] = {outputs, s.c}, out[1] = {outputs};
     mo_op_t op = {.layer = &mo_layer_linear, .src = src, .other = -1, .bn = -1};
-    op.weights = mo_net_span(net, name, "weight", 2, dims, init, fan);
-    op.bias = mo_net_span(net, name, "bias", 1, out, bias_init, s.c);
+    op.weights = mo_net_parameter(net, name, "weight", 2, dims, init, fan);
+    op.bias = mo_net_parameter(net, name, "bias", 1, out, bias_init, s.c);
     op.dst = mo_net_tensor(net, outputs, s.h, s.w);
     mo_net_op(net, &op);
     return op.dst;
@@ -30,7 +30,7 @@ int32_t mo_linear_plain(mo_net_t *net, int32_t src, const char *name, int32_t ou
     int32_t inputs = net->shapes[src].c;
     int64_t dims[2] = {outputs, inputs};
     mo_op_t op = {.layer = &mo_layer_linear, .src = src, .other = -1, .bias = -1, .bn = -1};
-    op.weights = mo_net_span(net, name, "weight", 2, dims, init, inputs);
+    op.weights = mo_net_parameter(net, name, "weight", 2, dims, init, inputs);
     op.dst = mo_net_tensor(net, outputs, net->shapes[src].h, net->shapes[src].w);
     mo_net_op(net, &op);
     return op.dst;

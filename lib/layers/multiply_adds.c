@@ -9,7 +9,7 @@ static int64_t forward(const mo_net_t *net, const mo_op_t *op)
     if (op->layer == &mo_layer_attention) /* every query with every key, then every weight with every value */
         return 2 * (int64_t)out.c * out.h * net->shapes[op->src].h;
     if (op->layer == &mo_layer_conv || op->layer == &mo_layer_linear)
-        return net->spans[op->weights].count * out.h * out.w;
+        return net->parameters[op->weights].count * out.h * out.w;
     return 0;
 }
 
@@ -18,7 +18,7 @@ int64_t mo_net_multiply_adds(const mo_net_t *net, int32_t from_op, int32_t to_op
     int64_t sum = 0;
     for (int32_t i = from_op; i < to_op; i++) {
         const mo_op_t *op = &net->ops[i];
-        int gradients = (op->src != net->input) + !(op->weights >= 0 && net->spans[op->weights].frozen);
+        int gradients = (op->src != net->input) + !(op->weights >= 0 && net->parameters[op->weights].frozen);
         sum += forward(net, op) * (backward ? gradients : 1);
     }
     return sum;

@@ -12,8 +12,8 @@
 int32_t mo_token_spans(mo_net_t *net, int32_t tokens, int32_t channels, int freeze_positions)
 {
     int64_t one[3] = {1, 1, channels}, all[3] = {1, tokens, channels};
-    int32_t class_token = mo_net_span(net, NULL, "cls_token", 3, one, MO_INIT_TINY, 0);
-    int32_t positions = mo_net_span(net, NULL, "pos_embed", 3, all, MO_INIT_SINCOS, 0);
+    int32_t class_token = mo_net_parameter(net, NULL, "cls_token", 3, one, MO_INIT_TINY, 0);
+    int32_t positions = mo_net_parameter(net, NULL, "pos_embed", 3, all, MO_INIT_SINCOS, 0);
     if (freeze_positions)
         mo_net_freeze(net, positions);
     return class_token;
@@ -67,7 +67,7 @@ static moco_status_t take_apart(const mo_op_t *op, const mo_net_t *net, int32_t 
     mo_shape_t s = net->shapes[op->dst];
     int64_t width = s.c, patches = (int64_t)(s.h - 1) * width;
     sum_images(v[0], width + patches, rows, width, v[2]);
-    if (!net->spans[op->bias].frozen)
+    if (!net->parameters[op->bias].frozen)
         sum_images(v[0], width + patches, rows, width + patches, v[3]);
     for (int64_t n = 0; n < rows; n++)
         memcpy(v[1] + n * patches, v[0] + n * (width + patches) + width, (size_t)patches * sizeof(float));

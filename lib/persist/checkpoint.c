@@ -23,13 +23,13 @@ static moco_status_t put_params(mo_st_writer_t *writer, const char *prefix, int 
                                 const float *params)
 {
     moco_status_t status = MOCO_OK;
-    for (int32_t i = 0; i < net->span_count; i++) {
-        const mo_span_t *span = &net->spans[i];
+    for (int32_t i = 0; i < net->parameter_count; i++) {
+        const mo_parameter_t *parameter = &net->parameters[i];
         char name[NAME_SIZE];
-        if (span->hidden || (span->frozen && !is_encoder)) /* an optimiser has nothing on what it does not move */
+        if (parameter->hidden || (parameter->frozen && !is_encoder)) /* an optimizer has nothing on what it does not move */
             continue;
-        full_name(name, prefix, is_encoder, span->name, "");
-        TRY(mo_st_add(writer, name, MO_F32, span->rank, span->dims, params + span->offset));
+        full_name(name, prefix, is_encoder, parameter->name, "");
+        TRY(mo_st_add(writer, name, MO_F32, parameter->rank, parameter->dims, params + parameter->offset));
     }
 cleanup:
     return status;
@@ -94,15 +94,15 @@ static moco_status_t get_params(const mo_tensor_file_t *st, const char *prefix, 
                                 float *params)
 {
     moco_status_t status = MOCO_OK;
-    for (int32_t i = 0; i < net->span_count; i++) {
-        const mo_span_t *span = &net->spans[i];
+    for (int32_t i = 0; i < net->parameter_count; i++) {
+        const mo_parameter_t *parameter = &net->parameters[i];
         char name[NAME_SIZE];
-        if (span->hidden && params != NULL)
-            mo_span_constant(span, params);
-        if (span->hidden || (span->frozen && !is_encoder))
+        if (parameter->hidden && params != NULL)
+            mo_parameter_constant(parameter, params);
+        if (parameter->hidden || (parameter->frozen && !is_encoder))
             continue;
-        full_name(name, prefix, is_encoder, span->name, "");
-        TRY(get_floats(st, name, span->rank, span->dims, params != NULL ? params + span->offset : NULL));
+        full_name(name, prefix, is_encoder, parameter->name, "");
+        TRY(get_floats(st, name, parameter->rank, parameter->dims, params != NULL ? params + parameter->offset : NULL));
     }
 cleanup:
     return status;

@@ -55,7 +55,7 @@ static moco_status_t spend(names_t *n, uint64_t bytes)
                                            n->pickle->path, (long long)MAX_BYTES);
 }
 
-static moco_status_t room(names_t *n, void *items, int64_t count, int64_t *capacity, size_t size)
+static moco_status_t module(names_t *n, void *items, int64_t count, int64_t *capacity, size_t size)
 {
     if (count < *capacity)
         return MOCO_OK;
@@ -75,7 +75,7 @@ static moco_status_t add_text(names_t *n, const char *value, size_t length)
     moco_status_t status = MOCO_OK;
     mo_file_text_t text = {0};
     TRY(spend(n, strlen(n->name) + length + 2));
-    TRY(room(n, &n->file->texts, n->file->text_count, &n->text_capacity, sizeof text));
+    TRY(module(n, &n->file->texts, n->file->text_count, &n->text_capacity, sizeof text));
     TRY(mo_strdup(n->name, &text.key));
     TRY(mo_strprintf(&text.value, "%.*s", (int)length, value));
     n->file->texts[n->file->text_count++] = text;
@@ -142,7 +142,7 @@ static moco_status_t add_tensor(names_t *n, const mo_pickle_tensor_t *t)
     made.bytes = (uint64_t)count * mo_dtype_bytes(s->dtype);
     made.data = count > 0 ? bytes + (uint64_t)(s->first + t->offset) * mo_dtype_bytes(s->dtype) : bytes;
     TRY(spend(n, strlen(n->name) + 1));
-    TRY(room(n, &n->file->tensors, n->file->count, &n->tensor_capacity, sizeof made));
+    TRY(module(n, &n->file->tensors, n->file->count, &n->tensor_capacity, sizeof made));
     TRY(mo_strdup(n->name, &made.name));
     n->file->tensors[n->file->count++] = made;
 cleanup:

@@ -68,7 +68,7 @@ static moco_status_t snapshot(const work_t *w, moco_model_t **out)
     const mo_tuner_t *t = &w->tuner;
     mo_encoder_spec_t spec = t->spec;
     spec.drop_path = 0;
-    return mo_model_create(&spec, &w->model->recipe, t->params, t->running, t->step, t->device, out);
+    return mo_model_create(&spec, &w->model->transform, t->params, t->running, t->step, t->device, out);
 }
 
 static moco_status_t score(const work_t *w, const mo_features_t *features, mo_linear_score_t *scores,
@@ -203,7 +203,7 @@ static moco_status_t open_loader(work_t *w)
     mo_loader_spec_t spec = {.train = 1, .one_view = 1, .labelled = 1, .seed = o->seed,
                              .order_stream = MO_STREAM_TUNE_ORDER, .batch = o->batch_size, .depth = 2,
                              .max_broken = -1, .threads = mo_loader_threads(o->loader_threads, lanes)};
-    const moco_trainer_options_t views = {.views = MOCO_VIEWS_V1, .image_size = w->model->recipe.eval_crop,
+    const moco_trainer_options_t views = {.views = MOCO_VIEWS_V1, .image_size = w->model->transform.eval_crop,
                                           .crop_min_area = o->crop_min_area, .crop_max_area = o->crop_max_area,
                                           .crop_tries = CROP_TRIES, .flip_probability = o->flip_probability,
                                           .resize_filter = o->resize_filter, .blur_sigma_min = 1,

@@ -293,12 +293,12 @@ static moco_status_t check_source(mo_import_t *m)
 
 static moco_status_t report_of(const mo_import_t *m, json_t **report)
 {
-    mo_model_recipe_t recipe;
+    mo_transform_t transform;
     moco_status_t status = mo_foreign_report(&m->foreign, report);
     if (status != MOCO_OK)
         return status;
-    mo_model_recipe_of(&m->options, &recipe);
-    if (json_object_set_new(*report, "model", mo_spec_json(&m->trainer->spec, &recipe)) == 0)
+    mo_transform_of(&m->options, &transform);
+    if (json_object_set_new(*report, "model", mo_spec_json(&m->trainer->spec, &transform)) == 0)
         return MOCO_OK;
     json_decref(*report);
     *report = NULL;

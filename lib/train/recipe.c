@@ -96,7 +96,7 @@ static const mo_option_row_t rows[] = {
     {AT(image_size), I32, {224, 224, 32, 224, 224, 224}, 16, 1024, 0, NULL, "pixels", "side of a view"},
     {AT(dimension), I32, {128, 128, 128, 256, 128, 256}, 1, 65536, 0, NULL, "", "D, width of the projection"},
     {AT(batch_size), I32, {256, 256, 256, 4096, 4096, 4096}, 2, 65536, 0, NULL, "images", "B, images per step"},
-    {AT(virtual_devices), I32, {8, 8, 8, 1, 1, 1}, 1, 32768, 0, NULL, "",
+    {AT(bn_groups), I32, {8, 8, 8, 1, 1, 1}, 1, 32768, 0, NULL, "",
      "V, batch-norm groups; B mod V = 0 and B/V >= 2"},
     {AT(membership), ENUM, {0, 0, 1, 0, 0, 0}, NAMES(membership_names), "which images share a group"},
     {AT(shuffle), I32, {1, 1, 1, 0, 0, 0}, 0, 1, 0, NULL, "", "1: keys are shuffled over the groups"},
@@ -153,8 +153,17 @@ const mo_option_row_t *mo_option_rows(int32_t *count)
     return rows;
 }
 
+/* Names that options had in files of earlier versions. */
+static const struct alias {
+    const char *old, *name;
+} aliases[] = {{"virtual_devices", "bn_groups"}};
+
 const mo_option_row_t *mo_option_find(const char *name)
 {
+    for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++) {
+        if (strcmp(aliases[i].old, name) == 0)
+            name = aliases[i].name;
+    }
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (strcmp(rows[i].name, name) == 0)
             return &rows[i];

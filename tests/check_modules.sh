@@ -1,6 +1,6 @@
 #!/bin/sh
-# The rooms of lib/ depend only downwards, and each outside library has one door. Read from the sources, comments left out.
-# usage: check_rooms.sh SOURCE_DIR
+# The modules of lib/ depend only downwards, and each outside library has one door. Read from the sources, comments left out.
+# usage: check_modules.sh SOURCE_DIR
 set -eu
 cd "$1"
 failed=0
@@ -26,34 +26,34 @@ rank() {
 
 find lib -name '*.[ch]' | LC_ALL=C sort >"$work/files"
 while read -r file; do
-    room=$(echo "$file" | cut -d/ -f2)
-    mine=$(rank "$room")
-    [ "$mine" -gt 0 ] || complain "$file: '$room' is no room of docs/architecture.md"
+    module=$(echo "$file" | cut -d/ -f2)
+    mine=$(rank "$module")
+    [ "$mine" -gt 0 ] || complain "$file: '$module' is no module of docs/architecture.md"
     # Without comments and with directives as they stand.
     cc -fpreprocessed -dD -E -P -w "$file" >"$work/code"
 
     for include in $(sed -n 's/^ *# *include *"\([^"]*\)".*/\1/p' "$work/code"); do
         case $include in
         */*) target=${include%%/*} ;;
-        *) target=$room ;;
+        *) target=$module ;;
         esac
         theirs=$(rank "$target")
-        if [ "$theirs" -eq 0 ]; then complain "$file includes \"$include\", which is in no room"; fi
+        if [ "$theirs" -eq 0 ]; then complain "$file includes \"$include\", which is in no module"; fi
         if [ "$theirs" -gt "$mine" ]; then complain "$file includes \"$include\": upwards"; fi
         # Decoder and views are plain bytes: they work, and are fuzzed, without an engine.
-        if [ "$room" = data ] && [ "$target" != data ] && [ "$target" != util ]; then
+        if [ "$module" = data ] && [ "$target" != data ] && [ "$target" != util ]; then
             complain "$file includes \"$include\": data knows only util"
         fi
-        if [ "$target" != "$room" ]; then echo "$room $target" >>"$work/edges"; fi
+        if [ "$target" != "$module" ]; then echo "$module $target" >>"$work/edges"; fi
     done
 
-    # The public functions are the border: rooms below call each other, not it. Left out: those
+    # The public functions are the border: modules below call each other, not it. Left out: those
     # at home in util and engine, and those of an index, which kNN uses as a host would.
-    if [ "$room" != api ] && grep -Eno '\bmoco_[a-z_]+\(' "$work/code" |
+    if [ "$module" != api ] && grep -Eno '\bmoco_[a-z_]+\(' "$work/code" |
         grep -Ev 'moco_(last_message|status_name|version_string|set_log|build_info|device_info|index_[a-z]+)\('; then
         complain "$file calls a public function (above): upwards"
     fi
-    if [ "$room" != engine ] && grep -q '^ *# *include.*dnnl' "$work/code"; then
+    if [ "$module" != engine ] && grep -q '^ *# *include.*dnnl' "$work/code"; then
         complain "$file includes oneDNN: only lib/engine may"
     fi
     if [ "$file" != lib/data/jpeg.c ] && grep -Eq '^ *# *include *[<"](jpeglib|jerror|jmorecfg|turbojpeg)' "$work/code"; then
@@ -65,7 +65,7 @@ while read -r file; do
     fi
 done <"$work/files"
 
-# Rooms of one floor may know each other one way, never both.
+# Modules of one floor may know each other one way, never both.
 sort -u "$work/edges" >"$work/unique"
 while read -r from to; do
     if [ "$(rank "$from")" = "$(rank "$to")" ] && grep -qx "$to $from" "$work/unique"; then
