@@ -66,6 +66,9 @@ moco_status_t mo_optim_begin(mo_optim_t *optim, moco_device_t *device, const mo_
 /* Update one part. Any thread, any order. */
 void mo_optim_update(mo_optim_t *optim, const mo_optim_part_t *part, const mo_optim_rates_t *rates);
 
+/* What a learning rate is multiplied by: MOCO_LR_SCALING_… in <moco/trainer.h>. */
+double mo_lr_scale(int32_t scaling, int32_t batch);
+
 /* ---- the loops ---- */
 
 /* d = g + weight_decay p; v = d at first, then momentum v + d; p -= lr v. No dampening, no Nesterov. */
