@@ -8,6 +8,7 @@
 #include <moco/export.h>
 #include <moco/model.h>
 #include <moco/status.h>
+#include <moco/types.h>
 
 MOCO_BEGIN_DECLS
 
@@ -37,7 +38,6 @@ enum {
 enum { MOCO_STEM_IMAGENET = 0, MOCO_STEM_CIFAR = 1 };
 enum { MOCO_HEAD_LINEAR = 0, MOCO_HEAD_MLP = 1, MOCO_HEAD_MLP_V3 = 2, MOCO_HEAD_MLP_SIMCLR = 3 };
 enum { MOCO_MEMBERSHIP_CONTIGUOUS = 0, MOCO_MEMBERSHIP_STRIDED = 1 };
-enum { MOCO_SCHEDULE_CONSTANT = 0, MOCO_SCHEDULE_STEP = 1, MOCO_SCHEDULE_COSINE = 2 };
 /** Order of the view pipeline: V1 crop gray jitter flip; V2 crop jitter gray blur flip; CIFAR crop flip jitter gray; V3
  * crop jitter gray blur solarize flip; SIMCLR crop flip jitter gray blur. */
 enum { MOCO_VIEWS_V1 = 0, MOCO_VIEWS_V2 = 1, MOCO_VIEWS_CIFAR = 2, MOCO_VIEWS_V3 = 3, MOCO_VIEWS_SIMCLR = 4 };
@@ -47,10 +47,6 @@ enum { MOCO_BN_RUNNING_MEAN = 0, MOCO_BN_RUNNING_FIRST = 1 };
 enum { MOCO_LOSS_QUEUE = 0, MOCO_LOSS_BATCH = 1, MOCO_LOSS_NT_XENT = 2 };
 /** Factor on the mean loss: 1, 2 (SimCLR's published code), 2 temperature (v3). */
 enum { MOCO_LOSS_SCALE_ONE = 0, MOCO_LOSS_SCALE_TWO = 1, MOCO_LOSS_SCALE_2T = 2 };
-/** LARS: rate after the momentum (v3). LARS_SIMCLR: rate inside the momentum. */
-enum { MOCO_OPTIMIZER_SGD = 0, MOCO_OPTIMIZER_LARS = 1, MOCO_OPTIMIZER_LARS_SIMCLR = 2, MOCO_OPTIMIZER_ADAMW = 3 };
-/** Learning rate: base_lr times batch_size / 256, or times the square root of batch_size. */
-enum { MOCO_LR_SCALING_LINEAR = 0, MOCO_LR_SCALING_SQRT = 1 };
 enum { MOCO_SCHEDULE_PER_EPOCH = 0, MOCO_SCHEDULE_PER_STEP = 1 };
 enum { MOCO_MOMENTUM_CONSTANT = 0, MOCO_MOMENTUM_COSINE = 1 };
 /** How whole-batch losses run: ONE_PASS keeps the activations of the whole batch; TWO_PASS embeds all shards, then runs
@@ -58,7 +54,6 @@ enum { MOCO_MOMENTUM_CONSTANT = 0, MOCO_MOMENTUM_COSINE = 1 };
  * crosses shards. */
 enum { MOCO_EXECUTION_AUTO = 0, MOCO_EXECUTION_ONE_PASS = 1, MOCO_EXECUTION_TWO_PASS = 2 };
 enum { MOCO_VIT_NORM_LAYER = 0, MOCO_VIT_NORM_BATCH = 1 };
-enum { MOCO_FILTER_BILINEAR = 0, MOCO_FILTER_BICUBIC = 1 };
 /** PILLOW: three box blurs each way, edge pixels going on beyond the edges. GAUSSIAN: the kernel itself, cut to
  * 2 floor(floor(S/10)/2) + 1 pixels, black beyond the edges (SimCLR's published code). */
 enum { MOCO_BLUR_PILLOW = 0, MOCO_BLUR_GAUSSIAN = 1 };
@@ -75,7 +70,7 @@ typedef struct moco_trainer_options {
     double width;               /**< channel multiplier, 0.0625..8: channels max(16, nearest multiple of 16)         */
     double temperature;         /**< divides the logits, 1e-3..1e3                                                   */
     double key_momentum;        /**< m of k <- m k + (1-m) q, 0..1                                                   */
-    double base_lr;             /**< learning rate at batch 256, or at batch 1: see lr_scaling; 0..1e3               */
+    double base_lr;             /**< learning rate before lr_scaling, 0..1e3                                         */
     double sgd_momentum;        /**< 0..<1                                                                           */
     double weight_decay;        /**< 0..10, on every parameter; LARS: not on vectors (biases, norms)                 */
     double lr_factor;           /**< multiplies the rate at each milestone of the step schedule, >0..1               */

@@ -130,10 +130,7 @@ cleanup:
 
 static double rate_of(const work_t *w, int64_t step_in_epoch)
 {
-    moco_trainer_options_t like = w->tuner.like;
-    if (!w->o->lr_scaling)
-        like.batch_size = 256; /* that rates are for: a factor of 1 */
-    return mo_schedule_lr(&like, (mo_time_t){w->epoch, step_in_epoch, w->per_epoch});
+    return mo_schedule_lr(&w->tuner.like, (mo_time_t){w->epoch, step_in_epoch, w->per_epoch});
 }
 
 static moco_status_t step(work_t *w, const mo_batch_t *batch)

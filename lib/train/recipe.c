@@ -27,7 +27,7 @@ static const char *const running_names[] = {"mean", "first", NULL};
 static const char *const loss_names[] = {"queue", "batch", "nt-xent", NULL};
 static const char *const loss_scale_names[] = {"one", "two", "2t", NULL};
 static const char *const optimizer_names[] = {"sgd", "lars", "lars-simclr", "adamw", NULL};
-static const char *const scaling_names[] = {"linear", "sqrt", NULL};
+static const char *const scaling_names[] = {"none", "linear", "sqrt", NULL};
 static const char *const unit_names[] = {"epoch", "step", NULL};
 static const char *const momentum_names[] = {"constant", "cosine", NULL};
 static const char *const execution_names[] = {"auto", "one-pass", "two-pass", NULL};
@@ -60,7 +60,7 @@ static const mo_option_row_t rows[] = {
     {AT(temperature), F64, {0.07, 0.2, 0.1, 1, 0.1, 0.2}, 1e-3, 1e3, 0, NULL, "", "divides the logits"},
     {AT(key_momentum), F64, {0.999, 0.999, 0.99, 0.99, 0, 0.99}, 0, 1, 0, NULL, "", "m of k <- m k + (1-m) q"},
     {AT(base_lr), F64, {0.03, 0.03, 0.03, 0.6, 0.3, 1.5e-4}, 0, 1e3, 0, NULL, "",
-     "learning rate at batch 256, or at batch 1: see lr_scaling"},
+     "learning rate before lr_scaling"},
     {AT(sgd_momentum), F64, SAME(0.9), 0, 1, BELOW, NULL, "", "momentum of SGD and LARS"},
     {AT(weight_decay), F64, {1e-4, 1e-4, 5e-4, 1e-6, 1e-6, 0.1}, 0, 10, 0, NULL, "",
      "on every parameter; LARS: not on vectors"},
@@ -130,7 +130,7 @@ static const mo_option_row_t rows[] = {
     {AT(head_width), I32, {0, 0, 0, 4096, 0, 4096}, 0, 65536, 0, NULL, "", "hidden width of heads; 0 = the backbone's"},
     {AT(head_layers), I32, SAME(0), 0, 3, 0, NULL, "", "linear layers of mlp-v3 and mlp-simclr; 0 = as published"},
     {AT(optimizer), ENUM, {0, 0, 0, 1, 2, 3}, NAMES(optimizer_names), "lars-simclr has the rate inside its momentum"},
-    {AT(lr_scaling), ENUM, SAME(0), NAMES(scaling_names), "rate = base_lr times batch_size/256, or times its root"},
+    {AT(lr_scaling), ENUM, SAME(1), NAMES(scaling_names), "rate = base_lr, times batch_size/256, or times its root"},
     {AT(schedule_unit), ENUM, {0, 0, 0, 1, 1, 1}, NAMES(unit_names), "the rate changes every epoch or every step"},
     {AT(momentum_schedule), ENUM, {0, 0, 0, 1, 0, 1}, NAMES(momentum_names), "of key_momentum: stays, or rises to 1"},
     {AT(warmup_epochs), I32, {0, 0, 0, 10, 10, 40}, 0, MILLION, 0, NULL, "epochs", "the rate rises linearly from 0"},

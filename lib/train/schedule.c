@@ -43,6 +43,8 @@ static double real_epoch(mo_time_t now)
 double mo_effective_lr(const moco_trainer_options_t *o)
 {
     const double batch = o->batch_size;
+    if (o->lr_scaling == MOCO_LR_SCALING_NONE)
+        return o->base_lr;
     return o->base_lr * (o->lr_scaling == MOCO_LR_SCALING_SQRT ? sqrt(batch) : batch / BASE_BATCH);
 }
 
