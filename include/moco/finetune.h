@@ -7,7 +7,7 @@
 #include <moco/export.h>
 #include <moco/model.h>
 #include <moco/status.h>
-#include <moco/trainer.h> /* MOCO_OPTIMIZER_…, MOCO_SCHEDULE_…, MOCO_FILTER_… */
+#include <moco/types.h>
 
 MOCO_BEGIN_DECLS
 

@@ -8,6 +8,7 @@
 #include <moco/export.h>
 #include <moco/model.h>
 #include <moco/status.h>
+#include <moco/types.h>
 
 MOCO_BEGIN_DECLS
 
@@ -57,20 +58,13 @@ enum { MOCO_HEAD_LINEAR = 0, MOCO_HEAD_MLP = 1, MOCO_HEAD_MLP_V3 = 2, MOCO_HEAD_
 enum { MOCO_MEMBERSHIP_CONTIGUOUS = 0, MOCO_MEMBERSHIP_STRIDED = 1 };
 enum { MOCO_BN_RUNNING_MEAN = 0, MOCO_BN_RUNNING_FIRST = 1 };
 
-/* Optimizer and schedule. */
-/** LARS: rate after the momentum (v3). LARS_SIMCLR: rate inside the momentum. */
-enum { MOCO_OPTIMIZER_SGD = 0, MOCO_OPTIMIZER_LARS = 1, MOCO_OPTIMIZER_LARS_SIMCLR = 2, MOCO_OPTIMIZER_ADAMW = 3 };
-/** What a learning rate is multiplied by, in training, probe and fine-tuning: 1; batch_size / 256; the square root of
- * batch_size. */
-enum { MOCO_LR_SCALING_NONE = 0, MOCO_LR_SCALING_LINEAR = 1, MOCO_LR_SCALING_SQRT = 2 };
-enum { MOCO_SCHEDULE_CONSTANT = 0, MOCO_SCHEDULE_STEP = 1, MOCO_SCHEDULE_COSINE = 2 };
+/* Schedule. Optimizers, scalings and forms of a schedule are in <moco/types.h>. */
 enum { MOCO_SCHEDULE_PER_EPOCH = 0, MOCO_SCHEDULE_PER_STEP = 1 };
 
 /* Views. */
 /** Order of the view pipeline: V1 crop gray jitter flip; V2 crop jitter gray blur flip; CIFAR crop flip jitter gray; V3
  * crop jitter gray blur solarize flip; SIMCLR crop flip jitter gray blur. */
 enum { MOCO_VIEWS_V1 = 0, MOCO_VIEWS_V2 = 1, MOCO_VIEWS_CIFAR = 2, MOCO_VIEWS_V3 = 3, MOCO_VIEWS_SIMCLR = 4 };
-enum { MOCO_FILTER_BILINEAR = 0, MOCO_FILTER_BICUBIC = 1 };
 /** PILLOW: three box blurs each way, edge pixels going on beyond the edges. GAUSSIAN: the kernel itself, cut to
  * 2 floor(floor(S/10)/2) + 1 pixels, black beyond the edges (SimCLR's published code). */
 enum { MOCO_BLUR_PILLOW = 0, MOCO_BLUR_GAUSSIAN = 1 };

@@ -2,6 +2,8 @@
 #include <math.h>
 #include <stddef.h>
 
+#include <moco/trainer.h> /* MOCO_ARCH_… */
+
 #include "eval/probe.h"
 #include "optim/optim.h"
 #include "util/status.h"

@@ -3,7 +3,7 @@
 
 #include <math.h>
 #include <string.h>
-#include <moco/trainer.h> /* MOCO_LR_SCALING_… */
+#include <moco/types.h>
 
 #include "util/alloc.h"
 #include "util/clones.h"
