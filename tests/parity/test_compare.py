@@ -16,7 +16,7 @@ from reorder import DRAWS, reorder
 
 TENSORS, FREEDOM, TRIALS = 60, 6, 300
 TEN = 10.0
-CONFIG = family.Config(temperature=1.0, weight_decay=1e-6, width=0.0625, image_size=16, virtual_devices=4, batch_size=16,
+CONFIG = family.Config(temperature=1.0, weight_decay=1e-6, width=0.0625, image_size=16, bn_groups=4, batch_size=16,
                        lr=0.02, epochs=12, head_width=48)
 STEPS, OTHERS = 2, 16
 
