@@ -1,26 +1,27 @@
 /* Where the slots of an arena lie: largest first, each at the lowest offset that is free during its life. */
-#include "engine/plan/plan_internal.h"
-
+#define _GNU_SOURCE /* qsort_r */
 #include <stdlib.h>
+
+#include "engine/plan/plan_internal.h"
 
 /* Large tensors do not follow each other at once: where their sizes are multiples of a page (often so for tokens), the
  * same element of all of them would share the address bits by which processors tell loads from earlier stores, and a
  * loop from one to another would take twice its time. */
 #define PLACED(bytes) (MO_ALIGNED(bytes) + ((bytes) >= 65536 ? 1088 : 0))
 
-static const mo_plan_t *sorting; /* qsort has no context; guarded by the lock below */
-
-static int by_size(const void *a, const void *b)
+static int by_size(const void *a, const void *b, void *slots)
 {
-    const mo_slot_t *x = &sorting->slots[*(const int32_t *)a], *y = &sorting->slots[*(const int32_t *)b];
+    const mo_slot_t *x = (const mo_slot_t *)slots + *(const int32_t *)a;
+    const mo_slot_t *y = (const mo_slot_t *)slots + *(const int32_t *)b;
     if (x->bytes != y->bytes)
         return x->bytes < y->bytes ? 1 : -1;
     return *(const int32_t *)a - *(const int32_t *)b;
 }
 
-static int by_offset(const void *a, const void *b)
+static int by_offset(const void *a, const void *b, void *slots)
 {
-    const mo_slot_t *x = &sorting->slots[*(const int32_t *)a], *y = &sorting->slots[*(const int32_t *)b];
+    const mo_slot_t *x = (const mo_slot_t *)slots + *(const int32_t *)a;
+    const mo_slot_t *y = (const mo_slot_t *)slots + *(const int32_t *)b;
     if (x->offset != y->offset)
         return x->offset < y->offset ? -1 : 1;
     return *(const int32_t *)a - *(const int32_t *)b;
@@ -28,7 +29,6 @@ static int by_offset(const void *a, const void *b)
 
 moco_status_t mo_plan_place(mo_plan_t *plan)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     int32_t *order = NULL, *live = NULL, count = 0;
     moco_status_t status = MOCO_OK;
     TRY(mo_calloc((size_t)plan->slot_count, sizeof *order, &order));
@@ -36,9 +36,7 @@ moco_status_t mo_plan_place(mo_plan_t *plan)
     for (int32_t i = 0; i < plan->slot_count; i++)
         if (plan->slots[i].space == MO_IN_ARENA && plan->slots[i].root == i && plan->slots[i].last >= 0)
             order[count++] = i;
-    pthread_mutex_lock(&lock);
-    sorting = plan;
-    qsort(order, (size_t)count, sizeof *order, by_size);
+    qsort_r(order, (size_t)count, sizeof *order, by_size, plan->slots);
     for (int32_t i = 0; i < count; i++) {
         mo_slot_t *slot = &plan->slots[order[i]];
         int32_t neighbours = 0;
@@ -47,7 +45,7 @@ moco_status_t mo_plan_place(mo_plan_t *plan)
             if (other->first <= slot->last && slot->first <= other->last)
                 live[neighbours++] = order[j];
         }
-        qsort(live, (size_t)neighbours, sizeof *live, by_offset);
+        qsort_r(live, (size_t)neighbours, sizeof *live, by_offset, plan->slots);
         int64_t at = 0;
         for (int32_t j = 0; j < neighbours; j++) {
             const mo_slot_t *other = &plan->slots[live[j]];
@@ -60,7 +58,6 @@ moco_status_t mo_plan_place(mo_plan_t *plan)
         size_t end = (size_t)at + PLACED(slot->bytes);
         plan->arena_bytes = end > plan->arena_bytes ? end : plan->arena_bytes;
     }
-    pthread_mutex_unlock(&lock);
     for (int32_t i = 0; i < plan->slot_count; i++)
         if (plan->slots[i].space == MO_IN_ARENA)
             plan->slots[i].offset = plan->slots[plan->slots[i].root].offset + plan->slots[i].within;
