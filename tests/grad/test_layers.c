@@ -92,7 +92,7 @@ static int32_t tokens_end(mo_net_t *net, int32_t t)
 
 static int32_t patches(mo_net_t *net, int32_t t, int32_t channels, int32_t patch, int frozen)
 {
-    int32_t first = mo_token_spans(net, 1 + (net->shapes[t].h / patch) * (net->shapes[t].w / patch), channels, frozen);
+    int32_t first = mo_token_parameters(net, 1 + (net->shapes[t].h / patch) * (net->shapes[t].w / patch), channels, frozen);
     t = mo_conv_bias(net, t, "patch", channels, patch, patch, MO_INIT_XAVIER, MO_INIT_ZERO, frozen);
     return mo_tokens(net, t, first);
 }
