@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "data/augment.h"
+#include "data/decode.h"
 #include "util/alloc.h"
 #include "util/hash.h"
 #include "util/json.h"
@@ -75,7 +76,7 @@ static moco_status_t add_numbers(mo_listing_t *listing, int64_t count, const int
     moco_status_t status = MOCO_OK;
     *classes = 0;
     for (int64_t i = 0; i < count; i++) {
-        mo_entry_t entry = {.label = labels == NULL ? -1 : labels[i]};
+        mo_entry_t entry = {.number = i, .label = labels == NULL ? -1 : labels[i]};
         char name[24];
         if (entry.label < -1 || entry.label > MAX_LABEL)
             return mo_fail(MOCO_ERR_ARGUMENT, "label of image %lld is %d; wanted -1..%d", (long long)i, entry.label,
@@ -102,13 +103,6 @@ cleanup:
     return status;
 }
 
-/* After `limit`, an entry's own number is no longer its index: `size` keeps it for the callback. */
-static void number_entries(mo_listing_t *listing)
-{
-    for (int64_t i = 0; i < listing->count; i++)
-        listing->entries[i].size = (uint64_t)i;
-}
-
 moco_status_t mo_dataset_from_callback(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
                                        const moco_dataset_options_t *options, moco_dataset_t **out)
 {
@@ -122,7 +116,6 @@ moco_status_t mo_dataset_from_callback(int64_t count, moco_read_fn read, void *u
     TRY(mo_strdup("callback", &dataset->listing.path));
     TRY(add_numbers(&dataset->listing, count, labels, &classes));
     TRY(name_numbers(&dataset->listing, classes));
-    number_entries(&dataset->listing);
     mo_listing_limit(&dataset->listing, options->limit);
     TRY(finish(dataset));
     *out = dataset;
@@ -246,7 +239,7 @@ static moco_status_t read_callback(moco_dataset_t *dataset, int64_t index, mo_by
 {
     const uint8_t *data = NULL;
     uint64_t size = 0;
-    const int32_t answer = dataset->read(dataset->user, (int64_t)dataset->listing.entries[index].size, &data, &size);
+    const int32_t answer = dataset->read(dataset->user, dataset->listing.entries[index].number, &data, &size);
     if (answer != 0)
         return mo_fail(MOCO_ERR_IMAGE, "unreadable: the callback returned %d", answer);
     if (data == NULL && size != 0)
@@ -278,7 +271,7 @@ moco_status_t mo_dataset_decode_bytes(moco_dataset_t *dataset, int64_t index, co
                                       mo_pixels_t *out)
 {
     int64_t warnings = 0;
-    const moco_status_t status = mo_jpeg_decode(bytes->data, bytes->size, dataset->max_pixels, out, &warnings);
+    const moco_status_t status = mo_image_decode(bytes->data, bytes->size, dataset->max_pixels, out, &warnings);
     if (status != MOCO_OK)
         return note_broken(dataset, index, status);
     if (warnings > 0 && atomic_exchange(&dataset->warned[index], 1) == 0) /* once, not once an epoch */

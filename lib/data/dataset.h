@@ -18,7 +18,7 @@ struct moco_dataset {
     void *user;
     uint64_t name_hash;
     _Atomic(char *) *reasons; /* [count] why an image is broken; set once, then read without the lock */
-    atomic_uchar *warned;     /* [count] its libjpeg warnings have been counted                       */
+    atomic_uchar *warned;     /* [count] its decoder's warnings have been counted                       */
     _Atomic int64_t broken, warnings;
     pthread_mutex_t lock; /* guards all below, and writing to `reasons` */
     mo_bytes_t idle[MO_IDLE_BUFFERS];
