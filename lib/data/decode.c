@@ -55,8 +55,8 @@ static moco_status_t refuse(const uint8_t *encoded, uint64_t size)
             memcmp(encoded + others[i].offset, others[i].bytes, others[i].length) == 0)
             return mo_fail(MOCO_ERR_IMAGE, "%s, which this version does not read", others[i].what);
     format_names(names);
-    return mo_fail(MOCO_ERR_IMAGE, "not an image that this version reads (%s): starts with bytes %02x %02x", names,
-                   encoded[0], size > 1 ? encoded[1] : 0);
+    return mo_fail(MOCO_ERR_IMAGE, "unknown format: starts with bytes %02x %02x; this version reads %s", encoded[0],
+                   size > 1 ? encoded[1] : 0, names);
 }
 
 static moco_status_t find(const uint8_t *encoded, uint64_t size, const mo_image_format_t **format)

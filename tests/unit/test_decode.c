@@ -31,9 +31,9 @@ START_TEST(refusals_name_the_format)
         {"\0\0\0\x1c" "ftypheic", 12, "a HEIF file, which this version does not read"},
         {"%PDF-1.4", 8, "a PDF file, which this version does not read"},
         {"<!DOCTYPE html>", 15, "a web page, which this version does not read"},
-        {"\x89PN", 3, "not an image that this version reads (JPEG): starts with bytes 89 50"},
-        {"RIFF\1\2\3\4WEB", 11, "not an image that this version reads (JPEG): starts with bytes 52 49"},
-        {"\xff", 1, "not an image that this version reads (JPEG): starts with bytes ff 00"},
+        {"\x89PN", 3, "unknown format: starts with bytes 89 50; this version reads JPEG"},
+        {"RIFF\1\2\3\4WEB", 11, "unknown format: starts with bytes 52 49; this version reads JPEG"},
+        {"\xff", 1, "unknown format: starts with bytes ff 00; this version reads JPEG"},
         {"", 0, "empty"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
