@@ -62,7 +62,7 @@ void mo_input_table(const double mean[3], const double std[3], float table[3][25
 void mo_input_bytes(const float table[3][256], const uint8_t *from, int64_t count, float *to);
 void mo_input_floats(const float *from, int32_t layout, int64_t count, float *to); /* MOCO_LAYOUT_… */
 
-/* ---- data set (dataset.c: the handle and its error counts; listing.c: folder, tar, list) ---- */
+/* ---- data set (dataset*.c: the handle; listing.c: folder, tar, list) ---- */
 
 /* As the public functions of these names; NULL and numbers out of range are fine. */
 int64_t mo_dataset_count(const moco_dataset_t *dataset);
