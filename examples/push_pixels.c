@@ -54,7 +54,7 @@ int main(int argc, char **argv)
     CHECK(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_CIFAR)); /* small pixels, light views */
     options.width = 0.25; /* 16-32-64-128 channels */
     options.batch_size = BATCH;
-    options.virtual_devices = 2; /* two batch-norm groups of eight */
+    options.bn_groups = 2; /* two batch-norm groups of eight */
     options.queue_length = 256;
     CHECK(moco_trainer_create(&options, NULL, &trainer));
 

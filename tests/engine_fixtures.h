@@ -16,7 +16,7 @@
 
 typedef struct rig_shape { /* how a batch is cut, and where it runs */
     int32_t batch, groups, shards_per_group, sets, lanes;
-    int32_t recipes; /* 1: oneDNN primitives also where the library has loops */
+    int32_t primitives; /* 1: oneDNN primitives also where the library has loops */
     int32_t nt_xent; /* 1: that loss, over the batch as both views, instead of the queue's */
 } rig_shape_t;
 
@@ -73,8 +73,8 @@ static inline void rig_units(float *rows, int64_t count, int32_t width, uint32_t
 /* Weights that keep activations near one; batch-norm scales near 1 and shifts near 0, none of them equal. */
 static inline void rig_params(rig_t *r)
 {
-    for (int32_t i = 0; i < r->net.span_count; i++) {
-        const mo_span_t *s = &r->net.spans[i];
+    for (int32_t i = 0; i < r->net.parameter_count; i++) {
+        const mo_parameter_t *s = &r->net.parameters[i];
         double fan = s->rank == 1 ? 16.0 : (double)(s->count / s->dims[0]);
         rig_normal(r->params + s->offset, s->count, s->init == MO_INIT_ONE ? 1.0 : 0.0, sqrt(2.0 / fan),
                    (uint32_t)(10 + i));
@@ -121,7 +121,7 @@ static inline moco_status_t rig_bind_queue(mo_lane_t *lane, void *ctx)
     moco_status_t status = MOCO_OK;
     (void)lane;
     for (int32_t i = 0; i < r->shape.sets * r->shape.shards_per_group && status == MOCO_OK; i++)
-        status = mo_instance_bind(r->instances[i], MO_IN_QUEUE, r->queue);
+        status = mo_instance_bind(r->instances[i], MO_IN_DICTIONARY, r->queue);
     return status;
 }
 
@@ -141,7 +141,7 @@ static inline void rig_build(rig_t *r, mo_shape_t image, rig_body_t body)
     RIG_OK(mo_net_done(&r->net));
     mo_plan_spec_t spec = {.net = &r->net, .mode = MO_MODE_TRAIN, .shard = r->shard,
                            .shards_per_group = r->shape.shards_per_group, .inputs = {r->keys_tensor, -1, -1, -1},
-                           .outputs = {r->loss_tensor, r->input, -1, -1}, .recipes = r->shape.recipes};
+                           .outputs = {r->loss_tensor, r->input, -1, -1}, .primitives = r->shape.primitives};
     RIG_OK(mo_plan_create(r->device, &spec, &r->plan));
 }
 
@@ -354,8 +354,8 @@ static inline void rig_assert_gradients(const rig_t *r, twin_t *t, int direction
     for (int64_t leaf = 0; leaf < r->leaves; leaf++)
         for (int64_t i = 0; i < r->net.params; i++)
             sum[i] += r->grads[leaf * r->net.params + i];
-    for (int32_t i = 0; i < r->net.span_count; i++) {
-        const mo_span_t *s = &r->net.spans[i];
+    for (int32_t i = 0; i < r->net.parameter_count; i++) {
+        const mo_parameter_t *s = &r->net.parameters[i];
         for (int64_t j = 0; s->frozen && j < s->count; j++)
             ck_assert_msg(sum[s->offset + j] == 0, "%s is frozen and has a gradient", s->name);
         if (s->frozen)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "contrast/contrast.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 
 typedef struct reference {
     const mo_net_t *net;
@@ -28,7 +28,7 @@ static inline int64_t ref_size(const reference_t *r, int32_t tensor)
 static inline void ref_conv(const reference_t *r, const mo_op_t *op)
 {
     mo_shape_t in = r->net->shapes[op->src], out = r->net->shapes[op->dst];
-    const double *w = r->params + r->net->spans[op->weights].offset, *x = r->tensor[op->src];
+    const double *w = r->params + r->net->parameters[op->weights].offset, *x = r->tensor[op->src];
     double *y = r->tensor[op->dst];
     int32_t k = op->kernel;
     for (int64_t n = 0; n < r->rows; n++)
@@ -46,7 +46,7 @@ static inline void ref_conv(const reference_t *r, const mo_op_t *op)
                                 sum += w[((int64_t)(o * in.c + c) * k + a) * k + b] * pixel[c];
                         }
                     if (op->bias >= 0)
-                        sum += r->params[r->net->spans[op->bias].offset + o];
+                        sum += r->params[r->net->parameters[op->bias].offset + o];
                     y[((n * out.h + i) * out.w + j) * out.c + o] = sum;
                 }
 }
@@ -54,8 +54,8 @@ static inline void ref_conv(const reference_t *r, const mo_op_t *op)
 static inline void ref_tokens(const reference_t *r, const mo_op_t *op)
 {
     mo_shape_t s = r->net->shapes[op->dst];
-    const double *first = r->params + r->net->spans[op->weights].offset, *x = r->tensor[op->src];
-    const double *place = r->params + r->net->spans[op->bias].offset;
+    const double *first = r->params + r->net->parameters[op->weights].offset, *x = r->tensor[op->src];
+    const double *place = r->params + r->net->parameters[op->bias].offset;
     for (int64_t n = 0; n < r->rows; n++)
         for (int64_t t = 0; t < s.h; t++)
             for (int64_t c = 0; c < s.c; c++)
@@ -73,8 +73,8 @@ static inline void ref_class_token(const reference_t *r, const mo_op_t *op)
 static inline void ref_layernorm(const reference_t *r, const mo_op_t *op)
 {
     int64_t width = r->net->shapes[op->src].c, rows = ref_size(r, op->src) / width;
-    const double *scale = r->params + r->net->spans[op->weights].offset;
-    const double *shift = r->params + r->net->spans[op->bias].offset;
+    const double *scale = r->params + r->net->parameters[op->weights].offset;
+    const double *shift = r->params + r->net->parameters[op->bias].offset;
     for (int64_t n = 0; n < rows; n++) {
         const double *x = r->tensor[op->src] + n * width;
         double mean = 0, variance = 0;
@@ -118,8 +118,8 @@ static inline void ref_batchnorm(const reference_t *r, const mo_op_t *op)
     int32_t channels = r->net->shapes[op->src].c;
     int64_t m = ref_size(r, op->src) / channels;
     const double *x = r->tensor[op->src];
-    const double *scale = r->params + r->net->spans[op->weights].offset;
-    const double *shift = r->params + r->net->spans[op->bias].offset;
+    const double *scale = r->params + r->net->parameters[op->weights].offset;
+    const double *shift = r->params + r->net->parameters[op->bias].offset;
     double *stats = r->stats + r->net->bns[op->bn].offset, *y = r->tensor[op->dst];
     for (int32_t c = 0; c < channels; c++) {
         double mean = 0, variance = 0;
@@ -167,7 +167,7 @@ static inline void ref_mean_pool(const reference_t *r, const mo_op_t *op)
 static inline void ref_linear(const reference_t *r, const mo_op_t *op)
 {
     int32_t in = r->net->shapes[op->src].c, out = r->net->shapes[op->dst].c;
-    const double *w = r->params + r->net->spans[op->weights].offset, *b = r->params + r->net->spans[op->bias].offset;
+    const double *w = r->params + r->net->parameters[op->weights].offset, *b = r->params + r->net->parameters[op->bias].offset;
     for (int64_t n = 0; n < ref_size(r, op->src) / in; n++)
         for (int64_t o = 0; o < out; o++) {
             double sum = b[o];

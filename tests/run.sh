@@ -110,7 +110,7 @@ build_strictly() {
         -DCMAKE_COMPILE_WARNING_AS_ERROR=ON && cmake --build "build-strict-$1" -j "$jobs"
 }
 
-# The tests of rooms and of the interface under address, leak and undefined-behaviour checks.
+# The tests of modules and of the interface under address, leak and undefined-behaviour checks.
 build_checked() {
     cmake --preset asan -DMOCO_BUILD_TESTS=ON -DMOCO_BUILD_PROGRAM=OFF && cmake --build build-asan -j "$jobs"
 }
@@ -125,7 +125,7 @@ section "release build" build_release || true
 
 echo "== sources"
 section "public headers, each alone" sh tests/api/check_headers.sh "$root" || true
-section "rooms" sh tests/check_rooms.sh "$root" || true
+section "modules" sh tests/check_modules.sh "$root" || true
 section "documents" sh tests/check_docs.sh "$root" || true
 section "gcc without warnings" build_strictly gcc || true
 section "clang without warnings" build_strictly clang || true

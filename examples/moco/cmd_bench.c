@@ -114,10 +114,10 @@ static moco_status_t show_plan(bench_t *b)
         output_json(json_pack("{s:s, s:O, s:O}", "event", "plan", "memory", plan, "options", values));
         goto cleanup;
     }
-    printf("%s, %s at width %g, %d pixels, batch %d on %d virtual devices\nlanes %d, planned %s, %.3g G multiply-adds an "
+    printf("%s, %s at width %g, %d pixels, batch %d on %d batch-norm groups\nlanes %d, planned %s, %.3g G multiply-adds an "
            "image\n",
            json_string_value(json_object_get(values, "recipe")), json_string_value(json_object_get(values, "arch")),
-           b->trained.width, (int)b->trained.image_size, (int)b->trained.batch_size, (int)b->trained.virtual_devices,
+           b->trained.width, (int)b->trained.image_size, (int)b->trained.batch_size, (int)b->trained.bn_groups,
            b->lanes, output_bytes((double)json_integer_value(bytes), text), b->multiply_adds * 1e-9);
     fflush(stdout);
 cleanup:

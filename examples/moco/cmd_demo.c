@@ -22,7 +22,7 @@
  * an older queue, telling old keys from new ones is easier than telling images apart, and nothing else is learnt. */
 static const char *const settings[][2] = {
     {"arch", "resnet18"},    {"width", "0.125"},     {"image_size", "24"},       {"batch_size", "32"},
-    {"virtual_devices", "2"}, {"epochs", "36"},      {"queue_length", "256"},    {"base_lr", "0.16"},
+    {"bn_groups", "2"}, {"epochs", "36"},      {"queue_length", "256"},    {"base_lr", "0.16"},
     {"key_momentum", "0.97"}, {"temperature", "0.2"}, {"crop_min_area", "0.3"}, {"jitter_hue", "0.5"},
     {"gray_probability", "0.4"},
 };

@@ -13,7 +13,7 @@ typedef struct finetune_options {
     const char *out, *confusion;
     int optimizer, json; /* position in "adamw|sgd" */
     int64_t epochs, batch, devices, limit, eval_every, seed, warmup;
-    double lr, weight_decay, label_smoothing, mixup, drop_path; /* not a number = the optimiser's own */
+    double lr, weight_decay, label_smoothing, mixup, drop_path; /* not a number = the optimizer's own */
     run_place_t place;
 } finetune_options_t;
 
@@ -32,7 +32,7 @@ static int parse(int argc, char **argv, finetune_options_t *o)
         {"optimizer", 0, ARG_CHOICE, &o->optimizer, "adamw|sgd", "and its values below (default adamw)", 0, 0, NULL},
         {"epochs", 0, ARG_INTEGER, &o->epochs, "N", "epochs", 1, 1000000, NULL},
         {"batch", 0, ARG_INTEGER, &o->batch, "N", "images a step", 2, 65536, NULL},
-        {"virtual-devices", 0, ARG_INTEGER, &o->devices, "V", "batch-norm groups of a batch (default 1)", 1, 65536,
+        {"bn-groups", 0, ARG_INTEGER, &o->devices, "V", "batch-norm groups of a batch (default 1)", 1, 65536,
          NULL},
         {"lr", 0, ARG_NUMBER, &o->lr, "L", "learning rate at batch 256", 0, 0, NULL},
         {"weight-decay", 0, ARG_NUMBER, &o->weight_decay, "W", "weight decay", 0, 0, NULL},
@@ -87,7 +87,7 @@ static moco_status_t fill(const finetune_options_t *o, moco_finetune_options_t *
     filled->loader_threads = (int32_t)o->place.loader_threads;
     put_whole(o->epochs, &filled->epochs);
     put_whole(o->batch, &filled->batch_size);
-    put_whole(o->devices, &filled->virtual_devices);
+    put_whole(o->devices, &filled->bn_groups);
     put_whole(o->eval_every, &filled->eval_every);
     put_number(o->lr, &filled->lr);
     put_number(o->weight_decay, &filled->weight_decay);

@@ -128,9 +128,9 @@ static void draw_header(views_t *v)
 static void draw_caption(views_t *v, int64_t index)
 {
     const char *name = moco_dataset_name(v->dataset, index);
-    const size_t room = (size_t)(v->sheet.width - 2 * MARGIN) / SHEET_LETTER, length = strlen(name);
+    const size_t module = (size_t)(v->sheet.width - 2 * MARGIN) / SHEET_LETTER, length = strlen(name);
 
-    sheet_text(&v->sheet, MARGIN, row_y(v, v->rows) + v->cell - GAP + 4, name + (length > room ? length - room : 0), 1,
+    sheet_text(&v->sheet, MARGIN, row_y(v, v->rows) + v->cell - GAP + 4, name + (length > module ? length - module : 0), 1,
                FAINT);
 }
 

@@ -15,7 +15,7 @@
     SETTINGS_FIELD(settings, "width", "X", "multiplies the channels", "width"),                                         \
     SETTINGS_FIELD(settings, "size", "PIXELS", "side of a training view", "image_size"),                                \
     SETTINGS_FIELD(settings, "batch", "N", "images per step", "batch_size"),                                            \
-    SETTINGS_FIELD(settings, "virtual-devices", "V", "batch-norm groups of a batch", "virtual_devices"),                \
+    SETTINGS_FIELD(settings, "bn-groups", "V", "batch-norm groups of a batch", "bn_groups"),                \
     SETTINGS_FIELD(settings, "queue", "K", "keys in the queue", "queue_length"),                                        \
     SETTINGS_FIELD(settings, "seed", "S", "fixes weights, order, shuffles and views", "seed")
 

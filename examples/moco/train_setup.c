@@ -9,10 +9,10 @@
 #include "settings.h"
 
 static const char notes[] =
-    "Values that are not given come from the recipe (default moco-v2): architecture, image size, batch, virtual\n"
-    "devices, queue and all the rest; --print shows them. Virtual devices are batch-norm groups and part of the\n"
-    "algorithm: they stay the recipe's whatever the batch is, and the batch must be a multiple of them. moco-v3 with\n"
-    "a ViT is moco-v3-vit.\n\n"
+    "Values that are not given come from the recipe (default moco-v2): architecture, image size, batch, batch-norm\n"
+    "groups, queue and all the rest; --print shows them. Batch-norm groups are part of the algorithm: their number\n"
+    "stays the recipe's whatever the batch is, and the batch must be a multiple of it. moco-v3 with a ViT is\n"
+    "moco-v3-vit.\n\n"
     "RUN receives checkpoint.safetensors, model.safetensors and log.jsonl after every epoch, every --save-every\n"
     "steps and at any stop. --resume takes the options from the checkpoint and needs the same DATA and --limit;\n"
     "threads, loader-threads, memory-cap, max-broken, steps, eval, eval-every and save-every may differ.";
@@ -197,10 +197,10 @@ static moco_status_t show_plan(const train_options_t *options, const moco_traine
                               json_number_value(json_object_get(plan, "effective_lr")), "memory", plan, "options",
                               values));
     } else {
-        printf("%s, %s at width %g, %d pixels: %lld images, batch %d on %d virtual devices",
+        printf("%s, %s at width %g, %d pixels: %lld images, batch %d on %d batch-norm groups",
                json_string_value(json_object_get(values, "recipe")), json_string_value(json_object_get(values, "arch")),
                trained->width, (int)trained->image_size, (long long)images, (int)trained->batch_size,
-               (int)trained->virtual_devices);
+               (int)trained->bn_groups);
         if (trained->loss == MOCO_LOSS_QUEUE)
             printf(", queue %lld", (long long)trained->queue_length);
         printf("\n%d epochs of %lld steps, learning rate %.6g\nplan\n", (int)trained->epochs, (long long)steps,

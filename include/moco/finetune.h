@@ -7,7 +7,7 @@
 #include <moco/export.h>
 #include <moco/model.h>
 #include <moco/status.h>
-#include <moco/trainer.h> /* MOCO_OPTIMIZER_…, MOCO_SCHEDULE_…, MOCO_FILTER_… */
+#include <moco/types.h>
 
 MOCO_BEGIN_DECLS
 
@@ -16,7 +16,7 @@ typedef struct moco_finetune moco_finetune_t;
 
 /**
  * Softmax cross entropy of a linear classifier on the backbone's features, backward through everything. Training images
- * are cropped and flipped at random; batch norm is that of its group (virtual device) and moves its running statistics.
+ * are cropped and flipped at random; batch norm is that of its group (batch-norm group) and moves its running statistics.
  */
 typedef struct moco_finetune_options {
     uint64_t struct_size;    /**< set by _init                                                                        */
@@ -37,11 +37,11 @@ typedef struct moco_finetune_options {
     double crop_max_area;    /**< largest, crop_min_area..1                                                           */
     double flip_probability; /**< 0..1                                                                                */
     int32_t optimizer;       /**< MOCO_OPTIMIZER_SGD or MOCO_OPTIMIZER_ADAMW: where the values came from, too         */
-    int32_t lr_scaling;      /**< 1: lr is for a batch of 256 and is multiplied by batch_size/256; 0: as given        */
+    int32_t lr_scaling;      /**< MOCO_LR_SCALING_…: what lr is multiplied by                                         */
     int32_t epochs;          /**< 1..1,000,000                                                                        */
     int32_t warmup_epochs;   /**< the rate rises from 0 step by step, 0..epochs                                       */
     int32_t batch_size;      /**< images a step, 2..65536; the last images of an epoch that fill none are left out    */
-    int32_t virtual_devices; /**< V, batch-norm groups of batch_size/V >= 2 images; changes results. All images of a
+    int32_t bn_groups; /**< V, batch-norm groups of batch_size/V >= 2 images; changes results. All images of a
                                   group are in memory at once                                                         */
     int32_t shard;           /**< images a lane works on at a time, a divisor of batch_size/V; 0 = chosen             */
     int32_t schedule;        /**< after warm-up, step by step: MOCO_SCHEDULE_COSINE (to 0) or MOCO_SCHEDULE_CONSTANT  */
@@ -52,12 +52,12 @@ typedef struct moco_finetune_options {
 } moco_finetune_options_t;
 
 /**
- * Write the values for an optimiser.
+ * Write the values for an optimizer.
  * - MOCO_OPTIMIZER_ADAMW: those of DeiT (arXiv 2012.12877), which MoCo v3 fine-tunes with: rate 2.5e-4 at batch 256,
  *   decay 0.05 on matrices, 100 epochs with 5 of warm-up, smoothing 0.1, mixup 0.8, drop path 0.1.
  * - MOCO_OPTIMIZER_SGD: rate 0.01 at batch 256, momentum 0.9, decay 1e-4 on everything, 100 epochs without warm-up,
  *   smoothing 0.1, neither mixup nor drop path.
- * Both: batch 128 in one group, cosine. @return MOCO_ERR_ARGUMENT for another optimiser. Since: 0.1.
+ * Both: batch 128 in one group, cosine. @return MOCO_ERR_ARGUMENT for another optimizer. Since: 0.1.
  */
 MOCO_API moco_status_t moco_finetune_options_init(moco_finetune_options_t *options, uint64_t struct_size,
                                                   int32_t optimizer);

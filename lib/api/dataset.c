@@ -1,4 +1,4 @@
-/* Border of <moco/dataset.h>: checks arguments, calls the data room. */
+/* Border of <moco/dataset.h>: checks arguments, calls the data module. */
 #include <moco/dataset.h>
 
 #include "data/dataset.h"

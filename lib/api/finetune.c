@@ -20,7 +20,7 @@ moco_status_t moco_finetune_options_init(moco_finetune_options_t *options, uint6
     return status == MOCO_OK ? mo_struct_init(options, struct_size, &defaults, sizeof defaults) : status;
 }
 
-/* The caller's bytes over the defaults of the optimiser that they name. */
+/* The caller's bytes over the defaults of the optimizer that they name. */
 static moco_status_t resolve(const moco_finetune_options_t *given, moco_finetune_options_t *full)
 {
     moco_status_t status = MOCO_OK;

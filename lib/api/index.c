@@ -1,4 +1,4 @@
-/* The border of <moco/index.h>: arguments are checked, queries normalised, the eval room does the work. */
+/* The border of <moco/index.h>: arguments are checked, queries normalised, the eval module does the work. */
 #include <moco/index.h>
 
 #include <math.h>
@@ -8,6 +8,7 @@
 #include "eval/index.h"
 #include "persist/npy.h"
 #include "util/alloc.h"
+#include "util/rows.h"
 #include "util/status.h"
 
 #define MAX_CLASSES 16777216

@@ -1,4 +1,4 @@
-/* The border of <moco/trainer.h> for options: pointers are checked, the train room does the work. */
+/* The border of <moco/trainer.h> for options: pointers are checked, the train module does the work. */
 #include <moco/trainer.h>
 
 #include "train/options.h"

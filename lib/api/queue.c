@@ -1,7 +1,7 @@
 /* moco_queue_*: the border of the stand-alone queue. */
 #include <moco/queue.h>
 
-#include "contrast/dictionary.h"
+#include "contrast/queue.h"
 #include "util/status.h"
 
 #define NEED(pointer)                                                   \
@@ -18,27 +18,27 @@ moco_status_t moco_queue_create(int64_t length, int32_t dimension, uint64_t seed
         return mo_fail(MOCO_ERR_ARGUMENT, "length is %lld, wanted 1 to 16777216", (long long)length);
     if (dimension < 1 || dimension > 65536)
         return mo_fail(MOCO_ERR_ARGUMENT, "dimension is %d, wanted 1 to 65536", dimension);
-    return mo_dictionary_create(length, dimension, seed, device, out);
+    return mo_queue_create(length, dimension, seed, device, out);
 }
 
 void moco_queue_free(moco_queue_t *queue)
 {
-    mo_dictionary_free(queue);
+    mo_queue_free(queue);
 }
 
 int64_t moco_queue_length(const moco_queue_t *queue)
 {
-    return queue != NULL ? mo_dictionary_keys(queue)->length : 0;
+    return queue != NULL ? mo_queue_keys(queue)->length : 0;
 }
 
 int32_t moco_queue_dimension(const moco_queue_t *queue)
 {
-    return queue != NULL ? mo_dictionary_keys(queue)->dimension : 0;
+    return queue != NULL ? mo_queue_keys(queue)->dimension : 0;
 }
 
 int64_t moco_queue_pointer(const moco_queue_t *queue)
 {
-    return queue != NULL ? mo_dictionary_keys(queue)->pointer : 0;
+    return queue != NULL ? mo_queue_keys(queue)->pointer : 0;
 }
 
 moco_status_t moco_queue_enqueue(moco_queue_t *queue, const float *keys, int64_t count)
@@ -47,14 +47,14 @@ moco_status_t moco_queue_enqueue(moco_queue_t *queue, const float *keys, int64_t
     NEED(keys);
     if (count < 1)
         return mo_fail(MOCO_ERR_ARGUMENT, "count is %lld, wanted at least 1", (long long)count);
-    return mo_dictionary_enqueue(queue, keys, count);
+    return mo_queue_enqueue(queue, keys, count);
 }
 
 moco_status_t moco_queue_snapshot(const moco_queue_t *queue, float *keys, int64_t *pointer)
 {
     NEED(queue);
     NEED(keys);
-    mo_dictionary_snapshot(queue, keys, pointer);
+    mo_queue_snapshot(queue, keys, pointer);
     return MOCO_OK;
 }
 
@@ -62,7 +62,7 @@ moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t
 {
     NEED(queue);
     NEED(keys);
-    return mo_dictionary_restore(queue, keys, pointer);
+    return mo_queue_restore(queue, keys, pointer);
 }
 
 moco_status_t moco_queue_contrast(moco_queue_t *queue, const float *queries, const float *keys, int64_t count,
@@ -76,5 +76,5 @@ moco_status_t moco_queue_contrast(moco_queue_t *queue, const float *queries, con
         return mo_fail(MOCO_ERR_ARGUMENT, "count is %lld, wanted at least 1", (long long)count);
     if (!(temperature >= 1e-3 && temperature <= 1e3))
         return mo_fail(MOCO_ERR_ARGUMENT, "temperature is %g, wanted 0.001 to 1000", temperature);
-    return mo_dictionary_contrast(queue, queries, keys, count, temperature, loss, d_queries, top1, top5);
+    return mo_queue_contrast(queue, queries, keys, count, temperature, loss, d_queries, top1, top5);
 }

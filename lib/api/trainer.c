@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "train/options.h"
 #include "train/run.h"
 #include "train/schedule.h"
@@ -35,7 +35,7 @@ void moco_trainer_free(moco_trainer_t *trainer)
 static json_t *budget_json(const mo_budget_t *b)
 {
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)b->weights,
-                     "packed", (json_int_t)b->packed, "optimiser", (json_int_t)b->optimiser, "gradients",
+                     "packed", (json_int_t)b->packed, "optimizer", (json_int_t)b->optimizer, "gradients",
                      (json_int_t)b->gradients, "activations", (json_int_t)b->activations, "queue",
                      (json_int_t)b->queue, "batch_results", (json_int_t)b->batch_results, "views",
                      (json_int_t)b->views, "statistics", (json_int_t)b->statistics, "scratchpads",
@@ -181,7 +181,7 @@ moco_status_t moco_trainer_state(const moco_trainer_t *t, char *text, uint64_t c
     json_t *state = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:o}", "step", (json_int_t)t->step, "epoch",
                               (json_int_t)t->epoch, "step_in_epoch", (json_int_t)t->step_in_epoch, "position",
                               (json_int_t)t->position, "pushed", (json_int_t)t->pushed.count, "queue_fill",
-                              mo_queue_fill(t), "parameters", (json_int_t)mo_net_parameters(&t->query.net),
+                              mo_queue_fill(t), "parameters", (json_int_t)mo_net_numel(&t->query.net),
                               "plan", plan_json(t));
     return mo_json_text(state, text, capacity, needed);
 }

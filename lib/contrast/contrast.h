@@ -1,4 +1,4 @@
-/* The contrast room: the loss against the queue, the queue itself, the momentum update, the shuffle of the keys. */
+/* The contrast module: the loss against the queue, the queue itself, the momentum update, the shuffle of the keys. */
 #ifndef MO_CONTRAST_CONTRAST_H
 #define MO_CONTRAST_CONTRAST_H
 
@@ -12,7 +12,7 @@ extern const mo_layer_t mo_layer_infonce, mo_layer_nt_xent;
 /* What each row of the loss leaves, in this order. */
 enum { MO_LOSS_VALUE = 0, MO_LOSS_RANK = 1, MO_LOSS_WIDTH = 2 };
 /* InfoNCE. queries, keys: tensors of width D, rows of unit length; negatives are the [count, D] rows bound as
- * MO_IN_QUEUE. `place`: -1, or a tensor [1] that holds, as a number, which of those rows is the query's own key (v3:
+ * MO_IN_DICTIONARY. `place`: -1, or a tensor [1] that holds, as a number, which of those rows is the query's own key (v3:
  * the keys of the batch); it is then no negative. The loss is `scale` times a mean over `batch` rows, of which a shard
  * holds some. Returns the tensor [MO_LOSS_WIDTH] of per-row losses and ranks of the positive (0 = it won). */
 typedef struct mo_infonce_spec {
@@ -21,10 +21,10 @@ typedef struct mo_infonce_spec {
     double temperature, batch, scale;
 } mo_infonce_spec_t;
 int32_t mo_infonce(mo_net_t *net, const mo_infonce_spec_t *spec);
-/* NT-Xent over all `rows` = 2B views of a batch, which must be one group. `unit`: tensor of width D, rows of unit
- * length; `place`: tensor [1], number of the row, view 0 of all images before view 1. The block bound as MO_IN_QUEUE
- * has room for rows * (D + 1) floats. The loss is `scale` times the mean over all rows. */
-int32_t mo_nt_xent(mo_net_t *net, int32_t unit, int32_t place, int64_t rows, double temperature, double scale);
+/* NT-Xent over all `rows` = 2B views of a batch, which must be one group. `embedding`: tensor of width D, rows of unit
+ * length; `place`: tensor [1], number of the row, view 0 of all images before view 1. The block bound as MO_IN_DICTIONARY
+ * has module for rows * (D + 1) floats. The loss is `scale` times the mean over all rows. */
+int32_t mo_nt_xent(mo_net_t *net, int32_t embedding, int32_t place, int64_t rows, double temperature, double scale);
 
 /* ---- queue (queue.c) ---- */
 typedef struct mo_keys {

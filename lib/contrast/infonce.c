@@ -85,7 +85,7 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     mo_slot_id_t negatives, products, positive, results;
     float inverse = (float)(1.0 / op->temperature);
     TRY(common(plan, op, &p));
-    TRY(mo_queue_slot(plan, 0, op->keys, p.width, &p.queue));
+    TRY(mo_dictionary_slot(plan, 0, op->keys, p.width, &p.queue));
     TRY(mo_temporary(plan, p.rows, (int32_t)op->keys, &negatives));
     TRY(mo_temporary(plan, p.rows, (int32_t)op->keys, &p.softmax));
     TRY(mo_temporary(plan, p.rows, p.width, &products));

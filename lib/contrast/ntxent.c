@@ -2,8 +2,8 @@
  * other 2B-2 views the negatives, with s_na = <z_n, z_a>/T:
  *   L = scale * mean_n ( log sum_{a != n} e^{s_na} - s_np ),
  *   d L / d z_n = scale / (2B T) * ( sum_a (p_na + p_an) z_a - 2 z_p ),   p_na = e^{s_na} / sum_{c != n} e^{s_nc}.
- * Gradients flow through both views, so a shard needs the rows of all others, then their denominators: two meetings.
- * Rows and the logarithms of the denominators lie in the block bound as MO_IN_QUEUE: [2B, D], then [2B]. */
+ * Gradients flow through both views, so a shard needs the rows of all others, then their denominators: two synchronisations.
+ * Rows and the logarithms of the denominators lie in the block bound as MO_IN_DICTIONARY: [2B, D], then [2B]. */
 #include <math.h>
 #include <string.h>
 
@@ -11,11 +11,11 @@
 #include "engine/emit.h"
 #include "util/status.h"
 
-int32_t mo_nt_xent(mo_net_t *net, int32_t unit, int32_t place, int64_t rows, double temperature, double scale)
+int32_t mo_nt_xent(mo_net_t *net, int32_t embedding, int32_t place, int64_t rows, double temperature, double scale)
 {
-    if (net->failed || unit < 0 || place < 0)
+    if (net->failed || embedding < 0 || place < 0)
         return -1;
-    mo_op_t op = {.layer = &mo_layer_nt_xent, .src = unit, .other = -1, .weights = -1, .bias = -1, .bn = -1,
+    mo_op_t op = {.layer = &mo_layer_nt_xent, .src = embedding, .other = -1, .weights = -1, .bias = -1, .bn = -1,
                   .place = place, .keys = rows, .temperature = temperature, .batch = (double)rows, .scale = scale};
     op.dst = mo_net_tensor(net, MO_LOSS_WIDTH, 1, 1);
     mo_net_op(net, &op);
@@ -98,15 +98,15 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_matrix(plan, z, width, &z));
     TRY(mo_value(plan, op->place, &place));
     TRY(mo_value(plan, op->dst, &results));
-    TRY(mo_queue_slot(plan, 0, op->keys, width, &all));
-    TRY(mo_queue_slot(plan, op->keys * width, op->keys, 1, &logs));
+    TRY(mo_dictionary_slot(plan, 0, op->keys, width, &all));
+    TRY(mo_dictionary_slot(plan, op->keys * width, op->keys, 1, &logs));
     TRY(mo_temporary(plan, rows, (int32_t)op->keys, &products));
     TRY(mo_temporary(plan, rows, 1, &own));
     mo_slot_id_t rows_in[] = {z, place, all}, sums[] = {products, place, results, own}, logs_in[] = {own, place, logs};
-    TRY(mo_emit_meet(plan, op, gather, 3, rows_in));
+    TRY(mo_emit_sync(plan, op, gather, 3, rows_in));
     TRY(mo_emit_matmul(plan, op, z, all, op->keys, width, 1, (float)(1.0 / op->temperature), products));
     TRY(mo_emit_host(plan, op, denominators, 4, sums));
-    TRY(mo_emit_meet(plan, op, share, 3, logs_in));
+    TRY(mo_emit_sync(plan, op, share, 3, logs_in));
     mo_remember(plan, op, 0, products);
     mo_remember(plan, op, 1, own);
     mo_remember(plan, op, 2, all);

@@ -1,55 +1,212 @@
-/* The FIFO of keys: rows of unit length, oldest overwritten first. */
-#include <math.h>
+/* moco_queue_t. Contrast runs in tiles of 32 rows, each on one lane, so a row's result does not depend on how many come
+ * with it; the plan is remade when the temperature changes. */
+#include "contrast/queue.h"
+
 #include <string.h>
 
-#include "contrast/contrast.h"
+#include "engine/plan.h"
 #include "util/alloc.h"
-#include "util/rng.h"
+#include "util/rows.h"
 #include "util/status.h"
 
-static void unit_rows(float *rows, int64_t count, int32_t width)
+#define TILE 32
+
+typedef struct tile {
+    void *arena;
+    mo_instance_t *instance;
+} tile_t;
+
+struct moco_queue {
+    moco_device_t *device;
+    mo_keys_t keys;
+    /* the plan, for one temperature */
+    double temperature; /* 0 = none yet */
+    mo_net_t net;
+    int32_t queries, positives, results;
+    mo_plan_t *plan;
+    tile_t *tiles; /* one per lane */
+};
+
+static void drop_plan(moco_queue_t *q)
 {
-    for (int64_t n = 0; n < count; n++, rows += width) {
-        double sum = 0;
-        for (int32_t i = 0; i < width; i++)
-            sum += (double)rows[i] * rows[i];
-        double norm = sqrt(sum);
-        for (int32_t i = 0; i < width; i++)
-            rows[i] = (float)(rows[i] / (norm > 1e-12 ? norm : 1e-12));
+    for (int32_t i = 0; q->tiles != NULL && i < mo_device_lanes(q->device); i++) {
+        mo_instance_free(q->tiles[i].instance);
+        mo_block_free(q->tiles[i].arena, mo_plan_arena_bytes(q->plan));
     }
+    mo_free(q->tiles);
+    q->tiles = NULL;
+    mo_plan_free(q->plan);
+    q->plan = NULL;
+    mo_net_free(&q->net);
+    q->temperature = 0;
 }
 
-moco_status_t mo_keys_create(mo_keys_t *keys, int64_t length, int32_t dimension, uint64_t seed)
+static moco_status_t bind_queue(mo_lane_t *lane, void *ctx)
 {
-    mo_rng_t rng;
-    *keys = (mo_keys_t){.length = length, .dimension = dimension};
-    moco_status_t status = mo_block_create((size_t)length * (size_t)dimension * sizeof(float), &keys->rows);
+    moco_queue_t *q = ctx;
+    moco_status_t status = MOCO_OK;
+    (void)lane;
+    for (int32_t i = 0; i < mo_device_lanes(q->device); i++)
+        TRY(mo_instance_bind(q->tiles[i].instance, MO_IN_DICTIONARY, q->keys.rows));
+cleanup:
+    return status;
+}
+
+static moco_status_t make_plan(moco_queue_t *q, double temperature)
+{
+    moco_status_t status = MOCO_OK;
+    int32_t lanes = mo_device_lanes(q->device), width = q->keys.dimension;
+    drop_plan(q);
+    q->queries = mo_net_tensor(&q->net, width, 1, 1);
+    q->positives = mo_net_tensor(&q->net, width, 1, 1);
+    mo_infonce_spec_t loss = {.queries = q->queries, .keys = q->positives, .place = -1, .count = q->keys.length,
+                              .temperature = temperature, .batch = 1.0, .scale = 1.0};
+    q->results = mo_infonce(&q->net, &loss);
+    TRY(mo_net_done(&q->net));
+    mo_plan_spec_t spec = {.net = &q->net, .mode = MO_MODE_TRAIN, .shard = TILE, .shards_per_group = 1,
+                           .inputs = {-1, q->positives, -1, -1}, .outputs = {q->results, q->queries, -1, -1}};
+    TRY(mo_plan_create(q->device, &spec, &q->plan));
+    TRY(mo_calloc((size_t)lanes, sizeof *q->tiles, &q->tiles));
+    for (int32_t i = 0; i < lanes; i++) {
+        TRY(mo_block_create(mo_plan_arena_bytes(q->plan), &q->tiles[i].arena));
+        TRY(mo_instance_create(q->plan, q->tiles[i].arena, NULL, NULL, &q->tiles[i].instance));
+    }
+    TRY(mo_device_call(q->device, bind_queue, q));
+    q->temperature = temperature;
+cleanup:
+    if (status != MOCO_OK)
+        drop_plan(q);
+    return status;
+}
+
+moco_status_t mo_queue_create(int64_t length, int32_t dimension, uint64_t seed, moco_device_t *device,
+                                   moco_queue_t **out)
+{
+    moco_status_t status = MOCO_OK;
+    moco_queue_t *q = NULL;
+    TRY(mo_calloc(1, sizeof *q, &q));
+    TRY(mo_device_default(device, &q->device));
+    TRY(mo_keys_create(&q->keys, length, dimension, seed));
+    *out = q;
+    q = NULL;
+cleanup:
+    mo_queue_free(q);
+    return status;
+}
+
+void mo_queue_free(moco_queue_t *q)
+{
+    if (q == NULL)
+        return;
+    drop_plan(q);
+    mo_keys_free(&q->keys);
+    mo_device_release(q->device);
+    mo_free(q);
+}
+
+const mo_keys_t *mo_queue_keys(const moco_queue_t *q)
+{
+    return &q->keys;
+}
+
+moco_status_t mo_queue_enqueue(moco_queue_t *q, const float *keys, int64_t count)
+{
+    moco_status_t status = mo_rows_check_unit("keys", keys, count, q->keys.dimension);
+    if (status == MOCO_OK)
+        mo_keys_enqueue(&q->keys, keys, count);
+    return status;
+}
+
+void mo_queue_snapshot(const moco_queue_t *q, float *keys, int64_t *pointer)
+{
+    memcpy(keys, q->keys.rows, (size_t)q->keys.length * (size_t)q->keys.dimension * sizeof(float));
+    if (pointer != NULL)
+        *pointer = q->keys.pointer;
+}
+
+moco_status_t mo_queue_restore(moco_queue_t *q, const float *keys, int64_t pointer)
+{
+    if (pointer < 0 || pointer >= q->keys.length)
+        return mo_fail(MOCO_ERR_ARGUMENT, "pointer is %lld, wanted 0 to %lld", (long long)pointer,
+                       (long long)q->keys.length - 1);
+    moco_status_t status = mo_rows_check_unit("keys", keys, q->keys.length, q->keys.dimension);
     if (status != MOCO_OK)
         return status;
-    mo_rng_start(&rng, seed, MO_STREAM_QUEUE, 0, 0);
-    for (int64_t i = 0; i < length * dimension; i++)
-        keys->rows[i] = (float)mo_rng_normal(&rng);
-    unit_rows(keys->rows, length, dimension);
+    memcpy(q->keys.rows, keys, (size_t)q->keys.length * (size_t)q->keys.dimension * sizeof(float));
+    q->keys.pointer = pointer;
     return MOCO_OK;
 }
 
-void mo_keys_free(mo_keys_t *keys)
+typedef struct contrast {
+    moco_queue_t *queue;
+    const float *queries, *keys;
+    float *d_queries, *results;
+    int64_t count;
+} contrast_t;
+
+static moco_status_t fill(const contrast_t *c, mo_instance_t *instance, int32_t tensor, const float *from,
+                          int64_t first, int64_t rows)
 {
-    mo_block_free(keys->rows, (size_t)keys->length * (size_t)keys->dimension * sizeof(float));
-    memset(keys, 0, sizeof *keys);
+    float *to;
+    size_t width = (size_t)c->queue->keys.dimension;
+    moco_status_t status = mo_instance_map(instance, tensor, &to);
+    if (status != MOCO_OK)
+        return status;
+    memcpy(to, from + (size_t)first * width, (size_t)rows * width * sizeof(float));
+    memset(to + (size_t)rows * width, 0, (size_t)(TILE - rows) * width * sizeof(float));
+    mo_instance_unmap(instance, tensor, to);
+    return MOCO_OK;
 }
 
-void mo_keys_enqueue(mo_keys_t *keys, const float *rows, int64_t count)
+static moco_status_t contrast_part(mo_lane_t *lane, void *ctx, int64_t part)
 {
-    size_t row = (size_t)keys->dimension * sizeof(float);
-    if (count > keys->length) { /* only the last K stay, where the whole run would have left them */
-        int64_t dropped = count - keys->length;
-        keys->pointer = (keys->pointer + dropped) % keys->length;
-        rows += dropped * keys->dimension;
-        count = keys->length;
+    contrast_t *c = ctx;
+    moco_queue_t *q = c->queue;
+    mo_instance_t *instance = q->tiles[mo_lane_number(lane)].instance;
+    int64_t first = part * TILE, rows = c->count - first < TILE ? c->count - first : TILE;
+    int32_t width = q->keys.dimension;
+    moco_status_t status = MOCO_OK;
+    float *values;
+    TRY(fill(c, instance, q->queries, c->queries, first, rows));
+    TRY(fill(c, instance, q->positives, c->keys, first, rows));
+    TRY(mo_instance_run(lane, instance));
+    TRY(mo_instance_map(instance, q->results, &values));
+    memcpy(c->results + first * MO_LOSS_WIDTH, values, (size_t)rows * MO_LOSS_WIDTH * sizeof(float));
+    mo_instance_unmap(instance, q->results, values);
+    if (c->d_queries != NULL) {
+        TRY(mo_instance_map_gradient(instance, q->queries, &values));
+        for (int64_t i = 0; i < rows * width; i++) /* the plan's loss is a sum; the caller's a mean */
+            c->d_queries[first * width + i] = (float)((double)values[i] / (double)c->count);
+        mo_instance_unmap_gradient(instance, q->queries, values);
     }
-    int64_t first = keys->length - keys->pointer < count ? keys->length - keys->pointer : count;
-    memcpy(keys->rows + keys->pointer * keys->dimension, rows, (size_t)first * row);
-    memcpy(keys->rows, rows + first * keys->dimension, (size_t)(count - first) * row);
-    keys->pointer = (keys->pointer + count) % keys->length;
+cleanup:
+    return status;
+}
+
+moco_status_t mo_queue_contrast(moco_queue_t *q, const float *queries, const float *keys, int64_t count,
+                                     double temperature, double *loss, float *d_queries, double *top1, double *top5)
+{
+    moco_status_t status = MOCO_OK;
+    contrast_t c = {.queue = q, .queries = queries, .keys = keys, .d_queries = d_queries, .count = count};
+    double sum = 0;
+    int64_t first = 0, fifth = 0;
+    TRY(mo_rows_check_unit("queries", queries, count, q->keys.dimension));
+    TRY(mo_rows_check_unit("keys", keys, count, q->keys.dimension));
+    if (q->temperature != temperature)
+        TRY(make_plan(q, temperature));
+    TRY(mo_calloc((size_t)count * MO_LOSS_WIDTH, sizeof *c.results, &c.results));
+    TRY(mo_device_run(q->device, (count + TILE - 1) / TILE, contrast_part, &c, 1));
+    for (int64_t i = 0; i < count; i++) {
+        sum += c.results[i * MO_LOSS_WIDTH + MO_LOSS_VALUE];
+        first += c.results[i * MO_LOSS_WIDTH + MO_LOSS_RANK] < 1;
+        fifth += c.results[i * MO_LOSS_WIDTH + MO_LOSS_RANK] < 5;
+    }
+    *loss = sum / (double)count;
+    if (top1 != NULL)
+        *top1 = 100.0 * (double)first / (double)count;
+    if (top5 != NULL)
+        *top5 = 100.0 * (double)fifth / (double)count;
+cleanup:
+    mo_free(c.results);
+    return status;
 }

@@ -1,4 +1,4 @@
-/* The data room: from listings of JPEG files to views as 8-bit pixels. Knows no engine and no trainer; only jpeg.c
+/* The data module: from listings of JPEG files to views as 8-bit pixels. Knows no engine and no trainer; only jpeg.c
  * includes the JPEG library. Everything here gives the same bytes for any number of threads. */
 #ifndef MO_DATA_DATA_H
 #define MO_DATA_DATA_H

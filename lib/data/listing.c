@@ -107,7 +107,7 @@ void mo_listing_limit(mo_listing_t *listing, int64_t limit)
 /* ---- classes ---- */
 
 /* A part of the text, by offset: the text may move. */
-typedef struct span {
+typedef struct parameter {
     uint64_t at, length;
 } span_t;
 
@@ -134,15 +134,15 @@ static int same_span(const mo_listing_t *listing, const span_t *a, const span_t 
 }
 
 /* Class names where they change along the listing; entries of a class mostly stand together. NULL counts only. */
-static size_t class_changes(const mo_listing_t *listing, span_t *spans)
+static size_t class_changes(const mo_listing_t *listing, span_t *parameters)
 {
     size_t count = 0;
     span_t before = {0};
     for (int64_t i = 0; i < listing->count; i++) {
         const span_t now = class_of(listing, &listing->entries[i]);
         if (now.length != 0 && !same_span(listing, &now, &before)) {
-            if (spans != NULL)
-                spans[count] = now;
+            if (parameters != NULL)
+                parameters[count] = now;
             count++;
         }
         before = now;
@@ -196,19 +196,19 @@ cleanup:
 static moco_status_t make_classes(mo_listing_t *listing)
 {
     moco_status_t status = MOCO_OK;
-    span_t *spans = NULL;
+    span_t *parameters = NULL;
     size_t distinct = 0;
     const size_t count = class_changes(listing, NULL);
-    TRY(mo_calloc(count, sizeof *spans, &spans));
-    class_changes(listing, spans);
-    qsort_r(spans, count, sizeof *spans, by_span, listing->text);
+    TRY(mo_calloc(count, sizeof *parameters, &parameters));
+    class_changes(listing, parameters);
+    qsort_r(parameters, count, sizeof *parameters, by_span, listing->text);
     for (size_t i = 0; i < count; i++)
-        if (i == 0 || !same_span(listing, &spans[i], &spans[distinct - 1]))
-            spans[distinct++] = spans[i];
-    label_entries(listing, spans, (int32_t)distinct);
-    TRY(name_classes(listing, spans, (int32_t)distinct));
+        if (i == 0 || !same_span(listing, &parameters[i], &parameters[distinct - 1]))
+            parameters[distinct++] = parameters[i];
+    label_entries(listing, parameters, (int32_t)distinct);
+    TRY(name_classes(listing, parameters, (int32_t)distinct));
 cleanup:
-    mo_free(spans);
+    mo_free(parameters);
     return status;
 }
 

@@ -1,4 +1,4 @@
-/* Devices and their lanes as the rooms above see them: no oneDNN type here. Callers queue work and wait; lanes do it.
+/* Devices and their lanes as the modules above see them: no oneDNN type here. Callers queue work and wait; lanes do it.
  */
 #ifndef MO_ENGINE_DEVICE_H
 #define MO_ENGINE_DEVICE_H

@@ -1,4 +1,4 @@
-/* What layers say to a plan: engine recipes on slots. No oneDNN type here. Each call appends instructions; the order of
+/* What layers say to a plan: engine primitives on slots. No oneDNN type here. Each call appends instructions; the order of
  * the calls is the order of execution. */
 #ifndef MO_ENGINE_EMIT_H
 #define MO_ENGINE_EMIT_H
@@ -7,7 +7,7 @@
 
 typedef int32_t mo_slot_id_t;
 
-int mo_plan_meets(const mo_plan_t *plan); /* a group has several shards */
+int mo_plan_syncs(const mo_plan_t *plan); /* a group has several shards */
 int32_t mo_plan_shards(const mo_plan_t *plan); /* of a group */
 
 /* ---- tensors ---- */
@@ -28,15 +28,15 @@ moco_status_t mo_temporary(mo_plan_t *plan, int32_t rows, int32_t columns, mo_sl
 /* View [rows*h*w, c] of a slot that holds `tensor` or its gradient. */
 moco_status_t mo_positions(mo_plan_t *plan, int32_t tensor, mo_slot_id_t of, mo_slot_id_t *slot);
 /* A parameter in its plain layout, in every mode; its place in the gradient block. */
-moco_status_t mo_parameter(mo_plan_t *plan, int32_t span, mo_slot_id_t *slot);
-moco_status_t mo_parameter_gradient(mo_plan_t *plan, int32_t span, mo_slot_id_t *slot);
+moco_status_t mo_parameter(mo_plan_t *plan, int32_t parameter, mo_slot_id_t *slot);
+moco_status_t mo_parameter_gradient(mo_plan_t *plan, int32_t parameter, mo_slot_id_t *slot);
 
-/* ---- recipes; `op` gives sizes, spans and the place where backward finds what forward kept ---- */
+/* ---- primitives; `op` gives sizes, parameters and the place where backward finds what forward kept ---- */
 moco_status_t mo_emit_product(mo_plan_t *plan, const mo_op_t *op); /* convolution; linear where the kernel is 0 */
 moco_status_t mo_emit_product_backward(mo_plan_t *plan, const mo_op_t *op);
 /* Zeros where the gradient of the operation's frozen weights and bias would be. */
 moco_status_t mo_emit_frozen(mo_plan_t *plan, const mo_op_t *op);
-int mo_parameter_frozen(const mo_plan_t *plan, int32_t span);
+int mo_parameter_frozen(const mo_plan_t *plan, int32_t parameter);
 moco_status_t mo_emit_batchnorm(mo_plan_t *plan, const mo_op_t *op);
 moco_status_t mo_emit_batchnorm_backward(mo_plan_t *plan, const mo_op_t *op);
 moco_status_t mo_emit_layernorm(mo_plan_t *plan, const mo_op_t *op);
@@ -66,15 +66,15 @@ moco_status_t mo_emit_function(mo_plan_t *plan, const mo_op_t *op, mo_function_t
 /* [rows, columns] -> [rows, 1] */
 moco_status_t mo_emit_row_sums(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
 moco_status_t mo_emit_softmax(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
-/* A matrix [rows, columns] of the block bound with MO_IN_QUEUE, `from` floats after its begin. */
-moco_status_t mo_queue_slot(mo_plan_t *plan, int64_t from, int64_t rows, int32_t columns, mo_slot_id_t *slot);
+/* A matrix [rows, columns] of the block bound with MO_IN_DICTIONARY, `from` floats after its begin. */
+moco_status_t mo_dictionary_slot(mo_plan_t *plan, int64_t from, int64_t rows, int32_t columns, mo_slot_id_t *slot);
 /* dst = scale * a · b, or a · b transposed; b is [b_rows, b_columns] as it lies. */
 moco_status_t mo_emit_matmul(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t a, mo_slot_id_t b, int64_t b_rows,
                              int64_t b_columns, int transpose_b, float scale, mo_slot_id_t dst);
 /* View [rows, columns]. */
 moco_status_t mo_matrix(mo_plan_t *plan, mo_slot_id_t of, int32_t columns, mo_slot_id_t *slot);
 
-/* Slots that backward needs again, 0..3 per operation (kinds made here only; the recipes above keep their own). */
+/* Slots that backward needs again, 0..3 per operation (kinds made here only; the primitives above keep their own). */
 void mo_remember(mo_plan_t *plan, const mo_op_t *op, int cell, mo_slot_id_t slot);
 mo_slot_id_t mo_recall(const mo_plan_t *plan, const mo_op_t *op, int cell);
 
@@ -85,9 +85,9 @@ moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, in
 moco_status_t mo_emit_host_rows(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int32_t rows, int count,
                                 const mo_slot_id_t *slots);
 
-/* A meeting point: runs once when all shards of the group are here; values[i * shards + s] is slots[i] of shard s. */
-typedef moco_status_t (*mo_meet_fn)(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
+/* A synchronisation point: runs once when all shards of the group are here; values[i * shards + s] is slots[i] of shard s. */
+typedef moco_status_t (*mo_sync_fn)(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
                                     float *const *values);
-moco_status_t mo_emit_meet(mo_plan_t *plan, const mo_op_t *op, mo_meet_fn fn, int count, const mo_slot_id_t *slots);
+moco_status_t mo_emit_sync(mo_plan_t *plan, const mo_op_t *op, mo_sync_fn fn, int count, const mo_slot_id_t *slots);
 
 #endif

@@ -1,4 +1,4 @@
-/* A network as data: tensors by number, operations in order, parameters as named spans of one block of floats. Made by
+/* A network as data: tensors by number, operations in order, parameters as named parameters of one block of floats. Made by
  * nets, walked by plans; nothing here allocates activations or knows oneDNN. */
 #ifndef MO_ENGINE_NET_H
 #define MO_ENGINE_NET_H
@@ -14,7 +14,7 @@ typedef struct mo_layer {
     const char *name;
     moco_status_t (*forward)(mo_plan_t *plan, const mo_op_t *op);  /* in any mode              */
     moco_status_t (*backward)(mo_plan_t *plan, const mo_op_t *op); /* train; d_dst -> d_src … */
-    int joins; /* 1: needs what the other shards of its group have */
+    int syncs; /* 1: needs what the other shards of its group have */
 } mo_layer_t;
 
 typedef enum mo_init {
@@ -30,7 +30,7 @@ typedef enum mo_init {
 
 /* A parameter tensor: plain torchvision layout (convolution [O,I,kh,kw], linear [O,I], vectors [C]). A frozen one keeps
  * its first value: its gradient is zero, and it has no part in decay, updates and norms. */
-typedef struct mo_span {
+typedef struct mo_parameter {
     char *name;
     int32_t rank;
     int64_t dims[4];
@@ -39,7 +39,7 @@ typedef struct mo_span {
     int64_t fan;
     int32_t frozen; /* keeps its first values: no gradient, no decay, no update            */
     int32_t hidden; /* a constant of the arithmetic that the method does not have: frozen, in no file and no count */
-} mo_span_t;
+} mo_parameter_t;
 
 /* A batch norm's statistics: mean at offset, a multiple of 16, variance at offset + channels, in a block of `stats`
  * floats. */
@@ -57,7 +57,7 @@ typedef struct mo_shape {
 struct mo_op {
     const mo_layer_t *layer;
     int32_t src, other, dst;        /* tensor numbers; -1 = none                        */
-    int32_t weights, bias;          /* span numbers; batch norm: scale and shift        */
+    int32_t weights, bias;          /* parameter numbers; batch norm: scale and shift        */
     int32_t bn;                     /* number of the batch norm, or -1                  */
     int32_t kernel, stride, pad;    /* convolution, pooling                             */
     int32_t relu;                   /* batch norm: ReLU follows                         */
@@ -77,8 +77,8 @@ typedef struct mo_net {
     int32_t tensors;
     mo_op_t *ops;
     int32_t op_count;
-    mo_span_t *spans;
-    int32_t span_count;
+    mo_parameter_t *parameters;
+    int32_t parameter_count;
     mo_bn_t *bns;
     int32_t bn_count;
     int64_t params; /* floats of the parameter block, padding included */
@@ -90,18 +90,18 @@ typedef struct mo_net {
     int failed;     /* a builder ran out of memory: checked once at the end */
 } mo_net_t;
 
-/* Builders: tensor, span, batch norm, operation; -1 after a failure, which mo_net_done reports. */
+/* Builders: tensor, parameter, batch norm, operation; -1 after a failure, which mo_net_done reports. */
 int32_t mo_net_tensor(mo_net_t *net, int32_t c, int32_t h, int32_t w);
-int32_t mo_net_span(mo_net_t *net, const char *prefix, const char *name, int32_t rank, const int64_t *dims,
+int32_t mo_net_parameter(mo_net_t *net, const char *prefix, const char *name, int32_t rank, const int64_t *dims,
                     mo_init_t init, int64_t fan); /* "prefix.name"; "name" where prefix is NULL */
-void mo_net_freeze(mo_net_t *net, int32_t span);
+void mo_net_freeze(mo_net_t *net, int32_t parameter);
 int32_t mo_net_bn(mo_net_t *net, const char *prefix, int32_t channels);
 void mo_net_op(mo_net_t *net, const mo_op_t *op);
 moco_status_t mo_net_done(const mo_net_t *net);
-/* Whether any of the operations [from_op, to_op) joins the shards of a group. */
-int mo_net_joins(const mo_net_t *net, int32_t from_op, int32_t to_op);
+/* Whether any of the operations [from_op, to_op) syncs the shards of a group. */
+int mo_net_syncs(const mo_net_t *net, int32_t from_op, int32_t to_op);
 void mo_net_free(mo_net_t *net);
-void mo_span_constant(const mo_span_t *span, float *params); /* the values of a hidden span, into the parameter block */
-int64_t mo_net_parameters(const mo_net_t *net); /* numbers in all spans, padding and hidden ones left out */
+void mo_parameter_constant(const mo_parameter_t *parameter, float *params); /* the values of a hidden parameter, into the parameter block */
+int64_t mo_net_numel(const mo_net_t *net); /* numbers in all parameters, padding and hidden ones left out */
 
 #endif

@@ -1,4 +1,4 @@
-/* Planned networks as the rooms above see them: no oneDNN type here.
+/* Planned networks as the modules above see them: no oneDNN type here.
  *
  * A plan is made once for (network, mode, shard size). It walks the operations through their layers, which emit
  * instructions: a primitive or a host function on numbered slots. A slot is a tensor in one of the spaces below; slots
@@ -25,7 +25,7 @@ typedef enum mo_space {
     MO_IN_PACKED, /* derived copies of parameters in the layouts of the primitives          */
     MO_IN_GRADS,  /* a gradient block, laid out like the parameters; bound per shard        */
     MO_IN_STATS,  /* a statistics block of one group; bound per shard                       */
-    MO_IN_QUEUE   /* the keys of the queue [K,D]                                            */
+    MO_IN_DICTIONARY   /* the keys of the queue [K,D]                                            */
 } mo_space_t;
 
 typedef struct mo_instance mo_instance_t;
@@ -35,13 +35,13 @@ typedef struct mo_plan_spec {
     const mo_net_t *net;
     mo_mode_t mode;
     int32_t shard;            /* images */
-    int32_t shards_per_group; /* > 1: batch norm meets across shards */
+    int32_t shards_per_group; /* > 1: batch norm syncs across shards */
     int32_t outputs[4];       /* tensors that, with their gradients, must survive to the end; -1 = none */
     int32_t inputs[4];        /* tensors that the caller fills; -1 = none                          */
     int32_t from_op, to_op;   /* only these operations of the net; 0, 0 = all                      */
     int32_t has_given, given; /* a tensor that the caller fills like inputs, but whose gradient is wanted  */
     int32_t seeded;           /* train: the caller fills the gradient of outputs[0] before the run  */
-    int32_t recipes;          /* 1: oneDNN's form of everything, also where a loop is faster: the reference of tests */
+    int32_t primitives;          /* 1: oneDNN's form of everything, also where a loop is faster: the reference of tests */
 } mo_plan_spec_t;
 
 moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, mo_plan_t **out);
@@ -76,7 +76,7 @@ moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, void *
 /* The same where `base` holds the space from byte `skip` on, which no slot of the plan lies before. */
 moco_status_t mo_instance_bind_from(mo_instance_t *instance, mo_space_t space, void *base, int64_t skip);
 
-/* Run one shard from begin to end on this lane (plans without meeting points). */
+/* Run one shard from begin to end on this lane (plans without synchronisation points). */
 moco_status_t mo_instance_run(mo_lane_t *lane, mo_instance_t *instance);
 
 /* One pass: every group of a batch through a plan. `instances` hold sets × shards_per_group arenas; as many groups are

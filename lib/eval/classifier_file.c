@@ -56,7 +56,7 @@ moco_status_t mo_classifier_write(mo_st_writer_t *writer, const moco_model_t *mo
     TRY(mo_meta_int(writer, "format_version", MO_FORMAT_VERSION));
     TRY(mo_st_meta(writer, "kind", "classifier"));
     TRY(mo_st_meta(writer, "libmoco", moco_version_string()));
-    TRY(mo_model_meta(writer, &spec, &model->recipe, model->steps));
+    TRY(mo_model_meta(writer, &spec, &model->transform, model->steps));
     TRY(put_names(writer, classifier));
     TRY(mo_encoder_put(writer, "", &file));
     TRY(put_layer(writer, spec.arch, classifier));

@@ -15,7 +15,7 @@ int32_t mo_model_width(const moco_model_t *model, int32_t tap)
 {
     if (tap == MOCO_TAP_BACKBONE)
         return model->net.shapes[model->net.backbone].c;
-    return tap == MOCO_TAP_PROJECTION && model->unit >= 0 ? model->spec.dimension : 0;
+    return tap == MOCO_TAP_PROJECTION && model->embedding >= 0 ? model->spec.dimension : 0;
 }
 
 moco_status_t mo_model_check_tap(const moco_model_t *model, int32_t tap)
@@ -61,7 +61,7 @@ static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64
             TRY(mo_fail(status, "data[%lld]: %s", (long long)index, moco_last_message()));
     } else
         TRY(mo_pixels_from_image(&s->images[index], index, &lane->pixels));
-    TRY(mo_view_eval(&lane->work, &lane->pixels, m->recipe.eval_resize, m->recipe.eval_crop, lane->view));
+    TRY(mo_view_eval(&lane->work, &lane->pixels, m->transform.eval_resize, m->transform.eval_crop, lane->view));
     mo_input_bytes(m->lut, lane->view, m->feature, to);
 cleanup:
     if (lane->pixels.capacity > KEPT_PIXELS) /* one huge image must not be paid for until the model goes */
@@ -76,7 +76,7 @@ static moco_status_t embed_part(mo_lane_t *lane, void *ctx, int64_t part)
     moco_model_t *m = e->model;
     mo_model_lane_t *own = &m->lanes[mo_lane_number(lane)];
     mo_instance_t *instance = own->instance[e->size];
-    int32_t shard = mo_plan_shard(m->plan[e->size]), tensor = e->tap == MOCO_TAP_BACKBONE ? m->net.backbone : m->unit;
+    int32_t shard = mo_plan_shard(m->plan[e->size]), tensor = e->tap == MOCO_TAP_BACKBONE ? m->net.backbone : m->embedding;
     int64_t first = part * shard, rows = e->count - first < shard ? e->count - first : shard;
     uint8_t broken[MO_MANY] = {0};
     moco_status_t status = MOCO_OK;
@@ -125,7 +125,7 @@ moco_status_t mo_embed_dataset(moco_model_t *model, int32_t tap, moco_dataset_t 
     const mo_batch_t *batch = NULL;
     float *values = NULL;
     int64_t done = 0;
-    mo_loader_spec_t spec = {.train = 0, .resize = model->recipe.eval_resize, .size = model->recipe.eval_crop,
+    mo_loader_spec_t spec = {.train = 0, .resize = model->transform.eval_resize, .size = model->transform.eval_crop,
                              .batch = DATASET_BATCH, .depth = 2, .max_broken = -1,
                              .threads = mo_loader_threads(loader_threads, mo_device_lanes(model->device))};
     TRY(mo_calloc((size_t)DATASET_BATCH * (size_t)mo_model_width(model, tap), sizeof *values, &values));

@@ -52,13 +52,13 @@ moco_status_t mo_export(const mo_loaded_t *l, const mo_scheme_t *scheme, const c
         TRY(mo_st_meta(&w, "__author__", "MOCO"));
         TRY(mo_st_meta(&w, "matching_heuristics", "True"));
     }
-    for (int32_t i = 0; i < l->net.span_count; i++) {
-        const mo_span_t *span = &l->net.spans[i];
+    for (int32_t i = 0; i < l->net.parameter_count; i++) {
+        const mo_parameter_t *parameter = &l->net.parameters[i];
         char theirs[MO_LAYOUT_NAME];
-        if (span->hidden) /* a constant of the arithmetic */
+        if (parameter->hidden) /* a constant of the arithmetic */
             continue;
-        mo_scheme_theirs(scheme, span->name, theirs);
-        TRY(mo_st_add(&w, theirs, MO_F32, span->rank, span->dims, l->params + span->offset));
+        mo_scheme_theirs(scheme, parameter->name, theirs);
+        TRY(mo_st_add(&w, theirs, MO_F32, parameter->rank, parameter->dims, l->params + parameter->offset));
     }
     TRY(put_statistics(&w, scheme, l, &batches));
     TRY(mo_st_write(&w, path));

@@ -27,13 +27,13 @@ static moco_status_t describe_foreign(const mo_tensor_file_t *file, const char *
     moco_status_t status = MOCO_OK;
     mo_foreign_t f = {0};
     mo_encoder_spec_t spec;
-    mo_model_recipe_t recipe;
+    mo_transform_t transform;
     json_t *model = NULL;
     TRY(mo_foreign_open(&f, file, path));
     if (mo_foreign_spec(&f, &f.query, &spec) == MOCO_OK) {
-        mo_published_recipe(&spec, &recipe);
+        mo_published_transform(&spec, &transform);
         model = json_pack("{s:s, s:s, s:s, s:o}", "layout", f.role->layout, "names", f.query.scheme->name, "encoder",
-                          f.query.prefix, "model", mo_spec_json(&spec, &recipe));
+                          f.query.prefix, "model", mo_spec_json(&spec, &transform));
         if (model != NULL && f.key.scheme != NULL)
             json_object_set_new(model, "key_encoder", json_string(f.key.prefix));
     } else {

@@ -28,7 +28,7 @@ moco_status_t mo_linear_create(moco_device_t *device, int32_t heads, int32_t cla
     const size_t outputs = (size_t)heads * (size_t)classes, rows = (size_t)batch;
     mo_linear_t l = {.device = device, .heads = heads, .classes = classes, .features = features, .batch = batch};
     TRY(mo_calloc(outputs, (size_t)features * sizeof(float), &l.weights));
-    TRY(mo_calloc(outputs, (size_t)features * sizeof(float), &l.speed));
+    TRY(mo_calloc(outputs, (size_t)features * sizeof(float), &l.velocity));
     TRY(mo_calloc(outputs, sizeof(float), &l.bias));
     TRY(mo_calloc(outputs, sizeof(float), &l.bias_speed));
     TRY(mo_calloc(rows, (size_t)features * sizeof(float), &l.packed));
@@ -57,7 +57,7 @@ void mo_linear_init(mo_linear_t *l, uint64_t seed, double std)
 void mo_linear_free(mo_linear_t *l)
 {
     mo_free(l->weights);
-    mo_free(l->speed);
+    mo_free(l->velocity);
     mo_free(l->bias);
     mo_free(l->bias_speed);
     mo_free(l->packed);
@@ -236,7 +236,7 @@ static void weights_part(void *ctx, int64_t part)
     for (int64_t c = c0; c < c0 + classes; c++) {
         const float lr = (float)s->lr[c / l->classes];
         const int64_t at = c * l->features + f;
-        descend(l->weights + at, l->speed + at, sums + (c - c0) * SLICE, wide, lr, l->momentum, l->decay);
+        descend(l->weights + at, l->velocity + at, sums + (c - c0) * SLICE, wide, lr, l->momentum, l->decay);
         if (f == 0)
             bias_step(s, c, lr);
     }

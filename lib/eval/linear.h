@@ -14,7 +14,7 @@ typedef struct mo_linear {
     int32_t heads, classes, features;
     int64_t batch;          /* rows that one call may have at the most */
     float momentum, decay;
-    float *weights, *speed; /* [H,C,F] and the momentum buffer         */
+    float *weights, *velocity; /* [H,C,F] and the momentum buffer         */
     float *bias, *bias_speed; /* [H,C]                                 */
     float *packed;          /* [batch,F], rows that an order has picked */
     float *gradient;        /* [batch,H,C], by the logits              */

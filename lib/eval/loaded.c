@@ -15,30 +15,30 @@ int mo_is_ours(const mo_tensor_file_t *file)
     return file->container == MO_SAFETENSORS && mo_tensor_file_text(file, "libmoco") != NULL;
 }
 
-void mo_published_recipe(const mo_encoder_spec_t *spec, mo_model_recipe_t *recipe)
+void mo_published_transform(const mo_encoder_spec_t *spec, mo_transform_t *transform)
 {
-    static const mo_model_recipe_t imagenet = {.mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}},
+    static const mo_transform_t imagenet = {.mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}},
                                    cifar = {.mean = {0.4914, 0.4822, 0.4465}, .std = {0.2023, 0.1994, 0.2010}};
-    *recipe = spec->stem == MOCO_STEM_CIFAR ? cifar : imagenet;
-    recipe->eval_crop = spec->image_size;
-    recipe->eval_resize = mo_eval_resize(spec->stem, spec->image_size);
+    *transform = spec->stem == MOCO_STEM_CIFAR ? cifar : imagenet;
+    transform->eval_crop = spec->image_size;
+    transform->eval_resize = mo_eval_resize(spec->stem, spec->image_size);
 }
 
-static void apply(const mo_wanted_t *wanted, mo_encoder_spec_t *spec, mo_model_recipe_t *recipe)
+static void apply(const mo_wanted_t *wanted, mo_encoder_spec_t *spec, mo_transform_t *transform)
 {
     if (wanted->no_head)
         spec->head = -1;
     if (wanted->vit_heads > 0 && mo_is_vit(spec->arch))
         spec->heads = wanted->vit_heads;
     if (wanted->image_size > 0) {
-        spec->image_size = recipe->eval_crop = wanted->image_size;
-        recipe->eval_resize = mo_eval_resize(spec->stem, spec->image_size);
+        spec->image_size = transform->eval_crop = wanted->image_size;
+        transform->eval_resize = mo_eval_resize(spec->stem, spec->image_size);
     }
     if (wanted->eval_resize > 0)
-        recipe->eval_resize = wanted->eval_resize;
+        transform->eval_resize = wanted->eval_resize;
     if (wanted->std[0] > 0) {
-        memcpy(recipe->mean, wanted->mean, sizeof recipe->mean);
-        memcpy(recipe->std, wanted->std, sizeof recipe->std);
+        memcpy(transform->mean, wanted->mean, sizeof transform->mean);
+        memcpy(transform->std, wanted->std, sizeof transform->std);
     }
 }
 
@@ -101,17 +101,17 @@ static moco_status_t read_ours(const mo_tensor_file_t *file, const char *path, c
 {
     moco_status_t status = MOCO_OK;
     mo_role_t role;
-    int32_t unit;
+    int32_t embedding;
     TRY(find_role(file, path, &role));
     TRY(mo_format_check(file, path));
-    TRY(mo_model_meta_get(file, &l->spec, &l->recipe, &l->steps));
+    TRY(mo_model_meta_get(file, &l->spec, &l->transform, &l->steps));
     if (wanted->key && role.key == NULL)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "'%s' is a model and has no key encoder, wanted a training checkpoint", path));
     if (wanted->key && !has_prefix(file, role.key))
         TRY(mo_fail(MOCO_ERR_MISMATCH, "'%s' has no key encoder: there is no tensor '%s...'", path, role.key));
     const char *prefix = wanted->key ? role.key : role.query;
-    apply(wanted, &l->spec, &l->recipe);
-    TRY(mo_encoder_build_unit(&l->spec, &l->net, &unit));
+    apply(wanted, &l->spec, &l->transform);
+    TRY(mo_encoder_build_embedding(&l->spec, &l->net, &embedding));
     mo_encoder_file_t numbers = {.net = &l->net};
     TRY(mo_encoder_get(file, prefix, &numbers)); /* before memory is taken for what the file only claims */
     TRY(take_blocks(l));
@@ -143,16 +143,16 @@ static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path
 {
     moco_status_t status = MOCO_OK;
     mo_foreign_t f = {0};
-    int32_t unit;
+    int32_t embedding;
     TRY(mo_foreign_open(&f, file, path));
     f.vit_heads = wanted->vit_heads;
     const mo_root_t *root = wanted->key ? &f.key : &f.query;
     if (wanted->key && f.role != NULL && root->scheme == NULL)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "%s: has no key encoder", path));
     TRY(mo_foreign_spec(&f, root, &l->spec));
-    mo_published_recipe(&l->spec, &l->recipe);
-    apply(wanted, &l->spec, &l->recipe);
-    TRY(mo_encoder_build_unit(&l->spec, &l->net, &unit));
+    mo_published_transform(&l->spec, &l->transform);
+    apply(wanted, &l->spec, &l->transform);
+    TRY(mo_encoder_build_embedding(&l->spec, &l->net, &embedding));
     TRY(mo_foreign_check(&f, root, &l->net));
     TRY(take_blocks(l));
     TRY(mo_foreign_encoder(&f, root, &l->net, l->params, l->running, &l->steps));
@@ -166,19 +166,29 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_loaded_read(const char *path, const mo_wanted_t *wanted, mo_loaded_t *out)
+moco_status_t mo_loaded_take(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted,
+                             mo_loaded_t *out)
 {
     moco_status_t status = MOCO_OK;
-    mo_tensor_file_t file = {0};
     mo_loaded_t l = {.steps = -1};
-    TRY(mo_tensor_file_open(&file, path));
-    TRY(mo_is_ours(&file) ? read_ours(&file, path, wanted, &l) : read_foreign(&file, path, wanted, &l));
+    TRY(mo_is_ours(file) ? read_ours(file, path, wanted, &l) : read_foreign(file, path, wanted, &l));
     *out = l;
     l = (mo_loaded_t){0};
 cleanup:
     if (status != MOCO_OK)
         mo_message_of_file(path);
     mo_loaded_free(&l);
+    return status;
+}
+
+moco_status_t mo_loaded_read(const char *path, const mo_wanted_t *wanted, mo_loaded_t *out)
+{
+    mo_tensor_file_t file = {0};
+    moco_status_t status = mo_tensor_file_open(&file, path);
+    if (status == MOCO_OK)
+        status = mo_loaded_take(&file, path, wanted, out);
+    else
+        mo_message_of_file(path);
     mo_tensor_file_close(&file);
     return status;
 }

@@ -18,7 +18,7 @@ typedef struct mo_wanted {
 
 typedef struct mo_loaded {
     mo_encoder_spec_t spec;
-    mo_model_recipe_t recipe;
+    mo_transform_t transform;
     mo_net_t net;
     float *params, *running;
     int64_t steps;   /* of training behind it; -1 = unknown   */
@@ -27,12 +27,15 @@ typedef struct mo_loaded {
 } mo_loaded_t;
 
 moco_status_t mo_loaded_read(const char *path, const mo_wanted_t *wanted, mo_loaded_t *out);
+/* The same from a file that is open, wherever its bytes lie. `path` names it in messages. */
+moco_status_t mo_loaded_take(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted,
+                             mo_loaded_t *out);
 void mo_loaded_free(mo_loaded_t *loaded); /* safe on a zeroed struct */
 
 /* Whether this library wrote the file. */
 int mo_is_ours(const mo_tensor_file_t *file);
 /* The evaluation transform that a foreign encoder was published with: ImageNet's, or with the CIFAR stem CIFAR-10's. */
-void mo_published_recipe(const mo_encoder_spec_t *spec, mo_model_recipe_t *recipe);
+void mo_published_transform(const mo_encoder_spec_t *spec, mo_transform_t *transform);
 
 /* What a file of tensors is, whether or not an encoder is known in it (file_info.c). */
 moco_status_t mo_file_describe(const char *path, json_t **out);

@@ -6,7 +6,7 @@
 
 #include <moco/trainer.h>
 
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "util/alloc.h"
 #include "util/status.h"
 
@@ -15,10 +15,10 @@ int32_t mo_eval_resize(int32_t stem, int32_t image_size)
     return stem == MOCO_STEM_CIFAR ? image_size : (int32_t)(8.0 * image_size / 7.0 + 0.5);
 }
 
-void mo_model_recipe_of(const moco_trainer_options_t *o, mo_model_recipe_t *recipe)
+void mo_transform_of(const moco_trainer_options_t *o, mo_transform_t *transform)
 {
     int32_t s = o->image_size;
-    *recipe = (mo_model_recipe_t){.mean = {o->mean_r, o->mean_g, o->mean_b}, .std = {o->std_r, o->std_g, o->std_b},
+    *transform = (mo_transform_t){.mean = {o->mean_r, o->mean_g, o->mean_b}, .std = {o->std_r, o->std_g, o->std_b},
                                   .eval_crop = s, .eval_resize = mo_eval_resize(o->stem, s)};
 }
 
@@ -42,16 +42,16 @@ static affine_t affine_of(const mo_net_t *net, const mo_op_t *bn_op, const float
 {
     const mo_bn_t *bn = &net->bns[bn_op->bn];
     double mean = running[bn->offset + c], variance = running[bn->offset + bn->channels + c];
-    double factor = params[net->spans[bn_op->weights].offset + c] / sqrt(variance + 1e-5);
-    return (affine_t){factor, params[net->spans[bn_op->bias].offset + c] - mean * factor};
+    double factor = params[net->parameters[bn_op->weights].offset + c] / sqrt(variance + 1e-5);
+    return (affine_t){factor, params[net->parameters[bn_op->bias].offset + c] - mean * factor};
 }
 
 /* Into the product in front: w' = w * factor per output channel; the shift's place takes the bias. */
 static void fold_forward(const mo_net_t *net, const mo_op_t *bn_op, const mo_op_t *front, const float *running,
                          float *params)
 {
-    const mo_span_t *weights = &net->spans[front->weights];
-    float *shift = params + net->spans[bn_op->bias].offset;
+    const mo_parameter_t *weights = &net->parameters[front->weights];
+    float *shift = params + net->parameters[bn_op->bias].offset;
     int64_t row = weights->count / weights->dims[0];
     for (int32_t c = 0; c < weights->dims[0]; c++) {
         affine_t a = affine_of(net, bn_op, running, params, c);
@@ -67,9 +67,9 @@ static void fold_forward(const mo_net_t *net, const mo_op_t *bn_op, const mo_op_
 static void fold_backward(const mo_net_t *net, const mo_op_t *bn_op, const mo_op_t *linear, const float *running,
                           float *params)
 {
-    const mo_span_t *weights = &net->spans[linear->weights];
-    float *w = params + weights->offset, *bias = params + net->spans[linear->bias].offset;
-    float *factor = params + net->spans[bn_op->weights].offset, *offset = params + net->spans[bn_op->bias].offset;
+    const mo_parameter_t *weights = &net->parameters[linear->weights];
+    float *w = params + weights->offset, *bias = params + net->parameters[linear->bias].offset;
+    float *factor = params + net->parameters[bn_op->weights].offset, *offset = params + net->parameters[bn_op->bias].offset;
     int64_t inputs = weights->dims[1];
     for (int32_t c = 0; c < inputs; c++) {
         affine_t a = affine_of(net, bn_op, running, params, c);
@@ -104,11 +104,11 @@ static moco_status_t build(moco_model_t *m)
 {
     static const int32_t sizes[MO_MODEL_SIZES] = {1, MO_MANY};
     moco_status_t status = MOCO_OK;
-    TRY(mo_encoder_build_unit(&m->spec, &m->net, &m->unit));
+    TRY(mo_encoder_build_embedding(&m->spec, &m->net, &m->embedding));
     for (int i = 0; i < MO_MODEL_SIZES; i++) {
         mo_plan_spec_t spec = {.net = &m->net, .mode = MO_MODE_INFER, .shard = sizes[i], .shards_per_group = 1,
                                .inputs = {m->net.input, -1, -1, -1},
-                               .outputs = {m->net.backbone, m->unit, -1, -1}};
+                               .outputs = {m->net.backbone, m->embedding, -1, -1}};
         TRY(mo_plan_create(m->device, &spec, &m->plan[i]));
         if (mo_plan_arena_bytes(m->plan[i]) > m->arena_bytes)
             m->arena_bytes = mo_plan_arena_bytes(m->plan[i]);
@@ -150,7 +150,7 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_model_recipe_t *recipe, const float *params,
+moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_transform_t *transform, const float *params,
                               const float *running, int64_t steps, moco_device_t *device, moco_model_t **out)
 {
     moco_status_t status = MOCO_OK;
@@ -158,10 +158,10 @@ moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_model_reci
     TRY(mo_calloc(1, sizeof *m, &m));
     TRY(mo_device_default(device, &m->device));
     m->spec = *spec;
-    m->recipe = *recipe;
+    m->transform = *transform;
     m->steps = steps;
     m->feature = 3 * (int64_t)spec->image_size * spec->image_size;
-    mo_input_table(m->recipe.mean, m->recipe.std, m->lut);
+    mo_input_table(m->transform.mean, m->transform.std, m->lut);
     TRY(build(m));
     TRY(mo_block_create((size_t)m->net.params * sizeof(float), &m->params));
     TRY(mo_block_create((size_t)m->net.stats * sizeof(float), &m->running));

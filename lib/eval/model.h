@@ -1,4 +1,4 @@
-/* A finished encoder: what it is made from, and how the rooms above run images through it. */
+/* A finished encoder: what it is made from, and how the modules above run images through it. */
 #ifndef MO_EVAL_MODEL_H
 #define MO_EVAL_MODEL_H
 
@@ -23,17 +23,17 @@ typedef struct mo_model_lane {
     uint8_t *view; /* [S,S,3] */
 } mo_model_lane_t;
 
-typedef struct mo_model_recipe { /* what turns pixels into inputs */
+typedef struct mo_transform { /* what turns pixels into inputs */
     double mean[3], std[3];
     int32_t eval_resize, eval_crop;
-} mo_model_recipe_t;
+} mo_transform_t;
 
 struct moco_model {
     moco_device_t *device;
     mo_encoder_spec_t spec;
-    mo_model_recipe_t recipe;
+    mo_transform_t transform;
     mo_net_t net;
-    int32_t unit;    /* tensor of the normalised projection, -1 without a head */
+    int32_t embedding;    /* tensor of the normalised projection, -1 without a head */
     float *params;   /* as trained: for saving                                  */
     float *running;
     size_t arena_bytes;
@@ -47,12 +47,15 @@ struct moco_model {
 };
 
 /* Copies and packs the numbers. params as the net of `spec` lays them out; running likewise. */
-moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_model_recipe_t *recipe, const float *params,
+moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_transform_t *transform, const float *params,
                               const float *running, int64_t steps, moco_device_t *device, moco_model_t **out);
 void mo_model_delete(moco_model_t *model);
-moco_status_t mo_model_read(const char *path, moco_device_t *device,
-                            moco_model_t **out); /* model_file.c; any container */
+/* model_file.c. Reading takes any container; `bytes` are a whole file and are not needed afterwards. Writing to memory
+ * follows mo_st_write_memory. */
+moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out);
+moco_status_t mo_model_read_memory(const uint8_t *bytes, uint64_t size, moco_device_t *device, moco_model_t **out);
 moco_status_t mo_model_write(const moco_model_t *model, const char *path);
+moco_status_t mo_model_write_memory(const moco_model_t *model, void *bytes, uint64_t capacity, uint64_t *needed);
 
 json_t *mo_model_json(const moco_model_t *model); /* what it is; NULL without memory */
 
@@ -79,7 +82,7 @@ moco_status_t mo_model_check_tap(const moco_model_t *model, int32_t tap);
  */
 int32_t mo_eval_resize(int32_t stem, int32_t image_size);
 struct moco_trainer_options;
-void mo_model_recipe_of(const struct moco_trainer_options *options, mo_model_recipe_t *recipe);
+void mo_transform_of(const struct moco_trainer_options *options, mo_transform_t *transform);
 mo_encoder_spec_t mo_encoder_spec_of(const struct moco_trainer_options *options);
 
 #endif

@@ -8,9 +8,10 @@
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "persist/checkpoint.h"
 #include "util/alloc.h"
+#include "util/number.h"
 #include "util/status.h"
 
 static const char *const arch_names[] = {"resnet18",  "resnet34",       "resnet50",     "resnet101",
@@ -97,7 +98,7 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_model_meta_get(const mo_tensor_file_t *st, mo_encoder_spec_t *spec, mo_model_recipe_t *recipe,
+moco_status_t mo_model_meta_get(const mo_tensor_file_t *st, mo_encoder_spec_t *spec, mo_transform_t *transform,
                                 int64_t *steps)
 {
     moco_status_t status = MOCO_OK;
@@ -115,26 +116,27 @@ moco_status_t mo_model_meta_get(const mo_tensor_file_t *st, mo_encoder_spec_t *s
     TRY(mo_meta_get_int(st, "eval_resize", 1, 4096, &resize));
     TRY(mo_meta_get_int(st, "eval_crop", size, size, &crop));
     TRY(mo_meta_get_int(st, "steps", -1, INT64_MAX, steps));
-    TRY(get_triple(st, "mean", -1e6, 1e6, recipe->mean));
-    TRY(get_triple(st, "std", 1e-6, 1e6, recipe->std));
+    TRY(get_triple(st, "mean", -1e6, 1e6, transform->mean));
+    TRY(get_triple(st, "std", 1e-6, 1e6, transform->std));
     spec->image_size = (int32_t)size;
     spec->dimension = (int32_t)dimension;
     if (mo_is_vit(spec->arch))
         TRY(read_vit(st, spec));
-    recipe->eval_resize = (int32_t)resize;
-    recipe->eval_crop = (int32_t)crop;
+    transform->eval_resize = (int32_t)resize;
+    transform->eval_crop = (int32_t)crop;
 cleanup:
     return status;
 }
 
-moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out)
+static moco_status_t read_model(const mo_tensor_file_t *file, const char *path, moco_device_t *device,
+                                moco_model_t **out)
 {
     moco_status_t status = MOCO_OK;
     mo_loaded_t l = {0};
     moco_model_t *model = NULL;
     const mo_wanted_t all = {0};
-    TRY(mo_loaded_read(path, &all, &l));
-    TRY(mo_model_create(&l.spec, &l.recipe, l.params, l.running, l.steps, device, &model));
+    TRY(mo_loaded_take(file, path, &all, &l));
+    TRY(mo_model_create(&l.spec, &l.transform, l.params, l.running, l.steps, device, &model));
     if (l.foreign) {
         model->report = l.report;
         l.report = NULL;
@@ -145,17 +147,35 @@ cleanup:
     return status;
 }
 
+moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out)
+{
+    mo_tensor_file_t file = {0};
+    moco_status_t status = mo_tensor_file_open(&file, path);
+    if (status == MOCO_OK)
+        status = read_model(&file, path, device, out);
+    mo_tensor_file_close(&file);
+    return status;
+}
+
+moco_status_t mo_model_read_memory(const uint8_t *bytes, uint64_t size, moco_device_t *device, moco_model_t **out)
+{
+    static const char name[] = "model in memory";
+    mo_tensor_file_t file = {0};
+    moco_status_t status = mo_tensor_file_open_memory(&file, bytes, size, name);
+    if (status == MOCO_OK)
+        status = read_model(&file, name, device, out);
+    mo_tensor_file_close(&file);
+    return status;
+}
+
 /* Three float32 in 9 digits, which give the same bits back: "0.485000014,0.456,0.406". */
 static moco_status_t put_triple(mo_st_writer_t *w, const char *key, const double *values)
 {
     char text[128];
     size_t at = 0;
     for (int i = 0; i < 3; i++) {
-        char number[40];
-        snprintf(number, sizeof number, "%.9g", (double)(float)values[i]);
-        for (char *c = number; *c != '\0'; c++)
-            if (*c == ',')
-                *c = '.'; /* whatever the host's locale */
+        char number[MO_NUMBER_TEXT];
+        mo_text_double((double)(float)values[i], 9, number);
         at += (size_t)snprintf(text + at, sizeof text - at, i > 0 ? ",%s" : "%s", number);
     }
     return mo_st_meta(w, key, text);
@@ -174,7 +194,7 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_model_meta(mo_st_writer_t *w, const mo_encoder_spec_t *spec, const mo_model_recipe_t *recipe,
+moco_status_t mo_model_meta(mo_st_writer_t *w, const mo_encoder_spec_t *spec, const mo_transform_t *transform,
                             int64_t steps)
 {
     moco_status_t status = MOCO_OK;
@@ -190,27 +210,37 @@ moco_status_t mo_model_meta(mo_st_writer_t *w, const mo_encoder_spec_t *spec, co
     TRY(mo_meta_int(w, "dimension", spec->dimension));
     if (mo_is_vit(spec->arch))
         TRY(put_vit(w, spec));
-    TRY(mo_meta_int(w, "eval_resize", recipe->eval_resize));
-    TRY(mo_meta_int(w, "eval_crop", recipe->eval_crop));
+    TRY(mo_meta_int(w, "eval_resize", transform->eval_resize));
+    TRY(mo_meta_int(w, "eval_crop", transform->eval_crop));
     TRY(mo_meta_int(w, "steps", steps));
-    TRY(put_triple(w, "mean", recipe->mean));
-    TRY(put_triple(w, "std", recipe->std));
+    TRY(put_triple(w, "mean", transform->mean));
+    TRY(put_triple(w, "std", transform->std));
+cleanup:
+    return status;
+}
+
+/* Borrows the numbers until the writer is done. */
+static moco_status_t put_model(mo_st_writer_t *w, const mo_encoder_file_t *numbers, const mo_encoder_spec_t *spec,
+                               const mo_transform_t *transform, int64_t steps)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_meta_int(w, "format_version", MO_FORMAT_VERSION));
+    TRY(mo_st_meta(w, "kind", "model"));
+    TRY(mo_st_meta(w, "libmoco", moco_version_string()));
+    TRY(mo_model_meta(w, spec, transform, steps));
+    TRY(mo_encoder_put(w, "", numbers));
 cleanup:
     return status;
 }
 
 moco_status_t mo_model_write_numbers(const mo_net_t *net, const mo_encoder_spec_t *spec,
-                                     const mo_model_recipe_t *recipe, float *params, float *running, int64_t steps,
+                                     const mo_transform_t *transform, float *params, float *running, int64_t steps,
                                      const char *path)
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
-    mo_encoder_file_t file = {net, params, running, steps > 0 ? steps : 0};
-    TRY(mo_meta_int(&w, "format_version", MO_FORMAT_VERSION));
-    TRY(mo_st_meta(&w, "kind", "model"));
-    TRY(mo_st_meta(&w, "libmoco", moco_version_string()));
-    TRY(mo_model_meta(&w, spec, recipe, steps));
-    TRY(mo_encoder_put(&w, "", &file));
+    const mo_encoder_file_t numbers = {net, params, running, steps > 0 ? steps : 0};
+    TRY(put_model(&w, &numbers, spec, transform, steps));
     TRY(mo_st_write(&w, path));
 cleanup:
     mo_st_writer_free(&w);
@@ -219,10 +249,22 @@ cleanup:
 
 moco_status_t mo_model_write(const moco_model_t *m, const char *path)
 {
-    return mo_model_write_numbers(&m->net, &m->spec, &m->recipe, m->params, m->running, m->steps, path);
+    return mo_model_write_numbers(&m->net, &m->spec, &m->transform, m->params, m->running, m->steps, path);
 }
 
-json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_model_recipe_t *r)
+moco_status_t mo_model_write_memory(const moco_model_t *m, void *bytes, uint64_t capacity, uint64_t *needed)
+{
+    moco_status_t status = MOCO_OK;
+    mo_st_writer_t w = {0};
+    const mo_encoder_file_t numbers = {&m->net, m->params, m->running, m->steps > 0 ? m->steps : 0};
+    TRY(put_model(&w, &numbers, &m->spec, &m->transform, m->steps));
+    TRY(mo_st_write_memory(&w, bytes, capacity, needed));
+cleanup:
+    mo_st_writer_free(&w);
+    return status;
+}
+
+json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_transform_t *r)
 {
     json_t *all = json_pack("{s:s, s:f, s:s, s:s, s:i, s:[f,f,f], s:[f,f,f], s:i, s:i}", "arch", arch_names[spec->arch],
                             "width", spec->width, "stem", stem_names[spec->stem], "head",
@@ -244,10 +286,10 @@ json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_model_recipe_t *r)
 
 json_t *mo_model_json(const moco_model_t *m)
 {
-    json_t *all = mo_spec_json(&m->spec, &m->recipe);
+    json_t *all = mo_spec_json(&m->spec, &m->transform);
     json_t *more = json_pack("{s:i, s:i, s:I, s:I, s:I}", "backbone_dimension", mo_model_width(m, MOCO_TAP_BACKBONE),
                              "projection_dimension", mo_model_width(m, MOCO_TAP_PROJECTION), "parameters",
-                             (json_int_t)mo_net_parameters(&m->net), "multiply_adds",
+                             (json_int_t)mo_net_numel(&m->net), "multiply_adds",
                              (json_int_t)mo_net_multiply_adds(&m->net, 0, m->net.op_count, 0), "steps", (json_int_t)m->steps);
     /* Copied, not shared: any number of threads may ask at once. */
     if (more != NULL && m->report != NULL && json_object_set_new(more, "source", json_deep_copy(m->report)) != 0) {

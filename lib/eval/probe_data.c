@@ -2,6 +2,7 @@
 #include "eval/index.h"
 #include "eval/probe_work.h"
 #include "util/alloc.h"
+#include "util/rows.h"
 #include "util/rng.h"
 #include "util/status.h"
 
@@ -79,7 +80,7 @@ moco_status_t mo_probe_open_loader(mo_probe_work_t *w)
     mo_loader_spec_t spec = {.train = 1, .one_view = 1, .keep_last = 1, .labelled = 1, .seed = o->seed,
                              .order_stream = MO_STREAM_PROBE_ORDER, .batch = o->batch_size, .depth = 2,
                              .max_broken = -1, .threads = mo_loader_threads(o->loader_threads, lanes)};
-    const moco_trainer_options_t views = {.views = MOCO_VIEWS_V1, .image_size = w->model->recipe.eval_crop,
+    const moco_trainer_options_t views = {.views = MOCO_VIEWS_V1, .image_size = w->model->transform.eval_crop,
                                           .crop_min_area = o->crop_min_area, .crop_max_area = o->crop_max_area,
                                           .crop_tries = CROP_TRIES, .flip_probability = o->flip_probability,
                                           .blur_sigma_min = 1, .blur_sigma_max = 1}; /* of a blur that never comes */

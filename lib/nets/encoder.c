@@ -1,7 +1,7 @@
 /* From a specification to a net. */
 #include "nets/encoder.h"
 
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "util/status.h"
 
 static moco_status_t build(const mo_encoder_spec_t *spec, mo_net_t *net)
@@ -24,11 +24,11 @@ moco_status_t mo_encoder_build(const mo_encoder_spec_t *spec, mo_net_t *net)
     return status == MOCO_OK ? mo_net_done(net) : status;
 }
 
-moco_status_t mo_encoder_build_unit(const mo_encoder_spec_t *spec, mo_net_t *net, int32_t *unit)
+moco_status_t mo_encoder_build_embedding(const mo_encoder_spec_t *spec, mo_net_t *net, int32_t *embedding)
 {
     moco_status_t status = build(spec, net);
     if (status != MOCO_OK)
         return status;
-    *unit = net->projection >= 0 ? mo_l2norm(net, net->projection) : -1;
+    *embedding = net->projection >= 0 ? mo_l2norm(net, net->projection) : -1;
     return mo_net_done(net);
 }

@@ -1,4 +1,4 @@
-/* The nets room: encoders as lists of operations, and the initial values of their parameters. */
+/* The nets module: encoders as lists of operations, and the initial values of their parameters. */
 #ifndef MO_NETS_ENCODER_H
 #define MO_NETS_ENCODER_H
 
@@ -26,8 +26,8 @@ typedef struct mo_encoder_spec {
  * head). Parameters and batch norms carry torchvision's names ("layer1.0.conv1.weight", "bn1", "fc.0.weight"), those of
  * a ViT timm's ("cls_token", "blocks.0.attn.qkv.weight"). MOCO_ERR_ARGUMENT for a ViT that mo_vit_check refuses. */
 moco_status_t mo_encoder_build(const mo_encoder_spec_t *spec, mo_net_t *net);
-/* As above, with the projection normalised: what a trainer and a model's projection tap use. *unit = that tensor. */
-moco_status_t mo_encoder_build_unit(const mo_encoder_spec_t *spec, mo_net_t *net, int32_t *unit);
+/* As above, with the projection normalised: what a trainer and a model's projection tap use. *embedding = that tensor. */
+moco_status_t mo_encoder_build_embedding(const mo_encoder_spec_t *spec, mo_net_t *net, int32_t *embedding);
 
 int32_t mo_resnet(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input); /* -> backbone */
 int32_t mo_vit(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input);    /* -> backbone */

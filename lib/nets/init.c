@@ -8,9 +8,9 @@
 
 /* [1, 1+g*g, D]: the class token's row is zero; the patch in row y and column x of the grid has
  * [sin(y w) | cos(y w) | sin(x w) | cos(x w)], w_i = 10000^(-i/d) for i = 0..d-1, d = D/4 (arXiv 2104.02057). */
-static void positions(const mo_span_t *span, float *values)
+static void positions(const mo_parameter_t *parameter, float *values)
 {
-    int64_t tokens = span->dims[1], width = span->dims[2], quarter = width / 4;
+    int64_t tokens = parameter->dims[1], width = parameter->dims[2], quarter = width / 4;
     int64_t grid = (int64_t)(sqrt((double)(tokens - 1)) + 0.5);
     for (int64_t c = 0; c < width; c++)
         values[c] = 0.0f;
@@ -28,19 +28,19 @@ static void positions(const mo_span_t *span, float *values)
 
 void mo_init_params(const mo_net_t *net, uint64_t seed, float *params)
 {
-    for (int32_t i = 0; i < net->span_count; i++) {
-        const mo_span_t *span = &net->spans[i];
-        float *values = params + span->offset;
-        double bound = span->fan > 0 ? 1.0 / sqrt((double)span->fan) : 0.0;
+    for (int32_t i = 0; i < net->parameter_count; i++) {
+        const mo_parameter_t *parameter = &net->parameters[i];
+        float *values = params + parameter->offset;
+        double bound = parameter->fan > 0 ? 1.0 / sqrt((double)parameter->fan) : 0.0;
         double wide = sqrt(6.0) * bound;
         mo_rng_t rng;
-        if (span->init == MO_INIT_SINCOS) {
-            positions(span, values);
+        if (parameter->init == MO_INIT_SINCOS) {
+            positions(parameter, values);
             continue;
         }
         mo_rng_start(&rng, seed, MO_STREAM_WEIGHTS, (uint32_t)i, 0);
-        for (int64_t j = 0; j < span->count; j++)
-            switch (span->init) {
+        for (int64_t j = 0; j < parameter->count; j++)
+            switch (parameter->init) {
             case MO_INIT_ONE: values[j] = 1.0f; break;
             case MO_INIT_KAIMING: values[j] = (float)(sqrt(2.0) * bound * mo_rng_normal(&rng)); break;
             case MO_INIT_UNIFORM: values[j] = (float)mo_rng_range(&rng, -bound, bound); break;

@@ -1,14 +1,24 @@
-/* Spans cut into parts, norms over them, and the choice of the loop. */
+/* Parameters cut into parts, norms over them, and the choice of the loop. */
 #include "optim/optim.h"
 
 #include <math.h>
 #include <string.h>
+#include <moco/types.h>
 
 #include "util/alloc.h"
 #include "util/clones.h"
 #include "util/status.h"
 
 #define PART ((int64_t)1 << 16) /* floats; fixed, so sums do not depend on the lanes */
+
+#define BASE_BATCH 256.0 /* the batch that rates are meant for under linear scaling */
+
+double mo_lr_scale(int32_t scaling, int32_t batch)
+{
+    if (scaling == MOCO_LR_SCALING_NONE)
+        return 1.0;
+    return scaling == MOCO_LR_SCALING_SQRT ? sqrt((double)batch) : batch / BASE_BATCH;
+}
 
 int32_t mo_optim_blocks(mo_optimizer_t kind)
 {
@@ -27,19 +37,19 @@ moco_status_t mo_optim_prepare(mo_optim_t *o, const mo_net_t *net)
     moco_status_t status = MOCO_OK;
     int64_t count = 0;
     o->net = net;
-    for (int32_t i = 0; i < net->span_count; i++)
-        count += net->spans[i].hidden ? 0 : (net->spans[i].count + PART - 1) / PART;
+    for (int32_t i = 0; i < net->parameter_count; i++)
+        count += net->parameters[i].hidden ? 0 : (net->parameters[i].count + PART - 1) / PART;
     TRY(mo_calloc((size_t)count, sizeof *o->parts, &o->parts));
     TRY(mo_calloc((size_t)count * 2, sizeof *o->sums, &o->sums));
-    TRY(mo_calloc((size_t)net->span_count, sizeof *o->ratio, &o->ratio));
-    for (int32_t i = 0; i < net->span_count; i++) {
-        const mo_span_t *span = &net->spans[i];
-        for (int64_t at = 0; at < span->count && !span->hidden; at += PART)
+    TRY(mo_calloc((size_t)net->parameter_count, sizeof *o->ratio, &o->ratio));
+    for (int32_t i = 0; i < net->parameter_count; i++) {
+        const mo_parameter_t *parameter = &net->parameters[i];
+        for (int64_t at = 0; at < parameter->count && !parameter->hidden; at += PART)
             o->parts[o->part_count++] =
-                (mo_optim_part_t){.offset = span->offset + at,
-                                  .count = span->count - at < PART ? span->count - at : PART,
-                                  .span = i,
-                                  .frozen = span->frozen};
+                (mo_optim_part_t){.offset = parameter->offset + at,
+                                  .count = parameter->count - at < PART ? parameter->count - at : PART,
+                                  .parameter = i,
+                                  .frozen = parameter->frozen};
     }
 cleanup:
     return status;
@@ -61,7 +71,7 @@ static const float *gradient_at(const mo_optim_t *o, int64_t offset)
     return piece->values + (offset - piece->from);
 }
 
-/* ---- sums: eight running ones, for a fixed order and room for vector registers ---- */
+/* ---- sums: eight running ones, for a fixed order and module for vector registers ---- */
 
 MO_CLONES double mo_square_sum_of(const float *a, const float *b, float factor, int64_t count)
 {
@@ -116,9 +126,9 @@ typedef struct ratios {
 } ratios_t;
 
 /* Vectors (biases, scales and shifts of norms) have neither decay nor trust. */
-static int takes_trust(const mo_net_t *net, int32_t span)
+static int takes_trust(const mo_net_t *net, int32_t parameter)
 {
-    return net->spans[span].rank > 1;
+    return net->parameters[parameter].rank > 1;
 }
 
 static void ratio_part(void *ctx, int64_t part)
@@ -128,7 +138,7 @@ static void ratio_part(void *ctx, int64_t part)
     const mo_optim_part_t *p = &o->parts[part];
     double *sums = o->sums + 2 * part;
     sums[0] = sums[1] = 0;
-    if (p->frozen || !takes_trust(o->net, p->span))
+    if (p->frozen || !takes_trust(o->net, p->parameter))
         return;
     sums[0] = mo_square_sum(o->params + p->offset, p->count);
     sums[1] = mo_square_sum_of(gradient_at(o, p->offset), o->params + p->offset, r->weight_decay, p->count);
@@ -143,13 +153,13 @@ moco_status_t mo_optim_begin(mo_optim_t *o, moco_device_t *device, const mo_opti
     if (status != MOCO_OK)
         return status;
     for (int64_t at = 0; at < o->part_count;) {
-        int32_t span = o->parts[at].span;
+        int32_t parameter = o->parts[at].parameter;
         double params = 0, step = 0;
-        for (; at < o->part_count && o->parts[at].span == span; at++) {
+        for (; at < o->part_count && o->parts[at].parameter == parameter; at++) {
             params += o->sums[2 * at];
             step += o->sums[2 * at + 1];
         }
-        o->ratio[span] = params > 0 && step > 0 ? (float)(rates->trust * sqrt(params) / sqrt(step)) : 1.0f;
+        o->ratio[parameter] = params > 0 && step > 0 ? (float)(rates->trust * sqrt(params) / sqrt(step)) : 1.0f;
     }
     return MOCO_OK;
 }
@@ -164,8 +174,8 @@ void mo_optim_update(mo_optim_t *o, const mo_optim_part_t *p, const mo_optim_rat
         mo_sgd_loop(params, first, gradient, p->count, rates);
     else if (rates->kind == MO_OPTIMIZER_ADAMW)
         mo_adamw_loop(params, first, o->state[1] + p->offset, gradient, p->count, rates);
-    else if (takes_trust(o->net, p->span))
-        mo_lars_loop(params, first, gradient, p->count, o->ratio[p->span], (float)rates->weight_decay, rates);
+    else if (takes_trust(o->net, p->parameter))
+        mo_lars_loop(params, first, gradient, p->count, o->ratio[p->parameter], (float)rates->weight_decay, rates);
     else
         mo_lars_loop(params, first, gradient, p->count, 1.0f, 0.0f, rates);
 }

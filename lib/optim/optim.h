@@ -1,4 +1,4 @@
-/* Optimisers: how a tensor moves along its gradient. Plain loops over parts of flat blocks, without contraction, so
+/* Optimizers: how a tensor moves along its gradient. Plain loops over parts of flat blocks, without contraction, so
  * every instruction set and any number of lanes gives the same bits. Called by trainers and by fine-tuning. */
 #ifndef MO_OPTIM_OPTIM_H
 #define MO_OPTIM_OPTIM_H
@@ -8,7 +8,7 @@
 #include "engine/device.h"
 #include "engine/net.h"
 
-/* Numbers as MOCO_OPTIMIZER_… in <moco/trainer.h>. */
+/* Numbers as MOCO_OPTIMIZER_… in <moco/types.h>. */
 typedef enum mo_optimizer {
     MO_OPTIMIZER_SGD,
     MO_OPTIMIZER_LARS,        /* rate after the momentum  (MoCo v3, arXiv 2104.02057)       */
@@ -24,7 +24,7 @@ typedef struct mo_optim_rates {
     int64_t step;                /* from 1          */
 } mo_optim_rates_t;
 
-/* Blocks of floats that an optimiser keeps beside the parameters: 1, or 2 for AdamW. */
+/* Blocks of floats that an optimizer keeps beside the parameters: 1, or 2 for AdamW. */
 #define MO_OPTIM_BLOCKS 2
 int32_t mo_optim_blocks(mo_optimizer_t kind);
 /* What a file calls them, in PyTorch's words: "momentum_buffer"; "exp_avg" and "exp_avg_sq". */
@@ -36,35 +36,38 @@ typedef struct mo_gradient_piece {
     int64_t from, count;
 } mo_gradient_piece_t;
 
-/* Everything an update works on. Pieces cover all parameters; no span lies across two. */
+/* Everything an update works on. Pieces cover all parameters; no parameter lies across two. */
 typedef struct mo_optim {
     const mo_net_t *net;
     float *params;
     float *state[MO_OPTIM_BLOCKS]; /* NULL where the kind has none */
     mo_gradient_piece_t pieces[2];
-    struct mo_optim_part *parts; /* spans cut into pieces of fixed size: mo_optim_prepare */
+    struct mo_optim_part *parts; /* parameters cut into pieces of fixed size: mo_optim_prepare */
     int64_t part_count;
     double *sums;                /* [part_count][2] of the call at work     */
-    float *ratio;                /* [spans] trust ratio of the step at work */
+    float *ratio;                /* [parameters] trust ratio of the step at work */
 } mo_optim_t;
 
-/* A part: some numbers of one span. Those of frozen spans are not updated; a key encoder follows them all the same. */
+/* A part: some numbers of one parameter. Those of frozen parameters are not updated; a key encoder follows them all the same. */
 typedef struct mo_optim_part {
     int64_t offset, count; /* floats of the parameter block */
-    int32_t span;
+    int32_t parameter;
     int frozen;
 } mo_optim_part_t;
 
-/* Parts and room for sums; params and state are set by the caller. */
+/* Parts and module for sums; params and state are set by the caller. */
 moco_status_t mo_optim_prepare(mo_optim_t *optim, const mo_net_t *net);
 void mo_optim_free(mo_optim_t *optim);
 
 /* L2 norm of the gradient over all trained parameters, in double, in a fixed order. */
 moco_status_t mo_optim_gradient_norm(mo_optim_t *optim, moco_device_t *device, double *norm);
-/* The trust ratios of the step; nothing for optimisers without. To be called before the updates, which cannot fail. */
+/* The trust ratios of the step; nothing for optimizers without. To be called before the updates, which cannot fail. */
 moco_status_t mo_optim_begin(mo_optim_t *optim, moco_device_t *device, const mo_optim_rates_t *rates);
 /* Update one part. Any thread, any order. */
 void mo_optim_update(mo_optim_t *optim, const mo_optim_part_t *part, const mo_optim_rates_t *rates);
+
+/* What a learning rate is multiplied by: MOCO_LR_SCALING_… in <moco/types.h>. */
+double mo_lr_scale(int32_t scaling, int32_t batch);
 
 /* ---- the loops ---- */
 

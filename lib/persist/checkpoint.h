@@ -1,4 +1,4 @@
-/* Encoders in safetensors files: tensors by torchvision names under a prefix, and whole training states. Knows spans
+/* Encoders in safetensors files: tensors by torchvision names under a prefix, and whole training states. Knows parameters
  * and blocks, not trainers or models. */
 #ifndef MO_PERSIST_CHECKPOINT_H
 #define MO_PERSIST_CHECKPOINT_H
@@ -26,7 +26,7 @@ moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const m
 moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, const mo_encoder_file_t *encoder);
 /* MOCO_ERR_SHAPE names the tensor, its sizes and those wanted. */
 moco_status_t mo_shape_check(const mo_file_tensor_t *tensor, int32_t rank, const int64_t *dims);
-/* Parameters alone, as "PREFIX<name>": optimiser state. */
+/* Parameters alone, as "PREFIX<name>": optimizer state. */
 moco_status_t mo_params_put(mo_st_writer_t *writer, const char *prefix, const mo_net_t *net, const float *params);
 moco_status_t mo_params_get(const mo_tensor_file_t *st, const char *prefix, const mo_net_t *net, float *params);
 
@@ -35,8 +35,6 @@ moco_status_t mo_meta_int(mo_st_writer_t *writer, const char *key, int64_t value
 moco_status_t mo_meta_double(mo_st_writer_t *writer, const char *key, double value);
 moco_status_t mo_meta_get_int(const mo_tensor_file_t *st, const char *key, int64_t low, int64_t high, int64_t *value);
 moco_status_t mo_meta_get_double(const mo_tensor_file_t *st, const char *key, double low, double high, double *value);
-/* A number with a decimal point, whatever the host's locale; MOCO_ERR_FORMAT without a message. */
-moco_status_t mo_parse_double(const char *text, double low, double high, double *value);
 /* Refuses files of a newer format. */
 moco_status_t mo_format_check(const mo_tensor_file_t *st, const char *path);
 

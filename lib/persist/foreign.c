@@ -119,7 +119,7 @@ void mo_foreign_take(mo_foreign_t *f, const mo_file_tensor_t *tensor)
 
 /* ---- numbers ---- */
 
-/* One tensor of a net by its place in this order: spans, then mean and variance of each batch norm. Constants of the
+/* One tensor of a net by its place in this order: parameters, then mean and variance of each batch norm. Constants of the
  * arithmetic are in no file. */
 typedef struct wanted {
     char name[MO_LAYOUT_NAME];
@@ -131,20 +131,20 @@ typedef struct wanted {
 
 static int32_t wanted_count(const mo_net_t *net)
 {
-    return net->span_count + 2 * net->bn_count;
+    return net->parameter_count + 2 * net->bn_count;
 }
 
 static void wanted_at(const mo_net_t *net, int32_t i, wanted_t *w)
 {
-    if (i < net->span_count) {
-        snprintf(w->name, sizeof w->name, "%s", net->spans[i].name);
-        w->rank = net->spans[i].rank;
-        w->dims = net->spans[i].dims;
-        w->hidden = net->spans[i].hidden;
+    if (i < net->parameter_count) {
+        snprintf(w->name, sizeof w->name, "%s", net->parameters[i].name);
+        w->rank = net->parameters[i].rank;
+        w->dims = net->parameters[i].dims;
+        w->hidden = net->parameters[i].hidden;
         return;
     }
-    const mo_bn_t *bn = &net->bns[(i - net->span_count) / 2];
-    snprintf(w->name, sizeof w->name, "%s.%s", bn->name, (i - net->span_count) % 2 ? "running_var" : "running_mean");
+    const mo_bn_t *bn = &net->bns[(i - net->parameter_count) / 2];
+    snprintf(w->name, sizeof w->name, "%s.%s", bn->name, (i - net->parameter_count) % 2 ? "running_var" : "running_mean");
     w->hidden = 0;
     w->rank = 1;
     w->channels[0] = bn->channels;
@@ -221,12 +221,12 @@ moco_status_t mo_foreign_encoder(mo_foreign_t *f, const mo_root_t *root, const m
 {
     moco_status_t status = MOCO_OK;
     TRY(mo_foreign_check(f, root, net));
-    for (int32_t i = 0; i < net->span_count; i++) {
-        const mo_span_t *span = &net->spans[i];
-        if (span->hidden)
-            mo_span_constant(span, params);
+    for (int32_t i = 0; i < net->parameter_count; i++) {
+        const mo_parameter_t *parameter = &net->parameters[i];
+        if (parameter->hidden)
+            mo_parameter_constant(parameter, params);
         else
-            TRY(take_floats(f, root, span->name, params + span->offset, span->count));
+            TRY(take_floats(f, root, parameter->name, params + parameter->offset, parameter->count));
     }
     for (int32_t i = 0; i < net->bn_count; i++) {
         const mo_bn_t *bn = &net->bns[i];

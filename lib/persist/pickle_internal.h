@@ -4,7 +4,7 @@
 
 #include "persist/pickle.h"
 
-/* Far above what checkpoints hold (a ResNet-50 pair with its optimiser makes some 30,000 values). */
+/* Far above what checkpoints hold (a ResNet-50 pair with its optimizer makes some 30,000 values). */
 enum {
     MO_PICKLE_MAX_VALUES = 1 << 21,
     MO_PICKLE_MAX_POOL = 1 << 24,
@@ -12,7 +12,7 @@ enum {
     MO_PICKLE_MAX_MARKS = 1 << 16
 };
 
-/* Room for one more item of an array that doubles up to a limit; MOCO_ERR_FORMAT beyond it. */
+/* Makes place for one more item of an array that doubles up to a limit; MOCO_ERR_FORMAT beyond it. */
 moco_status_t mo_pickle_room(const mo_pickle_t *p, void *items, int64_t count, int64_t *capacity, size_t size,
                              int64_t limit, const char *what);
 moco_status_t mo_pickle_new(mo_pickle_t *p, mo_pickle_value_t value, int32_t *number);

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "eval/model.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "train/options.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
@@ -19,13 +19,13 @@ static moco_status_t build_query(moco_trainer_t *t)
     const mo_method_t *m = &t->method;
     mo_net_t *net = &t->query.net;
     TRY(mo_encoder_build(&t->spec, net));
-    t->query.unit = mo_l2norm(net, o->predictor ? mo_predictor(net, &t->spec, net->projection) : net->projection);
+    t->query.embedding = mo_l2norm(net, o->predictor ? mo_predictor(net, &t->spec, net->projection) : net->projection);
     t->keys_tensor = m->loss != MOCO_LOSS_NT_XENT ? mo_net_tensor(net, o->dimension, 1, 1) : -1;
     t->place_tensor = m->loss != MOCO_LOSS_QUEUE ? mo_net_tensor(net, 1, 1, 1) : -1;
     if (m->loss == MOCO_LOSS_NT_XENT)
-        t->loss_tensor = mo_nt_xent(net, t->query.unit, t->place_tensor, m->rows, o->temperature, m->scale);
+        t->loss_tensor = mo_nt_xent(net, t->query.embedding, t->place_tensor, m->rows, o->temperature, m->scale);
     else {
-        mo_infonce_spec_t loss = {.queries = t->query.unit, .keys = t->keys_tensor, .place = t->place_tensor,
+        mo_infonce_spec_t loss = {.queries = t->query.embedding, .keys = t->keys_tensor, .place = t->place_tensor,
                                   .count = m->loss == MOCO_LOSS_QUEUE ? o->queue_length : o->batch_size,
                                   .temperature = o->temperature, .batch = m->mean_rows, .scale = m->scale};
         t->loss_tensor = mo_infonce(net, &loss);
@@ -44,8 +44,8 @@ static moco_status_t build_nets(moco_trainer_t *t)
     t->query.head_groups = !m->two_pass ? m->groups : m->mixed ? 1 : m->query_views;
     t->query.staged_rows = m->groups; /* never fewer than the head's */
     if (m->key_views > 0) {
-        TRY(mo_encoder_build_unit(&t->spec, &t->key.net, &t->key.unit));
-        t->key.body_groups = t->key.staged_rows = m->key_views * t->options.virtual_devices;
+        TRY(mo_encoder_build_embedding(&t->spec, &t->key.net, &t->key.embedding));
+        t->key.body_groups = t->key.staged_rows = m->key_views * t->options.bn_groups;
         t->key.head_groups = m->two_pass ? m->key_views : t->key.body_groups;
     }
 cleanup:
@@ -96,7 +96,7 @@ static mo_budget_t budget(moco_trainer_t *t, int32_t shards)
         }
     }
     b.weights = (params + (uint64_t)t->key.net.params) * f;
-    b.optimiser = (uint64_t)mo_optim_blocks((mo_optimizer_t)o->optimizer) * params * f;
+    b.optimizer = (uint64_t)mo_optim_blocks((mo_optimizer_t)o->optimizer) * params * f;
     b.activations = t->arena_bytes;
     b.queue = m->loss == MOCO_LOSS_QUEUE ? (uint64_t)o->queue_length * width * f : 0;
     b.batch_results = (m->key_views > 0 ? key_rows * width : rows * (width + 1)) * f + rows * MO_LOSS_WIDTH * f +
@@ -107,7 +107,7 @@ static mo_budget_t budget(moco_trainer_t *t, int32_t shards)
     b.statistics = ((uint64_t)t->query.staged_rows + 1) * (uint64_t)t->query.net.stats * f +
                    ((uint64_t)t->key.staged_rows + 1) * (uint64_t)t->key.net.stats * f;
     b.scratchpads = (uint64_t)mo_device_lanes(t->device) * scratch;
-    b.total = b.weights + b.packed + b.optimiser + b.gradients + b.activations + b.queue + b.batch_results + b.views +
+    b.total = b.weights + b.packed + b.optimizer + b.gradients + b.activations + b.queue + b.batch_results + b.views +
               b.statistics + b.scratchpads;
     return b;
 }
@@ -128,7 +128,7 @@ static moco_status_t choose_sets(moco_trainer_t *t)
                        (unsigned long long)t->budget.total, (unsigned long long)cap,
                        (unsigned long long)t->budget.total,
                        t->method.loss != MOCO_LOSS_QUEUE && !t->method.two_pass
-                           ? ", or more virtual devices, which run in two passes"
+                           ? ", or more batch-norm groups, which run in two passes"
                            : "");
     return MOCO_OK;
 }
@@ -150,7 +150,7 @@ static moco_status_t bind_queue(mo_lane_t *lane, void *ctx)
     const mo_stage_t *s = &t->stages[MO_STAGE_QUERY];
     (void)lane;
     for (int32_t i = 0; i < mo_stage_in_flight(s); i++)
-        TRY(mo_instance_bind(s->instances[i], MO_IN_QUEUE, t->queue.rows));
+        TRY(mo_instance_bind(s->instances[i], MO_IN_DICTIONARY, t->queue.rows));
 cleanup:
     return status;
 }

@@ -68,7 +68,7 @@ static moco_status_t snapshot(const work_t *w, moco_model_t **out)
     const mo_tuner_t *t = &w->tuner;
     mo_encoder_spec_t spec = t->spec;
     spec.drop_path = 0;
-    return mo_model_create(&spec, &w->model->recipe, t->params, t->running, t->step, t->device, out);
+    return mo_model_create(&spec, &w->model->transform, t->params, t->running, t->step, t->device, out);
 }
 
 static moco_status_t score(const work_t *w, const mo_features_t *features, mo_linear_score_t *scores,
@@ -113,7 +113,7 @@ static moco_status_t measure(work_t *w, int last, moco_finetune_report_t *r)
         f->result = (moco_finetune_result_t){
             .struct_size = sizeof f->result, .steps = w->tuner.step, .train_images = w->seen,
             .test_images = features.count, .top1 = r->top1, .top5 = r->top5,
-            .lr = w->o->lr * (w->o->lr_scaling ? w->o->batch_size / 256.0 : 1), .train_loss = r->loss,
+            .lr = w->o->lr * mo_lr_scale(w->o->lr_scaling, w->o->batch_size), .train_loss = r->loss,
             .test_loss = scores.loss / (double)features.count, .chance = 100.0 / f->classes, .classes = f->classes,
             .features = f->features};
         memcpy(f->weights, mo_tuner_weights(&w->tuner),
@@ -130,10 +130,7 @@ cleanup:
 
 static double rate_of(const work_t *w, int64_t step_in_epoch)
 {
-    moco_trainer_options_t like = w->tuner.like;
-    if (!w->o->lr_scaling)
-        like.batch_size = 256; /* that rates are for: a factor of 1 */
-    return mo_schedule_lr(&like, (mo_time_t){w->epoch, step_in_epoch, w->per_epoch});
+    return mo_schedule_lr(&w->tuner.like, (mo_time_t){w->epoch, step_in_epoch, w->per_epoch});
 }
 
 static moco_status_t step(work_t *w, const mo_batch_t *batch)
@@ -203,7 +200,7 @@ static moco_status_t open_loader(work_t *w)
     mo_loader_spec_t spec = {.train = 1, .one_view = 1, .labelled = 1, .seed = o->seed,
                              .order_stream = MO_STREAM_TUNE_ORDER, .batch = o->batch_size, .depth = 2,
                              .max_broken = -1, .threads = mo_loader_threads(o->loader_threads, lanes)};
-    const moco_trainer_options_t views = {.views = MOCO_VIEWS_V1, .image_size = w->model->recipe.eval_crop,
+    const moco_trainer_options_t views = {.views = MOCO_VIEWS_V1, .image_size = w->model->transform.eval_crop,
                                           .crop_min_area = o->crop_min_area, .crop_max_area = o->crop_max_area,
                                           .crop_tries = CROP_TRIES, .flip_probability = o->flip_probability,
                                           .resize_filter = o->resize_filter, .blur_sigma_min = 1,

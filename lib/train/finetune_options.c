@@ -1,4 +1,4 @@
-/* Options of fine-tuning: the values for each optimiser, and their ranges. */
+/* Options of fine-tuning: the values for each optimizer, and their ranges. */
 #include <stddef.h>
 
 #include "train/finetune.h"
@@ -14,8 +14,8 @@ moco_status_t mo_finetune_defaults(int32_t optimizer, moco_finetune_options_t *o
     static const moco_finetune_options_t common = {
         .struct_size = sizeof(moco_finetune_options_t), .sgd_momentum = 0.9, .adam_beta1 = 0.9, .adam_beta2 = 0.999,
         .adam_epsilon = 1e-8, .label_smoothing = 0.1, .init_std = 0.01, .crop_min_area = 0.08, .crop_max_area = 1,
-        .flip_probability = 0.5, .lr_scaling = 1, .epochs = 100, .batch_size = 128, .virtual_devices = 1,
-        .schedule = MOCO_SCHEDULE_COSINE};
+        .flip_probability = 0.5, .lr_scaling = MOCO_LR_SCALING_LINEAR, .epochs = 100, .batch_size = 128,
+        .bn_groups = 1, .schedule = MOCO_SCHEDULE_COSINE};
     if (optimizer != MOCO_OPTIMIZER_SGD && optimizer != MOCO_OPTIMIZER_ADAMW)
         return mo_fail(MOCO_ERR_ARGUMENT, "optimizer is %d, wanted %d (sgd) or %d (adamw)", optimizer,
                        MOCO_OPTIMIZER_SGD, MOCO_OPTIMIZER_ADAMW);
@@ -67,15 +67,15 @@ static moco_status_t check_whole(const whole_field_t *f)
 
 static moco_status_t check_groups(const moco_finetune_options_t *o)
 {
-    const int32_t group = o->batch_size / o->virtual_devices;
-    if (o->batch_size % o->virtual_devices != 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "batch_size is %d, wanted a multiple of virtual_devices %d", o->batch_size,
-                       o->virtual_devices);
+    const int32_t group = o->batch_size / o->bn_groups;
+    if (o->batch_size % o->bn_groups != 0)
+        return mo_fail(MOCO_ERR_ARGUMENT, "batch_size is %d, wanted a multiple of bn_groups %d", o->batch_size,
+                       o->bn_groups);
     if (group < 2)
-        return mo_fail(MOCO_ERR_ARGUMENT, "virtual_devices is %d, wanted at least 2 images of batch_size %d in each",
-                       o->virtual_devices, o->batch_size);
+        return mo_fail(MOCO_ERR_ARGUMENT, "bn_groups is %d, wanted at least 2 images of batch_size %d in each",
+                       o->bn_groups, o->batch_size);
     if (o->shard != 0 && group % o->shard != 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "shard is %d, wanted 0 or a divisor of the %d images of a virtual device",
+        return mo_fail(MOCO_ERR_ARGUMENT, "shard is %d, wanted 0 or a divisor of the %d images of a batch-norm group",
                        o->shard, group);
     return MOCO_OK;
 }
@@ -99,11 +99,11 @@ moco_status_t mo_finetune_check(const moco_finetune_options_t *o)
         {"flip_probability", o->flip_probability, 0, 1, 0, 0},
     };
     const whole_field_t wholes[] = {
-        {"lr_scaling", o->lr_scaling, 0, 1},
+        {"lr_scaling", o->lr_scaling, 0, MOCO_LR_SCALING_SQRT},
         {"epochs", o->epochs, 1, MILLION},
         {"warmup_epochs", o->warmup_epochs, 0, o->epochs},
         {"batch_size", o->batch_size, 2, 65536},
-        {"virtual_devices", o->virtual_devices, 1, 65536},
+        {"bn_groups", o->bn_groups, 1, 65536},
         {"shard", o->shard, 0, 65536},
         {"decay_vectors", o->decay_vectors, 0, 1},
         {"resize_filter", o->resize_filter, MOCO_FILTER_BILINEAR, MOCO_FILTER_BICUBIC},

@@ -1,4 +1,4 @@
-/* What the optimiser of a reference checkpoint keeps of each parameter. It knows parameters by their number over all of
+/* What the optimizer of a reference checkpoint keeps of each parameter. It knows parameters by their number over all of
  * the module's; only those that were trained have anything. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,7 +65,7 @@ static moco_status_t list_parameters(const mo_import_t *m, const mo_file_tensor_
     return status;
 }
 
-/* The optimiser knows parameters by number, or before PyTorch 1.6 by an address that its own list tells. */
+/* The optimizer knows parameters by number, or before PyTorch 1.6 by an address that its own list tells. */
 static const char *state_key(const mo_import_t *m, int64_t number)
 {
     char key[64];
@@ -99,7 +99,7 @@ static void read_updates(mo_import_t *m, const char *prefix)
 }
 
 /* Every block of one parameter, or none: *found. */
-static moco_status_t read_parameter(mo_import_t *m, const mo_span_t *span, const char *prefix, int *found)
+static moco_status_t read_parameter(mo_import_t *m, const mo_parameter_t *parameter, const char *prefix, int *found)
 {
     moco_status_t status = MOCO_OK;
     const int32_t kind = m->options.optimizer, blocks = mo_optim_blocks((mo_optimizer_t)kind);
@@ -110,10 +110,10 @@ static moco_status_t read_parameter(mo_import_t *m, const mo_span_t *span, const
         snprintf(name, sizeof name, "%s%s", prefix, state_name(kind, k));
         if (prefix[0] == '\0' || (state[k] = mo_tensor_file_find(&m->file, name)) == NULL)
             return MOCO_OK;
-        TRY(mo_shape_check(state[k], span->rank, span->dims));
+        TRY(mo_shape_check(state[k], parameter->rank, parameter->dims));
     }
     for (int32_t k = 0; k < blocks; k++) {
-        TRY(mo_file_floats(state[k], m->trainer->optim.state[k] + span->offset, span->count));
+        TRY(mo_file_floats(state[k], m->trainer->optim.state[k] + parameter->offset, parameter->count));
         mo_foreign_take(&m->foreign, state[k]);
     }
     if (kind == MOCO_OPTIMIZER_ADAMW)
@@ -128,14 +128,14 @@ static moco_status_t read_state(mo_import_t *m, const mo_file_tensor_t *const *l
     moco_status_t status = MOCO_OK;
     const mo_net_t *net = &m->trainer->query.net;
     int32_t trained = 0, present = 0;
-    for (int32_t i = 0; i < net->span_count; i++) {
-        const mo_span_t *span = &net->spans[i];
+    for (int32_t i = 0; i < net->parameter_count; i++) {
+        const mo_parameter_t *parameter = &net->parameters[i];
         char prefix[128];
         int found;
-        if (span->hidden || span->frozen)
+        if (parameter->hidden || parameter->frozen)
             continue;
-        state_prefix(m, list, count, mo_foreign_find(&m->foreign, &m->foreign.query, span->name), prefix);
-        TRY(read_parameter(m, span, prefix, &found));
+        state_prefix(m, list, count, mo_foreign_find(&m->foreign, &m->foreign.query, parameter->name), prefix);
+        TRY(read_parameter(m, parameter, prefix, &found));
         trained++;
         present += found;
     }

@@ -18,7 +18,7 @@ static int two_pass(const moco_trainer_options_t *o)
     if (o->loss == MOCO_LOSS_QUEUE)
         return 0; /* no whole-batch loss: groups are independent anyway */
     if (o->execution == MOCO_EXECUTION_AUTO)
-        return o->virtual_devices > 1 || !mo_backbone_has_batchnorm(o);
+        return o->bn_groups > 1 || !mo_backbone_has_batchnorm(o);
     return o->execution == MOCO_EXECUTION_TWO_PASS;
 }
 
@@ -43,6 +43,6 @@ mo_method_t mo_method_of(const moco_trainer_options_t *o)
               : o->loss_scale == MOCO_LOSS_SCALE_TWO ? 2.0
                                                      : 1.0;
     m.chance = m.scale * chance(o) * (o->symmetric ? 2.0 : 1.0);
-    m.groups = m.mixed ? o->virtual_devices : m.query_views * o->virtual_devices;
+    m.groups = m.mixed ? o->bn_groups : m.query_views * o->bn_groups;
     return m;
 }

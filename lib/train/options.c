@@ -101,14 +101,14 @@ static moco_status_t check_range(const moco_trainer_options_t *options, const mo
 
 static moco_status_t check_batch(const moco_trainer_options_t *o)
 {
-    int batch = o->batch_size, devices = o->virtual_devices, shard = o->shard;
+    int batch = o->batch_size, devices = o->bn_groups, shard = o->shard;
     if (batch % devices != 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "batch_size is %d, wanted a multiple of virtual_devices %d", batch, devices);
+        return mo_fail(MOCO_ERR_ARGUMENT, "batch_size is %d, wanted a multiple of bn_groups %d", batch, devices);
     if (batch / devices < 2)
-        return mo_fail(MOCO_ERR_ARGUMENT, "virtual_devices is %d, wanted at least 2 images of batch_size %d in each",
+        return mo_fail(MOCO_ERR_ARGUMENT, "bn_groups is %d, wanted at least 2 images of batch_size %d in each",
                        devices, batch);
     if (shard != 0 && batch / devices % shard != 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "shard is %d, wanted 0 or a divisor of the %d images of a virtual device",
+        return mo_fail(MOCO_ERR_ARGUMENT, "shard is %d, wanted 0 or a divisor of the %d images of a batch-norm group",
                        shard, batch / devices);
     return MOCO_OK;
 }
@@ -154,14 +154,14 @@ static moco_status_t check_method(const moco_trainer_options_t *o)
     if (o->loss == MOCO_LOSS_NT_XENT && (o->symmetric || o->predictor))
         return mo_fail(MOCO_ERR_ARGUMENT, "%s is 1, wanted 0: nt-xent takes both views in one loss",
                        o->symmetric ? "symmetric" : "predictor");
-    if (o->loss != MOCO_LOSS_QUEUE && !m.two_pass && o->virtual_devices > 1)
+    if (o->loss != MOCO_LOSS_QUEUE && !m.two_pass && o->bn_groups > 1)
         return mo_fail(MOCO_ERR_ARGUMENT,
-                       "execution is one-pass with virtual_devices %d, wanted 1 or two passes: a loss "
-                       "over the whole batch joins all devices",
-                       o->virtual_devices);
-    if (m.two_pass && o->virtual_devices == 1 && mo_backbone_has_batchnorm(o) && group > mo_options_shard(o))
+                       "execution is one-pass with bn_groups %d, wanted 1 or two passes: a loss "
+                       "over the whole batch syncs all devices",
+                       o->bn_groups);
+    if (m.two_pass && o->bn_groups == 1 && mo_backbone_has_batchnorm(o) && group > mo_options_shard(o))
         return mo_fail(MOCO_ERR_ARGUMENT,
-                       "execution is two-pass with virtual_devices 1, wanted one-pass or more devices: the backbone's "
+                       "execution is two-pass with bn_groups 1, wanted one-pass or more devices: the backbone's "
                        "batch norm would cross the %lld images of the device, which do not fit one shard of %d",
                        (long long)group, mo_options_shard(o));
     return MOCO_OK;
@@ -222,7 +222,7 @@ moco_status_t mo_options_set(moco_trainer_options_t *options, const char *name, 
 /* The largest s <= 32 that divides the group, with at least two shards in a batch for two lanes to share. */
 int32_t mo_options_shard(const moco_trainer_options_t *options)
 {
-    int32_t group = options->batch_size / options->virtual_devices;
+    int32_t group = options->batch_size / options->bn_groups;
     if (options->shard > 0)
         return options->shard;
     int32_t shard = group < 32 ? group : 32;

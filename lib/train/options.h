@@ -68,7 +68,7 @@ extern const moco_run_options_t mo_run_options_defaults;
 
 /* ---- as text (options_text.c) ---- */
 
-/* Room for any value as text. */
+/* Space for any value as text. */
 #define MO_OPTION_TEXT 64
 /* The value of a field; decimals are the shortest that read back to the same bits, whatever the host's locale. */
 void mo_option_text(const moco_trainer_options_t *options, const mo_option_row_t *row, char text[MO_OPTION_TEXT]);

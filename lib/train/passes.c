@@ -94,7 +94,7 @@ static moco_status_t load_contrast(const mo_stage_t *s, mo_instance_t *instance,
     place_t first = place_of(s, group, shard, 0);
     float *values;
     if (t->method.loss != MOCO_LOSS_QUEUE) /* the batch's own rows are the dictionary */
-        TRY(mo_instance_bind(instance, MO_IN_QUEUE, s->mixed ? t->keys : keys_for(t, first.view)));
+        TRY(mo_instance_bind(instance, MO_IN_DICTIONARY, s->mixed ? t->keys : keys_for(t, first.view)));
     if (t->keys_tensor >= 0) {
         TRY(mo_instance_map(instance, t->keys_tensor, &values));
         for (int64_t row = 0; row < s->shard; row++)
@@ -164,7 +164,7 @@ moco_status_t mo_stage_end(void *ctx, mo_instance_t *instance, int32_t group, in
     moco_status_t status = MOCO_OK;
     int32_t backbone = s->encoder->net.backbone;
     if (s->kind == MO_STAGE_KEY || s->kind == MO_STAGE_KEY_HEAD)
-        TRY(move_rows(s, instance, s->encoder->unit, group, shard, t->keys, ROWS_OUT));
+        TRY(move_rows(s, instance, s->encoder->embedding, group, shard, t->keys, ROWS_OUT));
     if (s->kind == MO_STAGE_KEY_BODY || s->kind == MO_STAGE_BODY)
         TRY(move_rows(s, instance, backbone, group, shard, features(s), ROWS_OUT));
     if (s->kind == MO_STAGE_QUERY || s->kind == MO_STAGE_HEAD)

@@ -145,7 +145,7 @@ static moco_status_t open_loader(moco_trainer_t *t, moco_dataset_t *dataset, mo_
     int64_t count = mo_dataset_count(dataset);
     TRY(bind_listing(t, count, mo_dataset_name_hash(dataset)));
     if (t->pushed.count == 0)
-        mo_pushed_free(&t->pushed); /* the store of pushed batches makes room for the loader's */
+        mo_pushed_free(&t->pushed); /* the store of pushed batches makes module for the loader's */
     mo_loader_spec_t spec = mo_trainer_loader_spec(t);
     spec.max_broken = broken_limit(&t->options, count);
     TRY(mo_loader_create(&spec, dataset, loader));
@@ -226,9 +226,9 @@ cleanup:
 
 moco_status_t mo_trainer_snapshot(moco_trainer_t *t, moco_device_t *device, moco_model_t **out)
 {
-    mo_model_recipe_t recipe;
-    mo_model_recipe_of(&t->options, &recipe);
-    return mo_model_create(&t->spec, &recipe, t->query.params, t->query.running, t->step,
+    mo_transform_t transform;
+    mo_transform_of(&t->options, &transform);
+    return mo_model_create(&t->spec, &transform, t->query.params, t->query.running, t->step,
                            device != NULL ? device : t->device, out);
 }
 
@@ -257,17 +257,17 @@ static moco_status_t save_both(run_t *r)
 {
     moco_trainer_t *t = r->trainer;
     moco_status_t status = MOCO_OK;
-    mo_model_recipe_t recipe;
+    mo_transform_t transform;
     char *path = NULL;
     if (r->folder == NULL || (r->saved_step == t->step && r->saved_epoch == t->epoch))
         return MOCO_OK;
-    mo_model_recipe_of(&t->options, &recipe);
+    mo_transform_of(&t->options, &transform);
     TRY(mo_strprintf(&path, "%s/checkpoint.safetensors", r->folder));
     TRY(mo_trainer_save_file(t, path));
     mo_free(path);
     path = NULL;
     TRY(mo_strprintf(&path, "%s/model.safetensors", r->folder));
-    TRY(mo_model_write_numbers(model_net(t), &t->spec, &recipe, t->query.params, t->query.running, t->step, path));
+    TRY(mo_model_write_numbers(model_net(t), &t->spec, &transform, t->query.params, t->query.running, t->step, path));
     r->saved_step = t->step;
     r->saved_epoch = t->epoch;
 cleanup:

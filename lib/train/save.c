@@ -46,13 +46,13 @@ static moco_status_t put_meta(mo_st_writer_t *w, moco_trainer_t *t)
 {
     moco_status_t status = MOCO_OK;
     char *options = NULL, hash[32];
-    mo_model_recipe_t recipe;
+    mo_transform_t transform;
     TRY(mo_meta_int(w, "format_version", MO_FORMAT_VERSION));
     TRY(mo_st_meta(w, "kind", "checkpoint"));
     TRY(mo_st_meta(w, "libmoco", moco_version_string()));
     TRY(mo_st_meta(w, "moco.key_order", "after the momentum update that follows the step"));
-    mo_model_recipe_of(&t->options, &recipe);
-    TRY(mo_model_meta(w, &t->spec, &recipe, t->step)); /* so that a model can be loaded from a checkpoint */
+    mo_transform_of(&t->options, &transform);
+    TRY(mo_model_meta(w, &t->spec, &transform, t->step)); /* so that a model can be loaded from a checkpoint */
     TRY(mo_options_to_json(&t->options, &options));
     TRY(mo_st_meta(w, "options", options));
     for (size_t i = 0; i < COUNTERS; i++)

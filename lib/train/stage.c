@@ -42,16 +42,16 @@ static int32_t largest_divisor(int64_t count, int32_t limit)
 }
 
 /* Groups and shards: the backbone's by the options; the head's in two passes is one group of a whole view (of both for
- * NT-Xent) in tiles. Where nothing joins the shards of a group each is a group, and no more are in flight than
+ * NT-Xent) in tiles. Where nothing syncs the shards of a group each is a group, and no more are in flight than
  * lanes. */
-static void divide(moco_trainer_t *t, mo_stage_t *s, int is_head, int joins)
+static void divide(moco_trainer_t *t, mo_stage_t *s, int is_head, int syncs)
 {
     const mo_method_t *m = &t->method;
     int64_t rows = m->mixed ? m->rows : t->options.batch_size;
-    int32_t groups = is_head ? 1 : t->options.virtual_devices;
+    int32_t groups = is_head ? 1 : t->options.bn_groups;
     s->mixed = m->mixed;
     s->shard = is_head ? largest_divisor(rows, TILE) : t->shard;
-    if (!joins)
+    if (!syncs)
         groups = (int32_t)(rows / s->shard);
     s->shards_per_group = (int32_t)(rows / groups / s->shard);
     s->groups = m->mixed ? groups : groups * s->views;
@@ -69,12 +69,12 @@ static moco_status_t plan_stage(moco_trainer_t *t, mo_stage_kind_t kind)
                       .first_view = is_key ? t->method.first_key_view : 0,
                       .views = is_key ? t->method.key_views : t->method.query_views};
     const int32_t from_op = is_head ? e->net.body_ops : 0, to_op = is_body ? e->net.body_ops : e->net.op_count;
-    divide(t, s, is_head, mo_net_joins(&e->net, from_op, to_op));
+    divide(t, s, is_head, mo_net_syncs(&e->net, from_op, to_op));
     s->pool = kind == MO_STAGE_HEAD ? &t->gradients[1] : trains ? &t->gradients[0] : NULL;
     mo_plan_spec_t spec = {.net = &e->net, .mode = trains ? MO_MODE_TRAIN : MO_MODE_KEY, .shard = s->shard,
                            .shards_per_group = s->shards_per_group,
                            .inputs = {is_head ? e->net.backbone : e->net.input, -1, -1, -1},
-                           .outputs = {is_body ? e->net.backbone : is_key ? e->unit : t->loss_tensor, -1, -1, -1},
+                           .outputs = {is_body ? e->net.backbone : is_key ? e->embedding : t->loss_tensor, -1, -1, -1},
                            .from_op = from_op,
                            .to_op = to_op,
                            .seeded = kind == MO_STAGE_BODY_BACK};

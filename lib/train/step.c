@@ -18,7 +18,7 @@ mo_rates_t mo_rates_now(const moco_trainer_t *t)
 }
 
 /* B images in two views; all tensors are float32. Everything that can fail comes before "commit" and nothing after it
- * can, so a failed step leaves weights, batch-norm statistics, optimiser state, queue and counters exactly as they
+ * can, so a failed step leaves weights, batch-norm statistics, optimizer state, queue and counters exactly as they
  * were. */
 moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_outcome_t *outcome)
 {
@@ -41,7 +41,7 @@ moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_out
     TRY(mo_outcome(t, outcome));              /* the one wait: loss, gradient norm, finite?                   */
 
     /* commit: the stages only staged their batch-norm statistics; they are folded in here too */
-    TRY(mo_commit_weights(t, rates));         /* optimiser, then k <- m k + (1-m) q; all or nothing           */
+    TRY(mo_commit_weights(t, rates));         /* optimizer, then k <- m k + (1-m) q; all or nothing           */
     mo_commit_statistics(t);
     if (t->method.loss == MOCO_LOSS_QUEUE)    /* last: the loss saw the old queue                             */
         mo_keys_enqueue(&t->queue, t->keys, t->method.key_views * batch);

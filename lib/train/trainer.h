@@ -17,7 +17,7 @@
 /* An encoder's numbers: parameters, running statistics, and what a step staged for them. */
 typedef struct mo_encoder {
     mo_net_t net;       /* backbone, projection, [predictor,] normalisation, [loss]          */
-    int32_t unit;       /* tensor: what is compared, rows of unit length                     */
+    int32_t embedding;       /* tensor: what is compared, rows of unit length                     */
     float *params;      /* [net.params]                                                      */
     float *running;     /* [net.stats] running mean and variance                             */
     float *staged;      /* [staged_rows][net.stats] of the step at work                      */
@@ -74,7 +74,7 @@ typedef struct mo_pushed {
 
 /* Bytes by use; what moco_trainer_plan tells. */
 typedef struct mo_budget {
-    uint64_t weights, packed, optimiser, gradients, activations, queue, batch_results, views, statistics, scratchpads;
+    uint64_t weights, packed, optimizer, gradients, activations, queue, batch_results, views, statistics, scratchpads;
     uint64_t total;
 } mo_budget_t;
 

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "eval/classifier_file.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "train/finetune.h"
 #include "train/options.h"
 #include "util/alloc.h"
@@ -23,11 +23,11 @@ cleanup:
     return status;
 }
 
-/* Where nothing joins the shards of a group each is one of its own, and fewer are in memory. */
+/* Where nothing syncs the shards of a group each is one of its own, and fewer are in memory. */
 static void divide(mo_tuner_t *t)
 {
     t->shard = mo_options_shard(&t->like);
-    t->groups = mo_net_joins(&t->net, 0, t->net.op_count) ? t->options.virtual_devices
+    t->groups = mo_net_syncs(&t->net, 0, t->net.op_count) ? t->options.bn_groups
                                                           : t->options.batch_size / t->shard;
     t->shards_per_group = t->options.batch_size / t->groups / t->shard;
     t->sets = mo_device_lanes(t->device) / t->shards_per_group;
@@ -84,12 +84,12 @@ cleanup:
 
 float *mo_tuner_weights(const mo_tuner_t *t)
 {
-    return t->params + t->net.spans[t->net.span_count - 2].offset;
+    return t->params + t->net.parameters[t->net.parameter_count - 2].offset;
 }
 
 float *mo_tuner_bias(const mo_tuner_t *t)
 {
-    return t->params + t->net.spans[t->net.span_count - 1].offset;
+    return t->params + t->net.parameters[t->net.parameter_count - 1].offset;
 }
 
 /* The backbone comes first in both nets, at the same places. */
@@ -116,7 +116,8 @@ moco_status_t mo_tuner_create(mo_tuner_t *t, const moco_model_t *model, const mo
     t->spec.freeze_patch = 0; /* what kept pre-training stable: labels train everything */
     t->spec.train_positions = 1;
     t->like = (moco_trainer_options_t){
-        .batch_size = o->batch_size, .virtual_devices = o->virtual_devices, .shard = o->shard, .base_lr = o->lr,
+        .batch_size = o->batch_size, .bn_groups = o->bn_groups, .shard = o->shard, .base_lr = o->lr,
+        .lr_scaling = o->lr_scaling,
         .schedule = o->schedule, .schedule_unit = MOCO_SCHEDULE_PER_STEP, .epochs = o->epochs,
         .warmup_epochs = o->warmup_epochs};
     memcpy(t->lut, model->lut, sizeof t->lut);

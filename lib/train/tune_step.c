@@ -115,9 +115,9 @@ typedef struct commit {
 
 /* Biases, scales, shifts, and a ViT's class token [1,1,D]. */
 /* What DeiT's protocol decays as little as biases: the class token, which has the shape of one, and the positions. */
-static int is_vector(const mo_span_t *span)
+static int is_vector(const mo_parameter_t *parameter)
 {
-    return span->count == span->dims[span->rank - 1] || strcmp(span->name, "pos_embed") == 0;
+    return parameter->count == parameter->dims[parameter->rank - 1] || strcmp(parameter->name, "pos_embed") == 0;
 }
 
 static void commit_part(void *ctx, int64_t number)
@@ -126,7 +126,7 @@ static void commit_part(void *ctx, int64_t number)
     mo_tuner_t *t = c->tuner;
     const mo_optim_part_t *part = &t->optim.parts[number];
     mo_optim_rates_t rates = c->rates;
-    if (!t->options.decay_vectors && is_vector(&t->net.spans[part->span]))
+    if (!t->options.decay_vectors && is_vector(&t->net.parameters[part->parameter]))
         rates.weight_decay = 0;
     mo_optim_update(&t->optim, part, &rates);
 }

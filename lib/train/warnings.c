@@ -25,9 +25,9 @@ void mo_warn_setup(moco_trainer_t *t)
     if (t->warnings.told_setup)
         return;
     t->warnings.told_setup = 1;
-    if (queue && norms && o->virtual_devices == 1)
+    if (queue && norms && o->bn_groups == 1)
         mo_log(MOCO_LOG_WARNING,
-               "virtual_devices is 1: a query and its key share their batch statistics, which give the "
+               "bn_groups is 1: a query and its key share their batch statistics, which give the "
                "pair away; 8 devices with shuffle is what the method was published with");
     else if (queue && norms && !o->shuffle)
         mo_log(MOCO_LOG_WARNING,

@@ -1,5 +1,5 @@
 /* Random numbers by counter. The generator itself is Random123's Philox4x32-10; this file lays out the counter, turns
- * words into the distributions the library needs, and draws permutations. Every room may call it, from any thread: the
+ * words into the distributions the library needs, and draws permutations. Every module may call it, from any thread: the
  * only state is the caller's mo_rng_t. */
 #include "util/rng.h"
 

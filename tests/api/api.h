@@ -31,7 +31,7 @@ static inline void tiny_options(moco_trainer_options_t *options)
     options->width = 0.25;
     options->image_size = 16;
     options->batch_size = 8;
-    options->virtual_devices = 2;
+    options->bn_groups = 2;
     options->queue_length = 32;
     options->dimension = 16;
     options->loader_threads = 1;

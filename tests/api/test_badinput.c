@@ -237,7 +237,7 @@ START_TEST(fewer_good_images_than_a_batch)
 }
 END_TEST
 
-/* ---- no room on the disk ---- */
+/* ---- no module on the disk ---- */
 
 /* On a full disk: saving fails and names the file; the checkpoint that was there is still whole. */
 static void expect_older_checkpoint(moco_trainer_t *trainer, moco_dataset_t *dataset, const char *run)
@@ -285,7 +285,7 @@ static void full_disk(const char *run, void (*fill)(const char *), void (*reliev
     expect_older_checkpoint(trainer, dataset, run);
     relieve(run);
     ck_assert(!leftovers(run));
-    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL, NULL, NULL)); /* and on, once there is room */
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL, NULL, NULL)); /* and on, once there is module */
     ck_assert_int_eq((int)trainer_number(trainer, "epoch"), 4);
     moco_dataset_free(dataset);
     moco_trainer_free(trainer);
@@ -363,7 +363,7 @@ static const named_t doubles[] = {
     FIELD(solarize_probability_2)};
 static const named_t numbers[] = {
     FIELD(recipe), FIELD(arch), FIELD(stem), FIELD(head), FIELD(image_size), FIELD(dimension), FIELD(batch_size),
-    FIELD(virtual_devices), FIELD(membership), FIELD(shuffle), FIELD(shard), FIELD(epochs), FIELD(steps_per_epoch),
+    FIELD(bn_groups), FIELD(membership), FIELD(shuffle), FIELD(shard), FIELD(epochs), FIELD(steps_per_epoch),
     FIELD(schedule), FIELD(first_epoch), FIELD(milestone_1), FIELD(milestone_2), FIELD(views), FIELD(bn_running),
     FIELD(loader_threads), FIELD(zero_init_residual), FIELD(max_broken_percent), FIELD(loss), FIELD(loss_scale),
     FIELD(symmetric), FIELD(predictor), FIELD(head_width), FIELD(head_layers), FIELD(optimizer), FIELD(lr_scaling),
@@ -628,7 +628,7 @@ typedef struct command_line {
     const char *says;
 } command_line_t;
 
-#define SMALL "--recipe moco-cifar --width 0.25 --size 16 --batch 8 --virtual-devices 2 --queue 32 --epochs 1"
+#define SMALL "--recipe moco-cifar --width 0.25 --size 16 --batch 8 --bn-groups 2 --queue 32 --epochs 1"
 static const command_line_t lines[] = {
     {"train empty -o run " SMALL, 1, "empty"},
     {"train missing -o run " SMALL, 1, "missing"},
@@ -638,7 +638,7 @@ static const command_line_t lines[] = {
     {"train images -o run3 --temperature 0", 2, "temperature"},
     {"train images -o run3 --set temperature=0", 2, "0.001 to 1000"},
     {"train images -o run3 --set nonsense=1", 2, "nonsense"},
-    {"train images -o run3 " SMALL " --virtual-devices 3", 2, "multiple"},
+    {"train images -o run3 " SMALL " --bn-groups 3", 2, "multiple"},
     {"train images -o run3 " SMALL " --memory-cap 1M", 1, "would fit"},
     {"embed missing images -o x.npy", 1, "missing"},
     {"embed hostile images -o x.npy", 1, "hostile"},

@@ -50,7 +50,7 @@ static void cut_options(const cut_t *cut, moco_trainer_options_t *options)
     tiny_options(options);
     options->seed = 20;
     options->base_lr = 1;
-    options->virtual_devices = cut->devices;
+    options->bn_groups = cut->devices;
     options->shard = cut->shard;
     options->membership = cut->membership;
     char method[256], *rest = method;
@@ -103,7 +103,7 @@ START_TEST(lanes_and_loader_threads)
 }
 END_TEST
 
-/* Four steps, a checkpoint, and six more in a new trainer: every kind of optimiser state and of encoder goes through
+/* Four steps, a checkpoint, and six more in a new trainer: every kind of optimizer state and of encoder goes through
  * it. */
 START_TEST(saved_and_loaded)
 {

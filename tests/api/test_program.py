@@ -15,7 +15,7 @@ import unittest
 
 MOCO = DRAW = None
 TINY = ["--recipe", "moco-cifar", "--arch", "resnet18", "--width", "0.125", "--size", "16", "--batch", "8",
-        "--virtual-devices", "2", "--queue", "32", "--epochs", "2", "--threads", "1"]
+        "--bn-groups", "2", "--queue", "32", "--epochs", "2", "--threads", "1"]
 
 
 def moco(*arguments, **options):
@@ -121,7 +121,7 @@ class Usage(Case):
                                           "--set", "temperature=0.25", "--max-broken", "10%", "--loader-threads",
                                           "3").stdout)
         for name, value in {"arch": "resnet18", "width": 0.125, "image_size": 16, "batch_size": 8,
-                            "virtual_devices": 2, "queue_length": 32, "epochs": 2, "temperature": 0.25,
+                            "bn_groups": 2, "queue_length": 32, "epochs": 2, "temperature": 0.25,
                             "max_broken_percent": 10, "memory_cap": 3 << 29, "recipe": "moco-cifar",
                             "loader_threads": 3}.items():
             self.assertEqual(values[name], value, name)
@@ -206,7 +206,7 @@ class Train(Case):
         self.run_moco("train", self.path("absent"), "-o", run, *TINY, code=1, says=["absent"])
         self.run_moco("train", self.data, "-o", run, "--device", "gpu", code=1, says=["moco: "])
         self.run_moco("train", self.data, "-o", run, "--recipe", "moco-v3", "--memory-cap", "1M", "--batch", "64", code=1,
-                      says=["1048576", "more virtual devices"])
+                      says=["1048576", "more batch-norm groups"])
         self.run_moco("train", self.data, "-o", run, *TINY, "--memory-cap", "1K", code=1, says=["1024"])
         self.run_moco("train", self.data, "-o", run, *TINY, "--limit", "4", code=1, says=["4 images"])
         self.run_moco("train", self.data, "-o", self.path("strict"), *TINY, "--max-broken", "0", code=1,
@@ -360,7 +360,7 @@ class Use(Case):
         again = self.run_moco(*tune, *few, "--json", "--threads", "1", "--loader-threads", "3")
         self.assertEqual(lines(again.stdout)[-1]["test_loss"], done["test_loss"])
         self.assertEqual(read(out), first)
-        result = self.run_moco(*tune, "--epochs", "1", "--limit", "16", "--virtual-devices", "2", "--seed", "3")
+        result = self.run_moco(*tune, "--epochs", "1", "--limit", "16", "--bn-groups", "2", "--seed", "3")
         self.assertRegex(result.stdout, r"top-1 .* after [12] steps: 32 test images, (8|16) training images")
 
     def test_finetune_refusals(self):

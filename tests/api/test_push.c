@@ -316,7 +316,7 @@ START_TEST(overfit)
     double first = 0, last = 0, top = 0;
     tiny_options(&options);
     options.batch_size = 16;
-    options.virtual_devices = 1;
+    options.bn_groups = 1;
     options.base_lr = 0.5;
     options.weight_decay = 0;
     options.temperature = 0.2;

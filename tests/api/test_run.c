@@ -280,7 +280,7 @@ START_TEST(big_batches)
     ck_assert_double_eq_tol(planned(&options, device, "effective_lr"), 1.5e-4 * 4096 / 256, 1e-12);
     ck_assert(planned(&options, device, "total") < 16e9); /* ViT-S/16 at 224 pixels */
     expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3));
-    options.virtual_devices = 128; /* ResNet-50: a device of 32 is a shard */
+    options.bn_groups = 128; /* ResNet-50: a device of 32 is a shard */
     ck_assert_int_eq((int)planned(&options, device, "shards_in_flight"), 2);
     ck_assert_int_eq((int)planned(&options, device, "devices"), 256);
     ck_assert(planned(&options, device, "total") < 16e9);
@@ -294,7 +294,7 @@ START_TEST(memory_cap)
     moco_trainer_options_t options;
     moco_trainer_t *trainer = NULL;
     tiny_options(&options);
-    options.virtual_devices = 4;
+    options.bn_groups = 4;
     options.loader_threads = 1;
     const double whole = planned(&options, device, "total");
     ck_assert_int_eq((int)planned(&options, device, "devices_in_flight"), 4);
@@ -356,7 +356,7 @@ END_TEST
 /* The parts of a plan add up. */
 START_TEST(plan_adds_up)
 {
-    static const char *const parts[] = {"weights", "packed", "optimiser", "gradients", "activations",
+    static const char *const parts[] = {"weights", "packed", "optimizer", "gradients", "activations",
                                         "queue", "batch_results", "views", "statistics", "scratchpads"};
     moco_trainer_options_t options;
     double sum = 0;

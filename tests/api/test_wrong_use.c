@@ -206,7 +206,7 @@ static const struct {
     {"membership", "strided", {"random", "", "0x", "4"}},
     {"schedule", "step", {"cos", "", "7", "-"}},
     {"batch_size", "64", {"1", "65537", "sixty", "64.5"}},
-    {"virtual_devices", "4", {"0", "-2", "", "4x"}},
+    {"bn_groups", "4", {"0", "-2", "", "4x"}},
     {"image_size", "64", {"15", "1025", "1e9", "99999999999"}},
     {"queue_length", "4096", {"0", "-1", "16777217", "4k"}},
     {"dimension", "64", {"0", "65537", "", "1 2"}},
@@ -255,8 +255,8 @@ START_TEST(options_that_disagree)
         ck_assert_ptr_null(trainer);                                                                                \
     } while (0)
     REFUSED(batch_size, 9);       /* not a multiple of two groups */
-    REFUSED(virtual_devices, 8);  /* groups of one image          */
-    REFUSED(virtual_devices, 3);
+    REFUSED(bn_groups, 8);  /* groups of one image          */
+    REFUSED(bn_groups, 3);
     REFUSED(shard, 3);            /* does not divide a group      */
     REFUSED(crop_min_area, 1.5);
     REFUSED(crop_max_area, 0.01); /* below crop_min_area          */

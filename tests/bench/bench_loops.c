@@ -1,5 +1,5 @@
 /* The loops that stand beside oneDNN's primitives, against those primitives, in turn in one run: batch norm forward and
- * backward, the optimiser, the momentum update. Prints medians of nanoseconds per number and their ratio. One lane.
+ * backward, the optimizer, the momentum update. Prints medians of nanoseconds per number and their ratio. One lane.
  *
  * usage: bench_loops [ROUNDS] */
 #include <stdio.h>
@@ -9,7 +9,7 @@
 
 #include "contrast/contrast.h"
 #include "engine/emit.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "optim/optim.h"
 #include "util/alloc.h"
 #include "util/status.h"
@@ -171,7 +171,7 @@ static void bench_norm(moco_device_t *device, int32_t c, int32_t side, int32_t s
     for (int i = 0; i < 2; i++) {
         mo_plan_spec_t spec = {.net = &net, .mode = MO_MODE_TRAIN, .shard = shard, .shards_per_group = 1,
                                .inputs = {-1, -1, -1, -1}, .outputs = {out, net.input, -1, -1}, .seeded = 1,
-                               .has_given = 1, .given = net.input, .recipes = i};
+                               .has_given = 1, .given = net.input, .primitives = i};
         rig_make(&rig[i], device, &spec);
     }
     for (int r = -1; r < rounds; r++) {

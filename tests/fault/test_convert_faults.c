@@ -48,8 +48,8 @@ static const char *place(const char *prefix, const char *name)
 
 static void add_encoder(archive_t *a, const char *prefix, const mo_encoder_t *e)
 {
-    for (int32_t i = 0; i < e->net.span_count; i++) {
-        const mo_span_t *s = &e->net.spans[i];
+    for (int32_t i = 0; i < e->net.parameter_count; i++) {
+        const mo_parameter_t *s = &e->net.parameters[i];
         if (s->hidden)
             continue;
         add_tensor(a, place(prefix, s->name), s->name, "FloatStorage", s->rank, s->dims, e->params + s->offset, 4);

@@ -25,7 +25,7 @@ static inline moco_trainer_options_t tiny_options(int32_t batch, int32_t groups)
     o.width = 0.0625;
     o.image_size = TINY_SIZE;
     o.batch_size = batch;
-    o.virtual_devices = groups;
+    o.bn_groups = groups;
     o.queue_length = 16;
     o.dimension = 16;
     o.base_lr = 1.0;
@@ -112,7 +112,7 @@ static inline void state_put(state_t *s, const void *from, size_t size)
     s->size += size;
 }
 
-/* Parameters without padding, running statistics, optimiser state, queue, counters. */
+/* Parameters without padding, running statistics, optimizer state, queue, counters. */
 static inline state_t state_of(const moco_trainer_t *t)
 {
     state_t s = {0};

@@ -209,7 +209,7 @@ START_TEST(test_layer)
     rig_t r;
     twin_t t;
     rig_shape_t shape = {.batch = 6, .groups = 2, .shards_per_group = 1, .sets = 1, .lanes = 1,
-                         .recipes = _i % 2}; /* loops, then primitives alone */
+                         .primitives = _i % 2}; /* loops, then primitives alone */
     rig_open(&r, shape, c->image, c->queue, c->body);
     if (c->body == same) /* the loss takes rows of unit length */
         rig_units(r.images, shape.batch, r.width, 1);
@@ -232,7 +232,7 @@ START_TEST(test_nt_xent)
     } cuts[] = {{same, 2, 1, 1, 16},  {same, 12, 1, 1, 16},  {same, 12, 3, 2, 16},
                 {same, 40, 4, 1, 32}, {linear, 12, 1, 1, 24}, {linear, 18, 3, 2, 24}};
     rig_shape_t shape = {.batch = cuts[_i / 2].batch, .groups = 1, .shards_per_group = cuts[_i / 2].shards, .sets = 1,
-                         .lanes = cuts[_i / 2].lanes, .recipes = _i % 2, .nt_xent = 1};
+                         .lanes = cuts[_i / 2].lanes, .primitives = _i % 2, .nt_xent = 1};
     rig_t r;
     twin_t t;
     rig_open(&r, shape, (mo_shape_t){cuts[_i / 2].width, 1, 1}, 2 * shape.batch, cuts[_i / 2].body);
@@ -261,10 +261,10 @@ START_TEST(test_junk)
     memcpy(d_images, r.d_images, images);
     rig_run(&r, 0);
     for (int64_t leaf = 0; leaf < r.leaves; leaf++)
-        for (int32_t i = 0; i < r.net.span_count; i++) /* padding between spans is nobody's */
-            ck_assert_mem_eq(r.grads + leaf * r.net.params + r.net.spans[i].offset,
-                             kept + leaf * r.net.params + r.net.spans[i].offset,
-                             (size_t)r.net.spans[i].count * sizeof(float));
+        for (int32_t i = 0; i < r.net.parameter_count; i++) /* padding between parameters is nobody's */
+            ck_assert_mem_eq(r.grads + leaf * r.net.params + r.net.parameters[i].offset,
+                             kept + leaf * r.net.params + r.net.parameters[i].offset,
+                             (size_t)r.net.parameters[i].count * sizeof(float));
     ck_assert_mem_eq(r.d_images, d_images, images);
     free(kept);
     free(d_images);

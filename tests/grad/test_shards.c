@@ -53,7 +53,7 @@ START_TEST(test_cut)
 {
     const shard_case_t *c = &cases[_i / 8];
     rig_shape_t shape = {.batch = 8, .groups = 1, .shards_per_group = cuts[_i % 4], .sets = 1, .lanes = 2,
-                         .recipes = _i / 4 % 2};
+                         .primitives = _i / 4 % 2};
     rig_t r;
     twin_t t;
     rig_open(&r, shape, c->image, 37, c->body);
@@ -99,9 +99,9 @@ static float *copied(const float *from, int64_t count)
 static void zero_padding(rig_t *r)
 {
     for (int64_t leaf = 0; leaf < r->leaves; leaf++)
-        for (int32_t i = 0; i < r->net.span_count; i++) {
-            const mo_span_t *s = &r->net.spans[i];
-            int64_t end = i + 1 < r->net.span_count ? r->net.spans[i + 1].offset : r->net.params;
+        for (int32_t i = 0; i < r->net.parameter_count; i++) {
+            const mo_parameter_t *s = &r->net.parameters[i];
+            int64_t end = i + 1 < r->net.parameter_count ? r->net.parameters[i + 1].offset : r->net.params;
             memset(r->grads + leaf * r->net.params + s->offset + s->count, 0,
                    (size_t)(end - s->offset - s->count) * sizeof(float));
         }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "engine/plan.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "util/alloc.h"
 #include "util/rng.h"
 #include "util/status.h"
@@ -132,7 +132,7 @@ typedef struct twin {
 /* Images lie as [h,w,c]. */
 static double twin_loss(twin_t *t, const rig_t *r)
 {
-    const mo_span_t *weight = &r->net.spans[0], *bias = &r->net.spans[1];
+    const mo_parameter_t *weight = &r->net.parameters[0], *bias = &r->net.parameters[1];
     double sum = 0;
     for (int n = 0; n < ROWS; n++) {
         double mean[CHANNELS] = {0}, logits[CLASSES], z = 0;
@@ -192,8 +192,8 @@ START_TEST(losses_and_gradients)
     twin_loss(t, r);
     for (int n = 0; n < ROWS; n++)
         ck_assert_double_eq_tol(r->losses[n], t->losses[n], 2e-5 * (1 + fabs(t->losses[n])));
-    for (int32_t i = 0; i < r->net.span_count; i++) {
-        const mo_span_t *s = &r->net.spans[i];
+    for (int32_t i = 0; i < r->net.parameter_count; i++) {
+        const mo_parameter_t *s = &r->net.parameters[i];
         assert_gradient(s->name, t->params + s->offset, r->grads + s->offset, s->count, t, r);
     }
     assert_gradient("images", t->images, r->d_images, ROWS * IMAGE, t, r);
@@ -210,7 +210,7 @@ START_TEST(large_logits)
     rig_t *r = malloc(sizeof *r);
     open_rig(r, 1);
     for (int c = 0; c < CLASSES; c++)
-        r->params[r->net.spans[1].offset + c] = c == 2 ? 1000.0f : -500.0f * (float)c;
+        r->params[r->net.parameters[1].offset + c] = c == 2 ? 1000.0f : -500.0f * (float)c;
     memset(r->target, 0, sizeof r->target);
     for (int n = 0; n < ROWS; n++)
         r->target[n * CLASSES + (n == 0 ? 2 : 6)] = 1;

@@ -1,7 +1,7 @@
 /* An encoder's backbone from inside the library, for test_vit.py.
  *
  *   encoder_ops init MODEL option=value …                     write a fresh encoder without a head
- *   encoder_ops run MODEL INPUT OUTPUT batch=B [groups=V] [shards=N] [lanes=L] [recipes=1] [times=R] option=value …
+ *   encoder_ops run MODEL INPUT OUTPUT batch=B [groups=V] [shards=N] [lanes=L] [primitives=1] [times=R] option=value …
  *
  * Options as in docs/options.md, from recipe moco-v3-vit. INPUT holds "images" [B,S,S,3] and "gradient" [B,features],
  * the gradient that comes back to the features. OUTPUT receives "features" and "keys" [B,features] of train and key
@@ -35,7 +35,7 @@
 typedef struct job {
     moco_trainer_options_t options;
     mo_encoder_spec_t spec;
-    int32_t batch, groups, shards, lanes, recipes, times; /* shards: of a group */
+    int32_t batch, groups, shards, lanes, primitives, times; /* shards: of a group */
     mo_net_t net;
     int32_t incoming; /* tensor of the gradient of the features */
     int64_t feature, width;
@@ -157,7 +157,7 @@ static void run(job_t *j, moco_device_t *device, mo_mode_t mode)
     int train = mode == MO_MODE_TRAIN;
     mo_plan_spec_t spec = {.net = &j->net, .mode = mode, .shard = j->batch / j->groups / j->shards,
                            .shards_per_group = j->shards, .inputs = {j->net.input, train ? j->incoming : -1, -1, -1},
-                           .outputs = {j->net.backbone, -1, -1, -1}, .recipes = j->recipes};
+                           .outputs = {j->net.backbone, -1, -1, -1}, .primitives = j->primitives};
     CHECK(mo_plan_create(device, &spec, &plan));
     CHECK(mo_packed_create(plan, j->params, &packed));
     CHECK(mo_packed_refresh(packed));
@@ -204,12 +204,12 @@ static const float *find(const mo_tensor_file_t *st, const char *name, float *to
     return to;
 }
 
-/* All shards' gradients in one, span by span. */
+/* All shards' gradients in one, parameter by parameter. */
 static void put_gradients(const job_t *j, mo_st_writer_t *w, float *sum)
 {
     char name[160];
-    for (int32_t i = 0; i < j->net.span_count; i++) {
-        const mo_span_t *s = &j->net.spans[i];
+    for (int32_t i = 0; i < j->net.parameter_count; i++) {
+        const mo_parameter_t *s = &j->net.parameters[i];
         for (int64_t k = s->offset; k < s->offset + s->count; k++) {
             double total = 0;
             for (int64_t leaf = 0; leaf < (int64_t)j->groups * j->shards; leaf++)
@@ -276,11 +276,11 @@ static void run_command(job_t *j, const char *model, const char *input, const ch
 
 static void init_command(job_t *j, const char *model)
 {
-    mo_model_recipe_t recipe;
-    mo_model_recipe_of(&j->options, &recipe);
+    mo_transform_t transform;
+    mo_transform_of(&j->options, &transform);
     mo_init_params(&j->net, j->options.seed, j->params);
     mo_init_stats(&j->net, j->running);
-    CHECK(mo_model_write_numbers(&j->net, &j->spec, &recipe, j->params, j->running, -1, model));
+    CHECK(mo_model_write_numbers(&j->net, &j->spec, &transform, j->params, j->running, -1, model));
 }
 
 static int own_option(job_t *j, const char *name, const char *value)
@@ -289,7 +289,7 @@ static int own_option(job_t *j, const char *name, const char *value)
         const char *name;
         int32_t *to;
     } own[] = {{"batch", &j->batch},     {"groups", &j->groups}, {"shards", &j->shards}, {"lanes", &j->lanes},
-               {"recipes", &j->recipes}, {"times", &j->times}};
+               {"primitives", &j->primitives}, {"times", &j->times}};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         if (strcmp(own[i].name, name) == 0) {
             *own[i].to = atoi(value);

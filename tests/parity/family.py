@@ -197,7 +197,7 @@ class Trainer:
             self.load(self.predictor, tensors, "predictor.")
         both = config.loss == "nt-xent"
         rows = config.batch_size * (2 if both else 1)
-        self.body_groups = reference.groups_of(rows, config.virtual_devices, config.membership)
+        self.body_groups = reference.groups_of(rows, config.bn_groups, config.membership)
         self.head_groups = self.body_groups if config.loss == "queue" else [torch.arange(rows)]
         for module in filter(None, (self.query, self.key)):
             module.to(memory_format=memory_format)

@@ -1,6 +1,6 @@
 """MoCo v1/v2 in plain PyTorch, float32 or float64: an independent statement of what the library must compute.
 
-Networks in torchvision's form with its state-dict names; batch norm per virtual device; queue; InfoNCE; key shuffle
+Networks in torchvision's form with its state-dict names; batch norm per batch-norm group; queue; InfoNCE; key shuffle
 with a given permutation; torch.optim.SGD; key momentum in the order of the published code (before the key forward, so
 the key encoder that a step leaves behind is one update short: state() applies the missing one to a copy).
 """
@@ -30,7 +30,7 @@ class Config:
     image_size: int = 32
     dimension: int = 32
     batch_size: int = 16
-    virtual_devices: int = 4
+    bn_groups: int = 4
     membership: str = "contiguous"
     bn_running: str = "mean"
     queue_length: int = 64
@@ -46,7 +46,7 @@ def channels(base, width):
 
 
 def groups_of(count, devices, membership):
-    """The rows of each virtual device, in order."""
+    """The rows of each batch-norm group, in order."""
     rows = torch.arange(count)
     each = count // devices
     group = rows // each if membership == "contiguous" else rows % devices
@@ -54,7 +54,7 @@ def groups_of(count, devices, membership):
 
 
 class GroupedBatchNorm(nn.Module):
-    """Batch norm with statistics per virtual device in training; ordinary batch norm in evaluation.
+    """Batch norm with statistics per batch-norm group in training; ordinary batch norm in evaluation.
 
     Running statistics: mode "mean" is the mean over the devices of what each would have written, "first" is the first
     device's, as in checkpoints of distributed training. Either way one update per forward.
@@ -198,7 +198,7 @@ class Trainer:
         for prefix, encoder in (("encoder_q.", self.query), ("encoder_k.", self.key)):
             load_encoder(encoder, tensors, prefix)
             encoder.to(memory_format=memory_format)
-            encoder.set_groups(groups_of(config.batch_size, config.virtual_devices, config.membership))
+            encoder.set_groups(groups_of(config.batch_size, config.bn_groups, config.membership))
         self.queue = torch.tensor(tensors["queue"], dtype=dtype)
         self.pointer = int(tensors["queue_ptr"].reshape(-1)[0])
         self.optimizer = torch.optim.SGD(self.query.parameters(), config.lr, config.sgd_momentum,

@@ -20,7 +20,7 @@ MARGIN = 1e-6  # no ReLU input closer to 0, no pooling tie closer than this, in 
 def options(config, shard=0, **more):
     """The library's options for a reference configuration."""
     values = {name: getattr(config, name) for name in
-              ("arch", "width", "stem", "head", "image_size", "dimension", "batch_size", "virtual_devices",
+              ("arch", "width", "stem", "head", "image_size", "dimension", "batch_size", "bn_groups",
                "membership", "bn_running", "queue_length", "temperature", "key_momentum", "sgd_momentum",
                "weight_decay")}
     values.update(base_lr=config.lr * 256 / config.batch_size, schedule="constant", steps_per_epoch=0, shuffle=1,

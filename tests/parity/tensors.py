@@ -21,7 +21,7 @@ def read(path):
         kind = TYPES[entry["dtype"]]
         count = int(np.prod(entry["shape"], dtype=np.int64))
         if first != end or last - first != count * kind.itemsize:
-            raise ValueError(f"{path}: {name} spans {first}..{last}, wanted {count * kind.itemsize} bytes from {end}")
+            raise ValueError(f"{path}: {name} parameters {first}..{last}, wanted {count * kind.itemsize} bytes from {end}")
         arrays[name] = np.frombuffer(data, kind, count, body + first).reshape(entry["shape"]).copy()
         end = last
     if body + end != len(data):

@@ -14,7 +14,7 @@ from reference import Config
 
 SEED = 17
 TINY = dict(arch="resnet18", width=0.0625, stem="imagenet", head="linear", image_size=16, dimension=16, batch_size=4,
-            virtual_devices=2, queue_length=10, epochs=200)
+            bn_groups=2, queue_length=10, epochs=200)
 
 
 def tiny_views(seed):
@@ -174,7 +174,7 @@ def check_commit(verdict):
 
 def check_recipes(verdict):
     """The published columns, one for one."""
-    common = {"queue_length": 65536, "key_momentum": 0.999, "dimension": 128, "batch_size": 256, "virtual_devices": 8,
+    common = {"queue_length": 65536, "key_momentum": 0.999, "dimension": 128, "batch_size": 256, "bn_groups": 8,
               "base_lr": 0.03, "sgd_momentum": 0.9, "weight_decay": 1e-4, "epochs": 200, "arch": "resnet50",
               "membership": "contiguous", "shuffle": 1, "zero_init_residual": 0}
     wanted = {
@@ -186,7 +186,7 @@ def check_recipes(verdict):
                        "membership": "strided", "first_epoch": 1},
     }
     # arXiv 2104.02057 and 2002.05709: batch, rates, heads, views.
-    whole = {"arch": "resnet50", "stem": "imagenet", "batch_size": 4096, "virtual_devices": 1, "shuffle": 0,
+    whole = {"arch": "resnet50", "stem": "imagenet", "batch_size": 4096, "bn_groups": 1, "shuffle": 0,
              "epochs": 100, "schedule": "cosine", "schedule_unit": "step", "first_epoch": 0, "warmup_epochs": 10,
              "lr_scaling": "linear",
              "weight_decay": 1e-6, "sgd_momentum": 0.9, "lars_trust": 0.001, "head_layers": 0, "crop_max_area": 1,

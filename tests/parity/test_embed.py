@@ -19,14 +19,14 @@ from reference import Config
 SEED = 13
 TOLERANCE = 1e-4
 STEPS = 4
-BASE = dict(batch_size=8, virtual_devices=2, lr=0.02)
+BASE = dict(batch_size=8, bn_groups=2, lr=0.02)
 CASES = {
     "resnet18, CIFAR stem, 32 pixels": Config(image_size=32, **BASE),
     "resnet18, 33 pixels, MLP head": Config(stem="imagenet", image_size=33, head="mlp", **BASE),
     "resnet34, CIFAR stem, 16 pixels": Config(arch="resnet34", image_size=16, **BASE),
     "resnet50, 65 pixels, MLP head": Config(arch="resnet50", stem="imagenet", image_size=65, head="mlp", **BASE),
 }
-WHOLE = dict(image_size=16, width=0.125, batch_size=8, virtual_devices=1, lr=0.02, warmup=0)
+WHOLE = dict(image_size=16, width=0.125, batch_size=8, bn_groups=1, lr=0.02, warmup=0)
 NT_XENT = dict(recipe="simclr", loss="nt-xent", scale="one", symmetric=0, predictor=0, head="mlp-simclr", head_width=0,
                optimizer="lars-simclr", momentum_schedule="constant")
 WHOLE_BATCH = {

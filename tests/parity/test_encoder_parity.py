@@ -16,7 +16,7 @@ from reference import Config
 SEED = 3
 TOLERANCE = 1e-4
 PREFIX = "optimizer.momentum_buffer."
-SMALL = dict(batch_size=8, virtual_devices=2, weight_decay=0.0, lr=0.05)
+SMALL = dict(batch_size=8, bn_groups=2, weight_decay=0.0, lr=0.05)
 CASES = {
     "resnet18, CIFAR stem, 33 pixels": Config(image_size=33, **SMALL),
     "resnet18, CIFAR stem, 16 pixels, width 0.5, MLP head": Config(image_size=16, width=0.5, head="mlp", **SMALL),

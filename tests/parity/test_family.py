@@ -1,4 +1,4 @@
-"""Every recipe against PyTorch: loss, gradient norm, learning rate, every parameter, statistic, optimiser state and the
+"""Every recipe against PyTorch: loss, gradient norm, learning rate, every parameter, statistic, optimizer state and the
 queue. Ten steps on networks as they start, and a hundred on networks without a ReLU input near 0.
 
 The yardstick is PyTorch in float64; PyTorch in float32 shows how far float32 itself strays.
@@ -32,7 +32,7 @@ SHIFT_FLOOR = 1e-2  # of momentum buffers of shifts, which a batch norm behind t
 UNDETERMINED = ("encoder.norm.bias", "attn.qkv.bias (keys)", "head.1.running_mean")
 UNDETERMINED_TOLERANCE = 2e-2
 LOOK = (1, 10, 100)
-SMALL = dict(width=0.0625, image_size=16, virtual_devices=4, batch_size=16, lr=0.002, epochs=12)
+SMALL = dict(width=0.0625, image_size=16, bn_groups=4, batch_size=16, lr=0.002, epochs=12)
 PER_EPOCH = dict(unit="epoch", warmup=0, momentum_schedule="constant")  # as v1, v2 and the CIFAR-10 demonstration
 
 CASES = {
@@ -50,16 +50,16 @@ CASES = {
                 temperature=0.1, key_momentum=0.99, weight_decay=5e-4, optimizer="sgd", membership="strided",
                 queue_length=64, first_epoch=1, **PER_EPOCH, **{**SMALL, "epochs": 10}), {}),
     "moco-v3, LARS, one device of 2 shards":
-        (Config(temperature=1.0, weight_decay=1e-6, **{**SMALL, "virtual_devices": 1}), {}),
+        (Config(temperature=1.0, weight_decay=1e-6, **{**SMALL, "bn_groups": 1}), {}),
     "moco-v3, LARS, 4 devices, two passes, branches from 0":
         (Config(temperature=1.0, weight_decay=1e-6, **SMALL), {"zero_init_residual": 1}),
     "moco-v3, ViT, AdamW, two passes":
         (Config(recipe="moco-v3-vit", arch="vit_small", stem="imagenet", temperature=0.2, weight_decay=0.1,
-                optimizer="adamw", **{**SMALL, "virtual_devices": 1, "width": 0.125, "lr": 2e-4}),
+                optimizer="adamw", **{**SMALL, "bn_groups": 1, "width": 0.125, "lr": 2e-4}),
          {"patch_size": 8, "vit_depth": 2, "vit_heads": 4, "shard": 4}),
     "simclr, LARS with the rate inside, one device of 4 shards, branches from 0":
         (Config(recipe="simclr", loss="nt-xent", scale="one", symmetric=0, predictor=0, head="mlp-simclr", head_width=0,
-                optimizer="lars-simclr", temperature=0.5, weight_decay=1e-6, **{**SMALL, "virtual_devices": 1}),
+                optimizer="lars-simclr", temperature=0.5, weight_decay=1e-6, **{**SMALL, "bn_groups": 1}),
          {"shard": 8, "zero_init_residual": 1}),
     "simclr, the published code's scale, 4 devices, two passes":
         (Config(recipe="simclr", loss="nt-xent", scale="two", symmetric=0, predictor=0, head="mlp-simclr",
@@ -86,7 +86,7 @@ LONG = ("moco-v1, SGD with steps", "moco-v2, MLP head, cosine", "moco-cifar, str
 
 def options(c, more):
     values = {name: getattr(c, name) for name in
-              ("arch", "width", "stem", "head", "image_size", "dimension", "batch_size", "virtual_devices",
+              ("arch", "width", "stem", "head", "image_size", "dimension", "batch_size", "bn_groups",
                "membership", "temperature", "key_momentum", "sgd_momentum", "weight_decay", "loss", "symmetric", "predictor",
                "head_width", "head_layers", "optimizer", "momentum_schedule", "epochs", "steps_per_epoch",
                "schedule", "first_epoch")}
@@ -168,7 +168,7 @@ def state_of_optimizer(name):
 
 
 def errors(run, exact, names):
-    """Per tensor, relative to its norm; optimiser state at least to a share of all state of its kind."""
+    """Per tensor, relative to its norm; optimizer state at least to a share of all state of its kind."""
     whole = {}
     for n in exact:
         kind = state_of_optimizer(n)
@@ -310,7 +310,7 @@ def two_passes(verdict, title, config, count):
 
 
 WHOLE = dict(arch="vit_small", stem="imagenet", optimizer="sgd",
-             **{**SMALL, "batch_size": 64, "virtual_devices": 1, "width": 0.125})
+             **{**SMALL, "batch_size": 64, "bn_groups": 1, "width": 0.125})
 WHOLE_BATCH = {
     "moco-v3": (Config(recipe="moco-v3-vit", **WHOLE), 38),
     "simclr": (Config(recipe="simclr", loss="nt-xent", scale="one", symmetric=0, predictor=0, head="mlp-simclr",
@@ -329,7 +329,7 @@ def main():
         if not wanted or any(w in title for w in wanted):
             vit = case[0].is_vit  # its blocks have no ReLU
             run_case(verdict, title, *case, steps=100 if vit else 10, away=False)
-            # The other execution, scale or optimiser of a recipe that has its hundred steps is content with ten.
+            # The other execution, scale or optimizer of a recipe that has its hundred steps is content with ten.
             if title in LONG:
                 run_case(verdict, title, *case, steps=100, away=True)
     return verdict.finish()

@@ -1,4 +1,4 @@
-"""Fine-tuning against PyTorch: ten steps of a small ResNet and of a small ViT with both optimisers, warm-up and cosine,
+"""Fine-tuning against PyTorch: ten steps of a small ResNet and of a small ViT with both optimizers, warm-up and cosine,
 label smoothing, mixup, drop path, one and several batch-norm groups, shards that meet; every weight and running statistic
 of the file that is written; answers on a test set; what was drawn.
 
@@ -132,7 +132,7 @@ class Case:
         self.verdict, self.vit = verdict, vit
         self.layer, self.per_block = ("head", 2) if vit else ("fc", 1)
         self.folder = tempfile.TemporaryDirectory()
-        kind = VIT if vit else dict(arch="resnet18", width=0.25, queue_length=32, virtual_devices=2)
+        kind = VIT if vit else dict(arch="resnet18", width=0.25, queue_length=32, bn_groups=2)
         means = dict(zip(("mean_r", "mean_g", "mean_b", "std_r", "std_g", "std_b"), MEAN + STD))
         self.model = moco.Trainer("moco-v3-vit" if vit else "moco-cifar", image_size=SIDE, batch_size=8, dimension=16,
                                   seed=4, **kind, **means).snapshot()
@@ -168,7 +168,7 @@ class Case:
         else:
             net = reference.Encoder(reference.Config(arch="resnet18", width=0.25, stem="cifar", head="linear",
                                                      image_size=SIDE, dimension=CLASSES, batch_size=BATCH,
-                                                     virtual_devices=devices))
+                                                     bn_groups=devices))
         for module in net.modules():
             if isinstance(module, reference.Block):
                 module.__class__ = Block
@@ -187,7 +187,7 @@ class Case:
         return net.to(dtype)
 
     def trained(self, dtype, optimizer, o):
-        net = self.network(dtype, o["virtual_devices"], o["seed"])
+        net = self.network(dtype, o["bn_groups"], o["seed"])
         blocks = [m for m in net.modules() if isinstance(m, (Block, TokenBlock))]
         for parameter in net.parameters():
             parameter.requires_grad_(True)  # positions and patches too, which pre-training keeps
@@ -230,7 +230,7 @@ class Case:
         return state, {"train": np.array([np.mean(losses[-per_epoch:])]), "test": np.array([loss])}, confusion
 
     def compare(self, title, optimizer, **options):
-        o = dict(seed=7, epochs=2, batch_size=BATCH, virtual_devices=1, crop_min_area=1.0, flip_probability=0.0,
+        o = dict(seed=7, epochs=2, batch_size=BATCH, bn_groups=1, crop_min_area=1.0, flip_probability=0.0,
                  loader_threads=2, warmup_epochs=0, drop_path=0.0, mixup=0.0, label_smoothing=0.0, lr_scaling=0)
         o.update(options)
         filled = moco.finetune_options(optimizer, **o)
@@ -265,16 +265,16 @@ def main():
     case = Case(verdict, False)
     case.compare("sgd", "sgd", lr=0.002)
     case.compare("sgd, smoothing, mixup, warm-up, two groups", "sgd", lr=0.1, lr_scaling=1, label_smoothing=0.1,
-                 mixup=0.8, warmup_epochs=1, virtual_devices=2, decay_vectors=0, weight_decay=0.01)
+                 mixup=0.8, warmup_epochs=1, bn_groups=2, decay_vectors=0, weight_decay=0.01)
     case.compare("adamw, smoothing, mixup", "adamw", lr=2e-4, label_smoothing=0.2, mixup=1.5, adam_epsilon=1e-2)
     case.compare("adamw, drop path, shards that meet", "adamw", lr=2e-4, drop_path=0.4, shard=2, adam_epsilon=1e-2)
-    tuned = case.compare("sgd, everything", "sgd", lr=0.002, drop_path=0.3, shard=2, virtual_devices=2, mixup=0.3,
+    tuned = case.compare("sgd, everything", "sgd", lr=0.002, drop_path=0.3, shard=2, bn_groups=2, mixup=0.3,
                          label_smoothing=0.1)
     reload(case, tuned)
     case = Case(verdict, True)
     case.compare("vit, adamw, everything", "adamw", lr=5e-4, drop_path=0.5, shard=2, mixup=0.8, label_smoothing=0.1,
                  warmup_epochs=1, adam_epsilon=1e-4)
-    reload(case, case.compare("vit, sgd", "sgd", lr=0.02, virtual_devices=2))
+    reload(case, case.compare("vit, sgd", "sgd", lr=0.02, bn_groups=2))
     return verdict.finish()
 
 

@@ -25,7 +25,7 @@ from reference import Config
 
 TOLERANCE = 1e-4
 CONTAINERS = ("zip", "legacy")
-SMALL = dict(batch_size=3, virtual_devices=1, dimension=16)
+SMALL = dict(batch_size=3, bn_groups=1, dimension=16)
 V1 = Config(arch="resnet18", stem="imagenet", image_size=224, width=0.5, **SMALL)
 V2 = Config(arch="resnet50", stem="imagenet", head="mlp", image_size=224, width=0.25, batch_size=2, dimension=24)
 DEMO = Config(arch="resnet18", stem="cifar", image_size=32, width=0.5, **SMALL)
@@ -339,7 +339,7 @@ def strictly(verdict, title, path, module, state):
 
 def writing(verdict, folder):
     """A trainer's checkpoint to every layout, and back."""
-    config = Config(arch="resnet50", stem="imagenet", head="mlp", image_size=65, batch_size=8, virtual_devices=2,
+    config = Config(arch="resnet50", stem="imagenet", head="mlp", image_size=65, batch_size=8, bn_groups=2,
                     width=0.25, queue_length=32, dimension=16)
     trainer, _ = scenario.start(config, folder, 0, 3)
     for step in range(2):
@@ -392,7 +392,7 @@ def every_architecture(verdict, folder):
     """From a fresh trainer out to torchvision's names and in again: the network is recognised."""
     source, out = folder.path("ours.safetensors"), folder.path("out.safetensors")
     for arch in ("resnet101", "resnet152"):
-        with binding.Trainer("moco-v1", arch=arch, width=0.0625, image_size=16, batch_size=4, virtual_devices=1,
+        with binding.Trainer("moco-v1", arch=arch, width=0.0625, image_size=16, batch_size=4, bn_groups=1,
                              queue_length=8, dimension=4) as trainer:
             trainer.save(source)
         binding.convert(source, out, "torchvision", head=1)
@@ -494,7 +494,7 @@ def training_from_less(verdict, folder):
     states = [torch_files.with_counters(e, counters=False) for e in (q, k)]
     file = {"epoch": 200, "optimizer": None, "state_dict": torch_files.moco_state(states[0], None)}
     report = binding.convert(torch_files.save(path, file, "zip"), out, "training",
-                             binding.make_options("moco-v1", queue_length=64, batch_size=8, virtual_devices=2,
+                             binding.make_options("moco-v1", queue_length=64, batch_size=8, bn_groups=2,
                                                   image_size=32))
     state, metadata = tensors.read(out)
     same = all(np.array_equal(state[f"encoder_{w}.{n}"], t.numpy()) for w in "qk" for n, t in states[0].items())

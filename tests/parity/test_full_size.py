@@ -14,7 +14,7 @@ from reference import Config, random_views
 
 PREFIX = "optimizer.momentum_buffer."
 RESNET = Config(arch="resnet50", width=1, stem="imagenet", head="mlp", image_size=224, dimension=128, batch_size=8,
-                virtual_devices=1, queue_length=4096, weight_decay=0.0)
+                bn_groups=1, queue_length=4096, weight_decay=0.0)
 
 
 def resnet(verdict, title, change, tolerance, seed=3):

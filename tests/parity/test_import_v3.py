@@ -23,11 +23,11 @@ SEED, BEFORE, AFTER = 7, 3, 3
 TOLERANCE = 1e-4
 SMALL = {**test_family.SMALL, "head_width": 48, "lr": 0.1, "key_momentum": 0.9}
 CASES = {
-    "ResNet, LARS, zip": (Config(temperature=1.0, weight_decay=1e-6, **{**SMALL, "virtual_devices": 1}), {}, "zip"),
+    "ResNet, LARS, zip": (Config(temperature=1.0, weight_decay=1e-6, **{**SMALL, "bn_groups": 1}), {}, "zip"),
     "ResNet, LARS, 4 devices, legacy": (Config(temperature=1.0, weight_decay=1e-6, **SMALL), {}, "legacy"),
     "ViT, AdamW, zip": (Config(recipe="moco-v3-vit", arch="vit_small", stem="imagenet", temperature=0.2,
                                weight_decay=0.1, optimizer="adamw",
-                               **{**SMALL, "virtual_devices": 1, "width": 0.125, "lr": 1e-3}),
+                               **{**SMALL, "bn_groups": 1, "width": 0.125, "lr": 1e-3}),
                         {"patch_size": 8, "vit_depth": 2, "vit_heads": 4}, "zip"),
 }
 DECIDED = ("arch", "width", "stem", "head", "dimension", "head_width", "head_layers")  # by the file
@@ -158,7 +158,7 @@ def go_on(verdict, title, config, more, container):
 
 
 def guesses(verdict):
-    """Without options the recipe, the optimiser and its settings are the file's; what is absent begins anew."""
+    """Without options the recipe, the optimizer and its settings are the file's; what is absent begins anew."""
     folder = scenario.Folder()
     path, out = folder.path("checkpoint.pth.tar"), folder.path("converted.safetensors")
     for title, recipe in (("ResNet, LARS, zip", "moco-v3"), ("ViT, AdamW, zip", "moco-v3-vit")):

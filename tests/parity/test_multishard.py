@@ -21,9 +21,9 @@ TOLERANCE = 1e-4
 PREFIX = "optimizer.momentum_buffer."
 WHOLE = dict(batch_size=16, weight_decay=0.0, lr=0.02, image_size=16)
 CASES = {
-    "resnet18, one device": (Config(virtual_devices=1, **WHOLE), (16, 8, 4, 2)),
-    "resnet18, 2 devices, strided": (Config(virtual_devices=2, membership="strided", **WHOLE), (8, 4, 2)),
-    "resnet50, one device, MLP head": (Config(arch="resnet50", stem="imagenet", head="mlp", virtual_devices=1,
+    "resnet18, one device": (Config(bn_groups=1, **WHOLE), (16, 8, 4, 2)),
+    "resnet18, 2 devices, strided": (Config(bn_groups=2, membership="strided", **WHOLE), (8, 4, 2)),
+    "resnet50, one device, MLP head": (Config(arch="resnet50", stem="imagenet", head="mlp", bn_groups=1,
                                               **{**WHOLE, "image_size": 33}), (16, 8, 4, 2)),
 }
 
@@ -68,7 +68,7 @@ def run_case(verdict, title, config, shards):
 def check_full_size(verdict):
     """Statistics of the first batch norm at 224 pixels, batch 32: 401,408 values a channel must still add up."""
     print("first batch norm at 224 pixels, batch 32, one device")
-    config = Config(stem="imagenet", image_size=224, batch_size=32, virtual_devices=1, width=0.0625, lr=1e-4)
+    config = Config(stem="imagenet", image_size=224, batch_size=32, bn_groups=1, width=0.0625, lr=1e-4)
     folder, views = scenario.Folder(), reference.random_views(config, 1)
     for shard in (32, 8):
         trainer, start = scenario.start(config, folder, shard, SEED, change=None)

@@ -76,7 +76,7 @@ class Case:
     def __init__(self, verdict):
         self.verdict = verdict
         self.model = moco.Trainer("moco-cifar", arch="resnet18", width=0.25, image_size=SIDE, batch_size=8,
-                                  virtual_devices=2, queue_length=32, dimension=16, seed=4).snapshot()
+                                  bn_groups=2, queue_length=32, dimension=16, seed=4).snapshot()
         self.train, self.test = data_set(0, 70, True), data_set(1000, 43, False)
         self.features, self.indices = self.model.embed_dataset(self.train)
         self.test_features, _ = self.model.embed_dataset(self.test)

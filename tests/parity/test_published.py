@@ -24,9 +24,9 @@ from compare import Verdict
 
 TOLERANCE = 1e-5
 V3 = family.Config(recipe="moco-v3", arch="resnet18", stem="cifar", image_size=32, width=0.25, batch_size=8,
-                   virtual_devices=1, head_width=48, dimension=16)
+                   bn_groups=1, head_width=48, dimension=16)
 VIT = family.Config(recipe="moco-v3-vit", arch="vit_small", stem="imagenet", image_size=32, patch=8, depth=2, heads=4,
-                    channels=48, width=0.125, batch_size=4, virtual_devices=1, head_width=48, dimension=16)
+                    channels=48, width=0.125, batch_size=4, bn_groups=1, head_width=48, dimension=16)
 CONV = dataclasses.replace(VIT, arch="vit_conv_small", patch=16, heads=6)
 
 
@@ -61,7 +61,7 @@ def train(folder, name, config, recipe, steps=1, **values):
 
 
 def train_v3(folder, config):
-    fields = ("arch", "stem", "image_size", "width", "batch_size", "virtual_devices", "head_width", "dimension")
+    fields = ("arch", "stem", "image_size", "width", "batch_size", "bn_groups", "head_width", "dimension")
     values = {f: getattr(config, f) for f in fields}
     if config.is_vit:
         values.update(patch_size=config.patch, vit_depth=config.depth, vit_heads=config.heads)
@@ -116,7 +116,7 @@ def into_torchvision(verdict, folder):
     images = reference.random_views(config, 8)[0]
     for arch, make in (("resnet18", torchvision.models.resnet18), ("resnet50", torchvision.models.resnet50)):
         source = train(folder, f"{arch}.safetensors", config, "moco-v2", arch=arch, stem="imagenet", width=1,
-                       image_size=65, batch_size=4, virtual_devices=1, queue_length=8, dimension=16)
+                       image_size=65, batch_size=4, bn_groups=1, queue_length=8, dimension=16)
         for which in ("query", "key"):
             out, ours = folder.path("out.safetensors"), folder.path("model.safetensors")
             binding.convert(source, out, "torchvision", encoder=int(which == "key"))
@@ -154,7 +154,7 @@ class Method(nn.Module):
 
 @torch.no_grad()
 def into_the_method(verdict, folder):
-    """A training checkpoint into MoCo v3's module: nothing is missing, and nothing but the optimiser's state is over."""
+    """A training checkpoint into MoCo v3's module: nothing is missing, and nothing but the optimizer's state is over."""
     for config in (V3, VIT, CONV):
         source, module = train_v3(folder, config), Method(config)
         state = torch_state(source)
@@ -162,7 +162,7 @@ def into_the_method(verdict, folder):
         found = module.load_state_dict(state, strict=False)
         over = [n for n in found.unexpected_keys if not n.startswith("optimizer.")]
         verdict.true(f"{config.arch} into MoCo v3's module: {len(own)} tensors, missing {found.missing_keys}, unexpected "
-                     f"{len(found.unexpected_keys) - len(over)} of the optimiser and {over}",
+                     f"{len(found.unexpected_keys) - len(over)} of the optimizer and {over}",
                      not found.missing_keys and not over and
                      all(own[n].dtype == state[n].dtype and torch.equal(module.state_dict()[n], state[n]) for n in own))
         encoder = family.Encoder(config)

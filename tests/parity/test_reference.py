@@ -105,7 +105,7 @@ def check_shuffle(verdict):
     _, images = reference.random_views(config, 3)
     permutation = np.random.default_rng(4).permutation(8)
     for devices in (1, 4):
-        config.virtual_devices = devices
+        config.bn_groups = devices
         keys = []
         for order in (np.arange(8), permutation):
             trainer = reference.Trainer(config, tensors)
@@ -117,7 +117,7 @@ def check_shuffle(verdict):
 
 def check_sgd(verdict):
     """Two steps by hand: d = g + wd p; buf = d, then mu buf + d; p -= lr buf."""
-    config = Config(batch_size=8, virtual_devices=2, image_size=16, weight_decay=0.01)
+    config = Config(batch_size=8, bn_groups=2, image_size=16, weight_decay=0.01)
     trainer = reference.Trainer(config, reference.random_tensors(config))
     weight = trainer.query.layer2[0].conv1.weight
     buffer = None

@@ -1,4 +1,4 @@
-"""Steps of training against PyTorch: loss, gradient norm, both encoders, statistics, queue, optimiser.
+"""Steps of training against PyTorch: loss, gradient norm, both encoders, statistics, queue, optimizer.
 
 Every step feeds both sides the same float views; the key shuffle is asked from the library. ResNet-18 runs for twenty
 steps, ResNet-50 for five: beyond that even PyTorch in float32 leaves float64 (docs/numerics.md). A parameter hardly
@@ -31,10 +31,10 @@ CASES = {
     "resnet18, CIFAR stem, 4 devices of 4, strided, K 56 (the queue wraps inside a batch)":
         (Config(image_size=16, membership="strided", queue_length=56, **BASE), 0, "nhwc", LONG),
     "resnet50, 64 pixels, MLP head, one device of two shards":
-        (Config(arch="resnet50", stem="imagenet", head="mlp", image_size=64, batch_size=8, virtual_devices=1, **DEEP),
+        (Config(arch="resnet50", stem="imagenet", head="mlp", image_size=64, batch_size=8, bn_groups=1, **DEEP),
          4, "nchw", SHORT),
     "resnet50, 33 pixels, MLP head, 2 devices of two shards, strided":
-        (Config(arch="resnet50", stem="imagenet", head="mlp", image_size=33, batch_size=8, virtual_devices=2,
+        (Config(arch="resnet50", stem="imagenet", head="mlp", image_size=33, batch_size=8, bn_groups=2,
                 membership="strided", **DEEP), 2, "nchw", SHORT),
 }
 

@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 sys.dont_write_bytecode = True
 import moco  # noqa: E402
 
-TINY = dict(arch="resnet18", width=0.25, image_size=16, batch_size=8, virtual_devices=2, queue_length=32, dimension=16,
+TINY = dict(arch="resnet18", width=0.25, image_size=16, batch_size=8, bn_groups=2, queue_length=32, dimension=16,
             loader_threads=1)
 
 
@@ -70,11 +70,11 @@ def write_folder(folder, count, classes=2, broken=0):
 
 def test_struct_size_is_the_librarys():
     """The last field, set by name in a struct of far too many bytes, lands where this module's struct ends."""
-    room = ctypes.create_string_buffer(4096)
-    moco._call("trainer_options_init", room, len(room), 1)
-    before = room.raw
-    moco._call("trainer_options_set", room, b"blur_form", b"gaussian")
-    changed = [i // 4 * 4 for i in range(len(before)) if room.raw[i] != before[i]]
+    module = ctypes.create_string_buffer(4096)
+    moco._call("trainer_options_init", module, len(module), 1)
+    before = module.raw
+    moco._call("trainer_options_set", module, b"blur_form", b"gaussian")
+    changed = [i // 4 * 4 for i in range(len(before)) if module.raw[i] != before[i]]
     assert changed == [ctypes.sizeof(moco.TrainerOptions) - 4] == [moco.TrainerOptions.blur_form.offset], changed
 
 
@@ -630,7 +630,7 @@ def test_finetune():
         model, reports = tiny_model(), []
         before = model.embed_dataset(test)[0]
         tuned = moco.Finetune(model, train, test, "sgd", epochs=3, batch_size=8, lr=0.3, progress=reports.append,
-                              virtual_devices=2, mixup=0.4, drop_path=0.2, label_smoothing=0.1, eval_every=2)
+                              bn_groups=2, mixup=0.4, drop_path=0.2, label_smoothing=0.1, eval_every=2)
         result = tuned.result
         assert (result.steps, result.train_images, result.test_images, result.classes) == (15, 40, 13, 2)
         assert result.features == model.dimension() and result.chance == 50 and result.top5 == 100

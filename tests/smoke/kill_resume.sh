@@ -15,7 +15,7 @@ train() {
     run=$1
     shift
     $how "$moco" train images -o "$run" --json --recipe moco-cifar --arch resnet18 --width 0.25 --batch 8 \
-        --virtual-devices 2 --queue 64 --epochs 4 --set base_lr=1 --save-every 2 "$@"
+        --bn-groups 2 --queue 64 --epochs 4 --set base_lr=1 --save-every 2 "$@"
 }
 
 fail() {

@@ -1,4 +1,4 @@
-/* What the data room's tests feed it: JPEGs made in memory, scratch folders, tar archives. */
+/* What the data module's tests feed it: JPEGs made in memory, scratch folders, tar archives. */
 #ifndef TESTS_DATA_FIXTURES_H
 #define TESTS_DATA_FIXTURES_H
 

@@ -6,7 +6,7 @@
 
 #include <moco/trainer.h>
 
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "nets/encoder.h"
 #include "train/trainer.h"
 
@@ -43,9 +43,9 @@ START_TEST(test_sizes)
 {
     const size_case_t *c = &sizes[_i];
     mo_net_t net = built(c->arch, c->stem, -1, c->width, c->image, 0);
-    ck_assert_int_eq(mo_net_parameters(&net), c->params);
+    ck_assert_int_eq(mo_net_numel(&net), c->params);
     ck_assert_int_eq(net.stats, c->stats);
-    ck_assert_int_eq(net.span_count + 3 * net.bn_count + 2, c->entries);
+    ck_assert_int_eq(net.parameter_count + 3 * net.bn_count + 2, c->entries);
     ck_assert_int_eq(net.shapes[net.backbone].c, c->features);
     ck_assert_int_eq(net.shapes[net.backbone].h * net.shapes[net.backbone].w, 1);
     ck_assert_int_eq(net.projection, -1);
@@ -58,10 +58,10 @@ START_TEST(test_heads)
     mo_net_t v1 = built(MOCO_ARCH_RESNET50, MOCO_STEM_IMAGENET, MOCO_HEAD_LINEAR, 1, 224, 0);
     mo_net_t v2 = built(MOCO_ARCH_RESNET50, MOCO_STEM_IMAGENET, MOCO_HEAD_MLP, 1, 224, 0);
     mo_net_t demo = built(MOCO_ARCH_RESNET18, MOCO_STEM_CIFAR, MOCO_HEAD_LINEAR, 1, 32, 0);
-    ck_assert_int_eq(mo_net_parameters(&v1), 23770304);
-    ck_assert_int_eq(mo_net_parameters(&v2), 23508032 + 4458624);
-    ck_assert_int_eq(mo_net_parameters(&demo), 11234496);
-    ck_assert_int_eq(v2.span_count + 3 * v2.bn_count, 322);
+    ck_assert_int_eq(mo_net_numel(&v1), 23770304);
+    ck_assert_int_eq(mo_net_numel(&v2), 23508032 + 4458624);
+    ck_assert_int_eq(mo_net_numel(&demo), 11234496);
+    ck_assert_int_eq(v2.parameter_count + 3 * v2.bn_count, 322);
     ck_assert_int_eq(v1.shapes[v1.projection].c, 128);
     mo_net_free(&v1);
     mo_net_free(&v2);
@@ -133,11 +133,11 @@ static const name_case_t names[] = {
     {R50, BIG, MOCO_HEAD_MLP, "fc.weight", -1, {0}},
 };
 
-static const mo_span_t *span_of(const mo_net_t *net, const char *name)
+static const mo_parameter_t *span_of(const mo_net_t *net, const char *name)
 {
-    for (int32_t i = 0; i < net->span_count; i++)
-        if (strcmp(net->spans[i].name, name) == 0)
-            return &net->spans[i];
+    for (int32_t i = 0; i < net->parameter_count; i++)
+        if (strcmp(net->parameters[i].name, name) == 0)
+            return &net->parameters[i];
     return NULL;
 }
 
@@ -146,10 +146,10 @@ START_TEST(test_names)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const name_case_t *c = &names[i];
         mo_net_t net = built(c->arch, c->stem, c->head, 1, 32, 0);
-        const mo_span_t *span = span_of(&net, c->name);
-        ck_assert_msg((span == NULL) == (c->rank < 0), "%s is %s", c->name, span == NULL ? "missing" : "there");
-        for (int d = 0; span != NULL && d < c->rank; d++)
-            ck_assert_msg(span->rank == c->rank && span->dims[d] == c->dims[d], "%s has other sizes", c->name);
+        const mo_parameter_t *parameter = span_of(&net, c->name);
+        ck_assert_msg((parameter == NULL) == (c->rank < 0), "%s is %s", c->name, parameter == NULL ? "missing" : "there");
+        for (int d = 0; parameter != NULL && d < c->rank; d++)
+            ck_assert_msg(parameter->rank == c->rank && parameter->dims[d] == c->dims[d], "%s has other sizes", c->name);
         mo_net_free(&net);
     }
 }
@@ -178,13 +178,13 @@ static mo_net_t with_head(mo_encoder_spec_t spec, int predictor)
     return net;
 }
 
-/* Numbers of the spans that start with PREFIX and are in files. */
+/* Numbers of the parameters that start with PREFIX and are in files. */
 static int64_t numbers_of(const mo_net_t *net, const char *prefix)
 {
     int64_t count = 0;
-    for (int32_t i = 0; i < net->span_count; i++)
-        if (strncmp(net->spans[i].name, prefix, strlen(prefix)) == 0 && !net->spans[i].hidden)
-            count += net->spans[i].count;
+    for (int32_t i = 0; i < net->parameter_count; i++)
+        if (strncmp(net->parameters[i].name, prefix, strlen(prefix)) == 0 && !net->parameters[i].hidden)
+            count += net->parameters[i].count;
     return count;
 }
 
@@ -192,8 +192,8 @@ static int64_t numbers_of(const mo_net_t *net, const char *prefix)
 static int32_t entries_of(const mo_net_t *net)
 {
     int32_t entries = 3 * net->bn_count;
-    for (int32_t i = 0; i < net->span_count; i++)
-        entries += !net->spans[i].hidden;
+    for (int32_t i = 0; i < net->parameter_count; i++)
+        entries += !net->parameters[i].hidden;
     return entries;
 }
 
@@ -245,7 +245,7 @@ START_TEST(test_published_entries)
 }
 END_TEST
 
-/* Layer by layer: weights [out,in], scales, what there is none of (-1: no such span; 0: a constant in no file). */
+/* Layer by layer: weights [out,in], scales, what there is none of (-1: no such parameter; 0: a constant in no file). */
 START_TEST(test_layers_of_heads)
 {
     static const struct {
@@ -287,37 +287,37 @@ START_TEST(test_layers_of_heads)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         mo_encoder_spec_t spec = {.arch = cases[i].arch, .head = cases[i].head, .head_width = 4096, .dimension = 256};
         mo_net_t net = with_head(spec, cases[i].head == MOCO_HEAD_MLP_V3);
-        const mo_span_t *span = span_of(&net, cases[i].name);
-        ck_assert_msg((span == NULL) == (cases[i].out < 0), "%s is %s", cases[i].name, span ? "there" : "missing");
-        ck_assert_msg(span == NULL || span->hidden == (cases[i].out == 0), "%s: in a file or not", cases[i].name);
-        if (span != NULL && !span->hidden)
-            ck_assert_msg(span->dims[0] == cases[i].out && (span->rank == 2 ? span->dims[1] : 1) == cases[i].in,
+        const mo_parameter_t *parameter = span_of(&net, cases[i].name);
+        ck_assert_msg((parameter == NULL) == (cases[i].out < 0), "%s is %s", cases[i].name, parameter ? "there" : "missing");
+        ck_assert_msg(parameter == NULL || parameter->hidden == (cases[i].out == 0), "%s: in a file or not", cases[i].name);
+        if (parameter != NULL && !parameter->hidden)
+            ck_assert_msg(parameter->dims[0] == cases[i].out && (parameter->rank == 2 ? parameter->dims[1] : 1) == cases[i].in,
                           "%s has other sizes", cases[i].name);
         mo_net_free(&net);
     }
 }
 END_TEST
 
-/* Spans lie one after the other on cache lines and are named once; the strides sit in the 3x3 convolutions. */
+/* Parameters lie one after the other on cache lines and are named once; the strides sit in the 3x3 convolutions. */
 START_TEST(test_layout)
 {
     mo_net_t net = built(R50, BIG, MOCO_HEAD_MLP, 1, 224, 0);
     int64_t end = 0;
-    ck_assert_str_eq(net.spans[0].name, "conv1.weight");
+    ck_assert_str_eq(net.parameters[0].name, "conv1.weight");
     ck_assert_str_eq(net.bns[0].name, "bn1");
-    for (int32_t i = 0; i < net.span_count; i++) {
-        ck_assert_int_eq(net.spans[i].offset % 16, 0);
-        ck_assert_int_ge(net.spans[i].offset, end);
-        ck_assert_int_lt(net.spans[i].offset - end, 16);
-        end = net.spans[i].offset + net.spans[i].count;
+    for (int32_t i = 0; i < net.parameter_count; i++) {
+        ck_assert_int_eq(net.parameters[i].offset % 16, 0);
+        ck_assert_int_ge(net.parameters[i].offset, end);
+        ck_assert_int_lt(net.parameters[i].offset - end, 16);
+        end = net.parameters[i].offset + net.parameters[i].count;
         for (int32_t j = 0; j < i; j++)
-            ck_assert_str_ne(net.spans[i].name, net.spans[j].name);
+            ck_assert_str_ne(net.parameters[i].name, net.parameters[j].name);
     }
     ck_assert_int_le(end, net.params);
     for (int32_t i = 0; i < net.op_count; i++) {
         const mo_op_t *op = &net.ops[i];
         if (op->stride == 2 && op->kernel == 1)
-            ck_assert_ptr_nonnull(strstr(net.spans[op->weights].name, "downsample.0"));
+            ck_assert_ptr_nonnull(strstr(net.parameters[op->weights].name, "downsample.0"));
         if (op->src >= 0)
             ck_assert_int_lt(op->src, op->dst);
     }
@@ -346,7 +346,7 @@ static moments_t moments_of(const float *values, int64_t count)
 }
 
 /* A mean of n values is off by deviation/sqrt(n), a deviation by deviation/sqrt(2n): five of those are allowed. */
-static void assert_normal(const mo_span_t *s, const float *values, double deviation)
+static void assert_normal(const mo_parameter_t *s, const float *values, double deviation)
 {
     moments_t m = moments_of(values, s->count);
     double slack = 5 * deviation / sqrt((double)s->count);
@@ -355,7 +355,7 @@ static void assert_normal(const mo_span_t *s, const float *values, double deviat
     ck_assert_msg(s->count < 1000 || m.high > 2.2 * deviation, "%s: not normal, ends at %g", s->name, m.high);
 }
 
-static void assert_uniform(const mo_span_t *s, const float *values, double bound)
+static void assert_uniform(const mo_parameter_t *s, const float *values, double bound)
 {
     moments_t m = moments_of(values, s->count);
     ck_assert_msg(m.low >= -bound && m.high <= bound, "%s: %g..%g beyond %g", s->name, m.low, m.high, bound);
@@ -375,8 +375,8 @@ static void check_init(int32_t arch, int32_t stem, int32_t head, double width, i
     float *values = calloc((size_t)net.params, sizeof *values), *stats = calloc((size_t)net.stats, sizeof *stats);
     mo_init_params(&net, 5, values);
     mo_init_stats(&net, stats);
-    for (int32_t i = 0; i < net.span_count; i++) {
-        const mo_span_t *s = &net.spans[i];
+    for (int32_t i = 0; i < net.parameter_count; i++) {
+        const mo_parameter_t *s = &net.parameters[i];
         const float *v = values + s->offset;
         if (s->rank == 4 && stem == SMALL && i == 0)
             assert_uniform(s, v, 1 / sqrt(27.0));
@@ -423,8 +423,8 @@ static void check_head_init(int32_t arch, int32_t head)
     float *values = calloc((size_t)net.params, sizeof *values);
     int weights = 0, norms = 0;
     mo_init_params(&net, 5, values);
-    for (int32_t i = 0; i < net.span_count; i++) {
-        const mo_span_t *s = &net.spans[i];
+    for (int32_t i = 0; i < net.parameter_count; i++) {
+        const mo_parameter_t *s = &net.parameters[i];
         const float *v = values + s->offset;
         if (strncmp(s->name, "fc.", 3) != 0 && strncmp(s->name, "head.", 5) != 0 &&
             strncmp(s->name, "predictor.", 10) != 0)
@@ -463,8 +463,8 @@ START_TEST(test_seeds)
     mo_init_params(&net, 5, b);
     ck_assert_mem_eq(a, b, bytes);
     mo_init_params(&net, 6, b);
-    ck_assert_mem_ne(a, b, (size_t)net.spans[0].count * sizeof *a);
-    const mo_span_t *first = span_of(&net, "layer1.0.conv1.weight"), *second = span_of(&net, "layer1.0.conv2.weight");
+    ck_assert_mem_ne(a, b, (size_t)net.parameters[0].count * sizeof *a);
+    const mo_parameter_t *first = span_of(&net, "layer1.0.conv1.weight"), *second = span_of(&net, "layer1.0.conv2.weight");
     ck_assert_mem_ne(a + first->offset, a + second->offset, (size_t)first->count * sizeof *a);
     free(a);
     free(b);
@@ -495,7 +495,7 @@ START_TEST(test_key_starts_as_query)
     o.width = 0.0625;
     o.image_size = 16;
     o.batch_size = 4;
-    o.virtual_devices = 2;
+    o.bn_groups = 2;
     o.queue_length = 16;
     o.dimension = 16;
     ck_assert_int_eq(moco_trainer_create(&o, NULL, &t), MOCO_OK);

@@ -1,11 +1,11 @@
-/* Optimisers against the same formulas in double, on a net with a matrix, a vector, a frozen and a hidden tensor, with
+/* Optimizers against the same formulas in double, on a net with a matrix, a vector, a frozen and a hidden tensor, with
  * gradients in two pieces; any number of lanes gives the same bits. */
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "optim/optim.h"
 
 enum { STEPS = 4, BIG = 300 };
@@ -32,7 +32,7 @@ static void rig_make(rig_t *r, int32_t lanes)
     int32_t t = mo_linear(&r->net, r->net.input, "fc", 257); /* 77,100 numbers: two parts; and a vector */
     t = mo_batchnorm_part(&r->net, t, "bn", 0, MO_AFFINE_SCALE);
     mo_linear_plain(&r->net, t, "last", 3, MO_INIT_UNIFORM);
-    r->net.spans[4].frozen = 1;
+    r->net.parameters[4].frozen = 1;
     ck_assert_int_eq(mo_net_done(&r->net), MOCO_OK);
     ck_assert_int_eq(mo_device_open_lanes(lanes, &r->device), MOCO_OK);
     size_t count = (size_t)r->net.params;
@@ -46,7 +46,7 @@ static void rig_make(rig_t *r, int32_t lanes)
     for (size_t i = 0; i < count; i++)
         r->params[i] = r->optim.params[i] = (float)drawn(&state);
     ck_assert_int_eq(mo_optim_prepare(&r->optim, &r->net), MOCO_OK);
-    int64_t cut = r->net.spans[1].offset; /* a span never lies across two pieces */
+    int64_t cut = r->net.parameters[1].offset; /* a parameter never lies across two pieces */
     r->optim.pieces[0] = (mo_gradient_piece_t){r->gradient, 0, cut};
     r->optim.pieces[1] = (mo_gradient_piece_t){r->gradient + cut, cut, r->net.params - cut};
 }
@@ -72,22 +72,22 @@ static void update_part(void *ctx, int64_t part)
     mo_optim_update(&r->optim, &r->optim.parts[part], both[1]);
 }
 
-/* One span by the book. */
-static void reference(rig_t *r, const mo_span_t *span, const mo_optim_rates_t *o)
+/* One parameter by the book. */
+static void reference(rig_t *r, const mo_parameter_t *parameter, const mo_optim_rates_t *o)
 {
     double own = 0, step = 0, ratio = 1, decay = o->weight_decay, t = (double)o->step;
     int lars = o->kind == MO_OPTIMIZER_LARS || o->kind == MO_OPTIMIZER_LARS_SIMCLR;
-    if (span->frozen || span->hidden)
+    if (parameter->frozen || parameter->hidden)
         return;
-    if (lars && span->rank == 1)
+    if (lars && parameter->rank == 1)
         decay = 0;
-    for (int64_t i = span->offset; i < span->offset + span->count; i++) {
+    for (int64_t i = parameter->offset; i < parameter->offset + parameter->count; i++) {
         own += r->params[i] * r->params[i];
         step += pow(r->gradient[i] + decay * r->params[i], 2);
     }
-    if (lars && span->rank > 1 && own > 0 && step > 0)
+    if (lars && parameter->rank > 1 && own > 0 && step > 0)
         ratio = o->trust * sqrt(own) / sqrt(step);
-    for (int64_t i = span->offset; i < span->offset + span->count; i++) {
+    for (int64_t i = parameter->offset; i < parameter->offset + parameter->count; i++) {
         double g = r->gradient[i], d = ratio * (g + decay * r->params[i]);
         if (o->kind == MO_OPTIMIZER_ADAMW) {
             r->params[i] *= 1 - o->lr * decay;
@@ -114,18 +114,18 @@ static void run(rig_t *r, mo_optimizer_t kind)
                                   .trust = 0.01, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-6, .step = step};
         void *both[] = {r, &rates};
         double norm, sum = 0;
-        for (int32_t s = 0; s < r->net.span_count; s++)
-            for (int64_t i = 0; i < r->net.spans[s].count; i++) {
+        for (int32_t s = 0; s < r->net.parameter_count; s++)
+            for (int64_t i = 0; i < r->net.parameters[s].count; i++) {
                 float g = (float)(0.1 * drawn(&state));
-                r->gradient[r->net.spans[s].offset + i] = g;
-                sum += r->net.spans[s].frozen ? 0 : (double)g * g;
+                r->gradient[r->net.parameters[s].offset + i] = g;
+                sum += r->net.parameters[s].frozen ? 0 : (double)g * g;
             }
         ck_assert_int_eq(mo_optim_gradient_norm(&r->optim, r->device, &norm), MOCO_OK);
         ck_assert(fabs(norm / sqrt(sum) - 1) < 1e-12);
         ck_assert_int_eq(mo_optim_begin(&r->optim, r->device, &rates), MOCO_OK);
         ck_assert_int_eq(mo_device_parallel(r->device, r->optim.part_count, update_part, both), MOCO_OK);
-        for (int32_t s = 0; s < r->net.span_count; s++)
-            reference(r, &r->net.spans[s], &rates);
+        for (int32_t s = 0; s < r->net.parameter_count; s++)
+            reference(r, &r->net.parameters[s], &rates);
     }
 }
 
@@ -137,10 +137,10 @@ START_TEST(by_the_book)
     ck_assert_str_eq(mo_optim_block_name((mo_optimizer_t)_i, 0),
                      _i == MO_OPTIMIZER_ADAMW ? "exp_avg" : "momentum_buffer");
     run(&r, (mo_optimizer_t)_i);
-    for (int32_t s = 0; s < r.net.span_count; s++)
-        for (int64_t i = r.net.spans[s].offset; i < r.net.spans[s].offset + r.net.spans[s].count; i++)
-            ck_assert_msg(fabs(r.optim.params[i] - r.params[i]) < 2e-6, "%s of optimiser %d: %.9g, wanted %.9g",
-                          r.net.spans[s].name, _i, (double)r.optim.params[i], r.params[i]);
+    for (int32_t s = 0; s < r.net.parameter_count; s++)
+        for (int64_t i = r.net.parameters[s].offset; i < r.net.parameters[s].offset + r.net.parameters[s].count; i++)
+            ck_assert_msg(fabs(r.optim.params[i] - r.params[i]) < 2e-6, "%s of optimizer %d: %.9g, wanted %.9g",
+                          r.net.parameters[s].name, _i, (double)r.optim.params[i], r.params[i]);
     rig_free(&r);
 }
 END_TEST

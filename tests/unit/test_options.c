@@ -54,7 +54,7 @@ START_TEST(test_recipes)
     ck_assert_uint_eq(o.struct_size, sizeof o);
     ck_assert(o.recipe == MOCO_RECIPE_V1 && o.arch == MOCO_ARCH_RESNET50 && o.stem == MOCO_STEM_IMAGENET);
     ck_assert(o.head == MOCO_HEAD_LINEAR && o.temperature == 0.07 && o.key_momentum == 0.999);
-    ck_assert(o.queue_length == 65536 && o.dimension == 128 && o.batch_size == 256 && o.virtual_devices == 8);
+    ck_assert(o.queue_length == 65536 && o.dimension == 128 && o.batch_size == 256 && o.bn_groups == 8);
     ck_assert(o.schedule == MOCO_SCHEDULE_STEP && o.milestone_1 == 120 && o.milestone_2 == 160 && o.lr_factor == 0.1);
     ck_assert(o.base_lr == 0.03 && o.sgd_momentum == 0.9 && o.weight_decay == 1e-4 && o.epochs == 200);
     ck_assert(o.views == MOCO_VIEWS_V1 && o.jitter_hue == 0.4 && o.jitter_probability == 1 && o.blur_probability == 0);
@@ -70,7 +70,7 @@ START_TEST(test_recipes)
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     o = recipe(MOCO_RECIPE_CIFAR);
     ck_assert(o.arch == MOCO_ARCH_RESNET18 && o.stem == MOCO_STEM_CIFAR && o.head == MOCO_HEAD_LINEAR);
-    ck_assert(o.image_size == 32 && o.batch_size == 256 && o.virtual_devices == 8 && o.queue_length == 4096);
+    ck_assert(o.image_size == 32 && o.batch_size == 256 && o.bn_groups == 8 && o.queue_length == 4096);
     ck_assert(o.membership == MOCO_MEMBERSHIP_STRIDED && o.key_momentum == 0.99 && o.temperature == 0.1);
     ck_assert(o.weight_decay == 5e-4 && o.base_lr == 0.03 && o.first_epoch == 1 && o.schedule == MOCO_SCHEDULE_COSINE);
     ck_assert(o.views == MOCO_VIEWS_CIFAR && o.crop_min_area == 0.08 && o.blur_probability == 0 && o.mean_g == 0.4822);
@@ -108,7 +108,7 @@ static const struct {
     {"key_momentum", BOTH(0.99)},
     {"momentum_schedule", BOTH(MOCO_MOMENTUM_COSINE)},
     {"batch_size", ALL(4096)},
-    {"virtual_devices", ALL(1)}, /* synchronised batch norm */
+    {"bn_groups", ALL(1)}, /* synchronised batch norm */
     {"shuffle", ALL(0)},
     {"execution", ALL(MOCO_EXECUTION_AUTO)},
     {"epochs", {100, 300, 100}},
@@ -276,9 +276,9 @@ START_TEST(test_fields_that_must_agree)
 {
     moco_trainer_options_t o = recipe(MOCO_RECIPE_V2);
     o.batch_size = 100;
-    assert_disagree(&o, "batch_size is 100", "multiple of virtual_devices 8");
+    assert_disagree(&o, "batch_size is 100", "multiple of bn_groups 8");
     o.batch_size = 8;
-    assert_disagree(&o, "virtual_devices is 8", "at least 2 images");
+    assert_disagree(&o, "bn_groups is 8", "at least 2 images");
     o.batch_size = 16;
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     o = recipe(MOCO_RECIPE_V2);
@@ -334,8 +334,8 @@ START_TEST(test_fields_of_a_method)
         o = recipe(whole[r]);
         o.execution = MOCO_EXECUTION_ONE_PASS;
         ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
-        o.virtual_devices = 8;
-        assert_disagree(&o, "execution is one-pass with virtual_devices 8", "wanted 1 or two passes");
+        o.bn_groups = 8;
+        assert_disagree(&o, "execution is one-pass with bn_groups 8", "wanted 1 or two passes");
         o.execution = MOCO_EXECUTION_AUTO;
         ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
         o.execution = MOCO_EXECUTION_TWO_PASS;
@@ -343,7 +343,7 @@ START_TEST(test_fields_of_a_method)
     }
 
     /* batch norm in the backbone and one device: two passes only where a shard is the whole group */
-    const char *found = "execution is two-pass with virtual_devices 1", *wanted = "wanted one-pass or more devices";
+    const char *found = "execution is two-pass with bn_groups 1", *wanted = "wanted one-pass or more devices";
     o = recipe(MOCO_RECIPE_V3);
     o.execution = MOCO_EXECUTION_TWO_PASS;
     assert_disagree(&o, found, wanted);
@@ -386,7 +386,7 @@ START_TEST(test_shard)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         moco_trainer_options_t o = recipe(MOCO_RECIPE_V2);
         o.batch_size = cases[i][0];
-        o.virtual_devices = cases[i][1];
+        o.bn_groups = cases[i][1];
         o.shard = cases[i][2];
         ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
         ck_assert_int_eq(mo_options_shard(&o), cases[i][3]);
@@ -421,7 +421,7 @@ START_TEST(test_overlay)
     ck_assert_int_eq(moco_trainer_options_set(&older, "max_broken", "5"), MOCO_ERR_VERSION);
     assert_message("newer than your header");
     ck_assert_int_eq(older.max_broken, 77);
-    older.struct_size = 64;
+    older.struct_size = offsetof(moco_trainer_options_t, recipe);
     ck_assert_int_eq(mo_options_overlay(&older, &full), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(mo_options_overlay(NULL, &full), MOCO_ERR_ARGUMENT);
 }
@@ -601,6 +601,8 @@ START_TEST(test_json_from_older_and_newer)
     assert_message("novelty");
     ck_assert_int_eq(mo_options_from_json("{\"recipe\": \"moco-v3\"}", &o), MOCO_OK);
     ck_assert(o.recipe == MOCO_RECIPE_V3 && o.loss == MOCO_LOSS_BATCH);
+    ck_assert_int_eq(mo_options_from_json("{\"recipe\": \"moco-v1\", \"virtual_devices\": 4}", &o), MOCO_OK);
+    ck_assert_int_eq(o.bn_groups, 4); /* an older name of the option */
     o = kept;
     static const char *const bad[][2] = {
         {"", "not a JSON object"},
@@ -693,12 +695,12 @@ static char *render(void)
     }
     fprintf(
         out,
-        "\nFields that must agree: `batch_size` is a multiple of `virtual_devices` with at least 2 images for each;\n"
-        "`shard` divides the images of a virtual device; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
+        "\nFields that must agree: `batch_size` is a multiple of `bn_groups` with at least 2 images for each;\n"
+        "`shard` divides the images of a batch-norm group; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
         "`blur_sigma_max`; with the step schedule `milestone_1` <= `milestone_2`; `blur_probability` is 0 unless\n"
         "`views` is v2, v3 or simclr; `solarize_probability` is 0 unless `views` is v3; those of\n"
         "the second view are 0 to 1, or exactly -1. `nt-xent` wants `symmetric` and `predictor` 0; a loss over the\n"
-        "whole batch (`batch`, `nt-xent`) is refused in one pass with more than one virtual device, and in two passes\n"
+        "whole batch (`batch`, `nt-xent`) is refused in one pass with more than one batch-norm group, and in two passes\n"
         "with one where the backbone has batch norm and the images of the device do not fit one shard.\n");
     fclose(out);
     return page;

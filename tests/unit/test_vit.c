@@ -6,7 +6,7 @@
 
 #include <moco/moco.h>
 
-#include "engine/plan_internal.h"
+#include "engine/plan/plan_internal.h"
 #include "engine_fixtures.h"
 #include "eval/model.h"
 #include "eval/model_file.h"
@@ -54,9 +54,9 @@ static mo_net_t built(mo_encoder_spec_t spec)
 static int64_t counted(const mo_net_t *net, const char *prefix, int trained)
 {
     int64_t count = 0;
-    for (int32_t i = 0; i < net->span_count; i++)
-        if (strncmp(net->spans[i].name, prefix, strlen(prefix)) == 0 && !(trained && net->spans[i].frozen))
-            count += net->spans[i].count;
+    for (int32_t i = 0; i < net->parameter_count; i++)
+        if (strncmp(net->parameters[i].name, prefix, strlen(prefix)) == 0 && !(trained && net->parameters[i].frozen))
+            count += net->parameters[i].count;
     return count;
 }
 
@@ -81,7 +81,7 @@ START_TEST(test_sizes)
         spec.patch_size = cases[i].patch;
         spec.vit_norm = cases[i].norm;
         mo_net_t net = built(spec);
-        ck_assert(cases[i].params == 0 || mo_net_parameters(&net) == cases[i].params);
+        ck_assert(cases[i].params == 0 || mo_net_numel(&net) == cases[i].params);
         ck_assert(cases[i].trained == 0 || counted(&net, "", 1) == cases[i].trained);
         ck_assert(cases[i].stem == 0 || counted(&net, "patch_embed.", 0) == cases[i].stem);
         ck_assert(cases[i].stem == 0 ||
@@ -133,17 +133,17 @@ START_TEST(test_names)
         mo_encoder_spec_t spec = spec_of(cases[i].arch, 224, 1);
         spec.vit_norm = cases[i].norm;
         mo_net_t net = built(spec);
-        const mo_span_t *span = NULL;
-        for (int32_t k = 0; k < net.span_count; k++)
-            if (strcmp(net.spans[k].name, cases[i].name) == 0)
-                span = &net.spans[k];
-        ck_assert_msg((span != NULL) == (cases[i].rank >= 0), "%s is %s", cases[i].name, span ? "there" : "missing");
-        for (int d = 0; span != NULL && d < cases[i].rank; d++)
-            ck_assert_msg(span->rank == cases[i].rank && span->dims[d] == cases[i].dims[d], "%s has other sizes",
+        const mo_parameter_t *parameter = NULL;
+        for (int32_t k = 0; k < net.parameter_count; k++)
+            if (strcmp(net.parameters[k].name, cases[i].name) == 0)
+                parameter = &net.parameters[k];
+        ck_assert_msg((parameter != NULL) == (cases[i].rank >= 0), "%s is %s", cases[i].name, parameter ? "there" : "missing");
+        for (int d = 0; parameter != NULL && d < cases[i].rank; d++)
+            ck_assert_msg(parameter->rank == cases[i].rank && parameter->dims[d] == cases[i].dims[d], "%s has other sizes",
                           cases[i].name);
-        ck_assert(span == NULL || span->frozen == cases[i].frozen);
-        ck_assert_str_eq(net.spans[0].name, "cls_token"); /* the order of a state dict */
-        ck_assert_str_eq(net.spans[1].name, "pos_embed");
+        ck_assert(parameter == NULL || parameter->frozen == cases[i].frozen);
+        ck_assert_str_eq(net.parameters[0].name, "cls_token"); /* the order of a state dict */
+        ck_assert_str_eq(net.parameters[1].name, "pos_embed");
         int norms = 0;
         for (int32_t k = 0; k < net.bn_count; k++)
             norms += strcmp(net.bns[k].name, "blocks.3.norm2") == 0;
@@ -189,13 +189,13 @@ START_TEST(test_positions)
     mo_init_params(&net, 1, values);
     for (int t = 0; t < 5; t++)
         for (int c = 0; c < 8; c++)
-            ck_assert_double_eq_tol(values[net.spans[class_token + 1].offset + 8 * t + c], wanted[t][c], 1e-6);
+            ck_assert_double_eq_tol(values[net.parameters[class_token + 1].offset + 8 * t + c], wanted[t][c], 1e-6);
     free(values);
     mo_net_free(&net);
 }
 END_TEST
 
-static void assert_uniform(const mo_span_t *s, const float *values, double bound)
+static void assert_uniform(const mo_parameter_t *s, const float *values, double bound)
 {
     double low = 0, high = 0, squares = 0;
     for (int64_t i = 0; i < s->count; i++) {
@@ -227,8 +227,8 @@ START_TEST(test_first_values)
         float *values = calloc((size_t)net.params, sizeof *values);
         double d = net.shapes[net.backbone].c;
         mo_init_params(&net, 5, values);
-        for (int32_t k = 0; k < net.span_count; k++) {
-            const mo_span_t *s = &net.spans[k];
+        for (int32_t k = 0; k < net.parameter_count; k++) {
+            const mo_parameter_t *s = &net.parameters[k];
             const float *v = values + s->offset;
             double size = 0;
             if (strcmp(s->name, "pos_embed") == 0)
@@ -341,10 +341,10 @@ START_TEST(test_lanes)
         rig_open(&r, shape, (mo_shape_t){3, 32, 32}, 37, vit_bn_body);
         for (int run = 0; run < 2; run++) {
             rig_run(&r, run == 0 ? 0xff : 0);
-            for (int64_t leaf = 0; leaf < r.leaves; leaf++) /* padding between spans is nobody's */
-                for (int32_t i = 0; i < r.net.span_count; i++) {
-                    const mo_span_t *s = &r.net.spans[i];
-                    int64_t end = i + 1 < r.net.span_count ? r.net.spans[i + 1].offset : r.net.params;
+            for (int64_t leaf = 0; leaf < r.leaves; leaf++) /* padding between parameters is nobody's */
+                for (int32_t i = 0; i < r.net.parameter_count; i++) {
+                    const mo_parameter_t *s = &r.net.parameters[i];
+                    int64_t end = i + 1 < r.net.parameter_count ? r.net.parameters[i + 1].offset : r.net.params;
                     memset(r.grads + leaf * r.net.params + s->offset + s->count, 0,
                            (size_t)(end - s->offset - s->count) * sizeof(float));
                 }
@@ -388,7 +388,7 @@ END_TEST
 
 /* ---- models ---- */
 
-static const mo_model_recipe_t recipe = {{0.5, 0.5, 0.5}, {0.25, 0.25, 0.25}, 37, 32};
+static const mo_transform_t transform = {{0.5, 0.5, 0.5}, {0.25, 0.25, 0.25}, 37, 32};
 
 static void path_of(char path[512], const char *name)
 {
@@ -403,9 +403,9 @@ static void fill(const mo_net_t *net, float **params, float **running)
     *running = rig_block(net->stats + 1);
     mo_init_params(net, 3, *params);
     rig_normal(*running, net->stats, 1.5, 0.1, 9);
-    for (int32_t i = 0; i < net->span_count; i++)
-        if (net->spans[i].rank != 2 && net->spans[i].rank != 4)
-            rig_normal(*params + net->spans[i].offset, net->spans[i].count, 0.5, 0.2, (uint32_t)i);
+    for (int32_t i = 0; i < net->parameter_count; i++)
+        if (net->parameters[i].rank != 2 && net->parameters[i].rank != 4)
+            rig_normal(*params + net->parameters[i].offset, net->parameters[i].count, 0.5, 0.2, (uint32_t)i);
 }
 
 static moco_model_t *written_and_read(const mo_encoder_spec_t *spec, const char *path)
@@ -414,12 +414,12 @@ static moco_model_t *written_and_read(const mo_encoder_spec_t *spec, const char 
     moco_model_t *model = NULL;
     float *params, *running;
     fill(&net, &params, &running);
-    RIG_OK(mo_model_write_numbers(&net, spec, &recipe, params, running, 7, path));
+    RIG_OK(mo_model_write_numbers(&net, spec, &transform, params, running, 7, path));
     RIG_OK(moco_model_load(path, NULL, &model));
     ck_assert_int_eq(model->net.params, net.params);
-    for (int32_t i = 0; i < net.span_count; i++)
-        ck_assert_mem_eq(model->params + net.spans[i].offset, params + net.spans[i].offset,
-                         (size_t)net.spans[i].count * sizeof(float));
+    for (int32_t i = 0; i < net.parameter_count; i++)
+        ck_assert_mem_eq(model->params + net.parameters[i].offset, params + net.parameters[i].offset,
+                         (size_t)net.parameters[i].count * sizeof(float));
     mo_block_free(params, 0);
     mo_block_free(running, 0);
     mo_net_free(&net);
@@ -450,6 +450,43 @@ START_TEST(test_file)
     moco_model_free(second);
     remove(path);
     remove(again);
+}
+END_TEST
+
+/* A model in memory has the bytes of its file and embeds the same; a cut one names itself. */
+START_TEST(test_memory)
+{
+    char path[512];
+    uint8_t *file = NULL, *bytes = NULL;
+    uint64_t size = 0, needed = 0;
+    mo_encoder_spec_t spec = small_spec(LAYER);
+    moco_model_t *second = NULL;
+    path_of(path, "vit-memory");
+    moco_model_t *model = written_and_read(&spec, path);
+    RIG_OK(mo_file_read(path, UINT64_MAX, &file, &size));
+    RIG_OK(mo_model_write_memory(model, NULL, 0, &needed));
+    ck_assert_uint_eq(needed, size);
+    RIG_OK(mo_calloc(size, 1, &bytes));
+    RIG_OK(mo_model_write_memory(model, bytes, size, NULL));
+    ck_assert_mem_eq(bytes, file, size);
+    ck_assert_int_eq(mo_model_write_memory(model, bytes, size - 1, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_mem_eq(bytes, file, size);
+
+    RIG_OK(mo_model_read_memory(bytes, size, NULL, &second));
+    ck_assert_int_eq(mo_model_read_memory(bytes, size - 4, NULL, &second), MOCO_ERR_FORMAT);
+    ck_assert_msg(strstr(moco_last_message(), "model in memory: ") == moco_last_message(), "%s", moco_last_message());
+    memset(bytes, 0, size); /* the model has copied what it took */
+    float *image = rig_block(3 * 32 * 32), rows[2][48];
+    rig_normal(image, 3 * 32 * 32, 0, 1, 4);
+    RIG_OK(moco_model_embed_tensor(model, MOCO_TAP_BACKBONE, 1, image, MOCO_LAYOUT_NCHW, rows[0]));
+    RIG_OK(moco_model_embed_tensor(second, MOCO_TAP_BACKBONE, 1, image, MOCO_LAYOUT_NCHW, rows[1]));
+    ck_assert_mem_eq(rows[0], rows[1], sizeof rows[0]);
+    mo_block_free(image, 0);
+    mo_free(bytes);
+    mo_free(file);
+    moco_model_free(model);
+    moco_model_free(second);
+    remove(path);
 }
 END_TEST
 
@@ -560,7 +597,7 @@ END_TEST
 
 /* ---- failures while a plan is made: an error, and nothing is left behind (seen by the address sanitizer) ---- */
 
-static moco_status_t make_all(moco_device_t *device, int32_t norm, int32_t recipes, mo_mode_t mode)
+static moco_status_t make_all(moco_device_t *device, int32_t norm, int32_t primitives, mo_mode_t mode)
 {
     moco_status_t status = MOCO_OK;
     mo_net_t net = {0};
@@ -568,7 +605,7 @@ static moco_status_t make_all(moco_device_t *device, int32_t norm, int32_t recip
     mo_encoder_spec_t encoder = small_spec(norm);
     encoder.depth = 1;
     TRY(mo_encoder_build(&encoder, &net));
-    mo_plan_spec_t spec = {.net = &net, .mode = mode, .shard = 2, .shards_per_group = 1, .recipes = recipes,
+    mo_plan_spec_t spec = {.net = &net, .mode = mode, .shard = 2, .shards_per_group = 1, .primitives = primitives,
                            .inputs = {net.input, -1, -1, -1}, .outputs = {net.backbone, -1, -1, -1}};
     if (mode == MO_MODE_TRAIN) { /* something must give the features a gradient */
         int32_t keys = mo_net_tensor(&net, net.shapes[net.backbone].c, 1, 1);
@@ -624,6 +661,7 @@ int main(void)
     tcase_add_test(tc, test_lanes);
     tcase_add_test(tc, test_infer_plan);
     tcase_add_test(tc, test_file);
+    tcase_add_test(tc, test_memory);
     tcase_add_test(tc, test_bad_files);
     tcase_add_test(tc, test_crowd);
     tcase_add_test(tc, test_faults);

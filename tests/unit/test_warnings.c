@@ -66,10 +66,10 @@ START_TEST(setup)
     ck_assert_int_eq(count, 1);
     ck_assert_ptr_nonnull(strstr(said[0], "queue_length is 4096 and the data set has 4096 images"));
     t = trainer(keys);
-    t.options.virtual_devices = 1;
+    t.options.bn_groups = 1;
     mo_warn_setup(&t);
     ck_assert_int_eq(count, 1);
-    ck_assert_ptr_nonnull(strstr(said[0], "virtual_devices is 1"));
+    ck_assert_ptr_nonnull(strstr(said[0], "bn_groups is 1"));
     t = trainer(keys);
     t.options.shuffle = 0;
     mo_warn_setup(&t);

@@ -30,7 +30,7 @@ int main(void)
     options.width = 0.25;
     options.image_size = SIDE;
     options.batch_size = BATCH;
-    options.virtual_devices = 2;
+    options.bn_groups = 2;
     options.queue_length = 64;
     if (status == MOCO_OK)
         status = moco_trainer_create(&options, NULL, &trainer);

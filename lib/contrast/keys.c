@@ -1,0 +1,42 @@
+/* The FIFO of keys: rows of unit length, oldest overwritten first. */
+#include <string.h>
+
+#include "contrast/contrast.h"
+#include "util/alloc.h"
+#include "util/rng.h"
+#include "util/rows.h"
+#include "util/status.h"
+
+moco_status_t mo_keys_create(mo_keys_t *keys, int64_t length, int32_t dimension, uint64_t seed)
+{
+    mo_rng_t rng;
+    *keys = (mo_keys_t){.length = length, .dimension = dimension};
+    moco_status_t status = mo_block_create((size_t)length * (size_t)dimension * sizeof(float), &keys->rows);
+    if (status != MOCO_OK)
+        return status;
+    mo_rng_start(&rng, seed, MO_STREAM_QUEUE, 0, 0);
+    for (int64_t i = 0; i < length * dimension; i++)
+        keys->rows[i] = (float)mo_rng_normal(&rng);
+    return mo_rows_normalise(keys->rows, length, dimension, keys->rows); /* draws are finite: it cannot fail */
+}
+
+void mo_keys_free(mo_keys_t *keys)
+{
+    mo_block_free(keys->rows, (size_t)keys->length * (size_t)keys->dimension * sizeof(float));
+    memset(keys, 0, sizeof *keys);
+}
+
+void mo_keys_enqueue(mo_keys_t *keys, const float *rows, int64_t count)
+{
+    size_t row = (size_t)keys->dimension * sizeof(float);
+    if (count > keys->length) { /* only the last K stay, where the whole run would have left them */
+        int64_t dropped = count - keys->length;
+        keys->pointer = (keys->pointer + dropped) % keys->length;
+        rows += dropped * keys->dimension;
+        count = keys->length;
+    }
+    int64_t first = keys->length - keys->pointer < count ? keys->length - keys->pointer : count;
+    memcpy(keys->rows + keys->pointer * keys->dimension, rows, (size_t)first * row);
+    memcpy(keys->rows, rows + first * keys->dimension, (size_t)(count - first) * row);
+    keys->pointer = (keys->pointer + count) % keys->length;
+}

@@ -1,0 +1,17 @@
+/* The queue as a handle of its own: keys, and plans that contrast tiles of rows with them. */
+#ifndef MO_CONTRAST_DICTIONARY_H
+#define MO_CONTRAST_DICTIONARY_H
+
+#include "contrast/contrast.h"
+
+moco_status_t mo_queue_create(int64_t length, int32_t dimension, uint64_t seed, moco_device_t *device,
+                                   moco_queue_t **out);
+void mo_queue_free(moco_queue_t *queue);
+const mo_keys_t *mo_queue_keys(const moco_queue_t *queue);
+moco_status_t mo_queue_enqueue(moco_queue_t *queue, const float *keys, int64_t count);
+void mo_queue_snapshot(const moco_queue_t *queue, float *keys, int64_t *pointer);
+moco_status_t mo_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer);
+moco_status_t mo_queue_contrast(moco_queue_t *queue, const float *queries, const float *keys, int64_t count,
+                                     double temperature, double *loss, float *d_queries, double *top1, double *top5);
+
+#endif

@@ -1,0 +1,20 @@
+/* What the two forms of batch norm share: the group's statistics and its synchronisations. */
+#ifndef MO_ENGINE_EMIT_NORM_H
+#define MO_ENGINE_EMIT_NORM_H
+
+#include "engine/emit.h"
+
+moco_status_t mo_norm_stats_slots(mo_plan_t *plan, const mo_op_t *op, int32_t *mean, int32_t *variance);
+/* values: shard means, shard variances, then the group's row (the same memory for every shard). */
+moco_status_t mo_norm_sync_statistics(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
+                                      float *const *values);
+/* values: d_scale, d_shift of each shard; variance of the group; scale; k and c of each shard. */
+moco_status_t mo_norm_sync_gradients(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
+                                     float *const *values);
+
+/* emit_norm_loops.c: for channels in multiples of 16, which is what encoders have, unless the plan wants primitives. */
+int mo_norm_takes_loops(const mo_plan_t *plan, const mo_op_t *op);
+moco_status_t mo_emit_norm_loops(mo_plan_t *plan, const mo_op_t *op);
+moco_status_t mo_emit_norm_loops_backward(mo_plan_t *plan, const mo_op_t *op);
+
+#endif
