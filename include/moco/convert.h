@@ -23,6 +23,7 @@ enum { MOCO_ENCODER_QUERY = 0, MOCO_ENCODER_KEY = 1 };
 /** AUTO keeps the projection head in MOCO_FILE_ENCODER and leaves it out for other programs. */
 enum moco_convert_head { MOCO_CONVERT_HEAD_AUTO = 0, MOCO_CONVERT_HEAD_KEEP = 1, MOCO_CONVERT_HEAD_DROP = 2 };
 
+/** What moco_convert makes of a file. */
 typedef struct moco_convert_options {
     uint64_t struct_size;          /**< set by _init                                                                  */
     double mean_r, mean_g, mean_b; /**< evaluation transform: subtracted from pixels in 0..1; used when std_r > 0     */

@@ -65,6 +65,7 @@ MOCO_API moco_status_t moco_finetune_options_init(moco_finetune_options_t *optio
 /** What fine-tuning is doing. */
 enum { MOCO_FINETUNE_TRAINING = 0, MOCO_FINETUNE_MEASURING = 1 };
 
+/** Where a fine-tuning run stands. */
 typedef struct moco_finetune_report {
     uint64_t struct_size; /**< set by the library to the size it knows                                      */
     int64_t done;         /**< images trained on so far, or measured                                        */
@@ -106,6 +107,7 @@ MOCO_API moco_status_t moco_finetune(moco_model_t *model, moco_dataset_t *train,
 /** NULL is fine. Since: 0.1. */
 MOCO_API void moco_finetune_free(moco_finetune_t *finetune);
 
+/** What a fine-tuned encoder is worth. */
 typedef struct moco_finetune_result {
     uint64_t struct_size; /**< set by the caller to sizeof(moco_finetune_result_t)      */
     int64_t steps;        /**< taken                                                    */

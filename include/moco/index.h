@@ -11,6 +11,7 @@
 
 MOCO_BEGIN_DECLS
 
+/** An index: vectors to search among. */
 typedef struct moco_index moco_index_t;
 
 /**
@@ -60,6 +61,7 @@ MOCO_API moco_status_t moco_index_load_npy(const char *path, moco_device_t *devi
 /** Write the normalised vectors as .npy, by temporary file, sync and rename. @return MOCO_ERR_IO. Since: 0.1. */
 MOCO_API moco_status_t moco_index_save_npy(const moco_index_t *index, const char *path);
 
+/** What moco_knn measured. */
 typedef struct moco_knn_result {
     uint64_t struct_size; /**< set by the caller to sizeof(moco_knn_result_t)   */
     double top1;          /**< percent                                          */

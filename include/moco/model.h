@@ -11,6 +11,7 @@
 
 MOCO_BEGIN_DECLS
 
+/** A model: a finished encoder. */
 typedef struct moco_model moco_model_t;
 
 /** One image of 8-bit pixels, borrowed for the time of the call. */

@@ -28,6 +28,7 @@ enum { MOCO_PROBE_V1 = 0, MOCO_PROBE_V3 = 1, MOCO_PROBE_CACHED = 2 };
 
 enum { MOCO_PROBE_MAX_RATES = 16 };
 
+/** How a linear probe is trained. */
 typedef struct moco_probe_options {
     uint64_t struct_size;    /**< set by _init                                                                        */
     uint64_t seed;           /**< fixes weights, order and crops                                                      */
@@ -60,6 +61,7 @@ MOCO_API moco_status_t moco_probe_options_init(moco_probe_options_t *options, ui
 /** What a probe is doing. */
 enum { MOCO_PROBE_TEST_FEATURES = 0, MOCO_PROBE_TRAIN_FEATURES = 1, MOCO_PROBE_TRAINING = 2 };
 
+/** Where a linear probe stands. */
 typedef struct moco_probe_report {
     uint64_t struct_size; /**< set by the library to the size it knows                                       */
     int64_t done;         /**< images of this phase; of all epochs in training                               */

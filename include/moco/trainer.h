@@ -12,6 +12,7 @@
 
 MOCO_BEGIN_DECLS
 
+/** A trainer: networks, queue, optimizer and counters of one run. */
 typedef struct moco_trainer moco_trainer_t;
 
 /** Published sets of options: docs/options.md. */
@@ -257,6 +258,7 @@ MOCO_API moco_status_t moco_trainer_step(moco_trainer_t *trainer, moco_step_repo
  * MOCO_ERR_CANCELLED. */
 typedef int32_t (*moco_step_fn)(void *user, const moco_step_report_t *report);
 
+/** How far a run goes, what it saves and whom it tells. */
 typedef struct moco_run_options {
     uint64_t struct_size;  /**< set by _init                                                                         */
     int64_t max_steps;     /**< stop when this many steps are done in all (schedule unchanged); 0 = to the end        */
