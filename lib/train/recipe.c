@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "nets/names.h"
 #include "util/status.h"
 
 /* Fields only ever get appended. A new field changes this number and adds a row. */
@@ -15,11 +16,6 @@ _Static_assert(offsetof(moco_trainer_options_t, loader_threads) == 460, "fields 
 
 static const char *const recipe_names[] = {"moco-v1", "moco-v2", "moco-cifar", "moco-v3", "simclr",
                                            "moco-v3-vit", NULL};
-static const char *const arch_names[] = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
-                                         "vit_small", "vit_base", "vit_large", "vit_huge",
-                                         "vit_conv_small", "vit_conv_base", NULL};
-static const char *const stem_names[] = {"imagenet", "cifar", NULL};
-static const char *const head_names[] = {"linear", "mlp", "mlp-v3", "mlp-simclr", NULL};
 static const char *const membership_names[] = {"contiguous", "strided", NULL};
 static const char *const schedule_names[] = {"constant", "step", "cosine", NULL};
 static const char *const views_names[] = {"v1", "v2", "cifar", "v3", "simclr", NULL};
@@ -31,7 +27,6 @@ static const char *const scaling_names[] = {"none", "linear", "sqrt", NULL};
 static const char *const unit_names[] = {"epoch", "step", NULL};
 static const char *const momentum_names[] = {"constant", "cosine", NULL};
 static const char *const execution_names[] = {"auto", "one-pass", "two-pass", NULL};
-static const char *const vit_norm_names[] = {"layer", "batch", NULL};
 static const char *const filter_names[] = {"bilinear", "bicubic", NULL};
 static const char *const blur_names[] = {"pillow", "gaussian", NULL};
 
@@ -54,8 +49,8 @@ static const char *const blur_names[] = {"pillow", "gaussian", NULL};
 static const mo_option_row_t rows[] = {
     {AT(recipe), ENUM, {0, 1, 2, 3, 4, 5}, NAMES(recipe_names),
      "where the values came from; chosen first, not settable"},
-    {AT(arch), ENUM, {2, 2, 0, 2, 2, 5}, NAMES(arch_names), "the backbone"},
-    {AT(stem), ENUM, {0, 0, 1, 0, 0, 0}, NAMES(stem_names),
+    {AT(arch), ENUM, {2, 2, 0, 2, 2, 5}, NAMES(mo_arch_names), "the backbone"},
+    {AT(stem), ENUM, {0, 0, 1, 0, 0, 0}, NAMES(mo_stem_names),
      "first layers: 7x7 stride 2 and max pooling, or 3x3 stride 1"},
     {AT(image_size), I32, {224, 224, 32, 224, 224, 224}, 16, 1024, 0, NULL, "pixels", "side of a view"},
     {AT(width), F64, SAME(1), 0.0625, 8, 0, NULL, "", "channel multiplier: max(16, nearest multiple of 16)"},
@@ -63,7 +58,7 @@ static const mo_option_row_t rows[] = {
     {AT(patch_size), I32, SAME(0), 0, 1024, 0, NULL, "pixels", "of a ViT, divides image_size; 0 = as published"},
     {AT(vit_depth), I32, SAME(0), 0, 1024, 0, NULL, "blocks", "of a ViT; 0 = as published"},
     {AT(vit_heads), I32, SAME(0), 0, 1024, 0, NULL, "", "attention heads of a ViT; 0 = as published"},
-    {AT(vit_norm), ENUM, SAME(0), NAMES(vit_norm_names), "before a ViT's MLPs: layer norm, or batch norm (ViT-BN)"},
+    {AT(vit_norm), ENUM, SAME(0), NAMES(mo_vit_norm_names), "before a ViT's MLPs: layer norm, or batch norm (ViT-BN)"},
     {AT(freeze_patch), I32, {0, 0, 0, 1, 0, 1}, 0, 1, 0, NULL, "",
      "1: a ViT's patch projection keeps its first values"},
     {AT(loss), ENUM, {0, 0, 0, 1, 2, 1}, NAMES(loss_names),
@@ -77,7 +72,7 @@ static const mo_option_row_t rows[] = {
     {AT(execution), ENUM, SAME(0), NAMES(execution_names), "whole-batch losses; auto: two passes for a plain ViT"},
     {AT(queue_length), I64, {65536, 65536, 4096, 65536, 65536, 65536}, 1, 16777216, 0, NULL, "keys",
      "K, keys in the queue"},
-    {AT(head), ENUM, {0, 1, 0, 2, 3, 2}, NAMES(head_names), "projection head; docs/architecture.md lists their layers"},
+    {AT(head), ENUM, {0, 1, 0, 2, 3, 2}, NAMES(mo_head_names), "projection head; docs/architecture.md lists their layers"},
     {AT(head_width), I32, {0, 0, 0, 4096, 0, 4096}, 0, 65536, 0, NULL, "", "hidden width of heads; 0 = the backbone's"},
     {AT(head_layers), I32, SAME(0), 0, 3, 0, NULL, "", "linear layers of mlp-v3 and mlp-simclr; 0 = as published"},
     {AT(dimension), I32, {128, 128, 128, 256, 128, 256}, 1, 65536, 0, NULL, "", "D, width of the projection"},
