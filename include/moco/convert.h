@@ -21,7 +21,7 @@ enum {
 };
 enum { MOCO_ENCODER_QUERY = 0, MOCO_ENCODER_KEY = 1 };
 /** AUTO keeps the projection head in MOCO_FILE_ENCODER and leaves it out for other programs. */
-enum { MOCO_HEAD_AUTO = 0, MOCO_HEAD_KEEP = 1, MOCO_HEAD_DROP = 2 };
+enum moco_convert_head { MOCO_CONVERT_HEAD_AUTO = 0, MOCO_CONVERT_HEAD_KEEP = 1, MOCO_CONVERT_HEAD_DROP = 2 };
 
 typedef struct moco_convert_options {
     uint64_t struct_size;          /**< set by _init                                                                  */
@@ -29,7 +29,7 @@ typedef struct moco_convert_options {
     double std_r, std_g, std_b;    /**< divides them; all 0 = the file's, or as published                             */
     int32_t layout;                /**< MOCO_FILE_…                                                                   */
     int32_t encoder;               /**< MOCO_ENCODER_…: which encoder of the file                                     */
-    int32_t head;                  /**< MOCO_HEAD_AUTO, _KEEP or _DROP                                                */
+    int32_t head;                  /**< MOCO_CONVERT_HEAD_…                                                           */
     int32_t image_size;            /**< side of the encoder's input in pixels, 16..1024; 0 = the file's, or published */
     int32_t eval_resize;           /**< short side before the crop, image_size..4096; 0 = the file's, or published    */
     int32_t key_update;            /**< TRAINING: 1 applies the key-momentum update that the reference owes; 0: not   */

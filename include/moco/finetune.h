@@ -7,7 +7,7 @@
 #include <moco/export.h>
 #include <moco/model.h>
 #include <moco/status.h>
-#include <moco/trainer.h> /* MOCO_OPTIMIZER_…, MOCO_SCHEDULE_…, MOCO_FILTER_… */
+#include <moco/types.h>
 
 MOCO_BEGIN_DECLS
 
@@ -37,7 +37,7 @@ typedef struct moco_finetune_options {
     double crop_max_area;    /**< largest, crop_min_area..1                                                           */
     double flip_probability; /**< 0..1                                                                                */
     int32_t optimizer;       /**< MOCO_OPTIMIZER_SGD or MOCO_OPTIMIZER_ADAMW: where the values came from, too         */
-    int32_t lr_scaling;      /**< 1: lr is for a batch of 256 and is multiplied by batch_size/256; 0: as given        */
+    int32_t lr_scaling;      /**< MOCO_LR_SCALING_…: what lr is multiplied by                                         */
     int32_t epochs;          /**< 1..1,000,000                                                                        */
     int32_t warmup_epochs;   /**< the rate rises from 0 step by step, 0..epochs                                       */
     int32_t batch_size;      /**< images a step, 2..65536; the last images of an epoch that fill none are left out    */

@@ -21,6 +21,7 @@
 
 #include <moco/export.h>
 #include <moco/status.h>
+#include <moco/types.h>
 #include <moco/version.h>
 #include <moco/device.h>
 #include <moco/dataset.h>

@@ -7,22 +7,11 @@
 #include <moco/device.h>
 #include <moco/export.h>
 #include <moco/status.h>
+#include <moco/types.h>
 
 MOCO_BEGIN_DECLS
 
 typedef struct moco_model moco_model_t;
-
-/** Where the embedding is taken. */
-enum {
-    MOCO_TAP_BACKBONE = 0,  /**< after global average pooling, or a ViT's class token; raw values */
-    MOCO_TAP_PROJECTION = 1 /**< after the projection head, each row of L2 norm 1            */
-};
-
-/** Order of the channels of 8-bit pixels. */
-enum { MOCO_PIXELS_RGB = 0, MOCO_PIXELS_BGR = 1, MOCO_PIXELS_RGBA = 2 /**< alpha ignored */, MOCO_PIXELS_GRAY = 3 };
-
-/** Layout of float images. */
-enum { MOCO_LAYOUT_NCHW = 0, MOCO_LAYOUT_NHWC = 1 };
 
 /** One image of 8-bit pixels, borrowed for the time of the call. */
 typedef struct moco_image {
@@ -106,9 +95,6 @@ typedef int32_t (*moco_rows_fn)(void *user, int64_t count, const int64_t *indice
  */
 MOCO_API moco_status_t moco_model_embed_dataset(moco_model_t *model, int32_t tap, moco_dataset_t *dataset,
                                                 int32_t loader_threads, moco_rows_fn rows, void *user);
-
-/** Progress of a long call: `done` of `total` images. Non-zero stops it. */
-typedef int32_t (*moco_progress_fn)(void *user, int64_t done, int64_t total);
 
 /**
  * Embed a data set into files: `path` (NumPy .npy, [good images, dimension] float32), and beside it, with ".npy"

@@ -7,7 +7,7 @@
 #include <moco/export.h>
 #include <moco/model.h>
 #include <moco/status.h>
-#include <moco/trainer.h> /* MOCO_SCHEDULE_… */
+#include <moco/types.h>
 
 MOCO_BEGIN_DECLS
 
@@ -42,7 +42,7 @@ typedef struct moco_probe_options {
     double flip_probability; /**< 0..1                                                                                */
     int32_t protocol;        /**< MOCO_PROBE_…: where the values came from; chooses the rates when `rates` is 0       */
     int32_t rates;           /**< 0..16; 0 = the protocol's own                                                       */
-    int32_t lr_scaling;      /**< 1: rates are for a batch of 256 and are multiplied by batch_size/256; 0: as given   */
+    int32_t lr_scaling;      /**< MOCO_LR_SCALING_…: what the rates are multiplied by                                 */
     int32_t epochs;          /**< 1..1,000,000                                                                        */
     int32_t batch_size;      /**< images a step, 1..65536; the last of an epoch may have fewer                        */
     int32_t schedule;        /**< MOCO_SCHEDULE_…, set once per epoch                                                 */

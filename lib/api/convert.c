@@ -28,14 +28,14 @@ static moco_status_t check_choices(const moco_convert_options_t *o)
         const char *name;
         int32_t value, last;
     } rows[] = {{"layout", o->layout, MOCO_FILE_DETECTRON2}, {"encoder", o->encoder, MOCO_ENCODER_KEY},
-                {"head", o->head, MOCO_HEAD_DROP}, {"key_update", o->key_update, 1},
+                {"head", o->head, MOCO_CONVERT_HEAD_DROP}, {"key_update", o->key_update, 1},
                 {"vit_heads", o->vit_heads, 1024}, {"reserved", o->reserved, 0}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].value < 0 || rows[i].value > rows[i].last)
             return mo_fail(MOCO_ERR_ARGUMENT, "%s is %d, wanted 0 to %d", rows[i].name, rows[i].value, rows[i].last);
-    if (o->layout == MOCO_FILE_TRAINING && (o->encoder != MOCO_ENCODER_QUERY || o->head == MOCO_HEAD_DROP))
+    if (o->layout == MOCO_FILE_TRAINING && (o->encoder != MOCO_ENCODER_QUERY || o->head == MOCO_CONVERT_HEAD_DROP))
         return mo_fail(MOCO_ERR_ARGUMENT, "a training checkpoint has both encoders and their heads: encoder is %d and "
-                       "head %d, wanted %d and not %d", o->encoder, o->head, MOCO_ENCODER_QUERY, MOCO_HEAD_DROP);
+                       "head %d, wanted %d and not %d", o->encoder, o->head, MOCO_ENCODER_QUERY, MOCO_CONVERT_HEAD_DROP);
     return MOCO_OK;
 }
 
@@ -67,7 +67,7 @@ static moco_status_t convert_encoder(const char *in, const char *out, const moco
                                           [MOCO_FILE_DETECTRON2] = "detectron2"};
     moco_status_t status = MOCO_OK;
     mo_loaded_t l = {0};
-    const int drop = o->head == MOCO_HEAD_DROP || (o->head == MOCO_HEAD_AUTO && o->layout != MOCO_FILE_ENCODER);
+    const int drop = o->head == MOCO_CONVERT_HEAD_DROP || (o->head == MOCO_CONVERT_HEAD_AUTO && o->layout != MOCO_FILE_ENCODER);
     const mo_wanted_t wanted = {.key = o->encoder == MOCO_ENCODER_KEY,
                                 .no_head = drop,
                                 .image_size = o->image_size,

@@ -1,23 +1,11 @@
 /* The FIFO of keys: rows of unit length, oldest overwritten first. */
-#include <math.h>
 #include <string.h>
 
 #include "contrast/contrast.h"
 #include "util/alloc.h"
 #include "util/rng.h"
+#include "util/rows.h"
 #include "util/status.h"
-
-static void unit_rows(float *rows, int64_t count, int32_t width)
-{
-    for (int64_t n = 0; n < count; n++, rows += width) {
-        double sum = 0;
-        for (int32_t i = 0; i < width; i++)
-            sum += (double)rows[i] * rows[i];
-        double norm = sqrt(sum);
-        for (int32_t i = 0; i < width; i++)
-            rows[i] = (float)(rows[i] / (norm > 1e-12 ? norm : 1e-12));
-    }
-}
 
 moco_status_t mo_keys_create(mo_keys_t *keys, int64_t length, int32_t dimension, uint64_t seed)
 {
@@ -34,7 +22,7 @@ void mo_keys_start(mo_keys_t *keys, uint64_t seed)
     mo_rng_start(&rng, seed, MO_STREAM_QUEUE, 0, 0);
     for (int64_t i = 0; i < keys->length * keys->dimension; i++)
         keys->rows[i] = (float)mo_rng_normal(&rng);
-    unit_rows(keys->rows, keys->length, keys->dimension);
+    (void)mo_rows_normalise(keys->rows, keys->length, keys->dimension, keys->rows); /* draws are finite: it cannot fail */
     keys->pointer = 0;
 }
 

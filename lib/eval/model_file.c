@@ -8,9 +8,10 @@
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "persist/checkpoint.h"
 #include "util/alloc.h"
+#include "util/number.h"
 #include "util/status.h"
 
 static const char *const arch_names[] = {"resnet18",  "resnet34",       "resnet50",     "resnet101",
@@ -127,13 +128,14 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out)
+static moco_status_t read_model(const mo_tensor_file_t *file, const char *path, moco_device_t *device,
+                                moco_model_t **out)
 {
     moco_status_t status = MOCO_OK;
     mo_loaded_t l = {0};
     moco_model_t *model = NULL;
     const mo_wanted_t all = {0};
-    TRY(mo_loaded_read(path, &all, &l));
+    TRY(mo_loaded_take(file, path, &all, &l));
     TRY(mo_model_create(&l.encoder, &l.transform, device, &model));
     if (l.foreign) {
         model->report = l.report;
@@ -145,17 +147,35 @@ cleanup:
     return status;
 }
 
+moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out)
+{
+    mo_tensor_file_t file = {0};
+    moco_status_t status = mo_tensor_file_open(&file, path);
+    if (status == MOCO_OK)
+        status = read_model(&file, path, device, out);
+    mo_tensor_file_close(&file);
+    return status;
+}
+
+moco_status_t mo_model_read_memory(const uint8_t *bytes, uint64_t size, moco_device_t *device, moco_model_t **out)
+{
+    static const char name[] = "model in memory";
+    mo_tensor_file_t file = {0};
+    moco_status_t status = mo_tensor_file_open_memory(&file, bytes, size, name);
+    if (status == MOCO_OK)
+        status = read_model(&file, name, device, out);
+    mo_tensor_file_close(&file);
+    return status;
+}
+
 /* Three float32 in 9 digits, which give the same bits back: "0.485000014,0.456,0.406". */
 static moco_status_t put_triple(mo_st_writer_t *w, const char *key, const double *values)
 {
     char text[128];
     size_t at = 0;
     for (int i = 0; i < 3; i++) {
-        char number[40];
-        snprintf(number, sizeof number, "%.9g", (double)(float)values[i]);
-        for (char *c = number; *c != '\0'; c++)
-            if (*c == ',')
-                *c = '.'; /* whatever the host's locale */
+        char number[MO_NUMBER_TEXT];
+        mo_text_double((double)(float)values[i], 9, number);
         at += (size_t)snprintf(text + at, sizeof text - at, i > 0 ? ",%s" : "%s", number);
     }
     return mo_st_meta(w, key, text);
@@ -199,16 +219,26 @@ cleanup:
     return status;
 }
 
+/* Borrows the numbers, and *batches, until the writer is done. */
+static moco_status_t put_model(mo_st_writer_t *w, const mo_encoder_t *encoder, const mo_transform_t *transform,
+                               const int64_t *batches)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_meta_int(w, "format_version", MO_FORMAT_VERSION));
+    TRY(mo_st_meta(w, "kind", "model"));
+    TRY(mo_st_meta(w, "libmoco", moco_version_string()));
+    TRY(mo_model_meta(w, &encoder->spec, transform, encoder->steps));
+    TRY(mo_encoder_put(w, "", encoder, batches));
+cleanup:
+    return status;
+}
+
 moco_status_t mo_model_write_encoder(const mo_encoder_t *encoder, const mo_transform_t *transform, const char *path)
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
     const int64_t batches = encoder->steps > 0 ? encoder->steps : 0;
-    TRY(mo_meta_int(&w, "format_version", MO_FORMAT_VERSION));
-    TRY(mo_st_meta(&w, "kind", "model"));
-    TRY(mo_st_meta(&w, "libmoco", moco_version_string()));
-    TRY(mo_model_meta(&w, &encoder->spec, transform, encoder->steps));
-    TRY(mo_encoder_put(&w, "", encoder, &batches));
+    TRY(put_model(&w, encoder, transform, &batches));
     TRY(mo_st_write(&w, path));
 cleanup:
     mo_st_writer_free(&w);
@@ -218,6 +248,18 @@ cleanup:
 moco_status_t mo_model_write(const moco_model_t *m, const char *path)
 {
     return mo_model_write_encoder(&m->encoder, &m->transform, path);
+}
+
+moco_status_t mo_model_write_memory(const moco_model_t *m, void *bytes, uint64_t capacity, uint64_t *needed)
+{
+    moco_status_t status = MOCO_OK;
+    mo_st_writer_t w = {0};
+    const int64_t batches = m->encoder.steps > 0 ? m->encoder.steps : 0;
+    TRY(put_model(&w, &m->encoder, &m->transform, &batches));
+    TRY(mo_st_write_memory(&w, bytes, capacity, needed));
+cleanup:
+    mo_st_writer_free(&w);
+    return status;
 }
 
 json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_transform_t *r)

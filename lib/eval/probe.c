@@ -5,6 +5,7 @@
 
 #include "eval/probe_work.h"
 #include "util/alloc.h"
+#include "util/hash.h"
 #include "util/rng.h"
 #include "util/status.h"
 
@@ -14,12 +15,12 @@ uint64_t mo_model_hash(const moco_model_t *m)
 {
     const float *blocks[] = {m->encoder.params, m->encoder.running};
     const int64_t counts[] = {m->encoder.net.params, m->encoder.net.stats};
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t hash = MO_HASH_START;
     for (int b = 0; b < 2; b++)
         for (int64_t i = 0; i < counts[b]; i++) {
             uint32_t bits;
             memcpy(&bits, blocks[b] + i, sizeof bits);
-            hash = (hash ^ bits) * 0x100000001b3u;
+            hash = mo_hash_add(hash, bits);
         }
     return hash;
 }

@@ -2,6 +2,7 @@
 #include "eval/index.h"
 #include "eval/probe_work.h"
 #include "util/alloc.h"
+#include "util/rows.h"
 #include "util/rng.h"
 #include "util/status.h"
 

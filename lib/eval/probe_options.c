@@ -2,11 +2,13 @@
 #include <math.h>
 #include <stddef.h>
 
+#include <moco/trainer.h> /* MOCO_ARCH_… */
+
 #include "eval/probe.h"
+#include "optim/optim.h"
 #include "util/status.h"
 
-#define BASE_BATCH 256.0
-#define PI         3.14159265358979323846
+#define PI      3.14159265358979323846
 #define MILLION    1000000
 
 _Static_assert(sizeof(moco_probe_options_t) == 248, "no padding; a new field is appended");
@@ -25,7 +27,7 @@ moco_status_t mo_probe_defaults(int32_t protocol, moco_probe_options_t *options)
     options->schedule = protocol == MOCO_PROBE_V1 ? MOCO_SCHEDULE_STEP : MOCO_SCHEDULE_COSINE;
     options->cached = protocol == MOCO_PROBE_CACHED;
     if (protocol == MOCO_PROBE_V3) {
-        options->lr_scaling = 1;
+        options->lr_scaling = MOCO_LR_SCALING_LINEAR;
         options->epochs = 90;
         options->batch_size = 1024;
     }
@@ -70,7 +72,7 @@ moco_status_t mo_probe_check(const moco_probe_options_t *o)
     TRY(above("crop_min_area", o->crop_min_area, 1));
     TRY(real("crop_max_area", o->crop_max_area, o->crop_min_area, 1));
     TRY(real("flip_probability", o->flip_probability, 0, 1));
-    TRY(whole("lr_scaling", o->lr_scaling, 0, 1));
+    TRY(whole("lr_scaling", o->lr_scaling, 0, MOCO_LR_SCALING_SQRT));
     TRY(whole("epochs", o->epochs, 1, MILLION));
     TRY(whole("batch_size", o->batch_size, 1, 65536));
     TRY(whole("schedule", o->schedule, MOCO_SCHEDULE_CONSTANT, MOCO_SCHEDULE_COSINE));
@@ -101,7 +103,7 @@ void mo_probe_choose_rates(moco_probe_options_t *o, int32_t arch)
 
 double mo_probe_rate_factor(const moco_probe_options_t *o, int64_t epoch)
 {
-    const double scale = o->lr_scaling ? o->batch_size / BASE_BATCH : 1.0;
+    const double scale = mo_lr_scale(o->lr_scaling, o->batch_size);
     const int64_t first = o->milestone_1 > 0 ? o->milestone_1 : ((int64_t)o->epochs * 6 + 9) / 10;
     const int64_t second = o->milestone_2 > 0 ? o->milestone_2 : ((int64_t)o->epochs * 8 + 9) / 10;
     double factor = scale;

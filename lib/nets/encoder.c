@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "util/alloc.h"
 #include "util/status.h"
 

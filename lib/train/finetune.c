@@ -113,7 +113,7 @@ static moco_status_t measure(work_t *w, int last, moco_finetune_report_t *r)
         f->result = (moco_finetune_result_t){
             .struct_size = sizeof f->result, .steps = w->tuner.step, .train_images = w->seen,
             .test_images = features.count, .top1 = r->top1, .top5 = r->top5,
-            .lr = w->o->lr * (w->o->lr_scaling ? w->o->batch_size / 256.0 : 1), .train_loss = r->loss,
+            .lr = w->o->lr * mo_lr_scale(w->o->lr_scaling, w->o->batch_size), .train_loss = r->loss,
             .test_loss = scores.loss / (double)features.count, .chance = 100.0 / f->classes, .classes = f->classes,
             .features = f->features};
         memcpy(f->weights, mo_tuner_weights(&w->tuner),
@@ -130,10 +130,7 @@ cleanup:
 
 static double rate_of(const work_t *w, int64_t step_in_epoch)
 {
-    moco_trainer_options_t like = w->tuner.like;
-    if (!w->o->lr_scaling)
-        like.batch_size = 256; /* that rates are for: a factor of 1 */
-    return mo_schedule_lr(&like, (mo_time_t){w->epoch, step_in_epoch, w->per_epoch});
+    return mo_schedule_lr(&w->tuner.like, (mo_time_t){w->epoch, step_in_epoch, w->per_epoch});
 }
 
 static moco_status_t step(work_t *w, const mo_batch_t *batch)

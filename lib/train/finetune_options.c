@@ -14,8 +14,8 @@ moco_status_t mo_finetune_defaults(int32_t optimizer, moco_finetune_options_t *o
     static const moco_finetune_options_t common = {
         .struct_size = sizeof(moco_finetune_options_t), .sgd_momentum = 0.9, .adam_beta1 = 0.9, .adam_beta2 = 0.999,
         .adam_epsilon = 1e-8, .label_smoothing = 0.1, .init_std = 0.01, .crop_min_area = 0.08, .crop_max_area = 1,
-        .flip_probability = 0.5, .lr_scaling = 1, .epochs = 100, .batch_size = 128, .bn_groups = 1,
-        .schedule = MOCO_SCHEDULE_COSINE};
+        .flip_probability = 0.5, .lr_scaling = MOCO_LR_SCALING_LINEAR, .epochs = 100, .batch_size = 128,
+        .bn_groups = 1, .schedule = MOCO_SCHEDULE_COSINE};
     if (optimizer != MOCO_OPTIMIZER_SGD && optimizer != MOCO_OPTIMIZER_ADAMW)
         return mo_fail(MOCO_ERR_ARGUMENT, "optimizer is %d, wanted %d (sgd) or %d (adamw)", optimizer,
                        MOCO_OPTIMIZER_SGD, MOCO_OPTIMIZER_ADAMW);
@@ -99,7 +99,7 @@ moco_status_t mo_finetune_check(const moco_finetune_options_t *o)
         {"flip_probability", o->flip_probability, 0, 1, 0, 0},
     };
     const whole_field_t wholes[] = {
-        {"lr_scaling", o->lr_scaling, 0, 1},
+        {"lr_scaling", o->lr_scaling, 0, MOCO_LR_SCALING_SQRT},
         {"epochs", o->epochs, 1, MILLION},
         {"warmup_epochs", o->warmup_epochs, 0, o->epochs},
         {"batch_size", o->batch_size, 2, 65536},

@@ -2,7 +2,7 @@
 #include "train/state.h"
 
 #include "eval/model.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "train/options.h"
 #include "util/alloc.h"
 #include "util/status.h"

@@ -85,7 +85,7 @@ START_TEST(arguments)
     o = defaults();
     o.layout = MOCO_FILE_TRAINING, o.image_size = 64;
     expect_status(bad, convert(in, &o));
-    o.image_size = 0, o.head = MOCO_HEAD_DROP;
+    o.image_size = 0, o.head = MOCO_CONVERT_HEAD_DROP;
     expect_status(bad, convert(in, &o));
     ck_assert_int_ne(access(in_scratch(&scratch, "out"), F_OK), 0);
 }
@@ -200,7 +200,7 @@ START_TEST(own_reports)
     o.encoder = MOCO_ENCODER_KEY;
     expect_ok(convert("checkpoint", &o));
     expect_in_report("\"ignored\":{\"encoder_q.*\":122,");
-    o.head = MOCO_HEAD_DROP;
+    o.head = MOCO_CONVERT_HEAD_DROP;
     expect_ok(convert("checkpoint", &o));
     expect_in_report("\"ignored\":{\"encoder_k.*\":2,\"encoder_q.*\":122,");
     expect_ok(convert("model", NULL));

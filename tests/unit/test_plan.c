@@ -2,9 +2,9 @@
  * refused. */
 #include <stdio.h>
 
-#include "engine/plan_internal.h"
+#include "engine/ops.h"
+#include "engine/plan/plan_internal.h"
 #include "engine_fixtures.h"
-#include "layers/layers.h"
 #include "nets/encoder.h"
 
 #include <moco/trainer.h>
