@@ -13,9 +13,9 @@ moco_status_t mo_bytes_reserve(uint8_t **bytes, size_t *capacity, size_t wanted)
 
 /* A part of the source, resized to full_width x full_height, of which only a window is made. (resize.c) */
 typedef struct mo_resize {
-    const uint8_t *src;      /* first pixel of the part                     */
-    size_t stride;           /* bytes from row to row of the source         */
-    int32_t width, height;   /* of the part: the filter sees nothing else   */
+    const uint8_t *src;    /* first pixel of the part                     */
+    size_t stride;         /* bytes from row to row of the source         */
+    int32_t width, height; /* of the part: the filter sees nothing else   */
     int32_t full_width, full_height;
     int32_t left, top, window_width, window_height;
     int32_t filter; /* MOCO_FILTER_… */

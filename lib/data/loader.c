@@ -176,8 +176,8 @@ static moco_status_t draw_order(mo_loader_t *loader, int64_t epoch)
     if (!loader->spec.train || loader->order_epoch == epoch)
         return MOCO_OK;
     const uint32_t stream = loader->spec.order_stream != 0 ? loader->spec.order_stream : MO_STREAM_ORDER;
-    const moco_status_t status = mo_rng_permutation(loader->spec.seed, stream, (uint32_t)epoch, loader->count,
-                                                    loader->spare_order);
+    const moco_status_t status =
+        mo_rng_permutation(loader->spec.seed, stream, (uint32_t)epoch, loader->count, loader->spare_order);
     if (status != MOCO_OK)
         return status;
     int32_t *drawn = loader->spare_order;
