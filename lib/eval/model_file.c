@@ -11,21 +11,18 @@
 #include "engine/ops.h"
 #include "persist/checkpoint.h"
 #include "util/alloc.h"
+#include "util/names.h"
 #include "util/number.h"
 #include "util/status.h"
 
-static const char *const arch_names[] = {"resnet18",  "resnet34",       "resnet50",     "resnet101",
-                                         "resnet152", "vit_small",      "vit_base",     "vit_large",
-                                         "vit_huge",  "vit_conv_small", "vit_conv_base"};
-#define ARCHS ((int32_t)(sizeof arch_names / sizeof arch_names[0]))
+#define ARCHS ((int32_t)(sizeof mo_arch_names / sizeof mo_arch_names[0]))
 static const char *const vit_norm_names[] = {"layer", "batch"};
-static const char *const stem_names[] = {"imagenet", "cifar"};
 static const char *const head_names[] = {"linear", "mlp", "mlp-v3", "mlp-simclr", "none"};
 enum { HEADS = sizeof head_names / sizeof head_names[0], NO_HEAD = HEADS - 1 };
 
 const char *mo_arch_name(int32_t arch)
 {
-    return arch_names[arch];
+    return mo_arch_names[arch];
 }
 
 static moco_status_t get_name(const mo_tensor_file_t *st, const char *key, const char *const *names, int32_t count,
@@ -103,8 +100,8 @@ moco_status_t mo_model_meta_get(const mo_tensor_file_t *st, mo_encoder_spec_t *s
 {
     moco_status_t status = MOCO_OK;
     int64_t size, dimension, resize, crop;
-    TRY(get_name(st, "arch", arch_names, ARCHS, &spec->arch));
-    TRY(get_name(st, "stem", stem_names, 2, &spec->stem));
+    TRY(get_name(st, "arch", mo_arch_names, ARCHS, &spec->arch));
+    TRY(get_name(st, "stem", mo_stem_names, 2, &spec->stem));
     TRY(get_name(st, "head", head_names, HEADS, &spec->head));
     if (spec->head == NO_HEAD)
         spec->head = -1;
@@ -198,8 +195,8 @@ moco_status_t mo_model_meta(mo_st_writer_t *w, const mo_encoder_spec_t *spec, co
                             int64_t steps)
 {
     moco_status_t status = MOCO_OK;
-    TRY(mo_st_meta(w, "arch", arch_names[spec->arch]));
-    TRY(mo_st_meta(w, "stem", stem_names[spec->stem]));
+    TRY(mo_st_meta(w, "arch", mo_arch_names[spec->arch]));
+    TRY(mo_st_meta(w, "stem", mo_stem_names[spec->stem]));
     TRY(mo_st_meta(w, "head", head_names[spec->head < 0 ? NO_HEAD : spec->head]));
     if (spec->head_width != 0)
         TRY(mo_meta_int(w, "head_width", spec->head_width));
@@ -266,8 +263,8 @@ cleanup:
 
 json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_transform_t *r)
 {
-    json_t *all = json_pack("{s:s, s:f, s:s, s:s, s:i, s:[f,f,f], s:[f,f,f], s:i, s:i}", "arch", arch_names[spec->arch],
-                            "width", spec->width, "stem", stem_names[spec->stem], "head",
+    json_t *all = json_pack("{s:s, s:f, s:s, s:s, s:i, s:[f,f,f], s:[f,f,f], s:i, s:i}", "arch", mo_arch_names[spec->arch],
+                            "width", spec->width, "stem", mo_stem_names[spec->stem], "head",
                             head_names[spec->head < 0 ? NO_HEAD : spec->head], "size", spec->image_size, "mean",
                             r->mean[0], r->mean[1], r->mean[2], "std", r->std[0], r->std[1], r->std[2], "eval_resize",
                             r->eval_resize, "eval_crop", r->eval_crop);
