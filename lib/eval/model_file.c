@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include <moco/trainer.h>
-#include <moco/version.h>
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
@@ -14,6 +13,7 @@
 #include "util/names.h"
 #include "util/number.h"
 #include "util/status.h"
+#include "util/version.h"
 
 #define ARCHS ((int32_t)(sizeof mo_arch_names / sizeof mo_arch_names[0]))
 static const char *const vit_norm_names[] = {"layer", "batch"};
@@ -223,7 +223,7 @@ static moco_status_t put_model(mo_st_writer_t *w, const mo_encoder_file_t *numbe
     moco_status_t status = MOCO_OK;
     TRY(mo_meta_int(w, "format_version", MO_FORMAT_VERSION));
     TRY(mo_st_meta(w, "kind", "model"));
-    TRY(mo_st_meta(w, "libmoco", moco_version_string()));
+    TRY(mo_st_meta(w, "libmoco", MO_VERSION_TEXT));
     TRY(mo_model_meta(w, spec, transform, steps));
     TRY(mo_encoder_put(w, "", numbers));
 cleanup:
