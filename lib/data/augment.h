@@ -33,8 +33,6 @@ void mo_flip(uint8_t *rgb, int32_t width, int32_t height);
 
 /* (hue.c) `shift` is a share of the circle, -0.5..0.5; 0 still takes the lossy way through HSV. */
 void mo_hue(uint8_t *rgb, size_t count, double shift);
-void mo_rgb_to_hsv(const uint8_t *rgb, size_t count, uint8_t *hsv);
-void mo_hsv_to_rgb(const uint8_t *hsv, size_t count, uint8_t *rgb);
 
 /* (blur.c) One box pass has whole radius n and weights ww (inside) and fw (the two ends), of 2^24. */
 typedef struct mo_box {

@@ -24,7 +24,6 @@ const mo_scheme_t *mo_scheme_find(const char *name);
 const mo_scheme_t *mo_schemes(int32_t *count);
 /* Cut to the buffer's size where it would not fit; no network has such names. */
 void mo_scheme_theirs(const mo_scheme_t *scheme, const char *ours, char theirs[MO_LAYOUT_NAME]);
-int mo_is_head(const char *ours); /* belongs to the projection head */
 
 /* Where files keep encoders: NEST WRAP ROLE scheme's name, such as "state_dict." "module." "encoder_q."
  * "conv1.weight". */

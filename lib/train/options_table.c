@@ -2,6 +2,7 @@
  * what most recipes share; recipe.c says what each of them changes. Pure data, walked by util/options.c. */
 #include <stddef.h>
 
+#include "nets/names.h"
 #include "train/options.h"
 #include "util/names.h"
 
@@ -11,7 +12,6 @@ _Static_assert(offsetof(moco_trainer_options_t, queue_length) == 96, "fields kee
 _Static_assert(offsetof(moco_trainer_options_t, loader_threads) == 460, "fields keep their places");
 _Static_assert(sizeof(moco_run_options_t) == 32, "every field has a row and there is no padding");
 
-static const char *const head_names[] = {"linear", "mlp", "mlp-v3", "mlp-simclr"};
 static const char *const membership_names[] = {"contiguous", "strided"};
 static const char *const views_names[] = {"v1", "v2", "cifar", "v3", "simclr"};
 static const char *const running_names[] = {"mean", "first"};
@@ -20,7 +20,6 @@ static const char *const loss_scale_names[] = {"one", "two", "2t"};
 static const char *const unit_names[] = {"epoch", "step"};
 static const char *const momentum_names[] = {"constant", "cosine"};
 static const char *const execution_names[] = {"auto", "one-pass", "two-pass"};
-static const char *const vit_norm_names[] = {"layer", "batch"};
 static const char *const blur_names[] = {"pillow", "gaussian"};
 
 #define AT(field)   MO_OPTION_AT(moco_trainer_options_t, field)
@@ -51,7 +50,7 @@ static const mo_option_row_t trainer_rows[] = {
     {AT(patch_size), I32, 0, 0, 1024, 0, NULL, "pixels", "of a ViT, divides image_size; 0 = as published"},
     {AT(vit_depth), I32, 0, 0, 1024, 0, NULL, "blocks", "of a ViT; 0 = as published"},
     {AT(vit_heads), I32, 0, 0, 1024, 0, NULL, "", "attention heads of a ViT; 0 = as published"},
-    {AT(vit_norm), ENUM, MOCO_VIT_NORM_LAYER, NAMES(vit_norm_names),
+    {AT(vit_norm), ENUM, MOCO_VIT_NORM_LAYER, NAMES(mo_vit_norm_names),
      "before a ViT's MLPs: layer norm, or batch norm (ViT-BN)"},
     {AT(freeze_patch), I32, 0, 0, 1, 0, NULL, "", "1: a ViT's patch projection keeps its first values"},
 
@@ -69,7 +68,7 @@ static const mo_option_row_t trainer_rows[] = {
     {AT(queue_length), I64, 65536, 1, 16777216, 0, NULL, "keys", "K, keys in the queue"},
 
     /* projection head */
-    {AT(head), ENUM, MOCO_HEAD_MLP, NAMES(head_names), "projection head; docs/architecture.md lists their layers"},
+    {AT(head), ENUM, MOCO_HEAD_MLP, NAMES(mo_head_names), "projection head; docs/architecture.md lists their layers"},
     {AT(head_width), I32, 0, 0, 65536, 0, NULL, "", "hidden width of heads; 0 = the backbone's"},
     {AT(head_layers), I32, 0, 0, 3, 0, NULL, "", "linear layers of mlp-v3 and mlp-simclr; 0 = as published"},
     {AT(dimension), I32, 128, 1, 65536, 0, NULL, "", "D, width of the projection"},

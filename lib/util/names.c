@@ -1,23 +1,7 @@
 /* Names of enumerations: see names.h. They are in files and may only be added to. */
 #include "util/names.h"
 
-#include <moco/trainer.h>
 #include <moco/types.h>
-
-const char *const mo_arch_names[] = {
-    [MOCO_ARCH_RESNET18] = "resnet18",
-    [MOCO_ARCH_RESNET34] = "resnet34",
-    [MOCO_ARCH_RESNET50] = "resnet50",
-    [MOCO_ARCH_RESNET101] = "resnet101",
-    [MOCO_ARCH_RESNET152] = "resnet152",
-    [MOCO_ARCH_VIT_SMALL] = "vit_small",
-    [MOCO_ARCH_VIT_BASE] = "vit_base",
-    [MOCO_ARCH_VIT_LARGE] = "vit_large",
-    [MOCO_ARCH_VIT_HUGE] = "vit_huge",
-    [MOCO_ARCH_VIT_CONV_SMALL] = "vit_conv_small",
-    [MOCO_ARCH_VIT_CONV_BASE] = "vit_conv_base",
-};
-const char *const mo_stem_names[] = {[MOCO_STEM_IMAGENET] = "imagenet", [MOCO_STEM_CIFAR] = "cifar"};
 
 const char *const mo_optimizer_names[] = {
     [MOCO_OPTIMIZER_SGD] = "sgd",

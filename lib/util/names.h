@@ -1,12 +1,7 @@
-/* Names of enumerations that several options structs and files share, by number. */
+/* Names of the enumerations of <moco/types.h> that several options structs share, by number. */
 #ifndef MO_UTIL_NAMES_H
 #define MO_UTIL_NAMES_H
 
-/* Of <moco/trainer.h>. */
-extern const char *const mo_arch_names[11]; /* MOCO_ARCH_… */
-extern const char *const mo_stem_names[2];  /* MOCO_STEM_… */
-
-/* Of <moco/types.h>. */
 extern const char *const mo_optimizer_names[4];  /* MOCO_OPTIMIZER_…  */
 extern const char *const mo_lr_scaling_names[3]; /* MOCO_LR_SCALING_… */
 extern const char *const mo_schedule_names[3];   /* MOCO_SCHEDULE_…   */

@@ -36,7 +36,6 @@ void mo_rng_start(mo_rng_t *rng, uint64_t seed, uint32_t stream, uint32_t index,
 uint32_t mo_rng_u32(mo_rng_t *rng);
 uint64_t mo_rng_u64(mo_rng_t *rng);             /* low word first                               */
 double mo_rng_unit(mo_rng_t *rng);              /* [0,1), 53 bits                               */
-float mo_rng_unit_f(mo_rng_t *rng);             /* [0,1), 24 bits                               */
 double mo_rng_range(mo_rng_t *rng, double low, double high);
 uint32_t mo_rng_below(mo_rng_t *rng, uint32_t n); /* uniform 0..n-1, exact                      */
 double mo_rng_normal(mo_rng_t *rng);            /* Box-Muller, one value per two unit draws     */
