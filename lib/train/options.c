@@ -1,6 +1,7 @@
 /* A run's options: typed calls of the table's, fields that must agree, and what follows from them. */
 #include "train/options.h"
 
+#include "data/data.h"
 #include "eval/model.h"
 #include "train/method.h"
 #include "util/status.h"
@@ -52,18 +53,6 @@ moco_status_t mo_options_check_groups(int32_t batch, int32_t groups, int32_t sha
     return MOCO_OK;
 }
 
-static moco_status_t check_operations(const moco_trainer_options_t *o)
-{
-    int has_blur = o->views != MOCO_VIEWS_V1 && o->views != MOCO_VIEWS_CIFAR;
-    if (!has_blur && (o->blur_probability > 0 || o->blur_probability_2 > 0))
-        return mo_fail(MOCO_ERR_ARGUMENT, "blur_probability is %g, wanted 0: views v2, v3 and simclr have a blur",
-                       o->blur_probability > 0 ? o->blur_probability : o->blur_probability_2);
-    if (o->views != MOCO_VIEWS_V3 && (o->solarize_probability > 0 || o->solarize_probability_2 > 0))
-        return mo_fail(MOCO_ERR_ARGUMENT, "solarize_probability is %g, wanted 0: only views v3 solarizes",
-                       o->solarize_probability > 0 ? o->solarize_probability : o->solarize_probability_2);
-    return MOCO_OK;
-}
-
 moco_status_t mo_options_check_vit(const moco_trainer_options_t *o)
 {
     mo_encoder_spec_t spec = mo_encoder_spec_of(o);
@@ -81,24 +70,21 @@ static moco_status_t check_method(const moco_trainer_options_t *o)
     if (o->loss != MOCO_LOSS_QUEUE && !m.two_pass && o->bn_groups > 1)
         return mo_fail(MOCO_ERR_ARGUMENT,
                        "execution is one-pass with bn_groups %d, wanted 1 or two passes: a loss "
-                       "over the whole batch syncs all devices",
+                       "over the whole batch syncs all groups",
                        o->bn_groups);
     if (m.two_pass && o->bn_groups == 1 && mo_backbone_has_batchnorm(o) && group > mo_options_shard(o))
         return mo_fail(MOCO_ERR_ARGUMENT,
-                       "execution is two-pass with bn_groups 1, wanted one-pass or more devices: the backbone's "
-                       "batch norm would cross the %lld images of the device, which do not fit one shard of %d",
+                       "execution is two-pass with bn_groups 1, wanted one-pass or more groups: the backbone's "
+                       "batch norm would cross the %lld images of the group, which do not fit one shard of %d",
                        (long long)group, mo_options_shard(o));
     return MOCO_OK;
 }
 
 static moco_status_t check_views(const moco_trainer_options_t *o)
 {
-    moco_status_t status = MOCO_OK;
-    TRY(mo_option_at_least("crop_max_area", o->crop_max_area, "crop_min_area", o->crop_min_area));
-    TRY(mo_option_at_least("blur_sigma_max", o->blur_sigma_max, "blur_sigma_min", o->blur_sigma_min));
-    TRY(check_operations(o));
-cleanup:
-    return status;
+    mo_view_spec_t spec;
+    mo_view_spec_from_options(o, &spec);
+    return mo_view_spec_check(&spec);
 }
 
 moco_status_t mo_options_check_views(const moco_trainer_options_t *o)

@@ -380,10 +380,10 @@ START_TEST(test_fields_that_must_agree)
     o.blur_probability = 0;
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     o.blur_probability_2 = 0.25;
-    assert_disagree(&o, "blur_probability is 0.25", "wanted 0");
+    assert_disagree(&o, "blur_probability_2 is 0.25", "wanted 0: the pipeline that 'views' names");
     o.blur_probability_2 = -1;
     o.solarize_probability_2 = 0.5;
-    assert_disagree(&o, "solarize_probability is 0.5", "only views v3");
+    assert_disagree(&o, "solarize_probability_2 is 0.5", "wanted 0: the pipeline that 'views' names");
     o.solarize_probability_2 = -0.5;
     assert_disagree(&o, "solarize_probability_2 is -0.5", "wanted 0 to 1, or -1");
     o.solarize_probability_2 = 0;
@@ -419,11 +419,11 @@ START_TEST(test_fields_of_a_method)
     }
 
     /* batch norm in the backbone and one device: two passes only where a shard is the whole group */
-    const char *found = "execution is two-pass with bn_groups 1", *wanted = "wanted one-pass or more devices";
+    const char *found = "execution is two-pass with bn_groups 1", *wanted = "wanted one-pass or more groups";
     o = recipe(MOCO_RECIPE_V3);
     o.execution = MOCO_EXECUTION_TWO_PASS;
     assert_disagree(&o, found, wanted);
-    assert_message("the 4096 images of the device, which do not fit one shard of 32");
+    assert_message("the 4096 images of the group, which do not fit one shard of 32");
     o.batch_size = o.shard = 64;
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     o.shard = 32;
@@ -431,7 +431,7 @@ START_TEST(test_fields_of_a_method)
     o = recipe(MOCO_RECIPE_SIMCLR);
     o.execution = MOCO_EXECUTION_TWO_PASS;
     o.batch_size = o.shard = 64;
-    assert_disagree(&o, found, "the 128 images of the device"); /* both views together */
+    assert_disagree(&o, found, "the 128 images of the group"); /* both views together */
     o = recipe(MOCO_RECIPE_V3_VIT);
     o.execution = MOCO_EXECUTION_TWO_PASS;
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK); /* layer norm only */
