@@ -166,19 +166,29 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_loaded_read(const char *path, const mo_wanted_t *wanted, mo_loaded_t *out)
+moco_status_t mo_loaded_take(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted,
+                             mo_loaded_t *out)
 {
     moco_status_t status = MOCO_OK;
-    mo_tensor_file_t file = {0};
     mo_loaded_t l = {.steps = -1};
-    TRY(mo_tensor_file_open(&file, path));
-    TRY(mo_is_ours(&file) ? read_ours(&file, path, wanted, &l) : read_foreign(&file, path, wanted, &l));
+    TRY(mo_is_ours(file) ? read_ours(file, path, wanted, &l) : read_foreign(file, path, wanted, &l));
     *out = l;
     l = (mo_loaded_t){0};
 cleanup:
     if (status != MOCO_OK)
         mo_message_of_file(path);
     mo_loaded_free(&l);
+    return status;
+}
+
+moco_status_t mo_loaded_read(const char *path, const mo_wanted_t *wanted, mo_loaded_t *out)
+{
+    mo_tensor_file_t file = {0};
+    moco_status_t status = mo_tensor_file_open(&file, path);
+    if (status == MOCO_OK)
+        status = mo_loaded_take(&file, path, wanted, out);
+    else
+        mo_message_of_file(path);
     mo_tensor_file_close(&file);
     return status;
 }

@@ -27,6 +27,9 @@ typedef struct mo_loaded {
 } mo_loaded_t;
 
 moco_status_t mo_loaded_read(const char *path, const mo_wanted_t *wanted, mo_loaded_t *out);
+/* The same from a file that is open, wherever its bytes lie. `path` names it in messages. */
+moco_status_t mo_loaded_take(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted,
+                             mo_loaded_t *out);
 void mo_loaded_free(mo_loaded_t *loaded); /* safe on a zeroed struct */
 
 /* Whether this library wrote the file. */

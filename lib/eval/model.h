@@ -50,9 +50,12 @@ struct moco_model {
 moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_transform_t *transform, const float *params,
                               const float *running, int64_t steps, moco_device_t *device, moco_model_t **out);
 void mo_model_delete(moco_model_t *model);
-moco_status_t mo_model_read(const char *path, moco_device_t *device,
-                            moco_model_t **out); /* model_file.c; any container */
+/* model_file.c. Reading takes any container; `bytes` are a whole file and are not needed afterwards. Writing to memory
+ * follows mo_st_write_memory. */
+moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out);
+moco_status_t mo_model_read_memory(const uint8_t *bytes, uint64_t size, moco_device_t *device, moco_model_t **out);
 moco_status_t mo_model_write(const moco_model_t *model, const char *path);
+moco_status_t mo_model_write_memory(const moco_model_t *model, void *bytes, uint64_t capacity, uint64_t *needed);
 
 json_t *mo_model_json(const moco_model_t *model); /* what it is; NULL without memory */
 

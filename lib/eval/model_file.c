@@ -127,13 +127,14 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out)
+static moco_status_t read_model(const mo_tensor_file_t *file, const char *path, moco_device_t *device,
+                                moco_model_t **out)
 {
     moco_status_t status = MOCO_OK;
     mo_loaded_t l = {0};
     moco_model_t *model = NULL;
     const mo_wanted_t all = {0};
-    TRY(mo_loaded_read(path, &all, &l));
+    TRY(mo_loaded_take(file, path, &all, &l));
     TRY(mo_model_create(&l.spec, &l.transform, l.params, l.running, l.steps, device, &model));
     if (l.foreign) {
         model->report = l.report;
@@ -142,6 +143,27 @@ moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_
     *out = model;
 cleanup:
     mo_loaded_free(&l);
+    return status;
+}
+
+moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out)
+{
+    mo_tensor_file_t file = {0};
+    moco_status_t status = mo_tensor_file_open(&file, path);
+    if (status == MOCO_OK)
+        status = read_model(&file, path, device, out);
+    mo_tensor_file_close(&file);
+    return status;
+}
+
+moco_status_t mo_model_read_memory(const uint8_t *bytes, uint64_t size, moco_device_t *device, moco_model_t **out)
+{
+    static const char name[] = "model in memory";
+    mo_tensor_file_t file = {0};
+    moco_status_t status = mo_tensor_file_open_memory(&file, bytes, size, name);
+    if (status == MOCO_OK)
+        status = read_model(&file, name, device, out);
+    mo_tensor_file_close(&file);
     return status;
 }
 
@@ -199,18 +221,28 @@ cleanup:
     return status;
 }
 
+/* Borrows the numbers until the writer is done. */
+static moco_status_t put_model(mo_st_writer_t *w, const mo_encoder_file_t *numbers, const mo_encoder_spec_t *spec,
+                               const mo_transform_t *transform, int64_t steps)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_meta_int(w, "format_version", MO_FORMAT_VERSION));
+    TRY(mo_st_meta(w, "kind", "model"));
+    TRY(mo_st_meta(w, "libmoco", moco_version_string()));
+    TRY(mo_model_meta(w, spec, transform, steps));
+    TRY(mo_encoder_put(w, "", numbers));
+cleanup:
+    return status;
+}
+
 moco_status_t mo_model_write_numbers(const mo_net_t *net, const mo_encoder_spec_t *spec,
                                      const mo_transform_t *transform, float *params, float *running, int64_t steps,
                                      const char *path)
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
-    mo_encoder_file_t file = {net, params, running, steps > 0 ? steps : 0};
-    TRY(mo_meta_int(&w, "format_version", MO_FORMAT_VERSION));
-    TRY(mo_st_meta(&w, "kind", "model"));
-    TRY(mo_st_meta(&w, "libmoco", moco_version_string()));
-    TRY(mo_model_meta(&w, spec, transform, steps));
-    TRY(mo_encoder_put(&w, "", &file));
+    const mo_encoder_file_t numbers = {net, params, running, steps > 0 ? steps : 0};
+    TRY(put_model(&w, &numbers, spec, transform, steps));
     TRY(mo_st_write(&w, path));
 cleanup:
     mo_st_writer_free(&w);
@@ -220,6 +252,18 @@ cleanup:
 moco_status_t mo_model_write(const moco_model_t *m, const char *path)
 {
     return mo_model_write_numbers(&m->net, &m->spec, &m->transform, m->params, m->running, m->steps, path);
+}
+
+moco_status_t mo_model_write_memory(const moco_model_t *m, void *bytes, uint64_t capacity, uint64_t *needed)
+{
+    moco_status_t status = MOCO_OK;
+    mo_st_writer_t w = {0};
+    const mo_encoder_file_t numbers = {&m->net, m->params, m->running, m->steps > 0 ? m->steps : 0};
+    TRY(put_model(&w, &numbers, &m->spec, &m->transform, m->steps));
+    TRY(mo_st_write_memory(&w, bytes, capacity, needed));
+cleanup:
+    mo_st_writer_free(&w);
+    return status;
 }
 
 json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_transform_t *r)

@@ -1,5 +1,5 @@
-/* Writing safetensors: tensors and texts are listed first, then written at once under a temporary name. Called by
- * checkpoints and by model saving. Assumes a little-endian machine. */
+/* Writing safetensors: tensors and texts are listed first, then written at once, to a file under a temporary name or to
+ * memory. Called by checkpoints and by model saving. Assumes a little-endian machine. */
 #include "persist/safetensors.h"
 
 #include <jansson.h>
@@ -165,25 +165,73 @@ cleanup:
     return status;
 }
 
+/* ---- where the bytes go ---- */
+
+/* A file being written, or memory that is known to be large enough. */
+typedef struct sink {
+    mo_atomic_file_t file;
+    uint8_t *bytes; /* NULL: the file */
+} sink_t;
+
+static moco_status_t put_bytes(sink_t *sink, const void *bytes, uint64_t size)
+{
+    if (size == 0)
+        return MOCO_OK;
+    if (sink->bytes == NULL)
+        return mo_atomic_write(&sink->file, bytes, size);
+    memcpy(sink->bytes, bytes, size);
+    sink->bytes += size;
+    return MOCO_OK;
+}
+
+static moco_status_t put_all(sink_t *sink, const mo_st_writer_t *writer, const char *header, uint64_t length)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(put_bytes(sink, &length, sizeof length));
+    TRY(put_bytes(sink, header, length));
+    for (int64_t i = 0; i < writer->count; i++)
+        TRY(put_bytes(sink, writer->entries[i].data, writer->entries[i].bytes));
+cleanup:
+    return status;
+}
+
+static moco_status_t sort_and_make_header(mo_st_writer_t *writer, char **header, uint64_t *length)
+{
+    if (writer->count > 0)
+        qsort(writer->entries, (size_t)writer->count, sizeof *writer->entries, by_alignment);
+    return make_header(writer, header, length);
+}
+
 moco_status_t mo_st_write(mo_st_writer_t *writer, const char *path)
 {
     moco_status_t status = MOCO_OK;
-    mo_atomic_file_t file = {0};
+    sink_t sink = {0};
     char *header = NULL;
     uint64_t length = 0;
-    if (writer->count > 0)
-        qsort(writer->entries, (size_t)writer->count, sizeof *writer->entries, by_alignment);
-    TRY(make_header(writer, &header, &length));
-    TRY(mo_atomic_open(&file, path));
-    TRY(mo_atomic_write(&file, &length, sizeof length));
-    TRY(mo_atomic_write(&file, header, length));
-    for (int64_t i = 0; i < writer->count; i++) {
-        if (writer->entries[i].bytes > 0)
-            TRY(mo_atomic_write(&file, writer->entries[i].data, writer->entries[i].bytes));
-    }
-    TRY(mo_atomic_commit(&file));
+    TRY(sort_and_make_header(writer, &header, &length));
+    TRY(mo_atomic_open(&sink.file, path));
+    TRY(put_all(&sink, writer, header, length));
+    TRY(mo_atomic_commit(&sink.file));
 cleanup:
-    mo_atomic_abort(&file);
+    mo_atomic_abort(&sink.file);
+    mo_free(header);
+    return status;
+}
+
+moco_status_t mo_st_write_memory(mo_st_writer_t *writer, void *bytes, uint64_t capacity, uint64_t *needed)
+{
+    moco_status_t status = MOCO_OK;
+    sink_t sink = {.bytes = bytes};
+    char *header = NULL;
+    uint64_t length = 0, size = 0;
+    TRY(sort_and_make_header(writer, &header, &length));
+    size = sizeof length + length; /* make_header has seen that the tensors' bytes do not overflow */
+    for (int64_t i = 0; i < writer->count; i++)
+        size += writer->entries[i].bytes;
+    TRY(mo_capacity_check(size, bytes, capacity, needed));
+    if (capacity > 0)
+        TRY(put_all(&sink, writer, header, length));
+cleanup:
     mo_free(header);
     return status;
 }

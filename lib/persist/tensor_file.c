@@ -10,7 +10,7 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-moco_status_t mo_tensor_file_parse(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path)
+moco_status_t mo_tensor_file_open_memory(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path)
 {
     /* In safetensors a length of 8 bytes stands before the '{'; no torch.save file has one in that place. */
     if (size > 8 && bytes[8] == '{')
@@ -27,7 +27,7 @@ moco_status_t mo_tensor_file_open(mo_tensor_file_t *file, const char *path)
     mo_file_view_t view = {0};
     moco_status_t status = mo_file_view_open(&view, path);
     if (status == MOCO_OK)
-        status = mo_tensor_file_parse(file, view.bytes, view.size, path);
+        status = mo_tensor_file_open_memory(file, view.bytes, view.size, path);
     if (status == MOCO_OK)
         file->file = view;
     else

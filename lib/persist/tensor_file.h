@@ -52,8 +52,9 @@ typedef struct mo_tensor_file {
 } mo_tensor_file_t;
 
 moco_status_t mo_tensor_file_open(mo_tensor_file_t *file, const char *path);
-/* The same on bytes in memory (not owned): what the fuzz targets and open share. `path` is for messages. */
-moco_status_t mo_tensor_file_parse(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path);
+/* The same of a file that lies in memory: tensors point into `bytes`, which are borrowed until the close. `path` names
+ * it in messages. */
+moco_status_t mo_tensor_file_open_memory(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path);
 void mo_tensor_file_close(mo_tensor_file_t *file); /* safe on a zeroed struct */
 const char *mo_container_name(mo_container_t container);
 

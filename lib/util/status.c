@@ -77,20 +77,33 @@ void mo_log(int level, const char *format, ...)
     sink.fn(sink.user, level, line);
 }
 
-moco_status_t mo_text_out(const char *from, char *text, uint64_t capacity, uint64_t *needed)
+/* `what` is the name of the argument that the bytes go to. */
+static moco_status_t check_capacity(const char *what, uint64_t size, const void *bytes, uint64_t capacity, uint64_t *needed)
 {
-    uint64_t size = strlen(from) + 1;
     if (needed != NULL)
         *needed = size;
     if (capacity == 0)
         return needed != NULL ? MOCO_OK : mo_fail(MOCO_ERR_ARGUMENT, "capacity is 0 and 'needed' is NULL");
-    if (text == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "text is NULL but capacity is %llu", (unsigned long long)capacity);
-    if (capacity < size) {
-        text[0] = '\0';
-        return mo_fail(MOCO_ERR_ARGUMENT, "text needs %llu bytes, capacity is %llu", (unsigned long long)size,
+    if (bytes == NULL)
+        return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL but capacity is %llu", what, (unsigned long long)capacity);
+    if (capacity < size)
+        return mo_fail(MOCO_ERR_ARGUMENT, "%s needs %llu bytes, capacity is %llu", what, (unsigned long long)size,
                        (unsigned long long)capacity);
-    }
-    memcpy(text, from, size);
     return MOCO_OK;
+}
+
+moco_status_t mo_capacity_check(uint64_t size, const void *bytes, uint64_t capacity, uint64_t *needed)
+{
+    return check_capacity("bytes", size, bytes, capacity, needed);
+}
+
+moco_status_t mo_text_out(const char *from, char *text, uint64_t capacity, uint64_t *needed)
+{
+    uint64_t size = strlen(from) + 1;
+    moco_status_t status = check_capacity("text", size, text, capacity, needed);
+    if (status == MOCO_OK && capacity > 0)
+        memcpy(text, from, size);
+    else if (status != MOCO_OK && text != NULL && capacity > 0)
+        text[0] = '\0';
+    return status;
 }

@@ -21,6 +21,9 @@ void mo_log(int level, const char *format, ...) __attribute__((format(printf, 2,
 
 /* Text results: the rule of moco_build_info. */
 moco_status_t mo_text_out(const char *from, char *text, uint64_t capacity, uint64_t *needed);
+/* The same rule for bytes that the caller writes itself: sets *needed and refuses a capacity that is too small. With
+ * MOCO_OK and a capacity of 0 nothing is to be written. */
+moco_status_t mo_capacity_check(uint64_t size, const void *bytes, uint64_t capacity, uint64_t *needed);
 
 #define TRY(call)                                     \
     do {                                              \

@@ -133,7 +133,7 @@ START_TEST(test_mutants)
     for (int round = 0; round < ROUNDS; round++) {
         buffer_t b = mutant();
         mo_tensor_file_t file = {0};
-        moco_status_t status = mo_tensor_file_parse(&file, b.bytes, b.size, "mutant");
+        moco_status_t status = mo_tensor_file_open_memory(&file, b.bytes, b.size, "mutant");
         ck_assert_msg(status == MOCO_OK || status == MOCO_ERR_FORMAT || status == MOCO_ERR_UNSUPPORTED, "%s",
                       moco_last_message());
         if (status == MOCO_OK) {

@@ -246,17 +246,25 @@ static const uint8_t octets[3] = {1, 2, 255};
 static const double wide[2] = {0.1, -2e300};
 static const int64_t dims_weights[2] = {2, 3}, dims_octets[1] = {3}, dims_wide[1] = {2}, dims_none[2] = {0, 5};
 
+static moco_status_t list_known(mo_st_writer_t *writer)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_st_add(writer, "octets", MO_U8, 1, dims_octets, octets));
+    TRY(mo_st_add(writer, "b.weight", MO_F32, 2, dims_weights, weights));
+    TRY(mo_st_add(writer, "step", MO_I64, 0, NULL, steps));
+    TRY(mo_st_add(writer, "a.wide", MO_F64, 1, dims_wide, wide));
+    TRY(mo_st_add(writer, "none", MO_F32, 2, dims_none, NULL));
+    TRY(mo_st_meta(writer, "seed", "18446744073709551615"));
+    TRY(mo_st_meta(writer, "note", "quote \" backslash \\ newline \n \xc3\xa9"));
+cleanup:
+    return status;
+}
+
 static moco_status_t write_known(const char *path)
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t writer = {0};
-    TRY(mo_st_add(&writer, "octets", MO_U8, 1, dims_octets, octets));
-    TRY(mo_st_add(&writer, "b.weight", MO_F32, 2, dims_weights, weights));
-    TRY(mo_st_add(&writer, "step", MO_I64, 0, NULL, steps));
-    TRY(mo_st_add(&writer, "a.wide", MO_F64, 1, dims_wide, wide));
-    TRY(mo_st_add(&writer, "none", MO_F32, 2, dims_none, NULL));
-    TRY(mo_st_meta(&writer, "seed", "18446744073709551615"));
-    TRY(mo_st_meta(&writer, "note", "quote \" backslash \\ newline \n \xc3\xa9"));
+    TRY(list_known(&writer));
     TRY(mo_st_write(&writer, path));
 cleanup:
     mo_st_writer_free(&writer);
@@ -305,6 +313,51 @@ START_TEST(test_round_trip)
     ck_assert_str_eq(mo_tensor_file_text(&st, "seed"), "18446744073709551615");
     ck_assert_str_eq(mo_tensor_file_text(&st, "note"), "quote \" backslash \\ newline \n \xc3\xa9");
     mo_tensor_file_close(&st);
+}
+END_TEST
+
+/* Memory holds the bytes of the file, follows the rule of texts, and reads back, wherever it is aligned. */
+START_TEST(test_memory)
+{
+    mo_st_writer_t writer = {0};
+    uint8_t *file = NULL, bytes[1024];
+    uint64_t size = 0, needed = 0;
+    ck_assert_int_eq(write_known(path), MOCO_OK);
+    ck_assert_int_eq(mo_file_read(path, sizeof bytes, &file, &size), MOCO_OK);
+    ck_assert_int_eq(list_known(&writer), MOCO_OK);
+
+    ck_assert_int_eq(mo_st_write_memory(&writer, NULL, 0, &needed), MOCO_OK);
+    ck_assert_uint_eq(needed, size);
+    ck_assert_int_eq(mo_st_write_memory(&writer, NULL, 0, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(mo_st_write_memory(&writer, NULL, size, NULL), MOCO_ERR_ARGUMENT);
+    memset(bytes, 0x55, sizeof bytes);
+    ck_assert_int_eq(mo_st_write_memory(&writer, bytes, size - 1, &needed), MOCO_ERR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(moco_last_message(), "capacity is "));
+    ck_assert_uint_eq(needed, size);
+    ck_assert_uint_eq(bytes[0], 0x55);
+    for (int shift = 0; shift < 8; shift++) {
+        mo_tensor_file_t st = {0};
+        float back[6];
+        memset(bytes, 0x55, sizeof bytes);
+        ck_assert_int_eq(mo_st_write_memory(&writer, bytes + shift, size, NULL), MOCO_OK);
+        ck_assert_mem_eq(bytes + shift, file, size);
+        ck_assert_uint_eq(bytes[shift + size], 0x55);
+        ck_assert_int_eq(mo_tensor_file_open_memory(&st, bytes + shift, size, "memory"), MOCO_OK);
+        ck_assert_int_eq(mo_file_floats(mo_tensor_file_find(&st, "b.weight"), back, 6), MOCO_OK);
+        ck_assert_mem_eq(back, weights, sizeof weights);
+        mo_tensor_file_close(&st);
+        ck_assert_mem_eq(bytes + shift, file, size); /* borrowed: the close leaves it alone */
+    }
+    mo_st_writer_free(&writer);
+    mo_free(file);
+
+    ck_assert_int_eq(mo_st_write_memory(&writer, bytes, sizeof bytes, &needed), MOCO_OK); /* nothing listed */
+    mo_tensor_file_t empty = {0};
+    ck_assert_int_eq(mo_tensor_file_open_memory(&empty, bytes, needed, "memory"), MOCO_OK);
+    ck_assert_int_eq(empty.count, 0);
+    mo_tensor_file_close(&empty);
+    ck_assert_int_eq(mo_tensor_file_open_memory(&empty, NULL, 0, "memory"), MOCO_ERR_FORMAT);
+    ck_assert_str_eq(moco_last_message(), "memory: is neither safetensors nor a file of torch.save");
 }
 END_TEST
 
@@ -429,6 +482,7 @@ int main(int argc, char **argv)
     tcase_add_test(tc, test_hostile_length);
     tcase_add_test(tc, test_numbers);
     tcase_add_test(tc, test_round_trip);
+    tcase_add_test(tc, test_memory);
     tcase_add_test(tc, test_padding);
     tcase_add_test(tc, test_writer_refusals);
     tcase_add_test(tc, test_faults);

@@ -60,7 +60,7 @@ static void assert_contents(const buffer_t *b, mo_container_t container)
     mo_tensor_file_t file = {0};
     float out[12];
     int64_t steps;
-    ck_assert_msg(mo_tensor_file_parse(&file, b->bytes, b->size, "made") == MOCO_OK, "%s", moco_last_message());
+    ck_assert_msg(mo_tensor_file_open_memory(&file, b->bytes, b->size, "made") == MOCO_OK, "%s", moco_last_message());
     ck_assert_int_eq(file.container, container);
     ck_assert_int_eq(file.count, TENSORS);
     const mo_file_tensor_t *t = mo_tensor_file_find(&file, "state_dict.plain");
@@ -135,7 +135,7 @@ START_TEST(test_types)
         mo_tensor_file_t file = {0};
         float real[2] = {0};
         int64_t whole[2] = {0};
-        ck_assert_msg(mo_tensor_file_parse(&file, zip.bytes, zip.size, "made") == MOCO_OK, "%s", moco_last_message());
+        ck_assert_msg(mo_tensor_file_open_memory(&file, zip.bytes, zip.size, "made") == MOCO_OK, "%s", moco_last_message());
         for (int k = 0; k < 2; k++) {
             const mo_file_tensor_t *found = mo_tensor_file_find(&file, k == 0 ? "t" : "second");
             ck_assert_int_eq(mo_file_floats(found, real, 2 - k), rows[i].real ? MOCO_OK : MOCO_ERR_FORMAT);
@@ -156,7 +156,7 @@ END_TEST
 static void assert_refused(const buffer_t *b, moco_status_t wanted, const char *reason)
 {
     mo_tensor_file_t file = {0};
-    moco_status_t status = mo_tensor_file_parse(&file, b->bytes, b->size, "made");
+    moco_status_t status = mo_tensor_file_open_memory(&file, b->bytes, b->size, "made");
     ck_assert_msg(status == wanted, "%s: status %d (%s)", reason, status, moco_last_message());
     ck_assert_msg(strstr(moco_last_message(), reason) != NULL && strstr(moco_last_message(), "made: ") != NULL,
                   "'%s' does not say '%s'", moco_last_message(), reason);
@@ -478,13 +478,13 @@ START_TEST(test_cut_short)
             uint8_t *exact = malloc(size + 1);
             memcpy(exact, files[i].bytes, size);
             exact = realloc(exact, size > 0 ? size : 1);
-            ck_assert_int_eq(mo_tensor_file_parse(&file, exact, size, "made"), MOCO_ERR_FORMAT);
+            ck_assert_int_eq(mo_tensor_file_open_memory(&file, exact, size, "made"), MOCO_ERR_FORMAT);
             free(exact);
         }
         for (long n = 0;; n++) {
             mo_tensor_file_t file = {0};
             mo_fault_arm(MO_FAULT_ALLOC, n);
-            moco_status_t status = mo_tensor_file_parse(&file, files[i].bytes, files[i].size, "made");
+            moco_status_t status = mo_tensor_file_open_memory(&file, files[i].bytes, files[i].size, "made");
             mo_fault_arm(MO_FAULT_ALLOC, -1);
             mo_tensor_file_close(&file);
             if (status == MOCO_OK) {

@@ -453,6 +453,43 @@ START_TEST(test_file)
 }
 END_TEST
 
+/* A model in memory has the bytes of its file and embeds the same; a cut one names itself. */
+START_TEST(test_memory)
+{
+    char path[512];
+    uint8_t *file = NULL, *bytes = NULL;
+    uint64_t size = 0, needed = 0;
+    mo_encoder_spec_t spec = small_spec(LAYER);
+    moco_model_t *second = NULL;
+    path_of(path, "vit-memory");
+    moco_model_t *model = written_and_read(&spec, path);
+    RIG_OK(mo_file_read(path, UINT64_MAX, &file, &size));
+    RIG_OK(mo_model_write_memory(model, NULL, 0, &needed));
+    ck_assert_uint_eq(needed, size);
+    RIG_OK(mo_calloc(size, 1, &bytes));
+    RIG_OK(mo_model_write_memory(model, bytes, size, NULL));
+    ck_assert_mem_eq(bytes, file, size);
+    ck_assert_int_eq(mo_model_write_memory(model, bytes, size - 1, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_mem_eq(bytes, file, size);
+
+    RIG_OK(mo_model_read_memory(bytes, size, NULL, &second));
+    ck_assert_int_eq(mo_model_read_memory(bytes, size - 4, NULL, &second), MOCO_ERR_FORMAT);
+    ck_assert_msg(strstr(moco_last_message(), "model in memory: ") == moco_last_message(), "%s", moco_last_message());
+    memset(bytes, 0, size); /* the model has copied what it took */
+    float *image = rig_block(3 * 32 * 32), rows[2][48];
+    rig_normal(image, 3 * 32 * 32, 0, 1, 4);
+    RIG_OK(moco_model_embed_tensor(model, MOCO_TAP_BACKBONE, 1, image, MOCO_LAYOUT_NCHW, rows[0]));
+    RIG_OK(moco_model_embed_tensor(second, MOCO_TAP_BACKBONE, 1, image, MOCO_LAYOUT_NCHW, rows[1]));
+    ck_assert_mem_eq(rows[0], rows[1], sizeof rows[0]);
+    mo_block_free(image, 0);
+    mo_free(bytes);
+    mo_free(file);
+    moco_model_free(model);
+    moco_model_free(second);
+    remove(path);
+}
+END_TEST
+
 /* A file whose metadata says something else than its tensors, or nonsense. */
 START_TEST(test_bad_files)
 {
@@ -624,6 +661,7 @@ int main(void)
     tcase_add_test(tc, test_lanes);
     tcase_add_test(tc, test_infer_plan);
     tcase_add_test(tc, test_file);
+    tcase_add_test(tc, test_memory);
     tcase_add_test(tc, test_bad_files);
     tcase_add_test(tc, test_crowd);
     tcase_add_test(tc, test_faults);
