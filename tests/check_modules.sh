@@ -17,7 +17,6 @@ rank() {
     api) echo 6 ;;
     train | eval | persist) echo 5 ;;
     contrast | nets | data | optim) echo 4 ;;
-    layers) echo 3 ;;
     engine) echo 2 ;;
     util) echo 1 ;;
     *) echo 0 ;;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "contrast/contrast.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 
 typedef struct reference {
     const mo_net_t *net;

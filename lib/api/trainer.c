@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "train/options.h"
 #include "train/run.h"
 #include "train/schedule.h"

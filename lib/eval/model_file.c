@@ -8,7 +8,7 @@
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "persist/checkpoint.h"
 #include "util/alloc.h"
 #include "util/status.h"

@@ -1,7 +1,7 @@
 /* From a specification to a net. */
 #include "nets/encoder.h"
 
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "util/status.h"
 
 static moco_status_t build(const mo_encoder_spec_t *spec, mo_net_t *net)

@@ -11,7 +11,7 @@
 
 #include <moco/trainer.h>
 
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "nets/encoder.h"
 
 typedef struct mlp {

@@ -5,7 +5,7 @@
 
 #include <moco/trainer.h>
 
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "nets/encoder.h"
 
 typedef struct form {

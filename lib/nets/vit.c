@@ -8,7 +8,7 @@
 
 #include <moco/trainer.h>
 
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "nets/encoder.h"
 #include "util/status.h"
 

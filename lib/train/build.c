@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "eval/model.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "train/options.h"
 #include "train/trainer.h"
 #include "util/alloc.h"

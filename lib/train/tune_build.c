@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "eval/classifier_file.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "train/finetune.h"
 #include "train/options.h"
 #include "util/alloc.h"

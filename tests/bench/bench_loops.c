@@ -9,7 +9,7 @@
 
 #include "contrast/contrast.h"
 #include "engine/emit.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "optim/optim.h"
 #include "util/alloc.h"
 #include "util/status.h"

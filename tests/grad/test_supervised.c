@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "engine/plan.h"
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "util/alloc.h"
 #include "util/rng.h"
 #include "util/status.h"

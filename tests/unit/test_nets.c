@@ -6,7 +6,7 @@
 
 #include <moco/trainer.h>
 
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "nets/encoder.h"
 #include "train/trainer.h"
 

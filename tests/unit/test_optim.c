@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layers/layers.h"
+#include "engine/ops.h"
 #include "optim/optim.h"
 
 enum { STEPS = 4, BIG = 300 };

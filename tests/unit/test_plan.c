@@ -2,7 +2,7 @@
  * refused. */
 #include <stdio.h>
 
-#include "engine/plan_internal.h"
+#include "engine/plan/plan_internal.h"
 #include "engine_fixtures.h"
 #include "nets/encoder.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/row_loops.h"
+#include "engine/kernels/rows.h"
 #include "util/alloc.h"
 #include "util/rng.h"
 

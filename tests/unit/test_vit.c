@@ -6,7 +6,7 @@
 
 #include <moco/moco.h>
 
-#include "engine/plan_internal.h"
+#include "engine/plan/plan_internal.h"
 #include "engine_fixtures.h"
 #include "eval/model.h"
 #include "eval/model_file.h"

@@ -1,0 +1,78 @@
+/* What oneDNN 2.6 and 3.x share, or nearly: dnnl_compat_2.c and dnnl_compat_3.c have the rest. */
+#include "engine/onednn/compat_internal.h"
+
+#include <string.h>
+
+const char *mo_dnnl_status_name(dnnl_status_t status)
+{
+    static const char *const names[] = {"success", "out of memory", "invalid arguments", "unimplemented",
+                                        "no more implementations", "runtime error", "not required"};
+    return (unsigned)status < sizeof names / sizeof names[0] ? names[status] : "unknown";
+}
+
+/* ---- attributes: one difference, the scale of eltwise and the zero point of sum ---- */
+
+dnnl_status_t mo_attr_begin(mo_attr_t *attr)
+{
+    attr->attr = NULL;
+    attr->ops = NULL;
+    RETURN_IF(dnnl_primitive_attr_create(&attr->attr));
+    RETURN_IF(dnnl_primitive_attr_set_scratchpad_mode(attr->attr, dnnl_scratchpad_mode_user));
+    return dnnl_post_ops_create(&attr->ops);
+}
+
+dnnl_status_t mo_attr_eltwise(mo_attr_t *attr, dnnl_alg_kind_t alg, float alpha, float beta)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_post_ops_append_eltwise(attr->ops, alg, alpha, beta);
+#else
+    return dnnl_post_ops_append_eltwise(attr->ops, 1.0f, alg, alpha, beta);
+#endif
+}
+
+dnnl_status_t mo_attr_sum(mo_attr_t *attr, float scale)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_post_ops_append_sum(attr->ops, scale, 0, dnnl_data_type_undef);
+#else
+    return dnnl_post_ops_append_sum(attr->ops, scale);
+#endif
+}
+
+dnnl_status_t mo_attr_binary(mo_attr_t *attr, dnnl_alg_kind_t alg, mo_cmd_t src1)
+{
+    return dnnl_post_ops_append_binary(attr->ops, alg, src1);
+}
+
+dnnl_status_t mo_attr_end(mo_attr_t *attr)
+{
+    return dnnl_primitive_attr_set_post_ops(attr->attr, attr->ops);
+}
+
+void mo_attr_free(mo_attr_t *attr)
+{
+    if (attr->ops != NULL)
+        dnnl_post_ops_destroy(attr->ops);
+    if (attr->attr != NULL)
+        dnnl_primitive_attr_destroy(attr->attr);
+    attr->attr = NULL;
+    attr->ops = NULL;
+}
+
+mo_window_dims_t mo_window_dims(const mo_window_t *w)
+{
+    return (mo_window_dims_t){.strides = {w->stride, w->stride}, .kernel = {w->kernel_h, w->kernel_w},
+                              .dilates = {0, 0}, .pads = {w->pad, w->pad}};
+}
+
+int mo_pd_is_named(const_dnnl_primitive_desc_t pd, const char *part)
+{
+    const char *name = NULL;
+    return dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name) == dnnl_success && name != NULL &&
+           strstr(name, part) != NULL;
+}
+
+dnnl_status_t mo_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t dst, mo_cattr_t attr)
+{
+    return dnnl_reorder_primitive_desc_create(pd, src, e, dst, e, attr);
+}

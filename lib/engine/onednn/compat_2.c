@@ -1,0 +1,246 @@
+/* oneDNN 2.6: the calls of dnnl_compat.h translated. */
+#include "engine/onednn/compat_internal.h"
+
+#if DNNL_VERSION_MAJOR < 3
+
+#include <stdlib.h>
+
+static dnnl_status_t md_alloc(mo_md_t *md)
+{
+    *md = calloc(1, sizeof **md);
+    return *md != NULL ? dnnl_success : dnnl_out_of_memory;
+}
+
+static dnnl_status_t md_checked(mo_md_t *md, dnnl_status_t status)
+{
+    if (status != dnnl_success) {
+        free(*md);
+        *md = NULL;
+    }
+    return status;
+}
+
+dnnl_status_t mo_md_tag(mo_md_t *md, int rank, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_format_tag_t tag)
+{
+    RETURN_IF(md_alloc(md));
+    return md_checked(md, dnnl_memory_desc_init_by_tag(*md, rank, dims, type, tag));
+}
+
+dnnl_status_t mo_md_strides(mo_md_t *md, int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
+                            const dnnl_dims_t strides)
+{
+    RETURN_IF(md_alloc(md));
+    return md_checked(md, dnnl_memory_desc_init_by_strides(*md, rank, dims, type, strides));
+}
+
+dnnl_status_t mo_md_clone(mo_md_t *md, mo_cmd_t from)
+{
+    RETURN_IF(md_alloc(md));
+    **md = *from;
+    return dnnl_success;
+}
+
+void mo_md_free(mo_md_t md)
+{
+    free(md);
+}
+
+size_t mo_md_size(mo_cmd_t md)
+{
+    return md != NULL && md->ndims > 0 ? dnnl_memory_desc_get_size(md) : 0;
+}
+
+int mo_md_equal(mo_cmd_t a, mo_cmd_t b)
+{
+    return dnnl_memory_desc_equal(a, b);
+}
+
+int mo_bn_bwd_takes_shift(void)
+{
+    return 1;
+}
+
+#define CREATE(desc, hint) dnnl_primitive_desc_create(pd, &(desc), attr, e, hint)
+
+dnnl_status_t mo_pd_conv_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t src,
+                             mo_cmd_t weights, mo_cmd_t bias, mo_cmd_t dst, const mo_window_t *w, mo_cattr_t attr)
+{
+    mo_window_dims_t d = mo_window_dims(w);
+    dnnl_convolution_desc_t desc;
+    RETURN_IF(dnnl_dilated_convolution_forward_desc_init(&desc, kind, dnnl_convolution_direct, src, weights, bias, dst,
+                                                         d.strides, d.dilates, d.pads, d.pads));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_conv_bwd_data(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t d_src, mo_cmd_t weights,
+                                  mo_cmd_t d_dst, const mo_window_t *w, const_dnnl_primitive_desc_t hint,
+                                  mo_cattr_t attr)
+{
+    mo_window_dims_t d = mo_window_dims(w);
+    dnnl_convolution_desc_t desc;
+    RETURN_IF(dnnl_dilated_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, d_src, weights, d_dst,
+                                                               d.strides, d.dilates, d.pads, d.pads));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_conv_bwd_weights(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t d_weights,
+                                     mo_cmd_t d_bias, mo_cmd_t d_dst, const mo_window_t *w,
+                                     const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    mo_window_dims_t d = mo_window_dims(w);
+    dnnl_convolution_desc_t desc;
+    RETURN_IF(dnnl_dilated_convolution_backward_weights_desc_init(&desc, dnnl_convolution_direct, src, d_weights,
+                                                                  d_bias, d_dst, d.strides, d.dilates, d.pads, d.pads));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_linear_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t src,
+                               mo_cmd_t weights, mo_cmd_t bias, mo_cmd_t dst, mo_cattr_t attr)
+{
+    dnnl_inner_product_desc_t desc;
+    RETURN_IF(dnnl_inner_product_forward_desc_init(&desc, kind, src, weights, bias, dst));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_linear_bwd_data(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t d_src, mo_cmd_t weights,
+                                    mo_cmd_t d_dst, const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    dnnl_inner_product_desc_t desc;
+    RETURN_IF(dnnl_inner_product_backward_data_desc_init(&desc, d_src, weights, d_dst));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_linear_bwd_weights(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t d_weights,
+                                       mo_cmd_t d_bias, mo_cmd_t d_dst, const_dnnl_primitive_desc_t hint,
+                                       mo_cattr_t attr)
+{
+    dnnl_inner_product_desc_t desc;
+    RETURN_IF(dnnl_inner_product_backward_weights_desc_init(&desc, src, d_weights, d_bias, d_dst));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_bn_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
+                           float epsilon, unsigned flags, mo_cattr_t attr)
+{
+    dnnl_batch_normalization_desc_t desc;
+    RETURN_IF(dnnl_batch_normalization_forward_desc_init(&desc, kind, data, epsilon, flags));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_bn_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, float epsilon, unsigned flags,
+                           const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    dnnl_batch_normalization_desc_t desc;
+    RETURN_IF(dnnl_batch_normalization_backward_desc_init(&desc, dnnl_backward, data, data, epsilon, flags));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_ln_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
+                           mo_cmd_t stat, float epsilon, unsigned flags, mo_cattr_t attr)
+{
+    dnnl_layer_normalization_desc_t desc;
+    RETURN_IF(dnnl_layer_normalization_forward_desc_init(&desc, kind, data, stat, epsilon, flags));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_ln_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, mo_cmd_t stat, float epsilon,
+                           unsigned flags, const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    dnnl_layer_normalization_desc_t desc;
+    RETURN_IF(dnnl_layer_normalization_backward_desc_init(&desc, dnnl_backward, data, data, stat, epsilon, flags));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_pool_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, dnnl_alg_kind_t alg,
+                             mo_cmd_t src, mo_cmd_t dst, const mo_window_t *w, mo_cattr_t attr)
+{
+    mo_window_dims_t d = mo_window_dims(w);
+    dnnl_pooling_v2_desc_t desc;
+    RETURN_IF(dnnl_pooling_v2_forward_desc_init(&desc, kind, alg, src, dst, d.strides, d.kernel, d.dilates, d.pads,
+                                                d.pads));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_pool_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t d_src,
+                             mo_cmd_t d_dst, const mo_window_t *w, const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    mo_window_dims_t d = mo_window_dims(w);
+    dnnl_pooling_v2_desc_t desc;
+    RETURN_IF(dnnl_pooling_v2_backward_desc_init(&desc, alg, d_src, d_dst, d.strides, d.kernel, d.dilates, d.pads,
+                                                 d.pads));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_eltwise_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t data,
+                                float alpha, float beta, mo_cattr_t attr)
+{
+    dnnl_eltwise_desc_t desc;
+    RETURN_IF(dnnl_eltwise_forward_desc_init(&desc, dnnl_forward_training, alg, data, alpha, beta));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_eltwise_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t data,
+                                float alpha, float beta, const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    dnnl_eltwise_desc_t desc;
+    RETURN_IF(dnnl_eltwise_backward_desc_init(&desc, alg, data, data, alpha, beta));
+    return CREATE(desc, hint);
+}
+
+dnnl_status_t mo_pd_binary(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t src0,
+                           mo_cmd_t src1, mo_cmd_t dst, mo_cattr_t attr)
+{
+    dnnl_binary_desc_t desc;
+    RETURN_IF(dnnl_binary_desc_init(&desc, alg, src0, src1, dst));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_reduction(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t src,
+                              mo_cmd_t dst, mo_cattr_t attr)
+{
+    dnnl_reduction_desc_t desc;
+    RETURN_IF(dnnl_reduction_desc_init(&desc, alg, src, dst, 0.0f, 0.0f));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t bias,
+                           mo_cmd_t dst, const char *prefer, mo_cattr_t attr)
+{
+    dnnl_matmul_desc_t desc;
+    dnnl_primitive_desc_iterator_t all;
+    RETURN_IF(dnnl_matmul_desc_init(&desc, src, weights, bias, dst));
+    if (prefer == NULL || dnnl_primitive_desc_iterator_create(&all, &desc, attr, e, NULL) != dnnl_success)
+        return CREATE(desc, NULL);
+    do {
+        *pd = dnnl_primitive_desc_iterator_fetch(all);
+        if (*pd != NULL && mo_pd_is_named(*pd, prefer))
+            break;
+        if (*pd != NULL)
+            dnnl_primitive_desc_destroy(*pd);
+        *pd = NULL;
+    } while (dnnl_primitive_desc_iterator_next(all) == dnnl_success);
+    dnnl_primitive_desc_iterator_destroy(all);
+    return *pd != NULL ? dnnl_success : CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_softmax_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
+                                int axis, mo_cattr_t attr)
+{
+    dnnl_softmax_v2_desc_t desc;
+    RETURN_IF(dnnl_softmax_v2_forward_desc_init(&desc, kind, dnnl_softmax_accurate, data, data, axis));
+    return CREATE(desc, NULL);
+}
+
+dnnl_status_t mo_pd_softmax_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis,
+                                const_dnnl_primitive_desc_t hint, mo_cattr_t attr)
+{
+    dnnl_softmax_v2_desc_t desc;
+    RETURN_IF(dnnl_softmax_v2_backward_desc_init(&desc, dnnl_softmax_accurate, data, data, data, axis));
+    return CREATE(desc, hint);
+}
+
+#else
+
+typedef int mo_dnnl_2_is_elsewhere; /* a file must not be empty */
+
+#endif

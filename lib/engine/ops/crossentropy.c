@@ -1,0 +1,87 @@
+/* Softmax cross entropy against targets that are data: a row of class shares, so that smoothed labels and mixed images
+ * need no form of their own. L = sum_c t_c (log sum_j e^{l_j} - l_c), d L / d l_c = (softmax(l)_c sum_j t_j - t_c) /
+ * batch. In double within a row. */
+#include <math.h>
+
+#include "engine/emit.h"
+#include "engine/ops.h"
+#include "util/status.h"
+
+int32_t mo_cross_entropy(mo_net_t *net, int32_t logits, int32_t targets, double batch)
+{
+    if (net->failed || logits < 0 || targets < 0)
+        return -1;
+    mo_op_t op = {.layer = &mo_layer_cross_entropy, .src = logits, .other = targets, .weights = -1, .bias = -1,
+                  .bn = -1, .batch = batch};
+    op.dst = mo_net_tensor(net, 1, 1, 1);
+    mo_net_op(net, &op);
+    return op.dst;
+}
+
+static double log_sum(const float *logits, int32_t classes)
+{
+    double largest = logits[0], sum = 0;
+    for (int32_t c = 1; c < classes; c++)
+        largest = logits[c] > largest ? logits[c] : largest;
+    for (int32_t c = 0; c < classes; c++)
+        sum += exp(logits[c] - largest);
+    return largest + log(sum);
+}
+
+/* values: l [rows,C], t [rows,C], results [rows,1]. */
+static moco_status_t losses(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
+{
+    const int32_t classes = net->shapes[op->src].c;
+    for (int64_t n = 0; n < rows; n++) {
+        const float *l = values[0] + n * classes, *t = values[1] + n * classes;
+        const double z = log_sum(l, classes);
+        double loss = 0;
+        for (int32_t c = 0; c < classes; c++)
+            loss += t[c] * (z - l[c]);
+        values[2][n] = (float)loss;
+    }
+    return MOCO_OK;
+}
+
+/* values: l, t, d_l [rows,C]. */
+static moco_status_t gradients(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
+{
+    const int32_t classes = net->shapes[op->src].c;
+    for (int64_t n = 0; n < rows; n++) {
+        const float *l = values[0] + n * classes, *t = values[1] + n * classes;
+        const double z = log_sum(l, classes);
+        double all = 0;
+        for (int32_t c = 0; c < classes; c++)
+            all += t[c];
+        for (int32_t c = 0; c < classes; c++)
+            values[2][n * classes + c] = (float)((exp(l[c] - z) * all - t[c]) / op->batch);
+    }
+    return MOCO_OK;
+}
+
+static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t slots[3];
+    TRY(mo_value(plan, op->src, &slots[0]));
+    TRY(mo_value(plan, op->other, &slots[1]));
+    TRY(mo_value(plan, op->dst, &slots[2]));
+    TRY(mo_emit_host(plan, op, losses, 3, slots));
+cleanup:
+    return status;
+}
+
+static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t slots[3];
+    TRY(mo_value(plan, op->src, &slots[0]));
+    TRY(mo_value(plan, op->other, &slots[1]));
+    TRY(mo_gradient_slot(plan, op->src, &slots[2]));
+    TRY(mo_emit_host(plan, op, gradients, 3, slots));
+    TRY(mo_gradient_add(plan, op, op->src, slots[2]));
+cleanup:
+    return status;
+}
+
+const mo_layer_t mo_layer_cross_entropy = {"cross entropy", forward, backward, 0};

@@ -1,0 +1,240 @@
+/* Pooling, elementwise and matrix primitives. */
+#include "engine/ops/emit_internal.h"
+
+/* ---- pooling ---- */
+
+static mo_window_t pool_window(const mo_plan_t *plan, const mo_op_t *op)
+{
+    mo_shape_t s = plan->net->shapes[op->src];
+    if (op->kernel == 0) /* global */
+        return (mo_window_t){s.h, s.w, 1, 0};
+    return (mo_window_t){op->kernel, op->kernel, op->stride, op->pad};
+}
+
+static dnnl_alg_kind_t pool_alg(mo_pool_t kind)
+{
+    return kind == MO_POOL_MAX ? dnnl_pooling_max : dnnl_pooling_avg_exclude_padding;
+}
+
+moco_status_t mo_emit_pool(mo_plan_t *plan, const mo_op_t *op, mo_pool_t kind)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    mo_attr_t attr = {0};
+    mo_window_t w = pool_window(plan, op);
+    int32_t src, dst, workspace = -1;
+    int train = plan->mode == MO_MODE_TRAIN;
+    TRY(mo_value(plan, op->src, &src));
+    TRY(mo_value(plan, op->dst, &dst));
+    TRY(mo_attr_plain(&attr));
+    ENGINE(mo_pd_pool_fwd(&pd, mo_device_engine(plan->device),
+                          train ? dnnl_forward_training : dnnl_forward_inference, pool_alg(kind), MD(plan, src),
+                          MD(plan, dst), &w, attr.attr),
+           "plan a pooling");
+    mo_cmd_t ws = dnnl_primitive_desc_query_md(pd, dnnl_query_workspace_md, 0);
+    if (mo_md_size(ws) > 0)
+        TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, ws, &workspace));
+    if (train)
+        TRY(mo_keep_hint(plan, op, 0, pd));
+    *mo_memo(plan, op, MEMO_WORKSPACE) = workspace;
+    mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DST, dst}, {DNNL_ARG_WORKSPACE, workspace}};
+    dnnl_primitive_desc_t given = pd;
+    pd = NULL;
+    TRY(mo_plan_primitive(plan, op, given, 3, args, "make a pooling"));
+cleanup:
+    if (pd != NULL)
+        dnnl_primitive_desc_destroy(pd);
+    mo_attr_free(&attr);
+    return status;
+}
+
+moco_status_t mo_emit_pool_backward(mo_plan_t *plan, const mo_op_t *op, mo_pool_t kind)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    mo_attr_t attr = {0};
+    mo_window_t w = pool_window(plan, op);
+    int32_t d_dst, d_src;
+    TRY(mo_gradient(plan, op->dst, &d_dst));
+    TRY(mo_gradient_slot(plan, op->src, &d_src));
+    TRY(mo_attr_plain(&attr));
+    ENGINE(mo_pd_pool_bwd(&pd, mo_device_engine(plan->device), pool_alg(kind), MD(plan, d_src), MD(plan, d_dst), &w,
+                          *mo_hint(plan, op, 0), attr.attr),
+           "plan a pooling's gradient");
+    mo_arg_t args[] = {{DNNL_ARG_DIFF_DST, d_dst},
+                       {DNNL_ARG_WORKSPACE, *mo_memo(plan, op, MEMO_WORKSPACE)},
+                       {DNNL_ARG_DIFF_SRC, d_src}};
+    TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a pooling's gradient"));
+    TRY(mo_gradient_add(plan, op, op->src, d_src));
+cleanup:
+    mo_attr_free(&attr);
+    return status;
+}
+
+/* ---- elementwise ---- */
+
+moco_status_t mo_emit_function(mo_plan_t *plan, const mo_op_t *op, mo_function_t kind, float alpha, float beta,
+                               mo_slot_id_t src, mo_slot_id_t dst)
+{
+    static const dnnl_alg_kind_t algs[] = {dnnl_eltwise_pow, dnnl_eltwise_clip, dnnl_eltwise_linear};
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    mo_attr_t attr = {0};
+    TRY(mo_attr_plain(&attr));
+    ENGINE(mo_pd_eltwise_fwd(&pd, mo_device_engine(plan->device), algs[kind], MD(plan, src), alpha, beta, attr.attr),
+           "plan an elementwise function");
+    mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DST, dst}};
+    TRY(mo_plan_primitive(plan, op, pd, 2, args, "make an elementwise function"));
+cleanup:
+    mo_attr_free(&attr);
+    return status;
+}
+
+static moco_status_t activation(mo_plan_t *plan, const mo_op_t *op, dnnl_alg_kind_t alg, int32_t src, int32_t dst)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    mo_attr_t attr = {0};
+    TRY(mo_attr_plain(&attr));
+    ENGINE(mo_pd_eltwise_fwd(&pd, mo_device_engine(plan->device), alg, MD(plan, src), 0.0f, 0.0f, attr.attr),
+           "plan an activation");
+    mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DST, dst}};
+    TRY(mo_plan_primitive(plan, op, pd, 2, args, "make an activation"));
+cleanup:
+    mo_attr_free(&attr);
+    return status;
+}
+
+/* `kept`: what backward reads, source or destination of the forward pass, by the argument `id`. */
+static moco_status_t activation_backward(mo_plan_t *plan, const mo_op_t *op, dnnl_alg_kind_t alg, int id, int32_t kept,
+                                         int32_t d_dst, int32_t d_src)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_engine_t engine = mo_device_engine(plan->device);
+    dnnl_primitive_desc_t pd = NULL, hint = NULL;
+    mo_attr_t attr = {0};
+    TRY(mo_attr_plain(&attr));
+    ENGINE(mo_pd_eltwise_fwd(&hint, engine, alg, MD(plan, kept), 0.0f, 0.0f, attr.attr), "plan an activation");
+    ENGINE(mo_pd_eltwise_bwd(&pd, engine, alg, MD(plan, kept), 0.0f, 0.0f, hint, attr.attr),
+           "plan an activation's gradient");
+    mo_arg_t args[] = {{id, kept}, {DNNL_ARG_DIFF_DST, d_dst}, {DNNL_ARG_DIFF_SRC, d_src}};
+    TRY(mo_plan_primitive(plan, op, pd, 3, args, "make an activation's gradient"));
+cleanup:
+    if (hint != NULL)
+        dnnl_primitive_desc_destroy(hint);
+    mo_attr_free(&attr);
+    return status;
+}
+
+moco_status_t mo_emit_relu(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
+{
+    return activation(plan, op, dnnl_eltwise_relu_use_dst_for_bwd, src, dst);
+}
+
+moco_status_t mo_emit_relu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t dst, mo_slot_id_t d_dst,
+                                    mo_slot_id_t d_src)
+{
+    return activation_backward(plan, op, dnnl_eltwise_relu_use_dst_for_bwd, DNNL_ARG_DST, dst, d_dst, d_src);
+}
+
+moco_status_t mo_emit_gelu(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
+{
+    return activation(plan, op, dnnl_eltwise_gelu_erf, src, dst);
+}
+
+moco_status_t mo_emit_gelu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t d_dst,
+                                    mo_slot_id_t d_src)
+{
+    return activation_backward(plan, op, dnnl_eltwise_gelu_erf, DNNL_ARG_SRC, src, d_dst, d_src);
+}
+
+moco_status_t mo_emit_binary(mo_plan_t *plan, const mo_op_t *op, mo_binary_t kind, mo_slot_id_t a, mo_slot_id_t b,
+                             mo_slot_id_t dst, int relu)
+{
+    static const dnnl_alg_kind_t algs[] = {dnnl_binary_add, dnnl_binary_sub, dnnl_binary_mul};
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    mo_attr_t attr = {0};
+    ENGINE(mo_attr_begin(&attr), "make attributes");
+    if (relu)
+        ENGINE(mo_attr_eltwise(&attr, dnnl_eltwise_relu, 0.0f, 0.0f), "fuse a ReLU");
+    ENGINE(mo_attr_end(&attr), "make attributes");
+    ENGINE(mo_pd_binary(&pd, mo_device_engine(plan->device), algs[kind], MD(plan, a), MD(plan, b), MD(plan, dst),
+                        attr.attr),
+           "plan an elementwise operation");
+    mo_arg_t args[] = {{DNNL_ARG_SRC_0, a}, {DNNL_ARG_SRC_1, b}, {DNNL_ARG_DST, dst}};
+    TRY(mo_plan_primitive(plan, op, pd, 3, args, "make an elementwise operation"));
+cleanup:
+    mo_attr_free(&attr);
+    return status;
+}
+
+/* ---- matrices ---- */
+
+moco_status_t mo_emit_row_sums(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    mo_attr_t attr = {0};
+    if (mo_md_equal(MD(plan, src), MD(plan, dst))) /* one column: oneDNN has no reduction that reduces nothing */
+        return mo_emit_function(plan, op, MO_LINEAR, 1.0f, 0.0f, src, dst);
+    TRY(mo_attr_plain(&attr));
+    ENGINE(mo_pd_reduction(&pd, mo_device_engine(plan->device), dnnl_reduction_sum, MD(plan, src), MD(plan, dst),
+                           attr.attr),
+           "plan row sums");
+    mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DST, dst}};
+    TRY(mo_plan_primitive(plan, op, pd, 2, args, "make row sums"));
+cleanup:
+    mo_attr_free(&attr);
+    return status;
+}
+
+moco_status_t mo_emit_softmax(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    mo_attr_t attr = {0};
+    TRY(mo_attr_plain(&attr));
+    ENGINE(mo_pd_softmax_fwd(&pd, mo_device_engine(plan->device), dnnl_forward_inference, MD(plan, src), 1, attr.attr),
+           "plan a softmax");
+    mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DST, dst}};
+    TRY(mo_plan_primitive(plan, op, pd, 2, args, "make a softmax"));
+cleanup:
+    mo_attr_free(&attr);
+    return status;
+}
+
+/* Dims of a matrix slot, through its plan: rows and columns are asked for where the md is opaque. */
+static moco_status_t transposed(mo_plan_t *plan, mo_slot_id_t of, int64_t rows, int64_t columns, mo_slot_id_t *slot)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t md = NULL;
+    dnnl_dims_t dims = {columns, rows}, strides = {1, columns};
+    ENGINE(mo_md_strides(&md, 2, dims, dnnl_f32, strides), "describe a transposed matrix");
+    TRY(mo_plan_view(plan, of, md, slot));
+cleanup:
+    mo_md_free(md);
+    return status;
+}
+
+moco_status_t mo_emit_matmul(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t a, mo_slot_id_t b, int64_t b_rows,
+                             int64_t b_columns, int transpose_b, float scale, mo_slot_id_t dst)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    mo_attr_t attr = {0};
+    if (transpose_b)
+        TRY(transposed(plan, b, b_rows, b_columns, &b));
+    ENGINE(mo_attr_begin(&attr), "make attributes");
+    if (scale != 1.0f)
+        ENGINE(mo_attr_eltwise(&attr, dnnl_eltwise_linear, scale, 0.0f), "fuse a scale");
+    ENGINE(mo_attr_end(&attr), "make attributes");
+    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), NULL,
+                        attr.attr),
+           "plan a matrix product");
+    mo_arg_t args[] = {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, dst}};
+    TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a matrix product"));
+cleanup:
+    mo_attr_free(&attr);
+    return status;
+}

@@ -1,0 +1,270 @@
+/* Recipes of the operations that multiply by weights: convolutions, and linear layers (kernel 0) on [rows, columns]
+ * views, a row for every position of every image. Activations N,H,W,C; weights in whatever layout the primitive
+ * prefers, packed from the plain parameter; weight gradients brought back to the plain layout of the gradient block.
+ * Linear layers are inner products here in plans made with `primitives`, else what emit_linear.c has. */
+#include <string.h>
+
+#include "engine/ops/emit_internal.h"
+#include "engine/ops/product.h"
+
+moco_status_t mo_keep_hint(mo_plan_t *plan, const mo_op_t *op, int cell, dnnl_primitive_desc_t pd)
+{
+    return mo_engine_status(dnnl_primitive_desc_clone(mo_hint(plan, op, cell), pd), "keep a descriptor");
+}
+
+static mo_window_t window(const mo_op_t *op)
+{
+    return (mo_window_t){op->kernel, op->kernel, op->stride, op->pad};
+}
+
+/* Descriptor of a parameter's dims in any layout (rank 4 or 2), or plain for a vector. */
+static moco_status_t parameter_any(const mo_plan_t *plan, int32_t parameter, mo_md_t *md)
+{
+    const mo_parameter_t *s = &plan->net->parameters[parameter];
+    dnnl_dims_t dims;
+    for (int i = 0; i < s->rank; i++)
+        dims[i] = s->dims[i];
+    return mo_engine_status(mo_md_tag(md, s->rank, dims, dnnl_f32, s->rank == 1 ? dnnl_a : dnnl_format_tag_any),
+                            "describe weights");
+}
+
+/* Weight gradient: the primitive writes its own layout; a reorder brings it to the gradient block unless that is it. */
+static moco_status_t weight_gradient_slots(mo_plan_t *plan, int32_t parameter, mo_cmd_t chosen, int32_t *target,
+                                           int32_t *block)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_plan_parameter(plan, MO_IN_GRADS, parameter, block));
+    if (mo_md_equal(MD(plan, *block), chosen))
+        *target = *block;
+    else
+        TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, chosen, target));
+cleanup:
+    return status;
+}
+
+static moco_status_t bring_back(mo_plan_t *plan, const mo_op_t *op, int32_t from, int32_t to, mo_cattr_t attr)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    if (from == to)
+        return MOCO_OK;
+    ENGINE(mo_pd_reorder(&pd, mo_device_engine(plan->device), MD(plan, from), MD(plan, to), attr),
+           "plan a gradient reorder");
+    mo_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+    TRY(mo_plan_primitive(plan, op, pd, 2, args, "make a gradient reorder"));
+cleanup:
+    return status;
+}
+
+/* Post-ops in infer mode: add the shortcut that lies in the destination, then ReLU; or GELU. */
+moco_status_t mo_product_attr(const mo_plan_t *plan, const mo_op_t *op, mo_attr_t *attr)
+{
+    moco_status_t status = MOCO_OK;
+    if (plan->mode != MO_MODE_INFER)
+        return mo_attr_plain(attr);
+    ENGINE(mo_attr_begin(attr), "make attributes");
+    if (op->fused_sum >= 0)
+        ENGINE(mo_attr_sum(attr, 1.0f), "fuse a sum");
+    if (op->fused_relu)
+        ENGINE(mo_attr_eltwise(attr, dnnl_eltwise_relu, 0.0f, 0.0f), "fuse a ReLU");
+    if (op->fused_gelu)
+        ENGINE(mo_attr_eltwise(attr, dnnl_eltwise_gelu_erf, 0.0f, 0.0f), "fuse a GELU");
+    ENGINE(mo_attr_end(attr), "make attributes");
+cleanup:
+    return status;
+}
+
+moco_status_t mo_product_dst(mo_plan_t *plan, const mo_op_t *op, int32_t *dst)
+{
+    moco_status_t status = MOCO_OK;
+    if (op->fused_sum >= 0) { /* the result grows in the shortcut's own memory */
+        TRY(mo_value(plan, op->fused_sum, dst));
+        plan->value[op->dst] = *dst;
+    } else
+        TRY(mo_value(plan, op->dst, dst));
+cleanup:
+    return status;
+}
+
+static int is_linear(const mo_op_t *op)
+{
+    return op->kernel == 0;
+}
+
+/* The slot as the primitive takes it. */
+static moco_status_t operand(mo_plan_t *plan, const mo_op_t *op, int32_t tensor, int32_t *slot)
+{
+    return is_linear(op) ? mo_positions(plan, tensor, *slot, slot) : MOCO_OK;
+}
+
+/* Take over `pd`: make the primitive, or drop the descriptor after a failure before that. */
+static moco_status_t finish(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, moco_status_t status,
+                            int count, const mo_arg_t *args, const char *what)
+{
+    if (status == MOCO_OK)
+        return mo_plan_primitive(plan, op, pd, count, args, what);
+    dnnl_primitive_desc_destroy(pd);
+    return status;
+}
+
+static dnnl_status_t forward_pd(mo_plan_t *plan, const mo_op_t *op, int32_t src, mo_cmd_t weights, mo_cmd_t bias,
+                                int32_t dst, mo_cattr_t attr, dnnl_primitive_desc_t *pd)
+{
+    dnnl_engine_t engine = mo_device_engine(plan->device);
+    dnnl_prop_kind_t kind = plan->mode == MO_MODE_TRAIN ? dnnl_forward_training : dnnl_forward_inference;
+    mo_window_t w = window(op);
+    if (is_linear(op))
+        return mo_pd_linear_fwd(pd, engine, kind, MD(plan, src), weights, bias, MD(plan, dst), attr);
+    return mo_pd_conv_fwd(pd, engine, kind, MD(plan, src), weights, bias, MD(plan, dst), &w, attr);
+}
+
+moco_status_t mo_emit_product(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    mo_md_t any = NULL, vector = NULL;
+    mo_attr_t attr = {0};
+    int32_t src, dst, weights = -1, bias = -1;
+    if (is_linear(op) && !plan->primitives)
+        return mo_emit_linear(plan, op);
+    TRY(mo_value(plan, op->src, &src));
+    TRY(mo_product_dst(plan, op, &dst));
+    TRY(operand(plan, op, op->src, &src));
+    TRY(operand(plan, op, op->dst, &dst));
+    TRY(mo_product_attr(plan, op, &attr));
+    TRY(parameter_any(plan, op->weights, &any));
+    if (op->bias >= 0) {
+        TRY(parameter_any(plan, op->bias, &vector));
+        TRY(mo_plan_weights(plan, op->bias, vector, &bias));
+    }
+    ENGINE(forward_pd(plan, op, src, any, vector, dst, attr.attr, &pd), "plan a product with weights");
+    if (plan->mode == MO_MODE_TRAIN)
+        status = mo_keep_hint(plan, op, 0, pd);
+    if (status == MOCO_OK)
+        status =
+            mo_plan_weights(plan, op->weights, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &weights);
+    mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_BIAS, bias}, {DNNL_ARG_DST, dst}};
+    TRY(finish(plan, op, pd, status, 4, args, "make a product with weights"));
+cleanup:
+    mo_md_free(any);
+    mo_md_free(vector);
+    mo_attr_free(&attr);
+    return status;
+}
+
+static dnnl_status_t weights_pd(mo_plan_t *plan, const mo_op_t *op, int32_t src, mo_cmd_t any, int32_t d_bias,
+                                int32_t d_dst, mo_cattr_t attr, dnnl_primitive_desc_t *pd)
+{
+    dnnl_engine_t engine = mo_device_engine(plan->device);
+    mo_window_t w = window(op);
+    mo_cmd_t bias = d_bias >= 0 ? MD(plan, d_bias) : NULL;
+    if (is_linear(op))
+        return mo_pd_linear_bwd_weights(pd, engine, MD(plan, src), any, bias, MD(plan, d_dst), *mo_hint(plan, op, 0),
+                                        attr);
+    return mo_pd_conv_bwd_weights(pd, engine, MD(plan, src), any, bias, MD(plan, d_dst), &w, *mo_hint(plan, op, 0),
+                                  attr);
+}
+
+static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, int32_t src, int32_t d_dst, mo_md_t any,
+                               mo_cattr_t attr)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    int32_t target = -1, block = -1, d_bias = -1;
+    if (op->bias >= 0)
+        TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->bias, &d_bias));
+    ENGINE(weights_pd(plan, op, src, any, d_bias, d_dst, attr, &pd), "plan a weight gradient");
+    status = weight_gradient_slots(plan, op->weights, dnnl_primitive_desc_query_md(pd, dnnl_query_diff_weights_md, 0),
+                                   &target, &block);
+    mo_arg_t args[] = {{DNNL_ARG_SRC, src},
+                       {DNNL_ARG_DIFF_DST, d_dst},
+                       {DNNL_ARG_DIFF_WEIGHTS, target},
+                       {DNNL_ARG_DIFF_BIAS, d_bias}};
+    TRY(finish(plan, op, pd, status, 4, args, "make a weight gradient"));
+    TRY(bring_back(plan, op, target, block, attr));
+cleanup:
+    return status;
+}
+
+static dnnl_status_t data_pd(mo_plan_t *plan, const mo_op_t *op, int32_t d_src, mo_cmd_t any, int32_t d_dst,
+                             mo_cattr_t attr, dnnl_primitive_desc_t *pd)
+{
+    dnnl_engine_t engine = mo_device_engine(plan->device);
+    mo_window_t w = window(op);
+    if (is_linear(op))
+        return mo_pd_linear_bwd_data(pd, engine, MD(plan, d_src), any, MD(plan, d_dst), *mo_hint(plan, op, 0), attr);
+    return mo_pd_conv_bwd_data(pd, engine, MD(plan, d_src), any, MD(plan, d_dst), &w, *mo_hint(plan, op, 0), attr);
+}
+
+static moco_status_t d_source(mo_plan_t *plan, const mo_op_t *op, int32_t d_dst, mo_md_t any, mo_cattr_t attr)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    int32_t d_src, view, weights = -1;
+    TRY(mo_gradient_slot(plan, op->src, &d_src));
+    view = d_src;
+    TRY(operand(plan, op, op->src, &view));
+    ENGINE(data_pd(plan, op, view, any, d_dst, attr, &pd), "plan an input gradient");
+    status = mo_plan_weights(plan, op->weights, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &weights);
+    mo_arg_t args[] = {{DNNL_ARG_DIFF_DST, d_dst}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DIFF_SRC, view}};
+    TRY(finish(plan, op, pd, status, 3, args, "make an input gradient"));
+    TRY(mo_gradient_add(plan, op, op->src, d_src));
+cleanup:
+    return status;
+}
+
+static moco_status_t zero(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
+{
+    const int32_t parameters[] = {op->weights, op->bias};
+    int at = 0;
+    (void)rows;
+    for (int i = 0; i < 2; i++)
+        if (parameters[i] >= 0 && net->parameters[parameters[i]].frozen)
+            memset(values[at++], 0, (size_t)net->parameters[parameters[i]].count * sizeof(float));
+    return MOCO_OK;
+}
+
+int mo_parameter_frozen(const mo_plan_t *plan, int32_t parameter)
+{
+    return plan->net->parameters[parameter].frozen;
+}
+
+moco_status_t mo_emit_frozen(mo_plan_t *plan, const mo_op_t *op)
+{
+    const int32_t parameters[] = {op->weights, op->bias};
+    mo_slot_id_t slots[2];
+    moco_status_t status = MOCO_OK;
+    int count = 0;
+    for (int i = 0; i < 2; i++)
+        if (parameters[i] >= 0 && plan->net->parameters[parameters[i]].frozen)
+            TRY(mo_plan_parameter(plan, MO_IN_GRADS, parameters[i], &slots[count++]));
+    TRY(mo_emit_host(plan, op, zero, count, slots));
+cleanup:
+    return status;
+}
+
+moco_status_t mo_emit_product_backward(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t any = NULL;
+    mo_attr_t attr = {0};
+    int32_t src, d_dst;
+    if (is_linear(op) && !plan->primitives)
+        return mo_emit_linear_backward(plan, op);
+    TRY(mo_value(plan, op->src, &src));
+    TRY(mo_gradient(plan, op->dst, &d_dst));
+    TRY(operand(plan, op, op->src, &src));
+    TRY(operand(plan, op, op->dst, &d_dst));
+    TRY(mo_attr_plain(&attr));
+    TRY(parameter_any(plan, op->weights, &any));
+    if (plan->net->parameters[op->weights].frozen)
+        TRY(mo_emit_frozen(plan, op));
+    else
+        TRY(d_weights(plan, op, src, d_dst, any, attr.attr));
+    if (mo_wants_gradient(plan, op->src))
+        TRY(d_source(plan, op, d_dst, any, attr.attr));
+cleanup:
+    mo_md_free(any);
+    mo_attr_free(&attr);
+    return status;
+}

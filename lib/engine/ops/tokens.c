@@ -1,0 +1,179 @@
+/* Patches to tokens and back: the class token goes in front of the patches (row by row, left to right) and every token
+ * gets its position; at the end the class token alone is taken out again. No oneDNN primitive does either. */
+#include <string.h>
+
+#include "engine/emit.h"
+#include "engine/ops.h"
+#include "util/clones.h"
+#include "util/status.h"
+
+/* ---- assembly: y[0] = class + position[0], y[1+i] = x[i] + position[1+i] ---- */
+
+int32_t mo_token_spans(mo_net_t *net, int32_t tokens, int32_t channels, int freeze_positions)
+{
+    int64_t one[3] = {1, 1, channels}, all[3] = {1, tokens, channels};
+    int32_t class_token = mo_net_parameter(net, NULL, "cls_token", 3, one, MO_INIT_TINY, 0);
+    int32_t positions = mo_net_parameter(net, NULL, "pos_embed", 3, all, MO_INIT_SINCOS, 0);
+    if (freeze_positions)
+        mo_net_freeze(net, positions);
+    return class_token;
+}
+
+int32_t mo_tokens(mo_net_t *net, int32_t src, int32_t class_token)
+{
+    if (net->failed || src < 0)
+        return -1;
+    mo_shape_t s = net->shapes[src];
+    mo_op_t op = {.layer = &mo_layer_tokens, .src = src, .other = -1, .bn = -1, .weights = class_token,
+                  .bias = class_token + 1};
+    op.dst = mo_net_tensor(net, s.c, 1 + s.h * s.w, 1);
+    mo_net_op(net, &op);
+    return op.dst;
+}
+
+static MO_CLONES void add(const float *a, const float *b, int64_t count, float *sum)
+{
+    for (int64_t i = 0; i < count; i++)
+        sum[i] = a[i] + b[i];
+}
+
+/* values: patches, tokens, class token, positions. */
+static moco_status_t assemble(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
+{
+    mo_shape_t s = net->shapes[op->dst];
+    int64_t width = s.c, patches = (int64_t)(s.h - 1) * width;
+    for (int64_t n = 0; n < rows; n++) {
+        float *to = v[1] + n * (width + patches);
+        add(v[2], v[3], width, to);
+        add(v[0] + n * patches, v[3] + width, patches, to + width);
+    }
+    return MOCO_OK;
+}
+
+/* Sum over the images of the first `count` numbers of each. */
+static void sum_images(const float *images, int64_t image, int32_t rows, int64_t count, float *sums)
+{
+    for (int64_t c = 0; c < count; c++) {
+        double sum = 0;
+        for (int64_t n = 0; n < rows; n++)
+            sum += images[n * image + c];
+        sums[c] = (float)sum;
+    }
+}
+
+/* values: gradient of the tokens, of the patches, of the class token; of the positions, if those are trained. */
+static moco_status_t take_apart(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
+{
+    mo_shape_t s = net->shapes[op->dst];
+    int64_t width = s.c, patches = (int64_t)(s.h - 1) * width;
+    sum_images(v[0], width + patches, rows, width, v[2]);
+    if (!net->parameters[op->bias].frozen)
+        sum_images(v[0], width + patches, rows, width + patches, v[3]);
+    for (int64_t n = 0; n < rows; n++)
+        memcpy(v[1] + n * patches, v[0] + n * (width + patches) + width, (size_t)patches * sizeof(float));
+    return MOCO_OK;
+}
+
+static moco_status_t assembly_forward(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t slots[4];
+    TRY(mo_value(plan, op->src, &slots[0]));
+    TRY(mo_value(plan, op->dst, &slots[1]));
+    TRY(mo_parameter(plan, op->weights, &slots[2]));
+    TRY(mo_parameter(plan, op->bias, &slots[3]));
+    TRY(mo_emit_host(plan, op, assemble, 4, slots));
+cleanup:
+    return status;
+}
+
+static moco_status_t assembly_backward(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = MOCO_OK;
+    const int frozen = mo_parameter_frozen(plan, op->bias);
+    mo_slot_id_t slots[4];
+    TRY(mo_gradient(plan, op->dst, &slots[0]));
+    TRY(mo_gradient_slot(plan, op->src, &slots[1]));
+    TRY(mo_parameter_gradient(plan, op->weights, &slots[2]));
+    if (!frozen)
+        TRY(mo_parameter_gradient(plan, op->bias, &slots[3]));
+    TRY(mo_emit_host(plan, op, take_apart, frozen ? 3 : 4, slots));
+    if (frozen)
+        TRY(mo_emit_frozen(plan, op));
+    TRY(mo_gradient_add(plan, op, op->src, slots[1]));
+cleanup:
+    return status;
+}
+
+const mo_layer_t mo_layer_tokens = {"tokens", assembly_forward, assembly_backward, 0};
+
+/* ---- the class token ---- */
+
+int32_t mo_class_token(mo_net_t *net, int32_t src)
+{
+    if (net->failed || src < 0)
+        return -1;
+    mo_op_t op = {.layer = &mo_layer_class_token, .src = src, .other = -1, .weights = -1, .bias = -1, .bn = -1};
+    op.dst = mo_net_tensor(net, net->shapes[src].c, 1, 1);
+    mo_net_op(net, &op);
+    return op.dst;
+}
+
+/* values: tokens, class token. */
+static moco_status_t take(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
+{
+    mo_shape_t s = net->shapes[op->src];
+    for (int64_t n = 0; n < rows; n++)
+        memcpy(v[1] + n * s.c, v[0] + n * s.h * s.c, (size_t)s.c * sizeof(float));
+    return MOCO_OK;
+}
+
+/* values: gradient of the tokens, which others have part in; of the class token. */
+static moco_status_t add_back(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
+{
+    mo_shape_t s = net->shapes[op->src];
+    for (int64_t n = 0; n < rows; n++)
+        add(v[0] + n * s.h * s.c, v[1] + n * s.c, s.c, v[0] + n * s.h * s.c);
+    return MOCO_OK;
+}
+
+/* The same where this is the first part. */
+static moco_status_t put_back(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
+{
+    mo_shape_t s = net->shapes[op->src];
+    int64_t image = (int64_t)s.h * s.c;
+    for (int64_t n = 0; n < rows; n++) {
+        memcpy(v[0] + n * image, v[1] + n * s.c, (size_t)s.c * sizeof(float));
+        memset(v[0] + n * image + s.c, 0, (size_t)(image - s.c) * sizeof(float));
+    }
+    return MOCO_OK;
+}
+
+static moco_status_t class_forward(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t slots[2];
+    TRY(mo_value(plan, op->src, &slots[0]));
+    TRY(mo_value(plan, op->dst, &slots[1]));
+    TRY(mo_emit_host(plan, op, take, 2, slots));
+cleanup:
+    return status;
+}
+
+static moco_status_t class_backward(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t slots[2];
+    TRY(mo_gradient(plan, op->dst, &slots[1]));
+    if (mo_has_gradient(plan, op->src)) {
+        TRY(mo_gradient(plan, op->src, &slots[0]));
+        return mo_emit_host(plan, op, add_back, 2, slots);
+    }
+    TRY(mo_gradient_slot(plan, op->src, &slots[0]));
+    TRY(mo_emit_host(plan, op, put_back, 2, slots));
+    TRY(mo_gradient_add(plan, op, op->src, slots[0]));
+cleanup:
+    return status;
+}
+
+const mo_layer_t mo_layer_class_token = {"class token", class_forward, class_backward, 0};

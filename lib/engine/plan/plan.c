@@ -1,0 +1,398 @@
+/* Making a plan: the walk through the layers, and the places of the arena's slots. */
+#include "engine/plan/plan_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGN 64
+#define ALIGNED(bytes) (((bytes) + ALIGN - 1) / ALIGN * ALIGN)
+/* Large tensors do not follow each other at once: where their sizes are multiples of a page (often so for tokens), the
+ * same element of all of them would share the address bits by which processors tell loads from earlier stores, and a
+ * loop from one to another would take twice its time. */
+#define PLACED(bytes) (ALIGNED(bytes) + ((bytes) >= 65536 ? 1088 : 0))
+
+int mo_plan_syncs(const mo_plan_t *plan)
+{
+    return plan->shards_per_group > 1;
+}
+
+int32_t mo_plan_shards(const mo_plan_t *plan)
+{
+    return plan->shards_per_group;
+}
+
+int32_t mo_plan_shard(const mo_plan_t *plan)
+{
+    return plan->shard;
+}
+
+size_t mo_plan_arena_bytes(const mo_plan_t *plan)
+{
+    return plan->arena_bytes;
+}
+
+size_t mo_plan_packed_bytes(const mo_plan_t *plan)
+{
+    return plan->packed_bytes;
+}
+
+size_t mo_plan_scratchpad_bytes(const mo_plan_t *plan)
+{
+    return plan->scratchpad_bytes;
+}
+
+/* ---- lists ---- */
+
+static moco_status_t grow(void *list, int32_t count, size_t size)
+{
+    int full = count == 0 || (count >= 64 && (count & (count - 1)) == 0);
+    return full ? mo_grow(list, count == 0 ? 64 : (size_t)count * 2, size) : MOCO_OK;
+}
+
+static moco_status_t slot_new(mo_plan_t *plan, mo_space_t space, int64_t offset, int32_t root, mo_cmd_t md,
+                              int32_t *slot)
+{
+    moco_status_t status = grow(&plan->slots, plan->slot_count, sizeof *plan->slots);
+    if (status != MOCO_OK)
+        return status;
+    mo_slot_t *s = &plan->slots[plan->slot_count];
+    *s = (mo_slot_t){.space = space, .offset = offset, .bytes = mo_md_size(md), .root = root, .first = -1, .last = -1};
+    status = mo_engine_status(mo_md_clone(&s->md, md), "copy a memory descriptor");
+    if (status != MOCO_OK)
+        return status;
+    if (root < 0)
+        s->root = plan->slot_count;
+    *slot = plan->slot_count++;
+    return MOCO_OK;
+}
+
+moco_status_t mo_plan_slot(mo_plan_t *plan, mo_space_t space, int64_t offset, mo_cmd_t md, int32_t *slot)
+{
+    return slot_new(plan, space, offset, -1, md, slot);
+}
+
+moco_status_t mo_plan_view_at(mo_plan_t *plan, int32_t of, int64_t bytes, mo_cmd_t md, int32_t *slot)
+{
+    const int32_t root = plan->slots[of].root;
+    const int64_t within = plan->slots[of].within + bytes;
+    for (int32_t i = root; i < plan->slot_count; i++)
+        if (plan->slots[i].root == root && plan->slots[i].within == within && mo_md_equal(plan->slots[i].md, md)) {
+            *slot = i;
+            return MOCO_OK;
+        }
+    /* The size of columns beside others counts the others of the last row too, so `bytes` cannot be added to it. */
+    if (mo_md_size(md) > plan->slots[of].bytes || (size_t)bytes >= plan->slots[of].bytes)
+        return mo_fail(MOCO_ERR_ENGINE, "a view of %zu bytes from %lld does not fit a tensor of %zu", mo_md_size(md),
+                       (long long)bytes, plan->slots[of].bytes);
+    moco_status_t status = slot_new(plan, plan->slots[of].space, plan->slots[of].offset + bytes, root, md, slot);
+    if (status == MOCO_OK)
+        plan->slots[*slot].within = within;
+    return status;
+}
+
+moco_status_t mo_plan_view(mo_plan_t *plan, int32_t of, mo_cmd_t md, int32_t *slot)
+{
+    return mo_plan_view_at(plan, of, 0, md, slot);
+}
+
+moco_status_t mo_plan_instr(mo_plan_t *plan, const mo_instr_t *instr)
+{
+    moco_status_t status = grow(&plan->instrs, plan->instr_count, sizeof *plan->instrs);
+    if (status != MOCO_OK)
+        return status;
+    plan->instrs[plan->instr_count] = *instr;
+    plan->instrs[plan->instr_count].backward = plan->emitting_backward;
+    plan->instrs[plan->instr_count].first_memory_arg = plan->total_args;
+    plan->total_args += instr->arg_count + 1; /* one more for the scratchpad */
+    for (int i = 0; i < instr->arg_count; i++) {
+        mo_slot_t *root = &plan->slots[plan->slots[instr->args[i].slot].root];
+        if (root->first < 0)
+            root->first = plan->instr_count;
+        root->last = plan->instr_count;
+    }
+    plan->instr_count++;
+    return MOCO_OK;
+}
+
+/* Create the primitive of pd and note the scratchpad it wants. */
+static moco_status_t make_primitive(mo_plan_t *plan, dnnl_primitive_desc_t pd, const char *what,
+                                    dnnl_primitive_t *primitive)
+{
+    moco_status_t status = mo_engine_status(dnnl_primitive_create(primitive, pd), what);
+    if (status != MOCO_OK)
+        return status;
+    size_t bytes = mo_md_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0));
+    if (bytes > plan->scratchpad_bytes)
+        plan->scratchpad_bytes = bytes;
+    return MOCO_OK;
+}
+
+moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
+                                const mo_arg_t *args, const char *what)
+{
+    mo_instr_t instr = {.kind = MO_RUN_PRIMITIVE, .op = op};
+    moco_status_t status = make_primitive(plan, pd, what, &instr.primitive);
+    dnnl_primitive_desc_destroy(pd);
+    if (status != MOCO_OK)
+        return status;
+    for (int i = 0; i < count; i++)
+        if (args[i].slot >= 0)
+            instr.args[instr.arg_count++] = args[i];
+    status = mo_plan_instr(plan, &instr);
+    if (status != MOCO_OK)
+        dnnl_primitive_destroy(instr.primitive);
+    return status;
+}
+
+/* ---- parameters ---- */
+
+static moco_status_t parameter_md(const mo_parameter_t *parameter, mo_md_t *md)
+{
+    static const dnnl_format_tag_t tags[] = {dnnl_format_tag_undef, dnnl_a, dnnl_ab, dnnl_abc, dnnl_abcd};
+    dnnl_dims_t dims;
+    for (int i = 0; i < parameter->rank; i++)
+        dims[i] = parameter->dims[i];
+    return mo_engine_status(mo_md_tag(md, parameter->rank, dims, dnnl_f32, tags[parameter->rank]), "describe a parameter");
+}
+
+moco_status_t mo_plan_parameter(mo_plan_t *plan, mo_space_t space, int32_t parameter, int32_t *slot)
+{
+    mo_md_t md = NULL;
+    const mo_parameter_t *s = &plan->net->parameters[parameter];
+    moco_status_t status = parameter_md(s, &md);
+    if (status != MOCO_OK)
+        return status;
+    int64_t offset = s->offset * (int64_t)sizeof(float);
+    *slot = -1;
+    for (int32_t i = 0; i < plan->slot_count && *slot < 0; i++)
+        if (plan->slots[i].space == space && plan->slots[i].offset == offset && mo_md_equal(plan->slots[i].md, md))
+            *slot = i;
+    if (*slot < 0)
+        status = mo_plan_slot(plan, space, offset, md, slot);
+    mo_md_free(md);
+    return status;
+}
+
+moco_status_t mo_plan_weights(mo_plan_t *plan, int32_t parameter, mo_cmd_t md, int32_t *slot)
+{
+    int32_t plain;
+    moco_status_t status = mo_plan_parameter(plan, MO_IN_PARAMS, parameter, &plain);
+    return status == MOCO_OK ? mo_plan_packed(plan, plain, md, slot) : status;
+}
+
+moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_t *slot)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    mo_attr_t attr = {0};
+    if (mo_md_equal(plan->slots[plain].md, md) && plan->mode != MO_MODE_INFER) {
+        *slot = plain;
+        return MOCO_OK;
+    }
+    for (int32_t i = 0; i < plan->pack_count; i++)
+        if (plan->packs[i].from == plain && mo_md_equal(plan->slots[plan->packs[i].to].md, md)) {
+            *slot = plan->packs[i].to;
+            return MOCO_OK;
+        }
+    TRY(grow(&plan->packs, plan->pack_count, sizeof *plan->packs));
+    TRY(mo_plan_slot(plan, MO_IN_PACKED, (int64_t)plan->packed_bytes, md, slot));
+    mo_pack_t pack = {.from = plain, .to = *slot};
+    TRY(mo_engine_status(mo_attr_begin(&attr), "make attributes"));
+    TRY(mo_engine_status(mo_attr_end(&attr), "make attributes"));
+    TRY(mo_engine_status(mo_pd_reorder(&pd, mo_device_engine(plan->device), plan->slots[plain].md, md, attr.attr),
+                         "plan a weight reorder"));
+    TRY(make_primitive(plan, pd, "make a weight reorder", &pack.reorder));
+    plan->packs[plan->pack_count++] = pack;
+    plan->packed_bytes += ALIGNED(mo_md_size(md));
+cleanup:
+    if (pd != NULL)
+        dnnl_primitive_desc_destroy(pd);
+    mo_attr_free(&attr);
+    return status;
+}
+
+/* ---- lifetimes to places: largest first, each at the lowest offset free during its life ---- */
+
+static const mo_plan_t *sorting; /* qsort has no context; guarded by the lock of place() */
+
+static int by_size(const void *a, const void *b)
+{
+    const mo_slot_t *x = &sorting->slots[*(const int32_t *)a], *y = &sorting->slots[*(const int32_t *)b];
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? 1 : -1;
+    return *(const int32_t *)a - *(const int32_t *)b;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const mo_slot_t *x = &sorting->slots[*(const int32_t *)a], *y = &sorting->slots[*(const int32_t *)b];
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
+    return *(const int32_t *)a - *(const int32_t *)b;
+}
+
+static moco_status_t place(mo_plan_t *plan)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    int32_t *order = NULL, *live = NULL, count = 0;
+    moco_status_t status = MOCO_OK;
+    TRY(mo_calloc((size_t)plan->slot_count, sizeof *order, &order));
+    TRY(mo_calloc((size_t)plan->slot_count, sizeof *live, &live));
+    for (int32_t i = 0; i < plan->slot_count; i++)
+        if (plan->slots[i].space == MO_IN_ARENA && plan->slots[i].root == i && plan->slots[i].last >= 0)
+            order[count++] = i;
+    pthread_mutex_lock(&lock);
+    sorting = plan;
+    qsort(order, (size_t)count, sizeof *order, by_size);
+    for (int32_t i = 0; i < count; i++) {
+        mo_slot_t *slot = &plan->slots[order[i]];
+        int32_t neighbours = 0;
+        for (int32_t j = 0; j < i; j++) {
+            const mo_slot_t *other = &plan->slots[order[j]];
+            if (other->first <= slot->last && slot->first <= other->last)
+                live[neighbours++] = order[j];
+        }
+        qsort(live, (size_t)neighbours, sizeof *live, by_offset);
+        int64_t at = 0;
+        for (int32_t j = 0; j < neighbours; j++) {
+            const mo_slot_t *other = &plan->slots[live[j]];
+            if (other->offset >= at + (int64_t)PLACED(slot->bytes))
+                break;
+            int64_t end = other->offset + (int64_t)PLACED(other->bytes);
+            at = end > at ? end : at;
+        }
+        slot->offset = at;
+        size_t end = (size_t)at + PLACED(slot->bytes);
+        plan->arena_bytes = end > plan->arena_bytes ? end : plan->arena_bytes;
+    }
+    pthread_mutex_unlock(&lock);
+    for (int32_t i = 0; i < plan->slot_count; i++)
+        if (plan->slots[i].space == MO_IN_ARENA)
+            plan->slots[i].offset = plan->slots[plan->slots[i].root].offset + plan->slots[i].within;
+cleanup:
+    mo_free(order);
+    mo_free(live);
+    return status;
+}
+
+static moco_status_t keep(mo_plan_t *plan, int32_t tensor, int from_begin, int to_end)
+{
+    int32_t slot;
+    if (tensor < 0)
+        return MOCO_OK;
+    moco_status_t status = mo_value(plan, tensor, &slot);
+    if (status != MOCO_OK)
+        return status;
+    mo_slot_t *root = &plan->slots[plan->slots[slot].root];
+    if (from_begin || root->first < 0)
+        root->first = 0;
+    if (to_end || root->last < 0)
+        root->last = plan->instr_count;
+    if (to_end && plan->gradient[tensor] >= 0)
+        plan->slots[plan->slots[plan->gradient[tensor]].root].last = plan->instr_count;
+    return MOCO_OK;
+}
+
+/* ---- making ---- */
+
+typedef struct making {
+    const mo_plan_spec_t *spec;
+    mo_plan_t *plan;
+} making_t;
+
+static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
+{
+    const mo_plan_spec_t *spec = ((making_t *)ctx)->spec;
+    mo_plan_t *plan = ((making_t *)ctx)->plan;
+    const mo_net_t *net = spec->net;
+    moco_status_t status = MOCO_OK;
+    (void)lane;
+    TRY(mo_calloc((size_t)net->op_count, sizeof *plan->ops, &plan->ops));
+    TRY(mo_calloc((size_t)net->tensors, sizeof *plan->value, &plan->value));
+    TRY(mo_calloc((size_t)net->tensors, sizeof *plan->gradient, &plan->gradient));
+    TRY(mo_calloc((size_t)net->tensors, 1, &plan->shared));
+    TRY(mo_calloc((size_t)net->tensors, 1, &plan->no_grad));
+    TRY(mo_calloc((size_t)net->op_count * MO_MEMO, sizeof *plan->memo, &plan->memo));
+    TRY(mo_calloc((size_t)net->op_count * MO_MEMO, sizeof *plan->hints, &plan->hints));
+    memcpy(plan->ops, net->ops, (size_t)net->op_count * sizeof *plan->ops);
+    plan->op_count = net->op_count;
+    for (int32_t i = 0; i < net->tensors; i++)
+        plan->value[i] = plan->gradient[i] = -1;
+    for (int32_t i = 0; i < net->op_count; i++)
+        plan->ops[i].fused_bn = plan->ops[i].fused_sum = -1;
+    for (int i = 0; i < 4; i++)
+        if (spec->inputs[i] >= 0)
+            plan->no_grad[spec->inputs[i]] = 1;
+    for (int32_t i = 0; i < plan->op_count && spec->to_op > 0; i++)
+        plan->ops[i].skipped = i < spec->from_op || i >= spec->to_op;
+    if (plan->mode == MO_MODE_INFER)
+        mo_plan_fuse(plan, spec);
+    for (int32_t i = 0; i < plan->op_count; i++)
+        if (!plan->ops[i].skipped)
+            TRY(plan->ops[i].layer->forward(plan, &plan->ops[i]));
+    plan->emitting_backward = 1;
+    if (spec->seeded)
+        TRY(mo_gradient_slot(plan, spec->outputs[0], &plan->gradient[spec->outputs[0]]));
+    for (int32_t i = plan->op_count - 1; i >= 0 && plan->mode == MO_MODE_TRAIN; i--)
+        if (!plan->ops[i].skipped)
+            TRY(plan->ops[i].layer->backward(plan, &plan->ops[i]));
+    for (int i = 0; i < 4; i++) {
+        TRY(keep(plan, spec->inputs[i], 1, 0));
+        TRY(keep(plan, spec->outputs[i], 0, 1));
+    }
+    if (spec->has_given)
+        TRY(keep(plan, spec->given, 1, 0));
+    if (spec->seeded)
+        plan->slots[plan->gradient[spec->outputs[0]]].first = 0;
+    TRY(place(plan));
+cleanup:
+    return status;
+}
+
+moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, mo_plan_t **out)
+{
+    moco_status_t status = MOCO_OK;
+    making_t making = {.spec = spec};
+    TRY(mo_calloc(1, sizeof *making.plan, &making.plan));
+    making.plan->device = mo_device_retain(device);
+    making.plan->net = spec->net;
+    making.plan->mode = spec->mode;
+    making.plan->shard = spec->shard;
+    making.plan->shards_per_group = spec->shards_per_group;
+    making.plan->primitives = spec->primitives;
+    TRY(mo_device_call(device, make_on_lane, &making));
+    *out = making.plan;
+    making.plan = NULL;
+cleanup:
+    mo_plan_free(making.plan);
+    return status;
+}
+
+void mo_plan_free(mo_plan_t *plan)
+{
+    if (plan == NULL)
+        return;
+    for (int32_t i = 0; i < plan->slot_count; i++)
+        mo_md_free(plan->slots[i].md);
+    for (int32_t i = 0; i < plan->instr_count; i++)
+        if (plan->instrs[i].primitive != NULL)
+            dnnl_primitive_destroy(plan->instrs[i].primitive);
+    for (int32_t i = 0; i < plan->pack_count; i++)
+        dnnl_primitive_destroy(plan->packs[i].reorder);
+    for (int32_t i = 0; plan->hints != NULL && i < plan->op_count * MO_MEMO; i++)
+        if (plan->hints[i] != NULL)
+            dnnl_primitive_desc_destroy(plan->hints[i]);
+    mo_free(plan->ops);
+    mo_free(plan->slots);
+    mo_free(plan->instrs);
+    mo_free(plan->packs);
+    mo_free(plan->value);
+    mo_free(plan->gradient);
+    mo_free(plan->shared);
+    mo_free(plan->no_grad);
+    mo_free(plan->memo);
+    mo_free(plan->hints);
+    mo_free(plan->seconds);
+    mo_device_release(plan->device);
+    mo_free(plan);
+}

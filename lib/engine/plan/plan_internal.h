@@ -1,0 +1,113 @@
+/* What a plan holds: shared by the engine's own files. */
+#ifndef MO_ENGINE_PLAN_INTERNAL_H
+#define MO_ENGINE_PLAN_INTERNAL_H
+
+#include "engine/emit.h"
+#include "engine/run/lane.h"
+#include "engine/plan.h"
+#include "util/alloc.h"
+#include "util/status.h"
+
+#define MO_MAX_ARGS 12
+#define MO_MEMO 4
+
+typedef struct mo_slot {
+    mo_space_t space;
+    int64_t offset;     /* bytes from the base of its space            */
+    size_t bytes;
+    mo_md_t md;
+    int32_t root;       /* slot whose memory this is; itself when not a view */
+    int64_t within;     /* bytes from the root's first                  */
+    int32_t first, last; /* instructions that touch it (root, arena)    */
+} mo_slot_t;
+
+typedef struct mo_arg {
+    int32_t id, slot;
+} mo_arg_t;
+
+typedef enum mo_instr_kind { MO_RUN_PRIMITIVE, MO_RUN_HOST, MO_RUN_SYNC } mo_instr_kind_t;
+
+typedef struct mo_instr {
+    mo_instr_kind_t kind;
+    dnnl_primitive_t primitive;
+    int32_t arg_count;
+    mo_arg_t args[MO_MAX_ARGS];
+    mo_host_fn host;
+    int32_t rows; /* host: images it covers */
+    mo_sync_fn sync;
+    const mo_op_t *op;
+    int32_t first_memory_arg; /* of the instance's flat argument array */
+    int backward;
+} mo_instr_t;
+
+/* A parameter copied into the layout a primitive wants. */
+typedef struct mo_pack {
+    dnnl_primitive_t reorder;
+    int32_t from, to; /* slots */
+} mo_pack_t;
+
+struct mo_plan {
+    moco_device_t *device;
+    mo_mode_t mode;
+    int32_t shard, shards_per_group;
+    int primitives;
+    const mo_net_t *net; /* borrowed: the owner of the plan keeps it */
+    mo_op_t *ops;        /* own copy: fusion marks it */
+    int32_t op_count;
+
+    mo_slot_t *slots;
+    int32_t slot_count;
+    mo_instr_t *instrs;
+    int32_t instr_count;
+    mo_pack_t *packs;
+    int32_t pack_count;
+
+    int32_t *value;     /* [tensors] slot of each tensor, -1           */
+    int32_t *gradient;  /* [tensors] slot of its gradient, -1          */
+    uint8_t *shared;    /* [tensors] gradient slot also serves another */
+    uint8_t *no_grad;   /* [tensors] nobody wants its gradient         */
+    int32_t *memo;      /* [op_count * MO_MEMO] slots kept for backward */
+    dnnl_primitive_desc_t *hints; /* [op_count * MO_MEMO] forward descriptors */
+    int emitting_backward;
+
+    size_t arena_bytes, packed_bytes, scratchpad_bytes;
+    int32_t total_args;
+    double *seconds; /* [instr_count] when profiling, else NULL */
+};
+
+struct mo_packed {
+    mo_plan_t *plan;
+    uint8_t *block;
+    size_t bytes;
+    dnnl_memory_t *memory; /* [pack_count * 2] */
+};
+
+struct mo_instance {
+    mo_plan_t *plan;
+    uint8_t *arena;
+    dnnl_memory_t *memory;     /* [slot_count] */
+    dnnl_exec_arg_t *args;     /* flat, per instruction; the last one is the scratchpad */
+};
+
+/* Slots and instructions; the emitters build on these. */
+moco_status_t mo_plan_slot(mo_plan_t *plan, mo_space_t space, int64_t offset, mo_cmd_t md, int32_t *slot);
+moco_status_t mo_plan_view(mo_plan_t *plan, int32_t of, mo_cmd_t md, int32_t *slot);
+/* From `bytes` on: for columns of a matrix. */
+moco_status_t mo_plan_view_at(mo_plan_t *plan, int32_t of, int64_t bytes, mo_cmd_t md, int32_t *slot);
+/* Takes ownership of pd. args: pairs (id, slot), `count` of them. */
+moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
+                                const mo_arg_t *args, const char *what);
+moco_status_t mo_plan_instr(mo_plan_t *plan, const mo_instr_t *instr);
+/* Slot that holds parameter `parameter` in layout `md`: the parameter itself when it is laid out so, else a packed copy. */
+moco_status_t mo_plan_weights(mo_plan_t *plan, int32_t parameter, mo_cmd_t md, int32_t *slot);
+/* The same from a slot of the parameter block: the parameter itself or a view of it. */
+moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_t *slot);
+/* The plain slot of a parameter in the parameter or gradient block. */
+moco_status_t mo_plan_parameter(mo_plan_t *plan, mo_space_t space, int32_t parameter, int32_t *slot);
+
+/* Marks what others take over in infer mode. */
+void mo_plan_fuse(mo_plan_t *plan, const mo_plan_spec_t *spec);
+
+moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int32_t from, int32_t to);
+
+#endif

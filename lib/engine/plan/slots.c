@@ -1,0 +1,173 @@
+/* Slots of tensors and of their gradients, and the instructions that are not oneDNN's. */
+#include "engine/ops/emit_internal.h"
+
+/* Activations lie as N,H,W,C in every mode. */
+static moco_status_t tensor_md(const mo_plan_t *plan, int32_t tensor, mo_md_t *md)
+{
+    mo_shape_t s = plan->net->shapes[tensor];
+    dnnl_dims_t dims = {plan->shard, s.c, s.h, s.w};
+    return mo_engine_status(mo_md_tag(md, 4, dims, dnnl_f32, dnnl_nhwc), "describe a tensor");
+}
+
+moco_status_t mo_value(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t md = NULL;
+    if (plan->value[tensor] < 0) {
+        TRY(tensor_md(plan, tensor, &md));
+        TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, md, &plan->value[tensor]));
+    }
+    *slot = plan->value[tensor];
+cleanup:
+    mo_md_free(md);
+    return status;
+}
+
+int32_t mo_tensor_channels(const mo_plan_t *plan, int32_t tensor)
+{
+    return plan->net->shapes[tensor].c;
+}
+
+int mo_wants_gradient(const mo_plan_t *plan, int32_t tensor)
+{
+    return !plan->no_grad[tensor];
+}
+
+int mo_has_gradient(const mo_plan_t *plan, int32_t tensor)
+{
+    return plan->gradient[tensor] >= 0;
+}
+
+moco_status_t mo_gradient(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot)
+{
+    *slot = plan->gradient[tensor];
+    return *slot >= 0 ? MOCO_OK : mo_fail(MOCO_ERR_ENGINE, "tensor %d has no gradient yet", tensor);
+}
+
+moco_status_t mo_gradient_slot(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t md = NULL;
+    TRY(tensor_md(plan, tensor, &md));
+    TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, md, slot));
+cleanup:
+    mo_md_free(md);
+    return status;
+}
+
+moco_status_t mo_gradient_add(mo_plan_t *plan, const mo_op_t *op, int32_t tensor, mo_slot_id_t slot)
+{
+    if (plan->gradient[tensor] >= 0)
+        return mo_emit_binary(plan, op, MO_ADD, plan->gradient[tensor], slot, plan->gradient[tensor], 0);
+    plan->gradient[tensor] = slot;
+    return MOCO_OK;
+}
+
+moco_status_t mo_gradient_share(mo_plan_t *plan, const mo_op_t *op, int32_t tensor, mo_slot_id_t slot)
+{
+    plan->shared[tensor] = 1;
+    return mo_gradient_add(plan, op, tensor, slot);
+}
+
+int mo_gradient_owned(const mo_plan_t *plan, int32_t tensor)
+{
+    return !plan->shared[tensor];
+}
+
+moco_status_t mo_temporary(mo_plan_t *plan, int32_t rows, int32_t columns, mo_slot_id_t *slot)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t md = NULL;
+    dnnl_dims_t dims = {rows, columns};
+    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, dnnl_f32, dnnl_ab), "describe a matrix"));
+    TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, md, slot));
+cleanup:
+    mo_md_free(md);
+    return status;
+}
+
+moco_status_t mo_positions(mo_plan_t *plan, int32_t tensor, mo_slot_id_t of, mo_slot_id_t *slot)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t md = NULL;
+    mo_shape_t s = plan->net->shapes[tensor];
+    dnnl_dims_t dims = {(int64_t)plan->shard * s.h * s.w, s.c};
+    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, dnnl_f32, dnnl_ab), "describe a matrix"));
+    TRY(mo_plan_view(plan, of, md, slot));
+cleanup:
+    mo_md_free(md);
+    return status;
+}
+
+moco_status_t mo_parameter(mo_plan_t *plan, int32_t parameter, mo_slot_id_t *slot)
+{
+    int32_t plain;
+    moco_status_t status = mo_plan_parameter(plan, MO_IN_PARAMS, parameter, &plain);
+    return status == MOCO_OK ? mo_plan_weights(plan, parameter, MD(plan, plain), slot) : status;
+}
+
+moco_status_t mo_parameter_gradient(mo_plan_t *plan, int32_t parameter, mo_slot_id_t *slot)
+{
+    return mo_plan_parameter(plan, MO_IN_GRADS, parameter, slot);
+}
+
+moco_status_t mo_matrix(mo_plan_t *plan, mo_slot_id_t of, int32_t columns, mo_slot_id_t *slot)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t md = NULL;
+    dnnl_dims_t dims = {plan->shard, columns};
+    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, dnnl_f32, dnnl_ab), "describe a matrix"));
+    TRY(mo_plan_view(plan, of, md, slot));
+cleanup:
+    mo_md_free(md);
+    return status;
+}
+
+moco_status_t mo_dictionary_slot(mo_plan_t *plan, int64_t from, int64_t rows, int32_t columns, mo_slot_id_t *slot)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t md = NULL;
+    dnnl_dims_t dims = {rows, columns};
+    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, dnnl_f32, dnnl_ab), "describe the queue"));
+    TRY(mo_plan_slot(plan, MO_IN_DICTIONARY, from * (int64_t)sizeof(float), md, slot));
+cleanup:
+    mo_md_free(md);
+    return status;
+}
+
+void mo_remember(mo_plan_t *plan, const mo_op_t *op, int cell, mo_slot_id_t slot)
+{
+    *mo_memo(plan, op, cell) = slot;
+}
+
+mo_slot_id_t mo_recall(const mo_plan_t *plan, const mo_op_t *op, int cell)
+{
+    return plan->memo[(op - plan->ops) * MO_MEMO + cell];
+}
+
+static void slot_args(mo_instr_t *instr, int count, const mo_slot_id_t *slots)
+{
+    instr->arg_count = count;
+    for (int i = 0; i < count; i++)
+        instr->args[i] = (mo_arg_t){.id = i, .slot = slots[i]};
+}
+
+moco_status_t mo_emit_host_rows(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int32_t rows, int count,
+                                const mo_slot_id_t *slots)
+{
+    mo_instr_t instr = {.kind = MO_RUN_HOST, .op = op, .host = fn, .rows = rows};
+    slot_args(&instr, count, slots);
+    return mo_plan_instr(plan, &instr);
+}
+
+moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int count, const mo_slot_id_t *slots)
+{
+    return mo_emit_host_rows(plan, op, fn, plan->shard, count, slots);
+}
+
+moco_status_t mo_emit_sync(mo_plan_t *plan, const mo_op_t *op, mo_sync_fn fn, int count, const mo_slot_id_t *slots)
+{
+    mo_instr_t instr = {.kind = MO_RUN_SYNC, .op = op, .sync = fn};
+    slot_args(&instr, count, slots);
+    return mo_plan_instr(plan, &instr);
+}

@@ -1,0 +1,138 @@
+/* What is asked of the machine and of the OpenMP runtime behind oneDNN. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <moco/device.h>
+#include <moco/version.h>
+
+#include "engine/run/device_internal.h"
+#include "util/json.h"
+
+/* Processors by cgroup quota (version 2, then 1); 0 = no quota. */
+static int quota_processors(void)
+{
+    long long quota = -1, period = -1;
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
+    if (file != NULL) {
+        if (fscanf(file, "%lld %lld", &quota, &period) != 2)
+            quota = -1; /* "max" */
+        fclose(file);
+    } else {
+        file = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "re");
+        if (file != NULL) {
+            if (fscanf(file, "%lld", &quota) != 1)
+                quota = -1;
+            fclose(file);
+        }
+        file = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "re");
+        if (file != NULL) {
+            if (fscanf(file, "%lld", &period) != 1)
+                period = -1;
+            fclose(file);
+        }
+    }
+    if (quota <= 0 || period <= 0)
+        return 0;
+    long long processors = (quota + period - 1) / period;
+    return processors < 1024 ? (int)processors : 1024;
+}
+
+static int affinity_processors(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return CPU_COUNT(&set);
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (int)online : 1;
+}
+
+int32_t mo_default_lanes(void)
+{
+    int processors = affinity_processors(), quota = quota_processors();
+    if (quota > 0 && quota < processors)
+        processors = quota;
+    return processors < 1024 ? processors : 1024;
+}
+
+/* One OpenMP thread for the calling thread, without linking an OpenMP runtime: the runtime that oneDNN's own references
+ * reach may be found through the global scope or through oneDNN's dependencies; each distinct one found is told. */
+void mo_openmp_one_thread(void)
+{
+    typedef void (*set_fn)(int);
+    union {
+        void *object;
+        set_fn function;
+    } global, own;
+    global.object = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
+    own.object = NULL;
+    union {
+        const dnnl_version_t *(*function)(void);
+        void *object;
+    } anchor = {.function = dnnl_version};
+    Dl_info info;
+    if (dladdr(anchor.object, &info) != 0 && info.dli_fname != NULL) {
+        void *handle = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+        if (handle != NULL) {
+            own.object = dlsym(handle, "omp_set_num_threads");
+            dlclose(handle);
+        }
+    }
+    if (global.object != NULL)
+        global.function(1);
+    if (own.object != NULL && own.object != global.object)
+        own.function(1);
+}
+
+static const char *isa_name(void)
+{
+    static const struct {
+        int isa;
+        const char *name;
+    } names[] = {
+        {dnnl_cpu_isa_sse41, "SSE41"},
+        {dnnl_cpu_isa_avx, "AVX"},
+        {dnnl_cpu_isa_avx2, "AVX2"},
+        {dnnl_cpu_isa_avx2_vnni, "AVX2_VNNI"},
+        {dnnl_cpu_isa_avx512_core, "AVX512_CORE"},
+        {dnnl_cpu_isa_avx512_core_vnni, "AVX512_CORE_VNNI"},
+        {dnnl_cpu_isa_avx512_core_bf16, "AVX512_CORE_BF16"},
+        {dnnl_cpu_isa_avx512_core_amx, "AVX512_CORE_AMX"},
+    };
+    int isa = (int)dnnl_get_effective_cpu_isa();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (names[i].isa == isa)
+            return names[i].name;
+    return "other";
+}
+
+static json_t *onednn_json(void)
+{
+    static const char *const runtimes[] = {"none", "sequential", "OpenMP", "", "TBB"};
+    const dnnl_version_t *v = dnnl_version();
+    char version[64];
+    snprintf(version, sizeof version, "%d.%d.%d", v->major, v->minor, v->patch);
+    const char *cpu = v->cpu_runtime <= 4 ? runtimes[v->cpu_runtime] : "threadpool";
+    return json_pack("{s:s, s:s, s:s, s:i}", "version", version, "isa", isa_name(), "cpu_runtime", cpu, "gpu_engines",
+                     (int)dnnl_engine_get_count(dnnl_gpu));
+}
+
+moco_status_t moco_build_info(char *text, uint64_t capacity, uint64_t *needed)
+{
+    return mo_json_text(json_pack("{s:s, s:o, s:i, s:s}", "libmoco", moco_version_string(), "onednn", onednn_json(),
+                                  "processors", mo_default_lanes(), "compiler", __VERSION__),
+                        text, capacity, needed);
+}
+
+moco_status_t moco_device_info(const moco_device_t *device, char *text, uint64_t capacity, uint64_t *needed)
+{
+    if (device == NULL)
+        return mo_fail(MOCO_ERR_ARGUMENT, "device is NULL");
+    return mo_json_text(json_pack("{s:s, s:i, s:o}", "kind", "cpu", "lanes", device->lane_count, "onednn",
+                                  onednn_json()),
+                        text, capacity, needed);
+}

@@ -1,0 +1,53 @@
+/* Inside the engine: lanes, and work in parts that may grow while it runs. */
+#ifndef MO_ENGINE_LANE_H
+#define MO_ENGINE_LANE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "engine/device.h"
+#include "engine/onednn/compat.h"
+#include "util/fault.h"
+#include "util/status.h"
+
+struct mo_lane {
+    moco_device_t *device;
+    pthread_t thread;
+    int started;
+    int number;
+    dnnl_stream_t stream;
+    dnnl_memory_t scratchpad;  /* user scratchpad of every primitive that runs here */
+    void *scratchpad_block;
+    size_t scratchpad_bytes;
+    int depth;                 /* > 0 while inside an urgent task */
+};
+
+/* A piece of work lives on its caller's stack: `parts` calls of fn. A running part may add more (mo_work_more); the
+ * first failure wins and is what the caller gets. */
+typedef struct mo_work {
+    mo_lane_fn fn;
+    void *ctx;
+    int64_t parts, next, done;
+    int urgent; /* lanes take it between the operations of other work */
+    atomic_int failed;
+    moco_status_t status;
+    char message[MO_MESSAGE_SIZE];
+    struct mo_work *after; /* list of the device */
+} mo_work_t;
+
+moco_status_t mo_work_run(moco_device_t *device, mo_work_t *work); /* queue and wait */
+void mo_work_more(moco_device_t *device, mo_work_t *work, int64_t parts);
+
+/* Between two operations: run one waiting urgent part, if any. */
+void mo_lane_yield(mo_lane_t *lane);
+
+dnnl_engine_t mo_device_engine(const moco_device_t *device);
+/* Scratchpads of at least `bytes` on this lane. */
+moco_status_t mo_lane_scratchpad(mo_lane_t *lane, size_t bytes);
+
+/* A oneDNN failure as ours. Where a fault point pretends one, the call is not made: nothing is there to be freed. */
+moco_status_t mo_engine_result(dnnl_status_t status, const char *what);
+#define mo_engine_status(call, what) mo_engine_result(mo_fault(MO_FAULT_ENGINE) ? dnnl_runtime_error : (call), (what))
+
+#endif
