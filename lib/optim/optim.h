@@ -24,6 +24,9 @@ typedef struct mo_optim_rates {
     int64_t step;                /* from 1          */
 } mo_optim_rates_t;
 
+/* What MOCO_LR_SCALING_… multiplies base_lr by. */
+double mo_lr_factor(int32_t lr_scaling, int64_t batch_size);
+
 /* Blocks of floats that an optimizer keeps beside the parameters: 1, or 2 for AdamW. */
 #define MO_OPTIM_BLOCKS 2
 int32_t mo_optim_blocks(mo_optimizer_t kind);

@@ -4,8 +4,9 @@
 
 #include <math.h>
 
-#define BASE_BATCH 256.0 /* the batch that base_lr is meant for under linear scaling */
-#define PI         3.14159265358979323846
+#include "optim/optim.h"
+
+#define PI 3.14159265358979323846
 
 mo_time_t mo_time_next(mo_time_t now)
 {
@@ -42,10 +43,7 @@ static double real_epoch(mo_time_t now)
 
 double mo_effective_lr(const moco_trainer_options_t *o)
 {
-    const double batch = o->batch_size;
-    if (o->lr_scaling == MOCO_LR_SCALING_NONE)
-        return o->base_lr;
-    return o->base_lr * (o->lr_scaling == MOCO_LR_SCALING_SQRT ? sqrt(batch) : batch / BASE_BATCH);
+    return o->base_lr * mo_lr_factor(o->lr_scaling, o->batch_size);
 }
 
 double mo_schedule_lr(const moco_trainer_options_t *o, mo_time_t now)
