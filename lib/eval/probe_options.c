@@ -5,20 +5,21 @@
 #include <moco/trainer.h> /* MOCO_ARCH_… */
 
 #include "eval/probe.h"
+#include "optim/optim.h"
 #include "util/status.h"
 
-#define BASE_BATCH 256.0
-#define PI         3.14159265358979323846
-#define MILLION    1000000
+#define PI      3.14159265358979323846
+#define MILLION 1000000
 
 _Static_assert(sizeof(moco_probe_options_t) == 248, "no padding; a new field is appended");
-_Static_assert(offsetof(moco_probe_options_t, protocol) == 200, "fields keep their places");
+_Static_assert(offsetof(moco_probe_options_t, loader_threads) == 244, "fields keep their places");
 
 moco_status_t mo_probe_defaults(int32_t protocol, moco_probe_options_t *options)
 {
     static const moco_probe_options_t common = {
         .struct_size = sizeof(moco_probe_options_t), .lr_factor = 0.1, .sgd_momentum = 0.9, .init_std = 0.01,
-        .crop_min_area = 0.08, .crop_max_area = 1, .flip_probability = 0.5, .epochs = 100, .batch_size = 256};
+        .crop_min_area = 0.08, .crop_max_area = 1, .flip_probability = 0.5, .milestone_1 = -1, .milestone_2 = -1,
+        .epochs = 100, .batch_size = 256};
     if (protocol < MOCO_PROBE_V1 || protocol > MOCO_PROBE_CACHED)
         return mo_fail(MOCO_ERR_ARGUMENT, "protocol is %d, wanted %d (v1), %d (v3) or %d (cached)", protocol,
                        MOCO_PROBE_V1, MOCO_PROBE_V3, MOCO_PROBE_CACHED);
@@ -27,7 +28,7 @@ moco_status_t mo_probe_defaults(int32_t protocol, moco_probe_options_t *options)
     options->schedule = protocol == MOCO_PROBE_V1 ? MOCO_SCHEDULE_STEP : MOCO_SCHEDULE_COSINE;
     options->cached = protocol == MOCO_PROBE_CACHED;
     if (protocol == MOCO_PROBE_V3) {
-        options->lr_scaling = 1;
+        options->lr_scaling = MOCO_LR_SCALING_LINEAR;
         options->epochs = 90;
         options->batch_size = 1024;
     }
@@ -62,8 +63,9 @@ moco_status_t mo_probe_check(const moco_probe_options_t *o)
     TRY(whole("protocol", o->protocol, MOCO_PROBE_V1, MOCO_PROBE_CACHED));
     TRY(whole("rates", o->rates, 0, MOCO_PROBE_MAX_RATES));
     for (int32_t i = 0; i < o->rates; i++)
-        if (!(o->lr[i] > 0 && o->lr[i] <= MILLION))
-            return mo_fail(MOCO_ERR_ARGUMENT, "lr[%d] is %g, wanted more than 0 and at most %d", i, o->lr[i], MILLION);
+        if (!(o->base_lr[i] > 0 && o->base_lr[i] <= MILLION))
+            return mo_fail(MOCO_ERR_ARGUMENT, "base_lr[%d] is %g, wanted more than 0 and at most %d", i, o->base_lr[i],
+                           MILLION);
     TRY(above("lr_factor", o->lr_factor, 1));
     if (!(o->sgd_momentum >= 0 && o->sgd_momentum < 1))
         return mo_fail(MOCO_ERR_ARGUMENT, "sgd_momentum is %g, wanted 0 to less than 1", o->sgd_momentum);
@@ -72,12 +74,12 @@ moco_status_t mo_probe_check(const moco_probe_options_t *o)
     TRY(above("crop_min_area", o->crop_min_area, 1));
     TRY(real("crop_max_area", o->crop_max_area, o->crop_min_area, 1));
     TRY(real("flip_probability", o->flip_probability, 0, 1));
-    TRY(whole("lr_scaling", o->lr_scaling, 0, 1));
+    TRY(whole("lr_scaling", o->lr_scaling, MOCO_LR_SCALING_NONE, MOCO_LR_SCALING_SQRT));
     TRY(whole("epochs", o->epochs, 1, MILLION));
     TRY(whole("batch_size", o->batch_size, 1, 65536));
     TRY(whole("schedule", o->schedule, MOCO_SCHEDULE_CONSTANT, MOCO_SCHEDULE_COSINE));
-    TRY(whole("milestone_1", o->milestone_1, 0, INT32_MAX));
-    TRY(whole("milestone_2", o->milestone_2, 0, INT32_MAX));
+    TRY(whole("milestone_1", o->milestone_1, -1, INT32_MAX));
+    TRY(whole("milestone_2", o->milestone_2, -1, INT32_MAX));
     TRY(whole("cached", o->cached, 0, 1));
     TRY(whole("normalize", o->normalize, 0, 1));
     TRY(whole("eval_every", o->eval_every, 0, MILLION));
@@ -93,23 +95,28 @@ void mo_probe_choose_rates(moco_probe_options_t *o, int32_t arch)
         return;
     o->rates = 1;
     if (o->protocol == MOCO_PROBE_V1)
-        o->lr[0] = 30;
+        o->base_lr[0] = 30;
     else if (o->protocol == MOCO_PROBE_V3)
-        o->lr[0] = arch >= MOCO_ARCH_VIT_SMALL ? 3 : 0.1;
+        o->base_lr[0] = arch >= MOCO_ARCH_VIT_SMALL ? 3 : 0.1;
     else
         for (o->rates = 0; o->rates < (int32_t)(sizeof sweep / sizeof *sweep); o->rates++)
-            o->lr[o->rates] = sweep[o->rates];
+            o->base_lr[o->rates] = sweep[o->rates];
+}
+
+/* The first epoch at which tenths of the run are over, unless one is given. */
+static int64_t milestone(int32_t given, int32_t epochs, int64_t tenths)
+{
+    return given >= 0 ? given : (epochs * tenths + 9) / 10;
 }
 
 double mo_probe_rate_factor(const moco_probe_options_t *o, int64_t epoch)
 {
-    const double scale = o->lr_scaling ? o->batch_size / BASE_BATCH : 1.0;
-    const int64_t first = o->milestone_1 > 0 ? o->milestone_1 : ((int64_t)o->epochs * 6 + 9) / 10;
-    const int64_t second = o->milestone_2 > 0 ? o->milestone_2 : ((int64_t)o->epochs * 8 + 9) / 10;
-    double factor = scale;
+    double factor = mo_lr_factor(o->lr_scaling, o->batch_size);
     if (o->schedule == MOCO_SCHEDULE_COSINE)
-        return scale * 0.5 * (1.0 + cos(PI * (double)epoch / o->epochs));
-    for (int i = 0; i < 2 && o->schedule == MOCO_SCHEDULE_STEP; i++)
-        factor *= epoch >= (i == 0 ? first : second) ? o->lr_factor : 1.0;
+        return factor * 0.5 * (1.0 + cos(PI * (double)epoch / o->epochs));
+    if (o->schedule != MOCO_SCHEDULE_STEP)
+        return factor;
+    factor *= epoch >= milestone(o->milestone_1, o->epochs, 6) ? o->lr_factor : 1.0;
+    factor *= epoch >= milestone(o->milestone_2, o->epochs, 8) ? o->lr_factor : 1.0;
     return factor;
 }

@@ -7,14 +7,14 @@
 #define MILLION 1000000
 
 _Static_assert(sizeof(moco_finetune_options_t) == 168, "no padding; a new field is appended");
-_Static_assert(offsetof(moco_finetune_options_t, optimizer) == 120, "fields keep their places");
+_Static_assert(offsetof(moco_finetune_options_t, loader_threads) == 164, "fields keep their places");
 
 moco_status_t mo_finetune_defaults(int32_t optimizer, moco_finetune_options_t *options)
 {
     static const moco_finetune_options_t common = {
         .struct_size = sizeof(moco_finetune_options_t), .sgd_momentum = 0.9, .adam_beta1 = 0.9, .adam_beta2 = 0.999,
         .adam_epsilon = 1e-8, .label_smoothing = 0.1, .init_std = 0.01, .crop_min_area = 0.08, .crop_max_area = 1,
-        .flip_probability = 0.5, .lr_scaling = 1, .epochs = 100, .batch_size = 128, .bn_groups = 1,
+        .flip_probability = 0.5, .lr_scaling = MOCO_LR_SCALING_LINEAR, .epochs = 100, .batch_size = 128, .bn_groups = 1,
         .schedule = MOCO_SCHEDULE_COSINE};
     if (optimizer != MOCO_OPTIMIZER_SGD && optimizer != MOCO_OPTIMIZER_ADAMW)
         return mo_fail(MOCO_ERR_ARGUMENT, "optimizer is %d, wanted %d (sgd) or %d (adamw)", optimizer,
@@ -22,12 +22,12 @@ moco_status_t mo_finetune_defaults(int32_t optimizer, moco_finetune_options_t *o
     *options = common;
     options->optimizer = optimizer;
     if (optimizer == MOCO_OPTIMIZER_SGD) {
-        options->lr = 0.01;
+        options->base_lr = 0.01;
         options->weight_decay = 1e-4;
         options->decay_vectors = 1;
         return MOCO_OK;
     }
-    options->lr = 2.5e-4;
+    options->base_lr = 2.5e-4;
     options->weight_decay = 0.05;
     options->warmup_epochs = 5;
     options->mixup = 0.8;
@@ -84,7 +84,7 @@ moco_status_t mo_finetune_check(const moco_finetune_options_t *o)
 {
     moco_status_t status = MOCO_OK;
     const real_field_t reals[] = {
-        {"lr", o->lr, 0, 1000, 0, 0},
+        {"base_lr", o->base_lr, 0, 1000, 0, 0},
         {"weight_decay", o->weight_decay, 0, 10, 0, 0},
         {"sgd_momentum", o->sgd_momentum, 0, 1, 0, 1},
         {"adam_beta1", o->adam_beta1, 0, 1, 0, 1},
@@ -99,7 +99,7 @@ moco_status_t mo_finetune_check(const moco_finetune_options_t *o)
         {"flip_probability", o->flip_probability, 0, 1, 0, 0},
     };
     const whole_field_t wholes[] = {
-        {"lr_scaling", o->lr_scaling, 0, 1},
+        {"lr_scaling", o->lr_scaling, MOCO_LR_SCALING_NONE, MOCO_LR_SCALING_SQRT},
         {"epochs", o->epochs, 1, MILLION},
         {"warmup_epochs", o->warmup_epochs, 0, o->epochs},
         {"batch_size", o->batch_size, 2, 65536},

@@ -1,0 +1,183 @@
+/* moco_classifier_*, moco_probe_*, moco_finetune_*: the border. */
+#include <moco/classifier.h>
+#include <moco/finetune.h>
+#include <moco/probe.h>
+
+#include <string.h>
+
+#include "eval/classifier.h"
+#include "eval/probe.h"
+#include "train/finetune.h"
+#include "util/json.h"
+#include "util/status.h"
+#include "util/structsize.h"
+
+#define NEED(pointer)                                                   \
+    do {                                                                \
+        if ((pointer) == NULL)                                          \
+            return mo_fail(MOCO_ERR_ARGUMENT, "'" #pointer "' is NULL"); \
+    } while (0)
+
+/* ---- the linear probe ---- */
+
+moco_status_t moco_probe_options_init(moco_probe_options_t *options, uint64_t struct_size, int32_t protocol)
+{
+    moco_probe_options_t defaults;
+    moco_status_t status = mo_probe_defaults(protocol, &defaults);
+    return status == MOCO_OK ? mo_struct_init(options, struct_size, &defaults, sizeof defaults) : status;
+}
+
+/* The caller's bytes over the defaults of the protocol that they name. */
+static moco_status_t resolve_probe(const moco_probe_options_t *given, moco_probe_options_t *full)
+{
+    moco_status_t status = MOCO_OK;
+    moco_probe_options_t defaults;
+    TRY(mo_probe_defaults(MOCO_PROBE_CACHED, &defaults));
+    TRY(mo_struct_overlay(given, full, &defaults, sizeof defaults));
+    if (given != NULL) {
+        TRY(mo_probe_defaults(full->protocol, &defaults));
+        TRY(mo_struct_overlay(given, full, &defaults, sizeof defaults));
+    }
+    TRY(mo_probe_check(full));
+cleanup:
+    return status;
+}
+
+moco_status_t moco_probe_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
+                               const moco_probe_options_t *options, moco_classifier_fn progress, void *user,
+                               moco_classifier_t **out)
+{
+    moco_probe_options_t full;
+    NEED(model);
+    NEED(train);
+    NEED(test);
+    NEED(out);
+    *out = NULL;
+    moco_status_t status = resolve_probe(options, &full);
+    return status == MOCO_OK ? mo_probe_train(model, train, test, &full, progress, user, out) : status;
+}
+
+/* ---- fine-tuning ---- */
+
+moco_status_t moco_finetune_options_init(moco_finetune_options_t *options, uint64_t struct_size, int32_t optimizer)
+{
+    moco_finetune_options_t defaults;
+    moco_status_t status = mo_finetune_defaults(optimizer, &defaults);
+    return status == MOCO_OK ? mo_struct_init(options, struct_size, &defaults, sizeof defaults) : status;
+}
+
+/* The caller's bytes over the defaults of the optimizer that they name. */
+static moco_status_t resolve_finetune(const moco_finetune_options_t *given, moco_finetune_options_t *full)
+{
+    moco_status_t status = MOCO_OK;
+    moco_finetune_options_t defaults;
+    TRY(mo_finetune_defaults(MOCO_OPTIMIZER_ADAMW, &defaults));
+    TRY(mo_struct_overlay(given, full, &defaults, sizeof defaults));
+    if (given != NULL) {
+        TRY(mo_finetune_defaults(full->optimizer, &defaults));
+        TRY(mo_struct_overlay(given, full, &defaults, sizeof defaults));
+    }
+    TRY(mo_finetune_check(full));
+cleanup:
+    return status;
+}
+
+moco_status_t moco_finetune_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
+                                  const moco_finetune_options_t *options, moco_classifier_fn progress, void *user,
+                                  moco_classifier_t **out)
+{
+    moco_finetune_options_t full;
+    NEED(model);
+    NEED(train);
+    NEED(test);
+    NEED(out);
+    *out = NULL;
+    moco_status_t status = resolve_finetune(options, &full);
+    return status == MOCO_OK ? mo_finetune_train(model, train, test, &full, progress, user, out) : status;
+}
+
+/* ---- what both give ---- */
+
+moco_status_t moco_classifier_load(const char *path, moco_device_t *device, moco_classifier_t **out)
+{
+    NEED(path);
+    NEED(out);
+    *out = NULL;
+    return mo_classifier_read(path, device, out);
+}
+
+moco_status_t moco_classifier_save(const moco_classifier_t *classifier, const char *path)
+{
+    NEED(classifier);
+    NEED(path);
+    return mo_classifier_write(classifier, path);
+}
+
+void moco_classifier_free(moco_classifier_t *classifier)
+{
+    mo_classifier_delete(classifier);
+}
+
+moco_status_t moco_classifier_result(const moco_classifier_t *classifier, moco_classifier_result_t *result)
+{
+    NEED(classifier);
+    NEED(result);
+    moco_status_t status = mo_report_check(result);
+    if (status == MOCO_OK)
+        mo_report_out(&classifier->result, sizeof classifier->result, result);
+    return status;
+}
+
+moco_status_t moco_classifier_rate(const moco_classifier_t *classifier, int32_t index, moco_classifier_rate_t *rate)
+{
+    NEED(classifier);
+    NEED(rate);
+    if (index < 0 || index >= classifier->result.rates)
+        return mo_fail(MOCO_ERR_ARGUMENT, "index is %d, wanted 0 to %d", index, classifier->result.rates - 1);
+    moco_status_t status = mo_report_check(rate);
+    if (status == MOCO_OK)
+        mo_report_out(&classifier->rates[index], sizeof classifier->rates[index], rate);
+    return status;
+}
+
+moco_status_t moco_classifier_confusion(const moco_classifier_t *classifier, int64_t *table)
+{
+    NEED(classifier);
+    NEED(table);
+    if (classifier->confusion == NULL)
+        return mo_fail(MOCO_ERR_NO_DATA, "the classifier was read from a file, which has no confusion table");
+    const size_t classes = (size_t)classifier->result.classes;
+    memcpy(table, classifier->confusion, classes * classes * sizeof *table);
+    return MOCO_OK;
+}
+
+const char *moco_classifier_class_name(const moco_classifier_t *classifier, int32_t label)
+{
+    return classifier != NULL && label >= 0 && label < classifier->result.classes ? classifier->names[label] : NULL;
+}
+
+moco_status_t moco_classifier_weights(const moco_classifier_t *classifier, float *weights, float *bias)
+{
+    NEED(classifier);
+    const size_t classes = (size_t)classifier->result.classes, features = (size_t)classifier->result.features;
+    if (weights != NULL)
+        memcpy(weights, classifier->weights, classes * features * sizeof *weights);
+    if (bias != NULL)
+        memcpy(bias, classifier->bias, classes * sizeof *bias);
+    return MOCO_OK;
+}
+
+moco_status_t moco_classifier_model(const moco_classifier_t *classifier, moco_model_t **out)
+{
+    NEED(classifier);
+    NEED(out);
+    *out = mo_model_retain(classifier->model);
+    return MOCO_OK;
+}
+
+moco_status_t moco_classifier_info(const moco_classifier_t *classifier, char *text, uint64_t capacity,
+                                   uint64_t *needed)
+{
+    NEED(classifier);
+    return mo_json_text(mo_classifier_json(classifier), text, capacity, needed);
+}
