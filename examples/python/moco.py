@@ -40,6 +40,11 @@ class _Struct(ctypes.Structure):
         return {name: getattr(self, name) for name, _ in self._fields_ if name != "struct_size"}
 
 
+def _fields(*runs):
+    """(type, "names of it in a row"), ... as ctypes wants them."""
+    return [(name, kind) for kind, names in runs for name in names.split()]
+
+
 class DeviceOptions(_Struct):
     _fields_ = [("struct_size", _u64), ("kind", _i32), ("lanes", _i32)]
 
@@ -54,20 +59,26 @@ class Image(_Struct):
 
 
 class TrainerOptions(_Struct):
-    _fields_ = ([("struct_size", _u64), ("seed", _u64), ("queue_length", _i64), ("memory_cap", _i64)]
-                + [(name, _f64) for name in """width temperature key_momentum base_lr sgd_momentum weight_decay
-                   lr_factor crop_min_area crop_max_area jitter_brightness jitter_contrast jitter_saturation jitter_hue
-                   jitter_probability gray_probability blur_probability blur_sigma_min blur_sigma_max flip_probability
-                   mean_r mean_g mean_b std_r std_g std_b""".split()]
-                + [(name, _i32) for name in """recipe arch stem head image_size dimension batch_size bn_groups
-                   membership shuffle shard epochs steps_per_epoch schedule first_epoch milestone_1 milestone_2 views
-                   bn_running loader_threads zero_init_residual max_broken_percent""".split()]
-                + [("max_broken", _i64)]
-                + [(name, _f64) for name in """adam_beta1 adam_beta2 adam_epsilon lars_trust blur_probability_2
-                   solarize_probability solarize_probability_2""".split()]
-                + [(name, _i32) for name in """loss loss_scale symmetric predictor head_width head_layers optimizer
-                   lr_scaling schedule_unit momentum_schedule warmup_epochs freeze_patch execution patch_size vit_depth
-                   vit_heads vit_norm resize_filter crop_tries blur_form""".split()])
+    _fields_ = _fields(
+        (_u64, "struct_size"),
+        (_i32, "recipe arch stem image_size"),
+        (_f64, "width"),
+        (_i32, "zero_init_residual patch_size vit_depth vit_heads vit_norm freeze_patch loss loss_scale symmetric predictor"),
+        (_f64, "temperature key_momentum"),
+        (_i32, "momentum_schedule execution"),
+        (_i64, "queue_length"),
+        (_i32, """head head_width head_layers dimension batch_size bn_groups membership shuffle bn_running shard optimizer
+            lr_scaling"""),
+        (_f64, "base_lr weight_decay sgd_momentum lars_trust adam_beta1 adam_beta2 adam_epsilon"),
+        (_i32, "epochs steps_per_epoch warmup_epochs schedule schedule_unit first_epoch milestone_1 milestone_2"),
+        (_f64, "lr_factor"),
+        (_i32, "views resize_filter crop_tries blur_form"),
+        (_f64, """crop_min_area crop_max_area jitter_brightness jitter_contrast jitter_saturation jitter_hue
+            jitter_probability gray_probability blur_probability blur_probability_2 blur_sigma_min blur_sigma_max
+            solarize_probability solarize_probability_2 flip_probability mean_r mean_g mean_b std_r std_g std_b"""),
+        (_u64, "seed"),
+        (_i64, "memory_cap max_broken"),
+        (_i32, "max_broken_percent loader_threads"))
 
 
 class RunOptions(_Struct):

@@ -14,14 +14,17 @@ MOCO_BEGIN_DECLS
 
 typedef struct moco_trainer moco_trainer_t;
 
+/** Published sets of options: docs/options.md. */
 enum {
     MOCO_RECIPE_V1 = 0,
     MOCO_RECIPE_V2 = 1,
     MOCO_RECIPE_CIFAR = 2,
-    MOCO_RECIPE_V3 = 3,    /**< ResNet-50, 100 epochs                    */
+    MOCO_RECIPE_V3 = 3, /**< ResNet-50, 100 epochs */
     MOCO_RECIPE_SIMCLR = 4,
-    MOCO_RECIPE_V3_VIT = 5 /**< ViT-S/16, 300 epochs                     */
+    MOCO_RECIPE_V3_VIT = 5 /**< ViT-S/16, 300 epochs */
 };
+
+/* Network. */
 enum {
     MOCO_ARCH_RESNET18 = 0,
     MOCO_ARCH_RESNET34 = 1,
@@ -36,24 +39,32 @@ enum {
     MOCO_ARCH_VIT_CONV_BASE = 10
 };
 enum { MOCO_STEM_IMAGENET = 0, MOCO_STEM_CIFAR = 1 };
-enum { MOCO_HEAD_LINEAR = 0, MOCO_HEAD_MLP = 1, MOCO_HEAD_MLP_V3 = 2, MOCO_HEAD_MLP_SIMCLR = 3 };
-enum { MOCO_MEMBERSHIP_CONTIGUOUS = 0, MOCO_MEMBERSHIP_STRIDED = 1 };
-/** Order of the view pipeline: V1 crop gray jitter flip; V2 crop jitter gray blur flip; CIFAR crop flip jitter gray; V3
- * crop jitter gray blur solarize flip; SIMCLR crop flip jitter gray blur. */
-enum { MOCO_VIEWS_V1 = 0, MOCO_VIEWS_V2 = 1, MOCO_VIEWS_CIFAR = 2, MOCO_VIEWS_V3 = 3, MOCO_VIEWS_SIMCLR = 4 };
-enum { MOCO_BN_RUNNING_MEAN = 0, MOCO_BN_RUNNING_FIRST = 1 };
+enum { MOCO_VIT_NORM_LAYER = 0, MOCO_VIT_NORM_BATCH = 1 };
+
+/* Method. */
 /** Negatives of a query: QUEUE the keys of the queue; BATCH the other images' keys of the other view (v3); NT_XENT all
  * other views of the batch, with gradients through both (SimCLR; no key encoder). */
 enum { MOCO_LOSS_QUEUE = 0, MOCO_LOSS_BATCH = 1, MOCO_LOSS_NT_XENT = 2 };
 /** Factor on the mean loss: 1, 2 (SimCLR's published code), 2 temperature (v3). */
 enum { MOCO_LOSS_SCALE_ONE = 0, MOCO_LOSS_SCALE_TWO = 1, MOCO_LOSS_SCALE_2T = 2 };
-enum { MOCO_SCHEDULE_PER_EPOCH = 0, MOCO_SCHEDULE_PER_STEP = 1 };
 enum { MOCO_MOMENTUM_CONSTANT = 0, MOCO_MOMENTUM_COSINE = 1 };
 /** How whole-batch losses run: ONE_PASS keeps the activations of the whole batch; TWO_PASS embeds all shards, then runs
  * the heads, then backward shard by shard with its forward again. AUTO: two passes where no batch norm of the backbone
  * crosses shards. */
 enum { MOCO_EXECUTION_AUTO = 0, MOCO_EXECUTION_ONE_PASS = 1, MOCO_EXECUTION_TWO_PASS = 2 };
-enum { MOCO_VIT_NORM_LAYER = 0, MOCO_VIT_NORM_BATCH = 1 };
+enum { MOCO_HEAD_LINEAR = 0, MOCO_HEAD_MLP = 1, MOCO_HEAD_MLP_V3 = 2, MOCO_HEAD_MLP_SIMCLR = 3 };
+
+/* Batch and batch-norm groups. */
+enum { MOCO_MEMBERSHIP_CONTIGUOUS = 0, MOCO_MEMBERSHIP_STRIDED = 1 };
+enum { MOCO_BN_RUNNING_MEAN = 0, MOCO_BN_RUNNING_FIRST = 1 };
+
+/* Schedule. Optimizers, scalings and forms of a schedule are in <moco/types.h>. */
+enum { MOCO_SCHEDULE_PER_EPOCH = 0, MOCO_SCHEDULE_PER_STEP = 1 };
+
+/* Views. */
+/** Order of the view pipeline: V1 crop gray jitter flip; V2 crop jitter gray blur flip; CIFAR crop flip jitter gray; V3
+ * crop jitter gray blur solarize flip; SIMCLR crop flip jitter gray blur. */
+enum { MOCO_VIEWS_V1 = 0, MOCO_VIEWS_V2 = 1, MOCO_VIEWS_CIFAR = 2, MOCO_VIEWS_V3 = 3, MOCO_VIEWS_SIMCLR = 4 };
 /** PILLOW: three box blurs each way, edge pixels going on beyond the edges. GAUSSIAN: the kernel itself, cut to
  * 2 floor(floor(S/10)/2) + 1 pixels, black beyond the edges (SimCLR's published code). */
 enum { MOCO_BLUR_PILLOW = 0, MOCO_BLUR_GAUSSIAN = 1 };
@@ -63,81 +74,95 @@ enum { MOCO_BLUR_PILLOW = 0, MOCO_BLUR_GAUSSIAN = 1 };
  * changed, also by name with moco_trainer_options_set. docs/options.md lists type, default, range and unit of each.
  */
 typedef struct moco_trainer_options {
-    uint64_t struct_size;       /**< set by _init                                                                    */
-    uint64_t seed;              /**< fixes weights, queue, order, shuffles and views                                 */
-    int64_t queue_length;       /**< K, keys in the queue, 1..16,777,216                                             */
-    int64_t memory_cap;         /**< bytes the plan may take; 0 = no cap. Fewer devices in flight, else refused      */
-    double width;               /**< channel multiplier, 0.0625..8: channels max(16, nearest multiple of 16)         */
-    double temperature;         /**< divides the logits, 1e-3..1e3                                                   */
-    double key_momentum;        /**< m of k <- m k + (1-m) q, 0..1                                                   */
-    double base_lr;             /**< learning rate before lr_scaling, 0..1e3                                         */
-    double sgd_momentum;        /**< 0..<1                                                                           */
-    double weight_decay;        /**< 0..10, on every parameter; LARS: not on vectors (biases, norms)                 */
-    double lr_factor;           /**< multiplies the rate at each milestone of the step schedule, >0..1               */
-    double crop_min_area;       /**< smallest crop, share of the image's area, >0..1                                 */
-    double crop_max_area;       /**< largest crop, share, crop_min_area..1                                           */
-    double jitter_brightness;   /**< factor U[max(0,1-x),1+x]; 0..10                                                 */
-    double jitter_contrast;     /**< as above                                                                        */
-    double jitter_saturation;   /**< as above                                                                        */
-    double jitter_hue;          /**< shift U[-x,x] of the hue circle, 0..0.5                                         */
-    double jitter_probability;  /**< 0..1                                                                            */
-    double gray_probability;    /**< 0..1                                                                            */
-    double blur_probability;    /**< 0..1 (V2, V3 and SIMCLR orders only)                                            */
-    double blur_sigma_min;      /**< pixels, 0.01..100                                                               */
-    double blur_sigma_max;      /**< pixels, blur_sigma_min..100                                                     */
-    double flip_probability;    /**< 0..1                                                                            */
-    double mean_r, mean_g, mean_b; /**< subtracted from pixels in 0..1                                               */
-    double std_r, std_g, std_b;    /**< divides them, > 0                                                            */
-    int32_t recipe;             /**< MOCO_RECIPE_…: where the values came from                                       */
+    uint64_t struct_size; /**< set by _init                                                                          */
+    int32_t recipe;       /**< MOCO_RECIPE_…: where the values came from                                             */
+
+    /* Network. */
     int32_t arch;               /**< MOCO_ARCH_…                                                                     */
     int32_t stem;               /**< MOCO_STEM_…                                                                     */
-    int32_t head;               /**< MOCO_HEAD_…                                                                     */
     int32_t image_size;         /**< side of a view in pixels, 16..1024                                              */
-    int32_t dimension;          /**< D, width of the projection, 1..65536                                            */
-    int32_t batch_size;         /**< B, images per step, 2..65536                                                    */
-    int32_t bn_groups;    /**< V, batch-norm groups; B mod V = 0 and B/V >= 2                                  */
-    int32_t membership;         /**< MOCO_MEMBERSHIP_…: which images share a group                                   */
-    int32_t shuffle;            /**< 1: keys are shuffled over the groups; 0: not                                    */
-    int32_t shard;              /**< images per shard; 0 = largest divisor s of B/V with s <= 32 and B/s >= 2        */
-    int32_t epochs;             /**< E, passes over the data, 1..1,000,000                                           */
-    int32_t steps_per_epoch;    /**< push mode: maps steps to epochs; 0 = constant rates                             */
-    int32_t schedule;           /**< MOCO_SCHEDULE_…                                                                 */
-    int32_t first_epoch;        /**< what the schedule counts the first epoch as: 0 (papers) or 1 (CIFAR demo)       */
-    int32_t milestone_1;        /**< epoch of the first factor of the step schedule, >= 0                            */
-    int32_t milestone_2;        /**< and of the second                                                               */
-    int32_t views;              /**< MOCO_VIEWS_…                                                                    */
-    int32_t bn_running;         /**< MOCO_BN_RUNNING_…: mean over groups, or the first group's as under DDP          */
-    int32_t loader_threads;     /**< decoding threads, 1..256; 0 = one per lane                                      */
+    double width;               /**< channel multiplier, 0.0625..8: channels max(16, nearest multiple of 16)         */
     int32_t zero_init_residual; /**< 1: last batch-norm scale of each residual branch starts at 0                    */
-    int32_t max_broken_percent; /**< a run fails past this share of broken images in the listing, 0..100             */
-    int64_t max_broken;         /**< or past this number of distinct images; 0 = only the share counts               */
-    double adam_beta1;          /**< AdamW, 0..<1                                                                    */
-    double adam_beta2;          /**< AdamW, 0..<1                                                                    */
-    double adam_epsilon;        /**< AdamW, >0..1                                                                    */
-    double lars_trust;          /**< LARS: trust coefficient, >0..1                                                  */
-    double blur_probability_2;  /**< of the second view, 0..1; -1 = as the first                                     */
-    double solarize_probability; /**< 0..1 (V3 order only)                                                           */
-    double solarize_probability_2; /**< of the second view, 0..1; -1 = as the first                                  */
-    int32_t loss;               /**< MOCO_LOSS_…                                                                     */
-    int32_t loss_scale;         /**< MOCO_LOSS_SCALE_…                                                               */
-    int32_t symmetric;          /**< 1: both views are queries in turn and the two losses are summed                 */
-    int32_t predictor;          /**< 1: a predictor follows the projection of the query encoder                      */
-    int32_t head_width;         /**< hidden width of the heads, 0..65536; 0 = the backbone's                         */
-    int32_t head_layers;        /**< linear layers of mlp-v3 and mlp-simclr, 0..3; 0 = as published for the backbone */
-    int32_t optimizer;          /**< MOCO_OPTIMIZER_…                                                                */
-    int32_t lr_scaling;         /**< MOCO_LR_SCALING_…                                                               */
-    int32_t schedule_unit;      /**< MOCO_SCHEDULE_PER_…                                                             */
-    int32_t momentum_schedule;  /**< MOCO_MOMENTUM_…: key_momentum stays, or rises to 1 by a cosine over the run      */
-    int32_t warmup_epochs;      /**< the rate rises linearly from 0 over these                                       */
-    int32_t freeze_patch;       /**< 1: a ViT's patch projection is not trained; nothing in other networks           */
-    int32_t execution;          /**< MOCO_EXECUTION_…                                                                */
     int32_t patch_size;         /**< of a ViT, divides image_size; 0 = as published                                  */
     int32_t vit_depth;          /**< blocks of a ViT; 0 = as published                                               */
     int32_t vit_heads;          /**< attention heads of a ViT; 0 = as published                                      */
     int32_t vit_norm;           /**< MOCO_VIT_NORM_…: before the MLP of each block                                   */
-    int32_t resize_filter;      /**< MOCO_FILTER_…: of random crops                                                  */
-    int32_t crop_tries;         /**< random boxes tried before the central one, 1..1000                              */
-    int32_t blur_form;          /**< MOCO_BLUR_…                                                                     */
+    int32_t freeze_patch;       /**< 1: a ViT's patch projection is not trained; nothing in other networks           */
+
+    /* Method. */
+    int32_t loss;              /**< MOCO_LOSS_…                                                                      */
+    int32_t loss_scale;        /**< MOCO_LOSS_SCALE_…                                                                */
+    int32_t symmetric;         /**< 1: both views are queries in turn and the two losses are summed                  */
+    int32_t predictor;         /**< 1: a predictor follows the projection of the query encoder                       */
+    double temperature;        /**< divides the logits, 1e-3..1e3                                                    */
+    double key_momentum;       /**< m of k <- m k + (1-m) q, 0..1                                                    */
+    int32_t momentum_schedule; /**< MOCO_MOMENTUM_…: key_momentum stays, or rises to 1 by a cosine over the run      */
+    int32_t execution;         /**< MOCO_EXECUTION_…                                                                 */
+    int64_t queue_length;      /**< K, keys in the queue, 1..16,777,216                                              */
+
+    /* Projection head. */
+    int32_t head;        /**< MOCO_HEAD_…                                                                            */
+    int32_t head_width;  /**< hidden width of the heads, 0..65536; 0 = the backbone's                                */
+    int32_t head_layers; /**< linear layers of mlp-v3 and mlp-simclr, 0..3; 0 = as published for the backbone        */
+    int32_t dimension;   /**< D, width of the projection, 1..65536                                                   */
+
+    /* Batch and batch-norm groups. */
+    int32_t batch_size; /**< B, images per step, 2..65536                                                            */
+    int32_t bn_groups;  /**< V, batch-norm groups; B mod V = 0 and B/V >= 2                                          */
+    int32_t membership; /**< MOCO_MEMBERSHIP_…: which images share a group                                           */
+    int32_t shuffle;    /**< 1: keys are shuffled over the groups; 0: not                                            */
+    int32_t bn_running; /**< MOCO_BN_RUNNING_…: mean over groups, or the first group's as under DDP                  */
+    int32_t shard;      /**< images per shard; 0 = largest divisor s of B/V with s <= 32 and B/s >= 2                */
+
+    /* Optimizer and schedule. */
+    int32_t optimizer;       /**< MOCO_OPTIMIZER_…                                                                   */
+    int32_t lr_scaling;      /**< MOCO_LR_SCALING_…                                                                  */
+    double base_lr;          /**< learning rate before lr_scaling: at batch 256 (LINEAR), at batch 1 (SQRT); 0..1e3  */
+    double weight_decay;     /**< 0..10, on every parameter; LARS: not on vectors (biases, norms)                    */
+    double sgd_momentum;     /**< of SGD and LARS, 0..<1                                                             */
+    double lars_trust;       /**< LARS: trust coefficient, >0..1                                                     */
+    double adam_beta1;       /**< AdamW, 0..<1                                                                       */
+    double adam_beta2;       /**< AdamW, 0..<1                                                                       */
+    double adam_epsilon;     /**< AdamW, >0..1                                                                       */
+    int32_t epochs;          /**< E, passes over the data, 1..1,000,000                                              */
+    int32_t steps_per_epoch; /**< push mode: maps steps to epochs; 0 = constant rates                                */
+    int32_t warmup_epochs;   /**< the rate rises linearly from 0 over these                                          */
+    int32_t schedule;        /**< MOCO_SCHEDULE_…                                                                    */
+    int32_t schedule_unit;   /**< MOCO_SCHEDULE_PER_…                                                                */
+    int32_t first_epoch;     /**< what the schedule counts the first epoch as: 0 (papers) or 1 (CIFAR demo)          */
+    int32_t milestone_1;     /**< epoch of the first factor of the step schedule, >= 0                               */
+    int32_t milestone_2;     /**< and of the second                                                                  */
+    double lr_factor;        /**< multiplies the rate at each milestone of the step schedule, >0..1                  */
+
+    /* Views. */
+    int32_t views;                 /**< MOCO_VIEWS_…                                                                 */
+    int32_t resize_filter;         /**< MOCO_FILTER_…: of random crops                                               */
+    int32_t crop_tries;            /**< random boxes tried before the central one, 1..1000                           */
+    int32_t blur_form;             /**< MOCO_BLUR_…                                                                  */
+    double crop_min_area;          /**< smallest crop, share of the image's area, >0..1                              */
+    double crop_max_area;          /**< largest crop, share, crop_min_area..1                                        */
+    double jitter_brightness;      /**< factor U[max(0,1-x),1+x]; 0..10                                              */
+    double jitter_contrast;        /**< as above                                                                     */
+    double jitter_saturation;      /**< as above                                                                     */
+    double jitter_hue;             /**< shift U[-x,x] of the hue circle, 0..0.5                                      */
+    double jitter_probability;     /**< 0..1                                                                         */
+    double gray_probability;       /**< 0..1                                                                         */
+    double blur_probability;       /**< 0..1 (V2, V3 and SIMCLR orders only)                                         */
+    double blur_probability_2;     /**< of the second view, 0..1; -1 = as the first                                  */
+    double blur_sigma_min;         /**< pixels, 0.01..100                                                            */
+    double blur_sigma_max;         /**< pixels, blur_sigma_min..100                                                  */
+    double solarize_probability;   /**< 0..1 (V3 order only)                                                         */
+    double solarize_probability_2; /**< of the second view, 0..1; -1 = as the first                                  */
+    double flip_probability;       /**< 0..1                                                                         */
+    double mean_r, mean_g, mean_b; /**< subtracted from pixels in 0..1                                               */
+    double std_r, std_g, std_b;    /**< divides them, > 0                                                            */
+
+    /* Data and run. */
+    uint64_t seed;              /**< fixes weights, queue, order, shuffles and views                                 */
+    int64_t memory_cap;         /**< bytes the plan may take; 0 = no cap. Fewer groups in flight, else refused       */
+    int64_t max_broken;         /**< a run fails past this number of distinct broken images; 0 = no such limit       */
+    int32_t max_broken_percent; /**< or past this share of broken images in the listing, 0..100                      */
+    int32_t loader_threads;     /**< decoding threads, 1..256; 0 = one per lane                                      */
 } moco_trainer_options_t;
 
 /** Write a recipe's values. @return MOCO_ERR_ARGUMENT for an unknown recipe. Since: 0.1. */

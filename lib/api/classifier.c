@@ -9,14 +9,9 @@
 #include "eval/probe.h"
 #include "train/finetune.h"
 #include "util/json.h"
+#include "util/need.h"
 #include "util/status.h"
 #include "util/structsize.h"
-
-#define NEED(pointer)                                                   \
-    do {                                                                \
-        if ((pointer) == NULL)                                          \
-            return mo_fail(MOCO_ERR_ARGUMENT, "'" #pointer "' is NULL"); \
-    } while (0)
 
 /* ---- the linear probe ---- */
 
@@ -48,10 +43,10 @@ moco_status_t moco_probe_train(moco_model_t *model, moco_dataset_t *train, moco_
                                moco_classifier_t **out)
 {
     moco_probe_options_t full;
-    NEED(model);
-    NEED(train);
-    NEED(test);
-    NEED(out);
+    MO_NEED(model);
+    MO_NEED(train);
+    MO_NEED(test);
+    MO_NEED(out);
     *out = NULL;
     moco_status_t status = resolve_probe(options, &full);
     return status == MOCO_OK ? mo_probe_train(model, train, test, &full, progress, user, out) : status;
@@ -87,10 +82,10 @@ moco_status_t moco_finetune_train(moco_model_t *model, moco_dataset_t *train, mo
                                   moco_classifier_t **out)
 {
     moco_finetune_options_t full;
-    NEED(model);
-    NEED(train);
-    NEED(test);
-    NEED(out);
+    MO_NEED(model);
+    MO_NEED(train);
+    MO_NEED(test);
+    MO_NEED(out);
     *out = NULL;
     moco_status_t status = resolve_finetune(options, &full);
     return status == MOCO_OK ? mo_finetune_train(model, train, test, &full, progress, user, out) : status;
@@ -100,16 +95,16 @@ moco_status_t moco_finetune_train(moco_model_t *model, moco_dataset_t *train, mo
 
 moco_status_t moco_classifier_load(const char *path, moco_device_t *device, moco_classifier_t **out)
 {
-    NEED(path);
-    NEED(out);
+    MO_NEED(path);
+    MO_NEED(out);
     *out = NULL;
     return mo_classifier_read(path, device, out);
 }
 
 moco_status_t moco_classifier_save(const moco_classifier_t *classifier, const char *path)
 {
-    NEED(classifier);
-    NEED(path);
+    MO_NEED(classifier);
+    MO_NEED(path);
     return mo_classifier_write(classifier, path);
 }
 
@@ -120,8 +115,8 @@ void moco_classifier_free(moco_classifier_t *classifier)
 
 moco_status_t moco_classifier_result(const moco_classifier_t *classifier, moco_classifier_result_t *result)
 {
-    NEED(classifier);
-    NEED(result);
+    MO_NEED(classifier);
+    MO_NEED(result);
     moco_status_t status = mo_report_check(result);
     if (status == MOCO_OK)
         mo_report_out(&classifier->result, sizeof classifier->result, result);
@@ -130,8 +125,8 @@ moco_status_t moco_classifier_result(const moco_classifier_t *classifier, moco_c
 
 moco_status_t moco_classifier_rate(const moco_classifier_t *classifier, int32_t index, moco_classifier_rate_t *rate)
 {
-    NEED(classifier);
-    NEED(rate);
+    MO_NEED(classifier);
+    MO_NEED(rate);
     if (index < 0 || index >= classifier->result.rates)
         return mo_fail(MOCO_ERR_ARGUMENT, "index is %d, wanted 0 to %d", index, classifier->result.rates - 1);
     moco_status_t status = mo_report_check(rate);
@@ -142,8 +137,8 @@ moco_status_t moco_classifier_rate(const moco_classifier_t *classifier, int32_t 
 
 moco_status_t moco_classifier_confusion(const moco_classifier_t *classifier, int64_t *table)
 {
-    NEED(classifier);
-    NEED(table);
+    MO_NEED(classifier);
+    MO_NEED(table);
     if (classifier->confusion == NULL)
         return mo_fail(MOCO_ERR_NO_DATA, "the classifier was read from a file, which has no confusion table");
     const size_t classes = (size_t)classifier->result.classes;
@@ -158,7 +153,7 @@ const char *moco_classifier_class_name(const moco_classifier_t *classifier, int3
 
 moco_status_t moco_classifier_weights(const moco_classifier_t *classifier, float *weights, float *bias)
 {
-    NEED(classifier);
+    MO_NEED(classifier);
     const size_t classes = (size_t)classifier->result.classes, features = (size_t)classifier->result.features;
     if (weights != NULL)
         memcpy(weights, classifier->weights, classes * features * sizeof *weights);
@@ -169,8 +164,8 @@ moco_status_t moco_classifier_weights(const moco_classifier_t *classifier, float
 
 moco_status_t moco_classifier_model(const moco_classifier_t *classifier, moco_model_t **out)
 {
-    NEED(classifier);
-    NEED(out);
+    MO_NEED(classifier);
+    MO_NEED(out);
     *out = mo_model_retain(classifier->model);
     return MOCO_OK;
 }
@@ -178,6 +173,6 @@ moco_status_t moco_classifier_model(const moco_classifier_t *classifier, moco_mo
 moco_status_t moco_classifier_info(const moco_classifier_t *classifier, char *text, uint64_t capacity,
                                    uint64_t *needed)
 {
-    NEED(classifier);
+    MO_NEED(classifier);
     return mo_json_text(mo_classifier_json(classifier), text, capacity, needed);
 }

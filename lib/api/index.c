@@ -8,6 +8,7 @@
 #include "eval/index.h"
 #include "persist/npy.h"
 #include "util/alloc.h"
+#include "util/rows.h"
 #include "util/status.h"
 
 #define MAX_CLASSES 16777216

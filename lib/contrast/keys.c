@@ -1,23 +1,11 @@
 /* The FIFO of keys: rows of unit length, oldest overwritten first. */
-#include <math.h>
 #include <string.h>
 
 #include "contrast/contrast.h"
 #include "util/alloc.h"
 #include "util/rng.h"
+#include "util/rows.h"
 #include "util/status.h"
-
-static void unit_rows(float *rows, int64_t count, int32_t width)
-{
-    for (int64_t n = 0; n < count; n++, rows += width) {
-        double sum = 0;
-        for (int32_t i = 0; i < width; i++)
-            sum += (double)rows[i] * rows[i];
-        double norm = sqrt(sum);
-        for (int32_t i = 0; i < width; i++)
-            rows[i] = (float)(rows[i] / (norm > 1e-12 ? norm : 1e-12));
-    }
-}
 
 moco_status_t mo_keys_create(mo_keys_t *keys, int64_t length, int32_t dimension, uint64_t seed)
 {
@@ -29,8 +17,7 @@ moco_status_t mo_keys_create(mo_keys_t *keys, int64_t length, int32_t dimension,
     mo_rng_start(&rng, seed, MO_STREAM_QUEUE, 0, 0);
     for (int64_t i = 0; i < length * dimension; i++)
         keys->rows[i] = (float)mo_rng_normal(&rng);
-    unit_rows(keys->rows, length, dimension);
-    return MOCO_OK;
+    return mo_rows_normalise(keys->rows, length, dimension, keys->rows); /* draws are finite: it cannot fail */
 }
 
 void mo_keys_free(mo_keys_t *keys)

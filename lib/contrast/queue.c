@@ -2,11 +2,11 @@
  * with it; the plan is remade when the temperature changes. */
 #include "contrast/queue.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "engine/plan.h"
 #include "util/alloc.h"
+#include "util/rows.h"
 #include "util/status.h"
 
 #define TILE 32
@@ -109,23 +109,9 @@ const mo_keys_t *mo_queue_keys(const moco_queue_t *q)
     return &q->keys;
 }
 
-/* Rows must be of unit length to 1e-3. */
-static moco_status_t check_rows(const moco_queue_t *q, const char *name, const float *rows, int64_t count)
-{
-    for (int64_t n = 0; n < count; n++, rows += q->keys.dimension) {
-        double sum = 0;
-        for (int32_t i = 0; i < q->keys.dimension; i++)
-            sum += (double)rows[i] * rows[i];
-        if (!(fabs(sqrt(sum) - 1.0) <= 1e-3))
-            return mo_fail(MOCO_ERR_ARGUMENT, "row %lld of '%s' has norm %g, wanted 1 to within 0.001", (long long)n,
-                           name, sqrt(sum));
-    }
-    return MOCO_OK;
-}
-
 moco_status_t mo_queue_enqueue(moco_queue_t *q, const float *keys, int64_t count)
 {
-    moco_status_t status = check_rows(q, "keys", keys, count);
+    moco_status_t status = mo_rows_check_unit("keys", keys, count, q->keys.dimension);
     if (status == MOCO_OK)
         mo_keys_enqueue(&q->keys, keys, count);
     return status;
@@ -143,7 +129,7 @@ moco_status_t mo_queue_restore(moco_queue_t *q, const float *keys, int64_t point
     if (pointer < 0 || pointer >= q->keys.length)
         return mo_fail(MOCO_ERR_ARGUMENT, "pointer is %lld, wanted 0 to %lld", (long long)pointer,
                        (long long)q->keys.length - 1);
-    moco_status_t status = check_rows(q, "keys", keys, q->keys.length);
+    moco_status_t status = mo_rows_check_unit("keys", keys, q->keys.length, q->keys.dimension);
     if (status != MOCO_OK)
         return status;
     memcpy(q->keys.rows, keys, (size_t)q->keys.length * (size_t)q->keys.dimension * sizeof(float));
@@ -204,8 +190,8 @@ moco_status_t mo_queue_contrast(moco_queue_t *q, const float *queries, const flo
     contrast_t c = {.queue = q, .queries = queries, .keys = keys, .d_queries = d_queries, .count = count};
     double sum = 0;
     int64_t first = 0, fifth = 0;
-    TRY(check_rows(q, "queries", queries, count));
-    TRY(check_rows(q, "keys", keys, count));
+    TRY(mo_rows_check_unit("queries", queries, count, q->keys.dimension));
+    TRY(mo_rows_check_unit("keys", keys, count, q->keys.dimension));
     if (q->temperature != temperature)
         TRY(make_plan(q, temperature));
     TRY(mo_calloc((size_t)count * MO_LOSS_WIDTH, sizeof *c.results, &c.results));

@@ -8,6 +8,7 @@
 
 #include "data/augment.h"
 #include "util/alloc.h"
+#include "util/hash.h"
 #include "util/json.h"
 #include "util/status.h"
 
@@ -18,12 +19,12 @@
 
 static uint64_t hash_names(const mo_listing_t *listing)
 {
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a, 64 bits */
+    uint64_t hash = MO_HASH_START;
     for (int64_t i = 0; i < listing->count; i++) {
         const char *name = listing->text + listing->entries[i].name;
         for (; *name != '\0'; name++)
-            hash = (hash ^ (uint8_t)*name) * 0x100000001b3u;
-        hash = (hash ^ '\n') * 0x100000001b3u;
+            hash = mo_hash_add(hash, (uint8_t)*name);
+        hash = mo_hash_add(hash, '\n');
     }
     return hash;
 }

@@ -1,6 +1,7 @@
 /* The threads of the loader: claim the next position of the order and a row, decode, draw the views, mark it done. */
 #include "data/loader.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 
@@ -91,7 +92,7 @@ moco_status_t mo_loader_start_workers(mo_loader_t *loader)
     while (error == 0 && loader->started < loader->spec.threads) {
         mo_worker_t *worker = &loader->workers[loader->started];
         worker->loader = loader;
-        error = mo_fault(MO_FAULT_ALLOC) ? 1 : pthread_create(&worker->thread, NULL, work, worker);
+        error = mo_fault(MO_FAULT_ALLOC) ? EAGAIN : pthread_create(&worker->thread, NULL, work, worker);
         loader->started += error == 0;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);

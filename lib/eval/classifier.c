@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "util/alloc.h"
+#include "util/hash.h"
 #include "util/json.h"
 #include "util/status.h"
 
@@ -74,14 +75,14 @@ static uint64_t hash_of(uint64_t hash, const float *values, int64_t count)
     for (int64_t i = 0; i < count; i++) {
         uint32_t bits;
         memcpy(&bits, values + i, sizeof bits);
-        hash = (hash ^ bits) * 0x100000001b3u;
+        hash = mo_hash_add(hash, bits);
     }
     return hash;
 }
 
 uint64_t mo_backbone_hash(const moco_model_t *m)
 {
-    uint64_t hash = hash_of(0xcbf29ce484222325u, m->params, m->net.body_params);
+    uint64_t hash = hash_of(MO_HASH_START, m->params, m->net.body_params);
     for (int32_t i = 0; i < m->net.op_count; i++) {
         const mo_op_t *op = &m->net.ops[i];
         if (op->bn >= 0 && m->net.parameters[op->weights].offset < m->net.body_params)

@@ -3,19 +3,18 @@
  * a total order, so the result does not depend on how the work was cut. */
 #include "eval/index.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "engine/device.h"
 #include "eval/dot.h"
 #include "util/alloc.h"
+#include "util/rows.h"
 #include "util/status.h"
 
 #define QUERY_TILE   16   /* queries and vectors of one product: 16 KiB of results on a lane's stack */
 #define VECTOR_TILE  256
 #define MIN_SEGMENT  4096 /* vectors worth a part of their own */
 #define WANTED_PARTS 16   /* few queries: cut the store until there is work for this many */
-#define MIN_NORM     1e-12
 
 /* ---- the store ---- */
 
@@ -44,29 +43,6 @@ void mo_index_free(moco_index_t *index)
     mo_free(index->vectors);
     mo_free(index->labels);
     mo_free(index);
-}
-
-static int normalise_row(const float *row, int32_t dimension, float *out)
-{
-    double sum = 0;
-    for (int32_t d = 0; d < dimension; d++)
-        sum += (double)row[d] * (double)row[d];
-    if (!isfinite(sum)) /* squares of floats cannot overflow a double: some number is not finite */
-        return 0;
-    double norm = sqrt(sum);
-    norm = norm > MIN_NORM ? norm : MIN_NORM;
-    for (int32_t d = 0; d < dimension; d++)
-        out[d] = (float)((double)row[d] / norm);
-    return 1;
-}
-
-moco_status_t mo_rows_normalise(const float *rows, int64_t count, int32_t dimension, float *out)
-{
-    for (int64_t i = 0; i < count; i++) {
-        if (!normalise_row(rows + i * dimension, dimension, out + i * dimension))
-            return mo_fail(MOCO_ERR_ARGUMENT, "row %lld holds a number that is not finite", (long long)i);
-    }
-    return MOCO_OK;
 }
 
 static moco_status_t check_labels(const int32_t *labels, int64_t count)

@@ -24,8 +24,6 @@ moco_status_t mo_index_create(int32_t dimension, moco_device_t *device, moco_ind
 void mo_index_free(moco_index_t *index);
 /* Checked, normalised, copied; on failure the index is as it was. labels may be NULL. */
 moco_status_t mo_index_add(moco_index_t *index, const float *vectors, const int32_t *labels, int64_t count);
-/* The rows divided by max(norm, 1e-12). MOCO_ERR_ARGUMENT names the row that is not finite. */
-moco_status_t mo_rows_normalise(const float *rows, int64_t count, int32_t dimension, float *out);
 
 /* out[count, k], best first, ties by lower id; queries are normalised rows; 1 <= k <= index->count. */
 moco_status_t mo_index_nearest(const moco_index_t *index, const float *queries, int64_t count, int64_t k,

@@ -11,6 +11,7 @@
 #include "engine/ops.h"
 #include "persist/checkpoint.h"
 #include "util/alloc.h"
+#include "util/number.h"
 #include "util/status.h"
 
 static const char *const arch_names[] = {"resnet18",  "resnet34",       "resnet50",     "resnet101",
@@ -173,11 +174,8 @@ static moco_status_t put_triple(mo_st_writer_t *w, const char *key, const double
     char text[128];
     size_t at = 0;
     for (int i = 0; i < 3; i++) {
-        char number[40];
-        snprintf(number, sizeof number, "%.9g", (double)(float)values[i]);
-        for (char *c = number; *c != '\0'; c++)
-            if (*c == ',')
-                *c = '.'; /* whatever the host's locale */
+        char number[MO_NUMBER_TEXT];
+        mo_text_double((double)(float)values[i], 9, number);
         at += (size_t)snprintf(text + at, sizeof text - at, i > 0 ? ",%s" : "%s", number);
     }
     return mo_st_meta(w, key, text);

@@ -129,7 +129,7 @@ static moco_status_t measure(work_t *w, int32_t *best)
     for (int32_t h = 0; h < w->o.rates; h++) {
         rates[h] = mo_classifier_rate(&w->scores[h], w->s.measured.count, w->loss[h] / (double)w->seen);
         rates[h].base_lr = w->o.base_lr[h];
-        rates[h].effective_lr = w->o.base_lr[h] * mo_lr_factor(w->o.lr_scaling, w->o.batch_size);
+        rates[h].effective_lr = w->o.base_lr[h] * mo_lr_scale(w->o.lr_scaling, w->o.batch_size);
     }
     *best = best_of(w);
     return status;

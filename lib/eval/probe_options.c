@@ -1,14 +1,13 @@
 /* Protocols of the linear probe as data, and what follows from options alone. */
-#include <math.h>
 #include <stddef.h>
 
 #include <moco/trainer.h> /* MOCO_ARCH_… */
 
 #include "eval/probe.h"
 #include "optim/optim.h"
+#include "util/rate.h"
 #include "util/status.h"
 
-#define PI      3.14159265358979323846
 #define MILLION 1000000
 
 _Static_assert(sizeof(moco_probe_options_t) == 248, "no padding; a new field is appended");
@@ -111,9 +110,9 @@ static int64_t milestone(int32_t given, int32_t epochs, int64_t tenths)
 
 double mo_probe_rate_factor(const moco_probe_options_t *o, int64_t epoch)
 {
-    double factor = mo_lr_factor(o->lr_scaling, o->batch_size);
+    double factor = mo_lr_scale(o->lr_scaling, o->batch_size);
     if (o->schedule == MOCO_SCHEDULE_COSINE)
-        return factor * 0.5 * (1.0 + cos(PI * (double)epoch / o->epochs));
+        return factor * mo_half_cosine((double)epoch, o->epochs);
     if (o->schedule != MOCO_SCHEDULE_STEP)
         return factor;
     factor *= epoch >= milestone(o->milestone_1, o->epochs, 6) ? o->lr_factor : 1.0;

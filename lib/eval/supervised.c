@@ -3,8 +3,8 @@
 
 #include <moco/trainer.h>
 
-#include "eval/index.h"
 #include "util/alloc.h"
+#include "util/rows.h"
 #include "util/status.h"
 
 #define CROP_TRIES 10 /* as published, before the central box */

@@ -3,22 +3,20 @@
 
 #include <math.h>
 #include <string.h>
-
 #include <moco/types.h>
 
 #include "util/alloc.h"
 #include "util/clones.h"
+#include "util/rate.h"
 #include "util/status.h"
-
-#define BASE_BATCH 256.0 /* the batch that base_lr is meant for under linear scaling */
 
 #define PART ((int64_t)1 << 16) /* floats; fixed, so sums do not depend on the lanes */
 
-double mo_lr_factor(int32_t lr_scaling, int64_t batch_size)
+double mo_lr_scale(int32_t scaling, int32_t batch)
 {
-    if (lr_scaling == MOCO_LR_SCALING_LINEAR)
-        return (double)batch_size / BASE_BATCH;
-    return lr_scaling == MOCO_LR_SCALING_SQRT ? sqrt((double)batch_size) : 1.0;
+    if (scaling == MOCO_LR_SCALING_NONE)
+        return 1.0;
+    return scaling == MOCO_LR_SCALING_SQRT ? sqrt((double)batch) : batch / MO_BASE_BATCH;
 }
 
 int32_t mo_optim_blocks(mo_optimizer_t kind)

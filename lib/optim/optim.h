@@ -8,7 +8,7 @@
 #include "engine/device.h"
 #include "engine/net.h"
 
-/* Numbers as MOCO_OPTIMIZER_… in <moco/trainer.h>. */
+/* Numbers as MOCO_OPTIMIZER_… in <moco/types.h>. */
 typedef enum mo_optimizer {
     MO_OPTIMIZER_SGD,
     MO_OPTIMIZER_LARS,        /* rate after the momentum  (MoCo v3, arXiv 2104.02057)       */
@@ -23,9 +23,6 @@ typedef struct mo_optim_rates {
     double beta1, beta2, epsilon; /* AdamW          */
     int64_t step;                /* from 1          */
 } mo_optim_rates_t;
-
-/* What MOCO_LR_SCALING_… multiplies base_lr by. */
-double mo_lr_factor(int32_t lr_scaling, int64_t batch_size);
 
 /* Blocks of floats that an optimizer keeps beside the parameters: 1, or 2 for AdamW. */
 #define MO_OPTIM_BLOCKS 2
@@ -68,6 +65,9 @@ moco_status_t mo_optim_gradient_norm(mo_optim_t *optim, moco_device_t *device, d
 moco_status_t mo_optim_begin(mo_optim_t *optim, moco_device_t *device, const mo_optim_rates_t *rates);
 /* Update one part. Any thread, any order. */
 void mo_optim_update(mo_optim_t *optim, const mo_optim_part_t *part, const mo_optim_rates_t *rates);
+
+/* What a learning rate is multiplied by: MOCO_LR_SCALING_… in <moco/types.h>. */
+double mo_lr_scale(int32_t scaling, int32_t batch);
 
 /* ---- the loops ---- */
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "util/alloc.h"
+#include "util/number.h"
 #include "util/status.h"
 
 #define NAME_SIZE 256
@@ -140,11 +141,8 @@ moco_status_t mo_meta_int(mo_st_writer_t *writer, const char *key, int64_t value
 
 moco_status_t mo_meta_double(mo_st_writer_t *writer, const char *key, double value)
 {
-    char text[64];
-    snprintf(text, sizeof text, "%.17g", value);
-    for (char *c = text; *c != '\0'; c++)
-        if (*c == ',')
-            *c = '.'; /* whatever the host's locale */
+    char text[MO_NUMBER_TEXT];
+    mo_text_double(value, 17, text);
     return mo_st_meta(writer, key, text);
 }
 
@@ -166,21 +164,6 @@ moco_status_t mo_meta_get_int(const mo_tensor_file_t *st, const char *key, int64
     if (end == text || *end != '\0' || errno != 0 || number < low || number > high)
         return mo_fail(MOCO_ERR_FORMAT, "metadata '%s' is '%.40s', wanted a whole number %" PRId64 " to %" PRId64, key,
                        text, low, high);
-    *value = number;
-    return MOCO_OK;
-}
-
-moco_status_t mo_parse_double(const char *text, double low, double high, double *value)
-{
-    char *end, copy[64], probe[8];
-    snprintf(probe, sizeof probe, "%.1f", 0.5);
-    snprintf(copy, sizeof copy, "%s", text);
-    for (char *c = copy; *c != '\0'; c++)
-        if (*c == '.')
-            *c = probe[1]; /* the locale's decimal point */
-    double number = strtod(copy, &end);
-    if (end == copy || *end != '\0' || !(number >= low && number <= high))
-        return MOCO_ERR_FORMAT;
     *value = number;
     return MOCO_OK;
 }

@@ -35,8 +35,6 @@ moco_status_t mo_meta_int(mo_st_writer_t *writer, const char *key, int64_t value
 moco_status_t mo_meta_double(mo_st_writer_t *writer, const char *key, double value);
 moco_status_t mo_meta_get_int(const mo_tensor_file_t *st, const char *key, int64_t low, int64_t high, int64_t *value);
 moco_status_t mo_meta_get_double(const mo_tensor_file_t *st, const char *key, double low, double high, double *value);
-/* A number with a decimal point, whatever the host's locale; MOCO_ERR_FORMAT without a message. */
-moco_status_t mo_parse_double(const char *text, double low, double high, double *value);
 /* Refuses files of a newer format. */
 moco_status_t mo_format_check(const mo_tensor_file_t *st, const char *path);
 

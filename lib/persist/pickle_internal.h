@@ -12,7 +12,7 @@ enum {
     MO_PICKLE_MAX_MARKS = 1 << 16
 };
 
-/* Module for one more item of an array that doubles up to a limit; MOCO_ERR_FORMAT beyond it. */
+/* Makes place for one more item of an array that doubles up to a limit; MOCO_ERR_FORMAT beyond it. */
 moco_status_t mo_pickle_room(const mo_pickle_t *p, void *items, int64_t count, int64_t *capacity, size_t size,
                              int64_t limit, const char *what);
 moco_status_t mo_pickle_new(mo_pickle_t *p, mo_pickle_value_t value, int32_t *number);

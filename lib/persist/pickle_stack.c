@@ -19,11 +19,7 @@ moco_status_t mo_pickle_room(const mo_pickle_t *p, void *items, int64_t count, i
         return MOCO_OK;
     if (count >= limit)
         return mo_fail(MOCO_ERR_FORMAT, "%s: the pickle has more than %lld %s", p->path, (long long)limit, what);
-    int64_t wanted = *capacity > 0 ? *capacity * 2 : 64;
-    moco_status_t status = mo_grow(items, (size_t)wanted, size);
-    if (status == MOCO_OK)
-        *capacity = wanted;
-    return status;
+    return mo_reserve(items, count + 1, capacity, size);
 }
 
 moco_status_t mo_pickle_new(mo_pickle_t *p, mo_pickle_value_t value, int32_t *number)

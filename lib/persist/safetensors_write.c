@@ -20,17 +20,6 @@ typedef struct mo_st_entry {
     uint64_t bytes;
 } entry_t;
 
-static moco_status_t reserve(void *items, int64_t count, int64_t *capacity, size_t size)
-{
-    if (count < *capacity)
-        return MOCO_OK;
-    int64_t wanted = *capacity > 0 ? *capacity * 2 : 64;
-    moco_status_t status = mo_grow(items, (size_t)wanted, size);
-    if (status == MOCO_OK)
-        *capacity = wanted;
-    return status;
-}
-
 static moco_status_t measure(entry_t *entry, const char *name)
 {
     uint64_t bytes = mo_dtype_bytes(entry->dtype);
@@ -56,7 +45,7 @@ moco_status_t mo_st_add(mo_st_writer_t *writer, const char *name, mo_dtype_t dty
     for (int32_t i = 0; i < rank; i++)
         entry.dims[i] = dims[i];
     TRY(measure(&entry, name));
-    TRY(reserve(&writer->entries, writer->count, &writer->capacity, sizeof entry));
+    TRY(mo_reserve(&writer->entries, writer->count + 1, &writer->capacity, sizeof entry));
     TRY(mo_strdup(name, &entry.name));
     writer->entries[writer->count++] = entry;
 cleanup:
@@ -67,7 +56,7 @@ moco_status_t mo_st_meta(mo_st_writer_t *writer, const char *key, const char *va
 {
     moco_status_t status = MOCO_OK;
     mo_file_text_t meta = {0};
-    TRY(reserve(&writer->meta, writer->meta_count, &writer->meta_capacity, sizeof meta));
+    TRY(mo_reserve(&writer->meta, writer->meta_count + 1, &writer->meta_capacity, sizeof meta));
     TRY(mo_strdup(key, &meta.key));
     TRY(mo_strdup(value, &meta.value));
     writer->meta[writer->meta_count++] = meta;

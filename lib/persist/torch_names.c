@@ -6,6 +6,7 @@
 
 #include "persist/torch_file.h"
 #include "util/alloc.h"
+#include "util/number.h"
 #include "util/status.h"
 
 enum { MAX_DEPTH = 24, MAX_NAME = 512, MAX_TEXT = 4096, MAX_VISITS = 1 << 21, MAX_ITEMS = 1 << 18 };
@@ -55,17 +56,13 @@ static moco_status_t spend(names_t *n, uint64_t bytes)
                                            n->pickle->path, (long long)MAX_BYTES);
 }
 
-static moco_status_t module(names_t *n, void *items, int64_t count, int64_t *capacity, size_t size)
+static moco_status_t one_more(names_t *n, void *items, int64_t count, int64_t *capacity, size_t size)
 {
     if (count < *capacity)
         return MOCO_OK;
     if (count >= MAX_ITEMS)
         return mo_fail(MOCO_ERR_FORMAT, "%s: has more than %d tensors or texts", n->pickle->path, MAX_ITEMS);
-    int64_t wanted = *capacity > 0 ? *capacity * 2 : 64;
-    moco_status_t status = mo_grow(items, (size_t)wanted, size);
-    if (status == MOCO_OK)
-        *capacity = wanted;
-    return status;
+    return mo_reserve(items, count + 1, capacity, size);
 }
 
 /* ---- texts ---- */
@@ -75,7 +72,7 @@ static moco_status_t add_text(names_t *n, const char *value, size_t length)
     moco_status_t status = MOCO_OK;
     mo_file_text_t text = {0};
     TRY(spend(n, strlen(n->name) + length + 2));
-    TRY(module(n, &n->file->texts, n->file->text_count, &n->text_capacity, sizeof text));
+    TRY(one_more(n, &n->file->texts, n->file->text_count, &n->text_capacity, sizeof text));
     TRY(mo_strdup(n->name, &text.key));
     TRY(mo_strprintf(&text.value, "%.*s", (int)length, value));
     n->file->texts[n->file->text_count++] = text;
@@ -88,7 +85,7 @@ cleanup:
 
 static moco_status_t add_scalar(names_t *n, const mo_pickle_value_t *v)
 {
-    char number[64];
+    char number[MO_NUMBER_TEXT];
     if (v->kind == MO_PICKLE_TEXT)
         return v->count <= MAX_TEXT && is_text(v) ? add_text(n, (const char *)v->bytes, (size_t)v->count) : MOCO_OK;
     if (v->kind == MO_PICKLE_BOOL)
@@ -96,10 +93,7 @@ static moco_status_t add_scalar(names_t *n, const mo_pickle_value_t *v)
     else if (v->kind == MO_PICKLE_INT)
         snprintf(number, sizeof number, "%lld", (long long)v->whole);
     else
-        snprintf(number, sizeof number, "%.17g", v->real);
-    for (char *c = number; *c != '\0'; c++)
-        if (*c == ',')
-            *c = '.'; /* whatever the host's locale */
+        mo_text_double(v->real, 17, number);
     return add_text(n, number, strlen(number));
 }
 
@@ -142,7 +136,7 @@ static moco_status_t add_tensor(names_t *n, const mo_pickle_tensor_t *t)
     made.bytes = (uint64_t)count * mo_dtype_bytes(s->dtype);
     made.data = count > 0 ? bytes + (uint64_t)(s->first + t->offset) * mo_dtype_bytes(s->dtype) : bytes;
     TRY(spend(n, strlen(n->name) + 1));
-    TRY(module(n, &n->file->tensors, n->file->count, &n->tensor_capacity, sizeof made));
+    TRY(one_more(n, &n->file->tensors, n->file->count, &n->tensor_capacity, sizeof made));
     TRY(mo_strdup(n->name, &made.name));
     n->file->tensors[n->file->count++] = made;
 cleanup:

@@ -10,6 +10,7 @@
 #include "train/options.h"
 #include "train/schedule.h"
 #include "util/alloc.h"
+#include "util/number.h"
 #include "util/status.h"
 
 enum { MAX_HEAD_WIDTH = 65536 };
@@ -260,12 +261,11 @@ static moco_status_t update_keys(mo_import_t *m, int32_t key_update)
     char text[200] = "a reference checkpoint; key encoder as in the file";
     if (key_update && m->has_key) {
         const double momentum = next_momentum(t);
+        char number[MO_NUMBER_TEXT];
+        mo_text_double(momentum, 9, number);
         mo_momentum_update(t->key.params, t->query.params, t->key.net.params, momentum);
         snprintf(text, sizeof text, "a reference checkpoint; the key-momentum update that it makes at the start of its "
-                 "next step was applied, momentum %.9g", momentum);
-        for (char *c = text; *c != '\0'; c++)
-            if (*c == ',' && c > text && c[-1] >= '0' && c[-1] <= '9')
-                *c = '.'; /* whatever the host's locale */
+                 "next step was applied, momentum %s", number);
     }
     moco_status_t status = mo_strdup(text, &t->origin);
     return status == MOCO_OK ? mo_foreign_note(&m->foreign, "%s", text) : status;

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,47 +11,10 @@
 
 #include "util/alloc.h"
 #include "util/json.h"
+#include "util/number.h"
 #include "util/status.h"
 
 /* ---- numbers ---- */
-
-/* This thread alone; (locale_t)0 when the system gives none, then nothing changed. */
-static locale_t enter_c_locale(locale_t *old)
-{
-    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (plain != (locale_t)0)
-        *old = uselocale(plain);
-    return plain;
-}
-
-static void leave_c_locale(locale_t plain, locale_t old)
-{
-    if (plain == (locale_t)0)
-        return;
-    uselocale(old);
-    freelocale(plain);
-}
-
-/* The fewest digits that read back to the same bits. */
-static void decimal_text(double value, char *text, size_t capacity)
-{
-    locale_t old = (locale_t)0, plain = enter_c_locale(&old);
-    for (int digits = 6; digits <= 17; digits++) {
-        snprintf(text, capacity, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    leave_c_locale(plain, old);
-}
-
-static int parse_decimal(const char *text, double *value)
-{
-    locale_t old = (locale_t)0, plain = enter_c_locale(&old);
-    char *end;
-    *value = strtod(text, &end);
-    leave_c_locale(plain, old);
-    return end != text && *end == '\0';
-}
 
 static int parse_whole(const char *text, int64_t *value)
 {
@@ -87,7 +49,7 @@ void mo_option_text(const moco_trainer_options_t *options, const mo_option_row_t
     else if (row->type == MO_OPTION_I64)
         snprintf(text, MO_OPTION_TEXT, "%" PRId64, *(const int64_t *)at);
     else if (row->type == MO_OPTION_F64)
-        decimal_text(*(const double *)at, text, MO_OPTION_TEXT);
+        mo_text_double(*(const double *)at, 0, text);
     else if (row->names != NULL && *(const int32_t *)at >= 0 && *(const int32_t *)at < name_count(row))
         snprintf(text, MO_OPTION_TEXT, "%s", row->names[*(const int32_t *)at]);
     else
@@ -115,11 +77,11 @@ void mo_option_range(const mo_option_row_t *row, char *text, uint64_t capacity)
         return;
     }
     append(text, capacity, row->flags & MO_OPTION_ABOVE_MIN ? "above " : "");
-    decimal_text(row->min, number, sizeof number);
+    mo_text_double(row->min, 0, number);
     append(text, capacity, number);
     append(text, capacity, row->flags & MO_OPTION_BELOW_MAX ? " to below " : " to ");
     if (row->type == MO_OPTION_F64)
-        decimal_text(row->max, number, sizeof number);
+        mo_text_double(row->max, 0, number);
     else
         snprintf(number, sizeof number, "%.0f", row->max);
     append(text, capacity, number);
@@ -143,7 +105,7 @@ moco_status_t mo_option_parse(moco_trainer_options_t *options, const mo_option_r
     if (row->type == MO_OPTION_U64)
         good = parse_unsigned(value, at);
     else if (row->type == MO_OPTION_F64)
-        good = parse_decimal(value, &decimal);
+        good = mo_read_double(value, &decimal);
     else
         good = row->names != NULL ? parse_name(row, value, &whole) : parse_whole(value, &whole);
     if (row->type == MO_OPTION_I32 && (whole < INT32_MIN || whole > INT32_MAX))

@@ -43,7 +43,7 @@ static double real_epoch(mo_time_t now)
 
 double mo_effective_lr(const moco_trainer_options_t *o)
 {
-    return o->base_lr * mo_lr_factor(o->lr_scaling, o->batch_size);
+    return o->base_lr * mo_lr_scale(o->lr_scaling, o->batch_size);
 }
 
 double mo_schedule_lr(const moco_trainer_options_t *o, mo_time_t now)

@@ -74,7 +74,8 @@ START_TEST(defaults)
     expect_ok(moco_finetune_options_init(&o, sizeof o, MOCO_OPTIMIZER_SGD));
     ck_assert(o.optimizer == MOCO_OPTIMIZER_SGD && o.lr == 0.01 && o.weight_decay == 1e-4 && o.decay_vectors);
     ck_assert(o.warmup_epochs == 0 && o.mixup == 0 && o.drop_path == 0 && o.sgd_momentum == 0.9);
-    ck_assert(o.batch_size == 128 && o.bn_groups == 1 && o.schedule == MOCO_SCHEDULE_COSINE && o.lr_scaling == 1);
+    ck_assert(o.batch_size == 128 && o.bn_groups == 1 && o.schedule == MOCO_SCHEDULE_COSINE &&
+              o.lr_scaling == MOCO_LR_SCALING_LINEAR);
     ck_assert(o.crop_min_area == 0.08 && o.crop_max_area == 1 && o.flip_probability == 0.5);
     expect_status(MOCO_ERR_ARGUMENT, moco_finetune_options_init(&o, sizeof o, MOCO_OPTIMIZER_LARS));
     expect_message("1");
@@ -247,7 +248,7 @@ START_TEST(not_finite)
     moco_finetune_t *finetune = NULL;
     o.warmup_epochs = 0;
     o.schedule = MOCO_SCHEDULE_CONSTANT;
-    o.lr_scaling = 0;
+    o.lr_scaling = MOCO_LR_SCALING_NONE;
     o.lr = 1000;
     o.weight_decay = 10;
     o.epochs = 40;
@@ -275,7 +276,7 @@ static const refusal_t refusals[] = {
     REAL(adam_beta2, -1), REAL(adam_epsilon, 0), REAL(label_smoothing, 1), REAL(label_smoothing, -0.1),
     REAL(mixup, -1), REAL(mixup, INFINITY), REAL(drop_path, 1), REAL(init_std, -1), REAL(crop_min_area, 0),
     REAL(crop_max_area, 0.01), REAL(flip_probability, 2), WHOLE(optimizer, MOCO_OPTIMIZER_LARS),
-    WHOLE(lr_scaling, 2), WHOLE(epochs, 0), WHOLE(warmup_epochs, 3), WHOLE(batch_size, 1), WHOLE(bn_groups, 0),
+    WHOLE(lr_scaling, 3), WHOLE(epochs, 0), WHOLE(warmup_epochs, 3), WHOLE(batch_size, 1), WHOLE(bn_groups, 0),
     WHOLE(bn_groups, 3), WHOLE(bn_groups, 8), WHOLE(shard, 3), WHOLE(schedule, MOCO_SCHEDULE_STEP),
     WHOLE(decay_vectors, 2), WHOLE(resize_filter, 2), WHOLE(eval_every, -1), WHOLE(loader_threads, 257),
 };

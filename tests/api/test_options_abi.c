@@ -69,15 +69,17 @@ static const struct {
 /* The layout is the interface: a field that moves breaks every host in the field. */
 START_TEST(layout_is_pinned)
 {
-    ck_assert_uint_eq(offsetof(moco_trainer_options_t, seed), 8);
-    ck_assert_uint_eq(offsetof(moco_trainer_options_t, queue_length), 16);
-    ck_assert_uint_eq(offsetof(moco_trainer_options_t, width), 32);
-    ck_assert_uint_eq(offsetof(moco_trainer_options_t, mean_r), 184);
-    ck_assert_uint_eq(offsetof(moco_trainer_options_t, recipe), 232);
-    ck_assert_uint_eq(offsetof(moco_trainer_options_t, max_broken), 320);
-    ck_assert_uint_eq(offsetof(moco_trainer_options_t, adam_beta1), 328);
-    ck_assert_uint_eq(offsetof(moco_trainer_options_t, loss), 384);
-    ck_assert_uint_eq(offsetof(moco_trainer_options_t, blur_form), 460);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, recipe), 8);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, width), 24);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, loss), 56);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, queue_length), 96);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, batch_size), 120);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, optimizer), 144);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, epochs), 208);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, views), 248);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, mean_r), 384);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, seed), 432);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, loader_threads), 460);
     ck_assert_uint_eq(sizeof(moco_trainer_options_t), 464);
     ck_assert_uint_eq(sizeof(moco_dataset_options_t), 32);
     ck_assert_uint_eq(sizeof(moco_device_options_t), 16);

@@ -75,11 +75,13 @@ START_TEST(defaults)
 {
     moco_probe_options_t o;
     expect_ok(moco_probe_options_init(&o, sizeof o, MOCO_PROBE_V1));
-    ck_assert(o.epochs == 100 && o.batch_size == 256 && o.schedule == MOCO_SCHEDULE_STEP && !o.cached && !o.lr_scaling);
+    ck_assert(o.epochs == 100 && o.batch_size == 256 && o.schedule == MOCO_SCHEDULE_STEP && !o.cached && 
+              o.lr_scaling == MOCO_LR_SCALING_NONE);
     ck_assert(o.sgd_momentum == 0.9 && o.weight_decay == 0 && o.lr_factor == 0.1 && o.init_std == 0.01);
     ck_assert(o.crop_min_area == 0.08 && o.crop_max_area == 1 && o.flip_probability == 0.5);
     expect_ok(moco_probe_options_init(&o, sizeof o, MOCO_PROBE_V3));
-    ck_assert(o.epochs == 90 && o.batch_size == 1024 && o.schedule == MOCO_SCHEDULE_COSINE && o.lr_scaling);
+    ck_assert(o.epochs == 90 && o.batch_size == 1024 && o.schedule == MOCO_SCHEDULE_COSINE &&
+              o.lr_scaling == MOCO_LR_SCALING_LINEAR);
     expect_ok(moco_probe_options_init(&o, sizeof o, MOCO_PROBE_CACHED));
     ck_assert(o.epochs == 100 && o.batch_size == 256 && o.cached);
     expect_status(MOCO_ERR_ARGUMENT, moco_probe_options_init(&o, sizeof o, 3));
@@ -297,7 +299,7 @@ START_TEST(options_out_of_range)
         REAL(lr[1], 0, -1, NAN),          REAL(lr[0], 2e6, INFINITY, 0),       REAL(lr_factor, 0, 1.5, NAN),
         REAL(sgd_momentum, 1, -0.1, NAN), REAL(weight_decay, -1, 11, NAN),     REAL(init_std, -1, 11, NAN),
         REAL(crop_min_area, 0, 1.1, NAN), REAL(crop_max_area, 0.01, 1.1, NAN), REAL(flip_probability, -0.1, 1.1, NAN),
-        WHOLE(protocol, -1, 3, 99),       WHOLE(rates, -1, 17, 1000),          WHOLE(lr_scaling, -1, 2, 3),
+        WHOLE(protocol, -1, 3, 99),       WHOLE(rates, -1, 17, 1000),          WHOLE(lr_scaling, -1, 3, 4),
         WHOLE(epochs, 0, -1, 1000001),    WHOLE(batch_size, 0, -1, 65537),     WHOLE(schedule, -1, 3, 4),
         WHOLE(milestone_1, -1, -2, -3),   WHOLE(milestone_2, -1, -2, -3),      WHOLE(cached, -1, 2, 3),
         WHOLE(normalize, -1, 2, 3),       WHOLE(eval_every, -1, -2, 1000001),  WHOLE(loader_threads, -1, 257, 1000)};
@@ -395,7 +397,7 @@ START_TEST(diverged)
     o.epochs = 12;
     o.weight_decay = 10;
     o.schedule = MOCO_SCHEDULE_CONSTANT;
-    o.lr_scaling = 0;
+    o.lr_scaling = MOCO_LR_SCALING_NONE;
     o.rates = 2;
     o.lr[0] = 1e6;
     o.lr[1] = 0.01;

@@ -421,7 +421,7 @@ START_TEST(test_overlay)
     ck_assert_int_eq(moco_trainer_options_set(&older, "max_broken", "5"), MOCO_ERR_VERSION);
     assert_message("newer than your header");
     ck_assert_int_eq(older.max_broken, 77);
-    older.struct_size = 64;
+    older.struct_size = offsetof(moco_trainer_options_t, recipe);
     ck_assert_int_eq(mo_options_overlay(&older, &full), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(mo_options_overlay(NULL, &full), MOCO_ERR_ARGUMENT);
 }
