@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <moco/version.h>
-
 #include "eval/classifier.h"
 #include "eval/loaded.h"
 #include "eval/model_file.h"
@@ -12,6 +10,7 @@
 #include "util/alloc.h"
 #include "util/json.h"
 #include "util/status.h"
+#include "util/version.h"
 
 enum { LAYER_NAME = 32 };
 
@@ -63,7 +62,7 @@ moco_status_t mo_classifier_write(const moco_classifier_t *c, const char *path)
     mo_encoder_file_t file = {&backbone, model->params, model->running, model->steps > 0 ? model->steps : 0};
     TRY(mo_meta_int(&writer, "format_version", MO_FORMAT_VERSION));
     TRY(mo_st_meta(&writer, "kind", "classifier"));
-    TRY(mo_st_meta(&writer, "libmoco", moco_version_string()));
+    TRY(mo_st_meta(&writer, "libmoco", MO_VERSION_TEXT));
     TRY(mo_model_meta(&writer, &spec, &model->transform, model->steps));
     TRY(put_json(&writer, "classes", mo_classifier_names(c)));
     if (!c->result.finetuned)
