@@ -26,6 +26,7 @@ enum moco_classifier_phase {
     MOCO_CLASSIFIER_TRAINING = 2
 };
 
+/** How far the training is. */
 typedef struct moco_classifier_report {
     uint64_t struct_size; /**< set by the library to the size it knows                                            */
     int64_t done;         /**< images of this phase; in training, of all epochs                                   */

@@ -26,6 +26,7 @@ enum moco_probe_protocol { MOCO_PROBE_V1 = 0, MOCO_PROBE_V3 = 1, MOCO_PROBE_CACH
 
 enum { MOCO_PROBE_MAX_RATES = 16 };
 
+/** Everything that defines a probe; set by moco_probe_options_init from a protocol. */
 typedef struct moco_probe_options {
     uint64_t struct_size;    /**< set by _init                                                                        */
     uint64_t seed;           /**< fixes weights, order and crops                                                      */
