@@ -60,6 +60,14 @@ typedef struct moco_finetune_options {
 MOCO_API moco_status_t moco_finetune_options_init(moco_finetune_options_t *options, uint64_t struct_size,
                                                   int32_t optimizer);
 
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_finetune_options_set(moco_finetune_options_t *options, const char *name,
+                                                 const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_finetune_options_json(const moco_finetune_options_t *options, char *text,
+                                                  uint64_t capacity, uint64_t *needed);
+
 /**
  * Fine-tune a copy of the model's backbone with a new classifier in the place of its head, and measure both on the test
  * set after the last epoch. The model stays as it is; the work is done on its device. Results depend on options, data

@@ -1,4 +1,4 @@
-/* moco_classifier_*, moco_probe_*, moco_finetune_*: the border. */
+/* moco_classifier_*, moco_probe_train, moco_finetune_train: the border. */
 #include <moco/classifier.h>
 #include <moco/finetune.h>
 #include <moco/probe.h>
@@ -13,30 +13,7 @@
 #include "util/status.h"
 #include "util/structsize.h"
 
-/* ---- the linear probe ---- */
-
-moco_status_t moco_probe_options_init(moco_probe_options_t *options, uint64_t struct_size, int32_t protocol)
-{
-    moco_probe_options_t defaults;
-    moco_status_t status = mo_probe_defaults(protocol, &defaults);
-    return status == MOCO_OK ? mo_struct_init(options, struct_size, &defaults, sizeof defaults) : status;
-}
-
-/* The caller's bytes over the defaults of the protocol that they name. */
-static moco_status_t resolve_probe(const moco_probe_options_t *given, moco_probe_options_t *full)
-{
-    moco_status_t status = MOCO_OK;
-    moco_probe_options_t defaults;
-    TRY(mo_probe_defaults(MOCO_PROBE_CACHED, &defaults));
-    TRY(mo_struct_overlay(given, full, &defaults, sizeof defaults));
-    if (given != NULL) {
-        TRY(mo_probe_defaults(full->protocol, &defaults));
-        TRY(mo_struct_overlay(given, full, &defaults, sizeof defaults));
-    }
-    TRY(mo_probe_check(full));
-cleanup:
-    return status;
-}
+/* ---- training ---- */
 
 moco_status_t moco_probe_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
                                const moco_probe_options_t *options, moco_classifier_fn progress, void *user,
@@ -48,33 +25,8 @@ moco_status_t moco_probe_train(moco_model_t *model, moco_dataset_t *train, moco_
     MO_NEED(test);
     MO_NEED(out);
     *out = NULL;
-    moco_status_t status = resolve_probe(options, &full);
+    moco_status_t status = mo_option_resolve(&mo_probe_options, options, &full);
     return status == MOCO_OK ? mo_probe_train(model, train, test, &full, progress, user, out) : status;
-}
-
-/* ---- fine-tuning ---- */
-
-moco_status_t moco_finetune_options_init(moco_finetune_options_t *options, uint64_t struct_size, int32_t optimizer)
-{
-    moco_finetune_options_t defaults;
-    moco_status_t status = mo_finetune_defaults(optimizer, &defaults);
-    return status == MOCO_OK ? mo_struct_init(options, struct_size, &defaults, sizeof defaults) : status;
-}
-
-/* The caller's bytes over the defaults of the optimizer that they name. */
-static moco_status_t resolve_finetune(const moco_finetune_options_t *given, moco_finetune_options_t *full)
-{
-    moco_status_t status = MOCO_OK;
-    moco_finetune_options_t defaults;
-    TRY(mo_finetune_defaults(MOCO_OPTIMIZER_ADAMW, &defaults));
-    TRY(mo_struct_overlay(given, full, &defaults, sizeof defaults));
-    if (given != NULL) {
-        TRY(mo_finetune_defaults(full->optimizer, &defaults));
-        TRY(mo_struct_overlay(given, full, &defaults, sizeof defaults));
-    }
-    TRY(mo_finetune_check(full));
-cleanup:
-    return status;
 }
 
 moco_status_t moco_finetune_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
@@ -87,7 +39,7 @@ moco_status_t moco_finetune_train(moco_model_t *model, moco_dataset_t *train, mo
     MO_NEED(test);
     MO_NEED(out);
     *out = NULL;
-    moco_status_t status = resolve_finetune(options, &full);
+    moco_status_t status = mo_option_resolve(&mo_finetune_options, options, &full);
     return status == MOCO_OK ? mo_finetune_train(model, train, test, &full, progress, user, out) : status;
 }
 

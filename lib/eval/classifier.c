@@ -82,11 +82,12 @@ static uint64_t hash_of(uint64_t hash, const float *values, int64_t count)
 
 uint64_t mo_backbone_hash(const moco_model_t *m)
 {
-    uint64_t hash = hash_of(MO_HASH_START, m->params, m->net.body_params);
-    for (int32_t i = 0; i < m->net.op_count; i++) {
-        const mo_op_t *op = &m->net.ops[i];
-        if (op->bn >= 0 && m->net.parameters[op->weights].offset < m->net.body_params)
-            hash = hash_of(hash, m->running + m->net.bns[op->bn].offset, 2 * (int64_t)m->net.bns[op->bn].channels);
+    const mo_encoder_t *e = &m->encoder;
+    uint64_t hash = hash_of(MO_HASH_START, e->params, e->net.body_params);
+    for (int32_t i = 0; i < e->net.op_count; i++) {
+        const mo_op_t *op = &e->net.ops[i];
+        if (op->bn >= 0 && e->net.parameters[op->weights].offset < e->net.body_params)
+            hash = hash_of(hash, e->running + e->net.bns[op->bn].offset, 2 * (int64_t)e->net.bns[op->bn].channels);
     }
     return hash;
 }

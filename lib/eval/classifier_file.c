@@ -42,9 +42,9 @@ static moco_status_t put_layer(mo_st_writer_t *writer, const moco_classifier_t *
     const int64_t dims[] = {c->result.classes, c->result.features};
     char name[LAYER_NAME];
     moco_status_t status = MOCO_OK;
-    layer_name(c->model->spec.arch, "weight", name);
+    layer_name(c->model->encoder.spec.arch, "weight", name);
     TRY(mo_st_add(writer, name, MO_F32, 2, dims, c->weights));
-    layer_name(c->model->spec.arch, "bias", name);
+    layer_name(c->model->encoder.spec.arch, "bias", name);
     TRY(mo_st_add(writer, name, MO_F32, 1, dims, c->bias));
 cleanup:
     return status;
@@ -55,24 +55,24 @@ moco_status_t mo_classifier_write(const moco_classifier_t *c, const char *path)
     const moco_model_t *model = c->model;
     moco_status_t status = MOCO_OK;
     mo_st_writer_t writer = {0};
-    mo_net_t backbone = {0};
-    mo_encoder_spec_t spec = model->spec;
-    spec.head = -1;
-    TRY(mo_encoder_build(&spec, &backbone)); /* the head comes last in a net: the same offsets without it */
-    mo_encoder_file_t file = {&backbone, model->params, model->running, model->steps > 0 ? model->steps : 0};
+    mo_encoder_t backbone = model->encoder; /* its numbers are borrowed */
+    const int64_t batches = backbone.steps > 0 ? backbone.steps : 0;
+    backbone.spec.head = -1;
+    backbone.net = (mo_net_t){0};
+    TRY(mo_encoder_net(&backbone.spec, &backbone.net)); /* the head comes last in a net: the same offsets without it */
     TRY(mo_meta_int(&writer, "format_version", MO_FORMAT_VERSION));
     TRY(mo_st_meta(&writer, "kind", "classifier"));
     TRY(mo_st_meta(&writer, "libmoco", MO_VERSION_TEXT));
-    TRY(mo_model_meta(&writer, &spec, &model->transform, model->steps));
+    TRY(mo_model_meta(&writer, &backbone.spec, &model->transform, backbone.steps));
     TRY(put_json(&writer, "classes", mo_classifier_names(c)));
     if (!c->result.finetuned)
         TRY(mo_meta_int(&writer, "normalize", c->result.normalize));
     TRY(put_json(&writer, "result", mo_classifier_numbers(&c->result)));
-    TRY(mo_encoder_put(&writer, "", &file));
+    TRY(mo_encoder_put(&writer, "", &backbone, &batches));
     TRY(put_layer(&writer, c));
     TRY(mo_st_write(&writer, path));
 cleanup:
-    mo_net_free(&backbone);
+    mo_net_free(&backbone.net);
     mo_st_writer_free(&writer);
     return status;
 }
@@ -183,7 +183,7 @@ static moco_status_t count_classes(const mo_tensor_file_t *file, const moco_mode
     moco_status_t status = MOCO_OK;
     if (dims[0] < 1)
         TRY(mo_fail(MOCO_ERR_FORMAT, "metadata 'classes' is no array of names"));
-    TRY(get_tensor(file, model->spec.arch, "weight", &weight));
+    TRY(get_tensor(file, model->encoder.spec.arch, "weight", &weight));
     TRY(mo_shape_check(weight, 2, dims));
     *classes = (int32_t)dims[0];
 cleanup:
@@ -206,7 +206,7 @@ moco_status_t mo_classifier_read(const char *path, moco_device_t *device, moco_c
     TRY(mo_classifier_create(classes, mo_model_width(model, MOCO_TAP_BACKBONE), &c));
     c->model = model;
     model = NULL;
-    TRY(get_layer(&file, c, c->model->spec.arch));
+    TRY(get_layer(&file, c, c->model->encoder.spec.arch));
     TRY(get_names(names, c));
     TRY(get_result(&file, c));
     *out = c;

@@ -243,7 +243,7 @@ moco_status_t mo_probe_train(moco_model_t *model, moco_dataset_t *train, moco_da
                             .batch_size = options->batch_size, .epochs = options->epochs,
                             .eval_every = options->eval_every, .loader_threads = options->loader_threads,
                             .normalize = options->normalize};
-    mo_probe_choose_rates(&w.o, model->spec.arch);
+    mo_probe_choose_rates(&w.o, model->encoder.spec.arch);
     TRY(prepare(&w));
     TRY(run_epochs(&w, &best));
     TRY(keep(&w, best));
