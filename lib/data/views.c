@@ -80,8 +80,9 @@ static moco_status_t check_step(const mo_view_spec_t *spec, int step, const char
     const int has = memchr(pipelines[spec->order], step, STEPS) != NULL;
     for (int view = 0; view < 2; view++)
         if (!has && probability[view] > 0)
-            return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g, wanted 0: the pipeline that 'views' names has no such operation",
-                           names[view], probability[view]);
+            return mo_fail(MOCO_ERR_ARGUMENT,
+                           "%s is %g, wanted 0: the pipeline that 'views' names has no such operation", names[view],
+                           probability[view]);
     return MOCO_OK;
 }
 

@@ -13,10 +13,10 @@ extern const mo_option_table_t mo_run_options;     /* of moco_run_options_t     
 
 /* ---- recipes (recipe.c) ---- */
 
-extern const mo_preset_t mo_recipes[];        /* up to a NULL name; the number of a recipe is its place */
+extern const mo_preset_t mo_recipes[]; /* up to a NULL name; the number of a recipe is its place */
 int32_t mo_recipe_count(void);
-int32_t mo_recipe_number(const char *name);   /* -1 if unknown */
-const char *mo_recipe_name(int32_t number);   /* NULL if unknown */
+int32_t mo_recipe_number(const char *name); /* -1 if unknown */
+const char *mo_recipe_name(int32_t number); /* NULL if unknown */
 
 /* ---- working with them (options.c) ---- */
 
