@@ -613,16 +613,16 @@ START_TEST(test_set_and_json_of_other_structs)
     moco_dataset_options_t data;
     char text[4096];
     ck_assert_int_eq(moco_probe_options_init(&probe, sizeof probe, MOCO_PROBE_CACHED), MOCO_OK);
-    ck_assert_int_eq(moco_probe_options_set(&probe, "lr", "0.5,2,1e-3"), MOCO_OK);
-    ck_assert(probe.rates == 3 && probe.lr[0] == 0.5 && probe.lr[1] == 2 && probe.lr[2] == 1e-3);
+    ck_assert_int_eq(moco_probe_options_set(&probe, "base_lr", "0.5,2,1e-3"), MOCO_OK);
+    ck_assert(probe.rates == 3 && probe.base_lr[0] == 0.5 && probe.base_lr[1] == 2 && probe.base_lr[2] == 1e-3);
     ck_assert_int_eq(moco_probe_options_json(&probe, text, sizeof text, NULL), MOCO_OK);
-    ck_assert_ptr_nonnull(strstr(text, "\"lr\": [0.5, 2, 0.001], "));
-    ck_assert_ptr_nonnull(strstr(text, "\"protocol\": \"cached\", \"rates\": 3, \"lr_scaling\": \"none\", "));
+    ck_assert_ptr_nonnull(strstr(text, "\"base_lr\": [0.5, 2, 0.001], "));
+    ck_assert_ptr_nonnull(strstr(text, "\"protocol\": \"cached\", \"cached\": 1, "));
     const char *const bad[][3] = {
-        {"lr", "1,-2", "lr[1] is -2, wanted above 0 to 1e+06"},
-        {"lr", "1,,2", "lr is '1,,2', wanted up to 16 numbers with commas between them"},
-        {"lr", "1,2,", "lr is '1,2,'"},
-        {"lr", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", "up to 16 numbers"},
+        {"base_lr", "1,-2", "base_lr[1] is -2, wanted above 0 to 1e+06"},
+        {"base_lr", "1,,2", "base_lr is '1,,2', wanted up to 16 numbers with commas between them"},
+        {"base_lr", "1,2,", "base_lr is '1,2,'"},
+        {"base_lr", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", "up to 16 numbers"},
         {"protocol", "v1", "protocol is chosen by moco_probe_options_init"},
         {"epoch", "3", "did you mean 'epochs'?"},
     };
@@ -636,8 +636,8 @@ START_TEST(test_set_and_json_of_other_structs)
     char *json = NULL;
     ck_assert_int_eq(mo_option_to_json(&mo_probe_options, &probe, &json), MOCO_OK);
     ck_assert_int_eq(mo_option_from_json(&mo_probe_options, json, &back), MOCO_OK);
-    ck_assert_mem_eq(&probe, &back, offsetof(moco_probe_options_t, lr) + 3 * sizeof(double));
-    ck_assert_mem_eq(&probe.lr_factor, &back.lr_factor, sizeof probe - offsetof(moco_probe_options_t, lr_factor));
+    ck_assert_mem_eq(&probe, &back, offsetof(moco_probe_options_t, base_lr) + 3 * sizeof(double));
+    ck_assert_mem_eq(&probe.lr_scaling, &back.lr_scaling, sizeof probe - offsetof(moco_probe_options_t, lr_scaling));
     mo_free(json);
 
     ck_assert_int_eq(moco_finetune_options_init(&tune, sizeof tune, MOCO_OPTIMIZER_SGD), MOCO_OK);
