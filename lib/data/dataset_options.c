@@ -19,7 +19,6 @@ static const mo_option_row_t rows[] = {
 const mo_option_table_t mo_dataset_options = {
     .name = "moco_dataset_options",
     .size = sizeof(moco_dataset_options_t),
-    .rows = rows,
-    .count = sizeof rows / sizeof rows[0],
+    MO_OPTION_ROWS(rows),
     .agreement = "",
 };

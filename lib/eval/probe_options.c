@@ -94,8 +94,7 @@ static moco_status_t agree(const void *options)
 const mo_option_table_t mo_probe_options = {
     .name = "moco_probe_options",
     .size = sizeof(moco_probe_options_t),
-    .rows = rows,
-    .count = sizeof rows / sizeof rows[0],
+    MO_OPTION_ROWS(rows),
     .presets = protocols,
     .usual = MOCO_PROBE_CACHED,
     .agree = agree,

@@ -93,8 +93,7 @@ cleanup:
 const mo_option_table_t mo_finetune_options = {
     .name = "moco_finetune_options",
     .size = sizeof(moco_finetune_options_t),
-    .rows = rows,
-    .count = sizeof rows / sizeof rows[0],
+    MO_OPTION_ROWS(rows),
     .presets = presets,
     .usual = MOCO_OPTIMIZER_ADAMW,
     .agree = agree,

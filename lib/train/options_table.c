@@ -148,8 +148,7 @@ static const mo_option_alias_t aliases[] = {{"virtual_devices", "bn_groups"}, {N
 const mo_option_table_t mo_trainer_options = {
     .name = "moco_trainer_options",
     .size = sizeof(moco_trainer_options_t),
-    .rows = trainer_rows,
-    .count = sizeof trainer_rows / sizeof trainer_rows[0],
+    MO_OPTION_ROWS(trainer_rows),
     .presets = mo_recipes,
     .usual = -1,
     .aliases = aliases,
@@ -177,7 +176,6 @@ static const mo_option_row_t run_rows[] = {
 const mo_option_table_t mo_run_options = {
     .name = "moco_run_options",
     .size = sizeof(moco_run_options_t),
-    .rows = run_rows,
-    .count = sizeof run_rows / sizeof run_rows[0],
+    MO_OPTION_ROWS(run_rows),
     .agreement = "",
 };

@@ -79,7 +79,7 @@ typedef struct mo_option_table {
 #define MO_OPTION_AT(type, field) .name = #field, .offset = offsetof(type, field)
 /* min, max, flags and names of an ENUM from its array of names. */
 #define MO_OPTION_NAMES(list) 0, sizeof(list) / sizeof(list)[0] - 1, 0, list
-#define MO_OPTION_ROWS(list) list, sizeof(list) / sizeof(list)[0]
+#define MO_OPTION_ROWS(list) .rows = list, .count = sizeof(list) / sizeof(list)[0]
 
 /* ---- rows ---- */
 

@@ -293,6 +293,7 @@ static void check_ends(const mo_option_table_t *table, const mo_option_row_t *ro
     double low = real ? nextafter(row->min, -INFINITY) : row->min - 1;
     double high = real ? nextafter(row->max, INFINITY) : row->max + (row->max > 1e15 ? 1024 : 1);
     low = row->flags & MO_OPTION_ABOVE_MIN ? row->min : row->flags & MO_OPTION_OR_ZERO && low == 0 ? -1 : low;
+    low = row->flags & MO_OPTION_OR_MINUS_1 && low == -1 ? -2 : low;
     high = row->flags & MO_OPTION_BELOW_MAX ? row->max : high;
     const double bad[] = {low, high, (double)NAN, (double)INFINITY, -(double)INFINITY};
     for (int b = 0; b < (real ? 5 : 2); b++) {
@@ -616,8 +617,8 @@ START_TEST(test_set_and_json_of_other_structs)
     ck_assert_int_eq(moco_probe_options_set(&probe, "base_lr", "0.5,2,1e-3"), MOCO_OK);
     ck_assert(probe.rates == 3 && probe.base_lr[0] == 0.5 && probe.base_lr[1] == 2 && probe.base_lr[2] == 1e-3);
     ck_assert_int_eq(moco_probe_options_json(&probe, text, sizeof text, NULL), MOCO_OK);
-    ck_assert_ptr_nonnull(strstr(text, "\"base_lr\": [0.5, 2, 0.001], "));
-    ck_assert_ptr_nonnull(strstr(text, "\"protocol\": \"cached\", \"cached\": 1, "));
+    ck_assert_ptr_nonnull(strstr(text, "\"rates\": 3, \"base_lr\": [0.5, 2, 0.001], \"lr_scaling\": \"none\", "));
+    ck_assert_ptr_nonnull(strstr(text, "\"protocol\": \"cached\", "));
     const char *const bad[][3] = {
         {"base_lr", "1,-2", "base_lr[1] is -2, wanted above 0 to 1e+06"},
         {"base_lr", "1,,2", "base_lr is '1,,2', wanted up to 16 numbers with commas between them"},
