@@ -48,7 +48,4 @@ int32_t mo_gaussian_radius(int32_t size); /* of SimCLR for views of `size` pixel
 moco_status_t mo_blur_gaussian(mo_view_work_t *work, uint8_t *rgb, int32_t width, int32_t height, int32_t radius,
                                double sigma);
 
-/* Ranges, and operations that the pipeline has not; logs a warning for settings that do little. (views.c) */
-moco_status_t mo_view_spec_check(const mo_view_spec_t *spec);
-
 #endif

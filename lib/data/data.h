@@ -40,6 +40,11 @@ typedef struct mo_view_spec {
     double blur_probability[2], solarize_probability[2]; /* of view 0 and of view 1 */
 } mo_view_spec_t;
 void mo_view_spec_from_options(const moco_trainer_options_t *options, mo_view_spec_t *spec);
+/* Fields that must agree: ends of a range, and operations that the pipeline does not have. Each field's own range is
+ * checked where options come in. Messages have the options' names. */
+moco_status_t mo_view_spec_check(const mo_view_spec_t *spec);
+/* Logs a warning for a blur that does little or nothing at this size. */
+void mo_view_spec_warn(const mo_view_spec_t *spec);
 
 /* Scratch buffers of one thread; zero it to start. */
 typedef struct mo_view_work {
