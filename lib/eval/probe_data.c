@@ -1,4 +1,6 @@
 /* Where the linear probe's features come from: checked data sets, features made once, batches of crops. */
+#include <moco/trainer.h> /* MOCO_VIEWS_V1 */
+
 #include "eval/index.h"
 #include "eval/probe_work.h"
 #include "util/alloc.h"
@@ -42,8 +44,12 @@ static moco_status_t collect(mo_probe_work_t *w, moco_dataset_t *dataset, const 
                              mo_features_t *out)
 {
     moco_status_t status = MOCO_OK;
-    mo_features_spec_t spec = {.tap = MOCO_TAP_BACKBONE, .map = map, .loader_threads = w->o->loader_threads,
-                               .progress = progress, .user = w, .total = mo_dataset_count(dataset)};
+    mo_features_spec_t spec = {.tap = MOCO_TAP_BACKBONE,
+                               .map = map,
+                               .loader_threads = w->o->loader_threads,
+                               .progress = progress,
+                               .user = w,
+                               .total = mo_dataset_count(dataset)};
     TRY(mo_features_collect(w->model, dataset, &spec, out));
     TRY(normalise(w, out->rows, out->count, out->width));
 cleanup:
@@ -77,16 +83,24 @@ moco_status_t mo_probe_open_loader(mo_probe_work_t *w)
 {
     const moco_probe_options_t *o = w->o;
     const int32_t lanes = mo_device_lanes(w->model->device);
-    mo_loader_spec_t spec = {.train = 1, .one_view = 1, .keep_last = 1, .labelled = 1, .seed = o->seed,
-                             .order_stream = MO_STREAM_PROBE_ORDER, .batch = o->batch_size, .depth = 2,
-                             .max_broken = -1, .threads = mo_loader_threads(o->loader_threads, lanes)};
-    const moco_trainer_options_t views = {.views = MOCO_VIEWS_V1, .image_size = w->model->transform.eval_crop,
-                                          .crop_min_area = o->crop_min_area, .crop_max_area = o->crop_max_area,
-                                          .crop_tries = CROP_TRIES, .flip_probability = o->flip_probability,
-                                          .blur_sigma_min = 1, .blur_sigma_max = 1}; /* of a blur that never comes */
+    mo_loader_spec_t spec = {.train = 1,
+                             .one_view = 1,
+                             .keep_last = 1,
+                             .labelled = 1,
+                             .seed = o->seed,
+                             .order_stream = MO_STREAM_PROBE_ORDER,
+                             .batch = o->batch_size,
+                             .depth = 2,
+                             .max_broken = -1,
+                             .threads = mo_loader_threads(o->loader_threads, lanes)};
     moco_status_t status = MOCO_OK;
-    mo_view_spec_from_options(&views, &spec.views);
-    spec.views.stream = MO_STREAM_PROBE_VIEW;
+    spec.views = (mo_view_spec_t){.order = MOCO_VIEWS_V1,
+                                  .size = w->model->transform.eval_crop,
+                                  .crop_min_area = o->crop_min_area,
+                                  .crop_max_area = o->crop_max_area,
+                                  .crop_tries = CROP_TRIES,
+                                  .flip_probability = o->flip_probability,
+                                  .stream = MO_STREAM_PROBE_VIEW};
     TRY(mo_calloc((size_t)o->batch_size, (size_t)w->linear.features * sizeof *w->rows, &w->rows));
     TRY(mo_calloc((size_t)o->batch_size, sizeof *w->labels, &w->labels));
     TRY(mo_loader_create(&spec, w->train, &w->loader));

@@ -200,13 +200,14 @@ static moco_status_t open_loader(work_t *w)
     mo_loader_spec_t spec = {.train = 1, .one_view = 1, .labelled = 1, .seed = o->seed,
                              .order_stream = MO_STREAM_TUNE_ORDER, .batch = o->batch_size, .depth = 2,
                              .max_broken = -1, .threads = mo_loader_threads(o->loader_threads, lanes)};
-    const moco_trainer_options_t views = {.views = MOCO_VIEWS_V1, .image_size = w->model->transform.eval_crop,
-                                          .crop_min_area = o->crop_min_area, .crop_max_area = o->crop_max_area,
-                                          .crop_tries = CROP_TRIES, .flip_probability = o->flip_probability,
-                                          .resize_filter = o->resize_filter, .blur_sigma_min = 1,
-                                          .blur_sigma_max = 1}; /* of a blur that never comes */
-    mo_view_spec_from_options(&views, &spec.views);
-    spec.views.stream = MO_STREAM_TUNE_VIEW;
+    spec.views = (mo_view_spec_t){.order = MOCO_VIEWS_V1,
+                                  .size = w->model->transform.eval_crop,
+                                  .crop_min_area = o->crop_min_area,
+                                  .crop_max_area = o->crop_max_area,
+                                  .crop_tries = CROP_TRIES,
+                                  .flip_probability = o->flip_probability,
+                                  .resize_filter = o->resize_filter,
+                                  .stream = MO_STREAM_TUNE_VIEW};
     return mo_loader_create(&spec, w->train, &w->loader);
 }
 
