@@ -7,16 +7,16 @@
 #include "util/names.h"
 #include "util/rate.h"
 
-#define AT(field)   MO_OPTION_AT(moco_probe_options_t, field)
+#define AT(field) MO_OPTION_AT(moco_probe_options_t, field)
 #define NAMES(list) MO_OPTION_NAMES(list), ""
-#define MILLION     1000000
-#define I32_MAX     2147483647
-#define U64         MO_OPTION_U64
-#define I32         MO_OPTION_I32
-#define ENUM        MO_OPTION_ENUM
-#define F64         MO_OPTION_F64
-#define ABOVE       MO_OPTION_ABOVE_MIN
-#define BELOW       MO_OPTION_BELOW_MAX
+#define MILLION 1000000
+#define I32_MAX 2147483647
+#define U64 MO_OPTION_U64
+#define I32 MO_OPTION_I32
+#define ENUM MO_OPTION_ENUM
+#define F64 MO_OPTION_F64
+#define ABOVE MO_OPTION_ABOVE_MIN
+#define BELOW MO_OPTION_BELOW_MAX
 
 _Static_assert(sizeof(moco_probe_options_t) == 248, "every field has a row and there is no padding");
 _Static_assert(offsetof(moco_probe_options_t, loader_threads) == 244, "fields keep their places");
@@ -52,6 +52,9 @@ static const mo_option_row_t rows[] = {
     {AT(loader_threads), I32, 0, 0, 256, 0, NULL, "", "decoding threads; 0 = one per lane"},
 };
 
+/* A value a line. */
+/* clang-format off */
+
 /* MoCo v1 and v2: arXiv 1911.05722, section 4.1. */
 static const mo_override_t v1[] = {
     {"epochs", 100},
@@ -77,6 +80,8 @@ static const mo_override_t cached[] = {
     {"cached", 1},
     {NULL, 0},
 };
+
+/* clang-format on */
 
 static const mo_preset_t protocols[] = {
     {MOCO_PROBE_V1, "v1", "arXiv 1911.05722", NULL, v1},

@@ -6,15 +6,15 @@
 #include "util/names.h"
 #include "util/status.h"
 
-#define AT(field)   MO_OPTION_AT(moco_finetune_options_t, field)
+#define AT(field) MO_OPTION_AT(moco_finetune_options_t, field)
 #define NAMES(list) MO_OPTION_NAMES(list), ""
-#define MILLION     1000000
-#define U64         MO_OPTION_U64
-#define I32         MO_OPTION_I32
-#define ENUM        MO_OPTION_ENUM
-#define F64         MO_OPTION_F64
-#define ABOVE       MO_OPTION_ABOVE_MIN
-#define BELOW       MO_OPTION_BELOW_MAX
+#define MILLION 1000000
+#define U64 MO_OPTION_U64
+#define I32 MO_OPTION_I32
+#define ENUM MO_OPTION_ENUM
+#define F64 MO_OPTION_F64
+#define ABOVE MO_OPTION_ABOVE_MIN
+#define BELOW MO_OPTION_BELOW_MAX
 
 _Static_assert(sizeof(moco_finetune_options_t) == 168, "every field has a row and there is no padding");
 _Static_assert(offsetof(moco_finetune_options_t, loader_threads) == 164, "fields keep their places");
@@ -24,7 +24,8 @@ static const char *const schedule_names[] = {[MOCO_SCHEDULE_CONSTANT] = "constan
 /* name and place, type, default, min, max, flags, names, unit, meaning */
 static const mo_option_row_t rows[] = {
     {AT(seed), U64, 0, 0, 0, 0, NULL, "", "fixes the classifier's first weights, order, crops, mixes, dropped paths"},
-    {AT(optimizer), MO_OPTION_PRESET, 0, 0, 0, 0, NULL, "", "and where the values came from; chosen first, not settable"},
+    {AT(optimizer), MO_OPTION_PRESET, 0, 0, 0, 0, NULL, "",
+     "and where the values came from; chosen first, not settable"},
     {AT(lr_scaling), ENUM, MOCO_LR_SCALING_LINEAR, NAMES(mo_lr_scaling_names),
      "rate = base_lr times 1, batch_size/256, or batch_size's root"},
     {AT(base_lr), F64, 2.5e-4, 0, 1000, 0, NULL, "", "learning rate after warm-up, before lr_scaling"},
@@ -33,7 +34,8 @@ static const mo_option_row_t rows[] = {
     {AT(epochs), I32, 100, 1, MILLION, 0, NULL, "", "passes over the data"},
     {AT(batch_size), I32, 128, 2, 65536, 0, NULL, "images", "per step; the last ones that fill no batch are left out"},
     {AT(bn_groups), I32, 1, 1, 65536, 0, NULL, "", "V, batch-norm groups of batch_size/V >= 2 images"},
-    {AT(shard), I32, 0, 0, 65536, 0, NULL, "images", "that a lane works on at a time, divides batch_size/V; 0 = chosen"},
+    {AT(shard), I32, 0, 0, 65536, 0, NULL, "images",
+     "that a lane works on at a time, divides batch_size/V; 0 = chosen"},
     {AT(sgd_momentum), F64, 0.9, 0, 1, BELOW, NULL, "", "of SGD"},
     {AT(adam_beta1), F64, 0.9, 0, 1, BELOW, NULL, "", "AdamW: decay of the mean gradient"},
     {AT(adam_beta2), F64, 0.999, 0, 1, BELOW, NULL, "", "AdamW: decay of the mean squared gradient"},
@@ -53,6 +55,9 @@ static const mo_option_row_t rows[] = {
     {AT(loader_threads), I32, 0, 0, 256, 0, NULL, "", "decoding threads; 0 = one per lane"},
 };
 
+/* A value a line. */
+/* clang-format off */
+
 /* Fine-tuning of convolutional networks: no regularisation beyond weight decay and smoothing. */
 static const mo_override_t sgd[] = {
     {"base_lr", 0.01},
@@ -71,6 +76,8 @@ static const mo_override_t adamw[] = {
     {"drop_path", 0.1},
     {NULL, 0},
 };
+
+/* clang-format on */
 
 static const mo_preset_t presets[] = {
     {MOCO_OPTIMIZER_SGD, "sgd", "for convolutional networks", NULL, sgd},
