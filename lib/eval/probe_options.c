@@ -28,7 +28,7 @@ static const mo_option_row_t rows[] = {
     {AT(cached), I32, 0, 0, 1, 0, NULL, "", "1: features once, of the evaluation transform, without crops and flips"},
     {AT(normalize), I32, 0, 0, 1, 0, NULL, "", "1: rows of features are divided by their L2 norm"},
     {AT(rates), I32, 0, 0, MOCO_PROBE_MAX_RATES, 0, NULL, "",
-     "of base_lr in use; 0 = the protocol's own for the backbone"},
+     "numbers of base_lr in use; 0 = the protocol's own for the backbone"},
     {AT(base_lr), MO_OPTION_LIST, 0, 0, MILLION, ABOVE, NULL, "",
      "learning rates before lr_scaling, tried side by side", .items = MOCO_PROBE_MAX_RATES,
      .used = offsetof(moco_probe_options_t, rates)},

@@ -144,15 +144,25 @@ moco_status_t mo_supervised_score(const mo_supervised_t *s, mo_linear_t *linear,
 moco_status_t mo_supervised_loader(const mo_supervised_t *s, const mo_supervised_draws_t *draws, mo_loader_t **out)
 {
     const int32_t lanes = mo_device_lanes(s->model->device);
-    mo_loader_spec_t spec = {.train = 1, .one_view = 1, .keep_last = draws->keep_last, .labelled = 1,
-                             .seed = draws->seed, .order_stream = draws->order_stream, .batch = s->batch_size,
-                             .depth = 2, .max_broken = -1, .threads = mo_loader_threads(s->loader_threads, lanes)};
-    const moco_trainer_options_t views = {
-        .views = MOCO_VIEWS_V1, .image_size = s->model->transform.eval_crop, .crop_min_area = draws->crop_min_area,
-        .crop_max_area = draws->crop_max_area, .crop_tries = CROP_TRIES, .flip_probability = draws->flip_probability,
-        .resize_filter = draws->resize_filter, .blur_sigma_min = 1, .blur_sigma_max = 1}; /* of a blur that never comes */
-    mo_view_spec_from_options(&views, &spec.views);
-    spec.views.stream = draws->view_stream;
+    const mo_loader_spec_t spec = {
+        .train = 1,
+        .one_view = 1,
+        .keep_last = draws->keep_last,
+        .labelled = 1,
+        .seed = draws->seed,
+        .order_stream = draws->order_stream,
+        .batch = s->batch_size,
+        .depth = 2,
+        .max_broken = -1,
+        .threads = mo_loader_threads(s->loader_threads, lanes),
+        .views = {.order = MOCO_VIEWS_V1,
+                  .size = s->model->transform.eval_crop,
+                  .crop_min_area = draws->crop_min_area,
+                  .crop_max_area = draws->crop_max_area,
+                  .crop_tries = CROP_TRIES,
+                  .flip_probability = draws->flip_probability,
+                  .resize_filter = draws->resize_filter,
+                  .stream = draws->view_stream}};
     return mo_loader_create(&spec, s->train, out);
 }
 

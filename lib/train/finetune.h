@@ -3,6 +3,7 @@
 #define MO_TRAIN_FINETUNE_H
 
 #include <moco/finetune.h>
+#include <moco/trainer.h>
 
 #include "data/data.h"
 #include "engine/plan.h"
