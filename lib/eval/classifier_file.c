@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <moco/version.h>
 
 #include "eval/model_file.h"
 #include "persist/checkpoint.h"
 #include "util/json.h"
 #include "util/status.h"
+#include "util/version.h"
 
 const char *mo_classifier_layer(int32_t arch)
 {
@@ -55,7 +55,7 @@ moco_status_t mo_classifier_write(mo_st_writer_t *writer, const moco_model_t *mo
     TRY(mo_encoder_net(&backbone.spec, &backbone.net)); /* the head comes last in a net: the same offsets without it */
     TRY(mo_meta_int(writer, "format_version", MO_FORMAT_VERSION));
     TRY(mo_st_meta(writer, "kind", "classifier"));
-    TRY(mo_st_meta(writer, "libmoco", moco_version_string()));
+    TRY(mo_st_meta(writer, "libmoco", MO_VERSION_TEXT));
     TRY(mo_model_meta(writer, &backbone.spec, &model->transform, backbone.steps));
     TRY(put_names(writer, classifier));
     TRY(mo_encoder_put(writer, "", &backbone, &batches));

@@ -1,12 +1,12 @@
 /* An encoder under other programs' names, for them to load. */
 #include <stdio.h>
 
-#include <moco/version.h>
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
 #include "persist/layout.h"
 #include "util/status.h"
+#include "util/version.h"
 
 static moco_status_t put_statistics(mo_st_writer_t *w, const mo_scheme_t *scheme, const mo_loaded_t *l,
                                     const int64_t *batches)
@@ -46,7 +46,7 @@ moco_status_t mo_export(const mo_loaded_t *l, const mo_scheme_t *scheme, const c
                        "%s's names are those of ResNets, the encoder is a ViT (%s); wanted timm's", scheme->name,
                        mo_arch_name(l->encoder.spec.arch));
     TRY(mo_st_meta(&w, "format", "pt"));
-    TRY(mo_st_meta(&w, "source", moco_version_string()));
+    TRY(mo_st_meta(&w, "source", MO_VERSION_TEXT));
     if (mo_is_vit(l->encoder.spec.arch)) /* no shape tells them */
         TRY(mo_meta_int(&w, "vit_heads", mo_vit_form(&l->encoder.spec).heads));
     if (detectron2) {

@@ -42,7 +42,7 @@ static affine_t affine_of(const mo_net_t *net, const mo_op_t *bn_op, const float
 {
     const mo_bn_t *bn = &net->bns[bn_op->bn];
     double mean = running[bn->offset + c], variance = running[bn->offset + bn->channels + c];
-    double factor = params[net->parameters[bn_op->weights].offset + c] / sqrt(variance + 1e-5);
+    double factor = params[net->parameters[bn_op->weights].offset + c] / sqrt(variance + MO_BATCHNORM_EPSILON);
     return (affine_t){factor, params[net->parameters[bn_op->bias].offset + c] - mean * factor};
 }
 

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include <moco/trainer.h>
-#include <moco/version.h>
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
@@ -13,6 +12,7 @@
 #include "util/alloc.h"
 #include "util/number.h"
 #include "util/status.h"
+#include "util/version.h"
 
 static const char *const arch_names[] = {"resnet18",  "resnet34",       "resnet50",     "resnet101",
                                          "resnet152", "vit_small",      "vit_base",     "vit_large",
@@ -226,7 +226,7 @@ static moco_status_t put_model(mo_st_writer_t *w, const mo_encoder_t *encoder, c
     moco_status_t status = MOCO_OK;
     TRY(mo_meta_int(w, "format_version", MO_FORMAT_VERSION));
     TRY(mo_st_meta(w, "kind", "model"));
-    TRY(mo_st_meta(w, "libmoco", moco_version_string()));
+    TRY(mo_st_meta(w, "libmoco", MO_VERSION_TEXT));
     TRY(mo_model_meta(w, &encoder->spec, transform, encoder->steps));
     TRY(mo_encoder_put(w, "", encoder, batches));
 cleanup:

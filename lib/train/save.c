@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <moco/version.h>
 
 #include "eval/model_file.h"
 #include "persist/checkpoint.h"
@@ -11,6 +10,7 @@
 #include "train/trainer.h"
 #include "util/alloc.h"
 #include "util/status.h"
+#include "util/version.h"
 
 /* What one step changes besides tensors. */
 typedef struct counter {
@@ -49,7 +49,7 @@ static moco_status_t put_meta(mo_st_writer_t *w, mo_state_t *s)
     mo_transform_t transform;
     TRY(mo_meta_int(w, "format_version", MO_FORMAT_VERSION));
     TRY(mo_st_meta(w, "kind", "checkpoint"));
-    TRY(mo_st_meta(w, "libmoco", moco_version_string()));
+    TRY(mo_st_meta(w, "libmoco", MO_VERSION_TEXT));
     TRY(mo_st_meta(w, "moco.key_order", "after the momentum update that follows the step"));
     mo_transform_of(&s->options, &transform);
     TRY(mo_model_meta(w, &s->query.spec, &transform, s->step)); /* so that a model can be loaded from a checkpoint */

@@ -65,14 +65,15 @@ static moco_status_t end_backward(mo_plan_t *plan, const mo_op_t *op)
     return status == MOCO_OK ? mo_gradient_add(plan, op, op->src, given) : status;
 }
 
-static const mo_layer_t end_layer = {"end", end_forward, end_backward, 0};
+static const mo_op_kind_t end_kind = {.name = "end", .forward = end_forward, .backward = end_backward};
 
 static void list_end(job_t *j)
 {
-    mo_op_t op = {.layer = &end_layer, .src = j->net.backbone, .weights = -1, .bias = -1, .bn = -1, .dst = -1};
     j->width = j->net.shapes[j->net.backbone].c;
-    op.other = j->incoming = mo_net_tensor(&j->net, (int32_t)j->width, 1, 1);
-    mo_net_op(&j->net, &op);
+    j->incoming = mo_net_tensor(&j->net, (int32_t)j->width, 1, 1);
+    mo_op_t *op = mo_net_op(&j->net, &end_kind, j->net.backbone, NULL, 0);
+    if (op != NULL)
+        op->other = j->incoming;
     CHECK(mo_net_done(&j->net));
 }
 
@@ -142,7 +143,7 @@ static void show_times(mo_plan_t *plan, double seconds, double peak)
     printf("{\"images_seconds\":%.6f,\"peak_gmacs\":%.2f,\"arena\":%zu,\"layers\":{", seconds, peak * 1e-9,
            mo_plan_arena_bytes(plan));
     for (int32_t i = 0; i < count; i++)
-        printf("%s\"%s\":[%.6f,%.6f]", i > 0 ? "," : "", times[i].layer, times[i].forward_seconds,
+        printf("%s\"%s\":[%.6f,%.6f]", i > 0 ? "," : "", times[i].kind, times[i].forward_seconds,
                times[i].backward_seconds);
     printf("}}\n");
 }

@@ -316,7 +316,8 @@ START_TEST(test_layout)
     ck_assert_int_le(end, net.params);
     for (int32_t i = 0; i < net.op_count; i++) {
         const mo_op_t *op = &net.ops[i];
-        if (op->stride == 2 && op->kernel == 1)
+        const mo_sliding_form_t *f = op->kind == &mo_kind_conv ? op->form : NULL;
+        if (f != NULL && f->stride == 2 && f->kernel == 1)
             ck_assert_ptr_nonnull(strstr(net.parameters[op->weights].name, "downsample.0"));
         if (op->src >= 0)
             ck_assert_int_lt(op->src, op->dst);

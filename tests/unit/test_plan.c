@@ -228,7 +228,7 @@ START_TEST(test_profile)
     int32_t count = mo_plan_profile(r.plan, 0, times, 16);
     ck_assert_int_eq(count, 7); /* convolution, batch norm, residual, mean pool, linear, l2 norm, infonce */
     for (int32_t i = 0; i < count; i++) {
-        ck_assert_ptr_nonnull(times[i].layer);
+        ck_assert_ptr_nonnull(times[i].kind);
         forward += times[i].forward_seconds;
         backward += times[i].backward_seconds;
     }

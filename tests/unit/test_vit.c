@@ -184,7 +184,7 @@ START_TEST(test_positions)
                                         {0.841471, 0.01, 0.540302, 0.99995, 0, 0, 1, 1},
                                         {0.841471, 0.01, 0.540302, 0.99995, 0.841471, 0.01, 0.540302, 0.99995}};
     mo_net_t net = {0};
-    int32_t class_token = mo_token_spans(&net, 5, 8, 1);
+    int32_t class_token = mo_token_parameters(&net, 5, 8, 1);
     float *values = calloc((size_t)net.params, sizeof *values);
     mo_init_params(&net, 1, values);
     for (int t = 0; t < 5; t++)
@@ -374,9 +374,9 @@ START_TEST(test_infer_plan)
         int linears = 0;
         RIG_OK(mo_plan_create(device, &spec, &plan));
         for (int32_t i = 0; i < plan->instr_count; i++) {
-            const mo_layer_t *layer = plan->instrs[i].op->layer;
-            ck_assert(layer != &mo_layer_sum && layer != &mo_layer_gelu && layer != &mo_layer_batchnorm);
-            linears += layer == &mo_layer_linear;
+            const mo_op_kind_t *kind = plan->instrs[i].op->kind;
+            ck_assert(kind != &mo_kind_sum && kind != &mo_kind_gelu && kind != &mo_kind_batchnorm);
+            linears += kind == &mo_kind_linear;
         }
         ck_assert_int_eq(linears, 2 * 4);
         mo_plan_free(plan);
