@@ -56,14 +56,17 @@ static moco_status_t take_report(const mo_foreign_t *f, const mo_root_t *root, j
 /* Where files of this library keep their encoders: a model's tensors have no prefix. */
 static moco_status_t find_role(const mo_tensor_file_t *file, const char *path, mo_role_t *role)
 {
-    const char *kind = mo_tensor_file_text(file, "kind"), *query = mo_tensor_file_text(file, "encoder_prefix");
+    const char *kind = mo_tensor_file_text(file, "kind"), *query = mo_tensor_file_text(file, "encoder_prefix"),
+               *key = mo_tensor_file_text(file, "key_encoder_prefix");
     if (kind == NULL)
         return mo_fail(MOCO_ERR_FORMAT, "'%s': its metadata has no 'kind'", path);
     *role = (mo_role_t){.layout = "libmoco", .query = ""};
     if (strcmp(kind, "checkpoint") != 0)
         return MOCO_OK;
     role->query = query != NULL ? query : "encoder_q."; /* older checkpoints do not say it */
-    role->key = strcmp(role->query, "base_encoder.") == 0 ? "momentum_encoder." : "encoder_k.";
+    role->key = key != NULL                                       ? key
+                : strcmp(role->query, "base_encoder.") == 0 ? "momentum_encoder."
+                                                            : "encoder_k.";
     role->predictor = "predictor.";
     return MOCO_OK;
 }

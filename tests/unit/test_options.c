@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/method.h"
+#include "train/methods/method.h"
 #include "train/options.h"
 #include "util/alloc.h"
 #include "util/fault.h"
