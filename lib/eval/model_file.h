@@ -5,8 +5,6 @@
 #include "eval/model.h"
 #include "persist/safetensors.h"
 
-const char *mo_arch_name(int32_t arch); /* "vit_small" */
-
 moco_status_t mo_model_meta(mo_st_writer_t *writer, const mo_encoder_spec_t *spec, const mo_transform_t *transform,
                             int64_t steps);
 /* The file says what the encoder is. */

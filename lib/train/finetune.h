@@ -9,6 +9,7 @@
 #include "eval/model.h"
 #include "optim/optim.h"
 #include "train/gradients.h"
+#include "util/options.h"
 
 struct moco_finetune {
     moco_finetune_result_t result;
@@ -20,8 +21,7 @@ struct moco_finetune {
 };
 
 /* finetune_options.c */
-moco_status_t mo_finetune_defaults(int32_t optimizer, moco_finetune_options_t *options);
-moco_status_t mo_finetune_check(const moco_finetune_options_t *options);
+extern const mo_option_table_t mo_finetune_options; /* of moco_finetune_options_t */
 
 /* Options are full and checked. */
 moco_status_t mo_finetune_run(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,

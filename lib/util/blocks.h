@@ -10,7 +10,7 @@
 typedef struct mo_block {
     const char *name; /* what it counts as; several blocks may share one */
     size_t bytes;
-    void **pointer;   /* the owner's; NULL: only counted, somebody else takes it */
+    void **pointer; /* the owner's; NULL: only counted, somebody else takes it */
 } mo_block_t;
 
 enum { MO_BLOCKS = 32 };

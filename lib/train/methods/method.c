@@ -61,12 +61,12 @@ moco_status_t mo_method_check(const moco_trainer_options_t *o)
     if (m.loss->joins_batch && !m.two_pass && o->bn_groups > 1)
         return mo_fail(MOCO_ERR_ARGUMENT,
                        "execution is one-pass with bn_groups %d, wanted 1 or two passes: a loss "
-                       "over the whole batch syncs all devices",
+                       "over the whole batch syncs all groups",
                        o->bn_groups);
     if (m.two_pass && o->bn_groups == 1 && mo_backbone_has_batchnorm(o) && group > mo_options_shard(o))
         return mo_fail(MOCO_ERR_ARGUMENT,
-                       "execution is two-pass with bn_groups 1, wanted one-pass or more devices: the backbone's "
-                       "batch norm would cross the %lld images of the device, which do not fit one shard of %d",
+                       "execution is two-pass with bn_groups 1, wanted one-pass or more groups: the backbone's "
+                       "batch norm would cross the %lld images of the group, which do not fit one shard of %d",
                        (long long)group, mo_options_shard(o));
     return MOCO_OK;
 }
