@@ -13,7 +13,7 @@
 #include "engine/device.h"
 #include "eval/probe.h"
 #include "train/finetune.h"
-#include "train/method.h"
+#include "train/methods/method.h"
 #include "train/options.h"
 #include "util/alloc.h"
 #include "util/fault.h"
