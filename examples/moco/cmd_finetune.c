@@ -211,7 +211,7 @@ int cmd_finetune(int argc, char **argv)
     watch.json = options.json;
     TRY(fill(&options, &filled));
     TRY(place_open(&options.place, &device));
-    TRY(moco_model_load(options.paths[0], device, &model));
+    TRY(moco_model_load(options.paths[0], NULL, device, &model));
     TRY(dataset_open(options.paths[1], options.limit, &train));
     TRY(dataset_open(options.paths[2], 0, &test));
     status = moco_finetune(model, train, test, &filled, on_report, &watch, &finetune);

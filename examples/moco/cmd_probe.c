@@ -230,7 +230,7 @@ int cmd_probe(int argc, char **argv)
         return EXIT_FAILED;
     watch.json = options.json;
     TRY(place_open(&options.place, &device));
-    TRY(moco_model_load(options.paths[0], device, &model));
+    TRY(moco_model_load(options.paths[0], NULL, device, &model));
     TRY(dataset_open(options.paths[1], options.limit, &train));
     TRY(dataset_open(options.paths[2], 0, &test));
     status = moco_probe(model, train, test, &filled, on_report, &watch, &probe);

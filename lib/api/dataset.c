@@ -2,7 +2,7 @@
 #include <moco/dataset.h>
 
 #include "data/dataset.h"
-#include "util/status.h"
+#include "util/need.h"
 #include "util/structsize.h"
 
 #define MAX_SIDE 16384 /* pixels of an evaluation image's side */
@@ -15,22 +15,14 @@ moco_status_t moco_dataset_options_init(moco_dataset_options_t *options, uint64_
     return mo_struct_init(options, struct_size, &defaults, sizeof defaults);
 }
 
-static moco_status_t check_whole(const char *name, int64_t value, int64_t low, int64_t high)
-{
-    if (value >= low && value <= high)
-        return MOCO_OK;
-    return mo_fail(MOCO_ERR_ARGUMENT, "%s is %lld; wanted %lld..%lld", name, (long long)value, (long long)low,
-                   (long long)high);
-}
-
 /* The caller's bytes over the defaults. */
 static moco_status_t resolve(const moco_dataset_options_t *given, moco_dataset_options_t *options)
 {
     moco_status_t status = MOCO_OK;
     TRY(mo_struct_overlay(given, options, &defaults, sizeof defaults));
-    TRY(check_whole("limit", options->limit, 0, INT64_MAX));
-    TRY(check_whole("max_pixels", options->max_pixels, 1, INT32_MAX));
-    TRY(check_whole("max_bytes", options->max_bytes, 1, INT64_MAX));
+    TRY(mo_need_whole("limit", options->limit, 0, INT64_MAX));
+    TRY(mo_need_whole("max_pixels", options->max_pixels, 1, INT32_MAX));
+    TRY(mo_need_whole("max_bytes", options->max_bytes, 1, INT64_MAX));
 cleanup:
     return status;
 }
@@ -38,22 +30,22 @@ cleanup:
 moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out)
 {
     moco_dataset_options_t resolved;
-    if (path == NULL || out == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", path == NULL ? "path" : "out");
+    MO_NEED(path);
+    MO_NEED(out);
     *out = NULL;
     const moco_status_t status = resolve(options, &resolved);
     return status == MOCO_OK ? mo_dataset_open(path, &resolved, out) : status;
 }
 
-moco_status_t moco_dataset_from_callback(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
-                                         const moco_dataset_options_t *options, moco_dataset_t **out)
+moco_status_t moco_dataset_create(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
+                                  const moco_dataset_options_t *options, moco_dataset_t **out)
 {
     moco_status_t status = MOCO_OK;
     moco_dataset_options_t resolved;
-    if (read == NULL || out == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", read == NULL ? "read" : "out");
+    MO_NEED(read);
+    MO_NEED(out);
     *out = NULL;
-    TRY(check_whole("count", count, 1, INT32_MAX));
+    TRY(mo_need_whole("count", count, 1, INT32_MAX));
     TRY(resolve(options, &resolved));
     TRY(mo_dataset_from_callback(count, read, user, labels, &resolved, out));
 cleanup:
@@ -90,17 +82,27 @@ const char *moco_dataset_class_name(const moco_dataset_t *dataset, int32_t label
     return mo_dataset_class_name(dataset, label);
 }
 
+int64_t moco_dataset_broken_count(const moco_dataset_t *dataset)
+{
+    return mo_dataset_broken(dataset);
+}
+
+const char *moco_dataset_broken_reason(const moco_dataset_t *dataset, int64_t index)
+{
+    return mo_dataset_broken_reason(dataset, index);
+}
+
 moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size,
                                   uint8_t *pixels)
 {
     moco_status_t status = MOCO_OK;
     mo_pixels_t decoded = {0};
     mo_view_work_t work = {0};
-    if (dataset == NULL || pixels == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", dataset == NULL ? "dataset" : "pixels");
-    TRY(check_whole("index", index, 0, dataset->listing.count - 1));
-    TRY(check_whole("resize", resize, 1, MAX_SIDE));
-    TRY(check_whole("size", size, 1, MAX_SIDE));
+    MO_NEED(dataset);
+    MO_NEED(pixels);
+    TRY(mo_need_whole("index", index, 0, dataset->listing.count - 1));
+    TRY(mo_need_whole("resize", resize, 1, MAX_SIDE));
+    TRY(mo_need_whole("size", size, 1, MAX_SIDE));
     TRY(mo_dataset_decode(dataset, index, &decoded));
     TRY(mo_view_eval(&work, &decoded, resize, size, pixels));
 cleanup:
@@ -111,7 +113,6 @@ cleanup:
 
 moco_status_t moco_dataset_info(const moco_dataset_t *dataset, char *text, uint64_t capacity, uint64_t *needed)
 {
-    if (dataset == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "dataset is NULL");
+    MO_NEED(dataset);
     return mo_dataset_json(dataset, text, capacity, needed);
 }

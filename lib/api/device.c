@@ -2,7 +2,7 @@
 #include <moco/device.h>
 
 #include "engine/device.h"
-#include "util/status.h"
+#include "util/need.h"
 #include "util/structsize.h"
 
 static const moco_device_options_t defaults = {.struct_size = sizeof(moco_device_options_t), .kind = MOCO_DEVICE_CPU};
@@ -15,8 +15,7 @@ moco_status_t moco_device_options_init(moco_device_options_t *options, uint64_t 
 moco_status_t moco_device_create(const moco_device_options_t *options, moco_device_t **out)
 {
     moco_device_options_t full;
-    if (out == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "'out' is NULL");
+    MO_NEED(out);
     moco_status_t status = mo_struct_overlay(options, &full, &defaults, sizeof defaults);
     if (status != MOCO_OK)
         return status;
@@ -24,8 +23,8 @@ moco_status_t moco_device_create(const moco_device_options_t *options, moco_devi
         return mo_fail(MOCO_ERR_UNSUPPORTED, "GPU devices come with a later version; this one has the CPU");
     if (full.kind != MOCO_DEVICE_CPU)
         return mo_fail(MOCO_ERR_ARGUMENT, "device kind is %d, wanted %d (CPU)", full.kind, MOCO_DEVICE_CPU);
-    if (full.lanes < 0 || full.lanes > 1024)
-        return mo_fail(MOCO_ERR_ARGUMENT, "lanes is %d, wanted 1 to 1024, or 0 for all processors", full.lanes);
+    if ((status = mo_need_whole("lanes", full.lanes, 0, 1024)) != MOCO_OK)
+        return status;
     return mo_device_open_lanes(full.lanes, out);
 }
 

@@ -2,17 +2,38 @@
 #include <moco/trainer.h>
 
 #include "train/options.h"
+#include "train/trainer.h"
 #include "util/alloc.h"
-#include "util/status.h"
+#include "util/need.h"
 #include "util/structsize.h"
 
-moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_t struct_size, int32_t recipe)
+moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_t struct_size, int32_t recipe,
+                                        int32_t arch)
 {
     moco_trainer_options_t defaults;
-    moco_status_t status = mo_options_defaults(recipe, &defaults);
+    moco_status_t status = mo_options_defaults_for(recipe, arch, &defaults);
     if (status != MOCO_OK)
         return status;
     return mo_struct_init(options, struct_size, &defaults, sizeof defaults);
+}
+
+moco_status_t moco_trainer_options_load(const char *path, moco_trainer_options_t *options, uint64_t struct_size)
+{
+    moco_trainer_options_t saved;
+    MO_NEED(path);
+    MO_NEED(options);
+    moco_status_t status = mo_checkpoint_options(path, &saved);
+    return status == MOCO_OK ? mo_struct_init(options, struct_size, &saved, sizeof saved) : status;
+}
+
+int32_t moco_recipe_count(void)
+{
+    return MO_RECIPES;
+}
+
+const char *moco_recipe_name(int32_t recipe)
+{
+    return mo_recipe_name(recipe);
 }
 
 int32_t moco_recipe_number(const char *name)
@@ -22,8 +43,9 @@ int32_t moco_recipe_number(const char *name)
 
 moco_status_t moco_trainer_options_set(moco_trainer_options_t *options, const char *name, const char *value)
 {
-    if (options == NULL || name == NULL || value == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", options == NULL ? "options" : name == NULL ? "name" : "value");
+    MO_NEED(options);
+    MO_NEED(name);
+    MO_NEED(value);
     return mo_options_set(options, name, value);
 }
 

@@ -6,25 +6,35 @@
 #include <string.h>
 
 #include "engine/ops.h"
+#include "train/draw.h"
 #include "train/options.h"
 #include "train/run.h"
 #include "train/schedule.h"
 #include "train/trainer.h"
+#include "train/warnings.h"
 #include "util/json.h"
-#include "util/status.h"
+#include "util/need.h"
+#include "util/rng.h"
 #include "util/structsize.h"
 
-#define NEED(pointer)                                                   \
-    do {                                                                \
-        if ((pointer) == NULL)                                          \
-            return mo_fail(MOCO_ERR_ARGUMENT, "'" #pointer "' is NULL"); \
-    } while (0)
+_Static_assert(sizeof(moco_snapshot_options_t) == 16, "no padding");
+
+static const moco_snapshot_options_t snapshot_defaults = {.struct_size = sizeof snapshot_defaults};
+
+moco_status_t moco_snapshot_options_init(moco_snapshot_options_t *options, uint64_t struct_size)
+{
+    return mo_struct_init(options, struct_size, &snapshot_defaults, sizeof snapshot_defaults);
+}
 
 moco_status_t moco_trainer_create(const moco_trainer_options_t *options, moco_device_t *device, moco_trainer_t **out)
 {
-    NEED(options);
-    NEED(out);
-    return mo_trainer_new(options, device, 1, out);
+    MO_NEED(options);
+    MO_NEED(out);
+    *out = NULL;
+    moco_status_t status = mo_trainer_new(options, device, 1, out);
+    if (status == MOCO_OK)
+        mo_warn_options(&(*out)->options);
+    return status;
 }
 
 void moco_trainer_free(moco_trainer_t *trainer)
@@ -74,7 +84,7 @@ moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_devi
                                 uint64_t capacity, uint64_t *needed)
 {
     moco_trainer_t *trainer = NULL;
-    NEED(options);
+    MO_NEED(options);
     moco_status_t status = mo_trainer_new(options, device, 0, &trainer);
     if (status != MOCO_OK)
         return status;
@@ -86,24 +96,26 @@ moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_devi
 moco_status_t moco_trainer_push_views(moco_trainer_t *trainer, int64_t count, const float *queries, const float *keys,
                                       int32_t layout)
 {
-    NEED(trainer);
-    NEED(queries);
-    NEED(keys);
+    MO_NEED(trainer);
+    MO_NEED(queries);
+    MO_NEED(keys);
     return mo_push_views(trainer, count, queries, keys, layout);
 }
 
 moco_status_t moco_trainer_push_pixels(moco_trainer_t *trainer, int64_t count, const moco_image_t *images)
 {
-    NEED(trainer);
-    NEED(images);
+    MO_NEED(trainer);
+    MO_NEED(images);
     return mo_push_pixels(trainer, count, images);
 }
 
-moco_status_t moco_trainer_push_jpeg(moco_trainer_t *trainer, const uint8_t *data, uint64_t size)
+moco_status_t moco_trainer_push_encoded(moco_trainer_t *trainer, int64_t count, const uint8_t *const *data,
+                                        const uint64_t *sizes)
 {
-    NEED(trainer);
-    NEED(data);
-    return mo_push_encoded(trainer, data, size);
+    MO_NEED(trainer);
+    MO_NEED(data);
+    MO_NEED(sizes);
+    return mo_push_encoded(trainer, count, data, sizes);
 }
 
 int64_t moco_trainer_discard(moco_trainer_t *trainer)
@@ -117,71 +129,116 @@ int64_t moco_trainer_discard(moco_trainer_t *trainer)
 
 moco_status_t moco_trainer_step(moco_trainer_t *trainer, moco_step_report_t *report)
 {
-    NEED(trainer);
+    MO_NEED(trainer);
     moco_status_t status = mo_report_check(report);
     return status != MOCO_OK ? status : mo_run_pushed(trainer, report);
 }
 
 moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_t *dataset, int64_t count,
-                                 moco_step_report_t *report)
+                                 const moco_run_options_t *options, moco_step_report_t *report)
 {
-    NEED(trainer);
-    NEED(dataset);
-    if (count < 1)
-        return mo_fail(MOCO_ERR_ARGUMENT, "count is %lld, wanted at least 1", (long long)count);
-    moco_status_t status = mo_report_check(report);
-    return status != MOCO_OK ? status : mo_run_steps(trainer, dataset, count, report);
+    moco_status_t status = MOCO_OK;
+    moco_run_options_t o;
+    MO_NEED(trainer);
+    MO_NEED(dataset);
+    TRY(mo_need_whole("count", count, 1, INT64_MAX));
+    TRY(mo_run_options_overlay(options, &o));
+    TRY(mo_report_check(report));
+    TRY(mo_run_steps(trainer, dataset, count, &o, report));
+cleanup:
+    return status;
 }
 
 moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset, moco_dataset_t *test,
-                               const char *folder, const moco_run_options_t *options, moco_step_fn progress, void *user)
+                               const char *folder, const moco_run_options_t *options)
 {
-    moco_run_options_t full;
-    NEED(trainer);
-    NEED(dataset);
-    moco_status_t status = mo_run_options_overlay(options, &full);
-    if (status != MOCO_OK)
-        return status;
-    return mo_run_epochs(trainer, dataset, test, folder, &full, progress, user);
+    moco_run_options_t o;
+    MO_NEED(trainer);
+    MO_NEED(dataset);
+    moco_status_t status = mo_run_options_overlay(options, &o);
+    return status == MOCO_OK ? mo_run_epochs(trainer, dataset, test, folder, &o) : status;
 }
 
-moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, moco_device_t *device, moco_model_t **out)
+moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, const moco_snapshot_options_t *options,
+                                    moco_device_t *device, moco_model_t **out)
 {
-    NEED(trainer);
-    NEED(out);
-    return mo_trainer_snapshot(trainer, device, out);
+    moco_status_t status = MOCO_OK;
+    moco_snapshot_options_t o;
+    MO_NEED(trainer);
+    MO_NEED(out);
+    *out = NULL;
+    TRY(mo_struct_overlay(options, &o, &snapshot_defaults, sizeof o));
+    TRY(mo_need_whole("encoder", o.encoder, 0, MOCO_ENCODER_KEY));
+    TRY(mo_need_whole("drop_head", o.drop_head, 0, 1));
+    TRY(mo_trainer_snapshot(trainer, &o, device, out));
+cleanup:
+    return status;
 }
 
 moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path)
 {
-    NEED(trainer);
-    NEED(path);
+    MO_NEED(trainer);
+    MO_NEED(path);
     return mo_trainer_save_file(trainer, path);
 }
 
 moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,
                                 moco_trainer_t **out)
 {
-    NEED(path);
-    NEED(out);
+    MO_NEED(path);
+    MO_NEED(out);
     return mo_trainer_load_file(path, overrides, device, out);
 }
 
 moco_status_t moco_trainer_options_get(const moco_trainer_t *trainer, moco_trainer_options_t *options,
                                        uint64_t struct_size)
 {
-    NEED(trainer);
-    NEED(options);
+    MO_NEED(trainer);
+    MO_NEED(options);
     return mo_struct_init(options, struct_size, &trainer->options, sizeof trainer->options);
+}
+
+int64_t moco_trainer_step_number(const moco_trainer_t *trainer)
+{
+    return trainer != NULL ? trainer->step : -1;
 }
 
 moco_status_t moco_trainer_state(const moco_trainer_t *t, char *text, uint64_t capacity, uint64_t *needed)
 {
-    NEED(t);
+    MO_NEED(t);
     json_t *state = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:o}", "step", (json_int_t)t->step, "epoch",
                               (json_int_t)t->epoch, "step_in_epoch", (json_int_t)t->step_in_epoch, "position",
                               (json_int_t)t->position, "pushed", (json_int_t)t->pushed.count, "queue_fill",
                               mo_queue_fill(t), "parameters", (json_int_t)mo_net_numel(&t->query.net),
                               "plan", plan_json(t));
     return mo_json_text(state, text, capacity, needed);
+}
+
+/* ---- what a trainer draws ---- */
+
+moco_status_t moco_shuffle_permutation(uint64_t seed, int64_t step, int32_t count, int32_t *permutation)
+{
+    moco_status_t status = MOCO_OK;
+    MO_NEED(permutation);
+    TRY(mo_need_whole("step", step, 0, UINT32_MAX));
+    TRY(mo_need_whole("count", count, 1, INT32_MAX));
+    TRY(mo_rng_permutation(seed, MO_STREAM_SHUFFLE, (uint32_t)step, count, permutation));
+cleanup:
+    return status;
+}
+
+moco_status_t moco_dataset_views(moco_dataset_t *dataset, const moco_trainer_options_t *options, int64_t epoch,
+                                 int64_t index, uint8_t *views)
+{
+    moco_status_t status = MOCO_OK;
+    moco_trainer_options_t full;
+    MO_NEED(dataset);
+    MO_NEED(options);
+    MO_NEED(views);
+    TRY(mo_need_whole("epoch", epoch, 0, UINT32_MAX));
+    TRY(mo_options_overlay(options, &full));
+    TRY(mo_options_check_views(&full));
+    TRY(mo_draw_views(dataset, &full, epoch, index, views));
+cleanup:
+    return status;
 }

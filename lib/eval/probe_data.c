@@ -98,7 +98,8 @@ moco_status_t mo_probe_embed(mo_probe_work_t *w, const mo_batch_t *batch)
 {
     moco_status_t status = MOCO_OK;
     mo_source_t source = {.rows = batch->rows[0]};
-    TRY(mo_embed(w->model, MOCO_TAP_BACKBONE, batch->count, &source, MO_SIZE_MANY, w->rows, NULL));
+    const moco_embed_options_t how = {.tap = MOCO_TAP_BACKBONE};
+    TRY(mo_embed(w->model, batch->count, &source, MO_SIZE_MANY, &how, w->rows));
     for (int64_t i = 0; i < batch->count; i++)
         w->labels[i] = mo_dataset_label(w->train, batch->index[i]);
     TRY(normalise(w, w->rows, batch->count, w->linear.features));

@@ -56,6 +56,22 @@ static uint64_t field_size(const mo_option_row_t *row)
 
 /* ---- defaults ---- */
 
+int32_t mo_recipe_for(int32_t recipe, int32_t arch)
+{
+    return recipe == MOCO_RECIPE_V3 && mo_is_vit(arch) ? MOCO_RECIPE_V3_VIT : recipe;
+}
+
+moco_status_t mo_options_defaults_for(int32_t recipe, int32_t arch, moco_trainer_options_t *out)
+{
+    if (arch < MOCO_ARCH_RECIPE || arch > MOCO_ARCH_VIT_CONV_BASE)
+        return mo_fail(MOCO_ERR_ARGUMENT, "arch is %d, wanted %d to %d, or %d for the recipe's", arch,
+                       MOCO_ARCH_RESNET18, MOCO_ARCH_VIT_CONV_BASE, MOCO_ARCH_RECIPE);
+    moco_status_t status = mo_options_defaults(mo_recipe_for(recipe, arch), out);
+    if (status == MOCO_OK && arch != MOCO_ARCH_RECIPE)
+        out->arch = arch;
+    return status;
+}
+
 moco_status_t mo_options_defaults(int32_t recipe, moco_trainer_options_t *out)
 {
     int32_t count;
@@ -249,7 +265,7 @@ moco_status_t mo_options_compare(const moco_trainer_options_t *saved, const moco
 
 /* ---- options of a run ---- */
 
-_Static_assert(sizeof(moco_run_options_t) == 32, "no padding");
+_Static_assert(sizeof(void *) != 8 || sizeof(moco_run_options_t) == 64, "no padding");
 
 const moco_run_options_t mo_run_options_defaults = {
     .struct_size = sizeof(moco_run_options_t), .max_steps = 0, .save_every = 0, .eval_every = 1, .log_every = 1};

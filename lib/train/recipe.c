@@ -171,6 +171,11 @@ const mo_option_row_t *mo_option_find(const char *name)
     return NULL;
 }
 
+const char *mo_recipe_name(int32_t recipe)
+{
+    return recipe >= 0 && recipe < MO_RECIPES ? recipe_names[recipe] : NULL;
+}
+
 int32_t mo_recipe_number(const char *name)
 {
     for (int32_t i = 0; recipe_names[i] != NULL; i++) {

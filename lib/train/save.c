@@ -251,3 +251,19 @@ cleanup:
     mo_tensor_file_close(&st);
     return status;
 }
+
+moco_status_t mo_checkpoint_options(const char *path, moco_trainer_options_t *options)
+{
+    moco_status_t status = MOCO_OK;
+    mo_tensor_file_t st = {0};
+    moco_trainer_options_t saved;
+    TRY(mo_tensor_file_open(&st, path));
+    TRY(saved_options(&st, path, NULL, &saved));
+    TRY(mo_options_check(&saved));
+    *options = saved;
+cleanup:
+    if (status != MOCO_OK)
+        mo_message_of_file(path);
+    mo_tensor_file_close(&st);
+    return status;
+}

@@ -80,6 +80,7 @@ typedef struct mo_budget {
 
 struct moco_trainer {
     moco_trainer_options_t options;
+    const moco_cancel_t *cancel; /* of the call at work; NULL = none */
     moco_device_t *device;
     mo_encoder_spec_t spec;
     mo_view_spec_t view_spec;
@@ -130,7 +131,10 @@ mo_loader_spec_t mo_trainer_loader_spec(const moco_trainer_t *trainer);
 
 /* push.c: the host's images. */
 moco_status_t mo_push_pixels(moco_trainer_t *trainer, int64_t count, const moco_image_t *images);
-moco_status_t mo_push_encoded(moco_trainer_t *trainer, const uint8_t *data, uint64_t size);
+/* The options that a training checkpoint was made with (save.c). */
+moco_status_t mo_checkpoint_options(const char *path, moco_trainer_options_t *options);
+moco_status_t mo_push_encoded(moco_trainer_t *trainer, int64_t count, const uint8_t *const *data,
+                              const uint64_t *sizes);
 moco_status_t mo_push_views(moco_trainer_t *trainer, int64_t count, const float *queries, const float *keys,
                             int32_t layout);
 moco_status_t mo_step_pushed(moco_trainer_t *trainer, mo_outcome_t *outcome);

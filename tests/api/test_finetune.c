@@ -22,7 +22,7 @@ static world_t world_open(int32_t lanes)
     tiny_options(&options);
     options.seed = 3;
     expect_ok(moco_trainer_create(&options, w.device, &trainer));
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &w.model));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &w.model));
     moco_trainer_free(trainer);
     draw_tree(in_scratch(&w.scratch, "train"), TRAIN, CLASSES, SIDE + 4);
     draw_tree(in_scratch(&w.scratch, "test"), TEST, CLASSES, SIDE + 3);
@@ -186,7 +186,7 @@ START_TEST(learns)
     ck_assert_str_eq(moco_finetune_class_name(finetune, 1), moco_dataset_class_name(w.train, 1));
     ck_assert_ptr_null(moco_finetune_class_name(finetune, CLASSES));
     expect_ok(moco_finetune_save(finetune, in_scratch(&w.scratch, "tuned")));
-    expect_ok(moco_model_load(in_scratch(&w.scratch, "tuned"), w.device, &loaded));
+    expect_ok(moco_model_load(in_scratch(&w.scratch, "tuned"), NULL, w.device, &loaded));
     ck_assert_int_eq(moco_model_dimension(loaded, MOCO_TAP_PROJECTION), 0);
     expect_ok(moco_model_save(w.model, in_scratch(&w.scratch, "after")));
     uint8_t *before = read_file(in_scratch(&w.scratch, "before"), &before_size);
@@ -218,7 +218,7 @@ START_TEST(left_out)
     moco_finetune_free(finetune);
     moco_model_free(w.model);
     w.model = NULL;
-    expect_ok(moco_model_load(in_scratch(&w.scratch, "tuned"), w.device, &w.model));
+    expect_ok(moco_model_load(in_scratch(&w.scratch, "tuned"), NULL, w.device, &w.model));
     o.epochs = 1;
     expect_ok(run(&w, &o, &finetune));
     moco_finetune_free(finetune);

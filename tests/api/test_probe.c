@@ -22,7 +22,7 @@ static moco_model_t *model_on(moco_device_t *device)
     tiny_options(&options);
     options.seed = 3;
     expect_ok(moco_trainer_create(&options, device, &trainer));
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &model));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
     moco_trainer_free(trainer);
     return model;
 }
@@ -465,13 +465,13 @@ START_TEST(wrong_use)
     tiny_options(&options);
     options.seed = 4;
     expect_ok(moco_trainer_create(&options, w.device, &trainer));
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &other));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &other));
     expect_status(MOCO_ERR_MISMATCH, moco_probe_save(probe, other, path));
     moco_model_free(other);
     moco_trainer_free(trainer);
 
     /* What was saved is a model without a head, which can be probed to the same bits. */
-    expect_ok(moco_model_load(path, w.device, &other));
+    expect_ok(moco_model_load(path, NULL, w.device, &other));
     ck_assert_int_eq(moco_model_dimension(other, MOCO_TAP_PROJECTION), 0);
     moco_probe_t *again = NULL;
     float first[CLASSES * FEATURES], second[CLASSES * FEATURES];
