@@ -3,29 +3,8 @@
 
 #include "data/dataset.h"
 #include "util/need.h"
-#include "util/structsize.h"
 
 #define MAX_SIDE 16384 /* pixels of an evaluation image's side */
-
-static const moco_dataset_options_t defaults = {
-    .struct_size = sizeof(moco_dataset_options_t), .max_pixels = MO_MAX_PIXELS, .max_bytes = 268435456};
-
-moco_status_t moco_dataset_options_init(moco_dataset_options_t *options, uint64_t struct_size)
-{
-    return mo_struct_init(options, struct_size, &defaults, sizeof defaults);
-}
-
-/* The caller's bytes over the defaults. */
-static moco_status_t resolve(const moco_dataset_options_t *given, moco_dataset_options_t *options)
-{
-    moco_status_t status = MOCO_OK;
-    TRY(mo_struct_overlay(given, options, &defaults, sizeof defaults));
-    TRY(mo_need_whole("limit", options->limit, 0, INT64_MAX));
-    TRY(mo_need_whole("max_pixels", options->max_pixels, 1, INT32_MAX));
-    TRY(mo_need_whole("max_bytes", options->max_bytes, 1, INT64_MAX));
-cleanup:
-    return status;
-}
 
 moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out)
 {
@@ -33,7 +12,7 @@ moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *
     MO_NEED(path);
     MO_NEED(out);
     *out = NULL;
-    const moco_status_t status = resolve(options, &resolved);
+    const moco_status_t status = mo_option_resolve(&mo_dataset_options, options, &resolved);
     return status == MOCO_OK ? mo_dataset_open(path, &resolved, out) : status;
 }
 
@@ -46,7 +25,7 @@ moco_status_t moco_dataset_create(int64_t count, moco_read_fn read, void *user, 
     MO_NEED(out);
     *out = NULL;
     TRY(mo_need_whole("count", count, 1, INT32_MAX));
-    TRY(resolve(options, &resolved));
+    TRY(mo_option_resolve(&mo_dataset_options, options, &resolved));
     TRY(mo_dataset_from_callback(count, read, user, labels, &resolved, out));
 cleanup:
     return status;

@@ -100,7 +100,7 @@ int32_t moco_model_dimension(const moco_model_t *model, int32_t tap)
 
 int32_t moco_model_image_size(const moco_model_t *model)
 {
-    return model != NULL ? model->spec.image_size : 0;
+    return model != NULL ? model->encoder.spec.image_size : 0;
 }
 
 /* ---- images to embeddings ---- */

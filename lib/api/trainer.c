@@ -1,15 +1,10 @@
 /* moco_trainer_*: the border. */
 #include <moco/trainer.h>
 
-#include <jansson.h>
-#include <math.h>
-#include <string.h>
-
-#include "engine/ops.h"
+#include "train/describe.h"
 #include "train/draw.h"
 #include "train/options.h"
 #include "train/run.h"
-#include "train/schedule.h"
 #include "train/trainer.h"
 #include "train/warnings.h"
 #include "util/json.h"
@@ -31,9 +26,9 @@ moco_status_t moco_trainer_create(const moco_trainer_options_t *options, moco_de
     MO_NEED(options);
     MO_NEED(out);
     *out = NULL;
-    moco_status_t status = mo_trainer_new(options, device, 1, out);
+    moco_status_t status = mo_trainer_create(options, device, out);
     if (status == MOCO_OK)
-        mo_warn_options(&(*out)->options);
+        mo_warn_options(&(*out)->state.options);
     return status;
 }
 
@@ -42,53 +37,15 @@ void moco_trainer_free(moco_trainer_t *trainer)
     mo_trainer_delete(trainer);
 }
 
-static json_t *budget_json(const mo_budget_t *b)
-{
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)b->weights,
-                     "packed", (json_int_t)b->packed, "optimizer", (json_int_t)b->optimizer, "gradients",
-                     (json_int_t)b->gradients, "activations", (json_int_t)b->activations, "queue",
-                     (json_int_t)b->queue, "batch_results", (json_int_t)b->batch_results, "views",
-                     (json_int_t)b->views, "statistics", (json_int_t)b->statistics, "scratchpads",
-                     (json_int_t)b->scratchpads, "total", (json_int_t)b->total);
-}
-
-/* Devices with a shard in flight, at least. */
-static int32_t devices_in_flight(const moco_trainer_t *t)
-{
-    int32_t shards_each = t->shards / t->method.groups;
-    return (t->shards_in_flight + shards_each - 1) / shards_each;
-}
-
-/* Of the products of a step's networks, per image of the batch. */
-static int64_t multiply_adds(const moco_trainer_t *t)
-{
-    const mo_net_t *query = &t->query.net, *key = &t->key.net;
-    const mo_method_t *m = &t->method;
-    int64_t each = mo_net_multiply_adds(query, 0, query->op_count, 0) + mo_net_multiply_adds(query, 0, query->op_count, 1);
-    if (m->two_pass) /* the second pass begins with the backbone forward */
-        each += mo_net_multiply_adds(query, 0, query->body_ops, 0);
-    return m->query_views * each + m->key_views * mo_net_multiply_adds(key, 0, key->op_count, 0);
-}
-
-static json_t *plan_json(const moco_trainer_t *t)
-{
-    return json_pack("{s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I, s:I}", "bytes", budget_json(&t->budget), "shard",
-                     t->shard, "shards", t->shards, "shards_in_flight", t->shards_in_flight, "devices",
-                     t->method.groups, "devices_in_flight", devices_in_flight(t), "lanes", mo_device_lanes(t->device),
-                     "effective_lr", mo_effective_lr(&t->options), "push_views_bytes",
-                     (json_int_t)(2 * t->feature * t->options.batch_size * (int64_t)sizeof(float)), "multiply_adds",
-                     (json_int_t)multiply_adds(t));
-}
-
 moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,
                                 uint64_t capacity, uint64_t *needed)
 {
     moco_trainer_t *trainer = NULL;
     MO_NEED(options);
-    moco_status_t status = mo_trainer_new(options, device, 0, &trainer);
+    moco_status_t status = mo_trainer_plan(options, device, &trainer);
     if (status != MOCO_OK)
         return status;
-    status = mo_json_text(plan_json(trainer), text, capacity, needed);
+    status = mo_json_text(mo_trainer_plan_json(trainer), text, capacity, needed);
     mo_trainer_delete(trainer);
     return status;
 }
@@ -120,11 +77,7 @@ moco_status_t moco_trainer_push_encoded(moco_trainer_t *trainer, int64_t count, 
 
 int64_t moco_trainer_discard(moco_trainer_t *trainer)
 {
-    if (trainer == NULL)
-        return -1;
-    int64_t count = trainer->pushed.count;
-    trainer->pushed.count = 0;
-    return count;
+    return trainer != NULL ? mo_push_done(trainer) : -1;
 }
 
 moco_status_t moco_trainer_step(moco_trainer_t *trainer, moco_step_report_t *report)
@@ -142,7 +95,7 @@ moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_t *datase
     MO_NEED(trainer);
     MO_NEED(dataset);
     TRY(mo_need_whole("count", count, 1, INT64_MAX));
-    TRY(mo_run_options_overlay(options, &o));
+    TRY(mo_option_resolve(&mo_run_options, options, &o));
     TRY(mo_report_check(report));
     TRY(mo_run_steps(trainer, dataset, count, &o, report));
 cleanup:
@@ -155,7 +108,7 @@ moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset,
     moco_run_options_t o;
     MO_NEED(trainer);
     MO_NEED(dataset);
-    moco_status_t status = mo_run_options_overlay(options, &o);
+    moco_status_t status = mo_option_resolve(&mo_run_options, options, &o);
     return status == MOCO_OK ? mo_run_epochs(trainer, dataset, test, folder, &o) : status;
 }
 
@@ -179,7 +132,7 @@ moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path)
 {
     MO_NEED(trainer);
     MO_NEED(path);
-    return mo_trainer_save_file(trainer, path);
+    return mo_state_save(&trainer->state, path);
 }
 
 moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,
@@ -195,23 +148,18 @@ moco_status_t moco_trainer_options_get(const moco_trainer_t *trainer, moco_train
 {
     MO_NEED(trainer);
     MO_NEED(options);
-    return mo_struct_init(options, struct_size, &trainer->options, sizeof trainer->options);
+    return mo_struct_init(options, struct_size, &trainer->state.options, sizeof trainer->state.options);
 }
 
 int64_t moco_trainer_step_number(const moco_trainer_t *trainer)
 {
-    return trainer != NULL ? trainer->step : -1;
+    return trainer != NULL ? trainer->state.step : -1;
 }
 
-moco_status_t moco_trainer_state(const moco_trainer_t *t, char *text, uint64_t capacity, uint64_t *needed)
+moco_status_t moco_trainer_state(const moco_trainer_t *trainer, char *text, uint64_t capacity, uint64_t *needed)
 {
-    MO_NEED(t);
-    json_t *state = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:o}", "step", (json_int_t)t->step, "epoch",
-                              (json_int_t)t->epoch, "step_in_epoch", (json_int_t)t->step_in_epoch, "position",
-                              (json_int_t)t->position, "pushed", (json_int_t)t->pushed.count, "queue_fill",
-                              mo_queue_fill(t), "parameters", (json_int_t)mo_net_numel(&t->query.net),
-                              "plan", plan_json(t));
-    return mo_json_text(state, text, capacity, needed);
+    MO_NEED(trainer);
+    return mo_json_text(mo_trainer_state_json(trainer), text, capacity, needed);
 }
 
 /* ---- what a trainer draws ---- */

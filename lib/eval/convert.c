@@ -24,11 +24,11 @@ moco_status_t mo_convert_encoder(const char *source, const char *target, const m
                                 .std = {o->std_r, o->std_g, o->std_b}};
     TRY(mo_loaded_read(source, &wanted, &l));
     TRY(mo_cancel_check(o->cancel));
-    if (json_object_set_new(l.report, "model", mo_spec_json(&l.spec, &l.transform)) != 0)
+    if (json_object_set_new(l.report, "model", mo_spec_json(&l.encoder.spec, &l.transform)) != 0)
         TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a report"));
     TRY(mo_json_answer(json_incref(l.report), answer));
     if (o->layout == MOCO_FILE_ENCODER)
-        TRY(mo_model_write_numbers(&l.net, &l.spec, &l.transform, l.params, l.running, l.steps, target));
+        TRY(mo_model_write_encoder(&l.encoder, &l.transform, target));
     else
         TRY(mo_export(&l, mo_scheme_find(schemes[o->layout]), target));
 cleanup:
