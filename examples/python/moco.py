@@ -239,7 +239,7 @@ _STATUS_CALLS = {
     "dataset_pixels": [_ptr, _i64, _i32, _i32, _ptr], "dataset_info": [_ptr, _ptr, _u64, _ptr],
     "dataset_views": [_ptr, _ptr, _i64, _i64, _ptr],
     "model_options_init": [_ptr, _u64], "model_load": [_text, _ptr, _ptr, _ptr],
-    "model_load_memory": [_text, _u64, _ptr, _ptr, _ptr], "model_save": [_ptr, _text],
+    "model_load_memory": [_ptr, _u64, _ptr, _ptr, _ptr], "model_save": [_ptr, _text],
     "model_save_memory": [_ptr, _ptr, _u64, _ptr], "model_info": [_ptr, _ptr, _u64, _ptr],
     "embed_options_init": [_ptr, _u64], "model_embed_encoded": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
     "model_embed_pixels": [_ptr, _i64, _ptr, _ptr, _ptr], "model_embed_tensor": [_ptr, _i64, _ptr, _ptr, _ptr],

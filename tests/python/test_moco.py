@@ -73,9 +73,9 @@ def test_struct_size_is_the_librarys():
     module = ctypes.create_string_buffer(4096)
     moco._call("trainer_options_init", module, len(module), 1, -1)
     before = module.raw
-    moco._call("trainer_options_set", module, b"blur_form", b"gaussian")
+    moco._call("trainer_options_set", module, b"loader_threads", b"3")
     changed = [i // 4 * 4 for i in range(len(before)) if module.raw[i] != before[i]]
-    assert changed == [ctypes.sizeof(moco.TrainerOptions) - 4] == [moco.TrainerOptions.blur_form.offset], changed
+    assert changed == [ctypes.sizeof(moco.TrainerOptions) - 4] == [moco.TrainerOptions.loader_threads.offset], changed
 
 
 def test_every_option_by_name_and_in_json():
