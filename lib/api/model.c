@@ -82,7 +82,7 @@ moco_status_t moco_model_save_memory(const moco_model_t *model, void *data, uint
 
 void moco_model_free(moco_model_t *model)
 {
-    mo_model_delete(model);
+    mo_model_release(model);
 }
 
 /* ---- what it is ---- */

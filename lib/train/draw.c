@@ -2,6 +2,7 @@
 #include "train/draw.h"
 
 #include "data/data.h"
+#include "train/options.h"
 #include "util/status.h"
 
 moco_status_t mo_draw_views(moco_dataset_t *dataset, const moco_trainer_options_t *options, int64_t epoch,
@@ -11,7 +12,7 @@ moco_status_t mo_draw_views(moco_dataset_t *dataset, const moco_trainer_options_
     mo_pixels_t pixels = {0};
     mo_view_work_t work = {0};
     mo_view_spec_t spec;
-    mo_view_spec_from_options(options, &spec);
+    mo_options_views(options, &spec);
     TRY(mo_dataset_decode(dataset, index, &pixels));
     for (int view = 0; view < 2; view++)
         TRY(mo_view_draw(&work, &spec, &pixels, options->seed, epoch, index, view,

@@ -307,7 +307,7 @@ static moco_status_t evaluate(run_t *r, double *top1)
     TRY(mo_knn_accuracy(model, r->dataset, r->test, &knn, &result));
     *top1 = result.top1;
 cleanup:
-    mo_model_delete(model);
+    mo_model_release(model);
     r->paused += now() - start;
     return status;
 }

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-
 #include "eval/model_file.h"
 #include "persist/checkpoint.h"
+#include "persist/layout.h"
 #include "train/options.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
@@ -77,7 +77,7 @@ static const char *query_prefix(int32_t loss)
 
 static const char *key_prefix(const mo_state_t *s)
 {
-    return s->method.loss == MOCO_LOSS_BATCH ? "momentum_encoder." : "encoder_k.";
+    return mo_role_of_query(query_prefix(s->options.loss))->key;
 }
 
 /* "optimizer.momentum_buffer." and the like. */
@@ -147,9 +147,10 @@ static moco_status_t get_state(const mo_tensor_file_t *st, mo_state_t *s)
     for (size_t i = 0; i < COUNTERS; i++)
         TRY(mo_meta_get_int(st, counters[i].key, 0, COUNTER_MAX, counter_of(s, i)));
     if (s->listing_count > INT32_MAX || s->epoch > UINT32_MAX || s->position > s->listing_count)
-        TRY(mo_fail(MOCO_ERR_FORMAT, "the checkpoint is at image %" PRId64 " of %" PRId64 " in epoch %" PRId64
-                    "; wanted at most %d images and epochs below 2^32", s->position, s->listing_count, s->epoch,
-                    INT32_MAX));
+        TRY(mo_fail(MOCO_ERR_FORMAT,
+                    "the checkpoint is at image %" PRId64 " of %" PRId64 " in epoch %" PRId64
+                    "; wanted at most %d images and epochs below 2^32",
+                    s->position, s->listing_count, s->epoch, INT32_MAX));
     TRY(mo_meta_get_int(st, "pushed_number", 0, COUNTER_MAX, &s->pushed));
     TRY(mo_meta_get_int(st, "shard", 1, INT32_MAX, &shard));
     if (shard != s->shard)
