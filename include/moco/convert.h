@@ -78,8 +78,8 @@ MOCO_API moco_status_t moco_convert(const char *source, const char *target, cons
                                     char *text, uint64_t capacity, uint64_t *needed);
 
 /** JSON about any file of tensors, whether or not an encoder is known in it: container, tensors, numbers, layout,
- * names, encoder, epoch, arch (as the file calls it), kind (of this library's files). Text rule as in moco_build_info.
- * Since: 0.1. */
+ * names, encoder, epoch, arch (as the file calls it), kind (of this library's files). Text rule as in
+ * moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_file_info(const char *path, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS
