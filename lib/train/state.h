@@ -9,7 +9,7 @@
 #include "contrast/contrast.h"
 #include "nets/encoder.h"
 #include "optim/optim.h"
-#include "train/method.h"
+#include "train/methods/method.h"
 #include "util/blocks.h"
 
 #define MO_COUNTER_MAX ((int64_t)1 << 48) /* no run gets there, and counting on from it cannot overflow */
