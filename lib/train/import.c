@@ -220,7 +220,7 @@ static moco_status_t set_counters(mo_import_t *m)
     const int64_t counted = m->batches / s->method.query_views; /* every view of a batch counts */
     const int64_t steps = m->updates > 0 ? m->updates : counted;
     s->epoch = epochs_done(m);
-    s->step = steps > 0 && steps < ((int64_t)1 << 48) ? steps : s->epoch > 0 ? s->epoch : m->has_state;
+    s->step = steps > 0 && steps < MO_COUNTER_MAX ? steps : s->epoch > 0 ? s->epoch : m->has_state;
     s->queue_seen = m->has_queue && s->step > 0 ? s->queue.length : 0;
     if (m->updates > 0 && m->batches > 0 && m->updates != counted)
         return mo_inventory_note(&m->inventory,

@@ -27,7 +27,6 @@ static const counter_t counters[] = {
     {"listing_count", offsetof(mo_state_t, listing_count)},
 };
 #define COUNTERS (sizeof counters / sizeof counters[0])
-#define COUNTER_MAX ((int64_t)1 << 48) /* no run gets there, and counting on from it cannot overflow */
 
 static int64_t *counter_of(mo_state_t *s, size_t i)
 {
@@ -136,13 +135,13 @@ static moco_status_t get_state(const mo_tensor_file_t *st, mo_state_t *s)
     int64_t shard;
     char prefix[64];
     for (size_t i = 0; i < COUNTERS; i++)
-        TRY(mo_meta_get_int(st, counters[i].key, 0, COUNTER_MAX, counter_of(s, i)));
+        TRY(mo_meta_get_int(st, counters[i].key, 0, MO_COUNTER_MAX, counter_of(s, i)));
     if (s->listing_count > INT32_MAX || s->epoch > UINT32_MAX || s->position > s->listing_count)
         TRY(mo_fail(MOCO_ERR_FORMAT,
                     "the checkpoint is at image %" PRId64 " of %" PRId64 " in epoch %" PRId64
                     "; wanted at most %d images and epochs below 2^32",
                     s->position, s->listing_count, s->epoch, INT32_MAX));
-    TRY(mo_meta_get_int(st, "pushed_number", 0, COUNTER_MAX, &s->pushed));
+    TRY(mo_meta_get_int(st, "pushed_number", 0, MO_COUNTER_MAX, &s->pushed));
     TRY(mo_meta_get_int(st, "shard", 1, INT32_MAX, &shard));
     if (shard != s->shard)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "the checkpoint was made with shards of %" PRId64 " images, this run has %d",

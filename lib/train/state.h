@@ -12,6 +12,8 @@
 #include "train/methods/method.h"
 #include "util/blocks.h"
 
+#define MO_COUNTER_MAX ((int64_t)1 << 48) /* no run gets there, and counting on from it cannot overflow */
+
 typedef struct mo_state {
     moco_trainer_options_t options;
     mo_method_t method;
