@@ -66,7 +66,7 @@ moco_status_t moco_model_embed_jpeg(moco_model_t *model, int32_t tap, int64_t co
 {
     NEED(data);
     NEED(sizes);
-    mo_source_t source = {.jpeg = data, .sizes = sizes};
+    mo_source_t source = {.encoded = data, .sizes = sizes};
     return embed(model, tap, count, &source, out, items);
 }
 

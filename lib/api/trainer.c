@@ -103,7 +103,7 @@ moco_status_t moco_trainer_push_jpeg(moco_trainer_t *trainer, const uint8_t *dat
 {
     NEED(trainer);
     NEED(data);
-    return mo_push_jpeg(trainer, data, size);
+    return mo_push_encoded(trainer, data, size);
 }
 
 int64_t moco_trainer_discard(moco_trainer_t *trainer)

@@ -1,5 +1,5 @@
-/* The data module: from listings of JPEG files to views as 8-bit pixels. Knows no engine and no trainer; only jpeg.c
- * includes the JPEG library. Everything here gives the same bytes for any number of threads. */
+/* The data module: from listings of image files to views as 8-bit pixels. Knows no engine and no trainer. Everything
+ * here gives the same bytes for any number of threads. */
 #ifndef MO_DATA_DATA_H
 #define MO_DATA_DATA_H
 
@@ -9,11 +9,11 @@
 #include <moco/model.h>   /* moco_image_t */
 #include <moco/trainer.h> /* moco_trainer_options_t */
 
-/* ---- pixels (jpeg.c) ---- */
+/* ---- pixels (pixels.c; decode.h makes them from files) ---- */
 
-/* 8-bit RGB, rows packed, [height, width, 3]. A buffer is reused and grows. */
 #define MO_MAX_PIXELS 178956970 /* of an image, where the host sets no limit */
 
+/* 8-bit RGB, rows packed, [height, width, 3]. A buffer is reused and grows. */
 typedef struct mo_pixels {
     uint8_t *rgb;
     size_t capacity; /* bytes at rgb */
@@ -21,10 +21,6 @@ typedef struct mo_pixels {
 } mo_pixels_t;
 void mo_pixels_free(mo_pixels_t *pixels);
 
-/* Decode to RGB as Pillow does. *warnings += libjpeg warnings that left the image usable; premature
- * end of data is an error. MOCO_ERR_IMAGE with a reason. */
-moco_status_t mo_jpeg_decode(const uint8_t *data, uint64_t size, int64_t max_pixels, mo_pixels_t *out,
-                             int64_t *warnings);
 /* Host pixels to RGB; checks the struct. `number` names the image in messages. */
 moco_status_t mo_pixels_from_image(const moco_image_t *image, int64_t number, mo_pixels_t *out);
 
@@ -66,7 +62,7 @@ void mo_input_table(const double mean[3], const double std[3], float table[3][25
 void mo_input_bytes(const float table[3][256], const uint8_t *from, int64_t count, float *to);
 void mo_input_floats(const float *from, int32_t layout, int64_t count, float *to); /* MOCO_LAYOUT_… */
 
-/* ---- data set (dataset.c: the handle and its error counts; listing.c: folder, tar, list) ---- */
+/* ---- data set (dataset*.c: the handle; listing.c: folder, tar, list) ---- */
 
 /* As the public functions of these names; NULL and numbers out of range are fine. */
 int64_t mo_dataset_count(const moco_dataset_t *dataset);

@@ -119,7 +119,7 @@ moco_status_t mo_folder_list(mo_listing_t *listing)
 static moco_status_t list_line(mo_listing_t *listing, const char *line, size_t length)
 {
     moco_status_t status = MOCO_OK;
-    mo_entry_t entry = {.offset = MO_NO_CLASS};
+    mo_entry_t entry = {.class_name = MO_NO_CLASS};
     if (length > 0 && line[length - 1] == '\r')
         length--;
     if (length == 0 || line[0] == '#')
@@ -131,7 +131,7 @@ static moco_status_t list_line(mo_listing_t *listing, const char *line, size_t l
                        (long long)listing->count);
     TRY(mo_listing_text(listing, line, name_length, &entry.name));
     if (tab != NULL && name_length + 1 < length)
-        TRY(mo_listing_text(listing, tab + 1, length - name_length - 1, &entry.offset));
+        TRY(mo_listing_text(listing, tab + 1, length - name_length - 1, &entry.class_name));
     TRY(mo_listing_add(listing, &entry));
 cleanup:
     return status;

@@ -155,8 +155,8 @@ static void hold_workers(mo_loader_t *loader)
 static void place(mo_loader_t *loader, int64_t epoch, int64_t position)
 {
     for (int64_t p = loader->scan; p < loader->head; p++)
-        if (mo_slot_at(loader, p)->state == MO_SLOT_GOOD)
-            loader->free_rows[loader->free_count++] = mo_slot_at(loader, p)->row;
+        if (mo_position_at(loader, p)->state == MO_POSITION_GOOD)
+            loader->free_rows[loader->free_count++] = mo_position_at(loader, p)->row;
     if (!loader->out) {
         for (int64_t i = 0; i < loader->gathered; i++)
             loader->free_rows[loader->free_count++] = loader->batch_rows[i];
@@ -246,20 +246,20 @@ static moco_status_t gather(mo_loader_t *loader)
     const int ring_was_full = loader->head - loader->scan >= loader->ring_size;
     const int64_t from = loader->scan;
     while (loader->scan < loader->head && loader->gathered < loader->spec.batch && !over_limit(loader)) {
-        const mo_slot_t *slot = mo_slot_at(loader, loader->scan);
+        const mo_position_t *item = mo_position_at(loader, loader->scan);
         const int64_t entry = mo_entry_at(loader, loader->scan);
-        if (slot->state == MO_SLOT_WAITING)
+        if (item->state == MO_POSITION_WAITING)
             break;
-        if (slot->state == MO_SLOT_FAILED) {
+        if (item->state == MO_POSITION_FAILED) {
             loader->failed = 1;
-            return mo_message_set(slot->status, loader->message);
+            return mo_message_set(item->status, loader->message);
         }
-        if (slot->state == MO_SLOT_BROKEN) {
+        if (item->state == MO_POSITION_BROKEN) {
             count_broken(loader, entry);
-        } else if (slot->state == MO_SLOT_GOOD) {
-            loader->batch_rows[loader->gathered] = slot->row;
+        } else if (item->state == MO_POSITION_GOOD) {
+            loader->batch_rows[loader->gathered] = item->row;
             for (int view = 0; view < loader->views; view++)
-                loader->pointers[view][loader->gathered] = mo_row_at(loader, slot->row, view);
+                loader->pointers[view][loader->gathered] = mo_row_at(loader, item->row, view);
             loader->indices[loader->gathered++] = entry;
         }
         loader->scan++;
@@ -284,9 +284,9 @@ static int can_deliver(const mo_loader_t *loader)
 static moco_status_t deliver(mo_loader_t *loader)
 {
     const int64_t position = loader->delivered, entry = mo_entry_at(loader, position);
-    mo_slot_t *slot = mo_slot_at(loader, position);
+    mo_position_t *item = mo_position_at(loader, position);
     pthread_mutex_unlock(&loader->lock);
-    const moco_status_t status = mo_dataset_read(loader->dataset, entry, &slot->bytes);
+    const moco_status_t status = mo_dataset_read(loader->dataset, entry, &item->bytes);
     pthread_mutex_lock(&loader->lock);
     if (status != MOCO_OK && status != MOCO_ERR_IMAGE)
         return status;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "data/decode.h"
 #include "eval/model.h"
 #include "persist/npy.h"
 #include "util/alloc.h"
@@ -53,10 +54,10 @@ static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64
         mo_input_floats(s->floats + index * m->feature, s->layout, m->feature, to);
         return MOCO_OK;
     }
-    if (s->jpeg != NULL) {
-        if (s->jpeg[index] == NULL)
+    if (s->encoded != NULL) {
+        if (s->encoded[index] == NULL)
             TRY(mo_fail(MOCO_ERR_ARGUMENT, "data[%lld] is NULL", (long long)index));
-        status = mo_jpeg_decode(s->jpeg[index], s->sizes[index], MO_MAX_PIXELS, &lane->pixels, &warnings);
+        status = mo_image_decode(s->encoded[index], s->sizes[index], MO_MAX_PIXELS, &lane->pixels, &warnings);
         if (status != MOCO_OK)
             TRY(mo_fail(status, "data[%lld]: %s", (long long)index, moco_last_message()));
     } else

@@ -61,7 +61,7 @@ json_t *mo_model_json(const moco_model_t *model); /* what it is; NULL without me
 
 /* embed.c. Where images of one call come from: exactly one is set. */
 typedef struct mo_source {
-    const uint8_t *const *jpeg; /* [count] files in memory */
+    const uint8_t *const *encoded; /* [count] image files in memory */
     const uint64_t *sizes;
     const moco_image_t *images; /* [count] pixels of any size */
     const float *floats;        /* [count] normalised images  */

@@ -1,6 +1,7 @@
 /* Images pushed by the host: views drawn (or copied) into the batch that the next step takes. */
 #include <string.h>
 
+#include "data/decode.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
 #include "util/status.h"
@@ -98,13 +99,13 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_push_jpeg(moco_trainer_t *t, const uint8_t *data, uint64_t size)
+moco_status_t mo_push_encoded(moco_trainer_t *t, const uint8_t *data, uint64_t size)
 {
     moco_status_t status = MOCO_OK;
     int64_t warnings = 0;
     TRY(check_room(t, 1, 0));
     TRY(byte_store(t));
-    TRY(mo_jpeg_decode(data, size, MO_MAX_PIXELS, &t->pushed.pixels, &warnings));
+    TRY(mo_image_decode(data, size, MO_MAX_PIXELS, &t->pushed.pixels, &warnings));
     TRY(draw(t, 0));
     accept(t, 1, 0);
 cleanup:

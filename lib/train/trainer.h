@@ -130,7 +130,7 @@ mo_loader_spec_t mo_trainer_loader_spec(const moco_trainer_t *trainer);
 
 /* push.c: the host's images. */
 moco_status_t mo_push_pixels(moco_trainer_t *trainer, int64_t count, const moco_image_t *images);
-moco_status_t mo_push_jpeg(moco_trainer_t *trainer, const uint8_t *data, uint64_t size);
+moco_status_t mo_push_encoded(moco_trainer_t *trainer, const uint8_t *data, uint64_t size);
 moco_status_t mo_push_views(moco_trainer_t *trainer, int64_t count, const float *queries, const float *keys,
                             int32_t layout);
 moco_status_t mo_step_pushed(moco_trainer_t *trainer, mo_outcome_t *outcome);

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 import reference
 import vit_reference
 from reference import GroupedBatchNorm, normalise
+from reorder import reorder
 
 
 @dataclasses.dataclass
@@ -179,9 +180,9 @@ class Torch:
 
 
 class Trainer:
-    """The reference run; `tensors` are those of a checkpoint at step 0."""
+    """The reference run; `tensors` are those of a checkpoint at step 0; `order` as reorder() has it."""
 
-    def __init__(self, config, tensors, dtype=torch.float64, memory_format=torch.contiguous_format):
+    def __init__(self, config, tensors, dtype=torch.float64, memory_format=torch.contiguous_format, order=0):
         self.config, self.dtype, self.memory_format, self.steps = config, dtype, memory_format, 0
         prefixes = ("base_encoder.", "momentum_encoder.") if config.loss == "batch" else ("encoder_q.", "encoder_k.")
         self.prefixes = prefixes
@@ -200,12 +201,12 @@ class Trainer:
         self.body_groups = reference.groups_of(rows, config.bn_groups, config.membership)
         self.head_groups = self.body_groups if config.loss == "queue" else [torch.arange(rows)]
         for module in filter(None, (self.query, self.key)):
-            module.to(memory_format=memory_format)
+            reorder(module, order).to(memory_format=memory_format)
             fix_constants(module)
             set_groups(module, self.body_groups)
             set_groups(module.body.fc, self.head_groups)
         if self.predictor is not None:
-            fix_constants(self.predictor)
+            fix_constants(reorder(self.predictor, order))
             set_groups(self.predictor, self.head_groups)
         if config.loss == "queue":
             self.queue = torch.tensor(tensors["queue"], dtype=dtype)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "data/augment.h"
+#include "data/decode.h"
 
 typedef struct request {
     int32_t operation, width, height, bytes, whole[6];
@@ -25,7 +26,7 @@ static moco_status_t run(const request_t *r, mo_pixels_t *pixels, mo_view_work_t
     int32_t width = r->width, height = r->height;
     moco_status_t status = MOCO_OK;
     if (r->operation == DECODE)
-        return mo_jpeg_decode(rgb, (uint64_t)r->bytes, 178956970, out, &warnings);
+        return mo_image_decode(rgb, (uint64_t)r->bytes, 178956970, out, &warnings);
     if (r->operation == RESIZE || r->operation == EVAL) {
         width = r->whole[4];
         height = r->whole[5];

@@ -16,6 +16,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from reorder import reorder
+
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 EPS, BN_MOMENTUM = 1e-5, 0.1
 NEAR = 1e-4  # logits closer than this may change places in float32
@@ -190,14 +192,14 @@ def info_nce(q, k, queue, temperature):
 
 
 class Trainer:
-    """The reference run. `tensors` are those of a checkpoint at step 0."""
+    """The reference run. `tensors` are those of a checkpoint at step 0; `order` as reorder() has it."""
 
-    def __init__(self, config, tensors, dtype=torch.float64, memory_format=torch.contiguous_format):
+    def __init__(self, config, tensors, dtype=torch.float64, memory_format=torch.contiguous_format, order=0):
         self.config, self.dtype, self.memory_format, self.steps = config, dtype, memory_format, 0
         self.query, self.key = Encoder(config).to(dtype), Encoder(config).to(dtype)
         for prefix, encoder in (("encoder_q.", self.query), ("encoder_k.", self.key)):
             load_encoder(encoder, tensors, prefix)
-            encoder.to(memory_format=memory_format)
+            reorder(encoder, order).to(memory_format=memory_format)
             encoder.set_groups(groups_of(config.batch_size, config.bn_groups, config.membership))
         self.queue = torch.tensor(tensors["queue"], dtype=dtype)
         self.pointer = int(tensors["queue_ptr"].reshape(-1)[0])

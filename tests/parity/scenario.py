@@ -12,6 +12,7 @@ import torch
 import binding
 import reference
 import tensors
+from reorder import DRAWS
 
 DAMPING = 0.25  # of the last scale of every residual branch
 MARGIN = 1e-6  # no ReLU input closer to 0, no pooling tie closer than this, in units of the rms
@@ -91,10 +92,9 @@ def start(config, folder, shard=0, seed=5, change=vary, **more):
     return trainer, state
 
 
-def references(config, state):
-    """The float64 reference, and PyTorch float32 in two memory layouts as the yardstick of what float32 can do."""
-    return reference.Trainer(config, state), [reference.Trainer(config, state, torch.float32),
-                                              reference.Trainer(config, state, torch.float32, torch.channels_last)]
+def references(config, state, draws=DRAWS):
+    """The float64 reference, and PyTorch float32's runs, the yardstick of what float32 can do."""
+    return reference.Trainer(config, state), [reference.Trainer(config, state, torch.float32, *draw) for draw in draws]
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ import tensors
 import test_family
 from compare import Verdict
 from reference import Config
+from reorder import DRAWS, ORDERS, reorder
 
 SEED = 13
 TOLERANCE = 1e-4
@@ -54,8 +55,8 @@ def encoder_of(config, state):
 
 
 @torch.no_grad()
-def wanted_rows(config, state, images, dtype):
-    encoder = encoder_of(config, state).to(dtype)
+def wanted_rows(config, state, images, dtype, memory_format=torch.contiguous_format, order=0):
+    encoder = reorder(encoder_of(config, state), order).to(dtype=dtype, memory_format=memory_format)
     encoder.eval()
     images = torch.tensor(images, dtype=dtype)
     return {"backbone": encoder.backbone(images).double().numpy(),
@@ -77,7 +78,7 @@ def check_model(verdict, title, model, images, exact, own, layouts=("nchw",), co
             for layout in layouts:
                 rows = model.embed(tap, images[:count], layout)
                 verdict.tensors(f"{title}, {tap}, {count} images, {layout}", {"rows": rows},
-                                {"rows": exact[tap][:count]}, [{"rows": own[tap][:count]}], TOLERANCE)
+                                {"rows": exact[tap][:count]}, [{"rows": each[tap][:count]} for each in own], TOLERANCE)
 
 
 def run_case(verdict, title, config, more=None):
@@ -92,7 +93,8 @@ def run_case(verdict, title, config, more=None):
         verdict.true(f"running variances have moved: {spread.min():.2f} to {spread.max():.2f}",
                      np.abs(spread - 1).mean() > 0.1)
         images = np.concatenate([reference.random_views(config, 90 + i)[0] for i in range(5)])
-        exact, own = (wanted_rows(config, state, images, dtype) for dtype in (torch.float64, torch.float32))
+        exact = wanted_rows(config, state, images, torch.float64)
+        own = [wanted_rows(config, state, images, torch.float32, *draw) for draw in (ORDERS if more and "vit_depth" in more else DRAWS)]
         with trainer.snapshot() as model:
             check_model(verdict, "snapshot", model, images, exact, own, ("nchw", "nhwc"))
             model.save(folder.path("model.safetensors"))

@@ -18,8 +18,10 @@ from PIL import Image
 
 import reference
 import tensors
+import test_family
 import vit_reference
-from compare import Verdict, relative
+from compare import Verdict
+from reorder import DRAWS, ORDERS, reorder
 from test_probe import moco, words
 
 WEIGHTS, ORDER, MIX, PATH = 24, 25, 27, 28  # streams
@@ -137,6 +139,8 @@ class Case:
         self.model = moco.Trainer("moco-v3-vit" if vit else "moco-cifar", image_size=SIDE, batch_size=8, dimension=16,
                                   seed=4, **kind, **means).snapshot()
         self.model.save(self.path("model"))
+        if not vit:
+            self.leave_kinks()
         files = [picture(i) for i in range(IMAGES)]
         labels = np.arange(IMAGES, dtype=np.int32) % CLASSES
         self.images, self.labels = pixels(files), labels.copy()
@@ -145,6 +149,14 @@ class Case:
         tests = [picture(1000 + i) for i in range(21)]
         self.test_images, self.test_labels = pixels(tests), np.arange(21, dtype=np.int32) % CLASSES
         self.test = moco.Dataset.from_images(tests, self.test_labels)
+
+    def leave_kinks(self):
+        """Batch-norm shifts that keep every ReLU input away from 0: ten steps pass millions of inputs, and one that
+        rounding puts on the other side may carry two runs a tenth of a tensor apart."""
+        state, _ = tensors.read(self.path("model"))
+        changes = test_family.vary({f"encoder_q.{name}": value for name, value in state.items()}, True)
+        tensors.overwrite(self.path("model"), {name.split(".", 1)[1]: value for name, value in changes.items()})
+        self.model = moco.Model(self.path("model"))
 
     def path(self, name):
         return os.path.join(self.folder.name, name + ".safetensors")
@@ -186,8 +198,9 @@ class Case:
         net.load_state_dict({name: torch.tensor(state[name]) for name in own})
         return net.to(dtype)
 
-    def trained(self, dtype, optimizer, o):
+    def trained(self, optimizer, o, dtype, memory_format=torch.contiguous_format, order=0):
         net = self.network(dtype, o["bn_groups"], o["seed"])
+        reorder(net, order).to(memory_format=memory_format)
         blocks = [m for m in net.modules() if isinstance(m, (Block, TokenBlock))]
         for parameter in net.parameters():
             parameter.requires_grad_(True)  # positions and patches too, which pre-training keeps
@@ -241,20 +254,20 @@ class Case:
         finetune.save(self.path("tuned"))
         ours, meta = tensors.read(self.path("tuned"))
         ours = {name: value for name, value in ours.items() if "num_batches" not in name}
-        exact, own = (self.trained(dtype, optimizer, o) for dtype in (torch.float64, torch.float32))
+        exact = self.trained(optimizer, o, torch.float64)
+        own = [self.trained(optimizer, o, torch.float32, *draw) for draw in (ORDERS if self.vit else DRAWS)]
         self.verdict.true(f"{title}: {finetune.result.steps} steps",
                           finetune.result.steps == STEPS and finetune.result.train_images == 40)
         for kind in "running_", "":
-            part = [{n: v for n, v in s.items() if ("running_" in n) == bool(kind)} for s in (ours, exact[0], own[0])]
+            part = [{n: v for n, v in s.items() if ("running_" in n) == bool(kind)}
+                    for s in (ours, exact[0], *(run[0] for run in own))]
             if kind and self.vit:
                 continue
-            # A ReLU that rounding puts on the other side: then PyTorch's own float32 run says how far that carries.
-            peer = max(relative(part[2][name], part[1][name]) for name in part[1])
-            self.verdict.tensors(f"{title}, {'statistics' if kind else 'weights'}", part[0], part[1], [part[2]],
-                                 max(TOLERANCE, 2 * peer))
+            self.verdict.tensors(f"{title}, {'statistics' if kind else 'weights'}", part[0], part[1], part[2:], TOLERANCE)
         result = finetune.result
         losses = {"train": np.array([result.train_loss]), "test": np.array([result.test_loss])}
-        self.verdict.tensors(f"{title}, losses", losses, exact[1], [own[1]], TOLERANCE)
+        for name, loss in losses.items():
+            self.verdict.close(f"{title}, {name} loss", loss, exact[1][name], TOLERANCE)
         self.verdict.true(f"{title}, confusion table", np.array_equal(finetune.confusion(), exact[2]))
         return finetune
 

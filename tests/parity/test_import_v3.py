@@ -17,6 +17,7 @@ import test_family
 import torch_files
 from compare import Verdict
 from family import Config
+from reorder import DRAWS, ORDERS
 from test_published import Method
 
 SEED, BEFORE, AFTER = 7, 3, 3
@@ -78,21 +79,21 @@ def reference_file(run, epoch):
             "state_dict": {f"module.{n}": t for n, t in module.state_dict().items()}}
 
 
-def widened(run):
-    """The same run in float64, at the same step."""
+def continued(run, dtype, *draw):
+    """The same run at the same step, in another type or as another draw of float32's rounding."""
     config, start = run.config, {}
     for prefix, module in (("base_encoder.", run.query.body), ("momentum_encoder.", run.key.body),
                            ("predictor.", run.predictor)):
         start.update((prefix + n, t.double().numpy()) for n, t in module.state_dict().items())
-    exact = family.Trainer(config, start, torch.float64)
-    exact.steps = run.steps
-    for (name, mine), (_, theirs) in zip(exact.named, run.named):
+    other = family.Trainer(config, start, dtype, *draw)
+    other.steps = run.steps
+    for (name, mine), (_, theirs) in zip(other.named, run.named):
         if config.optimizer == "lars":
-            exact.optimizer.velocity[name] = run.optimizer.velocity[name].double()
+            other.optimizer.velocity[name] = run.optimizer.velocity[name].to(dtype, copy=True)
         else:
-            exact.optimizer.inner.state[mine] = {k: v.clone() if k == "step" else v.double()
+            other.optimizer.inner.state[mine] = {k: v.clone() if k == "step" else v.to(dtype, copy=True)
                                                  for k, v in run.optimizer.inner.state[theirs].items()}
-    return exact
+    return other
 
 
 def with_gradient(state):
@@ -143,16 +144,18 @@ def go_on(verdict, title, config, more, container):
     verdict.true(f"{title}: step {metadata['step']}, epoch {metadata['epoch']}; {report['taken']} taken, ignored {over}, "
                  f"missing {report['missing']}; {metadata['origin'][-40:]}",
                  (metadata["step"], metadata["epoch"]) == (str(BEFORE), "2") and not over and not report["missing"])
-    exact = widened(run)
+    exact, own = continued(run, torch.float64), [continued(run, torch.float32, *draw) for draw in (ORDERS if config.is_vit else DRAWS)]
     with binding.Trainer.load(out) as trainer:
         for step in range(BEFORE, BEFORE + AFTER):
-            views = test_family.choose_views(run, exact, config, step, None)
+            views = test_family.choose_views(own[0], exact, config, step, None)
             trainer.push(*views)
-            report, theirs, own = trainer.step(), exact.step(*views, None), run.step(*views, None)
+            report, theirs = trainer.step(), exact.step(*views, None)
+            for each in own:
+                each.step(*views, None)
             verdict.close(f"{title}, step {step + 1}: loss", report.loss, theirs["loss"], TOLERANCE)
             verdict.close(f"{title}, step {step + 1}: rate", report.lr, theirs["lr"], 1e-9)
             trainer.save(out)
-            ours, states = compared(out, [exact.state(), run.state()])
+            ours, states = compared(out, [each.state() for each in (exact, *own)])
             ours, *states = (with_gradient(each) for each in (ours, *states))
             verdict.tensors(f"{title}, step {step + 1}", ours, states[0], states[1:], TOLERANCE)
 

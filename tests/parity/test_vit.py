@@ -19,6 +19,7 @@ import binding
 import tensors
 from compare import Verdict
 from reference import groups_of
+from reorder import DRAWS, ORDERS, reorder
 from vit_reference import Config, ViT, positions
 
 TOLERANCE = 1e-4
@@ -97,8 +98,8 @@ def vary(path, seed):
     tensors.overwrite(path, changes)
 
 
-def reference_of(config, state, dtype):
-    model = ViT(config).to(dtype)
+def reference_of(config, state, dtype, memory_format=torch.contiguous_format, order=0):
+    model = reorder(ViT(config), order).to(dtype=dtype, memory_format=memory_format)
     model.load_state_dict({n: torch.tensor(t).to(dtype) for n, t in state.items()
                            if not n.endswith("num_batches_tracked")})
     return model
@@ -120,9 +121,9 @@ def far_from_kinks(config, cut, state, images):
     return model.watch.margin > 1e-6
 
 
-def train(config, more, cut, state, images, gradient, dtype):
+def train(config, more, cut, state, images, gradient, dtype, *draw):
     """Features, gradients of what is trained, statistics, as float64 arrays."""
-    model = reference_of(config, state, dtype)
+    model = reference_of(config, state, dtype, *draw)
     model.train()
     model.set_groups(groups_of(len(images), cut.get("groups", 1), "contiguous"))
     statistics, hooks = {}, []
@@ -150,8 +151,8 @@ def observe(statistics, name):
 
 
 @torch.no_grad()
-def embed(config, state, images, dtype):
-    model = reference_of(config, state, dtype)
+def embed(config, state, images, dtype, *draw):
+    model = reference_of(config, state, dtype, *draw)
     model.eval()
     return model(torch.tensor(images, dtype=dtype)).double().numpy()
 
@@ -173,18 +174,19 @@ def run_case(verdict, title, config, more, cut, varied=True):
         write(source, {"images": images.transpose(0, 2, 3, 1), "gradient": gradient})
         print(call("run", model, source, result, *options(config, more), *(f"{n}={v}" for n, v in cut.items())), end="")
         ours, _ = tensors.read(result)
-        runs = [train(config, more, cut, state, images, gradient, t) for t in (torch.float64, torch.float32)]
+        kinds = [(torch.float64,), *((torch.float32, *draw) for draw in (DRAWS if config.conv_stem else ORDERS))]
+        exact, *own = (train(config, more, cut, state, images, gradient, *kind) for kind in kinds)
         for name in [n for n in ours if n.startswith("gradient.") and frozen(n[len("gradient."):], config, more)]:
             verdict.quiet(f"{name} is zero", not ours.pop(name).any())
         keys = ours.pop("keys")
-        verdict.tensors("  train mode", ours, runs[0], [runs[1]], TOLERANCE)
-        verdict.close("  key mode, features", keys, runs[0]["features"], TOLERANCE)
-        wanted, own = (embed(config, state, images, t) for t in (torch.float64, torch.float32))
+        verdict.tensors("  train mode", ours, exact, own, TOLERANCE)
+        verdict.close("  key mode, features", keys, exact["features"], TOLERANCE)
+        wanted, *own = (embed(config, state, images, *kind) for kind in kinds)
         with binding.Model.load(model) as loaded:
             for count in sorted({1, 3, batch}):
                 rows = loaded.embed("backbone", images[:count])
                 verdict.tensors(f"  infer mode, {count} images", {"rows": rows}, {"rows": wanted[:count]},
-                                [{"rows": own[:count]}], TOLERANCE)
+                                [{"rows": each[:count]} for each in own], TOLERANCE)
         return state
 
 

@@ -80,7 +80,9 @@ END_TEST
 
 /* MoCo v3 with ResNet-50 for 100 epochs, v3 with a ViT for 300, SimCLR with ResNet-50: arXiv 2104.02057 and 2002.05709
  * and their published code. Every option that a step, a schedule or a view of theirs reads. */
+/* clang-format off */
 #define BOTH(x) {x, x, NAN}
+/* clang-format on */
 #define ALL(x) {x, x, x}
 static const struct {
     const char *name;
@@ -452,11 +454,13 @@ END_TEST
 START_TEST(test_set)
 {
     moco_trainer_options_t o = recipe(MOCO_RECIPE_V2);
+    /* clang-format off */
     static const char *const good[][2] = {
         {"seed", "18446744073709551615"}, {"queue_length", "4096"}, {"temperature", "0.07"}, {"arch", "resnet18"},
         {"membership", "strided"},        {"schedule", "constant"}, {"views", "cifar"},      {"bn_running", "first"},
         {"batch_size", "64"},             {"max_broken", "1000000000000"}, {"width", "2.5e-1"},  {"stem", "cifar"},
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         ck_assert_int_eq(moco_trainer_options_set(&o, good[i][0], good[i][1]), MOCO_OK);
     ck_assert(o.seed == UINT64_MAX && o.queue_length == 4096 && o.temperature == 0.07 && o.arch == MOCO_ARCH_RESNET18);

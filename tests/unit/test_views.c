@@ -353,11 +353,13 @@ START_TEST(spec_ranges)
 {
     mo_view_spec_t spec = v2_spec();
     ck_assert_int_eq(mo_view_spec_check(&spec), MOCO_OK);
+    /* clang-format off */
     double *const fields[] = {&spec.crop_min_area, &spec.crop_max_area, &spec.brightness, &spec.contrast,
                               &spec.saturation, &spec.hue, &spec.jitter_probability, &spec.gray_probability,
                               &spec.blur_probability[0], &spec.blur_probability[1], &spec.solarize_probability[0],
                               &spec.solarize_probability[1], &spec.blur_sigma_min, &spec.blur_sigma_max,
                               &spec.flip_probability};
+    /* clang-format on */
     static const double bad[] = {-1, 1000, NAN};
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         for (int b = 0; b < 3; b++) {
