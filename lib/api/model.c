@@ -45,7 +45,7 @@ int32_t moco_model_dimension(const moco_model_t *model, int32_t tap)
 
 int32_t moco_model_image_size(const moco_model_t *model)
 {
-    return model != NULL ? model->spec.image_size : 0;
+    return model != NULL ? model->encoder.spec.image_size : 0;
 }
 
 static moco_status_t embed(moco_model_t *model, int32_t tap, int64_t count, const mo_source_t *source, float *out,

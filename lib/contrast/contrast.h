@@ -39,6 +39,8 @@ typedef struct mo_keys {
     int64_t pointer;  /* row that the next key overwrites */
 } mo_keys_t;
 moco_status_t mo_keys_create(mo_keys_t *keys, int64_t length, int32_t dimension, uint64_t seed);
+/* First values, where the rows lie in the caller's memory: random, of length 1. */
+void mo_keys_start(mo_keys_t *keys, uint64_t seed);
 void mo_keys_free(mo_keys_t *keys);
 void mo_keys_enqueue(mo_keys_t *keys, const float *rows, int64_t count); /* cannot fail */
 

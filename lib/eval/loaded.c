@@ -42,12 +42,6 @@ static void apply(const mo_wanted_t *wanted, mo_encoder_spec_t *spec, mo_transfo
     }
 }
 
-static moco_status_t take_blocks(mo_loaded_t *l)
-{
-    moco_status_t status = mo_block_create((size_t)l->net.params * sizeof(float), &l->params);
-    return status == MOCO_OK ? mo_block_create((size_t)l->net.stats * sizeof(float), &l->running) : status;
-}
-
 /* `root`: the encoder that was taken. */
 static moco_status_t take_report(const mo_foreign_t *f, const mo_root_t *root, json_t **report)
 {
@@ -81,7 +75,7 @@ static moco_status_t report_ours(const mo_tensor_file_t *file, const char *path,
     mo_foreign_t f = {0};
     TRY(mo_foreign_open_at(&f, file, path, role));
     const mo_root_t *root = key ? &f.key : &f.query;
-    TRY(mo_foreign_mark(&f, root, &l->net));
+    TRY(mo_foreign_mark(&f, root, &l->encoder.net));
     TRY(take_report(&f, root, &l->report));
 cleanup:
     mo_foreign_close(&f);
@@ -101,22 +95,21 @@ static moco_status_t read_ours(const mo_tensor_file_t *file, const char *path, c
 {
     moco_status_t status = MOCO_OK;
     mo_role_t role;
-    int32_t embedding;
+    mo_encoder_t *e = &l->encoder;
+    mo_encoder_spec_t spec = {0};
     TRY(find_role(file, path, &role));
     TRY(mo_format_check(file, path));
-    TRY(mo_model_meta_get(file, &l->spec, &l->transform, &l->steps));
+    TRY(mo_model_meta_get(file, &spec, &l->transform, &e->steps));
     if (wanted->key && role.key == NULL)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "'%s' is a model and has no key encoder, wanted a training checkpoint", path));
     if (wanted->key && !has_prefix(file, role.key))
         TRY(mo_fail(MOCO_ERR_MISMATCH, "'%s' has no key encoder: there is no tensor '%s...'", path, role.key));
     const char *prefix = wanted->key ? role.key : role.query;
-    apply(wanted, &l->spec, &l->transform);
-    TRY(mo_encoder_build_embedding(&l->spec, &l->net, &embedding));
-    mo_encoder_file_t numbers = {.net = &l->net};
-    TRY(mo_encoder_get(file, prefix, &numbers)); /* before memory is taken for what the file only claims */
-    TRY(take_blocks(l));
-    numbers = (mo_encoder_file_t){&l->net, l->params, l->running, 0};
-    TRY(mo_encoder_get(file, prefix, &numbers));
+    apply(wanted, &spec, &l->transform);
+    TRY(mo_encoder_build(e, &spec));
+    TRY(mo_encoder_get(file, prefix, e)); /* before memory is taken for what the file only claims */
+    TRY(mo_encoder_take(e));
+    TRY(mo_encoder_get(file, prefix, e));
     TRY(report_ours(file, path, &role, wanted->key, l));
 cleanup:
     return status;
@@ -143,21 +136,22 @@ static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path
 {
     moco_status_t status = MOCO_OK;
     mo_foreign_t f = {0};
-    int32_t embedding;
+    mo_encoder_t *e = &l->encoder;
+    mo_encoder_spec_t spec = {0};
     TRY(mo_foreign_open(&f, file, path));
     f.vit_heads = wanted->vit_heads;
     const mo_root_t *root = wanted->key ? &f.key : &f.query;
     if (wanted->key && f.role != NULL && root->scheme == NULL)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "%s: has no key encoder", path));
-    TRY(mo_foreign_spec(&f, root, &l->spec));
-    mo_published_transform(&l->spec, &l->transform);
-    apply(wanted, &l->spec, &l->transform);
-    TRY(mo_encoder_build_embedding(&l->spec, &l->net, &embedding));
-    TRY(mo_foreign_check(&f, root, &l->net));
-    TRY(take_blocks(l));
-    TRY(mo_foreign_encoder(&f, root, &l->net, l->params, l->running, &l->steps));
-    if (l->steps == 0)
-        l->steps = -1;
+    TRY(mo_foreign_spec(&f, root, &spec));
+    mo_published_transform(&spec, &l->transform);
+    apply(wanted, &spec, &l->transform);
+    TRY(mo_encoder_build(e, &spec));
+    TRY(mo_foreign_check(&f, root, &e->net));
+    TRY(mo_encoder_take(e));
+    TRY(mo_foreign_encoder(&f, root, &e->net, e->params, e->running, &e->steps));
+    if (e->steps == 0)
+        e->steps = -1;
     TRY(note_absent(&f));
     l->foreign = 1;
     TRY(take_report(&f, root, &l->report));
@@ -170,7 +164,7 @@ moco_status_t mo_loaded_take(const mo_tensor_file_t *file, const char *path, con
                              mo_loaded_t *out)
 {
     moco_status_t status = MOCO_OK;
-    mo_loaded_t l = {.steps = -1};
+    mo_loaded_t l = {.encoder.steps = -1};
     TRY(mo_is_ours(file) ? read_ours(file, path, wanted, &l) : read_foreign(file, path, wanted, &l));
     *out = l;
     l = (mo_loaded_t){0};
@@ -195,9 +189,7 @@ moco_status_t mo_loaded_read(const char *path, const mo_wanted_t *wanted, mo_loa
 
 void mo_loaded_free(mo_loaded_t *l)
 {
-    mo_block_free(l->params, (size_t)l->net.params * sizeof(float));
-    mo_block_free(l->running, (size_t)l->net.stats * sizeof(float));
-    mo_net_free(&l->net);
+    mo_encoder_free(&l->encoder);
     json_decref(l->report);
     *l = (mo_loaded_t){0};
 }

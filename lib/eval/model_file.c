@@ -136,7 +136,7 @@ static moco_status_t read_model(const mo_tensor_file_t *file, const char *path, 
     moco_model_t *model = NULL;
     const mo_wanted_t all = {0};
     TRY(mo_loaded_take(file, path, &all, &l));
-    TRY(mo_model_create(&l.spec, &l.transform, l.params, l.running, l.steps, device, &model));
+    TRY(mo_model_create(&l.encoder, &l.transform, device, &model));
     if (l.foreign) {
         model->report = l.report;
         l.report = NULL;
@@ -219,28 +219,26 @@ cleanup:
     return status;
 }
 
-/* Borrows the numbers until the writer is done. */
-static moco_status_t put_model(mo_st_writer_t *w, const mo_encoder_file_t *numbers, const mo_encoder_spec_t *spec,
-                               const mo_transform_t *transform, int64_t steps)
+/* Borrows the numbers, and *batches, until the writer is done. */
+static moco_status_t put_model(mo_st_writer_t *w, const mo_encoder_t *encoder, const mo_transform_t *transform,
+                               const int64_t *batches)
 {
     moco_status_t status = MOCO_OK;
     TRY(mo_meta_int(w, "format_version", MO_FORMAT_VERSION));
     TRY(mo_st_meta(w, "kind", "model"));
     TRY(mo_st_meta(w, "libmoco", MO_VERSION_TEXT));
-    TRY(mo_model_meta(w, spec, transform, steps));
-    TRY(mo_encoder_put(w, "", numbers));
+    TRY(mo_model_meta(w, &encoder->spec, transform, encoder->steps));
+    TRY(mo_encoder_put(w, "", encoder, batches));
 cleanup:
     return status;
 }
 
-moco_status_t mo_model_write_numbers(const mo_net_t *net, const mo_encoder_spec_t *spec,
-                                     const mo_transform_t *transform, float *params, float *running, int64_t steps,
-                                     const char *path)
+moco_status_t mo_model_write_encoder(const mo_encoder_t *encoder, const mo_transform_t *transform, const char *path)
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
-    const mo_encoder_file_t numbers = {net, params, running, steps > 0 ? steps : 0};
-    TRY(put_model(&w, &numbers, spec, transform, steps));
+    const int64_t batches = encoder->steps > 0 ? encoder->steps : 0;
+    TRY(put_model(&w, encoder, transform, &batches));
     TRY(mo_st_write(&w, path));
 cleanup:
     mo_st_writer_free(&w);
@@ -249,15 +247,15 @@ cleanup:
 
 moco_status_t mo_model_write(const moco_model_t *m, const char *path)
 {
-    return mo_model_write_numbers(&m->net, &m->spec, &m->transform, m->params, m->running, m->steps, path);
+    return mo_model_write_encoder(&m->encoder, &m->transform, path);
 }
 
 moco_status_t mo_model_write_memory(const moco_model_t *m, void *bytes, uint64_t capacity, uint64_t *needed)
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
-    const mo_encoder_file_t numbers = {&m->net, m->params, m->running, m->steps > 0 ? m->steps : 0};
-    TRY(put_model(&w, &numbers, &m->spec, &m->transform, m->steps));
+    const int64_t batches = m->encoder.steps > 0 ? m->encoder.steps : 0;
+    TRY(put_model(&w, &m->encoder, &m->transform, &batches));
     TRY(mo_st_write_memory(&w, bytes, capacity, needed));
 cleanup:
     mo_st_writer_free(&w);
@@ -286,11 +284,12 @@ json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_transform_t *r)
 
 json_t *mo_model_json(const moco_model_t *m)
 {
-    json_t *all = mo_spec_json(&m->spec, &m->transform);
+    json_t *all = mo_spec_json(&m->encoder.spec, &m->transform);
     json_t *more = json_pack("{s:i, s:i, s:I, s:I, s:I}", "backbone_dimension", mo_model_width(m, MOCO_TAP_BACKBONE),
                              "projection_dimension", mo_model_width(m, MOCO_TAP_PROJECTION), "parameters",
-                             (json_int_t)mo_net_numel(&m->net), "multiply_adds",
-                             (json_int_t)mo_net_multiply_adds(&m->net, 0, m->net.op_count, 0), "steps", (json_int_t)m->steps);
+                             (json_int_t)mo_net_numel(&m->encoder.net), "multiply_adds",
+                             (json_int_t)mo_net_multiply_adds(&m->encoder.net, 0, m->encoder.net.op_count, 0), "steps",
+                             (json_int_t)m->encoder.steps);
     /* Copied, not shared: any number of threads may ask at once. */
     if (more != NULL && m->report != NULL && json_object_set_new(more, "source", json_deep_copy(m->report)) != 0) {
         json_decref(more);

@@ -113,7 +113,7 @@ static moco_status_t read_parameter(mo_import_t *m, const mo_parameter_t *parame
         TRY(mo_shape_check(state[k], parameter->rank, parameter->dims));
     }
     for (int32_t k = 0; k < blocks; k++) {
-        TRY(mo_file_floats(state[k], m->trainer->optim.state[k] + parameter->offset, parameter->count));
+        TRY(mo_file_floats(state[k], m->state.optimizer[k] + parameter->offset, parameter->count));
         mo_foreign_take(&m->foreign, state[k]);
     }
     if (kind == MOCO_OPTIMIZER_ADAMW)
@@ -126,7 +126,7 @@ cleanup:
 static moco_status_t read_state(mo_import_t *m, const mo_file_tensor_t *const *list, int64_t count)
 {
     moco_status_t status = MOCO_OK;
-    const mo_net_t *net = &m->trainer->query.net;
+    const mo_net_t *net = &m->state.query.net;
     int32_t trained = 0, present = 0;
     for (int32_t i = 0; i < net->parameter_count; i++) {
         const mo_parameter_t *parameter = &net->parameters[i];

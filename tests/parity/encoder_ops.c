@@ -245,9 +245,9 @@ static void run_command(job_t *j, const char *model, const char *input, const ch
     mo_st_writer_t w = {0};
     moco_device_t *device = NULL;
     int64_t leaves = (int64_t)j->groups * j->shards, dims[2] = {j->batch, 0};
-    mo_encoder_file_t file = {&j->net, j->params, j->running, 0};
+    const mo_encoder_t encoder = {.net = j->net, .params = j->params, .running = j->running};
     CHECK(mo_tensor_file_open(&st, model));
-    CHECK(mo_encoder_get(&st, "", &file));
+    CHECK(mo_encoder_get(&st, "", &encoder));
     mo_tensor_file_close(&st);
     list_end(j);
     dims[1] = j->width;
@@ -281,7 +281,9 @@ static void init_command(job_t *j, const char *model)
     mo_transform_of(&j->options, &transform);
     mo_init_params(&j->net, j->options.seed, j->params);
     mo_init_stats(&j->net, j->running);
-    CHECK(mo_model_write_numbers(&j->net, &j->spec, &transform, j->params, j->running, -1, model));
+    const mo_encoder_t encoder = {.spec = j->spec, .net = j->net, .params = j->params, .running = j->running,
+                                  .steps = -1};
+    CHECK(mo_model_write_encoder(&encoder, &transform, model));
 }
 
 static int own_option(job_t *j, const char *name, const char *value)
@@ -318,7 +320,7 @@ int main(int argc, char **argv)
     }
     j.spec = mo_encoder_spec_of(&j.options);
     j.spec.head = -1;
-    CHECK(mo_encoder_build(&j.spec, &j.net));
+    CHECK(mo_encoder_net(&j.spec, &j.net));
     j.feature = 3 * (int64_t)j.spec.image_size * j.spec.image_size;
     j.params = block(j.net.params);
     j.running = block(j.net.stats + 1);
