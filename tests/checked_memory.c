@@ -145,11 +145,9 @@ static moco_status_t map_pages(mo_memory_t *memory, size_t offset, size_t bytes,
     return MOCO_OK;
 }
 
-static void unmap_pages(mo_memory_t *memory, size_t offset, size_t bytes, void *mapped)
+static void unmap_pages(mo_memory_t *memory, void *mapped)
 {
     checked_t *c = (checked_t *)memory;
-    (void)offset;
-    (void)bytes;
     pthread_mutex_lock(&c->lock);
     free(unlist(c, mapped));
     open_by(c, -1);
@@ -175,18 +173,18 @@ static moco_status_t map_copy(mo_memory_t *memory, size_t offset, size_t bytes, 
     return MOCO_OK;
 }
 
-static void unmap_copy(mo_memory_t *memory, size_t offset, size_t bytes, void *mapped)
+static void unmap_copy(mo_memory_t *memory, void *mapped)
 {
     checked_t *c = (checked_t *)memory;
     pthread_mutex_lock(&c->lock);
     mapping_t *one = unlist(c, mapped);
     if (one->access != MO_READ) {
         open_by(c, 1);
-        memcpy(memory->at + offset, mapped, bytes);
+        memcpy(memory->at + one->offset, mapped, one->bytes);
         open_by(c, -1);
     }
     pthread_mutex_unlock(&c->lock);
-    munmap(mapped, pages(bytes));
+    munmap(mapped, pages(one->bytes));
     free(one);
 }
 

@@ -54,8 +54,7 @@ moco_status_t moco_queue_snapshot(const moco_queue_t *queue, float *keys, int64_
 {
     NEED(queue);
     NEED(keys);
-    mo_queue_snapshot(queue, keys, pointer);
-    return MOCO_OK;
+    return mo_queue_snapshot(queue, keys, pointer);
 }
 
 moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer)

@@ -19,8 +19,8 @@ typedef struct mo_buffer {
     size_t offset, bytes;
 } mo_buffer_t;
 
-/* A memory of its own, zeroed, as one buffer. Free it with mo_buffer_free, from that buffer and not from a part, before
- * the device's last release; {0} is fine. `bytes` 0 gives a buffer of none. */
+/* A memory of its own, zeroed, as one buffer; where `device` is NULL, in the host's memory, which plans on a CPU can be
+ * bound to as well. Free it with mo_buffer_free, from that buffer and not from a part. */
 moco_status_t mo_buffer_create(moco_device_t *device, size_t bytes, mo_buffer_t *out);
 void mo_buffer_free(mo_buffer_t *buffer); /* and makes it {0} */
 /* `bytes` from byte `offset` of the buffer on; they must lie in it. */
@@ -38,8 +38,8 @@ typedef enum mo_access {
     MO_UPDATE /* both: what is not written keeps its value                                                */
 } mo_access_t;
 /* *out points to the buffer's bytes until the unmap. A buffer that is mapped for writing is not mapped a second time and
- * not read or written by the engine meanwhile; different parts may be mapped at once, on any threads. On a CPU it cannot
- * fail. */
+ * not read or written by the engine meanwhile; different parts may be mapped at once, on any threads. Of
+ * memory on the host it cannot fail. */
 moco_status_t mo_buffer_map(mo_buffer_t buffer, mo_access_t access, void *out);
 void mo_buffer_unmap(mo_buffer_t buffer, void *mapped); /* NULL is fine */
 /* The whole buffer to and from host memory; as many bytes as the smaller of two buffers. */

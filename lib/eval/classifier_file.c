@@ -50,6 +50,7 @@ moco_status_t mo_classifier_write(mo_st_writer_t *writer, const moco_model_t *mo
     moco_status_t status = MOCO_OK;
     mo_encoder_t backbone = model->encoder; /* its numbers are borrowed */
     const int64_t batches = backbone.steps > 0 ? backbone.steps : 0;
+    float *params = NULL;
     backbone.spec.head = -1;
     backbone.net = (mo_net_t){0};
     TRY(mo_encoder_net(&backbone.spec, &backbone.net)); /* the head comes last in a net: the same offsets without it */
@@ -58,10 +59,12 @@ moco_status_t mo_classifier_write(mo_st_writer_t *writer, const moco_model_t *mo
     TRY(mo_st_meta(writer, "libmoco", MO_VERSION_TEXT));
     TRY(mo_model_meta(writer, &backbone.spec, &model->transform, backbone.steps));
     TRY(put_names(writer, classifier));
-    TRY(mo_encoder_put(writer, "", &backbone, &batches));
+    TRY(mo_buffer_map(backbone.params, MO_READ, &params));
+    TRY(mo_encoder_put(writer, "", &backbone, params, &batches));
     TRY(put_layer(writer, backbone.spec.arch, classifier));
     TRY(mo_st_write(writer, path));
 cleanup:
+    mo_buffer_unmap(backbone.params, params);
     mo_net_free(&backbone.net);
     return status;
 }

@@ -13,15 +13,19 @@
 
 uint64_t mo_model_hash(const moco_model_t *m)
 {
-    const float *blocks[] = {m->encoder.params, m->encoder.running};
-    const int64_t counts[] = {m->encoder.net.params, m->encoder.net.stats};
+    float *params = NULL;
     uint64_t hash = MO_HASH_START;
+    if (mo_buffer_map(m->encoder.params, MO_READ, &params) != MOCO_OK)
+        return hash; /* which memory of the host never does */
+    const float *blocks[] = {params, m->encoder.running};
+    const int64_t counts[] = {m->encoder.net.params, m->encoder.net.stats};
     for (int b = 0; b < 2; b++)
         for (int64_t i = 0; i < counts[b]; i++) {
             uint32_t bits;
             memcpy(&bits, blocks[b] + i, sizeof bits);
             hash = mo_hash_add(hash, bits);
         }
+    mo_buffer_unmap(m->encoder.params, params);
     return hash;
 }
 

@@ -79,8 +79,7 @@ static moco_status_t score(const work_t *w, const mo_features_t *features, mo_li
     moco_status_t status = MOCO_OK;
     mo_linear_t linear = {0};
     TRY(mo_linear_create(t->device, 1, t->classes, features->width, SCORED, &linear));
-    memcpy(linear.weights, mo_tuner_weights(t), (size_t)t->classes * (size_t)features->width * sizeof(float));
-    memcpy(linear.bias, mo_tuner_bias(t), (size_t)t->classes * sizeof(float));
+    TRY(mo_tuner_read(t, linear.weights, linear.bias));
     TRY(mo_linear_score(&linear, &rows, scores, 0, confusion));
     if (!isfinite(scores->loss))
         TRY(mo_fail(MOCO_ERR_NONFINITE, "the loss on the test set is %g after step %lld", scores->loss,
@@ -116,9 +115,7 @@ static moco_status_t measure(work_t *w, int last, moco_finetune_report_t *r)
             .lr = w->o->lr * mo_lr_scale(w->o->lr_scaling, w->o->batch_size), .train_loss = r->loss,
             .test_loss = scores.loss / (double)features.count, .chance = 100.0 / f->classes, .classes = f->classes,
             .features = f->features};
-        memcpy(f->weights, mo_tuner_weights(&w->tuner),
-               (size_t)f->classes * (size_t)f->features * sizeof *f->weights);
-        memcpy(f->bias, mo_tuner_bias(&w->tuner), (size_t)f->classes * sizeof *f->bias);
+        TRY(mo_tuner_read(&w->tuner, f->weights, f->bias));
     }
 cleanup:
     mo_features_free(&features);

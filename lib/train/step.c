@@ -41,18 +41,22 @@ moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_out
     TRY(mo_stage_run(t, MO_STAGE_BODY));
     TRY(mo_stage_run(t, MO_STAGE_HEAD));
     TRY(mo_stage_run(t, MO_STAGE_BODY_BACK)); /* and each shard again, forward and backward                   */
+    TRY(mo_commit_map(t));                    /* what the rest works on, on the host                          */
     TRY(mo_outcome(t, outcome));              /* the one wait: loss, gradient norm, finite?                   */
 
     /* commit: the stages only staged their batch-norm statistics; they are folded in here too */
     TRY(mo_commit_weights(t, rates));         /* optimizer, then k <- m k + (1-m) q; all or nothing           */
     mo_commit_statistics(t);
     if (t->state.method.loss == MOCO_LOSS_QUEUE)    /* last: the loss saw the old queue                             */
-        mo_keys_enqueue(&t->state.queue, t->keys, t->state.method.key_views * batch);
+        for (int32_t view = 0; view < t->state.method.key_views; view++)
+            mo_keys_enqueue(&t->state.queue, t->mapped.queue,
+                            t->mapped.keys + mo_trainer_keys(t, view).offset / sizeof(float), batch);
     t->state.queue_seen += t->state.method.loss == MOCO_LOSS_QUEUE ? t->state.method.key_views * batch : 0;
     t->state.step++;
     mo_warn_step(t, outcome);
 
 cleanup:
+    mo_commit_unmap(t);
     t->views = NULL;
     return status;
 }

@@ -17,7 +17,7 @@
 
 /* What a step stages of an encoder's batch statistics until its commit. */
 typedef struct mo_staged {
-    float *values; /* [rows][net.stats]                                                           */
+    mo_buffer_t values; /* [rows][net.stats]                                                      */
     int32_t rows;
     int32_t body_groups, head_groups; /* how many of the rows the backbone and the head fill      */
 } mo_staged_t;
@@ -47,7 +47,7 @@ typedef struct mo_stage {
     int32_t first_view, views; /* whose images run through it                                           */
     int32_t mixed;             /* groups divide the images of both views together, else of each view    */
     mo_gradients_t *pool;      /* where its gradients go, NULL = none                                   */
-    float **blocks;            /* [groups * shards_per_group] gradient block of each shard at work      */
+    mo_buffer_t *blocks;       /* [groups * shards_per_group] gradient block of each shard at work      */
 } mo_stage_t;
 
 /* The images of one step. Rows are 8-bit [S,S,3], or float images already normalised. */
@@ -69,6 +69,11 @@ typedef struct mo_pushed {
     mo_pixels_t pixels;
 } mo_pushed_t;
 
+/* What outcome and commit read and write, mapped on the host for them. */
+typedef struct mo_mapped {
+    float *query, *key, *gradients[2], *query_staged, *key_staged, *queue, *keys;
+} mo_mapped_t;
+
 struct moco_trainer {
     mo_state_t state;
     moco_device_t *device;
@@ -80,8 +85,9 @@ struct moco_trainer {
     mo_stage_t stages[MO_STAGES];
     mo_optim_t optim;
     mo_gradients_t gradients[2]; /* of everything, or in two passes of the backbone and of the heads */
-    void *arena;              /* serves every stage in turn */
-    float *keys; /* [key_views * B, D] of this step, in the order of the images; NT-Xent: [2B, D] and [2B] */
+    mo_buffer_t arena;        /* serves every stage in turn */
+    mo_buffer_t keys; /* of this step: mo_trainer_keys, in the order of the images; NT-Xent: [2B, D] and [2B] */
+    mo_mapped_t mapped;       /* at the end of a step                            */
     float *features[2];       /* two passes: [rows, F] of the query and of the key encoder     */
     float *feature_gradients; /* [rows, F] */
     float *results;           /* [rows, MO_LOSS_WIDTH]                           */
@@ -112,6 +118,8 @@ moco_status_t mo_trainer_create(const moco_trainer_options_t *options, moco_devi
 void mo_trainer_delete(moco_trainer_t *trainer); /* in any of these conditions; NULL is fine */
 /* Bytes of the plan that count as `name` (the keys of `bytes` in moco_trainer_plan); all, where it is NULL. */
 uint64_t mo_trainer_bytes(const moco_trainer_t *trainer, const char *name);
+/* [B, D] of the first or second view that has keys. Views begin where an instance can be bound. */
+mo_buffer_t mo_trainer_keys(const moco_trainer_t *trainer, int32_t view);
 mo_loader_spec_t mo_trainer_loader_spec(const moco_trainer_t *trainer);
 
 /* push.c: the host's images. */
@@ -140,7 +148,10 @@ moco_status_t mo_stage_begin(void *stage, mo_instance_t *instance, int32_t group
 moco_status_t mo_stage_end(void *stage, mo_instance_t *instance, int32_t group, int32_t shard);
 moco_status_t mo_stage_run(moco_trainer_t *trainer, mo_stage_kind_t kind); /* nothing where there is none */
 
-/* commit.c: what a step reads before its commit, and the commit itself. */
+/* commit.c: what a step reads before its commit, and the commit itself, between _map and _unmap, which may follow a
+ * failure, too. */
+moco_status_t mo_commit_map(moco_trainer_t *trainer);
+void mo_commit_unmap(moco_trainer_t *trainer);
 moco_status_t mo_outcome(moco_trainer_t *trainer, mo_outcome_t *outcome);
 moco_status_t mo_commit_weights(moco_trainer_t *trainer, mo_rates_t rates);
 void mo_commit_statistics(moco_trainer_t *trainer);

@@ -33,7 +33,7 @@ moco_status_t mo_buffer_create(moco_device_t *device, size_t bytes, mo_buffer_t 
     if (status != MOCO_OK)
         return status;
     memory->kind = kind;
-    memory->device = mo_device_retain(device);
+    memory->device = device != NULL ? mo_device_retain(device) : NULL;
     memory->bytes = bytes;
     *out = (mo_buffer_t){.memory = memory, .bytes = bytes};
     return MOCO_OK;
@@ -75,7 +75,7 @@ moco_status_t mo_buffer_map(mo_buffer_t buffer, mo_access_t access, void *out)
 void mo_buffer_unmap(mo_buffer_t buffer, void *mapped)
 {
     if (mapped != NULL && buffer.memory->kind != NULL)
-        buffer.memory->kind->unmap(buffer.memory, buffer.offset, buffer.bytes, mapped);
+        buffer.memory->kind->unmap(buffer.memory, mapped);
 }
 
 moco_status_t mo_buffer_read(mo_buffer_t buffer, void *to)
@@ -110,4 +110,56 @@ moco_status_t mo_buffer_copy(mo_buffer_t to, mo_buffer_t from)
 cleanup:
     mo_buffer_unmap(to, target);
     return status;
+}
+
+/* ---- several at once ---- */
+
+static int same(mo_buffer_t a, mo_buffer_t b)
+{
+    return a.memory == b.memory && a.offset == b.offset;
+}
+
+static int32_t first_of(const mo_buffer_t *buffers, int32_t i)
+{
+    for (int32_t j = 0; j < i; j++)
+        if (same(buffers[j], buffers[i]))
+            return j;
+    return i;
+}
+
+/* All of the part that begins where buffer `first` does, as the later ones want it. */
+static moco_status_t map_for_all(const mo_buffer_t *buffers, const mo_access_t *access, int32_t count, int32_t first,
+                                 float **values)
+{
+    mo_buffer_t part = buffers[first];
+    mo_access_t wanted = access[first];
+    for (int32_t i = first + 1; i < count; i++)
+        if (same(buffers[i], part)) {
+            part.bytes = buffers[i].bytes > part.bytes ? buffers[i].bytes : part.bytes;
+            wanted = access[i] == wanted ? wanted : MO_UPDATE;
+        }
+    return mo_buffer_map(part, wanted, &values[first]);
+}
+
+moco_status_t mo_buffers_map(const mo_buffer_t *buffers, const mo_access_t *access, int32_t count, float **values)
+{
+    moco_status_t status = MOCO_OK;
+    memset(values, 0, (size_t)count * sizeof *values);
+    for (int32_t i = 0; i < count && status == MOCO_OK; i++) {
+        const int plain = buffers[i].memory != NULL && buffers[i].memory->kind == NULL;
+        const int32_t first = plain ? i : first_of(buffers, i);
+        if (first == i)
+            status = plain ? mo_buffer_map(buffers[i], access[i], &values[i])
+                           : map_for_all(buffers, access, count, i, values);
+        else
+            values[i] = values[first];
+    }
+    return status;
+}
+
+void mo_buffers_unmap(const mo_buffer_t *buffers, int32_t count, float *const *values)
+{
+    for (int32_t i = 0; i < count; i++)
+        if (values[i] != NULL && buffers[i].memory->kind != NULL && first_of(buffers, i) == i)
+            mo_buffer_unmap(buffers[i], values[i]);
 }

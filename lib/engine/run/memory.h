@@ -9,7 +9,7 @@ typedef struct mo_memory_kind {
     moco_status_t (*create)(size_t bytes, mo_memory_t **out); /* zeroed; the rest of the struct is filled in after it */
     void (*free)(mo_memory_t *memory);
     moco_status_t (*map)(mo_memory_t *memory, size_t offset, size_t bytes, mo_access_t access, void **out);
-    void (*unmap)(mo_memory_t *memory, size_t offset, size_t bytes, void *mapped);
+    void (*unmap)(mo_memory_t *memory, void *mapped);
     /* Around everything that the engine runs on it. */
     void (*enter)(mo_memory_t *memory);
     void (*leave)(mo_memory_t *memory);
@@ -17,7 +17,7 @@ typedef struct mo_memory_kind {
 
 struct mo_memory {
     const mo_memory_kind_t *kind; /* NULL: the host's own, where a map is an address */
-    moco_device_t *device;        /* retained                                        */
+    moco_device_t *device;        /* retained; NULL: not tied to one                  */
     uint8_t *at;                  /* address for the engine                          */
     size_t bytes;
 };
@@ -39,6 +39,10 @@ static inline void mo_buffer_leave(mo_buffer_t buffer)
     if (buffer.memory != NULL && buffer.memory->kind != NULL)
         buffer.memory->kind->leave(buffer.memory);
 }
+
+/* Maps `count` buffers at once. A part that is given several times is mapped once, for all that is asked of it. */
+moco_status_t mo_buffers_map(const mo_buffer_t *buffers, const mo_access_t *access, int32_t count, float **values);
+void mo_buffers_unmap(const mo_buffer_t *buffers, int32_t count, float *const *values); /* those that are not NULL */
 
 #ifdef MOCO_FAULTS
 /* Of the test library: the kind that every new memory has, NULL = the host's own. */
