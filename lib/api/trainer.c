@@ -142,7 +142,7 @@ moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset,
     moco_run_options_t full;
     NEED(trainer);
     NEED(dataset);
-    moco_status_t status = mo_run_options_overlay(options, &full);
+    moco_status_t status = mo_option_resolve(&mo_run_options, options, &full);
     if (status != MOCO_OK)
         return status;
     return mo_run_epochs(trainer, dataset, test, folder, &full, progress, user);

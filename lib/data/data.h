@@ -6,8 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <moco/dataset.h>
-#include <moco/model.h>   /* moco_image_t */
-#include <moco/trainer.h> /* moco_trainer_options_t */
+#include <moco/model.h> /* moco_image_t */
 
 /* ---- pixels (pixels.c; decode.h makes them from files) ---- */
 
@@ -39,7 +38,11 @@ typedef struct mo_view_spec {
     uint32_t stream; /* of view 0, where it is another than MO_STREAM_VIEW0; 0 = that one */
     double blur_probability[2], solarize_probability[2]; /* of view 0 and of view 1 */
 } mo_view_spec_t;
-void mo_view_spec_from_options(const moco_trainer_options_t *options, mo_view_spec_t *spec);
+/* Fields that must agree: ends of a range, and operations that the pipeline does not have. Each field's own range is
+ * checked where options come in. Messages have the options' names. */
+moco_status_t mo_view_spec_check(const mo_view_spec_t *spec);
+/* Logs a warning for a blur that does little or nothing at this size. */
+void mo_view_spec_warn(const mo_view_spec_t *spec);
 
 /* Scratch buffers of one thread; zero it to start. */
 typedef struct mo_view_work {
@@ -88,18 +91,18 @@ int mo_dataset_is_callback(const moco_dataset_t *dataset);
 typedef struct mo_loader mo_loader_t;
 
 typedef struct mo_loader_spec {
-    int train;              /* 1 train, 0 eval                                    */
-    int one_view;           /* train: view 0 alone                                */
-    int keep_last;          /* train: an epoch's last batch may be smaller        */
-    int labelled;           /* images without a class are passed over, unread     */
-    uint32_t order_stream;  /* train; 0 = MO_STREAM_ORDER                         */
-    mo_view_spec_t views;   /* train                                              */
-    int32_t resize, size;   /* eval                                               */
+    int train;             /* 1 train, 0 eval                                    */
+    int one_view;          /* train: view 0 alone                                */
+    int keep_last;         /* train: an epoch's last batch may be smaller        */
+    int labelled;          /* images without a class are passed over, unread     */
+    uint32_t order_stream; /* train; 0 = MO_STREAM_ORDER                         */
+    mo_view_spec_t views;  /* train                                              */
+    int32_t resize, size;  /* eval                                               */
     uint64_t seed;
-    int64_t batch;          /* images a batch                                     */
-    int32_t threads;        /* 1..256                                             */
-    int32_t depth;          /* batches in the store, the one handed out included, >= 2 */
-    int64_t max_broken;     /* MOCO_ERR_BROKEN_DATA past this many distinct broken images; < 0 = no limit */
+    int64_t batch;      /* images a batch                                     */
+    int32_t threads;    /* 1..256                                             */
+    int32_t depth;      /* batches in the store, the one handed out included, >= 2 */
+    int64_t max_broken; /* MOCO_ERR_BROKEN_DATA past this many distinct broken images; < 0 = no limit */
 } mo_loader_spec_t;
 
 typedef struct mo_batch {

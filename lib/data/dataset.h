@@ -9,6 +9,7 @@
 
 #include "data/data.h"
 #include "data/listing.h"
+#include "util/options.h"
 
 #define MO_IDLE_BUFFERS 64 /* read buffers kept for the next reader; more are freed */
 
@@ -26,6 +27,8 @@ struct moco_dataset {
     mo_bytes_t idle[MO_IDLE_BUFFERS];
     int32_t idle_count;
 };
+
+extern const mo_option_table_t mo_dataset_options; /* dataset_options.c */
 
 moco_status_t mo_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out);
 moco_status_t mo_dataset_from_callback(int64_t count, moco_read_fn read, void *user, const int32_t *labels,

@@ -28,7 +28,7 @@ moco_status_t mo_dataset_json(const moco_dataset_t *dataset, char *text, uint64_
     json_t *root = json_pack("{so ss sI si ss sI sI so}", "source", mo_json_bytes(dataset->listing.path), "kind",
                              kinds[dataset->listing.source], "count", (json_int_t)dataset->listing.count, "classes",
                              (int)dataset->listing.class_count, "name_hash", hash, "broken",
-                             (json_int_t)atomic_load(&dataset->broken), "warnings",
+                             (json_int_t)mo_dataset_broken(dataset), "warnings",
                              (json_int_t)atomic_load(&dataset->warnings), "broken_names", broken_names(dataset));
     return mo_json_text(root, text, capacity, needed);
 }

@@ -16,8 +16,7 @@ moco_status_t mo_dataset_read(moco_dataset_t *dataset, int64_t index, mo_bytes_t
     return status == MOCO_OK ? MOCO_OK : mo_dataset_note_broken(dataset, index, status);
 }
 
-moco_status_t mo_dataset_decode_bytes(moco_dataset_t *dataset, int64_t index, const mo_bytes_t *bytes,
-                                      mo_pixels_t *out)
+moco_status_t mo_dataset_decode_bytes(moco_dataset_t *dataset, int64_t index, const mo_bytes_t *bytes, mo_pixels_t *out)
 {
     int64_t warnings = 0;
     const moco_status_t status = mo_image_decode(bytes->data, bytes->size, dataset->max_pixels, out, &warnings);

@@ -116,7 +116,10 @@ void mo_image_endings(char text[MO_ENDINGS_TEXT])
     for (size_t i = 0; i < FORMATS; i++)
         for (const char *const *ending = formats[i]->endings; *ending != NULL; ending++, at++)
             used += (size_t)snprintf(text + used, MO_ENDINGS_TEXT - used, "%s.%s",
-                                     at == 0 ? "" : at + 1 == count ? " or " : ", ", *ending);
+                                     at == 0           ? ""
+                                     : at + 1 == count ? " or "
+                                                       : ", ",
+                                     *ending);
 }
 
 /* ---- for formats ---- */
@@ -126,8 +129,7 @@ static int32_t reduced_up(int64_t length, int32_t reduction)
     return (int32_t)((length + reduction - 1) / reduction);
 }
 
-moco_status_t mo_draw_window(const mo_draw_t *draw, int32_t width, int32_t height, int32_t reduction,
-                             mo_drawn_t *drawn)
+moco_status_t mo_draw_window(const mo_draw_t *draw, int32_t width, int32_t height, int32_t reduction, mo_drawn_t *drawn)
 {
     const mo_window_t all = {.width = width, .height = height};
     const mo_window_t w = draw->window.width == 0 && draw->window.height == 0 ? all : draw->window;

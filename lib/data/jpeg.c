@@ -77,16 +77,11 @@ static void set_colours(reader_t *reader)
     switch (jpeg->jpeg_color_space) {
     case JCS_GRAYSCALE:
     case JCS_RGB:
-    case JCS_YCbCr:
-        jpeg->out_color_space = JCS_RGB;
-        break;
+    case JCS_YCbCr: jpeg->out_color_space = JCS_RGB; break;
     case JCS_CMYK:
-    case JCS_YCCK:
-        jpeg->out_color_space = JCS_CMYK;
-        break;
+    case JCS_YCCK: jpeg->out_color_space = JCS_CMYK; break;
     default:
-        snprintf(reader->reason, sizeof reader->reason, "unknown colour space of %d components",
-                 jpeg->num_components);
+        snprintf(reader->reason, sizeof reader->reason, "unknown colour space of %d components", jpeg->num_components);
         escape(reader);
     }
 }
@@ -151,8 +146,8 @@ static void read_window(struct jpeg_decompress_struct *jpeg, const mo_window_t *
     const int cmyk = jpeg->out_color_space == JCS_CMYK;
     const size_t channels = cmyk ? 4 : 3, left = (size_t)window->left * channels, width = (size_t)window->width;
     const JDIMENSION top = (JDIMENSION)window->top, end = top + (JDIMENSION)window->height;
-    JSAMPARRAY row = jpeg->mem->alloc_sarray((j_common_ptr)jpeg, JPOOL_IMAGE, jpeg->output_width * (JDIMENSION)channels,
-                                             1);
+    JSAMPARRAY row =
+        jpeg->mem->alloc_sarray((j_common_ptr)jpeg, JPOOL_IMAGE, jpeg->output_width * (JDIMENSION)channels, 1);
     while (jpeg->output_scanline < end) {
         const JDIMENSION y = jpeg->output_scanline;
         jpeg_read_scanlines(jpeg, row, 1);

@@ -32,7 +32,8 @@ void mo_listing_free(mo_listing_t *listing)
 
 moco_status_t mo_listing_text(mo_listing_t *listing, const char *from, size_t length, uint64_t *at)
 {
-    const moco_status_t status = mo_reserve(&listing->text, (int64_t)(listing->text_size + length + 1), &listing->text_capacity, 1);
+    const moco_status_t status =
+        mo_reserve(&listing->text, (int64_t)(listing->text_size + length + 1), &listing->text_capacity, 1);
     if (status != MOCO_OK)
         return status;
     *at = listing->text_size;
@@ -98,8 +99,9 @@ typedef struct part {
 static part_t class_of(const mo_listing_t *listing, const mo_entry_t *entry)
 {
     if (listing->source == MO_SOURCE_LIST)
-        return entry->class_name == MO_NO_CLASS ? (part_t){0}
-                                            : (part_t){entry->class_name, strlen(listing->text + entry->class_name)};
+        return entry->class_name == MO_NO_CLASS
+                   ? (part_t){0}
+                   : (part_t){entry->class_name, strlen(listing->text + entry->class_name)};
     const char *name = listing->text + entry->name, *slash = strchr(name, '/');
     return slash == NULL ? (part_t){0} : (part_t){entry->name, (uint64_t)(slash - name)};
 }
@@ -204,8 +206,15 @@ moco_status_t mo_listing_refuse_compressed(const char *path, const uint8_t *byte
     static const struct {
         const char *name, *magic;
         size_t length;
-    } kinds[] = {{"gzip", "\x1f\x8b", 2}, {"xz", "\xfd" "7zXZ", 5}, {"zstd", "\x28\xb5\x2f\xfd", 4},
-                 {"bzip2", "BZh", 3},     {"zip", "PK\x03\x04", 4}, {"lz4", "\x04\x22\x4d\x18", 4}};
+    } kinds[] = {{"gzip", "\x1f\x8b", 2},
+                 {"xz",
+                  "\xfd"
+                  "7zXZ",
+                  5},
+                 {"zstd", "\x28\xb5\x2f\xfd", 4},
+                 {"bzip2", "BZh", 3},
+                 {"zip", "PK\x03\x04", 4},
+                 {"lz4", "\x04\x22\x4d\x18", 4}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (size >= kinds[i].length && memcmp(bytes, kinds[i].magic, kinds[i].length) == 0)
             return mo_fail(MOCO_ERR_FORMAT, "'%s' is compressed (%s); wanted a folder, an uncompressed .tar or a list",

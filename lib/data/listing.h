@@ -26,14 +26,14 @@ typedef struct mo_entry {
 } mo_entry_t;
 
 typedef struct mo_listing {
-    int32_t source;          /* MO_SOURCE_…                                                             */
-    int fd;                  /* folder: itself; list: its folder; tar: the file; -1 = none              */
-    char *path;              /* as given                                                                */
-    char *text;              /* all names and class names, each NUL-terminated                          */
+    int32_t source; /* MO_SOURCE_…                                                             */
+    int fd;         /* folder: itself; list: its folder; tar: the file; -1 = none              */
+    char *path;     /* as given                                                                */
+    char *text;     /* all names and class names, each NUL-terminated                          */
     uint64_t text_size;
     mo_entry_t *entries;
     int64_t count, capacity, text_capacity;
-    uint64_t *classes;       /* where their names start in `text`                                       */
+    uint64_t *classes; /* where their names start in `text`                                       */
     int32_t class_count;
 } mo_listing_t;
 

@@ -47,8 +47,12 @@ static moco_status_t check_spec(const mo_loader_spec_t *spec)
                        spec->depth, (long long)spec->batch);
     if (spec->threads < 1 || spec->threads > MAX_THREADS)
         return mo_fail(MOCO_ERR_ARGUMENT, "loader_threads is %d; wanted 1..%d", spec->threads, MAX_THREADS);
-    if (spec->train)
+    if (spec->train && (spec->views.size < 1 || spec->views.size > 4096))
+        return mo_fail(MOCO_ERR_ARGUMENT, "views are of %d pixels, wanted 1 to 4096", spec->views.size);
+    if (spec->train) {
+        mo_view_spec_warn(&spec->views);
         return mo_view_spec_check(&spec->views);
+    }
     if (spec->resize < 1 || spec->resize > 16384 || spec->size < 1 || spec->size > 16384)
         return mo_fail(MOCO_ERR_ARGUMENT, "evaluation resize is %d and size %d; wanted 1..16384", spec->resize,
                        spec->size);
@@ -176,8 +180,8 @@ static moco_status_t draw_order(mo_loader_t *loader, int64_t epoch)
     if (!loader->spec.train || loader->order_epoch == epoch)
         return MOCO_OK;
     const uint32_t stream = loader->spec.order_stream != 0 ? loader->spec.order_stream : MO_STREAM_ORDER;
-    const moco_status_t status = mo_rng_permutation(loader->spec.seed, stream, (uint32_t)epoch, loader->count,
-                                                    loader->spare_order);
+    const moco_status_t status =
+        mo_rng_permutation(loader->spec.seed, stream, (uint32_t)epoch, loader->count, loader->spare_order);
     if (status != MOCO_OK)
         return status;
     int32_t *drawn = loader->spare_order;

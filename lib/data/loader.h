@@ -41,12 +41,12 @@ typedef struct mo_worker {
 struct mo_loader {
     mo_loader_spec_t spec;
     moco_dataset_t *dataset;
-    int64_t count, rows;     /* entries; rows of the store */
+    int64_t count, rows; /* entries; rows of the store */
     int views, is_callback;
     size_t row_bytes;
-    uint8_t *store;          /* [rows][views][row_bytes] */
+    uint8_t *store; /* [rows][views][row_bytes] */
 
-    pthread_mutex_t lock;    /* guards what follows, but a position's bytes belong to whoever holds it */
+    pthread_mutex_t lock; /* guards what follows, but a position's bytes belong to whoever holds it */
     pthread_cond_t work, done;
     int stop, paused, active;
     mo_worker_t *workers;
@@ -60,9 +60,9 @@ struct mo_loader {
     int32_t *free_rows;
     int64_t free_count;
 
-    int failed;              /* the last call failed on the way: start again at `front` */
+    int failed; /* the last call failed on the way: start again at `front` */
     char message[MO_MESSAGE_SIZE];
-    uint8_t *counted;        /* [count] broken images met so far, in order */
+    uint8_t *counted; /* [count] broken images met so far, in order */
     int64_t broken, first_broken[MO_NAMED_BROKEN];
 
     /* The batch being gathered, then handed out. */

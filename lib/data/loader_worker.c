@@ -54,7 +54,7 @@ static void claim_and_fill(mo_worker_t *worker)
 
     pthread_mutex_lock(&loader->lock);
     loader->active--;
-    item->state = !wanted                     ? MO_POSITION_PASSED
+    item->state = !wanted                    ? MO_POSITION_PASSED
                   : status == MOCO_OK        ? MO_POSITION_GOOD
                   : status == MOCO_ERR_IMAGE ? MO_POSITION_BROKEN
                                              : MO_POSITION_FAILED;
@@ -97,6 +97,6 @@ moco_status_t mo_loader_start_workers(mo_loader_t *loader)
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error == 0 ? MOCO_OK
-                      : mo_fail(MOCO_ERR_THREAD, "loader thread %d of %d could not be started: %s",
-                                loader->started + 1, loader->spec.threads, strerror(error));
+                      : mo_fail(MOCO_ERR_THREAD, "loader thread %d of %d could not be started: %s", loader->started + 1,
+                                loader->spec.threads, strerror(error));
 }

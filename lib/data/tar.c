@@ -14,24 +14,24 @@
 #include "util/status.h"
 
 #define BLOCK 512u
-#define MAX_NAME 65536u         /* bytes of a path */
+#define MAX_NAME 65536u /* bytes of a path */
 #define MAX_PAX ((uint64_t)1 << 20)
 #define MAX_LINKS 16
 
 /* What is being read, and what extension headers say about the next member. */
 typedef struct tar {
     mo_listing_t *listing;
-    uint64_t size, at;          /* of the file; of the header being read */
+    uint64_t size, at; /* of the file; of the header being read */
     int has_path, has_link, has_size, sparse;
     uint64_t pax_size;
     char path[MAX_NAME + 1], link[MAX_NAME + 1];
-    mo_bytes_t buffer;          /* extension data */
+    mo_bytes_t buffer; /* extension data */
 } tar_t;
 
 static moco_status_t damaged(const tar_t *tar, const char *what)
 {
-    return mo_fail(MOCO_ERR_FORMAT, "'%s' is damaged at byte %llu: %s", tar->listing->path,
-                   (unsigned long long)tar->at, what);
+    return mo_fail(MOCO_ERR_FORMAT, "'%s' is damaged at byte %llu: %s", tar->listing->path, (unsigned long long)tar->at,
+                   what);
 }
 
 static moco_status_t read_block(const tar_t *tar, void *to, uint64_t size, uint64_t offset)

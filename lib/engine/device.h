@@ -6,7 +6,11 @@
 #include <stdint.h>
 #include <moco/device.h>
 
+#include "util/options.h"
+
 typedef struct mo_lane mo_lane_t;
+
+extern const mo_option_table_t mo_device_options; /* device_options.c */
 
 moco_device_t *mo_device_retain(moco_device_t *device);
 /* Retains `given`, or makes a private default device when it is NULL. Release with mo_device_release. */
@@ -20,6 +24,9 @@ int32_t mo_device_lanes(const moco_device_t *device);
  * done. */
 typedef void (*mo_parallel_fn)(void *ctx, int64_t part);
 moco_status_t mo_device_parallel(moco_device_t *device, int64_t parts, mo_parallel_fn fn, void *ctx);
+
+/* The same on a device whose lanes have run before: it cannot be refused. */
+void mo_device_sweep(moco_device_t *device, int64_t parts, mo_parallel_fn fn, void *ctx);
 
 /* Parts that use a lane (instances run on it). `urgent` parts are also taken between the operations of other work; a
  * lane never runs two urgent parts at once, so state kept per lane number is safe in them. */

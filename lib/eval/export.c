@@ -4,6 +4,7 @@
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
+#include "nets/names.h"
 #include "persist/layout.h"
 #include "util/status.h"
 #include "util/version.h"
@@ -45,7 +46,7 @@ moco_status_t mo_export(const mo_loaded_t *l, const mo_scheme_t *scheme, const c
     if (mo_is_vit(l->encoder.spec.arch) && !scheme->vit)
         return mo_fail(MOCO_ERR_UNSUPPORTED,
                        "%s's names are those of ResNets, the encoder is a ViT (%s); wanted timm's", scheme->name,
-                       mo_arch_name(l->encoder.spec.arch));
+                       mo_arch_names[l->encoder.spec.arch]);
     TRY(mo_buffer_map(l->encoder.params, MO_READ, &params));
     TRY(mo_st_meta(&w, "format", "pt"));
     TRY(mo_st_meta(&w, "source", MO_VERSION_TEXT));

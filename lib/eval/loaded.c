@@ -6,7 +6,7 @@
 #include <moco/trainer.h>
 
 #include "eval/model_file.h"
-#include "persist/foreign.h"
+#include "persist/inventory.h"
 #include "util/alloc.h"
 #include "util/status.h"
 
@@ -18,7 +18,7 @@ int mo_is_ours(const mo_tensor_file_t *file)
 void mo_published_transform(const mo_encoder_spec_t *spec, mo_transform_t *transform)
 {
     static const mo_transform_t imagenet = {.mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}},
-                                   cifar = {.mean = {0.4914, 0.4822, 0.4465}, .std = {0.2023, 0.1994, 0.2010}};
+                                cifar = {.mean = {0.4914, 0.4822, 0.4465}, .std = {0.2023, 0.1994, 0.2010}};
     *transform = spec->stem == MOCO_STEM_CIFAR ? cifar : imagenet;
     transform->eval_crop = spec->image_size;
     transform->eval_resize = mo_eval_resize(spec->stem, spec->image_size);
@@ -43,9 +43,9 @@ static void apply(const mo_wanted_t *wanted, mo_encoder_spec_t *spec, mo_transfo
 }
 
 /* `root`: the encoder that was taken. */
-static moco_status_t take_report(const mo_foreign_t *f, const mo_root_t *root, json_t **report)
+static moco_status_t take_report(const mo_inventory_t *inv, const mo_root_t *root, json_t **report)
 {
-    moco_status_t status = mo_foreign_report(f, report);
+    moco_status_t status = mo_inventory_report(inv, report);
     if (status == MOCO_OK && json_object_set_new(*report, "encoder", json_string(root->prefix)) != 0)
         status = mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
     return status;
@@ -56,14 +56,20 @@ static moco_status_t take_report(const mo_foreign_t *f, const mo_root_t *root, j
 /* Where files of this library keep their encoders: a model's tensors have no prefix. */
 static moco_status_t find_role(const mo_tensor_file_t *file, const char *path, mo_role_t *role)
 {
-    const char *kind = mo_tensor_file_text(file, "kind"), *query = mo_tensor_file_text(file, "encoder_prefix");
+    const char *kind = mo_tensor_file_text(file, "kind"), *query = mo_tensor_file_text(file, "encoder_prefix"),
+               *key = mo_tensor_file_text(file, "key_encoder_prefix");
     if (kind == NULL)
         return mo_fail(MOCO_ERR_FORMAT, "'%s': its metadata has no 'kind'", path);
     *role = (mo_role_t){.layout = "libmoco", .query = ""};
     if (strcmp(kind, "checkpoint") != 0)
         return MOCO_OK;
-    role->query = query != NULL ? query : "encoder_q."; /* older checkpoints do not say it */
-    role->key = strcmp(role->query, "base_encoder.") == 0 ? "momentum_encoder." : "encoder_k.";
+    const char *prefix = query != NULL ? query : "encoder_q."; /* older checkpoints do not say it */
+    const mo_role_t *known = mo_role_of_query(prefix);
+    if (key == NULL && (known == NULL || known->key == NULL))
+        return mo_fail(MOCO_ERR_UNSUPPORTED,
+                       "'%s': metadata 'encoder_prefix' is '%.40s', which this version does not know", path, prefix);
+    role->query = prefix;
+    role->key = key != NULL ? key : known->key;
     role->predictor = "predictor.";
     return MOCO_OK;
 }
@@ -72,13 +78,13 @@ static moco_status_t report_ours(const mo_tensor_file_t *file, const char *path,
                                  mo_loaded_t *l)
 {
     moco_status_t status = MOCO_OK;
-    mo_foreign_t f = {0};
-    TRY(mo_foreign_open_at(&f, file, path, role));
-    const mo_root_t *root = key ? &f.key : &f.query;
-    TRY(mo_foreign_mark(&f, root, &l->encoder.net));
-    TRY(take_report(&f, root, &l->report));
+    mo_inventory_t inv = {0};
+    TRY(mo_inventory_open_at(&inv, file, path, role));
+    const mo_root_t *root = key ? &inv.key : &inv.query;
+    TRY(mo_inventory_mark(&inv, root, &l->encoder.net));
+    TRY(take_report(&inv, root, &l->report));
 cleanup:
-    mo_foreign_close(&f);
+    mo_inventory_close(&inv);
     return status;
 }
 
@@ -118,15 +124,15 @@ cleanup:
 /* ---- other programs' ---- */
 
 /* What of the file's own is not there, in the words of its program. */
-static moco_status_t note_absent(mo_foreign_t *f)
+static moco_status_t note_absent(mo_inventory_t *inv)
 {
     char queue[MO_PREFIX + 16];
     moco_status_t status = MOCO_OK;
-    if (f->role->key != NULL && f->key.scheme == NULL)
-        TRY(mo_foreign_missing(f, "the key encoder"));
-    snprintf(queue, sizeof queue, "%squeue", f->base);
-    if (strcmp(f->role->layout, "moco") == 0 && mo_tensor_file_find(f->file, queue) == NULL)
-        TRY(mo_foreign_missing(f, "the queue"));
+    if (inv->role->key != NULL && inv->key.scheme == NULL)
+        TRY(mo_inventory_missing(inv, "the key encoder"));
+    snprintf(queue, sizeof queue, "%squeue", inv->base);
+    if (strcmp(inv->role->layout, "moco") == 0 && mo_tensor_file_find(inv->file, queue) == NULL)
+        TRY(mo_inventory_missing(inv, "the queue"));
 cleanup:
     return status;
 }
@@ -135,31 +141,31 @@ static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path
                                   mo_loaded_t *l)
 {
     moco_status_t status = MOCO_OK;
-    mo_foreign_t f = {0};
+    mo_inventory_t inv = {0};
     mo_encoder_t *e = &l->encoder;
     mo_encoder_spec_t spec = {0};
     float *params = NULL;
-    TRY(mo_foreign_open(&f, file, path));
-    f.vit_heads = wanted->vit_heads;
-    const mo_root_t *root = wanted->key ? &f.key : &f.query;
-    if (wanted->key && f.role != NULL && root->scheme == NULL)
+    TRY(mo_inventory_open(&inv, file, path));
+    inv.vit_heads = wanted->vit_heads;
+    const mo_root_t *root = wanted->key ? &inv.key : &inv.query;
+    if (wanted->key && inv.role != NULL && root->scheme == NULL)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "%s: has no key encoder", path));
-    TRY(mo_foreign_spec(&f, root, &spec));
+    TRY(mo_inventory_spec(&inv, root, &spec));
     mo_published_transform(&spec, &l->transform);
     apply(wanted, &spec, &l->transform);
     TRY(mo_encoder_build(e, &spec));
-    TRY(mo_foreign_check(&f, root, &e->net));
+    TRY(mo_inventory_check(&inv, root, &e->net));
     TRY(mo_encoder_take(e, NULL));
     TRY(mo_buffer_map(e->params, MO_UPDATE, &params));
-    TRY(mo_foreign_encoder(&f, root, &e->net, params, e->running, &e->steps));
+    TRY(mo_inventory_encoder(&inv, root, &e->net, params, e->running, &e->steps));
     if (e->steps == 0)
         e->steps = -1;
-    TRY(note_absent(&f));
+    TRY(note_absent(&inv));
     l->foreign = 1;
-    TRY(take_report(&f, root, &l->report));
+    TRY(take_report(&inv, root, &l->report));
 cleanup:
     mo_buffer_unmap(e->params, params);
-    mo_foreign_close(&f);
+    mo_inventory_close(&inv);
     return status;
 }
 

@@ -17,7 +17,7 @@ enum { MAX_HEAD_WIDTH = 65536 };
 static const mo_file_tensor_t *own_entry(const mo_import_t *m, const char *name)
 {
     char full[MO_PREFIX + 32];
-    snprintf(full, sizeof full, "%s%s", m->foreign.base, name);
+    snprintf(full, sizeof full, "%s%s", m->inventory.base, name);
     return mo_tensor_file_find(&m->file, full);
 }
 
@@ -26,7 +26,7 @@ static const mo_file_tensor_t *own_entry(const mo_import_t *m, const char *name)
 /* MoCo v3: a loss over the batch, a predictor, and LARS or AdamW. The others: a queue and SGD. */
 static int is_v3(const mo_import_t *m)
 {
-    return m->foreign.role->predictor != NULL;
+    return m->inventory.role->predictor != NULL;
 }
 
 static int32_t likely_recipe(const mo_import_t *m)
@@ -64,9 +64,9 @@ static moco_status_t take_queue(mo_import_t *m)
     moco_trainer_options_t *o = &m->options;
     const mo_file_tensor_t *queue = own_entry(m, "queue");
     if (queue == NULL)
-        return mo_foreign_missing(&m->foreign, "the queue: a new one");
+        return mo_inventory_missing(&m->inventory, "the queue: a new one");
     if (queue->rank != 2 || queue->dims[0] != o->dimension || queue->dims[1] < 1)
-        return mo_fail(MOCO_ERR_SHAPE, "%s: 'queue' is not [%d,K]", m->foreign.path, o->dimension);
+        return mo_fail(MOCO_ERR_SHAPE, "%s: 'queue' is not [%d,K]", m->inventory.path, o->dimension);
     o->queue_length = queue->dims[1];
     m->has_queue = 1;
     return MOCO_OK;
@@ -78,9 +78,9 @@ static moco_status_t take_predictor(mo_import_t *m)
     moco_trainer_options_t *o = &m->options;
     const mo_file_tensor_t *first = own_entry(m, "predictor.0.weight");
     if (first == NULL)
-        return mo_foreign_missing(&m->foreign, "the predictor: a new one");
+        return mo_inventory_missing(&m->inventory, "the predictor: a new one");
     if (first->rank != 2 || first->dims[1] != o->dimension || first->dims[0] < 1 || first->dims[0] > MAX_HEAD_WIDTH)
-        return mo_fail(MOCO_ERR_SHAPE, "%s: 'predictor.0.weight' is not [width,%d]", m->foreign.path, o->dimension);
+        return mo_fail(MOCO_ERR_SHAPE, "%s: 'predictor.0.weight' is not [width,%d]", m->inventory.path, o->dimension);
     o->head_width = (int32_t)first->dims[0];
     m->has_predictor = 1;
     return MOCO_OK;
@@ -117,13 +117,13 @@ static void take_settings(mo_import_t *m)
 static moco_status_t check_method(const mo_import_t *m)
 {
     const moco_trainer_options_t *o = &m->options;
-    if (is_v3(m) && (o->loss != MOCO_LOSS_BATCH || !o->predictor ||
+    if (is_v3(m) && (mo_loss_of(o->loss) != &mo_loss_batch || !o->predictor ||
                      (o->optimizer != MOCO_OPTIMIZER_LARS && o->optimizer != MOCO_OPTIMIZER_ADAMW)))
         return mo_fail(MOCO_ERR_ARGUMENT, "the checkpoint is of a loss over the batch, a predictor, and LARS or AdamW; "
-                       "wanted options of moco-v3 or moco-v3-vit");
-    if (!is_v3(m) && (o->loss != MOCO_LOSS_QUEUE || o->optimizer != MOCO_OPTIMIZER_SGD))
+                                           "wanted options of moco-v3 or moco-v3-vit");
+    if (!is_v3(m) && (mo_loss_of(o->loss) != &mo_loss_queue || o->optimizer != MOCO_OPTIMIZER_SGD))
         return mo_fail(MOCO_ERR_ARGUMENT, "the checkpoint is of a queue and SGD, wanted options of moco-v1, moco-v2 or "
-                       "moco-cifar");
+                                          "moco-cifar");
     return mo_options_check(o);
 }
 
@@ -134,7 +134,8 @@ static moco_status_t choose_options(mo_import_t *m, int given)
     if (!given) {
         TRY(mo_options_defaults(likely_recipe(m), &m->options));
         take_settings(m);
-        TRY(mo_foreign_note(&m->foreign, "batch, rates and views are those of the recipe that the file looks like"));
+        TRY(mo_inventory_note(&m->inventory,
+                              "batch, rates and views are those of the recipe that the file looks like"));
     }
     TRY(take_network(m));
     TRY(check_method(m));
@@ -155,21 +156,21 @@ static moco_status_t read_encoders(mo_import_t *m)
 {
     moco_status_t status = MOCO_OK;
     mo_state_t *s = &m->state;
-    mo_foreign_t *f = &m->foreign;
+    mo_inventory_t *inv = &m->inventory;
     int64_t counted;
     float *query = NULL, *key = NULL;
     TRY(mo_encoder_start(&s->query, s->options.seed)); /* what the file does not have is as in a new run */
     TRY(mo_buffer_map(s->query.params, MO_UPDATE, &query));
-    TRY(mo_foreign_encoder(f, &f->query, query_net(m), query, s->query.running, &m->batches));
+    TRY(mo_inventory_encoder(inv, &inv->query, query_net(m), query, s->query.running, &m->batches));
     mo_buffer_unmap(s->query.params, query);
     query = NULL;
-    m->has_key = f->key.scheme != NULL;
+    m->has_key = inv->key.scheme != NULL;
     if (m->has_key) {
         TRY(mo_buffer_map(s->key.params, MO_UPDATE, &key));
-        TRY(mo_foreign_encoder(f, &f->key, &s->key.net, key, s->key.running, &counted));
+        TRY(mo_inventory_encoder(inv, &inv->key, &s->key.net, key, s->key.running, &counted));
     } else {
         TRY(mo_encoder_copy_numbers(&s->query, &s->key));
-        TRY(mo_foreign_missing(f, "the key encoder: a copy of the query encoder"));
+        TRY(mo_inventory_missing(inv, "the key encoder: a copy of the query encoder"));
     }
 cleanup:
     mo_buffer_unmap(s->query.params, query);
@@ -190,14 +191,14 @@ static moco_status_t read_queue(mo_import_t *m)
     TRY(mo_file_floats(columns, values, q->length * q->dimension));
     TRY(mo_buffer_map(q->rows, MO_WRITE, &rows));
     mo_transpose(values, q->dimension, q->length, rows);
-    mo_foreign_take(&m->foreign, columns);
+    mo_inventory_take(&m->inventory, columns);
     if (at == NULL) {
-        TRY(mo_foreign_missing(&m->foreign, "queue_ptr: 0"));
+        TRY(mo_inventory_missing(&m->inventory, "queue_ptr: 0"));
     } else {
         TRY(mo_file_ints(at, &q->pointer, 1));
-        mo_foreign_take(&m->foreign, at);
+        mo_inventory_take(&m->inventory, at);
         if (q->pointer < 0 || q->pointer >= q->length)
-            TRY(mo_fail(MOCO_ERR_FORMAT, "%s: 'queue_ptr' is %lld, wanted 0 to %lld", m->foreign.path,
+            TRY(mo_fail(MOCO_ERR_FORMAT, "%s: 'queue_ptr' is %lld, wanted 0 to %lld", m->inventory.path,
                         (long long)q->pointer, (long long)q->length - 1));
     }
 cleanup:
@@ -227,10 +228,12 @@ static moco_status_t set_counters(mo_import_t *m)
     s->step = steps > 0 && steps < ((int64_t)1 << 48) ? steps : s->epoch > 0 ? s->epoch : m->has_state;
     s->queue_seen = m->has_queue && s->step > 0 ? s->queue.length : 0;
     if (m->updates > 0 && m->batches > 0 && m->updates != counted)
-        return mo_foreign_note(&m->foreign, "AdamW has made %lld updates, the batch norms have counted %lld steps: the "
-                               "step is %lld", (long long)m->updates, (long long)counted, (long long)s->step);
+        return mo_inventory_note(&m->inventory,
+                                 "AdamW has made %lld updates, the batch norms have counted %lld steps: the "
+                                 "step is %lld",
+                                 (long long)m->updates, (long long)counted, (long long)s->step);
     if (m->batches == 0 && m->updates == 0)
-        return mo_foreign_missing(&m->foreign, "the number of steps: %lld", (long long)s->step);
+        return mo_inventory_missing(&m->inventory, "the number of steps: %lld", (long long)s->step);
     return MOCO_OK;
 }
 
@@ -269,37 +272,43 @@ static moco_status_t update_keys(mo_import_t *m, int32_t key_update)
         const moco_status_t moved = move_keys(s, momentum);
         if (moved != MOCO_OK)
             return moved;
-        snprintf(text, sizeof text, "a reference checkpoint; the key-momentum update that it makes at the start of its "
-                 "next step was applied, momentum %s", number);
+        snprintf(text, sizeof text,
+                 "a reference checkpoint; the key-momentum update that it makes at the start of its "
+                 "next step was applied, momentum %s",
+                 number);
     }
     moco_status_t status = mo_strdup(text, &s->origin);
-    return status == MOCO_OK ? mo_foreign_note(&m->foreign, "%s", text) : status;
+    return status == MOCO_OK ? mo_inventory_note(&m->inventory, "%s", text) : status;
 }
 
 static moco_status_t check_source(mo_import_t *m)
 {
-    const char *path = m->foreign.path;
+    const char *path = m->inventory.path;
     if (mo_is_ours(&m->file))
         return mo_fail(MOCO_ERR_MISMATCH, "'%s' was written by this library: moco_trainer_load reads its checkpoints",
                        path);
-    moco_status_t status = mo_foreign_spec(&m->foreign, &m->foreign.query, &m->spec);
+    moco_status_t status = mo_inventory_spec(&m->inventory, &m->inventory.query, &m->spec);
     if (status != MOCO_OK)
         return status;
     if (m->spec.head < 0)
         return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: has no projection head to train with", path);
     if (is_v3(m) && m->spec.head != MOCO_HEAD_MLP_V3)
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: the layout is MoCo v3's, its head is not: wanted linear layers "
-                       "without bias, each followed by batch norm, the last without scale and shift", path);
+        return mo_fail(MOCO_ERR_UNSUPPORTED,
+                       "%s: the layout is MoCo v3's, its head is not: wanted linear layers "
+                       "without bias, each followed by batch norm, the last without scale and shift",
+                       path);
     if (!is_v3(m) && mo_is_vit(m->spec.arch))
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: ViTs go on training from checkpoints of MoCo v3 (base_encoder), this "
-                       "one has the layout '%s'", path, m->foreign.role->layout);
+        return mo_fail(MOCO_ERR_UNSUPPORTED,
+                       "%s: ViTs go on training from checkpoints of MoCo v3 (base_encoder), this "
+                       "one has the layout '%s'",
+                       path, m->inventory.role->layout);
     return MOCO_OK;
 }
 
 static moco_status_t report_of(const mo_import_t *m, json_t **report)
 {
     mo_transform_t transform;
-    moco_status_t status = mo_foreign_report(&m->foreign, report);
+    moco_status_t status = mo_inventory_report(&m->inventory, report);
     if (status != MOCO_OK)
         return status;
     mo_transform_of(&m->options, &transform);
@@ -316,14 +325,14 @@ moco_status_t mo_import_training(const char *in, const char *out, const moco_tra
     moco_status_t status = MOCO_OK;
     mo_import_t m = {0};
     TRY(mo_tensor_file_open(&m.file, in));
-    TRY(mo_foreign_open(&m.foreign, &m.file, in));
+    TRY(mo_inventory_open(&m.inventory, &m.file, in));
     if (training != NULL)
         TRY(mo_options_overlay(training, &m.options));
-    m.foreign.vit_heads = vit_heads > 0 ? vit_heads : m.options.vit_heads;
+    m.inventory.vit_heads = vit_heads > 0 ? vit_heads : m.options.vit_heads;
     TRY(check_source(&m));
     TRY(choose_options(&m, training != NULL));
     TRY(mo_state_build(&m.state, &m.options));
-    TRY(mo_foreign_check(&m.foreign, &m.foreign.query, query_net(&m)));
+    TRY(mo_inventory_check(&m.inventory, &m.inventory.query, query_net(&m)));
     TRY(mo_state_take(&m.state, NULL));
     TRY(read_encoders(&m));
     TRY(read_queue(&m));
@@ -338,7 +347,7 @@ moco_status_t mo_import_training(const char *in, const char *out, const moco_tra
     }
 cleanup:
     mo_state_free(&m.state);
-    mo_foreign_close(&m.foreign);
+    mo_inventory_close(&m.inventory);
     mo_tensor_file_close(&m.file);
     return status;
 }

@@ -2,13 +2,13 @@
 #ifndef MO_TRAIN_IMPORT_INTERNAL_H
 #define MO_TRAIN_IMPORT_INTERNAL_H
 
-#include "persist/foreign.h"
+#include "persist/inventory.h"
 #include "train/import.h"
 #include "train/state.h"
 
 typedef struct mo_import {
     mo_tensor_file_t file;
-    mo_foreign_t foreign;
+    mo_inventory_t inventory;
     mo_encoder_spec_t spec;
     moco_trainer_options_t options;
     mo_state_t state;

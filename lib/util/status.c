@@ -80,7 +80,8 @@ void mo_log(int level, const char *format, ...)
 }
 
 /* `what` is the name of the argument that the bytes go to. */
-static moco_status_t check_capacity(const char *what, uint64_t size, const void *bytes, uint64_t capacity, uint64_t *needed)
+static moco_status_t check_capacity(const char *what, uint64_t size, const void *bytes, uint64_t capacity,
+                                    uint64_t *needed)
 {
     if (needed != NULL)
         *needed = size;

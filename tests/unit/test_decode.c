@@ -27,8 +27,12 @@ START_TEST(refusals_name_the_format)
         {"RIFF\1\2\3\4WEBPVP8 ", 16, "a WebP file, which this version does not read"},
         {"GIF89a", 6, "a GIF file, which this version does not read"},
         {"II*\0abc", 7, "a TIFF file, which this version does not read"},
-        {"\0\0\0\x1c" "ftypavif", 12, "an AVIF file, which this version does not read"},
-        {"\0\0\0\x1c" "ftypheic", 12, "a HEIF file, which this version does not read"},
+        {"\0\0\0\x1c"
+         "ftypavif",
+         12, "an AVIF file, which this version does not read"},
+        {"\0\0\0\x1c"
+         "ftypheic",
+         12, "a HEIF file, which this version does not read"},
         {"%PDF-1.4", 8, "a PDF file, which this version does not read"},
         {"<!DOCTYPE html>", 15, "a web page, which this version does not read"},
         {"\x89PN", 3, "unknown format: starts with bytes 89 50; this version reads JPEG"},
@@ -142,7 +146,8 @@ START_TEST(windows_are_cut_from_the_whole)
             ck_assert_int_eq(drawn.reduction, used[i]);
             ck_assert(drawn.full_width == width && drawn.full_height == height && drawn.warnings == 0);
             /* What was drawn covers what was wanted, and no more than the rounding asks for. */
-            const int r = used[i], right = w->width ? w->left + w->width : 75, below = w->height ? w->top + w->height : 53;
+            const int r = used[i], right = w->width ? w->left + w->width : 75,
+                      below = w->height ? w->top + w->height : 53;
             ck_assert(drawn.window.left == w->left / r && drawn.window.top == w->top / r);
             ck_assert_int_eq(drawn.window.left + drawn.window.width, (right + r - 1) / r);
             ck_assert_int_eq(drawn.window.top + drawn.window.height, (below + r - 1) / r);
@@ -190,8 +195,9 @@ END_TEST
 
 START_TEST(windows_refused)
 {
-    static const mo_window_t bad[] = {{-1, 0, 5, 5}, {0, -1, 5, 5}, {0, 0, 41, 1}, {0, 0, 1, 25}, {40, 0, 1, 1},
-                                      {0, 0, 5, 0},  {0, 0, 0, 5},  {39, 23, INT32_MAX, 1}, {1, 1, -1, 4}};
+    static const mo_window_t bad[] = {{-1, 0, 5, 5}, {0, -1, 5, 5},          {0, 0, 41, 1},
+                                      {0, 0, 1, 25}, {40, 0, 1, 1},          {0, 0, 5, 0},
+                                      {0, 0, 0, 5},  {39, 23, INT32_MAX, 1}, {1, 1, -1, 4}};
     fixture_t jpeg = fixture_jpeg(40, 24, 3, 0, 1);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         mo_drawn_t drawn = {0};
