@@ -18,6 +18,7 @@ typedef struct rig_shape { /* how a batch is cut, and where it runs */
     int32_t batch, groups, shards_per_group, sets, lanes;
     int32_t primitives; /* 1: oneDNN primitives also where the library has loops */
     int32_t nt_xent; /* 1: that loss, over the batch as both views, instead of the queue's */
+    int32_t apart; /* 1: every shard has a statistics row and a dictionary of its own, as on engines of their own */
 } rig_shape_t;
 
 typedef struct rig {
@@ -30,7 +31,9 @@ typedef struct rig {
     mo_net_t net;
     mo_plan_t *plan;
     mo_packed_t *packed;
-    void **arenas;
+    mo_buffer_t *arenas;
+    mo_buffer_t on_params, on_stats, on_grads; /* what the engine sees of those below: rows of stats [leaves] */
+    mo_buffer_t *on_queue;                     /* [in flight] */
     mo_instance_t **instances;
     mo_pass_t pass;
     float *params, *images, *keys, *queue;          /* inputs */
@@ -87,12 +90,13 @@ static inline moco_status_t rig_begin(void *ctx, mo_instance_t *instance, int32_
     moco_status_t status = MOCO_OK;
     int64_t leaf = (int64_t)group * r->shape.shards_per_group + shard, first = leaf * r->shard;
     float *values;
-    TRY(mo_instance_bind(instance, MO_IN_STATS, r->stats + group * r->net.stats));
-    TRY(mo_instance_bind(instance, MO_IN_GRADS, r->grads + leaf * r->net.params));
-    TRY(mo_instance_map(instance, r->input, &values));
+    const int64_t row = r->shape.apart ? leaf : leaf - shard;
+    TRY(mo_instance_bind(instance, MO_IN_STATS, mo_buffer_floats(r->on_stats, row * r->net.stats, r->net.stats)));
+    TRY(mo_instance_bind(instance, MO_IN_GRADS, mo_buffer_floats(r->on_grads, leaf * r->net.params, r->net.params)));
+    TRY(mo_instance_map(instance, r->input, MO_WRITE, &values));
     memcpy(values, r->images + first * r->feature, (size_t)(r->shard * r->feature) * sizeof(float));
     mo_instance_unmap(instance, r->input, values);
-    TRY(mo_instance_map(instance, r->keys_tensor, &values));
+    TRY(mo_instance_map(instance, r->keys_tensor, MO_WRITE, &values));
     memcpy(values, r->keys + first * r->key_width, (size_t)(r->shard * r->key_width) * sizeof(float));
     mo_instance_unmap(instance, r->keys_tensor, values);
 cleanup:
@@ -105,10 +109,10 @@ static inline moco_status_t rig_end(void *ctx, mo_instance_t *instance, int32_t 
     moco_status_t status = MOCO_OK;
     int64_t first = ((int64_t)group * r->shape.shards_per_group + shard) * r->shard;
     float *values;
-    TRY(mo_instance_map(instance, r->loss_tensor, &values));
+    TRY(mo_instance_map(instance, r->loss_tensor, MO_READ, &values));
     memcpy(r->results + first * MO_LOSS_WIDTH, values, (size_t)r->shard * MO_LOSS_WIDTH * sizeof(float));
     mo_instance_unmap(instance, r->loss_tensor, values);
-    TRY(mo_instance_map_gradient(instance, r->input, &values));
+    TRY(mo_instance_map_gradient(instance, r->input, MO_READ, &values));
     memcpy(r->d_images + first * r->feature, values, (size_t)(r->shard * r->feature) * sizeof(float));
     mo_instance_unmap_gradient(instance, r->input, values);
 cleanup:
@@ -121,7 +125,7 @@ static inline moco_status_t rig_bind_queue(mo_lane_t *lane, void *ctx)
     moco_status_t status = MOCO_OK;
     (void)lane;
     for (int32_t i = 0; i < r->shape.sets * r->shape.shards_per_group && status == MOCO_OK; i++)
-        status = mo_instance_bind(r->instances[i], MO_IN_DICTIONARY, r->queue);
+        status = mo_instance_bind(r->instances[i], MO_IN_DICTIONARY, r->on_queue[r->shape.apart ? i : 0]);
     return status;
 }
 
@@ -168,12 +172,17 @@ static inline void rig_open(rig_t *r, rig_shape_t shape, mo_shape_t image, int64
     if (!shape.nt_xent)
         rig_units(r->keys, shape.batch, r->width, 2);
     rig_units(r->queue, queue_length, r->width, 3);
-    RIG_OK(mo_packed_create(r->plan, r->params, &r->packed));
+    RIG_OK(mo_buffer_create(r->device, (size_t)r->net.params * sizeof(float), &r->on_params));
+    RIG_OK(mo_buffer_create(r->device, (size_t)(r->leaves * r->net.stats) * sizeof(float), &r->on_stats));
+    RIG_OK(mo_buffer_create(r->device, (size_t)(r->leaves * r->net.params) * sizeof(float), &r->on_grads));
+    RIG_OK(mo_packed_create(r->plan, r->on_params, &r->packed));
     RIG_OK(mo_calloc((size_t)in_flight, sizeof *r->arenas, &r->arenas));
+    RIG_OK(mo_calloc((size_t)in_flight, sizeof *r->on_queue, &r->on_queue));
     RIG_OK(mo_calloc((size_t)in_flight, sizeof *r->instances, &r->instances));
     for (int32_t i = 0; i < in_flight; i++) {
-        RIG_OK(mo_block_create(mo_plan_arena_bytes(r->plan), &r->arenas[i]));
-        RIG_OK(mo_instance_create(r->plan, r->arenas[i], r->params, r->packed, &r->instances[i]));
+        RIG_OK(mo_buffer_create(r->device, mo_plan_arena_bytes(r->plan), &r->arenas[i]));
+        RIG_OK(mo_buffer_create(r->device, (size_t)(r->queue_length * r->width) * sizeof(float), &r->on_queue[i]));
+        RIG_OK(mo_instance_create(r->plan, r->arenas[i], r->on_params, r->packed, &r->instances[i]));
     }
     RIG_OK(mo_device_call(r->device, rig_bind_queue, r));
     r->pass = (mo_pass_t){.plan = r->plan, .instances = r->instances, .sets = shape.sets, .groups = shape.groups,
@@ -181,15 +190,46 @@ static inline void rig_open(rig_t *r, rig_shape_t shape, mo_shape_t image, int64
     RIG_OK(mo_pass_prepare(&r->pass));
 }
 
+static inline void rig_fill(mo_buffer_t buffer, int junk)
+{
+    void *bytes;
+    RIG_OK(mo_buffer_map(buffer, MO_WRITE, &bytes));
+    memset(bytes, junk, buffer.bytes);
+    mo_buffer_unmap(buffer, bytes);
+}
+
+/* Row of each group; the rows of a group's shards, where they lie apart, are the same. */
+static inline void rig_read_stats(rig_t *r)
+{
+    const int64_t width = r->net.stats;
+    const int32_t shards = r->shape.shards_per_group;
+    for (int64_t leaf = 0; leaf < r->leaves; leaf++) {
+        float *row = r->stats + leaf / shards * width, *own = rig_block(width);
+        RIG_OK(mo_buffer_read(mo_buffer_floats(r->on_stats, leaf * width, width), own));
+        if (leaf % shards == 0)
+            memcpy(row, own, (size_t)width * sizeof(float));
+        else if (r->shape.apart)
+            for (int32_t b = 0; b < r->net.bn_count; b++)
+                ck_assert_mem_eq(row + r->net.bns[b].offset, own + r->net.bns[b].offset,
+                                 (size_t)(2 * r->net.bns[b].channels) * sizeof(float));
+        mo_block_free(own, 0);
+    }
+}
+
 /* One pass. What is in the arenas and outputs before must not matter: they are filled with `junk` bytes first. */
 static inline void rig_run(rig_t *r, int junk)
 {
-    for (int32_t i = 0; i < r->shape.sets * r->shape.shards_per_group; i++)
-        memset(r->arenas[i], junk, mo_plan_arena_bytes(r->plan));
-    memset(r->stats, junk, (size_t)(r->shape.groups * r->net.stats) * sizeof(float));
-    memset(r->grads, junk, (size_t)(r->leaves * r->net.params) * sizeof(float));
+    for (int32_t i = 0; i < r->shape.sets * r->shape.shards_per_group; i++) {
+        rig_fill(r->arenas[i], junk);
+        RIG_OK(mo_buffer_write(r->on_queue[i], r->queue));
+    }
+    rig_fill(r->on_stats, junk);
+    rig_fill(r->on_grads, junk);
+    RIG_OK(mo_buffer_write(r->on_params, r->params));
     RIG_OK(mo_packed_refresh(r->packed));
     RIG_OK(mo_pass_run(r->device, &r->pass));
+    rig_read_stats(r);
+    RIG_OK(mo_buffer_read(r->on_grads, r->grads));
 }
 
 static inline void rig_close(rig_t *r)
@@ -197,8 +237,13 @@ static inline void rig_close(rig_t *r)
     mo_pass_free(&r->pass);
     for (int32_t i = 0; i < r->shape.sets * r->shape.shards_per_group; i++) {
         mo_instance_free(r->instances[i]);
-        mo_block_free(r->arenas[i], mo_plan_arena_bytes(r->plan));
+        mo_buffer_free(&r->arenas[i]);
+        mo_buffer_free(&r->on_queue[i]);
     }
+    mo_buffer_t *buffers[] = {&r->on_params, &r->on_stats, &r->on_grads};
+    for (int i = 0; i < 3; i++)
+        mo_buffer_free(buffers[i]);
+    mo_free(r->on_queue);
     mo_free(r->instances);
     mo_free(r->arenas);
     mo_packed_free(r->packed);

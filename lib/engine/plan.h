@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/buffer.h"
 #include "engine/device.h"
 #include "engine/net.h"
 
@@ -25,7 +26,8 @@ typedef enum mo_space {
     MO_IN_PACKED, /* derived copies of parameters in the layouts of the primitives          */
     MO_IN_GRADS,  /* a gradient block, laid out like the parameters; bound per shard        */
     MO_IN_STATS,  /* a statistics block of one group; bound per shard                       */
-    MO_IN_DICTIONARY   /* the keys of the queue [K,D]                                            */
+    MO_IN_DICTIONARY, /* what a contrastive loss compares with                              */
+    MO_SPACES
 } mo_space_t;
 
 typedef struct mo_instance mo_instance_t;
@@ -55,26 +57,27 @@ int32_t mo_plan_shard(const mo_plan_t *plan);
 int32_t mo_fold_target(const mo_op_t *ops, int32_t count, int32_t bn, int *behind);
 
 /* Packed weights of a plan for one parameter block. Refresh after the parameters changed; nothing else writes it. */
-moco_status_t mo_packed_create(mo_plan_t *plan, const float *params, mo_packed_t **out);
+moco_status_t mo_packed_create(mo_plan_t *plan, mo_buffer_t params, mo_packed_t **out);
 moco_status_t mo_packed_refresh(mo_packed_t *packed);
 void mo_packed_free(mo_packed_t *packed);
 
-/* `arena`: mo_plan_arena_bytes, 64-byte aligned, borrowed (may be shared by instances that never run at once). */
-moco_status_t mo_instance_create(mo_plan_t *plan, void *arena, const float *params, mo_packed_t *packed,
+/* `arena`: mo_plan_arena_bytes, borrowed (may be shared by instances that never run at once). Where this and other
+ * buffers that an instance is bound to begin in their memories, is a multiple of MO_BUFFER_ALIGN. */
+moco_status_t mo_instance_create(mo_plan_t *plan, mo_buffer_t arena, mo_buffer_t params, mo_packed_t *packed,
                                  mo_instance_t **out);
 void mo_instance_free(mo_instance_t *instance);
 /* Host access to a tensor of the arena, on a lane: [shard, h, w, c] float32. Unmap before the next instruction. */
-moco_status_t mo_instance_map(mo_instance_t *instance, int32_t tensor, float **values);
+moco_status_t mo_instance_map(mo_instance_t *instance, int32_t tensor, mo_access_t access, float **values);
 void mo_instance_unmap(mo_instance_t *instance, int32_t tensor, float *values);
 
 /* The same for the gradient of a tensor that the plan was told to keep among its outputs, or to be given (`seeded`). */
-moco_status_t mo_instance_map_gradient(mo_instance_t *instance, int32_t tensor, float **values);
+moco_status_t mo_instance_map_gradient(mo_instance_t *instance, int32_t tensor, mo_access_t access, float **values);
 void mo_instance_unmap_gradient(mo_instance_t *instance, int32_t tensor, float *values);
 
 /* Bind a space of all the instance's slots to `base`; on a lane. */
-moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, void *base);
+moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, mo_buffer_t base);
 /* The same where `base` holds the space from byte `skip` on, which no slot of the plan lies before. */
-moco_status_t mo_instance_bind_from(mo_instance_t *instance, mo_space_t space, void *base, int64_t skip);
+moco_status_t mo_instance_bind_from(mo_instance_t *instance, mo_space_t space, mo_buffer_t base, int64_t skip);
 
 /* Run one shard from begin to end on this lane (plans without synchronisation points). */
 moco_status_t mo_instance_run(mo_lane_t *lane, mo_instance_t *instance);

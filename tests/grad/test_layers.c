@@ -244,7 +244,7 @@ START_TEST(test_nt_xent)
     } cuts[] = {{same, 2, 1, 1, 16},  {same, 12, 1, 1, 16},  {same, 12, 3, 2, 16},
                 {same, 40, 4, 1, 32}, {linear, 12, 1, 1, 24}, {linear, 18, 3, 2, 24}};
     rig_shape_t shape = {.batch = cuts[_i / 2].batch, .groups = 1, .shards_per_group = cuts[_i / 2].shards, .sets = 1,
-                         .lanes = cuts[_i / 2].lanes, .primitives = _i % 2, .nt_xent = 1};
+                         .lanes = cuts[_i / 2].lanes, .primitives = _i % 2, .nt_xent = 1, .apart = _i % 2};
     rig_t r;
     twin_t t;
     rig_open(&r, shape, (mo_shape_t){cuts[_i / 2].width, 1, 1}, 2 * shape.batch, cuts[_i / 2].body);

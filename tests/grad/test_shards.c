@@ -51,9 +51,9 @@ static const int32_t cuts[] = {1, 2, 4, 8};
 
 START_TEST(test_cut)
 {
-    const shard_case_t *c = &cases[_i / 8];
+    const shard_case_t *c = &cases[_i / 16];
     rig_shape_t shape = {.batch = 8, .groups = 1, .shards_per_group = cuts[_i % 4], .sets = 1, .lanes = 2,
-                         .primitives = _i / 4 % 2};
+                         .primitives = _i / 4 % 2, .apart = _i / 8 % 2};
     rig_t r;
     twin_t t;
     rig_open(&r, shape, c->image, 37, c->body);
@@ -193,7 +193,7 @@ int main(void)
     Suite *suite = suite_create("shards");
     TCase *tc = tcase_create("shards");
     tcase_set_timeout(tc, 240);
-    tcase_add_loop_test(tc, test_cut, 0, 8 * (int)(sizeof cases / sizeof cases[0]));
+    tcase_add_loop_test(tc, test_cut, 0, 16 * (int)(sizeof cases / sizeof cases[0]));
     tcase_add_test(tc, test_groups_apart);
     tcase_add_loop_test(tc, test_lanes, 0, 2);
     tcase_add_test(tc, test_hooks);

@@ -112,7 +112,8 @@ typedef struct run {
     const mo_net_t *net;
     const float *image;
     int32_t unit;
-    float *stats, values[2 * 16];
+    mo_buffer_t stats;
+    float values[2 * 16];
 } run_t;
 
 static moco_status_t run_on_lane(mo_lane_t *lane, void *ctx)
@@ -121,11 +122,11 @@ static moco_status_t run_on_lane(mo_lane_t *lane, void *ctx)
     moco_status_t status = MOCO_OK;
     float *values;
     TRY(mo_instance_bind(r->instance, MO_IN_STATS, r->stats));
-    TRY(mo_instance_map(r->instance, r->net->input, &values));
+    TRY(mo_instance_map(r->instance, r->net->input, MO_WRITE, &values));
     memcpy(values, r->image, 2 * 3 * 32 * 32 * sizeof(float));
     mo_instance_unmap(r->instance, r->net->input, values);
     TRY(mo_instance_run(lane, r->instance));
-    TRY(mo_instance_map(r->instance, r->unit, &values));
+    TRY(mo_instance_map(r->instance, r->unit, MO_READ, &values));
     memcpy(r->values, values, sizeof r->values);
     mo_instance_unmap(r->instance, r->unit, values);
 cleanup:
@@ -139,7 +140,7 @@ START_TEST(test_key_mode)
     mo_encoder_spec_t spec = tiny_spec(MOCO_ARCH_RESNET50);
     moco_device_t *device = NULL;
     mo_packed_t *packed = NULL;
-    void *arena = NULL;
+    mo_buffer_t arena, on_params;
     run_t run = {.net = &net};
     float first[2 * 16];
     RIG_OK(mo_device_open_lanes(1, &device));
@@ -147,16 +148,18 @@ START_TEST(test_key_mode)
     run.unit = mo_l2norm(&net, net.projection);
     mo_plan_t *plan = planned(device, &net, run.unit, MO_MODE_KEY, 1);
     float *params = rig_block(net.params), *image = rig_block(2 * 3 * 32 * 32);
-    run.stats = rig_block(net.stats);
+    RIG_OK(mo_buffer_create(device, (size_t)net.stats * sizeof(float), &run.stats));
     run.image = image;
     mo_init_params(&net, 3, params);
     rig_normal(image, 2 * 3 * 32 * 32, 0, 1, 1);
-    RIG_OK(mo_block_create(mo_plan_arena_bytes(plan), &arena));
-    RIG_OK(mo_packed_create(plan, params, &packed));
+    RIG_OK(mo_buffer_create(device, mo_plan_arena_bytes(plan), &arena));
+    RIG_OK(mo_buffer_create(device, (size_t)net.params * sizeof(float), &on_params));
+    RIG_OK(mo_buffer_write(on_params, params));
+    RIG_OK(mo_packed_create(plan, on_params, &packed));
     RIG_OK(mo_packed_refresh(packed));
-    RIG_OK(mo_instance_create(plan, arena, params, packed, &run.instance));
+    RIG_OK(mo_instance_create(plan, arena, on_params, packed, &run.instance));
     for (int junk = 0; junk < 2; junk++) {
-        memset(arena, junk ? 0xff : 0, mo_plan_arena_bytes(plan));
+        rig_fill(arena, junk ? 0xff : 0);
         RIG_OK(mo_device_call(device, run_on_lane, &run));
         if (junk)
             ck_assert_mem_eq(first, run.values, sizeof first);
@@ -177,10 +180,11 @@ START_TEST(test_key_mode)
     mo_instance_free(run.instance);
     mo_packed_free(packed);
     mo_plan_free(plan);
-    mo_block_free(arena, 0);
+    mo_buffer_free(&arena);
+    mo_buffer_free(&on_params);
+    mo_buffer_free(&run.stats);
     mo_block_free(params, 0);
     mo_block_free(image, 0);
-    mo_block_free(run.stats, 0);
     mo_net_free(&net);
     mo_device_release(device);
 }
@@ -193,7 +197,7 @@ static moco_status_t map_unplanned(mo_lane_t *lane, void *ctx)
     rig_t *r = ctx;
     float *values;
     (void)lane;
-    return mo_instance_map_gradient(r->instances[0], r->keys_tensor, &values);
+    return mo_instance_map_gradient(r->instances[0], r->keys_tensor, MO_READ, &values);
 }
 
 START_TEST(test_refusals)

@@ -182,7 +182,7 @@ static moco_status_t emit_softmax(mo_plan_t *plan, const mo_op_t *op, const size
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
     if (!plan->primitives)
-        return mo_emit_host_rows(plan, op, softmax, (int32_t)s->images, 1, &scores);
+        return mo_emit_host_rows(plan, op, softmax, (int32_t)s->images, "u", &scores);
     TRY(mo_emit_function(plan, op, MO_LINEAR, scale_of(s), 0.0f, scores, scores));
     TRY(mo_attr_plain(&attr));
     ENGINE(mo_pd_softmax_fwd(&pd, mo_device_engine(plan->device), dnnl_forward_training, MD(plan, scores), 3,
@@ -204,7 +204,7 @@ static moco_status_t emit_softmax_gradient(mo_plan_t *plan, const mo_op_t *op, c
     mo_attr_t attr = {0};
     mo_slot_id_t slots[] = {scores, d_scores};
     if (!plan->primitives)
-        return mo_emit_host_rows(plan, op, softmax_gradient, (int32_t)s->images, 2, slots);
+        return mo_emit_host_rows(plan, op, softmax_gradient, (int32_t)s->images, "ru", slots);
     TRY(mo_attr_plain(&attr));
     ENGINE(mo_pd_softmax_fwd(&hint, engine, dnnl_forward_training, MD(plan, scores), 3, attr.attr),
            "plan an attention's softmax");
@@ -308,7 +308,7 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     for (s.first = -1; next_images(&s);)
         TRY(some_gradients(plan, op, &s, slots));
     if (s.queries < s.tokens)
-        TRY(mo_emit_host(plan, op, no_queries, 1, &d_src));
+        TRY(mo_emit_host(plan, op, no_queries, "u", &d_src));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
     return status;

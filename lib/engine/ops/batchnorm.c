@@ -89,11 +89,12 @@ moco_status_t mo_norm_sync_statistics(const mo_op_t *op, const mo_net_t *net, in
     const mo_shape_t shape = net->shapes[op->src];
     double n = (double)rows * shape.h * shape.w;
     float *const *mean = values, *const *variance = values + shards;
-    float *group_mean = values[2 * shards], *group_variance = values[3 * shards];
     for (int32_t c = 0; c < shape.c; c++) {
         moments_t all = merge_tree(mean, variance, c, n, 0, shards);
-        group_mean[c] = (float)all.mean;
-        group_variance[c] = (float)(all.m2 / all.n);
+        for (int32_t s = 0; s < shards; s++) {
+            values[2 * shards + s][c] = (float)all.mean;
+            values[3 * shards + s][c] = (float)(all.m2 / all.n);
+        }
     }
     return MOCO_OK;
 }
@@ -196,14 +197,14 @@ static moco_status_t loops(mo_plan_t *plan, const mo_op_t *op)
         TRY(mo_temporary(plan, 1, width, &shard_variance));
         mo_slot_id_t own[] = {src, scratch, shard_mean, shard_variance};
         mo_slot_id_t all[] = {shard_mean, shard_variance, mean, variance};
-        TRY(mo_emit_host(plan, op, moments, 4, own));
-        TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, 4, all));
+        TRY(mo_emit_host(plan, op, moments, "rwww", own));
+        TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, "rrww", all));
     } else {
         mo_slot_id_t own[] = {src, scratch, mean, variance};
-        TRY(mo_emit_host(plan, op, moments, 4, own));
+        TRY(mo_emit_host(plan, op, moments, "rwww", own));
     }
     mo_slot_id_t slots[] = {src, dst, mean, variance, scale, shift, factor};
-    TRY(mo_emit_host(plan, op, normalise, 7, slots));
+    TRY(mo_emit_host(plan, op, normalise, "rwrrrrw", slots));
     *mo_memo(plan, op, MEMO_FACTOR) = factor;
     *mo_memo(plan, op, MEMO_MEAN) = mean;
     *mo_memo(plan, op, MEMO_VARIANCE) = variance;
@@ -233,10 +234,10 @@ static moco_status_t loops_backward(mo_plan_t *plan, const mo_op_t *op)
     mo_slot_id_t own[] = {src, d_dst, scratch, mean, variance, factor, shift, d_scale, d_shift};
     mo_slot_id_t terms[] = {d_scale, d_shift, variance, scale, k, c};
     mo_slot_id_t slots[] = {src, d_dst, d_src, mean, variance, factor, shift, k, c};
-    TRY(mo_emit_host(plan, op, sums, 9, own));
-    TRY(mo_plan_syncs(plan) ? mo_emit_sync(plan, op, mo_norm_sync_gradients, 6, terms)
-                            : mo_emit_host(plan, op, sums_of_one, 6, terms));
-    TRY(mo_emit_host(plan, op, gradient, 9, slots));
+    TRY(mo_emit_host(plan, op, sums, "rrwrrrrww", own));
+    TRY(mo_plan_syncs(plan) ? mo_emit_sync(plan, op, mo_norm_sync_gradients, "rrrrww", terms)
+                            : mo_emit_host(plan, op, sums_of_one, "rrrrww", terms));
+    TRY(mo_emit_host(plan, op, gradient, "rrwrrrrrr", slots));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
     return status;

@@ -44,7 +44,7 @@ static moco_status_t shard_statistics(mo_plan_t *plan, const mo_op_t *op, int32_
                        {DNNL_ARG_VARIANCE, shard_variance}};
     TRY(mo_plan_primitive(plan, op, pd, 4, args, "make batch statistics"));
     mo_slot_id_t slots[] = {shard_mean, shard_variance, mean, variance};
-    TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, 4, slots));
+    TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, "rrww", slots));
 cleanup:
     return status;
 }
@@ -129,7 +129,7 @@ static moco_status_t sync_backward(mo_plan_t *plan, const mo_op_t *op, int32_t s
     TRY(channel_vector(plan, channels, &k_plane, &k));
     TRY(channel_vector(plan, channels, &c_plane, &c));
     mo_slot_id_t slots[] = {d_scale, d_shift, variance, scale, k, c};
-    TRY(mo_emit_sync(plan, op, mo_norm_sync_gradients, 6, slots));
+    TRY(mo_emit_sync(plan, op, mo_norm_sync_gradients, "rrrrww", slots));
     ENGINE(mo_md_tag(&plane, 4, four, dnnl_f32, dnnl_nhwc), "describe a channel vector");
     TRY(mo_plan_view(plan, mean, plane, &mean_plane));
     TRY(mean_terms(plan, op, src, mean_plane, k_plane, c_plane, d_src));

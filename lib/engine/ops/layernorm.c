@@ -66,7 +66,7 @@ static moco_status_t loops(mo_plan_t *plan, const mo_op_t *op, int32_t src, int3
     int32_t stats;
     TRY(mo_temporary(plan, (int32_t)positions(op, plan->net, plan->shard), 2, &stats));
     mo_slot_id_t slots[] = {src, dst, scale, shift, stats};
-    TRY(mo_emit_host(plan, op, normalise, 5, slots));
+    TRY(mo_emit_host(plan, op, normalise, "rwrrw", slots));
     *mo_memo(plan, op, MEMO_STATS) = stats;
 cleanup:
     return status;
@@ -86,7 +86,8 @@ static moco_status_t loops_backward(mo_plan_t *plan, const mo_op_t *op, int32_t 
     else
         TRY(mo_gradient_slot(plan, op->src, &d_src));
     mo_slot_id_t slots[] = {src, d_dst, d_src, scale, *mo_memo(plan, op, MEMO_STATS), scratch, d_scale, d_shift};
-    TRY(mo_emit_host(plan, op, add ? gradient_on_top : gradient, 8, slots));
+    TRY(add ? mo_emit_host(plan, op, gradient_on_top, "rrurrwww", slots)
+            : mo_emit_host(plan, op, gradient, "rrwrrwww", slots));
     if (!add)
         TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:

@@ -154,7 +154,7 @@ static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, int32_t src, 
         mo_slot_id_t slots[3] = {d_dst};
         TRY(mo_temporary(plan, 2, (int32_t)s.outputs, &slots[1]));
         TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->bias, &slots[2]));
-        TRY(mo_emit_host(plan, op, bias_gradient, 3, slots));
+        TRY(mo_emit_host(plan, op, bias_gradient, "rww", slots));
     }
 cleanup:
     return status;

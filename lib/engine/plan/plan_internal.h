@@ -2,6 +2,7 @@
 #ifndef MO_ENGINE_PLAN_INTERNAL_H
 #define MO_ENGINE_PLAN_INTERNAL_H
 
+#include "engine/buffer.h"
 #include "engine/emit.h"
 #include "engine/run/lane.h"
 #include "engine/plan.h"
@@ -34,6 +35,7 @@ typedef struct mo_instr {
     dnnl_primitive_t primitive;
     int32_t arg_count;
     mo_arg_t args[MO_MAX_ARGS];
+    mo_access_t access[MO_MAX_ARGS]; /* host and sync */
     mo_host_fn host;
     int32_t rows; /* host: images it covers */
     mo_sync_fn sync;
