@@ -92,8 +92,9 @@ moco_status_t mo_instance_bind_from(mo_instance_t *instance, mo_space_t space, m
     instance->space[space] = (mo_bound_t){base, skip};
     for (int32_t i = 0; i < plan->slot_count && status == MOCO_OK; i++)
         if (plan->slots[i].space == space)
-            status = mo_engine_status(
-                dnnl_memory_set_data_handle(instance->memory[i], at + (plan->slots[i].offset - skip)), "bind a tensor");
+            status =
+                mo_engine_status(dnnl_memory_set_data_handle(instance->memory[i], at + (plan->slots[i].offset - skip)),
+                                 "bind a tensor");
     return status;
 }
 
@@ -106,8 +107,7 @@ mo_buffer_t mo_instance_slot(const mo_instance_t *instance, int32_t slot)
     return mo_buffer_part(b->buffer, (size_t)(s->offset - b->skip), s->bytes);
 }
 
-static moco_status_t map_slot(mo_instance_t *instance, int32_t slot, int32_t tensor, mo_access_t access,
-                              float **values)
+static moco_status_t map_slot(mo_instance_t *instance, int32_t slot, int32_t tensor, mo_access_t access, float **values)
 {
     if (slot < 0 || instance->memory[slot] == NULL)
         return mo_fail(MOCO_ERR_ENGINE, "tensor %d is not in this plan", tensor);
@@ -142,8 +142,7 @@ static moco_status_t run_primitive(mo_lane_t *lane, mo_instance_t *instance, con
     int count = instr->arg_count;
     if (lane->scratchpad != NULL)
         args[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, lane->scratchpad};
-    return mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args),
-                            instr->op->kind->name);
+    return mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args), instr->op->kind->name);
 }
 
 static moco_status_t run_host(mo_lane_t *lane, mo_instance_t *instance, const mo_instr_t *instr)
