@@ -17,7 +17,7 @@
 typedef struct rig_shape { /* how a batch is cut, and where it runs */
     int32_t batch, groups, shards_per_group, sets, lanes;
     int32_t primitives; /* 1: oneDNN primitives also where the library has loops */
-    int32_t nt_xent; /* 1: that loss, over the batch as both views, instead of the queue's */
+    int32_t nt_xent;    /* 1: that loss, over the batch as both views, instead of the queue's */
     int32_t apart; /* 1: every shard has a statistics row and a dictionary of its own, as on engines of their own */
 } rig_shape_t;
 
@@ -25,7 +25,7 @@ typedef struct rig {
     rig_shape_t shape;
     int32_t shard, leaves, input, keys_tensor, loss_tensor;
     int64_t feature, queue_length;
-    int32_t width; /* of queries and keys */
+    int32_t width;     /* of queries and keys */
     int32_t key_width; /* with NT-Xent 1: its place in the batch is what a row has instead of a key */
     moco_device_t *device;
     mo_net_t net;
@@ -36,8 +36,8 @@ typedef struct rig {
     mo_buffer_t *on_queue;                     /* [in flight] */
     mo_instance_t **instances;
     mo_pass_t pass;
-    float *params, *images, *keys, *queue;          /* inputs */
-    float *stats, *grads, *results, *d_images;      /* outputs: [groups], [leaves], [batch], [batch] */
+    float *params, *images, *keys, *queue;     /* inputs */
+    float *stats, *grads, *results, *d_images; /* outputs: [groups], [leaves], [batch], [batch] */
 } rig_t;
 
 /* Lists operations from net->input; returns the vector that is normalised and contrasted. */
@@ -137,15 +137,23 @@ static inline void rig_build(rig_t *r, mo_shape_t image, rig_body_t body)
     r->width = r->net.shapes[unit].c;
     r->key_width = r->shape.nt_xent ? 1 : r->width;
     r->keys_tensor = mo_net_tensor(&r->net, r->key_width, 1, 1);
-    mo_infonce_spec_t loss = {.queries = unit, .keys = r->keys_tensor, .place = -1, .count = r->queue_length,
-                              .temperature = RIG_TEMPERATURE, .batch = r->shape.batch, .scale = 1};
-    r->loss_tensor = r->shape.nt_xent
-                         ? mo_nt_xent(&r->net, unit, r->keys_tensor, r->shape.batch, RIG_TEMPERATURE, 1)
-                         : mo_infonce(&r->net, &loss);
+    mo_infonce_spec_t loss = {.queries = unit,
+                              .keys = r->keys_tensor,
+                              .place = -1,
+                              .count = r->queue_length,
+                              .temperature = RIG_TEMPERATURE,
+                              .batch = r->shape.batch,
+                              .scale = 1};
+    r->loss_tensor = r->shape.nt_xent ? mo_nt_xent(&r->net, unit, r->keys_tensor, r->shape.batch, RIG_TEMPERATURE, 1)
+                                      : mo_infonce(&r->net, &loss);
     RIG_OK(mo_net_done(&r->net));
-    mo_plan_spec_t spec = {.net = &r->net, .mode = MO_MODE_TRAIN, .shard = r->shard,
-                           .shards_per_group = r->shape.shards_per_group, .inputs = {r->keys_tensor, -1, -1, -1},
-                           .outputs = {r->loss_tensor, r->input, -1, -1}, .primitives = r->shape.primitives};
+    mo_plan_spec_t spec = {.net = &r->net,
+                           .mode = MO_MODE_TRAIN,
+                           .shard = r->shard,
+                           .shards_per_group = r->shape.shards_per_group,
+                           .inputs = {r->keys_tensor, -1, -1, -1},
+                           .outputs = {r->loss_tensor, r->input, -1, -1},
+                           .primitives = r->shape.primitives};
     RIG_OK(mo_plan_create(r->device, &spec, &r->plan));
 }
 
@@ -185,8 +193,13 @@ static inline void rig_open(rig_t *r, rig_shape_t shape, mo_shape_t image, int64
         RIG_OK(mo_instance_create(r->plan, r->arenas[i], r->on_params, r->packed, &r->instances[i]));
     }
     RIG_OK(mo_device_call(r->device, rig_bind_queue, r));
-    r->pass = (mo_pass_t){.plan = r->plan, .instances = r->instances, .sets = shape.sets, .groups = shape.groups,
-                          .begin = rig_begin, .end = rig_end, .ctx = r};
+    r->pass = (mo_pass_t){.plan = r->plan,
+                          .instances = r->instances,
+                          .sets = shape.sets,
+                          .groups = shape.groups,
+                          .begin = rig_begin,
+                          .end = rig_end,
+                          .ctx = r};
     RIG_OK(mo_pass_prepare(&r->pass));
 }
 
@@ -280,8 +293,8 @@ static inline void twin_open(twin_t *t, rig_t *r)
     t->queue = rig_doubles(r->queue, r->queue_length * r->width);
     t->stats = rig_doubles(NULL, r->shape.groups * net->stats);
     t->results = rig_doubles(NULL, (int64_t)r->shape.batch * MO_LOSS_WIDTH);
-    t->reference = (reference_t){.net = net, .rows = r->shape.batch / r->shape.groups, .params = t->params,
-                                 .queue = t->queue};
+    t->reference =
+        (reference_t){.net = net, .rows = r->shape.batch / r->shape.groups, .params = t->params, .queue = t->queue};
     t->reference.tensor = calloc((size_t)net->tensors, sizeof *t->reference.tensor);
     for (int32_t i = 0; i < net->tensors; i++)
         t->reference.tensor[i] = rig_doubles(NULL, ref_size(&t->reference, i));

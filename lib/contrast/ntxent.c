@@ -3,7 +3,8 @@
  *   L = scale * mean_n ( log sum_{a != n} e^{s_na} - s_np ),
  *   d L / d z_n = scale / (2B T) * ( sum_a (p_na + p_an) z_a - 2 z_p ),   p_na = e^{s_na} / sum_{c != n} e^{s_nc}.
  * Gradients flow through both views, so a shard needs the rows of all others, then their denominators: two
- * synchronisations. Rows and the logarithms of the denominators lie in the block bound as MO_IN_DICTIONARY: [2B, D], then [2B]. */
+ * synchronisations. Rows and the logarithms of the denominators lie in the block bound as MO_IN_DICTIONARY: [2B, D],
+ * then [2B]. */
 #include <math.h>
 #include <string.h>
 
@@ -141,5 +142,4 @@ cleanup:
     return status;
 }
 
-const mo_op_kind_t mo_kind_nt_xent = {.name = "nt-xent", .forward = forward, .backward = backward,
-                                      .traits = MO_SYNCS};
+const mo_op_kind_t mo_kind_nt_xent = {.name = "nt-xent", .forward = forward, .backward = backward, .traits = MO_SYNCS};

@@ -60,12 +60,21 @@ static moco_status_t make_plan(moco_queue_t *q, double temperature)
     drop_plan(q);
     q->queries = mo_net_tensor(&q->net, width, 1, 1);
     q->positives = mo_net_tensor(&q->net, width, 1, 1);
-    mo_infonce_spec_t loss = {.queries = q->queries, .keys = q->positives, .place = -1, .count = q->keys.length,
-                              .temperature = temperature, .batch = 1.0, .scale = 1.0};
+    mo_infonce_spec_t loss = {.queries = q->queries,
+                              .keys = q->positives,
+                              .place = -1,
+                              .count = q->keys.length,
+                              .temperature = temperature,
+                              .batch = 1.0,
+                              .scale = 1.0};
     q->results = mo_infonce(&q->net, &loss);
     TRY(mo_net_done(&q->net));
-    mo_plan_spec_t spec = {.net = &q->net, .mode = MO_MODE_TRAIN, .shard = TILE, .shards_per_group = 1,
-                           .inputs = {-1, q->positives, -1, -1}, .outputs = {q->results, q->queries, -1, -1}};
+    mo_plan_spec_t spec = {.net = &q->net,
+                           .mode = MO_MODE_TRAIN,
+                           .shard = TILE,
+                           .shards_per_group = 1,
+                           .inputs = {-1, q->positives, -1, -1},
+                           .outputs = {q->results, q->queries, -1, -1}};
     TRY(mo_plan_create(q->device, &spec, &q->plan));
     TRY(mo_calloc((size_t)lanes, sizeof *q->tiles, &q->tiles));
     for (int32_t i = 0; i < lanes; i++) {
@@ -81,7 +90,7 @@ cleanup:
 }
 
 moco_status_t mo_queue_create(int64_t length, int32_t dimension, uint64_t seed, moco_device_t *device,
-                                   moco_queue_t **out)
+                              moco_queue_t **out)
 {
     moco_status_t status = MOCO_OK;
     moco_queue_t *q = NULL;

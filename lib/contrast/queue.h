@@ -5,7 +5,7 @@
 #include "contrast/contrast.h"
 
 moco_status_t mo_queue_create(int64_t length, int32_t dimension, uint64_t seed, moco_device_t *device,
-                                   moco_queue_t **out);
+                              moco_queue_t **out);
 void mo_queue_free(moco_queue_t *queue);
 const mo_keys_t *mo_queue_keys(const moco_queue_t *queue);
 moco_status_t mo_queue_enqueue(moco_queue_t *queue, const float *keys, int64_t count);

@@ -12,7 +12,7 @@
 typedef struct mo_block {
     const char *name; /* what it counts as; several blocks may share one */
     size_t bytes;
-    void **pointer;   /* the owner's pointer, to memory of the host alone         */
+    void **pointer;      /* the owner's pointer, to memory of the host alone         */
     mo_buffer_t *buffer; /* or buffer; neither: only counted, somebody else takes it */
 } mo_block_t;
 

@@ -37,9 +37,9 @@ typedef enum mo_access {
     MO_WRITE, /* everything is written; what is read before that is undefined                             */
     MO_UPDATE /* both: what is not written keeps its value                                                */
 } mo_access_t;
-/* *out points to the buffer's bytes until the unmap. A buffer that is mapped for writing is not mapped a second time and
- * not read or written by the engine meanwhile; different parts may be mapped at once, on any threads. Of
- * memory on the host it cannot fail. */
+/* out points to the buffer's bytes until the unmap. A buffer that is mapped for writing is not mapped a second time
+ * and not read or written by the engine meanwhile; different parts may be mapped at once, on any threads. Of memory
+ * on the host it cannot fail. */
 moco_status_t mo_buffer_map(mo_buffer_t buffer, mo_access_t access, void *out);
 void mo_buffer_unmap(mo_buffer_t buffer, void *mapped); /* NULL is fine */
 /* The whole buffer to and from host memory; as many bytes as the smaller of two buffers. */

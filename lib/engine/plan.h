@@ -1,9 +1,9 @@
 /* Planned networks as the modules above see them: no oneDNN type here.
  *
- * A plan is made once for (network, mode, shard size). Its operations put instructions on a list, each
- * a primitive or a host function on numbered slots. A slot is a tensor in one of the spaces below; slots
- * of the arena get their place from their lifetimes. A plan is immutable afterwards and may run on any lane. An
- * instance is one arena in flight with the plan's memory objects bound to it. */
+ * A plan is made once for (network, mode, shard size). Its operations put instructions on a list, each a primitive or a
+ * host function on numbered slots. A slot is a tensor in one of the spaces below; slots of the arena get their place
+ * from their lifetimes. A plan is immutable afterwards and may run on any lane. An instance is one arena in flight with
+ * the plan's memory objects bound to it. */
 #ifndef MO_ENGINE_PLAN_H
 #define MO_ENGINE_PLAN_H
 
@@ -21,11 +21,11 @@ typedef enum mo_mode {
 } mo_mode_t;
 
 typedef enum mo_space {
-    MO_IN_ARENA,  /* activations and their gradients; one arena per shard in flight         */
-    MO_IN_PARAMS, /* the parameter block, plain layouts                                     */
-    MO_IN_PACKED, /* derived copies of parameters in the layouts of the primitives          */
-    MO_IN_GRADS,  /* a gradient block, laid out like the parameters; bound per shard        */
-    MO_IN_STATS,  /* a statistics block of one group; bound per shard                       */
+    MO_IN_ARENA,      /* activations and their gradients; one arena per shard in flight         */
+    MO_IN_PARAMS,     /* the parameter block, plain layouts                                     */
+    MO_IN_PACKED,     /* derived copies of parameters in the layouts of the primitives          */
+    MO_IN_GRADS,      /* a gradient block, laid out like the parameters; bound per shard        */
+    MO_IN_STATS,      /* a statistics block of one group; bound per shard                       */
     MO_IN_DICTIONARY, /* what a contrastive loss compares with                              */
     MO_SPACES
 } mo_space_t;
@@ -43,7 +43,7 @@ typedef struct mo_plan_spec {
     int32_t from_op, to_op;   /* only these operations of the net; 0, 0 = all                      */
     int32_t has_given, given; /* a tensor that the caller fills like inputs, but whose gradient is wanted  */
     int32_t seeded;           /* train: the caller fills the gradient of outputs[0] before the run  */
-    int32_t primitives;          /* 1: oneDNN's form of everything, also where a loop is faster: the reference of tests */
+    int32_t primitives;       /* 1: oneDNN's form of everything, also where a loop is faster: what tests compare with */
 } mo_plan_spec_t;
 
 moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, mo_plan_t **out);
@@ -97,8 +97,8 @@ moco_status_t mo_pass_prepare(mo_pass_t *pass);
 moco_status_t mo_pass_run(moco_device_t *device, mo_pass_t *pass);
 void mo_pass_free(mo_pass_t *pass);
 
-/* Seconds spent in each kind of operation. on 1: start (again) from zero; 0: fill `times`, stop, return their number. For
- * benchmarks on one lane: lanes do not lock the sums. */
+/* Seconds spent in each kind of operation. on 1: start (again) from zero; 0: fill `times`, stop, return their
+ * number. For benchmarks on one lane: lanes do not lock the sums. */
 typedef struct mo_plan_times {
     const char *kind;
     double forward_seconds, backward_seconds;

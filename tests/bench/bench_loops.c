@@ -14,12 +14,12 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-#define CHECK(call)                                                          \
-    do {                                                                     \
-        if ((call) != MOCO_OK) {                                             \
-            fprintf(stderr, "bench_loops: %s\n", moco_last_message());       \
-            exit(1);                                                         \
-        }                                                                    \
+#define CHECK(call)                                                    \
+    do {                                                               \
+        if ((call) != MOCO_OK) {                                       \
+            fprintf(stderr, "bench_loops: %s\n", moco_last_message()); \
+            exit(1);                                                   \
+        }                                                              \
     } while (0)
 
 static double now(void)
@@ -51,13 +51,13 @@ static moco_status_t sgd_as_primitives(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_value(plan, op->other, &v));
     TRY(mo_value(plan, op->dst, &g));
     mo_slot_id_t t;
-    TRY(mo_gradient_slot(plan, op->src, &t));                      /* scratch of the same shape    */
-    TRY(mo_emit_function(plan, op, MO_LINEAR, 1e-4f, 0, p, t));    /* t = decay p                  */
-    TRY(mo_emit_binary(plan, op, MO_ADD, t, g, t, 0));             /* d = t + g                    */
-    TRY(mo_emit_function(plan, op, MO_LINEAR, 0.9f, 0, v, v));     /* v = momentum v               */
-    TRY(mo_emit_binary(plan, op, MO_ADD, v, t, v, 0));             /* v += d                       */
-    TRY(mo_emit_function(plan, op, MO_LINEAR, 0.03f, 0, v, t));    /* t = lr v                     */
-    TRY(mo_emit_binary(plan, op, MO_SUB, p, t, p, 0));             /* p -= t                       */
+    TRY(mo_gradient_slot(plan, op->src, &t));                   /* scratch of the same shape    */
+    TRY(mo_emit_function(plan, op, MO_LINEAR, 1e-4f, 0, p, t)); /* t = decay p                  */
+    TRY(mo_emit_binary(plan, op, MO_ADD, t, g, t, 0));          /* d = t + g                    */
+    TRY(mo_emit_function(plan, op, MO_LINEAR, 0.9f, 0, v, v));  /* v = momentum v               */
+    TRY(mo_emit_binary(plan, op, MO_ADD, v, t, v, 0));          /* v += d                       */
+    TRY(mo_emit_function(plan, op, MO_LINEAR, 0.03f, 0, v, t)); /* t = lr v                     */
+    TRY(mo_emit_binary(plan, op, MO_SUB, p, t, p, 0));          /* p -= t                       */
 cleanup:
     return status;
 }
@@ -174,9 +174,16 @@ static void bench_norm(moco_device_t *device, int32_t c, int32_t side, int32_t s
     int32_t out = mo_batchnorm(&net, net.input, "bn", 1, MO_INIT_ONE);
     CHECK(mo_net_done(&net));
     for (int i = 0; i < 2; i++) {
-        mo_plan_spec_t spec = {.net = &net, .mode = MO_MODE_TRAIN, .shard = shard, .shards_per_group = 1,
-                               .inputs = {-1, -1, -1, -1}, .outputs = {out, net.input, -1, -1}, .seeded = 1,
-                               .has_given = 1, .given = net.input, .primitives = i};
+        mo_plan_spec_t spec = {.net = &net,
+                               .mode = MO_MODE_TRAIN,
+                               .shard = shard,
+                               .shards_per_group = 1,
+                               .inputs = {-1, -1, -1, -1},
+                               .outputs = {out, net.input, -1, -1},
+                               .seeded = 1,
+                               .has_given = 1,
+                               .given = net.input,
+                               .primitives = i};
         rig_make(&rig[i], device, &spec);
     }
     for (int r = -1; r < rounds; r++) {

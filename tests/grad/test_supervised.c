@@ -57,9 +57,14 @@ static void open_rig(rig_t *r, double spread)
     *r = (rig_t){0};
     OK(mo_device_open_lanes(1, &r->device));
     build(r);
-    mo_plan_spec_t spec = {.net = &r->net, .mode = MO_MODE_TRAIN, .shard = ROWS, .shards_per_group = 1,
-                           .inputs = {r->factors, r->targets, -1, -1}, .outputs = {r->loss, r->net.input, -1, -1},
-                           .has_given = 1, .given = r->net.input};
+    mo_plan_spec_t spec = {.net = &r->net,
+                           .mode = MO_MODE_TRAIN,
+                           .shard = ROWS,
+                           .shards_per_group = 1,
+                           .inputs = {r->factors, r->targets, -1, -1},
+                           .outputs = {r->loss, r->net.input, -1, -1},
+                           .has_given = 1,
+                           .given = r->net.input};
     OK(mo_plan_create(r->device, &spec, &r->plan));
     OK(mo_block_create((size_t)r->net.params * sizeof(float), &r->params));
     OK(mo_block_create((size_t)r->net.params * sizeof(float), &r->grads));

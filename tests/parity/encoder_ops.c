@@ -24,12 +24,12 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-#define CHECK(call)                                                   \
-    do {                                                              \
-        if ((call) != MOCO_OK) {                                      \
+#define CHECK(call)                                                    \
+    do {                                                               \
+        if ((call) != MOCO_OK) {                                       \
             fprintf(stderr, "encoder_ops: %s\n", moco_last_message()); \
-            exit(1);                                                  \
-        }                                                             \
+            exit(1);                                                   \
+        }                                                              \
     } while (0)
 
 typedef struct job {
@@ -158,9 +158,13 @@ static void run(job_t *j, moco_device_t *device, mo_mode_t mode)
     mo_buffer_t *arenas = NULL;
     int32_t sets = j->lanes < j->groups ? j->lanes : j->groups, count = sets * j->shards;
     int train = mode == MO_MODE_TRAIN;
-    mo_plan_spec_t spec = {.net = &j->net, .mode = mode, .shard = j->batch / j->groups / j->shards,
-                           .shards_per_group = j->shards, .inputs = {j->net.input, train ? j->incoming : -1, -1, -1},
-                           .outputs = {j->net.backbone, -1, -1, -1}, .primitives = j->primitives};
+    mo_plan_spec_t spec = {.net = &j->net,
+                           .mode = mode,
+                           .shard = j->batch / j->groups / j->shards,
+                           .shards_per_group = j->shards,
+                           .inputs = {j->net.input, train ? j->incoming : -1, -1, -1},
+                           .outputs = {j->net.backbone, -1, -1, -1},
+                           .primitives = j->primitives};
     CHECK(mo_plan_create(device, &spec, &plan));
     CHECK(mo_buffer_create(device, (size_t)(j->groups * j->net.stats + 1) * sizeof(float), &j->on_stats));
     CHECK(mo_buffer_create(device, (size_t)(j->groups * j->shards * j->net.params) * sizeof(float), &j->on_grads));
@@ -177,8 +181,13 @@ static void run(job_t *j, moco_device_t *device, mo_mode_t mode)
         mo_buffer_unmap(arenas[i], values);
         CHECK(mo_instance_create(plan, arenas[i], j->params, packed, &instances[i]));
     }
-    mo_pass_t pass = {.plan = plan, .instances = instances, .sets = sets, .groups = j->groups,
-                      .begin = train ? begin : key_begin, .end = end, .ctx = j};
+    mo_pass_t pass = {.plan = plan,
+                      .instances = instances,
+                      .sets = sets,
+                      .groups = j->groups,
+                      .begin = train ? begin : key_begin,
+                      .end = end,
+                      .ctx = j};
     CHECK(mo_pass_prepare(&pass));
     CHECK(mo_pass_run(device, &pass));
     for (int32_t i = 0; i < j->times; i++) {
@@ -300,8 +309,8 @@ static int own_option(job_t *j, const char *name, const char *value)
     const struct {
         const char *name;
         int32_t *to;
-    } own[] = {{"batch", &j->batch},     {"groups", &j->groups}, {"shards", &j->shards}, {"lanes", &j->lanes},
-               {"primitives", &j->primitives}, {"times", &j->times}};
+    } own[] = {{"batch", &j->batch}, {"groups", &j->groups},         {"shards", &j->shards},
+               {"lanes", &j->lanes}, {"primitives", &j->primitives}, {"times", &j->times}};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         if (strcmp(own[i].name, name) == 0) {
             *own[i].to = atoi(value);

@@ -139,8 +139,8 @@ END_TEST
 START_TEST(test_worst)
 {
     static const int32_t wanted[][3] = {/* leaves, in flight, blocks */
-                                        {1, 1, 1}, {2, 1, 2}, {8, 1, 4}, {8, 2, 6}, {16, 2, 8}, {64, 2, 12},
-                                        {16, 4, 12}, {8, 8, 8}, {16, 8, 16}, {64, 4, 20}};
+                                        {1, 1, 1},   {2, 1, 2},   {8, 1, 4}, {8, 2, 6},   {16, 2, 8},
+                                        {64, 2, 12}, {16, 4, 12}, {8, 8, 8}, {16, 8, 16}, {64, 4, 20}};
     int32_t most = 0;
     mo_gradients_t g;
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)

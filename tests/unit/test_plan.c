@@ -11,15 +11,23 @@
 
 static mo_encoder_spec_t tiny_spec(int32_t arch)
 {
-    return (mo_encoder_spec_t){.arch = arch, .stem = MOCO_STEM_IMAGENET, .head = MOCO_HEAD_MLP, .width = 0.0625,
-                               .image_size = 32, .dimension = 16};
+    return (mo_encoder_spec_t){.arch = arch,
+                               .stem = MOCO_STEM_IMAGENET,
+                               .head = MOCO_HEAD_MLP,
+                               .width = 0.0625,
+                               .image_size = 32,
+                               .dimension = 16};
 }
 
 static mo_plan_t *planned(moco_device_t *device, const mo_net_t *net, int32_t unit, mo_mode_t mode, int32_t shards)
 {
     mo_plan_t *plan = NULL;
-    mo_plan_spec_t spec = {.net = net, .mode = mode, .shard = 2, .shards_per_group = shards,
-                           .inputs = {net->input, -1, -1, -1}, .outputs = {unit, net->backbone, -1, -1}};
+    mo_plan_spec_t spec = {.net = net,
+                           .mode = mode,
+                           .shard = 2,
+                           .shards_per_group = shards,
+                           .inputs = {net->input, -1, -1, -1},
+                           .outputs = {unit, net->backbone, -1, -1}};
     RIG_OK(mo_plan_create(device, &spec, &plan));
     return plan;
 }
@@ -165,8 +173,11 @@ START_TEST(test_key_mode)
             ck_assert_mem_eq(first, run.values, sizeof first);
         memcpy(first, run.values, sizeof first);
     }
-    reference_t ref = {.net = &net, .rows = 2, .params = rig_doubles(params, net.params),
-                       .stats = rig_doubles(NULL, net.stats), .tensor = calloc((size_t)net.tensors, sizeof(double *))};
+    reference_t ref = {.net = &net,
+                       .rows = 2,
+                       .params = rig_doubles(params, net.params),
+                       .stats = rig_doubles(NULL, net.stats),
+                       .tensor = calloc((size_t)net.tensors, sizeof(double *))};
     for (int32_t i = 0; i < net.tensors; i++)
         ref.tensor[i] = rig_doubles(i == net.input ? image : NULL, ref_size(&ref, i));
     ref_forward(&ref);
@@ -211,8 +222,12 @@ START_TEST(test_refusals)
     ck_assert_ptr_nonnull(strstr(moco_last_message(), "not in this plan"));
     net.input = mo_net_tensor(&net, 16, 4, 4); /* a batch norm that no convolution can take over */
     int32_t out = mo_batchnorm(&net, net.input, "bn", 0, MO_INIT_ONE);
-    mo_plan_spec_t spec = {.net = &net, .mode = MO_MODE_INFER, .shard = 1, .shards_per_group = 1,
-                           .inputs = {net.input, -1, -1, -1}, .outputs = {out, -1, -1, -1}};
+    mo_plan_spec_t spec = {.net = &net,
+                           .mode = MO_MODE_INFER,
+                           .shard = 1,
+                           .shards_per_group = 1,
+                           .inputs = {net.input, -1, -1, -1},
+                           .outputs = {out, -1, -1, -1}};
     ck_assert_int_eq(mo_plan_create(r.device, &spec, &plan), MOCO_ERR_ENGINE);
     ck_assert_ptr_null(plan);
     mo_net_free(&net);

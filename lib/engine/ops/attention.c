@@ -50,8 +50,14 @@ static sizes_t sizes_of(const mo_op_t *op, const mo_net_t *net, int64_t images)
 {
     const int32_t heads = ((const mo_attention_form_t *)op->form)->heads;
     mo_shape_t src = net->shapes[op->src], dst = net->shapes[op->dst];
-    return (sizes_t){.all = images, .images = images, .heads = heads, .queries = dst.h, .tokens = src.h,
-                     .head = dst.c / heads, .width = dst.c, .row = MO_SOFTMAX_ROW((int64_t)src.h)};
+    return (sizes_t){.all = images,
+                     .images = images,
+                     .heads = heads,
+                     .queries = dst.h,
+                     .tokens = src.h,
+                     .head = dst.c / heads,
+                     .width = dst.c,
+                     .row = MO_SOFTMAX_ROW((int64_t)src.h)};
 }
 
 static int64_t image_scores(const sizes_t *s)
@@ -81,8 +87,8 @@ static float scale_of(const sizes_t *s)
 }
 
 /* View of float number `from` on, with these dims and strides. */
-static moco_status_t view4(mo_plan_t *plan, int32_t of, int64_t from, const dnnl_dims_t dims,
-                           const dnnl_dims_t strides, int32_t *view)
+static moco_status_t view4(mo_plan_t *plan, int32_t of, int64_t from, const dnnl_dims_t dims, const dnnl_dims_t strides,
+                           int32_t *view)
 {
     moco_status_t status = MOCO_OK;
     mo_md_t md = NULL;
@@ -321,5 +327,5 @@ static int64_t multiply_adds(const mo_net_t *net, const mo_op_t *op)
     return 2 * (int64_t)out.c * out.h * net->shapes[op->src].h;
 }
 
-const mo_op_kind_t mo_kind_attention = {.name = "attention", .forward = forward, .backward = backward,
-                                        .multiply_adds = multiply_adds};
+const mo_op_kind_t mo_kind_attention = {
+    .name = "attention", .forward = forward, .backward = backward, .multiply_adds = multiply_adds};

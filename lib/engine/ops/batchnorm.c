@@ -79,8 +79,7 @@ static moments_t merge_tree(float *const *mean, float *const *variance, int32_t 
     if (to - from == 1)
         return (moments_t){n, mean[from][channel], (double)variance[from][channel] * n};
     int32_t half = from + (to - from + 1) / 2;
-    return merged(merge_tree(mean, variance, channel, n, from, half),
-                  merge_tree(mean, variance, channel, n, half, to));
+    return merged(merge_tree(mean, variance, channel, n, from, half), merge_tree(mean, variance, channel, n, half, to));
 }
 
 moco_status_t mo_norm_sync_statistics(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
@@ -147,10 +146,15 @@ static moco_status_t moments(const mo_op_t *op, const mo_net_t *net, int32_t row
     return MOCO_OK;
 }
 
+static int cuts(const mo_op_t *op)
+{
+    return op->activation == MO_ACTIVATION_RELU;
+}
+
 /* values: x, y, mean, variance, scale, shift, factor. */
 static moco_status_t normalise(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
 {
-    mo_norm_t norm = {.mean = v[2], .variance = v[3], .factor = v[6], .shift = v[5], .relu = op->activation == MO_ACTIVATION_RELU};
+    mo_norm_t norm = {.mean = v[2], .variance = v[3], .factor = v[6], .shift = v[5], .relu = cuts(op)};
     mo_norm_factor(v[4], v[3], channels(op, net), v[6]);
     mo_norm_apply(v[0], positions(op, net, rows), channels(op, net), &norm, v[1]);
     return MOCO_OK;
@@ -159,7 +163,7 @@ static moco_status_t normalise(const mo_op_t *op, const mo_net_t *net, int32_t r
 /* values: x, d_y, scratch, mean, variance, factor, shift, d_scale, d_shift. */
 static moco_status_t sums(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
 {
-    mo_norm_t norm = {.mean = v[3], .variance = v[4], .factor = v[5], .shift = v[6], .relu = op->activation == MO_ACTIVATION_RELU};
+    mo_norm_t norm = {.mean = v[3], .variance = v[4], .factor = v[5], .shift = v[6], .relu = cuts(op)};
     mo_norm_sums(v[0], v[1], positions(op, net, rows), channels(op, net), &norm, (double *)v[2], v[7], v[8]);
     return MOCO_OK;
 }
@@ -173,7 +177,7 @@ static moco_status_t sums_of_one(const mo_op_t *op, const mo_net_t *net, int32_t
 /* values: x, d_y, d_x, mean, variance, factor, shift, k, c. */
 static moco_status_t gradient(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
 {
-    mo_norm_t norm = {.mean = v[3], .variance = v[4], .factor = v[5], .shift = v[6], .relu = op->activation == MO_ACTIVATION_RELU};
+    mo_norm_t norm = {.mean = v[3], .variance = v[4], .factor = v[5], .shift = v[6], .relu = cuts(op)};
     mo_norm_backward(v[0], v[1], positions(op, net, rows), channels(op, net), &norm, v[7], v[8], v[2]);
     return MOCO_OK;
 }
@@ -262,5 +266,5 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     return takes_loops(plan, op) ? loops_backward(plan, op) : mo_batchnorm_primitives_backward(plan, op);
 }
 
-const mo_op_kind_t mo_kind_batchnorm = {.name = "batch norm", .forward = forward, .backward = backward,
-                                        .traits = MO_SYNCS | MO_FOLDS};
+const mo_op_kind_t mo_kind_batchnorm = {
+    .name = "batch norm", .forward = forward, .backward = backward, .traits = MO_SYNCS | MO_FOLDS};

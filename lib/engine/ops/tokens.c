@@ -171,5 +171,5 @@ cleanup:
     return status;
 }
 
-const mo_op_kind_t mo_kind_class_token = {.name = "class token", .forward = class_forward,
-                                          .backward = class_backward, .traits = MO_SELECTS};
+const mo_op_kind_t mo_kind_class_token = {
+    .name = "class token", .forward = class_forward, .backward = class_backward, .traits = MO_SELECTS};

@@ -92,8 +92,9 @@ moco_status_t mo_instance_bind_from(mo_instance_t *instance, mo_space_t space, m
     instance->space[space] = (mo_bound_t){base, skip};
     for (int32_t i = 0; i < plan->slot_count && status == MOCO_OK; i++)
         if (plan->slots[i].space == space)
-            status = mo_engine_status(
-                dnnl_memory_set_data_handle(instance->memory[i], at + (plan->slots[i].offset - skip)), "bind a tensor");
+            status =
+                mo_engine_status(dnnl_memory_set_data_handle(instance->memory[i], at + (plan->slots[i].offset - skip)),
+                                 "bind a tensor");
     return status;
 }
 
@@ -106,8 +107,7 @@ mo_buffer_t mo_instance_slot(const mo_instance_t *instance, int32_t slot)
     return mo_buffer_part(b->buffer, (size_t)(s->offset - b->skip), s->bytes);
 }
 
-static moco_status_t map_slot(mo_instance_t *instance, int32_t slot, int32_t tensor, mo_access_t access,
-                              float **values)
+static moco_status_t map_slot(mo_instance_t *instance, int32_t slot, int32_t tensor, mo_access_t access, float **values)
 {
     if (slot < 0 || instance->memory[slot] == NULL)
         return mo_fail(MOCO_ERR_ENGINE, "tensor %d is not in this plan", tensor);
@@ -142,15 +142,7 @@ static moco_status_t run_primitive(mo_lane_t *lane, mo_instance_t *instance, con
     int count = instr->arg_count;
     if (lane->scratchpad != NULL)
         args[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, lane->scratchpad};
-    for (int i = 0; i < MO_SPACES; i++)
-        mo_buffer_enter(instance->space[i].buffer);
-    moco_status_t status = mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args),
-                                            instr->op->kind->name);
-    if (mo_memory_of_tests != NULL && status == MOCO_OK)
-        status = mo_engine_status(dnnl_stream_wait(lane->stream), "wait");
-    for (int i = 0; i < MO_SPACES; i++)
-        mo_buffer_leave(instance->space[i].buffer);
-    return status;
+    return mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args), instr->op->kind->name);
 }
 
 static moco_status_t run_host(mo_lane_t *lane, mo_instance_t *instance, const mo_instr_t *instr)
@@ -179,6 +171,8 @@ moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int3
 {
     mo_plan_t *plan = instance->plan;
     moco_status_t status = mo_lane_scratchpad(lane, plan->scratchpad_bytes);
+    for (int i = 0; i < MO_SPACES; i++)
+        mo_buffer_enter(instance->space[i].buffer);
     for (int32_t i = from; i < to && status == MOCO_OK; i++) {
         const mo_instr_t *instr = &plan->instrs[i];
         double start = plan->seconds != NULL ? seconds_now() : 0;
@@ -189,6 +183,8 @@ moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int3
     }
     if (status == MOCO_OK)
         status = mo_engine_status(dnnl_stream_wait(lane->stream), "wait");
+    for (int i = 0; i < MO_SPACES; i++)
+        mo_buffer_leave(instance->space[i].buffer);
     return status;
 }
 
