@@ -277,8 +277,8 @@ def main():
     verdict = Verdict("finetune")
     case = Case(verdict, False)
     case.compare("sgd", "sgd", base_lr=0.002)
-    case.compare("sgd, smoothing, mixup, warm-up, two groups", "sgd", base_lr=0.1, lr_scaling="linear", label_smoothing=0.1,
-                 mixup=0.8, warmup_epochs=1, bn_groups=2, decay_vectors=0, weight_decay=0.01)
+    case.compare("sgd, smoothing, mixup, warm-up, two groups", "sgd", base_lr=0.1, lr_scaling="linear",
+                 label_smoothing=0.1, mixup=0.8, warmup_epochs=1, bn_groups=2, decay_vectors=0, weight_decay=0.01)
     case.compare("adamw, smoothing, mixup", "adamw", base_lr=2e-4, label_smoothing=0.2, mixup=1.5, adam_epsilon=1e-2)
     case.compare("adamw, drop path, shards that meet", "adamw", base_lr=2e-4, drop_path=0.4, shard=2, adam_epsilon=1e-2)
     tuned = case.compare("sgd, everything", "sgd", base_lr=0.002, drop_path=0.3, shard=2, bn_groups=2, mixup=0.3,
