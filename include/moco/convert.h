@@ -24,6 +24,7 @@ enum moco_file {
 /** The projection head: AUTO keeps it in MOCO_FILE_ENCODER and leaves it out for other programs. */
 enum moco_convert_head { MOCO_CONVERT_HEAD_AUTO = 0, MOCO_CONVERT_HEAD_KEEP = 1, MOCO_CONVERT_HEAD_DROP = 2 };
 
+/** What moco_convert makes of a file. */
 typedef struct moco_convert_options {
     uint64_t struct_size;          /**< set by _init                                                                  */
     moco_cancel_t *cancel;         /**< NULL, or what stops the call from another thread                              */

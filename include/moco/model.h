@@ -12,6 +12,7 @@
 
 MOCO_BEGIN_DECLS
 
+/** A model: a finished encoder. */
 typedef struct moco_model moco_model_t;
 
 /* ---- files ---- */
