@@ -49,16 +49,14 @@ void mo_view_work_free(mo_view_work_t *work)
 
 /* ---- specifications ---- */
 
-/* The probabilities of an operation that not every pipeline has. */
-static moco_status_t check_step(const mo_view_spec_t *spec, int step, const char *const names[2],
+/* The probabilities of an operation that not every pipeline has; `who` says which have it. */
+static moco_status_t check_step(const mo_view_spec_t *spec, int step, const char *who, const char *const names[2],
                                 const double probability[2])
 {
     const int has = memchr(pipelines[spec->order], step, STEPS) != NULL;
     for (int view = 0; view < 2; view++)
         if (!has && probability[view] > 0)
-            return mo_fail(MOCO_ERR_ARGUMENT,
-                           "%s is %g, wanted 0: the pipeline that 'views' names has no such operation", names[view],
-                           probability[view]);
+            return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g, wanted 0: %s", names[view], probability[view], who);
     return MOCO_OK;
 }
 
@@ -78,8 +76,8 @@ moco_status_t mo_view_spec_check(const mo_view_spec_t *spec)
     moco_status_t status = MOCO_OK;
     TRY(mo_option_at_least("crop_max_area", spec->crop_max_area, "crop_min_area", spec->crop_min_area));
     TRY(mo_option_at_least("blur_sigma_max", spec->blur_sigma_max, "blur_sigma_min", spec->blur_sigma_min));
-    TRY(check_step(spec, BLUR, blur_names, spec->blur_probability));
-    TRY(check_step(spec, SOLARIZE, solarize_names, spec->solarize_probability));
+    TRY(check_step(spec, BLUR, "views v2, v3 and simclr have a blur", blur_names, spec->blur_probability));
+    TRY(check_step(spec, SOLARIZE, "only views v3 solarize", solarize_names, spec->solarize_probability));
 cleanup:
     return status;
 }

@@ -74,18 +74,20 @@ static moco_status_t take_report(const mo_inventory_t *inv, const mo_root_t *roo
 /* Where files of this library keep their encoders: a model's tensors have no prefix. */
 static moco_status_t find_role(const mo_tensor_file_t *file, const char *path, mo_role_t *role)
 {
-    const char *kind = mo_tensor_file_text(file, "kind"), *query = mo_tensor_file_text(file, "encoder_prefix");
+    const char *kind = mo_tensor_file_text(file, "kind"), *query = mo_tensor_file_text(file, "encoder_prefix"),
+               *key = mo_tensor_file_text(file, "key_encoder_prefix");
     if (kind == NULL)
         return mo_fail(MOCO_ERR_FORMAT, "'%s': its metadata has no 'kind'", path);
     *role = (mo_role_t){.layout = "libmoco", .query = ""};
     if (strcmp(kind, "checkpoint") != 0)
         return MOCO_OK;
-    const mo_role_t *known = mo_role_of_query(query != NULL ? query : "encoder_q."); /* older ones do not say it */
-    if (known == NULL || known->key == NULL)
+    const char *prefix = query != NULL ? query : "encoder_q."; /* older checkpoints do not say it */
+    const mo_role_t *known = mo_role_of_query(prefix);
+    if (key == NULL && (known == NULL || known->key == NULL))
         return mo_fail(MOCO_ERR_UNSUPPORTED,
-                       "'%s': metadata 'encoder_prefix' is '%.40s', which this version does not know", path, query);
-    role->query = known->query;
-    role->key = known->key;
+                       "'%s': metadata 'encoder_prefix' is '%.40s', which this version does not know", path, prefix);
+    role->query = prefix;
+    role->key = key != NULL ? key : known->key;
     role->predictor = "predictor.";
     return MOCO_OK;
 }

@@ -3,7 +3,7 @@
 
 #include "data/data.h"
 #include "eval/model.h"
-#include "train/method.h"
+#include "train/methods/method.h"
 #include "util/status.h"
 
 /* ---- the table's calls, typed ---- */
@@ -75,27 +75,6 @@ moco_status_t mo_options_check_vit(const moco_trainer_options_t *o)
     return mo_vit_check(&spec);
 }
 
-/* What a method needs of its other fields. */
-static moco_status_t check_method(const moco_trainer_options_t *o)
-{
-    mo_method_t m = mo_method_of(o);
-    int64_t group = m.rows / m.groups;
-    if (o->loss == MOCO_LOSS_NT_XENT && (o->symmetric || o->predictor))
-        return mo_fail(MOCO_ERR_ARGUMENT, "%s is 1, wanted 0: nt-xent takes both views in one loss",
-                       o->symmetric ? "symmetric" : "predictor");
-    if (o->loss != MOCO_LOSS_QUEUE && !m.two_pass && o->bn_groups > 1)
-        return mo_fail(MOCO_ERR_ARGUMENT,
-                       "execution is one-pass with bn_groups %d, wanted 1 or two passes: a loss "
-                       "over the whole batch syncs all groups",
-                       o->bn_groups);
-    if (m.two_pass && o->bn_groups == 1 && mo_backbone_has_batchnorm(o) && group > mo_options_shard(o))
-        return mo_fail(MOCO_ERR_ARGUMENT,
-                       "execution is two-pass with bn_groups 1, wanted one-pass or more groups: the backbone's "
-                       "batch norm would cross the %lld images of the group, which do not fit one shard of %d",
-                       (long long)group, mo_options_shard(o));
-    return MOCO_OK;
-}
-
 void mo_options_views(const moco_trainer_options_t *options, mo_view_spec_t *spec)
 {
     const double blur = options->blur_probability, blur_2 = options->blur_probability_2;
@@ -144,7 +123,7 @@ moco_status_t mo_options_agree(const void *options)
     if (o->schedule == MOCO_SCHEDULE_STEP)
         TRY(mo_option_at_least("milestone_2", o->milestone_2, "milestone_1", o->milestone_1));
     TRY(mo_options_check_vit(o));
-    TRY(check_method(o));
+    TRY(mo_method_check(o));
 cleanup:
     return status;
 }

@@ -13,7 +13,7 @@
 #include "engine/device.h"
 #include "eval/probe.h"
 #include "train/finetune.h"
-#include "train/method.h"
+#include "train/methods/method.h"
 #include "train/options.h"
 #include "util/alloc.h"
 #include "util/fault.h"
@@ -386,10 +386,10 @@ START_TEST(test_fields_that_must_agree)
     o.blur_probability = 0;
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     o.blur_probability_2 = 0.25;
-    assert_disagree(&o, "blur_probability_2 is 0.25", "wanted 0: the pipeline that 'views' names");
+    assert_disagree(&o, "blur_probability_2 is 0.25", "wanted 0: views v2, v3 and simclr have a blur");
     o.blur_probability_2 = -1;
     o.solarize_probability_2 = 0.5;
-    assert_disagree(&o, "solarize_probability_2 is 0.5", "wanted 0: the pipeline that 'views' names");
+    assert_disagree(&o, "solarize_probability_2 is 0.5", "wanted 0: only views v3 solarize");
     o.solarize_probability_2 = -0.5;
     assert_disagree(&o, "solarize_probability_2 is -0.5", "wanted 0 to 1, or -1");
     o.solarize_probability_2 = 0;
