@@ -24,6 +24,7 @@ enum moco_file {
 /** The projection head: AUTO keeps it in MOCO_FILE_ENCODER and leaves it out for other programs. */
 enum moco_convert_head { MOCO_CONVERT_HEAD_AUTO = 0, MOCO_CONVERT_HEAD_KEEP = 1, MOCO_CONVERT_HEAD_DROP = 2 };
 
+/** What moco_convert makes of a file. */
 typedef struct moco_convert_options {
     uint64_t struct_size;          /**< set by _init                                                                  */
     moco_cancel_t *cancel;         /**< NULL, or what stops the call from another thread                              */
@@ -78,8 +79,8 @@ MOCO_API moco_status_t moco_convert(const char *source, const char *target, cons
                                     char *text, uint64_t capacity, uint64_t *needed);
 
 /** JSON about any file of tensors, whether or not an encoder is known in it: container, tensors, numbers, layout,
- * names, encoder, epoch, arch (as the file calls it), kind (of this library's files). Text rule as in moco_build_info.
- * Since: 0.1. */
+ * names, encoder, epoch, arch (as the file calls it), kind (of this library's files). Text rule as in
+ * moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_file_info(const char *path, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS

@@ -17,8 +17,8 @@ typedef struct moco_dataset_options {
     int64_t max_bytes;    /**< refuse files of more bytes; default 268,435,456                                        */
 } moco_dataset_options_t;
 
-/** Fill with the defaults. @param struct_size  sizeof(moco_dataset_options_t) of the caller: docs/abi.md.
- * Since: 0.1. */
+/** Fill with the defaults. @param struct_size  sizeof(moco_dataset_options_t) of the caller:
+ * docs/abi.md. Since: 0.1. */
 MOCO_API moco_status_t moco_dataset_options_init(moco_dataset_options_t *options, uint64_t struct_size);
 
 /** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
@@ -75,8 +75,8 @@ MOCO_API int64_t moco_dataset_count(const moco_dataset_t *dataset);
 /** @return the number of classes, 0 without labels. Since: 0.1. */
 MOCO_API int32_t moco_dataset_classes(const moco_dataset_t *dataset);
 
-/** @return the path of image `index` inside the data set, NULL out of range; valid until moco_dataset_free.
- * Since: 0.1. */
+/** @return the path of image `index` inside the data set, NULL out of range; valid until
+ *         moco_dataset_free. Since: 0.1. */
 MOCO_API const char *moco_dataset_name(const moco_dataset_t *dataset, int64_t index);
 
 /** @return the class of image `index`, -1 without one or out of range. Since: 0.1. */
@@ -89,8 +89,7 @@ MOCO_API const char *moco_dataset_class_name(const moco_dataset_t *dataset, int3
  * The pixels of one image after the evaluation transform: short side to `resize`, centre crop to `size` (black where
  * the image is smaller); both 1..16384 pixels.
  * @param pixels  receives [size, size, 3] uint8 RGB.
- * @return MOCO_ERR_ARGUMENT; MOCO_ERR_IMAGE if it is broken: moco_dataset_broken_reason then tells why.
- * Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT; MOCO_ERR_IMAGE if it is broken: moco_dataset_broken_reason then tells why. Since: 0.1.
  */
 MOCO_API moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size,
                                            uint8_t *pixels);

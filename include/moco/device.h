@@ -9,10 +9,12 @@
 
 MOCO_BEGIN_DECLS
 
+/** A device: where networks run. */
 typedef struct moco_device moco_device_t;
 
 enum moco_device_kind { MOCO_DEVICE_CPU = 0, MOCO_DEVICE_GPU = 1 };
 
+/** Where networks run, and on how many threads. */
 typedef struct moco_device_options {
     uint64_t struct_size; /**< set by _init                                                                        */
     int32_t kind;         /**< MOCO_DEVICE_CPU; MOCO_DEVICE_GPU is refused by this version with a clear message    */

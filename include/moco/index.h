@@ -92,8 +92,8 @@ MOCO_API moco_status_t moco_classify_options_init(moco_classify_options_t *optio
 MOCO_API moco_status_t moco_index_classify(moco_index_t *index, const float *queries, int64_t count,
                                            const moco_classify_options_t *options, int32_t *top);
 
-/** Read vectors from a .npy file: two dimensions, float32, little-endian, C order. @param options  NULL for the defaults.
- * Since: 0.1. */
+/** Read vectors from a .npy file: two dimensions, float32, little-endian, C order. @param options  NULL for the
+ * defaults. Since: 0.1. */
 MOCO_API moco_status_t moco_index_load_npy(const char *path, const moco_index_options_t *options,
                                            moco_device_t *device, moco_index_t **out);
 

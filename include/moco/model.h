@@ -12,6 +12,7 @@
 
 MOCO_BEGIN_DECLS
 
+/** A model: a finished encoder. */
 typedef struct moco_model moco_model_t;
 
 /* ---- files ---- */
@@ -43,8 +44,8 @@ MOCO_API moco_status_t moco_model_options_init(moco_model_options_t *options, ui
  * @param out      receives the model; free with moco_model_free.
  * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no file of tensors, damaged, no encoder in it), MOCO_ERR_SHAPE (a tensor is
  *         missing or has other sizes than its architecture), MOCO_ERR_UNSUPPORTED (another network, a program instead
- *         of tensors), MOCO_ERR_MISMATCH (no key encoder in it), MOCO_ERR_VERSION (written by a newer library).
- * Since: 0.1.
+ *         of tensors), MOCO_ERR_MISMATCH (no key encoder in it), MOCO_ERR_VERSION (written by a newer
+ *         library). Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_load(const char *path, const moco_model_options_t *options, moco_device_t *device,
                                        moco_model_t **out);
@@ -53,8 +54,8 @@ MOCO_API moco_status_t moco_model_load(const char *path, const moco_model_option
 MOCO_API moco_status_t moco_model_load_memory(const void *data, uint64_t size, const moco_model_options_t *options,
                                               moco_device_t *device, moco_model_t **out);
 
-/** Write the model as `path` (safetensors, torchvision names), through a temporary file that is synced and renamed.
- * Since: 0.1. */
+/** Write the model as `path` (safetensors, torchvision names), through a temporary file that is synced and
+ * renamed. Since: 0.1. */
 MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *path);
 
 /**
@@ -78,8 +79,8 @@ MOCO_API void moco_model_free(moco_model_t *model);
  * missing. Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t capacity, uint64_t *needed);
 
-/** @return width of a row of embeddings at `tap` (MOCO_TAP_…); 0 for an unknown tap, or if the model has no head there.
- * Since: 0.1. */
+/** @return width of a row of embeddings at `tap` (MOCO_TAP_…); 0 for an unknown tap, or if the model has no head
+ *         there. Since: 0.1. */
 MOCO_API int32_t moco_model_dimension(const moco_model_t *model, int32_t tap);
 
 /** @return side of the square input in pixels. Since: 0.1. */
@@ -116,8 +117,8 @@ MOCO_API moco_status_t moco_embed_options_init(moco_embed_options_t *options, ui
  * @param out      [count, dimension] float32; the row of an image that fails is zero.
  * @return MOCO_OK if the call did its work. With `statuses` or `failed` in the options that includes images that could
  *         not be used; with neither, the first such image fails the call, and the message names it.
- * Within one of the plan's fixed sizes an image's row has the same bits whatever its neighbours. Threads: any, at once.
- * Since: 0.1.
+ * Within one of the plan's fixed sizes an image's row has the same bits whatever its neighbours. Threads: any, at
+ * once. Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t count, const uint8_t *const *data,
                                                 const uint64_t *sizes, const moco_embed_options_t *options, float *out);

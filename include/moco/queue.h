@@ -10,6 +10,7 @@
 
 MOCO_BEGIN_DECLS
 
+/** A queue of keys. */
 typedef struct moco_queue moco_queue_t;
 
 typedef struct moco_queue_options {

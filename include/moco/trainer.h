@@ -13,6 +13,7 @@
 
 MOCO_BEGIN_DECLS
 
+/** A trainer: networks, queue, optimizer and counters of one run. */
 typedef struct moco_trainer moco_trainer_t;
 
 /** Published sets of options: docs/options.md. */
@@ -286,6 +287,7 @@ MOCO_API moco_status_t moco_trainer_step(moco_trainer_t *trainer, moco_step_repo
  * MOCO_ERR_CANCELLED. It must not throw, leave by longjmp or call the library with this trainer. */
 typedef int32_t (*moco_step_fn)(void *user, const moco_step_report_t *report);
 
+/** How far a run goes, what it saves and whom it tells. */
 typedef struct moco_run_options {
     uint64_t struct_size;  /**< set by _init                                                                          */
     moco_cancel_t *cancel; /**< NULL, or what stops the run from another thread, as `progress` does                   */

@@ -34,6 +34,7 @@ enum moco_filter {
     MOCO_FILTER_BICUBIC = 1
 };
 
+/** Optimizers. */
 enum moco_optimizer {
     MOCO_OPTIMIZER_SGD = 0,
     MOCO_OPTIMIZER_LARS = 1,        /**< the learning rate follows the momentum (MoCo v3)           */
