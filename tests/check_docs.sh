@@ -7,7 +7,7 @@ failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-for page in README.md CHANGELOG.md docs/*.md; do
+for page in *.md docs/*.md; do
     grep -o '](\([^)#:]*\))' "$page" | sed 's/^](//; s/)$//' >"$work/links" || continue
     while read -r link; do
         if [ ! -e "$(dirname "$page")/$link" ]; then

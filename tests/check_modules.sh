@@ -1,7 +1,9 @@
 #!/bin/sh
-# The modules of lib/ depend only downwards, and each outside library has one door. Read from the sources, comments left out.
-# usage: check_modules.sh SOURCE_DIR
+# The modules of lib/ depend only downwards, and each outside library has one door. Read from the sources, comments left
+# out, and, where a build with tests is given, from what its objects define and use.
+# usage: check_modules.sh SOURCE_DIR [BUILD_DIR]
 set -eu
+build=${2:+$(cd "$2" && pwd)}
 cd "$1"
 failed=0
 work=$(mktemp -d)
@@ -71,6 +73,33 @@ while read -r from to; do
         complain "lib/$from and lib/$to include each other"
     fi
 done <"$work/unique"
+
+# What the linker sees: a declaration repeated by hand, or a function called through a public header, is no include.
+if [ -n "$build" ]; then
+    objects=$build/CMakeFiles/moco_inside.dir/lib
+    if [ ! -d "$objects" ]; then complain "$objects is missing: wanted a build with MOCO_BUILD_TESTS=ON"; fi
+    find "$objects" -name '*.c.o' | while read -r object; do
+        file=${object#"$objects"/}
+        [ -f "lib/${file%.o}" ] || continue # of a source that is gone
+        nm "$object" | awk -v file="${file%.o}" -v module="${file%%/*}" '
+            $(NF - 1) ~ /^[TDBRGVWi]$/ { print "defined", $NF, module, file }
+            $(NF - 1) == "U" && $NF ~ /^moc?o?_/ { print "used", $NF, module, file }'
+    done >"$work/symbols"
+    while read -r module; do echo "rank $module $(rank "$module")"; done <<-END >"$work/ranks"
+	$(cut -d' ' -f3 "$work/symbols" | sort -u)
+	END
+    awk '
+        FILENAME ~ /ranks$/ { rank[$2] = $3; next }
+        pass == 0 && $1 == "defined" { home[$2] = $3 }
+        pass == 1 && $1 == "used" {
+            if (!($2 in home)) print "lib/" $4 " uses " $2 ", which nothing in lib defines"
+            else if (rank[home[$2]] > rank[$3]) print "lib/" $4 " uses " $2 " of lib/" home[$2] ": upwards"
+            else if ($4 ~ /^engine\/plan\// && $2 ~ /^mo_kind_/)
+                print "lib/" $4 " uses " $2 ": plans know operations by their traits alone"
+        }
+    ' "$work/ranks" "$work/symbols" pass=1 "$work/symbols" >"$work/upwards"
+    while read -r line; do complain "$line"; done <"$work/upwards"
+fi
 
 [ $failed -eq 0 ] && echo "$(wc -l <"$work/files") files in order"
 exit $failed

@@ -30,7 +30,8 @@ static inline void ref_conv(const reference_t *r, const mo_op_t *op)
     mo_shape_t in = r->net->shapes[op->src], out = r->net->shapes[op->dst];
     const double *w = r->params + r->net->parameters[op->weights].offset, *x = r->tensor[op->src];
     double *y = r->tensor[op->dst];
-    int32_t k = op->kernel;
+    const mo_sliding_form_t *f = op->form;
+    int32_t k = f->kernel;
     for (int64_t n = 0; n < r->rows; n++)
         for (int32_t i = 0; i < out.h; i++)
             for (int32_t j = 0; j < out.w; j++)
@@ -38,7 +39,7 @@ static inline void ref_conv(const reference_t *r, const mo_op_t *op)
                     double sum = 0;
                     for (int32_t a = 0; a < k; a++)
                         for (int32_t b = 0; b < k; b++) {
-                            int32_t h = i * op->stride + a - op->pad, v = j * op->stride + b - op->pad;
+                            int32_t h = i * f->stride + a - f->pad, v = j * f->stride + b - f->pad;
                             if (h < 0 || h >= in.h || v < 0 || v >= in.w)
                                 continue;
                             const double *pixel = x + ((n * in.h + h) * in.w + v) * in.c;
@@ -91,10 +92,10 @@ static inline void ref_layernorm(const reference_t *r, const mo_op_t *op)
 static inline void ref_attention(const reference_t *r, const mo_op_t *op)
 {
     mo_shape_t in = r->net->shapes[op->src], out = r->net->shapes[op->dst];
-    int64_t d = out.c / op->heads, row = in.c;
+    const int64_t heads = ((const mo_attention_form_t *)op->form)->heads, d = out.c / heads, row = in.c;
     double *p = calloc((size_t)in.h, sizeof *p);
     for (int64_t n = 0; n < r->rows; n++)
-        for (int64_t h = 0; h < op->heads; h++)
+        for (int64_t h = 0; h < heads; h++)
             for (int64_t a = 0; a < out.h; a++) {
                 const double *image = r->tensor[op->src] + n * in.h * row, *q = image + a * row + h * d;
                 double sum = 0, *y = r->tensor[op->dst] + (n * out.h + a) * out.c + h * d;
@@ -129,7 +130,7 @@ static inline void ref_batchnorm(const reference_t *r, const mo_op_t *op)
             variance += (x[i * channels + c] - mean) * (x[i * channels + c] - mean) / (double)m;
         for (int64_t i = 0; i < m; i++) {
             double v = scale[c] * (x[i * channels + c] - mean) / sqrt(variance + 1e-5) + shift[c];
-            y[i * channels + c] = op->relu && v < 0 ? 0 : v;
+            y[i * channels + c] = op->activation == MO_ACTIVATION_RELU && v < 0 ? 0 : v;
         }
         stats[c] = mean;
         stats[channels + c] = variance;
@@ -139,13 +140,14 @@ static inline void ref_batchnorm(const reference_t *r, const mo_op_t *op)
 static inline void ref_max_pool(const reference_t *r, const mo_op_t *op)
 {
     mo_shape_t in = r->net->shapes[op->src], out = r->net->shapes[op->dst];
+    const mo_sliding_form_t *f = op->form;
     for (int64_t n = 0; n < r->rows; n++)
         for (int32_t i = 0; i < out.h; i++)
             for (int32_t j = 0; j < out.w; j++)
                 for (int32_t c = 0; c < out.c; c++) {
                     double best = -HUGE_VAL;
-                    for (int32_t h = i * op->stride - op->pad; h < i * op->stride - op->pad + op->kernel; h++)
-                        for (int32_t v = j * op->stride - op->pad; v < j * op->stride - op->pad + op->kernel; v++)
+                    for (int32_t h = i * f->stride - f->pad; h < i * f->stride - f->pad + f->kernel; h++)
+                        for (int32_t v = j * f->stride - f->pad; v < j * f->stride - f->pad + f->kernel; v++)
                             if (h >= 0 && h < in.h && v >= 0 && v < in.w)
                                 best = fmax(best, r->tensor[op->src][((n * in.h + h) * in.w + v) * in.c + c]);
                     r->tensor[op->dst][((n * out.h + i) * out.w + j) * out.c + c] = best;
@@ -201,14 +203,15 @@ static inline double ref_dot(const double *a, const double *b, int32_t width)
 static inline void ref_infonce(const reference_t *r, const mo_op_t *op)
 {
     int32_t width = r->net->shapes[op->src].c;
+    const mo_infonce_spec_t *form = op->form;
     for (int64_t n = 0; n < r->rows; n++) {
         const double *q = r->tensor[op->src] + n * width;
-        double own = ref_dot(q, r->tensor[op->other] + n * width, width) / op->temperature;
+        double own = ref_dot(q, r->tensor[op->other] + n * width, width) / form->temperature;
         double top = own, sum = 0, rank = 0;
-        for (int64_t k = 0; k < op->keys; k++)
-            top = fmax(top, ref_dot(q, r->queue + k * width, width) / op->temperature);
-        for (int64_t k = 0; k < op->keys; k++) {
-            double l = ref_dot(q, r->queue + k * width, width) / op->temperature;
+        for (int64_t k = 0; k < form->count; k++)
+            top = fmax(top, ref_dot(q, r->queue + k * width, width) / form->temperature);
+        for (int64_t k = 0; k < form->count; k++) {
+            double l = ref_dot(q, r->queue + k * width, width) / form->temperature;
             sum += exp(l - top);
             rank += l > own;
         }
@@ -222,12 +225,13 @@ static inline void ref_infonce(const reference_t *r, const mo_op_t *op)
 static inline void ref_nt_xent(const reference_t *r, const mo_op_t *op)
 {
     int32_t width = r->net->shapes[op->src].c;
+    const mo_nt_xent_form_t *form = op->form;
     const double *z = r->tensor[op->src];
     for (int64_t n = 0; n < r->rows; n++) {
-        double own = ref_dot(z + n * width, z + (n + r->rows / 2) % r->rows * width, width) / op->temperature;
+        double own = ref_dot(z + n * width, z + (n + r->rows / 2) % r->rows * width, width) / form->temperature;
         double sum = 0, rank = 0;
         for (int64_t a = 0; a < r->rows; a++) {
-            double l = ref_dot(z + n * width, z + a * width, width) / op->temperature;
+            double l = ref_dot(z + n * width, z + a * width, width) / form->temperature;
             sum += a != n ? exp(l - own) : 0;
             rank += a != n && l > own;
         }
@@ -242,39 +246,39 @@ static inline void ref_forward(const reference_t *r)
         const mo_op_t *op = &r->net->ops[i];
         const double *a = r->tensor[op->src], *b = op->other >= 0 ? r->tensor[op->other] : NULL;
         double *y = r->tensor[op->dst];
-        if (op->layer == &mo_layer_conv)
+        if (op->kind == &mo_kind_conv)
             ref_conv(r, op);
-        else if (op->layer == &mo_layer_batchnorm)
+        else if (op->kind == &mo_kind_batchnorm)
             ref_batchnorm(r, op);
-        else if (op->layer == &mo_layer_max_pool)
+        else if (op->kind == &mo_kind_max_pool)
             ref_max_pool(r, op);
-        else if (op->layer == &mo_layer_mean_pool)
+        else if (op->kind == &mo_kind_mean_pool)
             ref_mean_pool(r, op);
-        else if (op->layer == &mo_layer_linear)
+        else if (op->kind == &mo_kind_linear)
             ref_linear(r, op);
-        else if (op->layer == &mo_layer_l2norm)
+        else if (op->kind == &mo_kind_l2norm)
             ref_l2norm(r, op);
-        else if (op->layer == &mo_layer_infonce)
+        else if (op->kind == &mo_kind_infonce)
             ref_infonce(r, op);
-        else if (op->layer == &mo_layer_nt_xent)
+        else if (op->kind == &mo_kind_nt_xent)
             ref_nt_xent(r, op);
-        else if (op->layer == &mo_layer_tokens)
+        else if (op->kind == &mo_kind_tokens)
             ref_tokens(r, op);
-        else if (op->layer == &mo_layer_class_token)
+        else if (op->kind == &mo_kind_class_token)
             ref_class_token(r, op);
-        else if (op->layer == &mo_layer_layernorm)
+        else if (op->kind == &mo_kind_layernorm)
             ref_layernorm(r, op);
-        else if (op->layer == &mo_layer_attention)
+        else if (op->kind == &mo_kind_attention)
             ref_attention(r, op);
-        else if (op->layer == &mo_layer_gelu)
+        else if (op->kind == &mo_kind_gelu)
             for (int64_t j = 0; j < ref_size(r, op->dst); j++)
                 y[j] = 0.5 * a[j] * erfc(-a[j] / sqrt(2.0));
-        else if (op->layer == &mo_layer_sum)
+        else if (op->kind == &mo_kind_sum && op->activation == MO_ACTIVATION_NONE)
             for (int64_t j = 0; j < ref_size(r, op->dst); j++)
                 y[j] = a[j] + b[j];
-        else if (op->layer == &mo_layer_relu || op->layer == &mo_layer_residual)
+        else if (op->kind == &mo_kind_relu || op->kind == &mo_kind_sum)
             for (int64_t j = 0; j < ref_size(r, op->dst); j++)
-                y[j] = fmax(a[j] + (op->layer == &mo_layer_residual ? b[j] : 0.0), 0.0);
+                y[j] = fmax(a[j] + (op->kind == &mo_kind_sum ? b[j] : 0.0), 0.0);
         else
             abort(); /* a kind of operation that this file does not know */
     }

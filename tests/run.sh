@@ -125,8 +125,12 @@ section "release build" build_release || true
 
 echo "== sources"
 section "public headers, each alone" sh tests/api/check_headers.sh "$root" || true
-section "modules" sh tests/check_modules.sh "$root" || true
+section "modules" sh tests/check_modules.sh "$root" "$root/build" || true
 section "documents" sh tests/check_docs.sh "$root" || true
+section "tests of each source file" sh tests/check_map.sh "$root" || true
+section "layout" sh tests/check_format.sh "$root" || true
+section "clang-tidy" sh tests/check_tidy.sh "$root" || true
+section "API pages" sh tests/check_api_docs.sh "$root" || true
 section "gcc without warnings" build_strictly gcc || true
 section "clang without warnings" build_strictly clang || true
 

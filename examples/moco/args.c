@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common.h"
+#include "man.h"
 
 /* Edit distance, small and quadratic; words longer than the row are never close to anything. */
 static int distance(const char *a, const char *b)
@@ -201,6 +202,20 @@ static const arg_option_t *find_option(const arg_command_t *command, const char 
     return NULL;
 }
 
+/* Two columns; a left one that is too wide gets a line of its own. */
+static void print_row(const char *left, const char *right)
+{
+    enum { COLUMN = 34 };
+    int width = 0; /* characters, of which UTF-8 may take several bytes */
+
+    for (const char *c = left; *c != '\0'; c++)
+        width += ((unsigned char)*c & 0xc0) != 0x80;
+    if (width > COLUMN)
+        printf("  %s\n  %*s %s\n", left, COLUMN, "", right);
+    else
+        printf("  %s%*s %s\n", left, COLUMN - width, "", right);
+}
+
 static void print_help(const arg_command_t *command)
 {
     printf("usage: moco %s %s%s[options]\n\n%s\n\n", command->name, command->positionals,
@@ -209,9 +224,9 @@ static void print_help(const arg_command_t *command)
         char left[64];
         snprintf(left, sizeof left, "%s%c%s--%s %s", o->letter ? "-" : "", o->letter ? o->letter : ' ',
                  o->letter ? ", " : "   ", o->name, o->value != NULL ? o->value : "");
-        printf("  %-34s %s\n", left, o->help);
+        print_row(left, o->help);
     }
-    printf("  %-34s %s\n", "-h, --help", "this text");
+    print_row("-h, --help", "this text");
     if (command->notes != NULL)
         printf("\n%s\n", command->notes);
 }
@@ -249,6 +264,10 @@ int args_parse(const arg_command_t *command, int argc, char **argv, const char *
 {
     int given = 0, only_positionals = 0;
 
+    if (argc == 1 && strcmp(argv[0], "--man") == 0) { /* of `moco help --man COMMAND` */
+        man_command_page(command);
+        return EXIT_DONE;
+    }
     for (int i = 0; i < argc; i++) {
         if (!only_positionals && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
             print_help(command);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common.h"
+#include "man.h"
 #include "output.h"
 
 typedef struct command {
@@ -31,17 +32,18 @@ static void print_usage(FILE *out)
     fprintf(out, "usage: moco COMMAND …\n\nSelf-supervised image encoders (libmoco %s).\n\n", moco_version_string());
     for (int i = 0; i < COMMANDS; i++)
         fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
-    fputs("\nmoco COMMAND --help lists the options. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted.\n", out);
+    fputs("\nmoco COMMAND --help lists the options, moco help --man [COMMAND] writes a manual page. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted.\n", out);
 }
 
 static int unknown_command(const char *name)
 {
-    const char *names[COMMANDS + 1];
+    static const char *const others[] = {"help", "--help", "--version", NULL};
+    const char *names[COMMANDS + sizeof others / sizeof others[0]];
     const char *nearest;
 
     for (int i = 0; i < COMMANDS; i++)
         names[i] = commands[i].name;
-    names[COMMANDS] = NULL;
+    memcpy(names + COMMANDS, others, sizeof others);
     nearest = args_nearest(name, names);
     fprintf(stderr, "moco: unknown command '%s'", name);
     if (nearest != NULL)
@@ -58,6 +60,31 @@ static int run_command(int argc, char **argv)
     return unknown_command(argv[0]);
 }
 
+static void print_page(void)
+{
+    man_entry_t entries[COMMANDS];
+
+    for (int i = 0; i < COMMANDS; i++)
+        entries[i] = (man_entry_t){commands[i].name, commands[i].summary};
+    man_program_page(entries, COMMANDS);
+}
+
+/* moco help [--man] [COMMAND]; argv begins after "help". */
+static int help(int argc, char **argv)
+{
+    const int man = argc > 0 && strcmp(argv[0], "--man") == 0;
+
+    if (argc > man) {
+        char *line[] = {argv[man], man ? "--man" : "--help"};
+        return run_command(2, line);
+    }
+    if (man)
+        print_page();
+    else
+        print_usage(stdout);
+    return EXIT_DONE;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -68,14 +95,12 @@ int main(int argc, char **argv)
         printf("moco %s\n", moco_version_string());
         return output_close(EXIT_DONE);
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || (strcmp(argv[1], "help") == 0 && argc == 2)) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_usage(stdout);
         return output_close(EXIT_DONE);
     }
-    if (strcmp(argv[1], "help") == 0) {
-        char *help[] = {argv[2], "--help"};
-        return output_close(run_command(2, help));
-    }
+    if (strcmp(argv[1], "help") == 0)
+        return output_close(help(argc - 2, argv + 2));
     signals_catch();
     log_to_stderr();
     return output_close(run_command(argc - 1, argv + 1));

@@ -8,7 +8,9 @@
 #define SETTINGS_RECIPES "moco-v1, moco-v2, moco-cifar, moco-v3, simclr or moco-v3-vit"
 
 /* The options that have a name of their own, beside --set. */
+/* clang-format off */
 #define SETTINGS_FIELD(settings, name, value, help, field) {name, 0, ARG_FIELD, &(settings), value, help, 0, 0, field}
+/* clang-format on */
 #define SETTINGS_FIELDS(settings)                                                                                       \
     SETTINGS_FIELD(settings, "arch", "NAME",                                                                            \
                    "resnet18, 34, 50, 101, 152, vit_small, _base, _large, _huge, vit_conv_small, _base", "arch"),       \

@@ -121,6 +121,7 @@ static int resumed_trainer(const train_options_t *options, moco_device_t *device
             return code;
         trained->recipe = settings_recipe_for(recipe, saved.arch);
     }
+    /* The struct has no padding. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
     if (memcmp(trained, &saved, sizeof saved) != 0) {
         moco_trainer_free(*trainer);
         *trainer = NULL;

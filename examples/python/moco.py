@@ -203,8 +203,7 @@ _STATUS_CALLS = {
     "finetune_options_init": [_ptr, _u64, _i32], "finetune": [_ptr, _ptr, _ptr, _ptr, _FINETUNE, _ptr, _ptr],
     "finetune_result": [_ptr, _ptr], "finetune_confusion": [_ptr, _ptr], "finetune_weights": [_ptr, _ptr, _ptr],
     "finetune_save": [_ptr, _text],
-    "trainer_options_init": [_ptr, _u64, _i32], "trainer_options_set": [_ptr, _text, _text],
-    "trainer_options_json": [_ptr, _ptr, _u64, _ptr], "trainer_plan": [_ptr, _ptr, _ptr, _u64, _ptr],
+    "trainer_options_init": [_ptr, _u64, _i32], "trainer_plan": [_ptr, _ptr, _ptr, _u64, _ptr],
     "trainer_create": [_ptr, _ptr, _ptr], "trainer_push_views": [_ptr, _i64, _ptr, _ptr, _i32],
     "trainer_push_pixels": [_ptr, _i64, _ptr], "trainer_push_jpeg": [_ptr, _text, _u64],
     "trainer_step": [_ptr, _ptr], "run_options_init": [_ptr, _u64],
@@ -215,6 +214,9 @@ _STATUS_CALLS = {
     "convert_options_init": [_ptr, _u64], "convert": [_text, _text, _ptr, _ptr, _ptr, _u64],
     "file_info": [_text, _ptr, _u64, _ptr],
 }
+for _kind in ("device", "dataset", "run", "probe", "finetune", "trainer"):
+    _STATUS_CALLS[_kind + "_options_set"] = [_ptr, _text, _text]
+    _STATUS_CALLS[_kind + "_options_json"] = [_ptr, _ptr, _u64, _ptr]
 # The others: result, arguments.
 _OTHER_CALLS = {
     "version_number": (_i32, []), "version_string": (_text, []), "status_name": (_text, [_i32]),

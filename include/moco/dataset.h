@@ -21,6 +21,13 @@ typedef struct moco_dataset_options {
  * 0.1. */
 MOCO_API moco_status_t moco_dataset_options_init(moco_dataset_options_t *options, uint64_t struct_size);
 
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_dataset_options_set(moco_dataset_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_dataset_options_json(const moco_dataset_options_t *options, char *text, uint64_t capacity,
+                                                 uint64_t *needed);
+
 /**
  * Open images by path:
  * - a folder: every file in it or below whose name ends in .jpg or .jpeg (any case), links followed; the first

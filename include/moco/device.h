@@ -22,6 +22,13 @@ typedef struct moco_device_options {
 /** Write the defaults. @param struct_size  sizeof(moco_device_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_device_options_init(moco_device_options_t *options, uint64_t struct_size);
 
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_device_options_set(moco_device_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_device_options_json(const moco_device_options_t *options, char *text, uint64_t capacity,
+                                                uint64_t *needed);
+
 /**
  * Create a device. @param options  NULL for the defaults. @param out  receives the device; free with moco_device_free.
  * Models, trainers and queues made on it keep it alive. Threads: a device may be shared by any threads. Since: 0.1.

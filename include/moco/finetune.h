@@ -62,6 +62,14 @@ typedef struct moco_finetune_options {
 MOCO_API moco_status_t moco_finetune_options_init(moco_finetune_options_t *options, uint64_t struct_size,
                                                   int32_t optimizer);
 
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_finetune_options_set(moco_finetune_options_t *options, const char *name,
+                                                 const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_finetune_options_json(const moco_finetune_options_t *options, char *text,
+                                                  uint64_t capacity, uint64_t *needed);
+
 /** What fine-tuning is doing. */
 enum { MOCO_FINETUNE_TRAINING = 0, MOCO_FINETUNE_MEASURING = 1 };
 

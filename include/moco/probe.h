@@ -57,6 +57,13 @@ typedef struct moco_probe_options {
 /** Write a protocol's values. @return MOCO_ERR_ARGUMENT for an unknown protocol. Since: 0.1. */
 MOCO_API moco_status_t moco_probe_options_init(moco_probe_options_t *options, uint64_t struct_size, int32_t protocol);
 
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_probe_options_set(moco_probe_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_probe_options_json(const moco_probe_options_t *options, char *text, uint64_t capacity,
+                                               uint64_t *needed);
+
 /** What a probe is doing. */
 enum { MOCO_PROBE_TEST_FEATURES = 0, MOCO_PROBE_TRAIN_FEATURES = 1, MOCO_PROBE_TRAINING = 2 };
 

@@ -173,10 +173,12 @@ MOCO_API moco_status_t moco_trainer_options_init(moco_trainer_options_t *options
 MOCO_API int32_t moco_recipe_number(const char *name);
 
 /** Set a field by its name from text; enumerations by name ("resnet50", "strided", "cosine", …). The value is checked
- * against its range; the message names field, value and range. Since: 0.1. */
+ * against its range; the message names field, value and range, and for an unknown name one that is near. Fields that are
+ * pointers have no text; the field that _init chose the values by cannot be set. @return MOCO_ERR_ARGUMENT, nothing is
+ * changed then; MOCO_ERR_VERSION for a field that lies behind the caller's struct_size. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_options_set(moco_trainer_options_t *options, const char *name, const char *value);
 
-/** All fields as one JSON object, enumerations by name. Text rule as in moco_build_info. Since: 0.1. */
+/** All fields but pointers as one JSON object, enumerations by name, lists as arrays, uint64 as text. Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_options_json(const moco_trainer_options_t *options, char *text, uint64_t capacity,
                                                  uint64_t *needed);
 
@@ -267,6 +269,13 @@ typedef struct moco_run_options {
 
 /** Fill with the defaults: to the end, a save an epoch, evaluation every epoch, a line every step. Since: 0.1. */
 MOCO_API moco_status_t moco_run_options_init(moco_run_options_t *options, uint64_t struct_size);
+
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_run_options_set(moco_run_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_run_options_json(const moco_run_options_t *options, char *text, uint64_t capacity,
+                                             uint64_t *needed);
 
 /**
  * Train on a data set until the epochs are done, `max_steps` is reached or the callback stops it. Goes on where the

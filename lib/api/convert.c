@@ -76,10 +76,10 @@ static moco_status_t convert_encoder(const char *in, const char *out, const moco
                                 .mean = {o->mean_r, o->mean_g, o->mean_b},
                                 .std = {o->std_r, o->std_g, o->std_b}};
     TRY(mo_loaded_read(in, &wanted, &l));
-    if (json_object_set_new(l.report, "model", mo_spec_json(&l.spec, &l.transform)) != 0)
+    if (json_object_set_new(l.report, "model", mo_spec_json(&l.encoder.spec, &l.transform)) != 0)
         TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a report"));
     if (o->layout == MOCO_FILE_ENCODER)
-        TRY(mo_model_write_numbers(&l.net, &l.spec, &l.transform, l.params, l.running, l.steps, out));
+        TRY(mo_model_write_encoder(&l.encoder, &l.transform, out));
     else
         TRY(mo_export(&l, mo_scheme_find(schemes[o->layout]), out));
     *report = l.report;

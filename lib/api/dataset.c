@@ -2,38 +2,10 @@
 #include <moco/dataset.h>
 
 #include "data/dataset.h"
+#include "util/need.h"
 #include "util/status.h"
-#include "util/structsize.h"
 
 #define MAX_SIDE 16384 /* pixels of an evaluation image's side */
-
-static const moco_dataset_options_t defaults = {
-    .struct_size = sizeof(moco_dataset_options_t), .max_pixels = MO_MAX_PIXELS, .max_bytes = 268435456};
-
-moco_status_t moco_dataset_options_init(moco_dataset_options_t *options, uint64_t struct_size)
-{
-    return mo_struct_init(options, struct_size, &defaults, sizeof defaults);
-}
-
-static moco_status_t check_whole(const char *name, int64_t value, int64_t low, int64_t high)
-{
-    if (value >= low && value <= high)
-        return MOCO_OK;
-    return mo_fail(MOCO_ERR_ARGUMENT, "%s is %lld; wanted %lld..%lld", name, (long long)value, (long long)low,
-                   (long long)high);
-}
-
-/* The caller's bytes over the defaults. */
-static moco_status_t resolve(const moco_dataset_options_t *given, moco_dataset_options_t *options)
-{
-    moco_status_t status = MOCO_OK;
-    TRY(mo_struct_overlay(given, options, &defaults, sizeof defaults));
-    TRY(check_whole("limit", options->limit, 0, INT64_MAX));
-    TRY(check_whole("max_pixels", options->max_pixels, 1, INT32_MAX));
-    TRY(check_whole("max_bytes", options->max_bytes, 1, INT64_MAX));
-cleanup:
-    return status;
-}
 
 moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out)
 {
@@ -41,7 +13,7 @@ moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *
     if (path == NULL || out == NULL)
         return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", path == NULL ? "path" : "out");
     *out = NULL;
-    const moco_status_t status = resolve(options, &resolved);
+    const moco_status_t status = mo_option_resolve(&mo_dataset_options, options, &resolved);
     return status == MOCO_OK ? mo_dataset_open(path, &resolved, out) : status;
 }
 
@@ -53,8 +25,8 @@ moco_status_t moco_dataset_from_callback(int64_t count, moco_read_fn read, void 
     if (read == NULL || out == NULL)
         return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", read == NULL ? "read" : "out");
     *out = NULL;
-    TRY(check_whole("count", count, 1, INT32_MAX));
-    TRY(resolve(options, &resolved));
+    TRY(mo_need_whole("count", count, 1, INT32_MAX));
+    TRY(mo_option_resolve(&mo_dataset_options, options, &resolved));
     TRY(mo_dataset_from_callback(count, read, user, labels, &resolved, out));
 cleanup:
     return status;
@@ -98,9 +70,9 @@ moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_
     mo_view_work_t work = {0};
     if (dataset == NULL || pixels == NULL)
         return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", dataset == NULL ? "dataset" : "pixels");
-    TRY(check_whole("index", index, 0, dataset->listing.count - 1));
-    TRY(check_whole("resize", resize, 1, MAX_SIDE));
-    TRY(check_whole("size", size, 1, MAX_SIDE));
+    TRY(mo_need_whole("index", index, 0, dataset->listing.count - 1));
+    TRY(mo_need_whole("resize", resize, 1, MAX_SIDE));
+    TRY(mo_need_whole("size", size, 1, MAX_SIDE));
     TRY(mo_dataset_decode(dataset, index, &decoded));
     TRY(mo_view_eval(&work, &decoded, resize, size, pixels));
 cleanup:

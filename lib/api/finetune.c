@@ -13,29 +13,6 @@
             return mo_fail(MOCO_ERR_ARGUMENT, "'" #pointer "' is NULL"); \
     } while (0)
 
-moco_status_t moco_finetune_options_init(moco_finetune_options_t *options, uint64_t struct_size, int32_t optimizer)
-{
-    moco_finetune_options_t defaults;
-    moco_status_t status = mo_finetune_defaults(optimizer, &defaults);
-    return status == MOCO_OK ? mo_struct_init(options, struct_size, &defaults, sizeof defaults) : status;
-}
-
-/* The caller's bytes over the defaults of the optimizer that they name. */
-static moco_status_t resolve(const moco_finetune_options_t *given, moco_finetune_options_t *full)
-{
-    moco_status_t status = MOCO_OK;
-    moco_finetune_options_t defaults;
-    TRY(mo_finetune_defaults(MOCO_OPTIMIZER_ADAMW, &defaults));
-    TRY(mo_struct_overlay(given, full, &defaults, sizeof defaults));
-    if (given != NULL) {
-        TRY(mo_finetune_defaults(full->optimizer, &defaults));
-        TRY(mo_struct_overlay(given, full, &defaults, sizeof defaults));
-    }
-    TRY(mo_finetune_check(full));
-cleanup:
-    return status;
-}
-
 moco_status_t moco_finetune(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
                             const moco_finetune_options_t *options, moco_finetune_fn progress, void *user,
                             moco_finetune_t **out)
@@ -46,7 +23,7 @@ moco_status_t moco_finetune(moco_model_t *model, moco_dataset_t *train, moco_dat
     NEED(test);
     NEED(out);
     *out = NULL;
-    moco_status_t status = resolve(options, &full);
+    moco_status_t status = mo_option_resolve(&mo_finetune_options, options, &full);
     return status == MOCO_OK ? mo_finetune_run(model, train, test, &full, progress, user, out) : status;
 }
 

@@ -45,7 +45,7 @@ int32_t moco_model_dimension(const moco_model_t *model, int32_t tap)
 
 int32_t moco_model_image_size(const moco_model_t *model)
 {
-    return model != NULL ? model->spec.image_size : 0;
+    return model != NULL ? model->encoder.spec.image_size : 0;
 }
 
 static moco_status_t embed(moco_model_t *model, int32_t tap, int64_t count, const mo_source_t *source, float *out,
@@ -66,7 +66,7 @@ moco_status_t moco_model_embed_jpeg(moco_model_t *model, int32_t tap, int64_t co
 {
     NEED(data);
     NEED(sizes);
-    mo_source_t source = {.jpeg = data, .sizes = sizes};
+    mo_source_t source = {.encoded = data, .sizes = sizes};
     return embed(model, tap, count, &source, out, items);
 }
 

@@ -1,47 +1,81 @@
-/* The border of <moco/trainer.h> for options: pointers are checked, the train module does the work. */
-#include <moco/trainer.h>
+/* The border of all options structs: _init, _set and _json of each, from its table. */
+#include "api/options.h"
 
+#include <moco/moco.h>
+
+#include "data/dataset.h"
+#include "engine/device.h"
+#include "eval/probe.h"
+#include "train/finetune.h"
 #include "train/options.h"
 #include "util/alloc.h"
+#include "util/need.h"
 #include "util/status.h"
-#include "util/structsize.h"
 
-moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_t struct_size, int32_t recipe)
+static const mo_option_table_t *const tables[] = {&mo_trainer_options,  &mo_run_options,     &mo_probe_options,
+                                                  &mo_finetune_options, &mo_dataset_options, &mo_device_options};
+
+const mo_option_table_t *const *mo_option_tables(int32_t *count)
 {
-    moco_trainer_options_t defaults;
-    moco_status_t status = mo_options_defaults(recipe, &defaults);
-    if (status != MOCO_OK)
-        return status;
-    return mo_struct_init(options, struct_size, &defaults, sizeof defaults);
+    *count = sizeof tables / sizeof tables[0];
+    return tables;
 }
+
+static moco_status_t set(const mo_option_table_t *table, void *options, const char *name, const char *value)
+{
+    MO_NEED(options);
+    MO_NEED(name);
+    MO_NEED(value);
+    return mo_option_set(table, options, name, value);
+}
+
+/* `full` is space for the struct as the library knows it. */
+static moco_status_t json(const mo_option_table_t *table, const void *options, void *full, char *text,
+                          uint64_t capacity, uint64_t *needed)
+{
+    char *made = NULL;
+    moco_status_t status = MOCO_OK;
+    MO_NEED(options);
+    TRY(mo_option_overlay(table, options, full));
+    TRY(mo_option_to_json(table, full, &made));
+    TRY(mo_text_out(made, text, capacity, needed));
+cleanup:
+    mo_free(made);
+    return status;
+}
+
+#define SET_AND_JSON(kind)                                                                                          \
+    moco_status_t moco_##kind##_options_set(moco_##kind##_options_t *options, const char *name, const char *value) \
+    {                                                                                                               \
+        return set(&mo_##kind##_options, options, name, value);                                                     \
+    }                                                                                                               \
+    moco_status_t moco_##kind##_options_json(const moco_##kind##_options_t *options, char *text, uint64_t capacity, \
+                                             uint64_t *needed)                                                      \
+    {                                                                                                               \
+        moco_##kind##_options_t full;                                                                               \
+        return json(&mo_##kind##_options, options, &full, text, capacity, needed);                                  \
+    }
+#define OPTIONS(kind)                                                                                   \
+    moco_status_t moco_##kind##_options_init(moco_##kind##_options_t *options, uint64_t struct_size)    \
+    {                                                                                                   \
+        return mo_option_init(&mo_##kind##_options, 0, options, struct_size);                           \
+    }                                                                                                   \
+    SET_AND_JSON(kind)
+#define OPTIONS_WITH_PRESET(kind)                                                                                       \
+    moco_status_t moco_##kind##_options_init(moco_##kind##_options_t *options, uint64_t struct_size, int32_t preset) \
+    {                                                                                                                   \
+        return mo_option_init(&mo_##kind##_options, preset, options, struct_size);                                      \
+    }                                                                                                                   \
+    SET_AND_JSON(kind)
+
+OPTIONS_WITH_PRESET(trainer)
+OPTIONS(run)
+OPTIONS_WITH_PRESET(probe)
+OPTIONS_WITH_PRESET(finetune)
+OPTIONS(dataset)
+OPTIONS(device)
 
 int32_t moco_recipe_number(const char *name)
 {
     return name == NULL ? -1 : mo_recipe_number(name);
-}
-
-moco_status_t moco_trainer_options_set(moco_trainer_options_t *options, const char *name, const char *value)
-{
-    if (options == NULL || name == NULL || value == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", options == NULL ? "options" : name == NULL ? "name" : "value");
-    return mo_options_set(options, name, value);
-}
-
-moco_status_t moco_trainer_options_json(const moco_trainer_options_t *options, char *text, uint64_t capacity,
-                                        uint64_t *needed)
-{
-    moco_trainer_options_t full;
-    char *json = NULL;
-    moco_status_t status = MOCO_OK;
-    TRY(mo_options_overlay(options, &full));
-    TRY(mo_options_to_json(&full, &json));
-    TRY(mo_text_out(json, text, capacity, needed));
-cleanup:
-    mo_free(json);
-    return status;
-}
-
-moco_status_t moco_run_options_init(moco_run_options_t *options, uint64_t struct_size)
-{
-    return mo_struct_init(options, struct_size, &mo_run_options_defaults, sizeof mo_run_options_defaults);
 }

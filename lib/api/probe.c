@@ -13,29 +13,6 @@
             return mo_fail(MOCO_ERR_ARGUMENT, "'" #pointer "' is NULL"); \
     } while (0)
 
-moco_status_t moco_probe_options_init(moco_probe_options_t *options, uint64_t struct_size, int32_t protocol)
-{
-    moco_probe_options_t defaults;
-    moco_status_t status = mo_probe_defaults(protocol, &defaults);
-    return status == MOCO_OK ? mo_struct_init(options, struct_size, &defaults, sizeof defaults) : status;
-}
-
-/* The caller's bytes over the defaults of the protocol that they name. */
-static moco_status_t resolve(const moco_probe_options_t *given, moco_probe_options_t *full)
-{
-    moco_status_t status = MOCO_OK;
-    moco_probe_options_t defaults;
-    TRY(mo_probe_defaults(MOCO_PROBE_CACHED, &defaults));
-    TRY(mo_struct_overlay(given, full, &defaults, sizeof defaults));
-    if (given != NULL) {
-        TRY(mo_probe_defaults(full->protocol, &defaults));
-        TRY(mo_struct_overlay(given, full, &defaults, sizeof defaults));
-    }
-    TRY(mo_probe_check(full));
-cleanup:
-    return status;
-}
-
 moco_status_t moco_probe(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
                          const moco_probe_options_t *options, moco_probe_fn progress, void *user, moco_probe_t **out)
 {
@@ -45,7 +22,7 @@ moco_status_t moco_probe(moco_model_t *model, moco_dataset_t *train, moco_datase
     NEED(test);
     NEED(out);
     *out = NULL;
-    moco_status_t status = resolve(options, &full);
+    moco_status_t status = mo_option_resolve(&mo_probe_options, options, &full);
     return status == MOCO_OK ? mo_probe_run(model, train, test, &full, progress, user, out) : status;
 }
 

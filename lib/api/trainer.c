@@ -24,7 +24,7 @@ moco_status_t moco_trainer_create(const moco_trainer_options_t *options, moco_de
 {
     NEED(options);
     NEED(out);
-    return mo_trainer_new(options, device, 1, out);
+    return mo_trainer_create(options, device, out);
 }
 
 void moco_trainer_free(moco_trainer_t *trainer)
@@ -32,29 +32,34 @@ void moco_trainer_free(moco_trainer_t *trainer)
     mo_trainer_delete(trainer);
 }
 
-static json_t *budget_json(const mo_budget_t *b)
+static json_t *budget_json(const moco_trainer_t *t)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)b->weights,
-                     "packed", (json_int_t)b->packed, "optimizer", (json_int_t)b->optimizer, "gradients",
-                     (json_int_t)b->gradients, "activations", (json_int_t)b->activations, "queue",
-                     (json_int_t)b->queue, "batch_results", (json_int_t)b->batch_results, "views",
-                     (json_int_t)b->views, "statistics", (json_int_t)b->statistics, "scratchpads",
-                     (json_int_t)b->scratchpads, "total", (json_int_t)b->total);
+    static const char *const names[] = {"weights", "packed", "optimizer", "gradients", "activations", "queue",
+                                        "batch_results", "views", "statistics", "scratchpads"};
+    json_t *bytes = json_object();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        json_object_set_new(bytes, names[i], json_integer((json_int_t)mo_trainer_bytes(t, names[i])));
+    if (json_object_set_new(bytes, "total", json_integer((json_int_t)mo_trainer_bytes(t, NULL))) == 0 &&
+        json_object_size(bytes) == sizeof names / sizeof names[0] + 1)
+        return bytes;
+    json_decref(bytes);
+    return NULL;
 }
 
 /* Devices with a shard in flight, at least. */
 static int32_t devices_in_flight(const moco_trainer_t *t)
 {
-    int32_t shards_each = t->shards / t->method.groups;
+    int32_t shards_each = t->shards / t->state.method.groups;
     return (t->shards_in_flight + shards_each - 1) / shards_each;
 }
 
 /* Of the products of a step's networks, per image of the batch. */
 static int64_t multiply_adds(const moco_trainer_t *t)
 {
-    const mo_net_t *query = &t->query.net, *key = &t->key.net;
-    const mo_method_t *m = &t->method;
-    int64_t each = mo_net_multiply_adds(query, 0, query->op_count, 0) + mo_net_multiply_adds(query, 0, query->op_count, 1);
+    const mo_net_t *query = &t->state.query.net, *key = &t->state.key.net;
+    const mo_method_t *m = &t->state.method;
+    int64_t each =
+        mo_net_multiply_adds(query, 0, query->op_count, 0) + mo_net_multiply_adds(query, 0, query->op_count, 1);
     if (m->two_pass) /* the second pass begins with the backbone forward */
         each += mo_net_multiply_adds(query, 0, query->body_ops, 0);
     return m->query_views * each + m->key_views * mo_net_multiply_adds(key, 0, key->op_count, 0);
@@ -62,12 +67,12 @@ static int64_t multiply_adds(const moco_trainer_t *t)
 
 static json_t *plan_json(const moco_trainer_t *t)
 {
-    return json_pack("{s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I, s:I}", "bytes", budget_json(&t->budget), "shard",
-                     t->shard, "shards", t->shards, "shards_in_flight", t->shards_in_flight, "devices",
-                     t->method.groups, "devices_in_flight", devices_in_flight(t), "lanes", mo_device_lanes(t->device),
-                     "effective_lr", mo_effective_lr(&t->options), "push_views_bytes",
-                     (json_int_t)(2 * t->feature * t->options.batch_size * (int64_t)sizeof(float)), "multiply_adds",
-                     (json_int_t)multiply_adds(t));
+    return json_pack("{s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I, s:I}", "bytes", budget_json(t), "shard",
+                     t->state.shard, "shards", t->shards, "shards_in_flight", t->shards_in_flight, "devices",
+                     t->state.method.groups, "devices_in_flight", devices_in_flight(t), "lanes",
+                     mo_device_lanes(t->device), "effective_lr", mo_effective_lr(&t->state.options), "push_views_bytes",
+                     (json_int_t)(2 * t->feature * t->state.options.batch_size * (int64_t)sizeof(float)),
+                     "multiply_adds", (json_int_t)multiply_adds(t));
 }
 
 moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,
@@ -75,7 +80,7 @@ moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_devi
 {
     moco_trainer_t *trainer = NULL;
     NEED(options);
-    moco_status_t status = mo_trainer_new(options, device, 0, &trainer);
+    moco_status_t status = mo_trainer_plan(options, device, &trainer);
     if (status != MOCO_OK)
         return status;
     status = mo_json_text(plan_json(trainer), text, capacity, needed);
@@ -103,16 +108,14 @@ moco_status_t moco_trainer_push_jpeg(moco_trainer_t *trainer, const uint8_t *dat
 {
     NEED(trainer);
     NEED(data);
-    return mo_push_jpeg(trainer, data, size);
+    return mo_push_encoded(trainer, data, size);
 }
 
 int64_t moco_trainer_discard(moco_trainer_t *trainer)
 {
     if (trainer == NULL)
         return -1;
-    int64_t count = trainer->pushed.count;
-    trainer->pushed.count = 0;
-    return count;
+    return mo_push_done(trainer);
 }
 
 moco_status_t moco_trainer_step(moco_trainer_t *trainer, moco_step_report_t *report)
@@ -139,7 +142,7 @@ moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset,
     moco_run_options_t full;
     NEED(trainer);
     NEED(dataset);
-    moco_status_t status = mo_run_options_overlay(options, &full);
+    moco_status_t status = mo_option_resolve(&mo_run_options, options, &full);
     if (status != MOCO_OK)
         return status;
     return mo_run_epochs(trainer, dataset, test, folder, &full, progress, user);
@@ -156,7 +159,7 @@ moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path)
 {
     NEED(trainer);
     NEED(path);
-    return mo_trainer_save_file(trainer, path);
+    return mo_state_save(&trainer->state, path);
 }
 
 moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,
@@ -172,16 +175,16 @@ moco_status_t moco_trainer_options_get(const moco_trainer_t *trainer, moco_train
 {
     NEED(trainer);
     NEED(options);
-    return mo_struct_init(options, struct_size, &trainer->options, sizeof trainer->options);
+    return mo_struct_init(options, struct_size, &trainer->state.options, sizeof trainer->state.options);
 }
 
 moco_status_t moco_trainer_state(const moco_trainer_t *t, char *text, uint64_t capacity, uint64_t *needed)
 {
     NEED(t);
-    json_t *state = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:o}", "step", (json_int_t)t->step, "epoch",
-                              (json_int_t)t->epoch, "step_in_epoch", (json_int_t)t->step_in_epoch, "position",
-                              (json_int_t)t->position, "pushed", (json_int_t)t->pushed.count, "queue_fill",
-                              mo_queue_fill(t), "parameters", (json_int_t)mo_net_numel(&t->query.net),
-                              "plan", plan_json(t));
+    json_t *state = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:o}", "step", (json_int_t)t->state.step, "epoch",
+                              (json_int_t)t->state.epoch, "step_in_epoch", (json_int_t)t->state.step_in_epoch,
+                              "position", (json_int_t)t->state.position, "pushed", (json_int_t)t->pushed.count,
+                              "queue_fill", mo_queue_fill(&t->state), "parameters",
+                              (json_int_t)mo_net_numel(&t->state.query.net), "plan", plan_json(t));
     return mo_json_text(state, text, capacity, needed);
 }

@@ -1,8 +1,7 @@
 /* Version numbers as functions. */
 #include <moco/version.h>
 
-#define TEXT(x) #x
-#define DOTTED(a, b, c) TEXT(a) "." TEXT(b) "." TEXT(c)
+#include "util/version.h"
 
 int32_t moco_version_number(void)
 {
@@ -11,5 +10,5 @@ int32_t moco_version_number(void)
 
 const char *moco_version_string(void)
 {
-    return DOTTED(MOCO_VERSION_MAJOR, MOCO_VERSION_MINOR, MOCO_VERSION_PATCH);
+    return MO_VERSION_TEXT;
 }

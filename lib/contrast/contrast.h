@@ -8,7 +8,7 @@
 #include "engine/net.h"
 
 /* ---- losses as operations of a network (infonce.c, ntxent.c) ---- */
-extern const mo_layer_t mo_layer_infonce, mo_layer_nt_xent;
+extern const mo_op_kind_t mo_kind_infonce, mo_kind_nt_xent;
 /* What each row of the loss leaves, in this order. */
 enum { MO_LOSS_VALUE = 0, MO_LOSS_RANK = 1, MO_LOSS_WIDTH = 2 };
 /* InfoNCE. queries, keys: tensors of width D, rows of unit length; negatives are the [count, D] rows bound as
@@ -20,10 +20,15 @@ typedef struct mo_infonce_spec {
     int64_t count;
     double temperature, batch, scale;
 } mo_infonce_spec_t;
-int32_t mo_infonce(mo_net_t *net, const mo_infonce_spec_t *spec);
+int32_t mo_infonce(mo_net_t *net, const mo_infonce_spec_t *spec); /* its form is the spec */
 /* NT-Xent over all `rows` = 2B views of a batch, which must be one group. `embedding`: tensor of width D, rows of unit
- * length; `place`: tensor [1], number of the row, view 0 of all images before view 1. The block bound as MO_IN_DICTIONARY
- * has module for rows * (D + 1) floats. The loss is `scale` times the mean over all rows. */
+ * length; `place`: tensor [1], number of the row, view 0 of all images before view 1. The block bound as
+ * MO_IN_DICTIONARY holds rows * (D + 1) floats. The loss is `scale` times the mean over all rows. */
+typedef struct mo_nt_xent_form {
+    int32_t place;
+    int64_t rows;
+    double temperature, scale;
+} mo_nt_xent_form_t;
 int32_t mo_nt_xent(mo_net_t *net, int32_t embedding, int32_t place, int64_t rows, double temperature, double scale);
 
 /* ---- queue (queue.c) ---- */
@@ -34,6 +39,8 @@ typedef struct mo_keys {
     int64_t pointer;  /* row that the next key overwrites */
 } mo_keys_t;
 moco_status_t mo_keys_create(mo_keys_t *keys, int64_t length, int32_t dimension, uint64_t seed);
+/* First values, where the rows lie in the caller's memory: random, of length 1. */
+void mo_keys_start(mo_keys_t *keys, uint64_t seed);
 void mo_keys_free(mo_keys_t *keys);
 void mo_keys_enqueue(mo_keys_t *keys, const float *rows, int64_t count); /* cannot fail */
 

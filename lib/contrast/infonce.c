@@ -11,14 +11,10 @@
 
 int32_t mo_infonce(mo_net_t *net, const mo_infonce_spec_t *spec)
 {
-    if (net->failed || spec->queries < 0 || spec->keys < 0)
-        return -1;
-    mo_op_t op = {.layer = &mo_layer_infonce, .src = spec->queries, .other = spec->keys, .weights = -1, .bias = -1,
-                  .bn = -1, .place = spec->place, .keys = spec->count, .temperature = spec->temperature,
-                  .batch = spec->batch, .scale = spec->scale};
-    op.dst = mo_net_tensor(net, MO_LOSS_WIDTH, 1, 1);
-    mo_net_op(net, &op);
-    return op.dst;
+    mo_op_t *op = spec->keys >= 0 ? mo_net_op(net, &mo_kind_infonce, spec->queries, spec, sizeof *spec) : NULL;
+    if (op != NULL)
+        op->other = spec->keys;
+    return mo_net_result(net, op, MO_LOSS_WIDTH, 1, 1);
 }
 
 static double softplus(double x)
@@ -29,32 +25,34 @@ static double softplus(double x)
 /* values: l [rows,K], place [rows,1]: the row's own key, kept apart, is no negative. */
 static moco_status_t leave_out_own(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
 {
+    const mo_infonce_spec_t *form = op->form;
     (void)net;
     for (int64_t n = 0; n < rows; n++)
-        values[0][n * op->keys + (int64_t)values[1][n]] = -INFINITY;
+        values[0][n * form->count + (int64_t)values[1][n]] = -INFINITY;
     return MOCO_OK;
 }
 
 /* values: l [rows,K], softmax of l, l_+ [rows,1], results [rows,2], scale P/(T batch) [rows,1]. */
 static moco_status_t merge_positive(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
 {
+    const mo_infonce_spec_t *form = op->form;
     const float *negatives = values[0], *softmax = values[1], *positive = values[2];
     (void)net;
     for (int64_t n = 0; n < rows; n++) {
-        const float *l = negatives + n * op->keys;
+        const float *l = negatives + n * form->count;
         float own = positive[n];
         int64_t rank = 0, best = 0;
-        for (int64_t j = 0; j < op->keys; j++) {
+        for (int64_t j = 0; j < form->count; j++) {
             rank += l[j] > own;
             best = l[j] > l[best] ? j : best;
         }
         /* Log-sum-exp from the largest term, whose softmax is at least 1/K: Z = l_best - log softmax_best. (Taken the
          * other way round, softmax as exp of a rounded log softmax, all weights of a row would err to the same
          * side.) */
-        double margin = (double)l[best] - log((double)softmax[n * op->keys + best]) - (double)own;
-        values[3][n * MO_LOSS_WIDTH + MO_LOSS_VALUE] = (float)(op->scale * softplus(margin));
+        double margin = (double)l[best] - log((double)softmax[n * form->count + best]) - (double)own;
+        values[3][n * MO_LOSS_WIDTH + MO_LOSS_VALUE] = (float)(form->scale * softplus(margin));
         values[3][n * MO_LOSS_WIDTH + MO_LOSS_RANK] = (float)rank;
-        values[4][n] = (float)(op->scale / (1.0 + exp(-margin)) / (op->temperature * op->batch));
+        values[4][n] = (float)(form->scale / (1.0 + exp(-margin)) / (form->temperature * form->batch));
     }
     return MOCO_OK;
 }
@@ -81,24 +79,25 @@ cleanup:
 static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
+    const mo_infonce_spec_t *form = op->form;
     pieces_t p;
     mo_slot_id_t negatives, products, positive, results;
-    float inverse = (float)(1.0 / op->temperature);
+    float inverse = (float)(1.0 / form->temperature);
     TRY(common(plan, op, &p));
-    TRY(mo_dictionary_slot(plan, 0, op->keys, p.width, &p.queue));
-    TRY(mo_temporary(plan, p.rows, (int32_t)op->keys, &negatives));
-    TRY(mo_temporary(plan, p.rows, (int32_t)op->keys, &p.softmax));
+    TRY(mo_dictionary_slot(plan, 0, form->count, p.width, &p.queue));
+    TRY(mo_temporary(plan, p.rows, (int32_t)form->count, &negatives));
+    TRY(mo_temporary(plan, p.rows, (int32_t)form->count, &p.softmax));
     TRY(mo_temporary(plan, p.rows, p.width, &products));
     TRY(mo_temporary(plan, p.rows, 1, &positive));
     TRY(mo_temporary(plan, p.rows, 1, &p.scale));
     TRY(mo_value(plan, op->dst, &results));
-    TRY(mo_emit_matmul(plan, op, p.q, p.queue, op->keys, p.width, 1, inverse, negatives));
+    TRY(mo_emit_matmul(plan, op, p.q, p.queue, form->count, p.width, 1, inverse, negatives));
     TRY(mo_emit_binary(plan, op, MO_MUL, p.q, p.k, products, 0));
     TRY(mo_emit_row_sums(plan, op, products, positive));
     TRY(mo_emit_function(plan, op, MO_LINEAR, inverse, 0.0f, positive, positive));
-    if (op->place >= 0) {
+    if (form->place >= 0) {
         mo_slot_id_t own[] = {negatives, -1};
-        TRY(mo_value(plan, op->place, &own[1]));
+        TRY(mo_value(plan, form->place, &own[1]));
         TRY(mo_emit_host(plan, op, leave_out_own, 2, own));
     }
     TRY(mo_emit_softmax(plan, op, negatives, p.softmax));
@@ -114,12 +113,13 @@ cleanup:
 static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
+    const mo_infonce_spec_t *form = op->form;
     pieces_t p = {.queue = mo_recall(plan, op, 0), .softmax = mo_recall(plan, op, 1), .scale = mo_recall(plan, op, 2)};
     mo_slot_id_t d_q, view;
     TRY(common(plan, op, &p));
     TRY(mo_gradient_slot(plan, op->src, &d_q));
     TRY(mo_matrix(plan, d_q, p.width, &view));
-    TRY(mo_emit_matmul(plan, op, p.softmax, p.queue, op->keys, p.width, 0, 1.0f, view));
+    TRY(mo_emit_matmul(plan, op, p.softmax, p.queue, form->count, p.width, 0, 1.0f, view));
     TRY(mo_emit_binary(plan, op, MO_SUB, view, p.k, view, 0));
     TRY(mo_emit_binary(plan, op, MO_MUL, view, p.scale, view, 0));
     TRY(mo_gradient_add(plan, op, op->src, d_q));
@@ -127,4 +127,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_infonce = {"infonce", forward, backward, 0};
+const mo_op_kind_t mo_kind_infonce = {.name = "infonce", .forward = forward, .backward = backward};

@@ -9,15 +9,21 @@
 
 moco_status_t mo_keys_create(mo_keys_t *keys, int64_t length, int32_t dimension, uint64_t seed)
 {
-    mo_rng_t rng;
     *keys = (mo_keys_t){.length = length, .dimension = dimension};
     moco_status_t status = mo_block_create((size_t)length * (size_t)dimension * sizeof(float), &keys->rows);
-    if (status != MOCO_OK)
-        return status;
+    if (status == MOCO_OK)
+        mo_keys_start(keys, seed);
+    return status;
+}
+
+void mo_keys_start(mo_keys_t *keys, uint64_t seed)
+{
+    mo_rng_t rng;
     mo_rng_start(&rng, seed, MO_STREAM_QUEUE, 0, 0);
-    for (int64_t i = 0; i < length * dimension; i++)
+    for (int64_t i = 0; i < keys->length * keys->dimension; i++)
         keys->rows[i] = (float)mo_rng_normal(&rng);
-    return mo_rows_normalise(keys->rows, length, dimension, keys->rows); /* draws are finite: it cannot fail */
+    (void)mo_rows_normalise(keys->rows, keys->length, keys->dimension, keys->rows); /* draws are finite: it cannot fail */
+    keys->pointer = 0;
 }
 
 void mo_keys_free(mo_keys_t *keys)

@@ -2,8 +2,8 @@
  * other 2B-2 views the negatives, with s_na = <z_n, z_a>/T:
  *   L = scale * mean_n ( log sum_{a != n} e^{s_na} - s_np ),
  *   d L / d z_n = scale / (2B T) * ( sum_a (p_na + p_an) z_a - 2 z_p ),   p_na = e^{s_na} / sum_{c != n} e^{s_nc}.
- * Gradients flow through both views, so a shard needs the rows of all others, then their denominators: two synchronisations.
- * Rows and the logarithms of the denominators lie in the block bound as MO_IN_DICTIONARY: [2B, D], then [2B]. */
+ * Gradients flow through both views, so a shard needs the rows of all others, then their denominators: two
+ * synchronisations. Rows and the logarithms of the denominators lie in the block bound as MO_IN_DICTIONARY: [2B, D], then [2B]. */
 #include <math.h>
 #include <string.h>
 
@@ -13,13 +13,9 @@
 
 int32_t mo_nt_xent(mo_net_t *net, int32_t embedding, int32_t place, int64_t rows, double temperature, double scale)
 {
-    if (net->failed || embedding < 0 || place < 0)
-        return -1;
-    mo_op_t op = {.layer = &mo_layer_nt_xent, .src = embedding, .other = -1, .weights = -1, .bias = -1, .bn = -1,
-                  .place = place, .keys = rows, .temperature = temperature, .batch = (double)rows, .scale = scale};
-    op.dst = mo_net_tensor(net, MO_LOSS_WIDTH, 1, 1);
-    mo_net_op(net, &op);
-    return op.dst;
+    const mo_nt_xent_form_t form = {.place = place, .rows = rows, .temperature = temperature, .scale = scale};
+    mo_op_t *op = place >= 0 ? mo_net_op(net, &mo_kind_nt_xent, embedding, &form, sizeof form) : NULL;
+    return mo_net_result(net, op, MO_LOSS_WIDTH, 1, 1);
 }
 
 static int64_t partner(int64_t row, int64_t rows)
@@ -40,19 +36,20 @@ static moco_status_t gather(const mo_op_t *op, const mo_net_t *net, int32_t rows
 /* values: s [rows,2B], place [rows,1], results [rows,2], log of the denominators [rows,1]. */
 static moco_status_t denominators(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
 {
+    const mo_nt_xent_form_t *form = op->form;
     (void)net;
     for (int32_t n = 0; n < rows; n++) {
-        const float *s = v[0] + n * op->keys;
-        int64_t self = (int64_t)v[1][n], own = partner(self, op->keys), rank = 0;
+        const float *s = v[0] + n * form->rows;
+        int64_t self = (int64_t)v[1][n], own = partner(self, form->rows), rank = 0;
         double top = s[own], sum = 0;
-        for (int64_t a = 0; a < op->keys; a++) {
+        for (int64_t a = 0; a < form->rows; a++) {
             top = a != self && s[a] > top ? s[a] : top;
             rank += a != self && s[a] > s[own];
         }
-        for (int64_t a = 0; a < op->keys; a++)
+        for (int64_t a = 0; a < form->rows; a++)
             sum += a != self ? exp(s[a] - top) : 0.0;
         double denominator = top + log(sum);
-        v[2][n * MO_LOSS_WIDTH + MO_LOSS_VALUE] = (float)(op->scale * (denominator - s[own]));
+        v[2][n * MO_LOSS_WIDTH + MO_LOSS_VALUE] = (float)(form->scale * (denominator - s[own]));
         v[2][n * MO_LOSS_WIDTH + MO_LOSS_RANK] = (float)rank;
         v[3][n] = (float)denominator;
     }
@@ -73,12 +70,13 @@ static moco_status_t share(const mo_op_t *op, const mo_net_t *net, int32_t rows,
 /* values: s [rows,2B] becomes the weights of all rows in the gradient, place, own logarithms, all logarithms. */
 static moco_status_t weights(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
 {
-    const float factor = (float)(op->scale / (op->batch * op->temperature));
+    const mo_nt_xent_form_t *form = op->form;
+    const float factor = (float)(form->scale / ((double)form->rows * form->temperature));
     (void)net;
     for (int32_t n = 0; n < rows; n++) {
-        float *s = v[0] + n * op->keys, own = v[2][n];
-        int64_t self = (int64_t)v[1][n], positive = partner(self, op->keys);
-        for (int64_t a = 0; a < op->keys; a++)
+        float *s = v[0] + n * form->rows, own = v[2][n];
+        int64_t self = (int64_t)v[1][n], positive = partner(self, form->rows);
+        for (int64_t a = 0; a < form->rows; a++)
             s[a] = (expf(s[a] - own) + expf(s[a] - v[3][a])) * factor;
         s[positive] -= 2.0f * factor;
         s[self] = 0.0f;
@@ -89,22 +87,23 @@ static moco_status_t weights(const mo_op_t *op, const mo_net_t *net, int32_t row
 static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
+    const mo_nt_xent_form_t *form = op->form;
     mo_slot_id_t z, place, all, logs, products, results, own;
     int32_t rows = mo_plan_shard(plan), width = mo_tensor_channels(plan, op->src);
-    if ((int64_t)rows * mo_plan_shards(plan) != op->keys)
+    if ((int64_t)rows * mo_plan_shards(plan) != form->rows)
         return mo_fail(MOCO_ERR_ENGINE, "NT-Xent over %lld rows in a group of %d shards of %d, wanted one group",
-                       (long long)op->keys, mo_plan_shards(plan), rows);
+                       (long long)form->rows, mo_plan_shards(plan), rows);
     TRY(mo_value(plan, op->src, &z));
     TRY(mo_matrix(plan, z, width, &z));
-    TRY(mo_value(plan, op->place, &place));
+    TRY(mo_value(plan, form->place, &place));
     TRY(mo_value(plan, op->dst, &results));
-    TRY(mo_dictionary_slot(plan, 0, op->keys, width, &all));
-    TRY(mo_dictionary_slot(plan, op->keys * width, op->keys, 1, &logs));
-    TRY(mo_temporary(plan, rows, (int32_t)op->keys, &products));
+    TRY(mo_dictionary_slot(plan, 0, form->rows, width, &all));
+    TRY(mo_dictionary_slot(plan, form->rows * width, form->rows, 1, &logs));
+    TRY(mo_temporary(plan, rows, (int32_t)form->rows, &products));
     TRY(mo_temporary(plan, rows, 1, &own));
     mo_slot_id_t rows_in[] = {z, place, all}, sums[] = {products, place, results, own}, logs_in[] = {own, place, logs};
     TRY(mo_emit_sync(plan, op, gather, 3, rows_in));
-    TRY(mo_emit_matmul(plan, op, z, all, op->keys, width, 1, (float)(1.0 / op->temperature), products));
+    TRY(mo_emit_matmul(plan, op, z, all, form->rows, width, 1, (float)(1.0 / form->temperature), products));
     TRY(mo_emit_host(plan, op, denominators, 4, sums));
     TRY(mo_emit_sync(plan, op, share, 3, logs_in));
     mo_remember(plan, op, 0, products);
@@ -118,17 +117,19 @@ cleanup:
 static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
+    const mo_nt_xent_form_t *form = op->form;
     mo_slot_id_t d_z, view, place, products = mo_recall(plan, op, 0);
     int32_t width = mo_tensor_channels(plan, op->src);
-    TRY(mo_value(plan, op->place, &place));
+    TRY(mo_value(plan, form->place, &place));
     TRY(mo_gradient_slot(plan, op->src, &d_z));
     TRY(mo_matrix(plan, d_z, width, &view));
     mo_slot_id_t slots[] = {products, place, mo_recall(plan, op, 1), mo_recall(plan, op, 3)};
     TRY(mo_emit_host(plan, op, weights, 4, slots));
-    TRY(mo_emit_matmul(plan, op, products, mo_recall(plan, op, 2), op->keys, width, 0, 1.0f, view));
+    TRY(mo_emit_matmul(plan, op, products, mo_recall(plan, op, 2), form->rows, width, 0, 1.0f, view));
     TRY(mo_gradient_add(plan, op, op->src, d_z));
 cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_nt_xent = {"nt-xent", forward, backward, 1};
+const mo_op_kind_t mo_kind_nt_xent = {.name = "nt-xent", .forward = forward, .backward = backward,
+                                      .traits = MO_SYNCS};

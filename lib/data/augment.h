@@ -13,9 +13,9 @@ moco_status_t mo_bytes_reserve(uint8_t **bytes, size_t *capacity, size_t wanted)
 
 /* A part of the source, resized to full_width x full_height, of which only a window is made. (resize.c) */
 typedef struct mo_resize {
-    const uint8_t *src;      /* first pixel of the part                     */
-    size_t stride;           /* bytes from row to row of the source         */
-    int32_t width, height;   /* of the part: the filter sees nothing else   */
+    const uint8_t *src;    /* first pixel of the part                     */
+    size_t stride;         /* bytes from row to row of the source         */
+    int32_t width, height; /* of the part: the filter sees nothing else   */
     int32_t full_width, full_height;
     int32_t left, top, window_width, window_height;
     int32_t filter; /* MOCO_FILTER_… */
@@ -33,8 +33,6 @@ void mo_flip(uint8_t *rgb, int32_t width, int32_t height);
 
 /* (hue.c) `shift` is a share of the circle, -0.5..0.5; 0 still takes the lossy way through HSV. */
 void mo_hue(uint8_t *rgb, size_t count, double shift);
-void mo_rgb_to_hsv(const uint8_t *rgb, size_t count, uint8_t *hsv);
-void mo_hsv_to_rgb(const uint8_t *hsv, size_t count, uint8_t *rgb);
 
 /* (blur.c) One box pass has whole radius n and weights ww (inside) and fw (the two ends), of 2^24. */
 typedef struct mo_box {
@@ -49,8 +47,5 @@ moco_status_t mo_blur(mo_view_work_t *work, uint8_t *rgb, int32_t width, int32_t
 int32_t mo_gaussian_radius(int32_t size); /* of SimCLR for views of `size` pixels: a kernel of about a tenth of them */
 moco_status_t mo_blur_gaussian(mo_view_work_t *work, uint8_t *rgb, int32_t width, int32_t height, int32_t radius,
                                double sigma);
-
-/* Ranges, and operations that the pipeline has not; logs a warning for settings that do little. (views.c) */
-moco_status_t mo_view_spec_check(const mo_view_spec_t *spec);
 
 #endif

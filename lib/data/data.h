@@ -1,5 +1,5 @@
-/* The data module: from listings of JPEG files to views as 8-bit pixels. Knows no engine and no trainer; only jpeg.c
- * includes the JPEG library. Everything here gives the same bytes for any number of threads. */
+/* The data module: from listings of image files to views as 8-bit pixels. Knows no engine and no trainer. Everything
+ * here gives the same bytes for any number of threads. */
 #ifndef MO_DATA_DATA_H
 #define MO_DATA_DATA_H
 
@@ -9,11 +9,11 @@
 #include <moco/model.h>   /* moco_image_t */
 #include <moco/trainer.h> /* moco_trainer_options_t */
 
-/* ---- pixels (jpeg.c) ---- */
+/* ---- pixels (pixels.c; decode.h makes them from files) ---- */
 
-/* 8-bit RGB, rows packed, [height, width, 3]. A buffer is reused and grows. */
 #define MO_MAX_PIXELS 178956970 /* of an image, where the host sets no limit */
 
+/* 8-bit RGB, rows packed, [height, width, 3]. A buffer is reused and grows. */
 typedef struct mo_pixels {
     uint8_t *rgb;
     size_t capacity; /* bytes at rgb */
@@ -21,10 +21,6 @@ typedef struct mo_pixels {
 } mo_pixels_t;
 void mo_pixels_free(mo_pixels_t *pixels);
 
-/* Decode to RGB as Pillow does. *warnings += libjpeg warnings that left the image usable; premature
- * end of data is an error. MOCO_ERR_IMAGE with a reason. */
-moco_status_t mo_jpeg_decode(const uint8_t *data, uint64_t size, int64_t max_pixels, mo_pixels_t *out,
-                             int64_t *warnings);
 /* Host pixels to RGB; checks the struct. `number` names the image in messages. */
 moco_status_t mo_pixels_from_image(const moco_image_t *image, int64_t number, mo_pixels_t *out);
 
@@ -44,6 +40,11 @@ typedef struct mo_view_spec {
     double blur_probability[2], solarize_probability[2]; /* of view 0 and of view 1 */
 } mo_view_spec_t;
 void mo_view_spec_from_options(const moco_trainer_options_t *options, mo_view_spec_t *spec);
+/* Fields that must agree: ends of a range, and operations that the pipeline does not have. Each field's own range is
+ * checked where options come in. Messages have the options' names. */
+moco_status_t mo_view_spec_check(const mo_view_spec_t *spec);
+/* Logs a warning for a blur that does little or nothing at this size. */
+void mo_view_spec_warn(const mo_view_spec_t *spec);
 
 /* Scratch buffers of one thread; zero it to start. */
 typedef struct mo_view_work {
@@ -66,7 +67,7 @@ void mo_input_table(const double mean[3], const double std[3], float table[3][25
 void mo_input_bytes(const float table[3][256], const uint8_t *from, int64_t count, float *to);
 void mo_input_floats(const float *from, int32_t layout, int64_t count, float *to); /* MOCO_LAYOUT_… */
 
-/* ---- data set (dataset.c: the handle and its error counts; listing.c: folder, tar, list) ---- */
+/* ---- data set (dataset*.c: the handle; listing.c: folder, tar, list) ---- */
 
 /* As the public functions of these names; NULL and numbers out of range are fine. */
 int64_t mo_dataset_count(const moco_dataset_t *dataset);
@@ -92,18 +93,18 @@ int mo_dataset_is_callback(const moco_dataset_t *dataset);
 typedef struct mo_loader mo_loader_t;
 
 typedef struct mo_loader_spec {
-    int train;              /* 1 train, 0 eval                                    */
-    int one_view;           /* train: view 0 alone                                */
-    int keep_last;          /* train: an epoch's last batch may be smaller        */
-    int labelled;           /* images without a class are passed over, unread     */
-    uint32_t order_stream;  /* train; 0 = MO_STREAM_ORDER                         */
-    mo_view_spec_t views;   /* train                                              */
-    int32_t resize, size;   /* eval                                               */
+    int train;             /* 1 train, 0 eval                                    */
+    int one_view;          /* train: view 0 alone                                */
+    int keep_last;         /* train: an epoch's last batch may be smaller        */
+    int labelled;          /* images without a class are passed over, unread     */
+    uint32_t order_stream; /* train; 0 = MO_STREAM_ORDER                         */
+    mo_view_spec_t views;  /* train                                              */
+    int32_t resize, size;  /* eval                                               */
     uint64_t seed;
-    int64_t batch;          /* images a batch                                     */
-    int32_t threads;        /* 1..256                                             */
-    int32_t depth;          /* batches in the store, the one handed out included, >= 2 */
-    int64_t max_broken;     /* MOCO_ERR_BROKEN_DATA past this many distinct broken images; < 0 = no limit */
+    int64_t batch;      /* images a batch                                     */
+    int32_t threads;    /* 1..256                                             */
+    int32_t depth;      /* batches in the store, the one handed out included, >= 2 */
+    int64_t max_broken; /* MOCO_ERR_BROKEN_DATA past this many distinct broken images; < 0 = no limit */
 } mo_loader_spec_t;
 
 typedef struct mo_batch {

@@ -1,4 +1,6 @@
-/* The data set handle as dataset.c keeps it. Included by dataset.c, the loader and the border (lib/api/dataset.c). */
+/* The data set handle from inside: dataset.c makes it, dataset_callback.c makes one of a callback, dataset_read.c reads
+ * and decodes, dataset_broken.c remembers what is broken, dataset_info.c tells of it. Included by these, the loader and
+ * the border (lib/api/dataset.c). */
 #ifndef MO_DATA_DATASET_H
 #define MO_DATA_DATASET_H
 
@@ -7,6 +9,7 @@
 
 #include "data/data.h"
 #include "data/listing.h"
+#include "util/options.h"
 
 #define MO_IDLE_BUFFERS 64 /* read buffers kept for the next reader; more are freed */
 
@@ -18,12 +21,14 @@ struct moco_dataset {
     void *user;
     uint64_t name_hash;
     _Atomic(char *) *reasons; /* [count] why an image is broken; set once, then read without the lock */
-    atomic_uchar *warned;     /* [count] its libjpeg warnings have been counted                       */
+    atomic_uchar *warned;     /* [count] its decoder's warnings have been counted                       */
     _Atomic int64_t broken, warnings;
     pthread_mutex_t lock; /* guards all below, and writing to `reasons` */
     mo_bytes_t idle[MO_IDLE_BUFFERS];
     int32_t idle_count;
 };
+
+extern const mo_option_table_t mo_dataset_options; /* dataset_options.c */
 
 moco_status_t mo_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out);
 moco_status_t mo_dataset_from_callback(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
@@ -36,5 +41,18 @@ moco_status_t mo_dataset_json(const moco_dataset_t *dataset, char *text, uint64_
 moco_status_t mo_dataset_read(moco_dataset_t *dataset, int64_t index, mo_bytes_t *bytes);
 moco_status_t mo_dataset_decode_bytes(moco_dataset_t *dataset, int64_t index, const mo_bytes_t *bytes,
                                       mo_pixels_t *out);
+
+/* ---- between the files of the handle ---- */
+
+/* An empty handle, and what needs the final number of entries. (dataset.c) */
+moco_status_t mo_dataset_create(const moco_dataset_options_t *options, moco_dataset_t **out);
+moco_status_t mo_dataset_finish(moco_dataset_t *dataset);
+/* Bytes of entry `index` from the host, copied. (dataset_callback.c) */
+moco_status_t mo_dataset_call(moco_dataset_t *dataset, int64_t index, mo_bytes_t *bytes);
+/* `status` just failed with the bare reason as its message: fails with the image's name in front, and remembers the
+ * reason where the image is at fault. (dataset_broken.c) */
+moco_status_t mo_dataset_note_broken(moco_dataset_t *dataset, int64_t index, moco_status_t status);
+/* The failure of an image that is known to be broken. (dataset_broken.c) */
+moco_status_t mo_dataset_fail_broken(const moco_dataset_t *dataset, int64_t index, const char *reason);
 
 #endif

@@ -51,8 +51,7 @@ static moco_status_t visit(walker_t *walker, int fd, const struct dirent *item, 
         return mo_fail(MOCO_ERR_IO, "in '%s': a path has more than %d bytes", walker->listing->path, MAX_PATH - 2);
     memcpy(walker->path + length, item->d_name, name_length + 1);
     if (wanted) {
-        const moco_status_t status =
-            mo_listing_text(walker->listing, walker->path, length + name_length, &entry.name);
+        const moco_status_t status = mo_listing_text(walker->listing, walker->path, length + name_length, &entry.name);
         return status == MOCO_OK ? mo_listing_add(walker->listing, &entry) : status;
     }
     const int below = mo_fault(MO_FAULT_FILE) ? -1 : openat(fd, item->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -70,10 +69,9 @@ static moco_status_t walk(walker_t *walker, int fd, size_t length, int depth)
     struct stat info;
     DIR *folder = fdopendir(fd);
     if (folder == NULL || fstat(fd, &info) != 0 || depth >= MAX_DEPTH) {
-        status = depth >= MAX_DEPTH ? mo_fail(MOCO_ERR_IO, "'%s' has folders more than %d deep",
-                                              walker->listing->path, MAX_DEPTH - 1)
-                                    : mo_fail(MOCO_ERR_IO, "cannot read '%s': %s", walker->listing->path,
-                                              strerror(errno));
+        status = depth >= MAX_DEPTH
+                     ? mo_fail(MOCO_ERR_IO, "'%s' has folders more than %d deep", walker->listing->path, MAX_DEPTH - 1)
+                     : mo_fail(MOCO_ERR_IO, "cannot read '%s': %s", walker->listing->path, strerror(errno));
         goto cleanup;
     }
     for (int i = 0; i < depth; i++)
@@ -119,7 +117,7 @@ moco_status_t mo_folder_list(mo_listing_t *listing)
 static moco_status_t list_line(mo_listing_t *listing, const char *line, size_t length)
 {
     moco_status_t status = MOCO_OK;
-    mo_entry_t entry = {.offset = MO_NO_CLASS};
+    mo_entry_t entry = {.class_name = MO_NO_CLASS};
     if (length > 0 && line[length - 1] == '\r')
         length--;
     if (length == 0 || line[0] == '#')
@@ -131,7 +129,7 @@ static moco_status_t list_line(mo_listing_t *listing, const char *line, size_t l
                        (long long)listing->count);
     TRY(mo_listing_text(listing, line, name_length, &entry.name));
     if (tab != NULL && name_length + 1 < length)
-        TRY(mo_listing_text(listing, tab + 1, length - name_length - 1, &entry.offset));
+        TRY(mo_listing_text(listing, tab + 1, length - name_length - 1, &entry.class_name));
     TRY(mo_listing_add(listing, &entry));
 cleanup:
     return status;
@@ -141,8 +139,10 @@ static moco_status_t parse_list(mo_listing_t *listing, const char *text, size_t 
 {
     moco_status_t status = mo_listing_refuse_compressed(listing->path, (const uint8_t *)text, size);
     if (status == MOCO_OK && memchr(text, '\0', size) != NULL)
-        status = mo_fail(MOCO_ERR_FORMAT, "'%s' is neither a folder nor a .tar, and no list of paths: it holds a zero "
-                                          "byte", listing->path);
+        status = mo_fail(MOCO_ERR_FORMAT,
+                         "'%s' is neither a folder nor a .tar, and no list of paths: it holds a zero "
+                         "byte",
+                         listing->path);
     for (const char *line = text, *end = text + size; status == MOCO_OK && line < end;) {
         const char *stop = memchr(line, '\n', (size_t)(end - line));
         stop = stop == NULL ? end : stop;

@@ -59,8 +59,7 @@ moco_status_t mo_blur_gaussian(mo_view_work_t *work, uint8_t *rgb, int32_t width
     moco_status_t status = MOCO_OK;
     const size_t values = (size_t)width * 3, margin = (size_t)radius * 3, taps_room = (size_t)radius + 1;
     TRY(mo_bytes_reserve(&work->bytes[0], &work->capacity[0], values * (size_t)height * sizeof(float)));
-    TRY(mo_bytes_reserve(&work->bytes[1], &work->capacity[1],
-                         (taps_room + 2 * margin + 2 * values) * sizeof(float)));
+    TRY(mo_bytes_reserve(&work->bytes[1], &work->capacity[1], (taps_room + 2 * margin + 2 * values) * sizeof(float)));
     float *image = (float *)(void *)work->bytes[0], *taps = (float *)(void *)work->bytes[1];
     float *padded = taps + taps_room, *sums = padded + 2 * margin + values;
     const int32_t last = fill_taps(sigma, radius, taps);

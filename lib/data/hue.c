@@ -8,7 +8,7 @@
 
 /* hue is 0..6 around the circle. Of the three distances to the highest channel, over d, one is 0 and one is 1, so each
  * case (bc - gc, 2 + rc - bc, 4 + gc - rc) is a whole number plus or, where it falls, minus the third. */
-MO_CLONES static void to_hsv(mo_planes_t *planes)
+MO_CLONES void mo_planes_to_hsv(mo_planes_t *planes)
 {
     int32_t *const first = planes->first, *const second = planes->second, *const third = planes->third;
     for (int i = 0; i < MO_PLANE; i++) {
@@ -37,7 +37,7 @@ static inline int32_t scale(double v, double by)
 }
 
 /* Saturation 0 needs no case of its own: then p, q and t are v. */
-MO_CLONES static void to_rgb(mo_planes_t *planes)
+MO_CLONES void mo_planes_to_rgb(mo_planes_t *planes)
 {
     int32_t *const first = planes->first, *const second = planes->second, *const third = planes->third;
     for (int i = 0; i < MO_PLANE; i++) {
@@ -55,28 +55,6 @@ MO_CLONES static void to_rgb(mo_planes_t *planes)
     }
 }
 
-void mo_rgb_to_hsv(const uint8_t *rgb, size_t count, uint8_t *hsv)
-{
-    mo_planes_t planes = {0};
-    for (size_t n; count > 0; count -= n, rgb += 3 * n, hsv += 3 * n) {
-        n = mo_planes_count(count);
-        mo_planes_load(rgb, n, &planes);
-        to_hsv(&planes);
-        mo_planes_store(&planes, n, hsv);
-    }
-}
-
-void mo_hsv_to_rgb(const uint8_t *hsv, size_t count, uint8_t *rgb)
-{
-    mo_planes_t planes = {0};
-    for (size_t n; count > 0; count -= n, rgb += 3 * n, hsv += 3 * n) {
-        n = mo_planes_count(count);
-        mo_planes_load(hsv, n, &planes);
-        to_rgb(&planes);
-        mo_planes_store(&planes, n, rgb);
-    }
-}
-
 void mo_hue(uint8_t *rgb, size_t count, double shift)
 {
     const int turn = (int)(shift * 255.0); /* toward zero; the sum wraps at 256 although the scale is 255 */
@@ -84,10 +62,10 @@ void mo_hue(uint8_t *rgb, size_t count, double shift)
     for (size_t n; count > 0; count -= n, rgb += 3 * n) {
         n = mo_planes_count(count);
         mo_planes_load(rgb, n, &planes);
-        to_hsv(&planes);
+        mo_planes_to_hsv(&planes);
         for (int i = 0; i < MO_PLANE; i++)
             planes.first[i] = (planes.first[i] + turn) & 255;
-        to_rgb(&planes);
+        mo_planes_to_rgb(&planes);
         mo_planes_store(&planes, n, rgb);
     }
 }

@@ -1,8 +1,9 @@
-/* JPEG bytes to RGB pixels: the only file that includes the JPEG library. Input may be hostile: every error comes back
- * by longjmp and becomes a status with a reason, sizes are checked from the header before anything large is allocated,
- * and an image may not ask for endless scans. The decode equals Pillow's: accurate integer transform, triangle-filter
- * chroma, gray replicated, CMYK taken as Adobe's inverted form, orientation tags ignored. */
-#include "data/data.h"
+/* JPEG, the first row of the table of formats (decode.h), and the only file that includes the JPEG library. Input may be
+ * hostile: every error comes back by longjmp and becomes a status with a reason, sizes are checked from the header
+ * before anything large is allocated, and an image may not ask for endless scans. The decode equals Pillow's: accurate
+ * integer transform, triangle-filter chroma, gray replicated, CMYK taken as Adobe's inverted form, orientation tags
+ * ignored. Scales are those of the library's reduced transforms. */
+#include "data/decode.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -70,34 +71,42 @@ static _Noreturn void refuse(reader_t *reader, const char *reason)
     escape(reader);
 }
 
-static void check_header(reader_t *reader, int64_t max_pixels)
+static void set_colours(reader_t *reader)
 {
     struct jpeg_decompress_struct *jpeg = &reader->jpeg;
-    const int64_t pixels = (int64_t)jpeg->image_width * jpeg->image_height;
-    if (jpeg->data_precision != 8)
-        refuse(reader, "samples are not of 8 bits");
-    if (pixels > max_pixels) {
-        snprintf(reader->reason, sizeof reader->reason, "claims %ux%u pixels; the limit is %lld in all",
-                 jpeg->image_width, jpeg->image_height, (long long)max_pixels);
-        escape(reader);
-    }
     switch (jpeg->jpeg_color_space) {
     case JCS_GRAYSCALE:
     case JCS_RGB:
-    case JCS_YCbCr:
-        jpeg->out_color_space = JCS_RGB;
-        break;
+    case JCS_YCbCr: jpeg->out_color_space = JCS_RGB; break;
     case JCS_CMYK:
-    case JCS_YCCK:
-        jpeg->out_color_space = JCS_CMYK;
-        break;
+    case JCS_YCCK: jpeg->out_color_space = JCS_CMYK; break;
     default:
-        snprintf(reader->reason, sizeof reader->reason, "unknown colour space of %d components",
-                 jpeg->num_components);
+        snprintf(reader->reason, sizeof reader->reason, "unknown colour space of %d components", jpeg->num_components);
         escape(reader);
     }
+}
+
+/* The strongest of the library's reductions that leaves the image as large as is wanted. */
+static int32_t reduction_for(int32_t wanted)
+{
+    return wanted >= 8 ? 8 : wanted >= 4 ? 4 : wanted >= 2 ? 2 : 1;
+}
+
+static moco_status_t prepare(reader_t *reader, const mo_draw_t *draw, mo_drawn_t *drawn)
+{
+    struct jpeg_decompress_struct *jpeg = &reader->jpeg;
+    if (jpeg->data_precision != 8)
+        refuse(reader, "samples are not of 8 bits");
+    const moco_status_t status = mo_draw_check_size(draw, jpeg->image_width, jpeg->image_height);
+    if (status != MOCO_OK)
+        return status;
+    set_colours(reader);
     jpeg->dct_method = JDCT_ISLOW;
     jpeg->do_fancy_upsampling = TRUE;
+    jpeg->scale_num = 1;
+    jpeg->scale_denom = (unsigned)reduction_for(draw->reduction);
+    return mo_draw_window(draw, (int32_t)jpeg->image_width, (int32_t)jpeg->image_height, (int32_t)jpeg->scale_denom,
+                          drawn);
 }
 
 /* x*y/255, rounded, as imaging code has done it since the eighties. */
@@ -117,7 +126,8 @@ static void cmyk_row(const uint8_t *from, uint32_t width, uint8_t *to)
     }
 }
 
-static void read_rgb(struct jpeg_decompress_struct *jpeg, uint8_t *rgb)
+/* Whole rows go where they belong, several at a time. */
+static void read_whole_rows(struct jpeg_decompress_struct *jpeg, uint8_t *rgb)
 {
     enum { ROWS = 8 };
     const size_t row_bytes = (size_t)jpeg->output_width * 3;
@@ -130,15 +140,30 @@ static void read_rgb(struct jpeg_decompress_struct *jpeg, uint8_t *rgb)
     }
 }
 
-static void read_cmyk(struct jpeg_decompress_struct *jpeg, uint8_t *rgb)
+/* Row by row through one row of the library's: CMYK, and windows. Rows below the window are not decoded. */
+static void read_window(struct jpeg_decompress_struct *jpeg, const mo_window_t *window, uint8_t *rgb)
 {
-    const size_t row_bytes = (size_t)jpeg->output_width * 3;
-    JSAMPARRAY row = jpeg->mem->alloc_sarray((j_common_ptr)jpeg, JPOOL_IMAGE, jpeg->output_width * 4, 1);
-    while (jpeg->output_scanline < jpeg->output_height) {
-        uint8_t *to = rgb + jpeg->output_scanline * row_bytes;
+    const int cmyk = jpeg->out_color_space == JCS_CMYK;
+    const size_t channels = cmyk ? 4 : 3, left = (size_t)window->left * channels, width = (size_t)window->width;
+    const JDIMENSION top = (JDIMENSION)window->top, end = top + (JDIMENSION)window->height;
+    JSAMPARRAY row =
+        jpeg->mem->alloc_sarray((j_common_ptr)jpeg, JPOOL_IMAGE, jpeg->output_width * (JDIMENSION)channels, 1);
+    while (jpeg->output_scanline < end) {
+        const JDIMENSION y = jpeg->output_scanline;
         jpeg_read_scanlines(jpeg, row, 1);
-        cmyk_row(row[0], jpeg->output_width, to);
+        if (y < top)
+            continue;
+        uint8_t *to = rgb + (size_t)(y - top) * width * 3;
+        if (cmyk)
+            cmyk_row(row[0] + left, (uint32_t)width, to);
+        else
+            memcpy(to, row[0] + left, width * 3);
     }
+}
+
+static int is_everything(const mo_drawn_t *drawn)
+{
+    return drawn->window.width == drawn->full_width && drawn->window.height == drawn->full_height;
 }
 
 static void start_reader(reader_t *reader)
@@ -150,45 +175,86 @@ static void start_reader(reader_t *reader)
     reader->progress.progress_monitor = on_progress;
 }
 
-/* Everything between setjmp and here may escape; `out` is changed only through its own members, which live outside. */
-static moco_status_t decode(reader_t *reader, const uint8_t *data, uint64_t size, int64_t max_pixels, mo_pixels_t *out)
+/* Everything between setjmp and the end of these two functions may escape. What they change lies outside of them. */
+static moco_status_t escaped(const reader_t *reader)
 {
-    if (setjmp(reader->escape) != 0)
-        return reader->out_of_memory ? mo_fail(MOCO_ERR_MEMORY, "no memory to decode a JPEG")
-                                     : mo_fail(MOCO_ERR_IMAGE, "%s", reader->reason);
+    return reader->out_of_memory ? mo_fail(MOCO_ERR_MEMORY, "no memory to decode a JPEG")
+                                 : mo_fail(MOCO_ERR_IMAGE, "%s", reader->reason);
+}
+
+static void begin(reader_t *reader, const uint8_t *encoded, uint64_t size)
+{
     jpeg_create_decompress(&reader->jpeg);
     reader->jpeg.progress = &reader->progress;
-    jpeg_mem_src(&reader->jpeg, data, (unsigned long)size);
+    jpeg_mem_src(&reader->jpeg, encoded, (unsigned long)size);
     jpeg_read_header(&reader->jpeg, TRUE);
-    check_header(reader, max_pixels);
-    const size_t width = reader->jpeg.image_width, height = reader->jpeg.image_height;
-    const moco_status_t status = mo_bytes_reserve(&out->rgb, &out->capacity, width * height * 3);
-    if (status != MOCO_OK)
-        return status;
-    jpeg_start_decompress(&reader->jpeg);
-    if (reader->jpeg.out_color_space == JCS_CMYK)
-        read_cmyk(&reader->jpeg, out->rgb);
-    else
-        read_rgb(&reader->jpeg, out->rgb);
-    jpeg_finish_decompress(&reader->jpeg);
-    out->width = (int32_t)width;
-    out->height = (int32_t)height;
+}
+
+static moco_status_t header_of(reader_t *reader, const uint8_t *encoded, uint64_t size, mo_image_header_t *header)
+{
+    if (setjmp(reader->escape) != 0)
+        return escaped(reader);
+    begin(reader, encoded, size);
+    header->width = (int32_t)reader->jpeg.image_width;
+    header->height = (int32_t)reader->jpeg.image_height;
+    header->channels = reader->jpeg.num_components;
     return MOCO_OK;
 }
 
-moco_status_t mo_jpeg_decode(const uint8_t *data, uint64_t size, int64_t max_pixels, mo_pixels_t *out,
-                             int64_t *warnings)
+static moco_status_t decode(reader_t *reader, const uint8_t *encoded, uint64_t size, const mo_draw_t *draw,
+                            mo_pixels_t *out, mo_drawn_t *drawn)
 {
-    if (data == NULL || size == 0)
-        return mo_fail(MOCO_ERR_IMAGE, "empty");
-    if (size < 3 || data[0] != 0xFF || data[1] != 0xD8 || data[2] != 0xFF)
-        return mo_fail(MOCO_ERR_IMAGE, "not a JPEG: starts with bytes %02x %02x, a JPEG with ff d8", data[0],
-                       size > 1 ? data[1] : 0);
+    if (setjmp(reader->escape) != 0)
+        return escaped(reader);
+    begin(reader, encoded, size);
+    moco_status_t status = prepare(reader, draw, drawn);
+    if (status != MOCO_OK)
+        return status;
+    const mo_window_t *window = &drawn->window;
+    status = mo_bytes_reserve(&out->rgb, &out->capacity, (size_t)window->width * (size_t)window->height * 3);
+    if (status != MOCO_OK)
+        return status;
+    jpeg_start_decompress(&reader->jpeg);
+    if (is_everything(drawn) && reader->jpeg.out_color_space == JCS_RGB)
+        read_whole_rows(&reader->jpeg, out->rgb);
+    else
+        read_window(&reader->jpeg, window, out->rgb);
+    if (is_everything(drawn))
+        jpeg_finish_decompress(&reader->jpeg); /* what is wrong with the end of the file is found here */
+    out->width = window->width;
+    out->height = window->height;
+    return MOCO_OK;
+}
+
+static int recognise(const uint8_t *encoded, uint64_t size)
+{
+    return size >= 3 && encoded[0] == 0xFF && encoded[1] == 0xD8 && encoded[2] == 0xFF;
+}
+
+static moco_status_t read_header(const uint8_t *encoded, uint64_t size, mo_image_header_t *header)
+{
     reader_t reader = {0};
     start_reader(&reader);
-    const moco_status_t status = decode(&reader, data, size, max_pixels, out);
-    if (status == MOCO_OK && warnings != NULL)
-        *warnings += reader.errors.num_warnings;
+    const moco_status_t status = header_of(&reader, encoded, size, header);
     jpeg_destroy_decompress(&reader.jpeg);
     return status;
 }
+
+static moco_status_t draw_window(const uint8_t *encoded, uint64_t size, const mo_draw_t *draw, mo_pixels_t *out,
+                                 mo_drawn_t *drawn)
+{
+    reader_t reader = {0};
+    start_reader(&reader);
+    const moco_status_t status = decode(&reader, encoded, size, draw, out, drawn);
+    drawn->warnings = reader.errors.num_warnings;
+    jpeg_destroy_decompress(&reader.jpeg);
+    return status;
+}
+
+const mo_image_format_t mo_jpeg_format = {
+    .name = "JPEG",
+    .endings = {"jpg", "jpeg"},
+    .recognise = recognise,
+    .read_header = read_header,
+    .draw = draw_window,
+};

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "data/augment.h"
+#include "data/decode.h"
 #include "util/alloc.h"
 #include "util/fault.h"
 #include "util/status.h"
@@ -29,21 +30,10 @@ void mo_listing_free(mo_listing_t *listing)
 
 /* ---- filling ---- */
 
-static moco_status_t reserve_text(mo_listing_t *listing, uint64_t more)
-{
-    const uint64_t wanted = listing->text_size + more;
-    if (wanted <= listing->text_capacity)
-        return MOCO_OK;
-    const uint64_t capacity = wanted + wanted / 2 + 4096;
-    const moco_status_t status = mo_grow(&listing->text, capacity, 1);
-    if (status == MOCO_OK)
-        listing->text_capacity = capacity;
-    return status;
-}
-
 moco_status_t mo_listing_text(mo_listing_t *listing, const char *from, size_t length, uint64_t *at)
 {
-    const moco_status_t status = reserve_text(listing, length + 1);
+    const moco_status_t status =
+        mo_reserve(&listing->text, (int64_t)(listing->text_size + length + 1), &listing->text_capacity, 1);
     if (status != MOCO_OK)
         return status;
     *at = listing->text_size;
@@ -57,15 +47,11 @@ moco_status_t mo_listing_add(mo_listing_t *listing, const mo_entry_t *entry)
 {
     if (listing->count == INT32_MAX)
         return mo_fail(MOCO_ERR_ARGUMENT, "'%s' names more than 2147483647 images", listing->path);
-    if (listing->count == listing->capacity) {
-        const int64_t capacity = listing->capacity + listing->capacity / 2 + 256;
-        const moco_status_t status = mo_grow(&listing->entries, (size_t)capacity, sizeof *listing->entries);
-        if (status != MOCO_OK)
-            return status;
-        listing->capacity = capacity;
-    }
-    listing->entries[listing->count++] = *entry;
-    return MOCO_OK;
+    const moco_status_t status =
+        mo_reserve(&listing->entries, listing->count + 1, &listing->capacity, sizeof *listing->entries);
+    if (status == MOCO_OK)
+        listing->entries[listing->count++] = *entry;
+    return status;
 }
 
 int mo_listing_wants(const char *path)
@@ -77,8 +63,7 @@ int mo_listing_wants(const char *path)
             return 0;
         last = part;
     }
-    const char *dot = strrchr(last, '.');
-    return dot != NULL && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0);
+    return mo_image_has_ending(last);
 }
 
 static int by_name(const void *a, const void *b, void *text)
@@ -107,42 +92,43 @@ void mo_listing_limit(mo_listing_t *listing, int64_t limit)
 /* ---- classes ---- */
 
 /* A part of the text, by offset: the text may move. */
-typedef struct parameter {
+typedef struct part {
     uint64_t at, length;
-} span_t;
+} part_t;
 
-static span_t class_of(const mo_listing_t *listing, const mo_entry_t *entry)
+static part_t class_of(const mo_listing_t *listing, const mo_entry_t *entry)
 {
     if (listing->source == MO_SOURCE_LIST)
-        return entry->offset == MO_NO_CLASS ? (span_t){0}
-                                            : (span_t){entry->offset, strlen(listing->text + entry->offset)};
+        return entry->class_name == MO_NO_CLASS
+                   ? (part_t){0}
+                   : (part_t){entry->class_name, strlen(listing->text + entry->class_name)};
     const char *name = listing->text + entry->name, *slash = strchr(name, '/');
-    return slash == NULL ? (span_t){0} : (span_t){entry->name, (uint64_t)(slash - name)};
+    return slash == NULL ? (part_t){0} : (part_t){entry->name, (uint64_t)(slash - name)};
 }
 
-static int by_span(const void *a, const void *b, void *text)
+static int by_part(const void *a, const void *b, void *text)
 {
-    const span_t *first = a, *second = b;
+    const part_t *first = a, *second = b;
     const size_t shorter = first->length < second->length ? first->length : second->length;
     const int order = memcmp((char *)text + first->at, (char *)text + second->at, shorter);
     return order != 0 ? order : (first->length > second->length) - (first->length < second->length);
 }
 
-static int same_span(const mo_listing_t *listing, const span_t *a, const span_t *b)
+static int same_part(const mo_listing_t *listing, const part_t *a, const part_t *b)
 {
-    return a->length == b->length && by_span(a, b, listing->text) == 0;
+    return a->length == b->length && by_part(a, b, listing->text) == 0;
 }
 
 /* Class names where they change along the listing; entries of a class mostly stand together. NULL counts only. */
-static size_t class_changes(const mo_listing_t *listing, span_t *parameters)
+static size_t class_changes(const mo_listing_t *listing, part_t *changes)
 {
     size_t count = 0;
-    span_t before = {0};
+    part_t before = {0};
     for (int64_t i = 0; i < listing->count; i++) {
-        const span_t now = class_of(listing, &listing->entries[i]);
-        if (now.length != 0 && !same_span(listing, &now, &before)) {
-            if (parameters != NULL)
-                parameters[count] = now;
+        const part_t now = class_of(listing, &listing->entries[i]);
+        if (now.length != 0 && !same_part(listing, &now, &before)) {
+            if (changes != NULL)
+                changes[count] = now;
             count++;
         }
         before = now;
@@ -150,11 +136,11 @@ static size_t class_changes(const mo_listing_t *listing, span_t *parameters)
     return count;
 }
 
-static int32_t find_class(const mo_listing_t *listing, const span_t *classes, int32_t count, const span_t *wanted)
+static int32_t find_class(const mo_listing_t *listing, const part_t *classes, int32_t count, const part_t *wanted)
 {
     for (int32_t low = 0, high = count; low < high;) {
         const int32_t middle = low + (high - low) / 2;
-        const int order = by_span(wanted, &classes[middle], listing->text);
+        const int order = by_part(wanted, &classes[middle], listing->text);
         if (order == 0)
             return middle;
         if (order < 0)
@@ -165,26 +151,27 @@ static int32_t find_class(const mo_listing_t *listing, const span_t *classes, in
     return -1;
 }
 
-static void label_entries(mo_listing_t *listing, const span_t *classes, int32_t count)
+static void label_entries(mo_listing_t *listing, const part_t *classes, int32_t count)
 {
-    span_t before = {0};
+    part_t before = {0};
     int32_t label = -1;
     for (int64_t i = 0; i < listing->count; i++) {
-        const span_t now = class_of(listing, &listing->entries[i]);
-        if (!same_span(listing, &now, &before))
+        const part_t now = class_of(listing, &listing->entries[i]);
+        if (!same_part(listing, &now, &before))
             label = now.length == 0 ? -1 : find_class(listing, classes, count, &now);
         listing->entries[i].label = label;
         before = now;
     }
 }
 
-static moco_status_t name_classes(mo_listing_t *listing, const span_t *classes, int32_t count)
+static moco_status_t name_classes(mo_listing_t *listing, const part_t *classes, int32_t count)
 {
     moco_status_t status = MOCO_OK;
     uint64_t bytes = 0;
     for (int32_t i = 0; i < count; i++)
         bytes += classes[i].length + 1;
-    TRY(reserve_text(listing, bytes)); /* so that appending parts of the text to itself does not move it */
+    /* So that appending parts of the text to itself does not move it. */
+    TRY(mo_reserve(&listing->text, (int64_t)(listing->text_size + bytes), &listing->text_capacity, 1));
     TRY(mo_calloc((size_t)count, sizeof *listing->classes, &listing->classes));
     for (int32_t i = 0; i < count; i++)
         TRY(mo_listing_text(listing, listing->text + classes[i].at, classes[i].length, &listing->classes[i]));
@@ -196,19 +183,19 @@ cleanup:
 static moco_status_t make_classes(mo_listing_t *listing)
 {
     moco_status_t status = MOCO_OK;
-    span_t *parameters = NULL;
+    part_t *changes = NULL;
     size_t distinct = 0;
     const size_t count = class_changes(listing, NULL);
-    TRY(mo_calloc(count, sizeof *parameters, &parameters));
-    class_changes(listing, parameters);
-    qsort_r(parameters, count, sizeof *parameters, by_span, listing->text);
+    TRY(mo_calloc(count, sizeof *changes, &changes));
+    class_changes(listing, changes);
+    qsort_r(changes, count, sizeof *changes, by_part, listing->text);
     for (size_t i = 0; i < count; i++)
-        if (i == 0 || !same_span(listing, &parameters[i], &parameters[distinct - 1]))
-            parameters[distinct++] = parameters[i];
-    label_entries(listing, parameters, (int32_t)distinct);
-    TRY(name_classes(listing, parameters, (int32_t)distinct));
+        if (i == 0 || !same_part(listing, &changes[i], &changes[distinct - 1]))
+            changes[distinct++] = changes[i];
+    label_entries(listing, changes, (int32_t)distinct);
+    TRY(name_classes(listing, changes, (int32_t)distinct));
 cleanup:
-    mo_free(parameters);
+    mo_free(changes);
     return status;
 }
 
@@ -219,8 +206,15 @@ moco_status_t mo_listing_refuse_compressed(const char *path, const uint8_t *byte
     static const struct {
         const char *name, *magic;
         size_t length;
-    } kinds[] = {{"gzip", "\x1f\x8b", 2}, {"xz", "\xfd" "7zXZ", 5}, {"zstd", "\x28\xb5\x2f\xfd", 4},
-                 {"bzip2", "BZh", 3},     {"zip", "PK\x03\x04", 4}, {"lz4", "\x04\x22\x4d\x18", 4}};
+    } kinds[] = {{"gzip", "\x1f\x8b", 2},
+                 {"xz",
+                  "\xfd"
+                  "7zXZ",
+                  5},
+                 {"zstd", "\x28\xb5\x2f\xfd", 4},
+                 {"bzip2", "BZh", 3},
+                 {"zip", "PK\x03\x04", 4},
+                 {"lz4", "\x04\x22\x4d\x18", 4}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (size >= kinds[i].length && memcmp(bytes, kinds[i].magic, kinds[i].length) == 0)
             return mo_fail(MOCO_ERR_FORMAT, "'%s' is compressed (%s); wanted a folder, an uncompressed .tar or a list",
@@ -263,8 +257,11 @@ moco_status_t mo_listing_open(mo_listing_t *listing, const char *path, int64_t l
     if (listing->fd < 0)
         return mo_fail(MOCO_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
     TRY(fill(listing));
-    if (listing->count == 0)
-        return mo_fail(MOCO_ERR_NO_DATA, "'%s' names no image; wanted files ending in .jpg or .jpeg", path);
+    if (listing->count == 0) {
+        char endings[MO_ENDINGS_TEXT];
+        mo_image_endings(endings);
+        return mo_fail(MOCO_ERR_NO_DATA, "'%s' names no image; wanted files ending in %s", path, endings);
+    }
     TRY(make_classes(listing));
     mo_listing_limit(listing, limit);
 cleanup:
@@ -335,5 +332,5 @@ moco_status_t mo_listing_read(const mo_listing_t *listing, int64_t index, uint64
         return mo_fail(MOCO_ERR_IMAGE, "unreadable: a link to no image of the archive");
     if (entry->kind == MO_ENTRY_OTHER)
         return mo_fail(MOCO_ERR_IMAGE, "unreadable: not a regular file");
-    return read_into(listing->fd, entry->offset, entry->size, max_bytes, bytes);
+    return read_into(listing->fd, entry->member.offset, entry->member.size, max_bytes, bytes);
 }

@@ -12,23 +12,28 @@ enum { MO_ENTRY_FILE = 0, MO_ENTRY_LINK = 1, MO_ENTRY_OTHER = 2 }; /* the last t
 #define MO_NO_CLASS UINT64_MAX
 
 typedef struct mo_entry {
-    uint64_t name;   /* where it starts in `text`                                                       */
-    uint64_t offset; /* tar: first byte; tar link, until it is resolved: where its target starts in `text`;
-                        list: where the class starts in `text`, or MO_NO_CLASS                          */
-    uint64_t size;   /* tar: bytes                                                                      */
-    int32_t kind;    /* MO_ENTRY_…                                                                      */
-    int32_t label;   /* -1 = none                                                                       */
+    uint64_t name; /* where it starts in `text` */
+    union {
+        struct {
+            uint64_t offset, size; /* bytes of the archive */
+        } member;                  /* of an archive, unless it is a link                                  */
+        uint64_t target;           /* of a link in an archive: where the name it leads to starts in `text` */
+        uint64_t class_name;       /* list: where it starts in `text`, or MO_NO_CLASS                     */
+        int64_t number;            /* callback: what the host calls the image                             */
+    };
+    int32_t kind;  /* MO_ENTRY_… */
+    int32_t label; /* -1 = none  */
 } mo_entry_t;
 
 typedef struct mo_listing {
-    int32_t source;          /* MO_SOURCE_…                                                             */
-    int fd;                  /* folder: itself; list: its folder; tar: the file; -1 = none              */
-    char *path;              /* as given                                                                */
-    char *text;              /* all names and class names, each NUL-terminated                          */
-    uint64_t text_size, text_capacity;
+    int32_t source; /* MO_SOURCE_…                                                             */
+    int fd;         /* folder: itself; list: its folder; tar: the file; -1 = none              */
+    char *path;     /* as given                                                                */
+    char *text;     /* all names and class names, each NUL-terminated                          */
+    uint64_t text_size;
     mo_entry_t *entries;
-    int64_t count, capacity;
-    uint64_t *classes;       /* where their names start in `text`                                       */
+    int64_t count, capacity, text_capacity;
+    uint64_t *classes; /* where their names start in `text`                                       */
     int32_t class_count;
 } mo_listing_t;
 
@@ -53,7 +58,7 @@ moco_status_t mo_listing_text(mo_listing_t *listing, const char *from, size_t le
 moco_status_t mo_listing_add(mo_listing_t *listing, const mo_entry_t *entry);
 /* Keep `limit` entries, spread evenly; 0 = all. */
 void mo_listing_limit(mo_listing_t *listing, int64_t limit);
-/* Whether a path names an image: ends in .jpg or .jpeg, no part of it starts with a dot. */
+/* Whether a path names an image: it has the ending of one (decode.h), and no part of it starts with a dot. */
 int mo_listing_wants(const char *path);
 /* MOCO_ERR_FORMAT if the first bytes are those of a compressed file. */
 moco_status_t mo_listing_refuse_compressed(const char *path, const uint8_t *bytes, size_t size);

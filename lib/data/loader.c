@@ -47,8 +47,12 @@ static moco_status_t check_spec(const mo_loader_spec_t *spec)
                        spec->depth, (long long)spec->batch);
     if (spec->threads < 1 || spec->threads > MAX_THREADS)
         return mo_fail(MOCO_ERR_ARGUMENT, "loader_threads is %d; wanted 1..%d", spec->threads, MAX_THREADS);
-    if (spec->train)
+    if (spec->train && (spec->views.size < 1 || spec->views.size > 4096))
+        return mo_fail(MOCO_ERR_ARGUMENT, "views are of %d pixels, wanted 1 to 4096", spec->views.size);
+    if (spec->train) {
+        mo_view_spec_warn(&spec->views);
         return mo_view_spec_check(&spec->views);
+    }
     if (spec->resize < 1 || spec->resize > 16384 || spec->size < 1 || spec->size > 16384)
         return mo_fail(MOCO_ERR_ARGUMENT, "evaluation resize is %d and size %d; wanted 1..16384", spec->resize,
                        spec->size);
@@ -155,8 +159,8 @@ static void hold_workers(mo_loader_t *loader)
 static void place(mo_loader_t *loader, int64_t epoch, int64_t position)
 {
     for (int64_t p = loader->scan; p < loader->head; p++)
-        if (mo_slot_at(loader, p)->state == MO_SLOT_GOOD)
-            loader->free_rows[loader->free_count++] = mo_slot_at(loader, p)->row;
+        if (mo_position_at(loader, p)->state == MO_POSITION_GOOD)
+            loader->free_rows[loader->free_count++] = mo_position_at(loader, p)->row;
     if (!loader->out) {
         for (int64_t i = 0; i < loader->gathered; i++)
             loader->free_rows[loader->free_count++] = loader->batch_rows[i];
@@ -176,8 +180,8 @@ static moco_status_t draw_order(mo_loader_t *loader, int64_t epoch)
     if (!loader->spec.train || loader->order_epoch == epoch)
         return MOCO_OK;
     const uint32_t stream = loader->spec.order_stream != 0 ? loader->spec.order_stream : MO_STREAM_ORDER;
-    const moco_status_t status = mo_rng_permutation(loader->spec.seed, stream, (uint32_t)epoch, loader->count,
-                                                    loader->spare_order);
+    const moco_status_t status =
+        mo_rng_permutation(loader->spec.seed, stream, (uint32_t)epoch, loader->count, loader->spare_order);
     if (status != MOCO_OK)
         return status;
     int32_t *drawn = loader->spare_order;
@@ -246,20 +250,20 @@ static moco_status_t gather(mo_loader_t *loader)
     const int ring_was_full = loader->head - loader->scan >= loader->ring_size;
     const int64_t from = loader->scan;
     while (loader->scan < loader->head && loader->gathered < loader->spec.batch && !over_limit(loader)) {
-        const mo_slot_t *slot = mo_slot_at(loader, loader->scan);
+        const mo_position_t *item = mo_position_at(loader, loader->scan);
         const int64_t entry = mo_entry_at(loader, loader->scan);
-        if (slot->state == MO_SLOT_WAITING)
+        if (item->state == MO_POSITION_WAITING)
             break;
-        if (slot->state == MO_SLOT_FAILED) {
+        if (item->state == MO_POSITION_FAILED) {
             loader->failed = 1;
-            return mo_message_set(slot->status, loader->message);
+            return mo_message_set(item->status, loader->message);
         }
-        if (slot->state == MO_SLOT_BROKEN) {
+        if (item->state == MO_POSITION_BROKEN) {
             count_broken(loader, entry);
-        } else if (slot->state == MO_SLOT_GOOD) {
-            loader->batch_rows[loader->gathered] = slot->row;
+        } else if (item->state == MO_POSITION_GOOD) {
+            loader->batch_rows[loader->gathered] = item->row;
             for (int view = 0; view < loader->views; view++)
-                loader->pointers[view][loader->gathered] = mo_row_at(loader, slot->row, view);
+                loader->pointers[view][loader->gathered] = mo_row_at(loader, item->row, view);
             loader->indices[loader->gathered++] = entry;
         }
         loader->scan++;
@@ -284,9 +288,9 @@ static int can_deliver(const mo_loader_t *loader)
 static moco_status_t deliver(mo_loader_t *loader)
 {
     const int64_t position = loader->delivered, entry = mo_entry_at(loader, position);
-    mo_slot_t *slot = mo_slot_at(loader, position);
+    mo_position_t *item = mo_position_at(loader, position);
     pthread_mutex_unlock(&loader->lock);
-    const moco_status_t status = mo_dataset_read(loader->dataset, entry, &slot->bytes);
+    const moco_status_t status = mo_dataset_read(loader->dataset, entry, &item->bytes);
     pthread_mutex_lock(&loader->lock);
     if (status != MOCO_OK && status != MOCO_ERR_IMAGE)
         return status;

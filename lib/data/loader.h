@@ -22,13 +22,14 @@
 
 #define MO_NAMED_BROKEN 3 /* in the message when there are too many */
 
-enum { MO_SLOT_WAITING = 0, MO_SLOT_GOOD, MO_SLOT_BROKEN, MO_SLOT_PASSED, MO_SLOT_FAILED };
+enum { MO_POSITION_WAITING = 0, MO_POSITION_GOOD, MO_POSITION_BROKEN, MO_POSITION_PASSED, MO_POSITION_FAILED };
 
-typedef struct mo_slot {
+/* A position of the order that is being worked on, or waits for the caller. */
+typedef struct mo_position {
     int32_t state, row;
     moco_status_t status; /* why it failed */
     mo_bytes_t bytes;     /* callback data sets */
-} mo_slot_t;
+} mo_position_t;
 
 typedef struct mo_worker {
     mo_loader_t *loader;
@@ -40,12 +41,12 @@ typedef struct mo_worker {
 struct mo_loader {
     mo_loader_spec_t spec;
     moco_dataset_t *dataset;
-    int64_t count, rows;     /* entries; rows of the store */
+    int64_t count, rows; /* entries; rows of the store */
     int views, is_callback;
     size_t row_bytes;
-    uint8_t *store;          /* [rows][views][row_bytes] */
+    uint8_t *store; /* [rows][views][row_bytes] */
 
-    pthread_mutex_t lock;    /* guards what follows, but a slot's bytes belong to whoever holds the slot */
+    pthread_mutex_t lock; /* guards what follows, but a position's bytes belong to whoever holds it */
     pthread_cond_t work, done;
     int stop, paused, active;
     mo_worker_t *workers;
@@ -54,14 +55,14 @@ struct mo_loader {
     int64_t epoch, front, scan, head, delivered; /* epoch -1: not yet placed */
     int32_t *order, *spare_order;                /* train */
     int64_t order_epoch;                         /* what `order` holds; -1 = nothing */
-    mo_slot_t *ring;
+    mo_position_t *ring;
     int64_t ring_size;
     int32_t *free_rows;
     int64_t free_count;
 
-    int failed;              /* the last call failed on the way: start again at `front` */
+    int failed; /* the last call failed on the way: start again at `front` */
     char message[MO_MESSAGE_SIZE];
-    uint8_t *counted;        /* [count] broken images met so far, in order */
+    uint8_t *counted; /* [count] broken images met so far, in order */
     int64_t broken, first_broken[MO_NAMED_BROKEN];
 
     /* The batch being gathered, then handed out. */
@@ -83,7 +84,7 @@ static inline int mo_entry_wanted(const mo_loader_t *loader, int64_t entry)
     return !loader->spec.labelled || loader->dataset->listing.entries[entry].label >= 0;
 }
 
-static inline mo_slot_t *mo_slot_at(mo_loader_t *loader, int64_t position)
+static inline mo_position_t *mo_position_at(mo_loader_t *loader, int64_t position)
 {
     return &loader->ring[position % loader->ring_size];
 }

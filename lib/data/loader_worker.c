@@ -7,28 +7,28 @@
 
 #include "util/fault.h"
 
-static moco_status_t decode(mo_worker_t *worker, int64_t entry, mo_slot_t *slot)
+static moco_status_t decode(mo_worker_t *worker, int64_t entry, mo_position_t *item)
 {
     mo_loader_t *loader = worker->loader;
     if (mo_dataset_broken_reason(loader->dataset, entry) != NULL)
         return MOCO_ERR_IMAGE;
     if (loader->is_callback)
-        return mo_dataset_decode_bytes(loader->dataset, entry, &slot->bytes, &worker->pixels);
+        return mo_dataset_decode_bytes(loader->dataset, entry, &item->bytes, &worker->pixels);
     return mo_dataset_decode(loader->dataset, entry, &worker->pixels);
 }
 
-static moco_status_t fill_row(mo_worker_t *worker, int64_t epoch, int64_t entry, mo_slot_t *slot)
+static moco_status_t fill_row(mo_worker_t *worker, int64_t epoch, int64_t entry, mo_position_t *item)
 {
     const mo_loader_t *loader = worker->loader;
     const mo_loader_spec_t *spec = &loader->spec;
-    moco_status_t status = decode(worker, entry, slot);
+    moco_status_t status = decode(worker, entry, item);
     if (status != MOCO_OK)
         return status;
     if (!spec->train)
-        return mo_view_eval(&worker->work, &worker->pixels, spec->resize, spec->size, mo_row_at(loader, slot->row, 0));
+        return mo_view_eval(&worker->work, &worker->pixels, spec->resize, spec->size, mo_row_at(loader, item->row, 0));
     for (int view = 0; view < loader->views && status == MOCO_OK; view++)
         status = mo_view_draw(&worker->work, &spec->views, &worker->pixels, spec->seed, epoch, entry, view,
-                              mo_row_at(loader, slot->row, view));
+                              mo_row_at(loader, item->row, view));
     return status;
 }
 
@@ -44,24 +44,24 @@ static void claim_and_fill(mo_worker_t *worker)
     mo_loader_t *loader = worker->loader;
     const int64_t position = loader->head++, epoch = loader->epoch, entry = mo_entry_at(loader, position);
     const int wanted = mo_entry_wanted(loader, entry);
-    mo_slot_t *slot = mo_slot_at(loader, position);
-    slot->state = MO_SLOT_WAITING;
-    slot->row = loader->free_rows[--loader->free_count];
+    mo_position_t *item = mo_position_at(loader, position);
+    item->state = MO_POSITION_WAITING;
+    item->row = loader->free_rows[--loader->free_count];
     loader->active++;
     pthread_mutex_unlock(&loader->lock);
 
-    const moco_status_t status = wanted ? fill_row(worker, epoch, entry, slot) : MOCO_ERR_NO_DATA;
+    const moco_status_t status = wanted ? fill_row(worker, epoch, entry, item) : MOCO_ERR_NO_DATA;
 
     pthread_mutex_lock(&loader->lock);
     loader->active--;
-    slot->state = !wanted                     ? MO_SLOT_PASSED
-                  : status == MOCO_OK        ? MO_SLOT_GOOD
-                  : status == MOCO_ERR_IMAGE ? MO_SLOT_BROKEN
-                                             : MO_SLOT_FAILED;
-    slot->status = status;
+    item->state = !wanted                    ? MO_POSITION_PASSED
+                  : status == MOCO_OK        ? MO_POSITION_GOOD
+                  : status == MOCO_ERR_IMAGE ? MO_POSITION_BROKEN
+                                             : MO_POSITION_FAILED;
+    item->status = status;
     if (status != MOCO_OK)
-        loader->free_rows[loader->free_count++] = slot->row;
-    if (slot->state == MO_SLOT_FAILED)
+        loader->free_rows[loader->free_count++] = item->row;
+    if (item->state == MO_POSITION_FAILED)
         mo_message_copy(loader->message);
     if (position == loader->scan || loader->paused || loader->is_callback)
         pthread_cond_signal(&loader->done); /* one caller only, and it waits for nothing else */
@@ -97,6 +97,6 @@ moco_status_t mo_loader_start_workers(mo_loader_t *loader)
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error == 0 ? MOCO_OK
-                      : mo_fail(MOCO_ERR_THREAD, "loader thread %d of %d could not be started: %s",
-                                loader->started + 1, loader->spec.threads, strerror(error));
+                      : mo_fail(MOCO_ERR_THREAD, "loader thread %d of %d could not be started: %s", loader->started + 1,
+                                loader->spec.threads, strerror(error));
 }

@@ -33,14 +33,10 @@ static int bytes_per_pixel(int32_t format)
 {
     switch (format) {
     case MOCO_PIXELS_RGB:
-    case MOCO_PIXELS_BGR:
-        return 3;
-    case MOCO_PIXELS_RGBA:
-        return 4;
-    case MOCO_PIXELS_GRAY:
-        return 1;
-    default:
-        return 0;
+    case MOCO_PIXELS_BGR: return 3;
+    case MOCO_PIXELS_RGBA: return 4;
+    case MOCO_PIXELS_GRAY: return 1;
+    default: return 0;
     }
 }
 
@@ -70,9 +66,7 @@ static moco_status_t check_image(const moco_image_t *image, long long number)
 static void row_to_rgb(const uint8_t *from, int32_t format, int32_t width, uint8_t *to)
 {
     switch (format) {
-    case MOCO_PIXELS_RGB:
-        memcpy(to, from, (size_t)width * 3);
-        break;
+    case MOCO_PIXELS_RGB: memcpy(to, from, (size_t)width * 3); break;
     case MOCO_PIXELS_BGR:
         for (int32_t x = 0; x < width; x++, from += 3, to += 3) {
             to[0] = from[2];

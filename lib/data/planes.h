@@ -35,4 +35,8 @@ static inline void mo_planes_store(const mo_planes_t *planes, size_t count, uint
     }
 }
 
+/* In place, all MO_PLANE pixels. (hue.c) */
+void mo_planes_to_hsv(mo_planes_t *planes);
+void mo_planes_to_rgb(mo_planes_t *planes);
+
 #endif

@@ -12,7 +12,7 @@
 
 #define PRECISION 22 /* bits of a tap: 32 - 8 for the pixel - 2 for the sum and, in bicubic, its overshoot */
 #define HALF (1 << (PRECISION - 1))
-#define BLOCK 512    /* bytes of a row that the vertical pass sums at once */
+#define BLOCK 512 /* bytes of a row that the vertical pass sums at once */
 
 /* For each output pixel of one axis: first source pixel, number of taps, taps. */
 typedef struct axis {

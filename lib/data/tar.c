@@ -14,24 +14,24 @@
 #include "util/status.h"
 
 #define BLOCK 512u
-#define MAX_NAME 65536u         /* bytes of a path */
+#define MAX_NAME 65536u /* bytes of a path */
 #define MAX_PAX ((uint64_t)1 << 20)
 #define MAX_LINKS 16
 
 /* What is being read, and what extension headers say about the next member. */
 typedef struct tar {
     mo_listing_t *listing;
-    uint64_t size, at;          /* of the file; of the header being read */
+    uint64_t size, at; /* of the file; of the header being read */
     int has_path, has_link, has_size, sparse;
     uint64_t pax_size;
     char path[MAX_NAME + 1], link[MAX_NAME + 1];
-    mo_bytes_t buffer;          /* extension data */
+    mo_bytes_t buffer; /* extension data */
 } tar_t;
 
 static moco_status_t damaged(const tar_t *tar, const char *what)
 {
-    return mo_fail(MOCO_ERR_FORMAT, "'%s' is damaged at byte %llu: %s", tar->listing->path,
-                   (unsigned long long)tar->at, what);
+    return mo_fail(MOCO_ERR_FORMAT, "'%s' is damaged at byte %llu: %s", tar->listing->path, (unsigned long long)tar->at,
+                   what);
 }
 
 static moco_status_t read_block(const tar_t *tar, void *to, uint64_t size, uint64_t offset)
@@ -236,11 +236,11 @@ static moco_status_t add_link(tar_t *tar, const uint8_t *header, const char *nam
     entry->kind = MO_ENTRY_LINK;
     if (header[156] == '1') { /* hard: names a member as the archive does */
         const char *member = without_dot_slash(tar->link);
-        TRY(mo_listing_text(tar->listing, member, strlen(member), &entry->offset));
+        TRY(mo_listing_text(tar->listing, member, strlen(member), &entry->target));
     } else {
         TRY(mo_calloc(strlen(name) + strlen(tar->link) + 3, 1, &target));
         join_target(name, tar->link, target);
-        TRY(mo_listing_text(tar->listing, target, strlen(target), &entry->offset));
+        TRY(mo_listing_text(tar->listing, target, strlen(target), &entry->target));
     }
 cleanup:
     mo_free(target);
@@ -251,7 +251,7 @@ static moco_status_t add_member(tar_t *tar, const uint8_t *header, uint64_t size
 {
     moco_status_t status = MOCO_OK;
     const char type = (char)header[156];
-    mo_entry_t entry = {.offset = tar->at + BLOCK, .size = size};
+    mo_entry_t entry = {.member = {.offset = tar->at + BLOCK, .size = size}};
     if (!tar->has_path)
         name_from_header(tar, header);
     const char *name = without_dot_slash(tar->path);
@@ -347,11 +347,10 @@ static void resolve_links(mo_listing_t *listing)
     for (int64_t i = 0; i < listing->count; i++) {
         const mo_entry_t *target = &listing->entries[i];
         for (int hops = 0; hops < MAX_LINKS && target != NULL && target->kind == MO_ENTRY_LINK; hops++)
-            target = find(listing, listing->text + target->offset);
+            target = find(listing, listing->text + target->target);
         if (target == NULL || target->kind != MO_ENTRY_FILE || target == &listing->entries[i])
             continue;
-        listing->entries[i].offset = target->offset;
-        listing->entries[i].size = target->size;
+        listing->entries[i].member = target->member;
         listing->entries[i].kind = MO_ENTRY_FILE;
     }
 }

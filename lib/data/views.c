@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "util/alloc.h"
+#include "util/options.h"
 #include "util/rng.h"
 #include "util/status.h"
 
@@ -31,10 +32,8 @@ enum { END, JITTER, GRAY, BLUR, SOLARIZE, FLIP, STEPS = 6 };
 
 /* What follows the crop. */
 static const uint8_t pipelines[][STEPS] = {
-    [MOCO_VIEWS_V1] = {GRAY, JITTER, FLIP},
-    [MOCO_VIEWS_V2] = {JITTER, GRAY, BLUR, FLIP},
-    [MOCO_VIEWS_CIFAR] = {FLIP, JITTER, GRAY},
-    [MOCO_VIEWS_V3] = {JITTER, GRAY, BLUR, SOLARIZE, FLIP},
+    [MOCO_VIEWS_V1] = {GRAY, JITTER, FLIP},           [MOCO_VIEWS_V2] = {JITTER, GRAY, BLUR, FLIP},
+    [MOCO_VIEWS_CIFAR] = {FLIP, JITTER, GRAY},        [MOCO_VIEWS_V3] = {JITTER, GRAY, BLUR, SOLARIZE, FLIP},
     [MOCO_VIEWS_SIMCLR] = {FLIP, JITTER, GRAY, BLUR},
 };
 
@@ -74,30 +73,19 @@ void mo_view_spec_from_options(const moco_trainer_options_t *options, mo_view_sp
     };
 }
 
-static moco_status_t check_range(const char *name, double value, double low, double high)
-{
-    if (value >= low && value <= high)
-        return MOCO_OK;
-    return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g; wanted %g..%g", name, value, low, high);
-}
-
 /* The probabilities of an operation that not every pipeline has. */
 static moco_status_t check_step(const mo_view_spec_t *spec, int step, const char *const names[2],
                                 const double probability[2])
 {
     const int has = memchr(pipelines[spec->order], step, STEPS) != NULL;
-    for (int view = 0; view < 2; view++) {
-        const moco_status_t status = check_range(names[view], probability[view], 0, 1);
-        if (status != MOCO_OK)
-            return status;
+    for (int view = 0; view < 2; view++)
         if (!has && probability[view] > 0)
-            return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g; wanted 0, pipeline %d has no such operation", names[view],
-                           probability[view], spec->order);
-    }
+            return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g, wanted 0: the pipeline that 'views' names has no such operation",
+                           names[view], probability[view]);
     return MOCO_OK;
 }
 
-static void warn(const mo_view_spec_t *spec)
+void mo_view_spec_warn(const mo_view_spec_t *spec)
 {
     const int radius = mo_gaussian_radius(spec->size);
     if (spec->blur_form == MOCO_BLUR_GAUSSIAN && (spec->blur_probability[0] > 0 || spec->blur_probability[1] > 0) &&
@@ -111,25 +99,10 @@ moco_status_t mo_view_spec_check(const mo_view_spec_t *spec)
     static const char *const blur_names[] = {"blur_probability", "blur_probability_2"};
     static const char *const solarize_names[] = {"solarize_probability", "solarize_probability_2"};
     moco_status_t status = MOCO_OK;
-    TRY(check_range("views", spec->order, MOCO_VIEWS_V1, MOCO_VIEWS_SIMCLR));
-    TRY(check_range("image_size", spec->size, 1, 4096));
-    TRY(check_range("resize_filter", spec->resize_filter, MOCO_FILTER_BILINEAR, MOCO_FILTER_BICUBIC));
-    TRY(check_range("crop_tries", spec->crop_tries, 1, 1000));
-    TRY(check_range("blur_form", spec->blur_form, MOCO_BLUR_PILLOW, MOCO_BLUR_GAUSSIAN));
-    TRY(check_range("crop_min_area", spec->crop_min_area, 1e-9, 1));
-    TRY(check_range("crop_max_area", spec->crop_max_area, spec->crop_min_area, 1));
-    TRY(check_range("jitter_brightness", spec->brightness, 0, 10));
-    TRY(check_range("jitter_contrast", spec->contrast, 0, 10));
-    TRY(check_range("jitter_saturation", spec->saturation, 0, 10));
-    TRY(check_range("jitter_hue", spec->hue, 0, 0.5));
-    TRY(check_range("jitter_probability", spec->jitter_probability, 0, 1));
-    TRY(check_range("gray_probability", spec->gray_probability, 0, 1));
+    TRY(mo_option_at_least("crop_max_area", spec->crop_max_area, "crop_min_area", spec->crop_min_area));
+    TRY(mo_option_at_least("blur_sigma_max", spec->blur_sigma_max, "blur_sigma_min", spec->blur_sigma_min));
     TRY(check_step(spec, BLUR, blur_names, spec->blur_probability));
-    TRY(check_range("blur_sigma_min", spec->blur_sigma_min, 0.01, 100));
-    TRY(check_range("blur_sigma_max", spec->blur_sigma_max, spec->blur_sigma_min, 100));
     TRY(check_step(spec, SOLARIZE, solarize_names, spec->solarize_probability));
-    TRY(check_range("flip_probability", spec->flip_probability, 0, 1));
-    warn(spec);
 cleanup:
     return status;
 }

@@ -6,7 +6,11 @@
 #include <stdint.h>
 #include <moco/device.h>
 
+#include "util/options.h"
+
 typedef struct mo_lane mo_lane_t;
+
+extern const mo_option_table_t mo_device_options; /* device_options.c */
 
 moco_device_t *mo_device_retain(moco_device_t *device);
 /* Retains `given`, or makes a private default device when it is NULL. Release with mo_device_release. */

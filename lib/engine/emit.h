@@ -1,5 +1,5 @@
-/* What layers say to a plan: engine primitives on slots. No oneDNN type here. Each call appends instructions; the order of
- * the calls is the order of execution. */
+/* What operations say to a plan: engine primitives on slots. No oneDNN type here. Each call appends instructions; the
+ * order of the calls is the order of execution. */
 #ifndef MO_ENGINE_EMIT_H
 #define MO_ENGINE_EMIT_H
 
@@ -31,30 +31,16 @@ moco_status_t mo_positions(mo_plan_t *plan, int32_t tensor, mo_slot_id_t of, mo_
 moco_status_t mo_parameter(mo_plan_t *plan, int32_t parameter, mo_slot_id_t *slot);
 moco_status_t mo_parameter_gradient(mo_plan_t *plan, int32_t parameter, mo_slot_id_t *slot);
 
-/* ---- primitives; `op` gives sizes, parameters and the place where backward finds what forward kept ---- */
-moco_status_t mo_emit_product(mo_plan_t *plan, const mo_op_t *op); /* convolution; linear where the kernel is 0 */
-moco_status_t mo_emit_product_backward(mo_plan_t *plan, const mo_op_t *op);
 /* Zeros where the gradient of the operation's frozen weights and bias would be. */
 moco_status_t mo_emit_frozen(mo_plan_t *plan, const mo_op_t *op);
 int mo_parameter_frozen(const mo_plan_t *plan, int32_t parameter);
-moco_status_t mo_emit_batchnorm(mo_plan_t *plan, const mo_op_t *op);
-moco_status_t mo_emit_batchnorm_backward(mo_plan_t *plan, const mo_op_t *op);
-moco_status_t mo_emit_layernorm(mo_plan_t *plan, const mo_op_t *op);
-moco_status_t mo_emit_layernorm_backward(mo_plan_t *plan, const mo_op_t *op);
-moco_status_t mo_emit_attention(mo_plan_t *plan, const mo_op_t *op);
-moco_status_t mo_emit_attention_backward(mo_plan_t *plan, const mo_op_t *op);
-typedef enum mo_pool { MO_POOL_MAX, MO_POOL_AVERAGE } mo_pool_t;
-moco_status_t mo_emit_pool(mo_plan_t *plan, const mo_op_t *op, mo_pool_t kind);
-moco_status_t mo_emit_pool_backward(mo_plan_t *plan, const mo_op_t *op, mo_pool_t kind);
-moco_status_t mo_emit_relu(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
-moco_status_t mo_emit_gelu(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
-/* In place when the gradient slots are one. */
-moco_status_t mo_emit_gelu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t d_dst,
-                                    mo_slot_id_t d_src);
-/* d_src = d_dst where dst > 0; in place when the slots are one. */
-moco_status_t mo_emit_relu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t dst, mo_slot_id_t d_dst,
-                                    mo_slot_id_t d_src);
 
+/* ---- primitives ---- */
+/* The operation's own activation. `kept`: what its backward reads again, of ReLU the result, of GELU the source.
+ * Backward in place where the gradient slots are one. */
+moco_status_t mo_emit_activation(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
+moco_status_t mo_emit_activation_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t kept, mo_slot_id_t d_dst,
+                                          mo_slot_id_t d_src);
 /* Elementwise on slots of equal shape, or b of [rows,1] against a of [rows,columns] (viewed as matrices). dst may be a.
  */
 typedef enum mo_binary { MO_ADD, MO_SUB, MO_MUL } mo_binary_t;
@@ -74,7 +60,7 @@ moco_status_t mo_emit_matmul(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t a,
 /* View [rows, columns]. */
 moco_status_t mo_matrix(mo_plan_t *plan, mo_slot_id_t of, int32_t columns, mo_slot_id_t *slot);
 
-/* Slots that backward needs again, 0..3 per operation (kinds made here only; the primitives above keep their own). */
+/* Slots that backward needs again, 0..3 per operation. */
 void mo_remember(mo_plan_t *plan, const mo_op_t *op, int cell, mo_slot_id_t slot);
 mo_slot_id_t mo_recall(const mo_plan_t *plan, const mo_op_t *op, int cell);
 

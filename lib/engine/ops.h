@@ -3,11 +3,30 @@
 #ifndef MO_ENGINE_OPS_H
 #define MO_ENGINE_OPS_H
 
+#include "engine/kernels/epsilon.h"
 #include "engine/net.h"
 
-extern const mo_layer_t mo_layer_conv, mo_layer_batchnorm, mo_layer_relu, mo_layer_max_pool, mo_layer_mean_pool,
-    mo_layer_linear, mo_layer_residual, mo_layer_l2norm, mo_layer_layernorm, mo_layer_gelu, mo_layer_sum,
-    mo_layer_tokens, mo_layer_class_token, mo_layer_attention, mo_layer_cross_entropy, mo_layer_drop_path;
+extern const mo_op_kind_t mo_kind_conv, mo_kind_batchnorm, mo_kind_relu, mo_kind_max_pool, mo_kind_mean_pool,
+    mo_kind_linear, mo_kind_l2norm, mo_kind_layernorm, mo_kind_gelu, mo_kind_sum, mo_kind_tokens, mo_kind_class_token,
+    mo_kind_attention, mo_kind_cross_entropy, mo_kind_drop_path;
+
+/* ---- forms: what a kind alone knows of its operations (mo_op_t.form) ---- */
+typedef struct mo_sliding_form { /* convolution, max pooling; square */
+    int32_t kernel, stride, pad;
+} mo_sliding_form_t;
+static inline int32_t mo_sliding_places(const mo_sliding_form_t *f, int32_t size) /* along an axis of `size` */
+{
+    return (size + 2 * f->pad - f->kernel) / f->stride + 1;
+}
+typedef struct mo_attention_form {
+    int32_t heads;
+} mo_attention_form_t;
+typedef struct mo_drop_path_form {
+    int32_t channel; /* of the tensor of factors */
+} mo_drop_path_form_t;
+typedef struct mo_cross_entropy_form {
+    double batch; /* rows that the mean runs over */
+} mo_cross_entropy_form_t;
 
 /* Square convolution without bias. [c,h,w] -> [channels,h',w'] */
 int32_t mo_conv(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t kernel, int32_t stride,
@@ -36,7 +55,7 @@ int32_t mo_residual(mo_net_t *net, int32_t main, int32_t shortcut); /* ReLU(main
 /* ---- of transformers; tokens are [channels, tokens, 1] ---- */
 
 /* Parameters "cls_token" [1,1,channels] and, the next number, "pos_embed" [1,tokens,channels], sines and cosines. */
-int32_t mo_token_spans(mo_net_t *net, int32_t tokens, int32_t channels, int freeze_positions);
+int32_t mo_token_parameters(mo_net_t *net, int32_t tokens, int32_t channels, int freeze_positions);
 /* Patches [c,h,w] to tokens [c,1+h*w,1]: the class token first, then row by row; each with its position. */
 int32_t mo_tokens(mo_net_t *net, int32_t src, int32_t class_token);
 int32_t mo_class_token(mo_net_t *net, int32_t src);                  /* [c,tokens,1] -> [c,1,1] */
@@ -56,9 +75,5 @@ int32_t mo_l2norm(mo_net_t *net, int32_t src); /* rows divided by max(norm, 1e-1
 int32_t mo_cross_entropy(mo_net_t *net, int32_t logits, int32_t targets, double batch);
 /* src times a factor per image, which the caller fills in: the next channel of tensor `factors`, which grows by it. */
 int32_t mo_drop_path(mo_net_t *net, int32_t src, int32_t factors);
-
-/* Multiply-adds per image in the convolutions, linear layers and attentions among operations [from_op, to_op): forward,
- * or of the gradients of inputs and weights (the network's input and frozen weights have none). */
-int64_t mo_net_multiply_adds(const mo_net_t *net, int32_t from_op, int32_t to_op, int backward);
 
 #endif

@@ -1,7 +1,7 @@
 /* Planned networks as the modules above see them: no oneDNN type here.
  *
- * A plan is made once for (network, mode, shard size). It walks the operations through their layers, which emit
- * instructions: a primitive or a host function on numbered slots. A slot is a tensor in one of the spaces below; slots
+ * A plan is made once for (network, mode, shard size). Its operations put instructions on a list, each
+ * a primitive or a host function on numbered slots. A slot is a tensor in one of the spaces below; slots
  * of the arena get their place from their lifetimes. A plan is immutable afterwards and may run on any lane. An
  * instance is one arena in flight with the plan's memory objects bound to it. */
 #ifndef MO_ENGINE_PLAN_H
@@ -94,10 +94,10 @@ moco_status_t mo_pass_prepare(mo_pass_t *pass);
 moco_status_t mo_pass_run(moco_device_t *device, mo_pass_t *pass);
 void mo_pass_free(mo_pass_t *pass);
 
-/* Seconds spent in each kind of layer. on 1: start (again) from zero; 0: fill `times`, stop, return their number. For
+/* Seconds spent in each kind of operation. on 1: start (again) from zero; 0: fill `times`, stop, return their number. For
  * benchmarks on one lane: lanes do not lock the sums. */
 typedef struct mo_plan_times {
-    const char *layer;
+    const char *kind;
     double forward_seconds, backward_seconds;
 } mo_plan_times_t;
 int32_t mo_plan_profile(mo_plan_t *plan, int on, mo_plan_times_t *times, int32_t capacity);

@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <moco/version.h>
 
 #include "eval/model_file.h"
 #include "persist/checkpoint.h"
 #include "util/json.h"
 #include "util/status.h"
+#include "util/version.h"
 
 const char *mo_classifier_layer(int32_t arch)
 {
@@ -48,20 +48,20 @@ moco_status_t mo_classifier_write(mo_st_writer_t *writer, const moco_model_t *mo
                                   const char *path)
 {
     moco_status_t status = MOCO_OK;
-    mo_net_t backbone = {0};
-    mo_encoder_spec_t spec = model->spec;
-    spec.head = -1;
-    TRY(mo_encoder_build(&spec, &backbone)); /* the head comes last in a net: the same offsets without it */
-    mo_encoder_file_t file = {&backbone, model->params, model->running, model->steps > 0 ? model->steps : 0};
+    mo_encoder_t backbone = model->encoder; /* its numbers are borrowed */
+    const int64_t batches = backbone.steps > 0 ? backbone.steps : 0;
+    backbone.spec.head = -1;
+    backbone.net = (mo_net_t){0};
+    TRY(mo_encoder_net(&backbone.spec, &backbone.net)); /* the head comes last in a net: the same offsets without it */
     TRY(mo_meta_int(writer, "format_version", MO_FORMAT_VERSION));
     TRY(mo_st_meta(writer, "kind", "classifier"));
-    TRY(mo_st_meta(writer, "libmoco", moco_version_string()));
-    TRY(mo_model_meta(writer, &spec, &model->transform, model->steps));
+    TRY(mo_st_meta(writer, "libmoco", MO_VERSION_TEXT));
+    TRY(mo_model_meta(writer, &backbone.spec, &model->transform, backbone.steps));
     TRY(put_names(writer, classifier));
-    TRY(mo_encoder_put(writer, "", &file));
-    TRY(put_layer(writer, spec.arch, classifier));
+    TRY(mo_encoder_put(writer, "", &backbone, &batches));
+    TRY(put_layer(writer, backbone.spec.arch, classifier));
     TRY(mo_st_write(writer, path));
 cleanup:
-    mo_net_free(&backbone);
+    mo_net_free(&backbone.net);
     return status;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "data/decode.h"
 #include "eval/model.h"
 #include "persist/npy.h"
 #include "util/alloc.h"
@@ -14,8 +15,8 @@
 int32_t mo_model_width(const moco_model_t *model, int32_t tap)
 {
     if (tap == MOCO_TAP_BACKBONE)
-        return model->net.shapes[model->net.backbone].c;
-    return tap == MOCO_TAP_PROJECTION && model->embedding >= 0 ? model->spec.dimension : 0;
+        return model->encoder.net.shapes[model->encoder.net.backbone].c;
+    return tap == MOCO_TAP_PROJECTION && model->encoder.embedding >= 0 ? model->encoder.spec.dimension : 0;
 }
 
 moco_status_t mo_model_check_tap(const moco_model_t *model, int32_t tap)
@@ -53,10 +54,10 @@ static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64
         mo_input_floats(s->floats + index * m->feature, s->layout, m->feature, to);
         return MOCO_OK;
     }
-    if (s->jpeg != NULL) {
-        if (s->jpeg[index] == NULL)
+    if (s->encoded != NULL) {
+        if (s->encoded[index] == NULL)
             TRY(mo_fail(MOCO_ERR_ARGUMENT, "data[%lld] is NULL", (long long)index));
-        status = mo_jpeg_decode(s->jpeg[index], s->sizes[index], MO_MAX_PIXELS, &lane->pixels, &warnings);
+        status = mo_image_decode(s->encoded[index], s->sizes[index], MO_MAX_PIXELS, &lane->pixels, &warnings);
         if (status != MOCO_OK)
             TRY(mo_fail(status, "data[%lld]: %s", (long long)index, moco_last_message()));
     } else
@@ -76,12 +77,13 @@ static moco_status_t embed_part(mo_lane_t *lane, void *ctx, int64_t part)
     moco_model_t *m = e->model;
     mo_model_lane_t *own = &m->lanes[mo_lane_number(lane)];
     mo_instance_t *instance = own->instance[e->size];
-    int32_t shard = mo_plan_shard(m->plan[e->size]), tensor = e->tap == MOCO_TAP_BACKBONE ? m->net.backbone : m->embedding;
+    int32_t shard = mo_plan_shard(m->plan[e->size]),
+            tensor = e->tap == MOCO_TAP_BACKBONE ? m->encoder.net.backbone : m->encoder.embedding;
     int64_t first = part * shard, rows = e->count - first < shard ? e->count - first : shard;
     uint8_t broken[MO_MANY] = {0};
     moco_status_t status = MOCO_OK;
     float *values;
-    TRY(mo_instance_map(instance, m->net.input, &values));
+    TRY(mo_instance_map(instance, m->encoder.net.input, &values));
     for (int64_t i = 0; i < shard; i++) {
         moco_status_t item = i < rows ? image_in(e, own, first + i, values + i * m->feature) : MOCO_OK;
         broken[i] = item != MOCO_OK;
@@ -92,7 +94,7 @@ static moco_status_t embed_part(mo_lane_t *lane, void *ctx, int64_t part)
         else if ((status = item) != MOCO_OK)
             break; /* its message, which names the image, is that of the call */
     }
-    mo_instance_unmap(instance, m->net.input, values);
+    mo_instance_unmap(instance, m->encoder.net.input, values);
     TRY(status);
     TRY(mo_instance_run(lane, instance));
     TRY(mo_instance_map(instance, tensor, &values));

@@ -1,26 +1,27 @@
 /* An encoder under other programs' names, for them to load. */
 #include <stdio.h>
 
-#include <moco/version.h>
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
+#include "nets/names.h"
 #include "persist/layout.h"
 #include "util/status.h"
+#include "util/version.h"
 
 static moco_status_t put_statistics(mo_st_writer_t *w, const mo_scheme_t *scheme, const mo_loaded_t *l,
                                     const int64_t *batches)
 {
     moco_status_t status = MOCO_OK;
-    for (int32_t i = 0; i < l->net.bn_count; i++) {
-        const mo_bn_t *bn = &l->net.bns[i];
+    for (int32_t i = 0; i < l->encoder.net.bn_count; i++) {
+        const mo_bn_t *bn = &l->encoder.net.bns[i];
         const struct {
             const char *part;
             mo_dtype_t dtype;
             int32_t rank;
             const void *data;
-        } rows[] = {{"running_mean", MO_F32, 1, l->running + bn->offset},
-                    {"running_var", MO_F32, 1, l->running + bn->offset + bn->channels},
+        } rows[] = {{"running_mean", MO_F32, 1, l->encoder.running + bn->offset},
+                    {"running_var", MO_F32, 1, l->encoder.running + bn->offset + bn->channels},
                     {"num_batches_tracked", MO_I64, 0, batches}};
         const int64_t dims[1] = {bn->channels};
         for (int k = 0; k < 3; k++) {
@@ -39,26 +40,27 @@ moco_status_t mo_export(const mo_loaded_t *l, const mo_scheme_t *scheme, const c
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
-    const int64_t batches = l->steps > 0 ? l->steps : 0;
+    const int64_t batches = l->encoder.steps > 0 ? l->encoder.steps : 0;
     const int detectron2 = scheme == mo_scheme_find("detectron2");
-    if (mo_is_vit(l->spec.arch) && !scheme->vit)
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s's names are those of ResNets, the encoder is a ViT (%s); wanted timm's",
-                       scheme->name, mo_arch_name(l->spec.arch));
+    if (mo_is_vit(l->encoder.spec.arch) && !scheme->vit)
+        return mo_fail(MOCO_ERR_UNSUPPORTED,
+                       "%s's names are those of ResNets, the encoder is a ViT (%s); wanted timm's", scheme->name,
+                       mo_arch_names[l->encoder.spec.arch]);
     TRY(mo_st_meta(&w, "format", "pt"));
-    TRY(mo_st_meta(&w, "source", moco_version_string()));
-    if (mo_is_vit(l->spec.arch)) /* no shape tells them */
-        TRY(mo_meta_int(&w, "vit_heads", mo_vit_form(&l->spec).heads));
+    TRY(mo_st_meta(&w, "source", MO_VERSION_TEXT));
+    if (mo_is_vit(l->encoder.spec.arch)) /* no shape tells them */
+        TRY(mo_meta_int(&w, "vit_heads", mo_vit_form(&l->encoder.spec).heads));
     if (detectron2) {
         TRY(mo_st_meta(&w, "__author__", "MOCO"));
         TRY(mo_st_meta(&w, "matching_heuristics", "True"));
     }
-    for (int32_t i = 0; i < l->net.parameter_count; i++) {
-        const mo_parameter_t *parameter = &l->net.parameters[i];
+    for (int32_t i = 0; i < l->encoder.net.parameter_count; i++) {
+        const mo_parameter_t *parameter = &l->encoder.net.parameters[i];
         char theirs[MO_LAYOUT_NAME];
         if (parameter->hidden) /* a constant of the arithmetic */
             continue;
         mo_scheme_theirs(scheme, parameter->name, theirs);
-        TRY(mo_st_add(&w, theirs, MO_F32, parameter->rank, parameter->dims, l->params + parameter->offset));
+        TRY(mo_st_add(&w, theirs, MO_F32, parameter->rank, parameter->dims, l->encoder.params + parameter->offset));
     }
     TRY(put_statistics(&w, scheme, l, &batches));
     TRY(mo_st_write(&w, path));

@@ -1,7 +1,7 @@
 /* What a file of tensors is. */
 #include "eval/loaded.h"
 #include "eval/model_file.h"
-#include "persist/foreign.h"
+#include "persist/inventory.h"
 #include "util/status.h"
 
 static json_t *text(const mo_tensor_file_t *file, const char *key)
@@ -25,17 +25,17 @@ static json_t *numbers(const mo_tensor_file_t *file)
 static moco_status_t describe_foreign(const mo_tensor_file_t *file, const char *path, json_t *out)
 {
     moco_status_t status = MOCO_OK;
-    mo_foreign_t f = {0};
+    mo_inventory_t inv = {0};
     mo_encoder_spec_t spec;
     mo_transform_t transform;
     json_t *model = NULL;
-    TRY(mo_foreign_open(&f, file, path));
-    if (mo_foreign_spec(&f, &f.query, &spec) == MOCO_OK) {
+    TRY(mo_inventory_open(&inv, file, path));
+    if (mo_inventory_spec(&inv, &inv.query, &spec) == MOCO_OK) {
         mo_published_transform(&spec, &transform);
-        model = json_pack("{s:s, s:s, s:s, s:o}", "layout", f.role->layout, "names", f.query.scheme->name, "encoder",
-                          f.query.prefix, "model", mo_spec_json(&spec, &transform));
-        if (model != NULL && f.key.scheme != NULL)
-            json_object_set_new(model, "key_encoder", json_string(f.key.prefix));
+        model = json_pack("{s:s, s:s, s:s, s:o}", "layout", inv.role->layout, "names", inv.query.scheme->name,
+                          "encoder", inv.query.prefix, "model", mo_spec_json(&spec, &transform));
+        if (model != NULL && inv.key.scheme != NULL)
+            json_object_set_new(model, "key_encoder", json_string(inv.key.prefix));
     } else {
         char reason[MO_MESSAGE_SIZE];
         mo_message_copy(reason);
@@ -46,7 +46,7 @@ static moco_status_t describe_foreign(const mo_tensor_file_t *file, const char *
         status = mo_fail(MOCO_ERR_MEMORY, "no memory for a description");
 cleanup:
     json_decref(model);
-    mo_foreign_close(&f);
+    mo_inventory_close(&inv);
     return status;
 }
 

@@ -34,7 +34,7 @@ moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_da
                               moco_knn_result_t *result)
 {
     moco_status_t status = MOCO_OK;
-    int32_t tap = model->embedding >= 0 ? MOCO_TAP_PROJECTION : MOCO_TAP_BACKBONE, *map = NULL;
+    int32_t tap = model->encoder.embedding >= 0 ? MOCO_TAP_PROJECTION : MOCO_TAP_BACKBONE, *map = NULL;
     int32_t classes = mo_dataset_classes(bank);
     moco_index_t *index = NULL;
     mo_features_t b = {0}, q = {0};

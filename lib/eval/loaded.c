@@ -6,7 +6,7 @@
 #include <moco/trainer.h>
 
 #include "eval/model_file.h"
-#include "persist/foreign.h"
+#include "persist/inventory.h"
 #include "util/alloc.h"
 #include "util/status.h"
 
@@ -42,16 +42,10 @@ static void apply(const mo_wanted_t *wanted, mo_encoder_spec_t *spec, mo_transfo
     }
 }
 
-static moco_status_t take_blocks(mo_loaded_t *l)
-{
-    moco_status_t status = mo_block_create((size_t)l->net.params * sizeof(float), &l->params);
-    return status == MOCO_OK ? mo_block_create((size_t)l->net.stats * sizeof(float), &l->running) : status;
-}
-
 /* `root`: the encoder that was taken. */
-static moco_status_t take_report(const mo_foreign_t *f, const mo_root_t *root, json_t **report)
+static moco_status_t take_report(const mo_inventory_t *inv, const mo_root_t *root, json_t **report)
 {
-    moco_status_t status = mo_foreign_report(f, report);
+    moco_status_t status = mo_inventory_report(inv, report);
     if (status == MOCO_OK && json_object_set_new(*report, "encoder", json_string(root->prefix)) != 0)
         status = mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
     return status;
@@ -78,13 +72,13 @@ static moco_status_t report_ours(const mo_tensor_file_t *file, const char *path,
                                  mo_loaded_t *l)
 {
     moco_status_t status = MOCO_OK;
-    mo_foreign_t f = {0};
-    TRY(mo_foreign_open_at(&f, file, path, role));
-    const mo_root_t *root = key ? &f.key : &f.query;
-    TRY(mo_foreign_mark(&f, root, &l->net));
-    TRY(take_report(&f, root, &l->report));
+    mo_inventory_t inv = {0};
+    TRY(mo_inventory_open_at(&inv, file, path, role));
+    const mo_root_t *root = key ? &inv.key : &inv.query;
+    TRY(mo_inventory_mark(&inv, root, &l->encoder.net));
+    TRY(take_report(&inv, root, &l->report));
 cleanup:
-    mo_foreign_close(&f);
+    mo_inventory_close(&inv);
     return status;
 }
 
@@ -101,22 +95,21 @@ static moco_status_t read_ours(const mo_tensor_file_t *file, const char *path, c
 {
     moco_status_t status = MOCO_OK;
     mo_role_t role;
-    int32_t embedding;
+    mo_encoder_t *e = &l->encoder;
+    mo_encoder_spec_t spec = {0};
     TRY(find_role(file, path, &role));
     TRY(mo_format_check(file, path));
-    TRY(mo_model_meta_get(file, &l->spec, &l->transform, &l->steps));
+    TRY(mo_model_meta_get(file, &spec, &l->transform, &e->steps));
     if (wanted->key && role.key == NULL)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "'%s' is a model and has no key encoder, wanted a training checkpoint", path));
     if (wanted->key && !has_prefix(file, role.key))
         TRY(mo_fail(MOCO_ERR_MISMATCH, "'%s' has no key encoder: there is no tensor '%s...'", path, role.key));
     const char *prefix = wanted->key ? role.key : role.query;
-    apply(wanted, &l->spec, &l->transform);
-    TRY(mo_encoder_build_embedding(&l->spec, &l->net, &embedding));
-    mo_encoder_file_t numbers = {.net = &l->net};
-    TRY(mo_encoder_get(file, prefix, &numbers)); /* before memory is taken for what the file only claims */
-    TRY(take_blocks(l));
-    numbers = (mo_encoder_file_t){&l->net, l->params, l->running, 0};
-    TRY(mo_encoder_get(file, prefix, &numbers));
+    apply(wanted, &spec, &l->transform);
+    TRY(mo_encoder_build(e, &spec));
+    TRY(mo_encoder_get(file, prefix, e)); /* before memory is taken for what the file only claims */
+    TRY(mo_encoder_take(e));
+    TRY(mo_encoder_get(file, prefix, e));
     TRY(report_ours(file, path, &role, wanted->key, l));
 cleanup:
     return status;
@@ -125,15 +118,15 @@ cleanup:
 /* ---- other programs' ---- */
 
 /* What of the file's own is not there, in the words of its program. */
-static moco_status_t note_absent(mo_foreign_t *f)
+static moco_status_t note_absent(mo_inventory_t *inv)
 {
     char queue[MO_PREFIX + 16];
     moco_status_t status = MOCO_OK;
-    if (f->role->key != NULL && f->key.scheme == NULL)
-        TRY(mo_foreign_missing(f, "the key encoder"));
-    snprintf(queue, sizeof queue, "%squeue", f->base);
-    if (strcmp(f->role->layout, "moco") == 0 && mo_tensor_file_find(f->file, queue) == NULL)
-        TRY(mo_foreign_missing(f, "the queue"));
+    if (inv->role->key != NULL && inv->key.scheme == NULL)
+        TRY(mo_inventory_missing(inv, "the key encoder"));
+    snprintf(queue, sizeof queue, "%squeue", inv->base);
+    if (strcmp(inv->role->layout, "moco") == 0 && mo_tensor_file_find(inv->file, queue) == NULL)
+        TRY(mo_inventory_missing(inv, "the queue"));
 cleanup:
     return status;
 }
@@ -142,27 +135,28 @@ static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path
                                   mo_loaded_t *l)
 {
     moco_status_t status = MOCO_OK;
-    mo_foreign_t f = {0};
-    int32_t embedding;
-    TRY(mo_foreign_open(&f, file, path));
-    f.vit_heads = wanted->vit_heads;
-    const mo_root_t *root = wanted->key ? &f.key : &f.query;
-    if (wanted->key && f.role != NULL && root->scheme == NULL)
+    mo_inventory_t inv = {0};
+    mo_encoder_t *e = &l->encoder;
+    mo_encoder_spec_t spec = {0};
+    TRY(mo_inventory_open(&inv, file, path));
+    inv.vit_heads = wanted->vit_heads;
+    const mo_root_t *root = wanted->key ? &inv.key : &inv.query;
+    if (wanted->key && inv.role != NULL && root->scheme == NULL)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "%s: has no key encoder", path));
-    TRY(mo_foreign_spec(&f, root, &l->spec));
-    mo_published_transform(&l->spec, &l->transform);
-    apply(wanted, &l->spec, &l->transform);
-    TRY(mo_encoder_build_embedding(&l->spec, &l->net, &embedding));
-    TRY(mo_foreign_check(&f, root, &l->net));
-    TRY(take_blocks(l));
-    TRY(mo_foreign_encoder(&f, root, &l->net, l->params, l->running, &l->steps));
-    if (l->steps == 0)
-        l->steps = -1;
-    TRY(note_absent(&f));
+    TRY(mo_inventory_spec(&inv, root, &spec));
+    mo_published_transform(&spec, &l->transform);
+    apply(wanted, &spec, &l->transform);
+    TRY(mo_encoder_build(e, &spec));
+    TRY(mo_inventory_check(&inv, root, &e->net));
+    TRY(mo_encoder_take(e));
+    TRY(mo_inventory_encoder(&inv, root, &e->net, e->params, e->running, &e->steps));
+    if (e->steps == 0)
+        e->steps = -1;
+    TRY(note_absent(&inv));
     l->foreign = 1;
-    TRY(take_report(&f, root, &l->report));
+    TRY(take_report(&inv, root, &l->report));
 cleanup:
-    mo_foreign_close(&f);
+    mo_inventory_close(&inv);
     return status;
 }
 
@@ -170,7 +164,7 @@ moco_status_t mo_loaded_take(const mo_tensor_file_t *file, const char *path, con
                              mo_loaded_t *out)
 {
     moco_status_t status = MOCO_OK;
-    mo_loaded_t l = {.steps = -1};
+    mo_loaded_t l = {.encoder.steps = -1};
     TRY(mo_is_ours(file) ? read_ours(file, path, wanted, &l) : read_foreign(file, path, wanted, &l));
     *out = l;
     l = (mo_loaded_t){0};
@@ -195,9 +189,7 @@ moco_status_t mo_loaded_read(const char *path, const mo_wanted_t *wanted, mo_loa
 
 void mo_loaded_free(mo_loaded_t *l)
 {
-    mo_block_free(l->params, (size_t)l->net.params * sizeof(float));
-    mo_block_free(l->running, (size_t)l->net.stats * sizeof(float));
-    mo_net_free(&l->net);
+    mo_encoder_free(&l->encoder);
     json_decref(l->report);
     *l = (mo_loaded_t){0};
 }

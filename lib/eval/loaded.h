@@ -17,13 +17,10 @@ typedef struct mo_wanted {
 } mo_wanted_t;
 
 typedef struct mo_loaded {
-    mo_encoder_spec_t spec;
+    mo_encoder_t encoder;
     mo_transform_t transform;
-    mo_net_t net;
-    float *params, *running;
-    int64_t steps;   /* of training behind it; -1 = unknown   */
-    int foreign;     /* another program wrote the file        */
-    json_t *report;  /* what was taken, ignored and missing   */
+    int foreign;    /* another program wrote the file      */
+    json_t *report; /* what was taken, ignored and missing */
 } mo_loaded_t;
 
 moco_status_t mo_loaded_read(const char *path, const mo_wanted_t *wanted, mo_loaded_t *out);

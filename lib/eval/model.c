@@ -42,7 +42,7 @@ static affine_t affine_of(const mo_net_t *net, const mo_op_t *bn_op, const float
 {
     const mo_bn_t *bn = &net->bns[bn_op->bn];
     double mean = running[bn->offset + c], variance = running[bn->offset + bn->channels + c];
-    double factor = params[net->parameters[bn_op->weights].offset + c] / sqrt(variance + 1e-5);
+    double factor = params[net->parameters[bn_op->weights].offset + c] / sqrt(variance + MO_BATCHNORM_EPSILON);
     return (affine_t){factor, params[net->parameters[bn_op->bias].offset + c] - mean * factor};
 }
 
@@ -69,7 +69,8 @@ static void fold_backward(const mo_net_t *net, const mo_op_t *bn_op, const mo_op
 {
     const mo_parameter_t *weights = &net->parameters[linear->weights];
     float *w = params + weights->offset, *bias = params + net->parameters[linear->bias].offset;
-    float *factor = params + net->parameters[bn_op->weights].offset, *offset = params + net->parameters[bn_op->bias].offset;
+    float *factor = params + net->parameters[bn_op->weights].offset,
+          *offset = params + net->parameters[bn_op->bias].offset;
     int64_t inputs = weights->dims[1];
     for (int32_t c = 0; c < inputs; c++) {
         affine_t a = affine_of(net, bn_op, running, params, c);
@@ -100,15 +101,15 @@ static void fold(const mo_net_t *net, const float *running, float *params)
     }
 }
 
-static moco_status_t build(moco_model_t *m)
+static moco_status_t make_plans(moco_model_t *m)
 {
     static const int32_t sizes[MO_MODEL_SIZES] = {1, MO_MANY};
     moco_status_t status = MOCO_OK;
-    TRY(mo_encoder_build_embedding(&m->spec, &m->net, &m->embedding));
+    const mo_net_t *net = &m->encoder.net;
     for (int i = 0; i < MO_MODEL_SIZES; i++) {
-        mo_plan_spec_t spec = {.net = &m->net, .mode = MO_MODE_INFER, .shard = sizes[i], .shards_per_group = 1,
-                               .inputs = {m->net.input, -1, -1, -1},
-                               .outputs = {m->net.backbone, m->embedding, -1, -1}};
+        mo_plan_spec_t spec = {.net = net, .mode = MO_MODE_INFER, .shard = sizes[i], .shards_per_group = 1,
+                               .inputs = {net->input, -1, -1, -1},
+                               .outputs = {net->backbone, m->encoder.embedding, -1, -1}};
         TRY(mo_plan_create(m->device, &spec, &m->plan[i]));
         if (mo_plan_arena_bytes(m->plan[i]) > m->arena_bytes)
             m->arena_bytes = mo_plan_arena_bytes(m->plan[i]);
@@ -122,10 +123,10 @@ static moco_status_t pack(moco_model_t *m)
 {
     moco_status_t status = MOCO_OK;
     float *folded = NULL;
-    size_t bytes = (size_t)m->net.params * sizeof(float);
+    size_t bytes = (size_t)m->encoder.net.params * sizeof(float);
     TRY(mo_block_create(bytes, &folded));
-    memcpy(folded, m->params, bytes);
-    fold(&m->net, m->running, folded);
+    memcpy(folded, m->encoder.params, bytes);
+    fold(&m->encoder.net, m->encoder.running, folded);
     for (int i = 0; i < MO_MODEL_SIZES; i++) {
         TRY(mo_packed_create(m->plan[i], folded, &m->packed[i]));
         TRY(mo_packed_refresh(m->packed[i]));
@@ -150,23 +151,18 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_transform_t *transform, const float *params,
-                              const float *running, int64_t steps, moco_device_t *device, moco_model_t **out)
+moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t *transform, moco_device_t *device,
+                              moco_model_t **out)
 {
     moco_status_t status = MOCO_OK;
     moco_model_t *m = NULL;
     TRY(mo_calloc(1, sizeof *m, &m));
     TRY(mo_device_default(device, &m->device));
-    m->spec = *spec;
     m->transform = *transform;
-    m->steps = steps;
-    m->feature = 3 * (int64_t)spec->image_size * spec->image_size;
+    m->feature = 3 * (int64_t)encoder->spec.image_size * encoder->spec.image_size;
     mo_input_table(m->transform.mean, m->transform.std, m->lut);
-    TRY(build(m));
-    TRY(mo_block_create((size_t)m->net.params * sizeof(float), &m->params));
-    TRY(mo_block_create((size_t)m->net.stats * sizeof(float), &m->running));
-    memcpy(m->params, params, (size_t)m->net.params * sizeof(float));
-    memcpy(m->running, running, (size_t)m->net.stats * sizeof(float));
+    TRY(mo_encoder_copy(encoder, &m->encoder));
+    TRY(make_plans(m));
     TRY(pack(m));
     TRY(take_lanes(m));
     *out = m;
@@ -193,9 +189,7 @@ void mo_model_delete(moco_model_t *m)
         mo_packed_free(m->packed[s]);
         mo_plan_free(m->plan[s]);
     }
-    mo_block_free(m->params, (size_t)m->net.params * sizeof(float));
-    mo_block_free(m->running, (size_t)m->net.stats * sizeof(float));
-    mo_net_free(&m->net);
+    mo_encoder_free(&m->encoder);
     json_decref(m->report);
     mo_device_release(m->device);
     mo_free(m);

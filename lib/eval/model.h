@@ -30,25 +30,20 @@ typedef struct mo_transform { /* what turns pixels into inputs */
 
 struct moco_model {
     moco_device_t *device;
-    mo_encoder_spec_t spec;
+    mo_encoder_t encoder; /* as trained: for saving */
     mo_transform_t transform;
-    mo_net_t net;
-    int32_t embedding;    /* tensor of the normalised projection, -1 without a head */
-    float *params;   /* as trained: for saving                                  */
-    float *running;
     size_t arena_bytes;
     mo_plan_t *plan[MO_MODEL_SIZES];
     mo_packed_t *packed[MO_MODEL_SIZES];
     mo_model_lane_t *lanes;
     float lut[3][256];
     int64_t feature;
-    int64_t steps;   /* of training behind it; -1 = unknown */
     json_t *report;  /* what was taken from a foreign file; or NULL */
 };
 
-/* Copies and packs the numbers. params as the net of `spec` lays them out; running likewise. */
-moco_status_t mo_model_create(const mo_encoder_spec_t *spec, const mo_transform_t *transform, const float *params,
-                              const float *running, int64_t steps, moco_device_t *device, moco_model_t **out);
+/* Copies and packs the encoder's numbers. */
+moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t *transform, moco_device_t *device,
+                              moco_model_t **out);
 void mo_model_delete(moco_model_t *model);
 /* model_file.c. Reading takes any container; `bytes` are a whole file and are not needed afterwards. Writing to memory
  * follows mo_st_write_memory. */
@@ -61,7 +56,7 @@ json_t *mo_model_json(const moco_model_t *model); /* what it is; NULL without me
 
 /* embed.c. Where images of one call come from: exactly one is set. */
 typedef struct mo_source {
-    const uint8_t *const *jpeg; /* [count] files in memory */
+    const uint8_t *const *encoded; /* [count] image files in memory */
     const uint64_t *sizes;
     const moco_image_t *images; /* [count] pixels of any size */
     const float *floats;        /* [count] normalised images  */

@@ -4,42 +4,44 @@
 #include <string.h>
 
 #include <moco/trainer.h>
-#include <moco/version.h>
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
 #include "engine/ops.h"
+#include "nets/names.h"
 #include "persist/checkpoint.h"
 #include "util/alloc.h"
 #include "util/number.h"
 #include "util/status.h"
+#include "util/version.h"
 
-static const char *const arch_names[] = {"resnet18",  "resnet34",       "resnet50",     "resnet101",
-                                         "resnet152", "vit_small",      "vit_base",     "vit_large",
-                                         "vit_huge",  "vit_conv_small", "vit_conv_base"};
-#define ARCHS ((int32_t)(sizeof arch_names / sizeof arch_names[0]))
-static const char *const vit_norm_names[] = {"layer", "batch"};
-static const char *const stem_names[] = {"imagenet", "cifar"};
-static const char *const head_names[] = {"linear", "mlp", "mlp-v3", "mlp-simclr", "none"};
-enum { HEADS = sizeof head_names / sizeof head_names[0], NO_HEAD = HEADS - 1 };
+#define NO_HEAD "none"
 
-const char *mo_arch_name(int32_t arch)
+static const char *head_name(const mo_encoder_spec_t *spec)
 {
-    return arch_names[arch];
+    return spec->head < 0 ? NO_HEAD : mo_head_names[spec->head];
 }
 
-static moco_status_t get_name(const mo_tensor_file_t *st, const char *key, const char *const *names, int32_t count,
-                              int32_t *out)
+static moco_status_t get_name(const mo_tensor_file_t *st, const char *key, const char *const *names, int32_t *out)
 {
     const char *text = mo_tensor_file_text(st, key);
     if (text == NULL)
         return mo_fail(MOCO_ERR_FORMAT, "the metadata has no '%s'", key);
-    for (int32_t i = 0; i < count; i++)
+    for (int32_t i = 0; names[i] != NULL; i++)
         if (strcmp(text, names[i]) == 0) {
             *out = i;
             return MOCO_OK;
         }
     return mo_fail(MOCO_ERR_UNSUPPORTED, "metadata '%s' is '%.40s', which this version does not know", key, text);
+}
+
+static moco_status_t get_head(const mo_tensor_file_t *st, int32_t *head)
+{
+    const char *text = mo_tensor_file_text(st, "head");
+    if (text == NULL || strcmp(text, NO_HEAD) != 0)
+        return get_name(st, "head", mo_head_names, head);
+    *head = -1;
+    return MOCO_OK;
 }
 
 static moco_status_t get_triple(const mo_tensor_file_t *st, const char *key, double low, double high, double *values)
@@ -87,7 +89,7 @@ static moco_status_t read_vit(const mo_tensor_file_t *st, mo_encoder_spec_t *spe
     TRY(get_count(st, "patch_size", &spec->patch_size));
     TRY(get_count(st, "vit_depth", &spec->depth));
     TRY(get_count(st, "vit_heads", &spec->heads));
-    TRY(get_name(st, "vit_norm", vit_norm_names, 2, &spec->vit_norm));
+    TRY(get_name(st, "vit_norm", mo_vit_norm_names, &spec->vit_norm));
     status = mo_vit_check(spec);
     if (status == MOCO_ERR_ARGUMENT) { /* not the caller's argument: the file's content */
         char found[MO_MESSAGE_SIZE];
@@ -103,11 +105,9 @@ moco_status_t mo_model_meta_get(const mo_tensor_file_t *st, mo_encoder_spec_t *s
 {
     moco_status_t status = MOCO_OK;
     int64_t size, dimension, resize, crop;
-    TRY(get_name(st, "arch", arch_names, ARCHS, &spec->arch));
-    TRY(get_name(st, "stem", stem_names, 2, &spec->stem));
-    TRY(get_name(st, "head", head_names, HEADS, &spec->head));
-    if (spec->head == NO_HEAD)
-        spec->head = -1;
+    TRY(get_name(st, "arch", mo_arch_names, &spec->arch));
+    TRY(get_name(st, "stem", mo_stem_names, &spec->stem));
+    TRY(get_head(st, &spec->head));
     TRY(get_optional(st, "head_width", 65536, &spec->head_width));
     TRY(get_optional(st, "head_layers", 3, &spec->head_layers));
     TRY(mo_meta_get_double(st, "width", 0.0625, 8, &spec->width));
@@ -136,7 +136,7 @@ static moco_status_t read_model(const mo_tensor_file_t *file, const char *path, 
     moco_model_t *model = NULL;
     const mo_wanted_t all = {0};
     TRY(mo_loaded_take(file, path, &all, &l));
-    TRY(mo_model_create(&l.spec, &l.transform, l.params, l.running, l.steps, device, &model));
+    TRY(mo_model_create(&l.encoder, &l.transform, device, &model));
     if (l.foreign) {
         model->report = l.report;
         l.report = NULL;
@@ -189,7 +189,7 @@ static moco_status_t put_vit(mo_st_writer_t *w, const mo_encoder_spec_t *spec)
     TRY(mo_meta_int(w, "patch_size", form.patch));
     TRY(mo_meta_int(w, "vit_depth", form.depth));
     TRY(mo_meta_int(w, "vit_heads", form.heads));
-    TRY(mo_st_meta(w, "vit_norm", vit_norm_names[spec->vit_norm]));
+    TRY(mo_st_meta(w, "vit_norm", mo_vit_norm_names[spec->vit_norm]));
 cleanup:
     return status;
 }
@@ -198,9 +198,9 @@ moco_status_t mo_model_meta(mo_st_writer_t *w, const mo_encoder_spec_t *spec, co
                             int64_t steps)
 {
     moco_status_t status = MOCO_OK;
-    TRY(mo_st_meta(w, "arch", arch_names[spec->arch]));
-    TRY(mo_st_meta(w, "stem", stem_names[spec->stem]));
-    TRY(mo_st_meta(w, "head", head_names[spec->head < 0 ? NO_HEAD : spec->head]));
+    TRY(mo_st_meta(w, "arch", mo_arch_names[spec->arch]));
+    TRY(mo_st_meta(w, "stem", mo_stem_names[spec->stem]));
+    TRY(mo_st_meta(w, "head", head_name(spec)));
     if (spec->head_width != 0)
         TRY(mo_meta_int(w, "head_width", spec->head_width));
     if (spec->head_layers != 0)
@@ -219,28 +219,26 @@ cleanup:
     return status;
 }
 
-/* Borrows the numbers until the writer is done. */
-static moco_status_t put_model(mo_st_writer_t *w, const mo_encoder_file_t *numbers, const mo_encoder_spec_t *spec,
-                               const mo_transform_t *transform, int64_t steps)
+/* Borrows the numbers, and *batches, until the writer is done. */
+static moco_status_t put_model(mo_st_writer_t *w, const mo_encoder_t *encoder, const mo_transform_t *transform,
+                               const int64_t *batches)
 {
     moco_status_t status = MOCO_OK;
     TRY(mo_meta_int(w, "format_version", MO_FORMAT_VERSION));
     TRY(mo_st_meta(w, "kind", "model"));
-    TRY(mo_st_meta(w, "libmoco", moco_version_string()));
-    TRY(mo_model_meta(w, spec, transform, steps));
-    TRY(mo_encoder_put(w, "", numbers));
+    TRY(mo_st_meta(w, "libmoco", MO_VERSION_TEXT));
+    TRY(mo_model_meta(w, &encoder->spec, transform, encoder->steps));
+    TRY(mo_encoder_put(w, "", encoder, batches));
 cleanup:
     return status;
 }
 
-moco_status_t mo_model_write_numbers(const mo_net_t *net, const mo_encoder_spec_t *spec,
-                                     const mo_transform_t *transform, float *params, float *running, int64_t steps,
-                                     const char *path)
+moco_status_t mo_model_write_encoder(const mo_encoder_t *encoder, const mo_transform_t *transform, const char *path)
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
-    const mo_encoder_file_t numbers = {net, params, running, steps > 0 ? steps : 0};
-    TRY(put_model(&w, &numbers, spec, transform, steps));
+    const int64_t batches = encoder->steps > 0 ? encoder->steps : 0;
+    TRY(put_model(&w, encoder, transform, &batches));
     TRY(mo_st_write(&w, path));
 cleanup:
     mo_st_writer_free(&w);
@@ -249,15 +247,15 @@ cleanup:
 
 moco_status_t mo_model_write(const moco_model_t *m, const char *path)
 {
-    return mo_model_write_numbers(&m->net, &m->spec, &m->transform, m->params, m->running, m->steps, path);
+    return mo_model_write_encoder(&m->encoder, &m->transform, path);
 }
 
 moco_status_t mo_model_write_memory(const moco_model_t *m, void *bytes, uint64_t capacity, uint64_t *needed)
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
-    const mo_encoder_file_t numbers = {&m->net, m->params, m->running, m->steps > 0 ? m->steps : 0};
-    TRY(put_model(&w, &numbers, &m->spec, &m->transform, m->steps));
+    const int64_t batches = m->encoder.steps > 0 ? m->encoder.steps : 0;
+    TRY(put_model(&w, &m->encoder, &m->transform, &batches));
     TRY(mo_st_write_memory(&w, bytes, capacity, needed));
 cleanup:
     mo_st_writer_free(&w);
@@ -266,16 +264,16 @@ cleanup:
 
 json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_transform_t *r)
 {
-    json_t *all = json_pack("{s:s, s:f, s:s, s:s, s:i, s:[f,f,f], s:[f,f,f], s:i, s:i}", "arch", arch_names[spec->arch],
-                            "width", spec->width, "stem", stem_names[spec->stem], "head",
-                            head_names[spec->head < 0 ? NO_HEAD : spec->head], "size", spec->image_size, "mean",
+    json_t *all = json_pack("{s:s, s:f, s:s, s:s, s:i, s:[f,f,f], s:[f,f,f], s:i, s:i}", "arch", mo_arch_names[spec->arch],
+                            "width", spec->width, "stem", mo_stem_names[spec->stem], "head",
+                            head_name(spec), "size", spec->image_size, "mean",
                             r->mean[0], r->mean[1], r->mean[2], "std", r->std[0], r->std[1], r->std[2], "eval_resize",
                             r->eval_resize, "eval_crop", r->eval_crop);
     if (all == NULL || !mo_is_vit(spec->arch))
         return all;
     mo_vit_form_t form = mo_vit_form(spec);
     json_t *vit = json_pack("{s:i, s:i, s:i, s:s}", "patch_size", form.patch, "vit_depth", form.depth, "vit_heads",
-                            form.heads, "vit_norm", vit_norm_names[spec->vit_norm]);
+                            form.heads, "vit_norm", mo_vit_norm_names[spec->vit_norm]);
     if (vit == NULL || json_object_update(all, vit) != 0) {
         json_decref(all);
         all = NULL;
@@ -286,11 +284,12 @@ json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_transform_t *r)
 
 json_t *mo_model_json(const moco_model_t *m)
 {
-    json_t *all = mo_spec_json(&m->spec, &m->transform);
+    json_t *all = mo_spec_json(&m->encoder.spec, &m->transform);
     json_t *more = json_pack("{s:i, s:i, s:I, s:I, s:I}", "backbone_dimension", mo_model_width(m, MOCO_TAP_BACKBONE),
                              "projection_dimension", mo_model_width(m, MOCO_TAP_PROJECTION), "parameters",
-                             (json_int_t)mo_net_numel(&m->net), "multiply_adds",
-                             (json_int_t)mo_net_multiply_adds(&m->net, 0, m->net.op_count, 0), "steps", (json_int_t)m->steps);
+                             (json_int_t)mo_net_numel(&m->encoder.net), "multiply_adds",
+                             (json_int_t)mo_net_multiply_adds(&m->encoder.net, 0, m->encoder.net.op_count, 0), "steps",
+                             (json_int_t)m->encoder.steps);
     /* Copied, not shared: any number of threads may ask at once. */
     if (more != NULL && m->report != NULL && json_object_set_new(more, "source", json_deep_copy(m->report)) != 0) {
         json_decref(more);

@@ -5,16 +5,13 @@
 #include "eval/model.h"
 #include "persist/safetensors.h"
 
-const char *mo_arch_name(int32_t arch); /* "vit_small" */
-
 moco_status_t mo_model_meta(mo_st_writer_t *writer, const mo_encoder_spec_t *spec, const mo_transform_t *transform,
                             int64_t steps);
 /* The file says what the encoder is. */
 moco_status_t mo_model_meta_get(const mo_tensor_file_t *st, mo_encoder_spec_t *spec, mo_transform_t *transform,
                                 int64_t *steps);
 json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_transform_t *transform); /* NULL without memory */
-moco_status_t mo_model_write_numbers(const mo_net_t *net, const mo_encoder_spec_t *spec,
-                                     const mo_transform_t *transform, float *params, float *running, int64_t steps,
-                                     const char *path);
+/* All of the encoder's net, which for a model has neither predictor nor loss. */
+moco_status_t mo_model_write_encoder(const mo_encoder_t *encoder, const mo_transform_t *transform, const char *path);
 
 #endif

@@ -13,8 +13,8 @@
 
 uint64_t mo_model_hash(const moco_model_t *m)
 {
-    const float *blocks[] = {m->params, m->running};
-    const int64_t counts[] = {m->net.params, m->net.stats};
+    const float *blocks[] = {m->encoder.params, m->encoder.running};
+    const int64_t counts[] = {m->encoder.net.params, m->encoder.net.stats};
     uint64_t hash = MO_HASH_START;
     for (int b = 0; b < 2; b++)
         for (int64_t i = 0; i < counts[b]; i++) {
@@ -204,7 +204,7 @@ static moco_status_t create(mo_probe_work_t *w, const moco_probe_options_t *opti
     p->options = *options;
     p->classes = mo_dataset_classes(w->train);
     p->features = mo_model_width(w->model, MOCO_TAP_BACKBONE);
-    p->arch = w->model->spec.arch;
+    p->arch = w->model->encoder.spec.arch;
     mo_probe_choose_rates(&p->options, p->arch);
     w->o = &p->options;
     TRY(mo_calloc((size_t)p->classes, sizeof *p->names, &p->names));

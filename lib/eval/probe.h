@@ -4,6 +4,8 @@
 
 #include <moco/probe.h>
 
+#include "util/options.h"
+
 struct moco_probe {
     moco_probe_options_t options; /* resolved */
     moco_probe_result_t result;
@@ -15,9 +17,8 @@ struct moco_probe {
     int64_t *confusion;     /* [C,C]                                    */
 };
 
-/* probe_options.c. Defaults of a protocol; ranges; rates that the protocol chooses for a backbone. */
-moco_status_t mo_probe_defaults(int32_t protocol, moco_probe_options_t *options);
-moco_status_t mo_probe_check(const moco_probe_options_t *options);
+/* probe_options.c. Fields and protocols; rates that the protocol chooses for a backbone. */
+extern const mo_option_table_t mo_probe_options; /* of moco_probe_options_t */
 void mo_probe_choose_rates(moco_probe_options_t *options, int32_t arch);
 /* What a rate is multiplied by in `epoch`. */
 double mo_probe_rate_factor(const moco_probe_options_t *options, int64_t epoch);

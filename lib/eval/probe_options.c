@@ -1,90 +1,104 @@
-/* Protocols of the linear probe as data, and what follows from options alone. */
+/* The fields of moco_probe_options_t, the protocols, and what follows from options alone. */
 #include <math.h>
 #include <stddef.h>
-
 #include <moco/trainer.h> /* MOCO_ARCH_… */
 
 #include "eval/probe.h"
 #include "optim/optim.h"
-#include "util/status.h"
+#include "util/names.h"
+#include "util/rate.h"
 
-#define PI      3.14159265358979323846
-#define MILLION    1000000
+#define AT(field)   MO_OPTION_AT(moco_probe_options_t, field)
+#define NAMES(list) MO_OPTION_NAMES(list), ""
+#define MILLION     1000000
+#define I32_MAX     2147483647
+#define U64         MO_OPTION_U64
+#define I32         MO_OPTION_I32
+#define ENUM        MO_OPTION_ENUM
+#define F64         MO_OPTION_F64
+#define ABOVE       MO_OPTION_ABOVE_MIN
+#define BELOW       MO_OPTION_BELOW_MAX
 
-_Static_assert(sizeof(moco_probe_options_t) == 248, "no padding; a new field is appended");
+_Static_assert(sizeof(moco_probe_options_t) == 248, "every field has a row and there is no padding");
 _Static_assert(offsetof(moco_probe_options_t, protocol) == 200, "fields keep their places");
 
-moco_status_t mo_probe_defaults(int32_t protocol, moco_probe_options_t *options)
+/* name and place, type, default, min, max, flags, names, unit, meaning */
+static const mo_option_row_t rows[] = {
+    {AT(seed), U64, 0, 0, 0, 0, NULL, "", "fixes weights, order and crops"},
+    {AT(lr), MO_OPTION_LIST, 0, 0, MILLION, ABOVE, NULL, "", "learning rates before lr_scaling, tried side by side",
+     .items = MOCO_PROBE_MAX_RATES, .used = offsetof(moco_probe_options_t, rates)},
+    {AT(lr_factor), F64, 0.1, 0, 1, ABOVE, NULL, "", "of the rate at each milestone of the step schedule"},
+    {AT(sgd_momentum), F64, 0.9, 0, 1, BELOW, NULL, "", "momentum of SGD"},
+    {AT(weight_decay), F64, 0, 0, 10, 0, NULL, "", "on weights and bias"},
+    {AT(init_std), F64, 0.01, 0, 10, 0, NULL, "", "standard deviation of the first weights"},
+    {AT(crop_min_area), F64, 0.08, 0, 1, ABOVE, NULL, "share", "smallest crop, of the image's area"},
+    {AT(crop_max_area), F64, 1, 0, 1, ABOVE, NULL, "share", "largest crop; at least crop_min_area"},
+    {AT(flip_probability), F64, 0.5, 0, 1, 0, NULL, "", "of the mirror image"},
+    {AT(protocol), MO_OPTION_PRESET, 0, 0, 0, 0, NULL, "", "where the values came from; chosen first, not settable"},
+    {AT(rates), I32, 0, 0, MOCO_PROBE_MAX_RATES, 0, NULL, "", "of lr in use; 0 = the protocol's own for the backbone"},
+    {AT(lr_scaling), ENUM, MOCO_LR_SCALING_NONE, NAMES(mo_lr_scaling_names),
+     "rate = lr times 1, batch_size/256, or batch_size's root"},
+    {AT(epochs), I32, 100, 1, MILLION, 0, NULL, "", "passes over the data"},
+    {AT(batch_size), I32, 256, 1, 65536, 0, NULL, "images", "per step; the last batch of an epoch may have fewer"},
+    {AT(schedule), ENUM, MOCO_SCHEDULE_COSINE, NAMES(mo_schedule_names), "of the rate, set once per epoch"},
+    {AT(milestone_1), I32, 0, 0, I32_MAX, 0, NULL, "epochs", "first factor of the step schedule; 0 = after 60 %"},
+    {AT(milestone_2), I32, 0, 0, I32_MAX, 0, NULL, "epochs", "second factor; 0 = after 80 %"},
+    {AT(cached), I32, 0, 0, 1, 0, NULL, "", "1: features once, of the evaluation transform, without crops and flips"},
+    {AT(normalize), I32, 0, 0, 1, 0, NULL, "", "1: rows of features are divided by their L2 norm"},
+    {AT(eval_every), I32, 0, 0, MILLION, 0, NULL, "epochs",
+     "between measurements on the test set; 0 = after the last only"},
+    {AT(loader_threads), I32, 0, 0, 256, 0, NULL, "", "decoding threads; 0 = one per lane"},
+};
+
+/* MoCo v1 and v2: arXiv 1911.05722, section 4.1. */
+static const mo_override_t v1[] = {
+    {"epochs", 100},
+    {"batch_size", 256},
+    {"schedule", MOCO_SCHEDULE_STEP},
+    {NULL, 0},
+};
+
+/* MoCo v3: arXiv 2104.02057, appendix, and its published code. */
+static const mo_override_t v3[] = {
+    {"lr_scaling", MOCO_LR_SCALING_LINEAR},
+    {"epochs", 90},
+    {"batch_size", 1024},
+    {"schedule", MOCO_SCHEDULE_COSINE},
+    {NULL, 0},
+};
+
+/* Features are computed once; what remains is cheap enough for many learning rates. */
+static const mo_override_t cached[] = {
+    {"epochs", 100},
+    {"batch_size", 256},
+    {"schedule", MOCO_SCHEDULE_COSINE},
+    {"cached", 1},
+    {NULL, 0},
+};
+
+static const mo_preset_t protocols[] = {
+    {MOCO_PROBE_V1, "v1", "arXiv 1911.05722", NULL, v1},
+    {MOCO_PROBE_V3, "v3", "arXiv 2104.02057", NULL, v3},
+    {MOCO_PROBE_CACHED, "cached", "features in memory, nine learning rates", NULL, cached},
+    {.name = NULL},
+};
+
+static moco_status_t agree(const void *options)
 {
-    static const moco_probe_options_t common = {
-        .struct_size = sizeof(moco_probe_options_t), .lr_factor = 0.1, .sgd_momentum = 0.9, .init_std = 0.01,
-        .crop_min_area = 0.08, .crop_max_area = 1, .flip_probability = 0.5, .epochs = 100, .batch_size = 256};
-    if (protocol < MOCO_PROBE_V1 || protocol > MOCO_PROBE_CACHED)
-        return mo_fail(MOCO_ERR_ARGUMENT, "protocol is %d, wanted %d (v1), %d (v3) or %d (cached)", protocol,
-                       MOCO_PROBE_V1, MOCO_PROBE_V3, MOCO_PROBE_CACHED);
-    *options = common;
-    options->protocol = protocol;
-    options->schedule = protocol == MOCO_PROBE_V1 ? MOCO_SCHEDULE_STEP : MOCO_SCHEDULE_COSINE;
-    options->cached = protocol == MOCO_PROBE_CACHED;
-    if (protocol == MOCO_PROBE_V3) {
-        options->lr_scaling = MOCO_LR_SCALING_LINEAR;
-        options->epochs = 90;
-        options->batch_size = 1024;
-    }
-    return MOCO_OK;
+    const moco_probe_options_t *o = options;
+    return mo_option_at_least("crop_max_area", o->crop_max_area, "crop_min_area", o->crop_min_area);
 }
 
-static moco_status_t whole(const char *name, int64_t value, int64_t low, int64_t high)
-{
-    if (value >= low && value <= high)
-        return MOCO_OK;
-    return mo_fail(MOCO_ERR_ARGUMENT, "%s is %lld, wanted %lld to %lld", name, (long long)value, (long long)low,
-                   (long long)high);
-}
-
-static moco_status_t real(const char *name, double value, double low, double high)
-{
-    if (value >= low && value <= high)
-        return MOCO_OK;
-    return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g, wanted %g to %g", name, value, low, high);
-}
-
-static moco_status_t above(const char *name, double value, double high)
-{
-    if (value > 0 && value <= high)
-        return MOCO_OK;
-    return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g, wanted more than 0 and at most %g", name, value, high);
-}
-
-moco_status_t mo_probe_check(const moco_probe_options_t *o)
-{
-    moco_status_t status = MOCO_OK;
-    TRY(whole("protocol", o->protocol, MOCO_PROBE_V1, MOCO_PROBE_CACHED));
-    TRY(whole("rates", o->rates, 0, MOCO_PROBE_MAX_RATES));
-    for (int32_t i = 0; i < o->rates; i++)
-        if (!(o->lr[i] > 0 && o->lr[i] <= MILLION))
-            return mo_fail(MOCO_ERR_ARGUMENT, "lr[%d] is %g, wanted more than 0 and at most %d", i, o->lr[i], MILLION);
-    TRY(above("lr_factor", o->lr_factor, 1));
-    if (!(o->sgd_momentum >= 0 && o->sgd_momentum < 1))
-        return mo_fail(MOCO_ERR_ARGUMENT, "sgd_momentum is %g, wanted 0 to less than 1", o->sgd_momentum);
-    TRY(real("weight_decay", o->weight_decay, 0, 10));
-    TRY(real("init_std", o->init_std, 0, 10));
-    TRY(above("crop_min_area", o->crop_min_area, 1));
-    TRY(real("crop_max_area", o->crop_max_area, o->crop_min_area, 1));
-    TRY(real("flip_probability", o->flip_probability, 0, 1));
-    TRY(whole("lr_scaling", o->lr_scaling, 0, MOCO_LR_SCALING_SQRT));
-    TRY(whole("epochs", o->epochs, 1, MILLION));
-    TRY(whole("batch_size", o->batch_size, 1, 65536));
-    TRY(whole("schedule", o->schedule, MOCO_SCHEDULE_CONSTANT, MOCO_SCHEDULE_COSINE));
-    TRY(whole("milestone_1", o->milestone_1, 0, INT32_MAX));
-    TRY(whole("milestone_2", o->milestone_2, 0, INT32_MAX));
-    TRY(whole("cached", o->cached, 0, 1));
-    TRY(whole("normalize", o->normalize, 0, 1));
-    TRY(whole("eval_every", o->eval_every, 0, MILLION));
-    TRY(whole("loader_threads", o->loader_threads, 0, 256));
-cleanup:
-    return status;
-}
+const mo_option_table_t mo_probe_options = {
+    .name = "moco_probe_options",
+    .size = sizeof(moco_probe_options_t),
+    .rows = rows,
+    .count = sizeof rows / sizeof rows[0],
+    .presets = protocols,
+    .usual = MOCO_PROBE_CACHED,
+    .agree = agree,
+    .agreement = "`crop_min_area` <= `crop_max_area`.",
+};
 
 void mo_probe_choose_rates(moco_probe_options_t *o, int32_t arch)
 {
@@ -108,7 +122,7 @@ double mo_probe_rate_factor(const moco_probe_options_t *o, int64_t epoch)
     const int64_t second = o->milestone_2 > 0 ? o->milestone_2 : ((int64_t)o->epochs * 8 + 9) / 10;
     double factor = scale;
     if (o->schedule == MOCO_SCHEDULE_COSINE)
-        return scale * 0.5 * (1.0 + cos(PI * (double)epoch / o->epochs));
+        return scale * mo_half_cosine((double)epoch, o->epochs);
     for (int i = 0; i < 2 && o->schedule == MOCO_SCHEDULE_STEP; i++)
         factor *= epoch >= (i == 0 ? first : second) ? o->lr_factor : 1.0;
     return factor;

@@ -1,7 +1,10 @@
-/* From a specification to a net. */
+/* From a specification to a net, and encoders with their numbers. */
 #include "nets/encoder.h"
 
+#include <string.h>
+
 #include "engine/ops.h"
+#include "util/alloc.h"
 #include "util/status.h"
 
 static moco_status_t build(const mo_encoder_spec_t *spec, mo_net_t *net)
@@ -18,17 +21,58 @@ static moco_status_t build(const mo_encoder_spec_t *spec, mo_net_t *net)
     return MOCO_OK;
 }
 
-moco_status_t mo_encoder_build(const mo_encoder_spec_t *spec, mo_net_t *net)
+moco_status_t mo_encoder_net(const mo_encoder_spec_t *spec, mo_net_t *net)
 {
     moco_status_t status = build(spec, net);
     return status == MOCO_OK ? mo_net_done(net) : status;
 }
 
-moco_status_t mo_encoder_build_embedding(const mo_encoder_spec_t *spec, mo_net_t *net, int32_t *embedding)
+moco_status_t mo_encoder_build(mo_encoder_t *e, const mo_encoder_spec_t *spec)
 {
-    moco_status_t status = build(spec, net);
+    moco_status_t status = build(spec, &e->net);
     if (status != MOCO_OK)
         return status;
-    *embedding = net->projection >= 0 ? mo_l2norm(net, net->projection) : -1;
-    return mo_net_done(net);
+    e->spec = *spec;
+    e->embedding = e->net.projection >= 0 ? mo_l2norm(&e->net, e->net.projection) : -1;
+    return mo_net_done(&e->net);
+}
+
+moco_status_t mo_encoder_take(mo_encoder_t *e)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_block_create((size_t)e->net.params * sizeof(float), &e->params));
+    TRY(mo_block_create((size_t)e->net.stats * sizeof(float), &e->running));
+cleanup:
+    return status;
+}
+
+void mo_encoder_start(mo_encoder_t *e, uint64_t seed)
+{
+    mo_init_params(&e->net, seed, e->params);
+    mo_init_stats(&e->net, e->running);
+}
+
+void mo_encoder_copy_numbers(const mo_encoder_t *from, mo_encoder_t *to)
+{
+    memcpy(to->params, from->params, (size_t)to->net.params * sizeof(float));
+    memcpy(to->running, from->running, (size_t)to->net.stats * sizeof(float));
+}
+
+moco_status_t mo_encoder_copy(const mo_encoder_t *from, mo_encoder_t *to)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_encoder_build(to, &from->spec));
+    TRY(mo_encoder_take(to));
+    mo_encoder_copy_numbers(from, to);
+    to->steps = from->steps;
+cleanup:
+    return status;
+}
+
+void mo_encoder_free(mo_encoder_t *e)
+{
+    mo_block_free(e->params, (size_t)e->net.params * sizeof(float));
+    mo_block_free(e->running, (size_t)e->net.stats * sizeof(float));
+    mo_net_free(&e->net);
+    *e = (mo_encoder_t){0};
 }

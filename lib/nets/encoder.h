@@ -25,9 +25,31 @@ typedef struct mo_encoder_spec {
 /* Fills an empty net: input [3,S,S], backbone [features], projection [dimension] before its normalisation (-1 without a
  * head). Parameters and batch norms carry torchvision's names ("layer1.0.conv1.weight", "bn1", "fc.0.weight"), those of
  * a ViT timm's ("cls_token", "blocks.0.attn.qkv.weight"). MOCO_ERR_ARGUMENT for a ViT that mo_vit_check refuses. */
-moco_status_t mo_encoder_build(const mo_encoder_spec_t *spec, mo_net_t *net);
-/* As above, with the projection normalised: what a trainer and a model's projection tap use. *embedding = that tensor. */
-moco_status_t mo_encoder_build_embedding(const mo_encoder_spec_t *spec, mo_net_t *net, int32_t *embedding);
+moco_status_t mo_encoder_net(const mo_encoder_spec_t *spec, mo_net_t *net);
+
+/* An encoder: what it is made of, and its numbers. A trainer holds two; a model, a file that was read, and fine-tuning
+ * hold one each. A trainer's net goes on behind the projection (predictor, loss); what stands before it lies at the same
+ * offsets in every net of one specification. */
+typedef struct mo_encoder {
+    mo_encoder_spec_t spec;
+    mo_net_t net;
+    int32_t embedding; /* tensor: what is compared, rows of length 1; -1 = none */
+    float *params;     /* [net.params]; NULL until memory is taken              */
+    float *running;    /* [net.stats] running means and variances               */
+    int64_t steps;     /* of training behind it; -1 = unknown                   */
+} mo_encoder_t;
+
+/* The net of `spec` with its projection normalised, into a zeroed encoder; no memory for numbers yet. */
+moco_status_t mo_encoder_build(mo_encoder_t *encoder, const mo_encoder_spec_t *spec);
+/* Memory for the numbers of a net that is built, zeroed. */
+moco_status_t mo_encoder_take(mo_encoder_t *encoder);
+/* First values: random parameters, means 0, variances 1. */
+void mo_encoder_start(mo_encoder_t *encoder, uint64_t seed);
+/* The numbers that `to`'s net has, which are the first ones of `from`'s. */
+void mo_encoder_copy_numbers(const mo_encoder_t *from, mo_encoder_t *to);
+/* A zeroed encoder becomes the encoder of `from`'s specification, with a copy of its numbers. */
+moco_status_t mo_encoder_copy(const mo_encoder_t *from, mo_encoder_t *to);
+void mo_encoder_free(mo_encoder_t *encoder); /* safe on a zeroed struct */
 
 int32_t mo_resnet(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input); /* -> backbone */
 int32_t mo_vit(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input);    /* -> backbone */

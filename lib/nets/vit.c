@@ -130,7 +130,7 @@ static int32_t conv_stem(mo_net_t *net, int32_t t, int32_t channels)
 int32_t mo_vit(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input)
 {
     const mo_vit_form_t f = mo_vit_form(spec);
-    int32_t class_token = mo_token_spans(net, f.tokens, f.channels, !spec->train_positions), t;
+    int32_t class_token = mo_token_parameters(net, f.tokens, f.channels, !spec->train_positions), t;
     if (f.conv_stem)
         t = conv_stem(net, input, f.channels);
     else

@@ -7,17 +7,16 @@
 
 #include "util/alloc.h"
 #include "util/clones.h"
+#include "util/rate.h"
 #include "util/status.h"
 
 #define PART ((int64_t)1 << 16) /* floats; fixed, so sums do not depend on the lanes */
-
-#define BASE_BATCH 256.0 /* the batch that rates are meant for under linear scaling */
 
 double mo_lr_scale(int32_t scaling, int32_t batch)
 {
     if (scaling == MOCO_LR_SCALING_NONE)
         return 1.0;
-    return scaling == MOCO_LR_SCALING_SQRT ? sqrt((double)batch) : batch / BASE_BATCH;
+    return scaling == MOCO_LR_SCALING_SQRT ? sqrt((double)batch) : batch / MO_BASE_BATCH;
 }
 
 int32_t mo_optim_blocks(mo_optimizer_t kind)

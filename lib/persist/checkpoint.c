@@ -27,7 +27,8 @@ static moco_status_t put_params(mo_st_writer_t *writer, const char *prefix, int 
     for (int32_t i = 0; i < net->parameter_count; i++) {
         const mo_parameter_t *parameter = &net->parameters[i];
         char name[NAME_SIZE];
-        if (parameter->hidden || (parameter->frozen && !is_encoder)) /* an optimizer has nothing on what it does not move */
+        if (parameter->hidden ||
+            (parameter->frozen && !is_encoder)) /* an optimizer has nothing on what it does not move */
             continue;
         full_name(name, prefix, is_encoder, parameter->name, "");
         TRY(mo_st_add(writer, name, MO_F32, parameter->rank, parameter->dims, params + parameter->offset));
@@ -41,13 +42,12 @@ moco_status_t mo_params_put(mo_st_writer_t *writer, const char *prefix, const mo
     return put_params(writer, prefix, 0, net, params);
 }
 
-moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const mo_encoder_file_t *e)
+moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const mo_encoder_t *e, const int64_t *batches)
 {
     moco_status_t status = MOCO_OK;
-    if (e->params != NULL)
-        TRY(put_params(writer, prefix, 1, e->net, e->params));
-    for (int32_t i = 0; e->running != NULL && i < e->net->bn_count; i++) {
-        const mo_bn_t *bn = &e->net->bns[i];
+    TRY(put_params(writer, prefix, 1, &e->net, e->params));
+    for (int32_t i = 0; i < e->net.bn_count; i++) {
+        const mo_bn_t *bn = &e->net.bns[i];
         int64_t dims[1] = {bn->channels};
         char name[NAME_SIZE];
         full_name(name, prefix, 1, bn->name, ".running_mean");
@@ -55,7 +55,7 @@ moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const m
         full_name(name, prefix, 1, bn->name, ".running_var");
         TRY(mo_st_add(writer, name, MO_F32, 1, dims, e->running + bn->offset + bn->channels));
         full_name(name, prefix, 1, bn->name, ".num_batches_tracked");
-        TRY(mo_st_add(writer, name, MO_I64, 0, dims, &e->batches));
+        TRY(mo_st_add(writer, name, MO_I64, 0, dims, batches));
     }
 cleanup:
     return status;
@@ -114,12 +114,12 @@ moco_status_t mo_params_get(const mo_tensor_file_t *st, const char *prefix, cons
     return get_params(st, prefix, 0, net, params);
 }
 
-moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, const mo_encoder_file_t *e)
+moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, const mo_encoder_t *e)
 {
     moco_status_t status = MOCO_OK;
-    TRY(get_params(st, prefix, 1, e->net, e->params));
-    for (int32_t i = 0; i < e->net->bn_count; i++) {
-        const mo_bn_t *bn = &e->net->bns[i];
+    TRY(get_params(st, prefix, 1, &e->net, e->params));
+    for (int32_t i = 0; i < e->net.bn_count; i++) {
+        const mo_bn_t *bn = &e->net.bns[i];
         int64_t dims[1] = {bn->channels};
         float *mean = e->running != NULL ? e->running + bn->offset : NULL;
         char name[NAME_SIZE];

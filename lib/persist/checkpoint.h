@@ -1,29 +1,22 @@
-/* Encoders in safetensors files: tensors by torchvision names under a prefix, and whole training states. Knows parameters
- * and blocks, not trainers or models. */
+/* Encoders in safetensors files: tensors by torchvision names under a prefix. Knows encoders, not trainers or
+ * models. */
 #ifndef MO_PERSIST_CHECKPOINT_H
 #define MO_PERSIST_CHECKPOINT_H
 
 #include <stdint.h>
 
-#include "engine/net.h"
+#include "nets/encoder.h"
 #include "persist/safetensors.h"
 
 #define MO_FORMAT_VERSION 1
 
-/* One encoder's numbers, borrowed. */
-typedef struct mo_encoder_file {
-    const mo_net_t *net;
-    float *params;   /* NULL: left out      */
-    float *running;  /* NULL: left out      */
-    int64_t batches; /* num_batches_tracked */
-} mo_encoder_file_t;
-
-/* `prefix` is "" or ends in a dot; a predictor's names ("predictor.0.weight") go without it. The writer borrows the
- * encoder until it has written. */
-moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const mo_encoder_file_t *encoder);
-/* Every tensor must be there with the net's sizes; num_batches_tracked may be absent. Blocks that are NULL are not
- * filled: with both, the file is only checked. */
-moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, const mo_encoder_file_t *encoder);
+/* `prefix` is "" or ends in a dot; a predictor's names ("predictor.0.weight") go without it. *batches becomes every
+ * num_batches_tracked. The writer borrows the encoder's numbers and *batches until it has written. */
+moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const mo_encoder_t *encoder,
+                             const int64_t *batches);
+/* Every tensor must be there with the net's sizes; num_batches_tracked may be absent. An encoder without memory is not
+ * filled: the file is only checked. */
+moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, const mo_encoder_t *encoder);
 /* MOCO_ERR_SHAPE names the tensor, its sizes and those wanted. */
 moco_status_t mo_shape_check(const mo_file_tensor_t *tensor, int32_t rank, const int64_t *dims);
 /* Parameters alone, as "PREFIX<name>": optimizer state. */

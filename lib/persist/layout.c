@@ -90,8 +90,3 @@ void mo_scheme_theirs(const mo_scheme_t *scheme, const char *ours, char theirs[M
     else
         snprintf(theirs, MO_LAYOUT_NAME, "%s", name);
 }
-
-int mo_is_head(const char *ours)
-{
-    return strncmp(ours, "fc.", 3) == 0 || strncmp(ours, "head.", 5) == 0;
-}

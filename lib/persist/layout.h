@@ -1,4 +1,4 @@
-/* Other programs' names for the tensors of an encoder, as tables. Our own names are torchvision's for ResNets and
+/* Where files keep encoders and what they call their tensors, as tables. Our own names are torchvision's for ResNets and
  * timm's for ViTs ("layer1.0.conv1.weight", "blocks.0.attn.qkv.weight"). */
 #ifndef MO_PERSIST_LAYOUT_H
 #define MO_PERSIST_LAYOUT_H
@@ -24,14 +24,13 @@ const mo_scheme_t *mo_scheme_find(const char *name);
 const mo_scheme_t *mo_schemes(int32_t *count);
 /* Cut to the buffer's size where it would not fit; no network has such names. */
 void mo_scheme_theirs(const mo_scheme_t *scheme, const char *ours, char theirs[MO_LAYOUT_NAME]);
-int mo_is_head(const char *ours); /* belongs to the projection head */
 
 /* Where files keep encoders: NEST WRAP ROLE scheme's name, such as "state_dict." "module." "encoder_q."
  * "conv1.weight". */
 extern const char *const mo_layout_nests[];
 extern const char *const mo_layout_wraps[];
 typedef struct mo_role {
-    const char *layout;                 /* name of the method or program */
+    const char *layout;                  /* name of the method or program */
     const char *query, *key, *predictor; /* NULL: there is none */
 } mo_role_t;
 const mo_role_t *mo_roles(int32_t *count);

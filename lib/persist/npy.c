@@ -9,10 +9,10 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-#define MAGIC       "\x93NUMPY"
-#define MAGIC_SIZE  6
-#define HEADER_SIZE 128   /* of files written here: a multiple of 64 with module for any row count */
-#define MAX_HEADER  65536 /* of files read here */
+#define MAGIC "\x93NUMPY"
+#define MAGIC_SIZE 6
+#define HEADER_SIZE 128  /* of files written here: a multiple of 64 with module for any row count */
+#define MAX_HEADER 65536 /* of files read here */
 
 /* ---- writing ---- */
 

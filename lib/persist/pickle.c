@@ -9,7 +9,7 @@
 #include "util/status.h"
 
 #define MAX_PROTOCOL 5
-#define MAX_LINE     256 /* bytes of a module's or class's name */
+#define MAX_LINE 256 /* bytes of a module's or class's name */
 
 typedef struct reader {
     const uint8_t *start, *at, *end;
@@ -69,8 +69,8 @@ static moco_status_t push_long(mo_pickle_t *p, reader_t *r, int width)
     if (length > INT32_MAX)
         TRY(mo_pickle_damaged(p, "a number is too long"));
     if (length > 8)
-        return mo_pickle_push_new(
-            p, (mo_pickle_value_t){.kind = MO_PICKLE_BIG, .count = (int32_t)length, .bytes = bytes});
+        return mo_pickle_push_new(p,
+                                  (mo_pickle_value_t){.kind = MO_PICKLE_BIG, .count = (int32_t)length, .bytes = bytes});
     if (length > 0 && bytes[length - 1] & 0x80)
         bits = UINT64_MAX;
     memcpy(&bits, bytes, length);

@@ -56,7 +56,7 @@ typedef struct mo_pickle_tensor {
 typedef struct mo_pickle {
     const char *path; /* for messages */
     mo_pickle_value_t *values;
-    int32_t *pool;    /* items of containers */
+    int32_t *pool; /* items of containers */
     int32_t *stack, *marks, *memo;
     mo_pickle_storage_t *storages;
     mo_pickle_tensor_t *tensors;

@@ -123,8 +123,7 @@ static moco_status_t push_tensor(mo_pickle_t *p, const mo_pickle_value_t *args)
     if (status != MOCO_OK)
         return status;
     p->tensors[p->tensor_count++] = t;
-    return mo_pickle_push_new(
-        p, (mo_pickle_value_t){.kind = MO_PICKLE_TENSOR, .number = (int32_t)p->tensor_count - 1});
+    return mo_pickle_push_new(p, (mo_pickle_value_t){.kind = MO_PICKLE_TENSOR, .number = (int32_t)p->tensor_count - 1});
 }
 
 /* ('storage', class, key, location, count[, None or (key of the view, first, size)]) */
@@ -137,8 +136,11 @@ static moco_status_t read_storage(const mo_pickle_t *p, const mo_pickle_value_t 
     if (class->kind != MO_PICKLE_GLOBAL || globals[class->number].meaning != AS_STORAGE ||
         key->kind != MO_PICKLE_TEXT || count->kind != MO_PICKLE_INT || count->whole < 0)
         return mo_pickle_damaged(p, "a storage has no class, key or count");
-    *s = (mo_pickle_storage_t){.dtype = globals[class->number].dtype, .key = key->bytes, .key_size = key->count,
-                               .count = count->whole, .size = count->whole};
+    *s = (mo_pickle_storage_t){.dtype = globals[class->number].dtype,
+                               .key = key->bytes,
+                               .key_size = key->count,
+                               .count = count->whole,
+                               .size = count->whole};
     if (id->count < 6 || item(p, id, 5)->kind == MO_PICKLE_NONE)
         return MOCO_OK;
     const mo_pickle_value_t *view = item(p, id, 5);
@@ -163,8 +165,7 @@ moco_status_t mo_pickle_persistent(mo_pickle_t *p)
     TRY(mo_pickle_room(p, &p->storages, p->storage_count, &p->storage_capacity, sizeof storage, MO_PICKLE_MAX_VALUES,
                        "storages"));
     p->storages[p->storage_count++] = storage;
-    TRY(mo_pickle_push_new(p,
-                           (mo_pickle_value_t){.kind = MO_PICKLE_STORAGE, .number = (int32_t)p->storage_count - 1}));
+    TRY(mo_pickle_push_new(p, (mo_pickle_value_t){.kind = MO_PICKLE_STORAGE, .number = (int32_t)p->storage_count - 1}));
 cleanup:
     return status;
 }
@@ -202,18 +203,14 @@ moco_status_t mo_pickle_reduce(mo_pickle_t *p)
     if (callable->kind == MO_PICKLE_IGNORED)
         return mo_pickle_push_new(p, (mo_pickle_value_t){.kind = MO_PICKLE_IGNORED});
     switch (globals[callable->number].meaning) {
-    case AS_DICT:
-        return push_dict(p, args);
-    case AS_TENSOR:
-        return push_tensor(p, args);
+    case AS_DICT: return push_dict(p, args);
+    case AS_TENSOR: return push_tensor(p, args);
     case AS_FIRST:
         if (args->count < 1)
             return mo_pickle_damaged(p, "a parameter has no tensor");
         return mo_pickle_push_number(p, p->pool[args->items.first]);
-    case AS_IGNORED:
-        return mo_pickle_push_new(p, (mo_pickle_value_t){.kind = MO_PICKLE_IGNORED});
-    default:
-        return mo_pickle_damaged(p, "a storage is made without its numbers");
+    case AS_IGNORED: return mo_pickle_push_new(p, (mo_pickle_value_t){.kind = MO_PICKLE_IGNORED});
+    default: return mo_pickle_damaged(p, "a storage is made without its numbers");
     }
 }
 

@@ -24,8 +24,8 @@ moco_status_t mo_pickle_room(const mo_pickle_t *p, void *items, int64_t count, i
 
 moco_status_t mo_pickle_new(mo_pickle_t *p, mo_pickle_value_t value, int32_t *number)
 {
-    moco_status_t status = mo_pickle_room(p, &p->values, p->value_count, &p->value_capacity, sizeof value,
-                                          MO_PICKLE_MAX_VALUES, "values");
+    moco_status_t status =
+        mo_pickle_room(p, &p->values, p->value_count, &p->value_capacity, sizeof value, MO_PICKLE_MAX_VALUES, "values");
     if (status != MOCO_OK)
         return status;
     *number = (int32_t)p->value_count;

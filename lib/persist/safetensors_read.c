@@ -9,9 +9,9 @@
 #include "util/json.h"
 #include "util/status.h"
 
-#define MAX_HEADER    100000000u
+#define MAX_HEADER 100000000u
 #define METADATA_NAME "__metadata__"
-#define MAX_DEPTH     8 /* a legal header has three levels */
+#define MAX_DEPTH 8 /* a legal header has three levels */
 
 /* The dtypes of the format with the bits of one number; those that libmoco does not read are listed as OTHER. */
 static const struct dtype_row {

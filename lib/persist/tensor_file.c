@@ -226,6 +226,7 @@ static void ints_in_row(mo_dtype_t dtype, const uint8_t *data, int64_t step, int
         break;
     case MO_I8:
         for (int64_t i = 0; i < count; i++, data += step)
+            /* The number is signed. NOLINTNEXTLINE(bugprone-signed-char-misuse) */
             out[i] = (int8_t)*data;
         break;
     default:

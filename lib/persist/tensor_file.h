@@ -33,9 +33,9 @@ typedef struct mo_file_tensor {
     int32_t rank;
     int64_t dims[MO_FILE_DIMS];
     int64_t strides[MO_FILE_DIMS]; /* in numbers; views and transposes come with other strides than C order */
-    const uint8_t *data; /* first number, inside the mapping; may be unaligned in foreign files */
-    uint64_t bytes;      /* of all numbers */
-    int64_t order;       /* place in the file's own order: tensors are sorted by name */
+    const uint8_t *data;           /* first number, inside the mapping; may be unaligned in files of other programs */
+    uint64_t bytes;                /* of all numbers */
+    int64_t order;                 /* place in the file's own order: tensors are sorted by name */
 } mo_file_tensor_t;
 
 typedef struct mo_file_text {
@@ -77,7 +77,7 @@ int mo_file_count(const mo_file_tensor_t *tensor, int64_t *count);
 /* Sorts by name; a name that comes twice is MOCO_ERR_FORMAT. */
 moco_status_t mo_tensor_file_sort(mo_tensor_file_t *file, const char *path);
 
-/* A foreign name as a message can show it: short, one line. */
+/* A name from a file as a message can show it: short, one line. */
 #define MO_SHOWN 80
 typedef struct mo_shown {
     char text[MO_SHOWN + 4];

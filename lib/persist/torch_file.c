@@ -56,8 +56,10 @@ static moco_status_t check_archive(archive_t *a)
 {
     const mo_zip_member_t *order;
     if (member(a, "constants.pkl") != NULL)
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: is TorchScript (a program): refused; wanted a file of state "
-                       "dictionaries", a->path);
+        return mo_fail(MOCO_ERR_UNSUPPORTED,
+                       "%s: is TorchScript (a program): refused; wanted a file of state "
+                       "dictionaries",
+                       a->path);
     moco_status_t status = mo_zip_check_stored(&a->zip, a->path);
     if (status != MOCO_OK)
         return status;
@@ -227,8 +229,10 @@ static moco_status_t read_storages(sequence_t *s, const mo_pickle_t *keys)
                            (unsigned long long)count, (long long)place->storage->count);
         if (__builtin_mul_overflow(count, mo_dtype_bytes(place->storage->dtype), &size) ||
             size > (uint64_t)(s->end - s->at))
-            return mo_fail(MOCO_ERR_FORMAT, "%s: ends inside storage %d of %d: %llu numbers of type %s claimed, %llu "
-                           "bytes follow", s->path, (int)i, (int)list->count, (unsigned long long)count,
+            return mo_fail(MOCO_ERR_FORMAT,
+                           "%s: ends inside storage %d of %d: %llu numbers of type %s claimed, %llu "
+                           "bytes follow",
+                           s->path, (int)i, (int)list->count, (unsigned long long)count,
                            mo_dtype_name(place->storage->dtype), (unsigned long long)(s->end - s->at));
         place->bytes = s->at;
         s->at += size;

@@ -7,14 +7,14 @@
 
 static void point_at_gradients(moco_trainer_t *t)
 {
-    int64_t body = t->method.two_pass ? t->query.net.body_params : t->query.net.params;
+    int64_t body = t->state.method.two_pass ? t->state.query.net.body_params : t->state.query.net.params;
     t->optim.pieces[0] = (mo_gradient_piece_t){t->gradients[0].total, 0, body};
-    t->optim.pieces[1] = (mo_gradient_piece_t){t->gradients[1].total, body, t->query.net.params - body};
+    t->optim.pieces[1] = (mo_gradient_piece_t){t->gradients[1].total, body, t->state.query.net.params - body};
 }
 
 moco_status_t mo_outcome(moco_trainer_t *t, mo_outcome_t *out)
 {
-    int64_t rows = t->method.rows, first = 0, fifth = 0;
+    int64_t rows = t->state.method.rows, first = 0, fifth = 0;
     double loss = 0, norm = 0;
     point_at_gradients(t);
     moco_status_t status = mo_optim_gradient_norm(&t->optim, t->device, &norm);
@@ -26,11 +26,11 @@ moco_status_t mo_outcome(moco_trainer_t *t, mo_outcome_t *out)
         first += row[MO_LOSS_RANK] < 1;
         fifth += row[MO_LOSS_RANK] < 5;
     }
-    *out = (mo_outcome_t){loss / t->method.mean_rows, 100.0 * (double)first / (double)rows,
+    *out = (mo_outcome_t){loss / t->state.method.mean_rows, 100.0 * (double)first / (double)rows,
                           100.0 * (double)fifth / (double)rows, norm};
     if (!isfinite(out->loss) || !isfinite(out->gradient_norm))
         return mo_fail(MOCO_ERR_NONFINITE, "step %lld: loss is %g and the gradient's norm %g; wanted finite numbers",
-                       (long long)t->step + 1, out->loss, out->gradient_norm);
+                       (long long)t->state.step + 1, out->loss, out->gradient_norm);
     return MOCO_OK;
 }
 
@@ -47,21 +47,21 @@ static void commit_part(void *ctx, int64_t number)
     moco_trainer_t *t = c->trainer;
     const mo_optim_part_t *part = &t->optim.parts[number];
     mo_optim_update(&t->optim, part, &c->optim);
-    if (part->offset < t->key.net.params)
-        mo_momentum_update(t->key.params + part->offset, t->query.params + part->offset, part->count,
+    if (part->offset < t->state.key.net.params)
+        mo_momentum_update(t->state.key.params + part->offset, t->state.query.params + part->offset, part->count,
                            c->key_momentum);
 }
 
 /* What can be refused is refused before any part has run. */
 moco_status_t mo_commit_weights(moco_trainer_t *t, mo_rates_t rates)
 {
-    const moco_trainer_options_t *o = &t->options;
+    const moco_trainer_options_t *o = &t->state.options;
     moco_status_t status = MOCO_OK;
     commit_t c = {.trainer = t,
                   .key_momentum = rates.key_momentum,
                   .optim = {.kind = (mo_optimizer_t)o->optimizer, .lr = rates.lr, .momentum = o->sgd_momentum,
                             .weight_decay = o->weight_decay, .trust = o->lars_trust, .beta1 = o->adam_beta1,
-                            .beta2 = o->adam_beta2, .epsilon = o->adam_epsilon, .step = t->step + 1}};
+                            .beta2 = o->adam_beta2, .epsilon = o->adam_epsilon, .step = t->state.step + 1}};
     TRY(mo_optim_begin(&t->optim, t->device, &c.optim));
     TRY(mo_device_parallel(t->device, t->optim.part_count, commit_part, &c));
 cleanup:
@@ -69,27 +69,29 @@ cleanup:
 }
 
 /* One update per forward of the reference: views that go through an encoder one after the other give one each. */
-static void fold(const moco_trainer_t *t, mo_encoder_t *e)
+static void fold(const moco_trainer_t *t, mo_encoder_t *e, const mo_staged_t *staged)
 {
-    int32_t forwards = t->method.mixed ? 1 : e == &t->key ? t->method.key_views : t->method.query_views;
-    int64_t rows = t->method.mixed ? t->method.rows : t->options.batch_size;
+    int32_t forwards = t->state.method.mixed ? 1
+                       : e == &t->state.key  ? t->state.method.key_views
+                                             : t->state.method.query_views;
+    int64_t rows = t->state.method.mixed ? t->state.method.rows : t->state.options.batch_size;
     for (int32_t i = 0; i < e->net.op_count; i++) {
         const mo_op_t *op = &e->net.ops[i];
         if (op->bn < 0)
             continue;
         mo_shape_t shape = e->net.shapes[op->src];
-        int32_t groups = (i < e->net.body_ops ? e->body_groups : e->head_groups) / forwards;
+        int32_t groups = (i < e->net.body_ops ? staged->body_groups : staged->head_groups) / forwards;
         double m = (double)(rows / groups) * shape.h * shape.w;
         for (int32_t f = 0; f < forwards; f++)
-            mo_running_fold(&e->net, &e->net.bns[op->bn], e->staged, f * groups,
-                            t->options.bn_running == MOCO_BN_RUNNING_FIRST ? f * groups + 1 : (f + 1) * groups, m,
+            mo_running_fold(&e->net, &e->net.bns[op->bn], staged->values, f * groups,
+                            t->state.options.bn_running == MOCO_BN_RUNNING_FIRST ? f * groups + 1 : (f + 1) * groups, m,
                             e->running);
     }
 }
 
 void mo_commit_statistics(moco_trainer_t *t)
 {
-    fold(t, &t->query);
-    if (t->method.key_views > 0)
-        fold(t, &t->key);
+    fold(t, &t->state.query, &t->query_staged);
+    if (t->state.method.key_views > 0)
+        fold(t, &t->state.key, &t->key_staged);
 }

@@ -65,10 +65,10 @@ static int32_t measuring(void *user, int64_t done, int64_t total)
 
 static moco_status_t snapshot(const work_t *w, moco_model_t **out)
 {
-    const mo_tuner_t *t = &w->tuner;
-    mo_encoder_spec_t spec = t->spec;
-    spec.drop_path = 0;
-    return mo_model_create(&spec, &w->model->transform, t->params, t->running, t->step, t->device, out);
+    mo_encoder_t encoder = w->tuner.encoder; /* its numbers are borrowed */
+    encoder.spec.drop_path = 0;
+    encoder.steps = w->tuner.step;
+    return mo_model_create(&encoder, &w->model->transform, w->tuner.device, out);
 }
 
 static moco_status_t score(const work_t *w, const mo_features_t *features, mo_linear_score_t *scores,

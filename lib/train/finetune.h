@@ -9,6 +9,7 @@
 #include "eval/model.h"
 #include "optim/optim.h"
 #include "train/gradients.h"
+#include "util/options.h"
 
 struct moco_finetune {
     moco_finetune_result_t result;
@@ -20,8 +21,7 @@ struct moco_finetune {
 };
 
 /* finetune_options.c */
-moco_status_t mo_finetune_defaults(int32_t optimizer, moco_finetune_options_t *options);
-moco_status_t mo_finetune_check(const moco_finetune_options_t *options);
+extern const mo_option_table_t mo_finetune_options; /* of moco_finetune_options_t */
 
 /* Options are full and checked. */
 moco_status_t mo_finetune_run(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
@@ -44,8 +44,7 @@ typedef struct mo_tuner {
     moco_finetune_options_t options;
     moco_trainer_options_t like; /* the same numbers, where the rule for shards and the schedule read them */
     moco_device_t *device;
-    mo_encoder_spec_t spec;
-    mo_net_t net;               /* backbone, classifier, loss                  */
+    mo_encoder_t encoder;       /* its net: backbone, classifier, loss         */
     int32_t classes, logits, targets, loss; /* number; tensors                 */
     int32_t branches;           /* residual branches with drop path            */
     mo_plan_t *plan;
@@ -58,7 +57,6 @@ typedef struct mo_tuner {
     mo_gradients_t gradients;
     float **blocks;             /* [groups * shards_per_group] gradient block of each shard at work */
     mo_optim_t optim;
-    float *params, *running;    /* [net.params], [net.stats]                   */
     float *staged;              /* [groups][net.stats] of the step at work     */
     float *losses;              /* [B]                                         */
     float lut[3][256];

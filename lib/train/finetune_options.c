@@ -1,126 +1,103 @@
-/* Options of fine-tuning: the values for each optimizer, and their ranges. */
+/* The fields of moco_finetune_options_t, and the values for each optimizer. */
 #include <stddef.h>
 
 #include "train/finetune.h"
+#include "train/options.h"
+#include "util/names.h"
 #include "util/status.h"
 
-#define MILLION 1000000
+#define AT(field)   MO_OPTION_AT(moco_finetune_options_t, field)
+#define NAMES(list) MO_OPTION_NAMES(list), ""
+#define MILLION     1000000
+#define U64         MO_OPTION_U64
+#define I32         MO_OPTION_I32
+#define ENUM        MO_OPTION_ENUM
+#define F64         MO_OPTION_F64
+#define ABOVE       MO_OPTION_ABOVE_MIN
+#define BELOW       MO_OPTION_BELOW_MAX
 
-_Static_assert(sizeof(moco_finetune_options_t) == 168, "no padding; a new field is appended");
+_Static_assert(sizeof(moco_finetune_options_t) == 168, "every field has a row and there is no padding");
 _Static_assert(offsetof(moco_finetune_options_t, optimizer) == 120, "fields keep their places");
 
-moco_status_t mo_finetune_defaults(int32_t optimizer, moco_finetune_options_t *options)
+static const char *const schedule_names[] = {[MOCO_SCHEDULE_CONSTANT] = "constant", [MOCO_SCHEDULE_COSINE] = "cosine"};
+
+/* name and place, type, default, min, max, flags, names, unit, meaning */
+static const mo_option_row_t rows[] = {
+    {AT(seed), U64, 0, 0, 0, 0, NULL, "", "fixes the classifier's first weights, order, crops, mixes, dropped paths"},
+    {AT(lr), F64, 2.5e-4, 0, 1000, 0, NULL, "", "learning rate after warm-up, before lr_scaling"},
+    {AT(weight_decay), F64, 0.05, 0, 10, 0, NULL, "", "see decay_vectors"},
+    {AT(sgd_momentum), F64, 0.9, 0, 1, BELOW, NULL, "", "of SGD"},
+    {AT(adam_beta1), F64, 0.9, 0, 1, BELOW, NULL, "", "AdamW: decay of the mean gradient"},
+    {AT(adam_beta2), F64, 0.999, 0, 1, BELOW, NULL, "", "AdamW: decay of the mean squared gradient"},
+    {AT(adam_epsilon), F64, 1e-8, 0, 1, ABOVE, NULL, "", "AdamW: added to the root"},
+    {AT(label_smoothing), F64, 0.1, 0, 1, BELOW, NULL, "share", "of a target that is spread over all classes"},
+    {AT(mixup), F64, 0, 0, 100, 0, NULL, "", "alpha of Beta(alpha, alpha), arXiv 1710.09412; 0 = no mixup"},
+    {AT(drop_path), F64, 0, 0, 1, BELOW, NULL, "", "probability at the last residual branch, arXiv 1603.09382"},
+    {AT(init_std), F64, 0.01, 0, 10, 0, NULL, "", "standard deviation of the classifier's first weights"},
+    {AT(crop_min_area), F64, 0.08, 0, 1, ABOVE, NULL, "share", "smallest crop, of the image's area"},
+    {AT(crop_max_area), F64, 1, 0, 1, ABOVE, NULL, "share", "largest crop; at least crop_min_area"},
+    {AT(flip_probability), F64, 0.5, 0, 1, 0, NULL, "", "of the mirror image"},
+    {AT(optimizer), MO_OPTION_PRESET, 0, 0, 0, 0, NULL, "", "and where the values came from; chosen first, not settable"},
+    {AT(lr_scaling), ENUM, MOCO_LR_SCALING_LINEAR, NAMES(mo_lr_scaling_names),
+     "rate = lr times 1, batch_size/256, or batch_size's root"},
+    {AT(epochs), I32, 100, 1, MILLION, 0, NULL, "", "passes over the data"},
+    {AT(warmup_epochs), I32, 0, 0, MILLION, 0, NULL, "epochs", "the rate rises from 0 step by step; at most epochs"},
+    {AT(batch_size), I32, 128, 2, 65536, 0, NULL, "images", "per step; the last ones that fill no batch are left out"},
+    {AT(bn_groups), I32, 1, 1, 65536, 0, NULL, "", "V, batch-norm groups of batch_size/V >= 2 images"},
+    {AT(shard), I32, 0, 0, 65536, 0, NULL, "images", "that a lane works on at a time, divides batch_size/V; 0 = chosen"},
+    {AT(schedule), ENUM, MOCO_SCHEDULE_COSINE, NAMES(schedule_names), "of the rate after warm-up, step by step"},
+    {AT(decay_vectors), I32, 0, 0, 1, 0, NULL, "", "1: weight decay also on biases, norms, class token, positions"},
+    {AT(resize_filter), ENUM, MOCO_FILTER_BILINEAR, NAMES(mo_filter_names), "of crops"},
+    {AT(eval_every), I32, 0, 0, MILLION, 0, NULL, "epochs",
+     "between measurements on the test set; 0 = after the last only"},
+    {AT(loader_threads), I32, 0, 0, 256, 0, NULL, "", "decoding threads; 0 = one per lane"},
+};
+
+/* Fine-tuning of convolutional networks: no regularisation beyond weight decay and smoothing. */
+static const mo_override_t sgd[] = {
+    {"lr", 0.01},
+    {"weight_decay", 1e-4},
+    {"sgd_momentum", 0.9},
+    {"decay_vectors", 1},
+    {NULL, 0},
+};
+
+/* DeiT (arXiv 2012.12877), whose values MoCo v3 fine-tunes ViTs with. */
+static const mo_override_t adamw[] = {
+    {"lr", 2.5e-4},
+    {"weight_decay", 0.05},
+    {"warmup_epochs", 5},
+    {"mixup", 0.8},
+    {"drop_path", 0.1},
+    {NULL, 0},
+};
+
+static const mo_preset_t presets[] = {
+    {MOCO_OPTIMIZER_SGD, "sgd", "for convolutional networks", NULL, sgd},
+    {MOCO_OPTIMIZER_ADAMW, "adamw", "arXiv 2012.12877", NULL, adamw},
+    {.name = NULL},
+};
+
+static moco_status_t agree(const void *options)
 {
-    static const moco_finetune_options_t common = {
-        .struct_size = sizeof(moco_finetune_options_t), .sgd_momentum = 0.9, .adam_beta1 = 0.9, .adam_beta2 = 0.999,
-        .adam_epsilon = 1e-8, .label_smoothing = 0.1, .init_std = 0.01, .crop_min_area = 0.08, .crop_max_area = 1,
-        .flip_probability = 0.5, .lr_scaling = MOCO_LR_SCALING_LINEAR, .epochs = 100, .batch_size = 128,
-        .bn_groups = 1, .schedule = MOCO_SCHEDULE_COSINE};
-    if (optimizer != MOCO_OPTIMIZER_SGD && optimizer != MOCO_OPTIMIZER_ADAMW)
-        return mo_fail(MOCO_ERR_ARGUMENT, "optimizer is %d, wanted %d (sgd) or %d (adamw)", optimizer,
-                       MOCO_OPTIMIZER_SGD, MOCO_OPTIMIZER_ADAMW);
-    *options = common;
-    options->optimizer = optimizer;
-    if (optimizer == MOCO_OPTIMIZER_SGD) {
-        options->lr = 0.01;
-        options->weight_decay = 1e-4;
-        options->decay_vectors = 1;
-        return MOCO_OK;
-    }
-    options->lr = 2.5e-4;
-    options->weight_decay = 0.05;
-    options->warmup_epochs = 5;
-    options->mixup = 0.8;
-    options->drop_path = 0.1;
-    return MOCO_OK;
-}
-
-/* A range; with `open` its upper end is not part of it, with `above` its lower one. */
-typedef struct real_field {
-    const char *name;
-    double value, low, high;
-    int above, open;
-} real_field_t;
-
-static moco_status_t check_real(const real_field_t *f)
-{
-    const int low = f->above ? f->value > f->low : f->value >= f->low;
-    const int high = f->open ? f->value < f->high : f->value <= f->high;
-    if (low && high)
-        return MOCO_OK;
-    return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g, wanted %s%g to %s%g", f->name, f->value, f->above ? "more than " : "",
-                   f->low, f->open ? "less than " : "", f->high);
-}
-
-typedef struct whole_field {
-    const char *name;
-    int64_t value, low, high;
-} whole_field_t;
-
-static moco_status_t check_whole(const whole_field_t *f)
-{
-    if (f->value >= f->low && f->value <= f->high)
-        return MOCO_OK;
-    return mo_fail(MOCO_ERR_ARGUMENT, "%s is %lld, wanted %lld to %lld", f->name, (long long)f->value,
-                   (long long)f->low, (long long)f->high);
-}
-
-static moco_status_t check_groups(const moco_finetune_options_t *o)
-{
-    const int32_t group = o->batch_size / o->bn_groups;
-    if (o->batch_size % o->bn_groups != 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "batch_size is %d, wanted a multiple of bn_groups %d", o->batch_size,
-                       o->bn_groups);
-    if (group < 2)
-        return mo_fail(MOCO_ERR_ARGUMENT, "bn_groups is %d, wanted at least 2 images of batch_size %d in each",
-                       o->bn_groups, o->batch_size);
-    if (o->shard != 0 && group % o->shard != 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "shard is %d, wanted 0 or a divisor of the %d images of a batch-norm group",
-                       o->shard, group);
-    return MOCO_OK;
-}
-
-moco_status_t mo_finetune_check(const moco_finetune_options_t *o)
-{
+    const moco_finetune_options_t *o = options;
     moco_status_t status = MOCO_OK;
-    const real_field_t reals[] = {
-        {"lr", o->lr, 0, 1000, 0, 0},
-        {"weight_decay", o->weight_decay, 0, 10, 0, 0},
-        {"sgd_momentum", o->sgd_momentum, 0, 1, 0, 1},
-        {"adam_beta1", o->adam_beta1, 0, 1, 0, 1},
-        {"adam_beta2", o->adam_beta2, 0, 1, 0, 1},
-        {"adam_epsilon", o->adam_epsilon, 0, 1, 1, 0},
-        {"label_smoothing", o->label_smoothing, 0, 1, 0, 1},
-        {"mixup", o->mixup, 0, 100, 0, 0},
-        {"drop_path", o->drop_path, 0, 1, 0, 1},
-        {"init_std", o->init_std, 0, 10, 0, 0},
-        {"crop_min_area", o->crop_min_area, 0, 1, 1, 0},
-        {"crop_max_area", o->crop_max_area, o->crop_min_area, 1, 0, 0},
-        {"flip_probability", o->flip_probability, 0, 1, 0, 0},
-    };
-    const whole_field_t wholes[] = {
-        {"lr_scaling", o->lr_scaling, 0, MOCO_LR_SCALING_SQRT},
-        {"epochs", o->epochs, 1, MILLION},
-        {"warmup_epochs", o->warmup_epochs, 0, o->epochs},
-        {"batch_size", o->batch_size, 2, 65536},
-        {"bn_groups", o->bn_groups, 1, 65536},
-        {"shard", o->shard, 0, 65536},
-        {"decay_vectors", o->decay_vectors, 0, 1},
-        {"resize_filter", o->resize_filter, MOCO_FILTER_BILINEAR, MOCO_FILTER_BICUBIC},
-        {"eval_every", o->eval_every, 0, MILLION},
-        {"loader_threads", o->loader_threads, 0, 256},
-    };
-    if (o->optimizer != MOCO_OPTIMIZER_SGD && o->optimizer != MOCO_OPTIMIZER_ADAMW)
-        return mo_fail(MOCO_ERR_ARGUMENT, "optimizer is %d, wanted %d (sgd) or %d (adamw)", o->optimizer,
-                       MOCO_OPTIMIZER_SGD, MOCO_OPTIMIZER_ADAMW);
-    if (o->schedule != MOCO_SCHEDULE_CONSTANT && o->schedule != MOCO_SCHEDULE_COSINE)
-        return mo_fail(MOCO_ERR_ARGUMENT, "schedule is %d, wanted %d (constant) or %d (cosine)", o->schedule,
-                       MOCO_SCHEDULE_CONSTANT, MOCO_SCHEDULE_COSINE);
-    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
-        TRY(check_real(&reals[i]));
-    for (size_t i = 0; i < sizeof wholes / sizeof *wholes; i++)
-        TRY(check_whole(&wholes[i]));
-    TRY(check_groups(o));
+    TRY(mo_option_at_least("crop_max_area", o->crop_max_area, "crop_min_area", o->crop_min_area));
+    if (o->warmup_epochs > o->epochs)
+        return mo_fail(MOCO_ERR_ARGUMENT, "warmup_epochs is %d, wanted at most epochs %d", o->warmup_epochs, o->epochs);
+    TRY(mo_options_check_groups(o->batch_size, o->bn_groups, o->shard));
 cleanup:
     return status;
 }
+
+const mo_option_table_t mo_finetune_options = {
+    .name = "moco_finetune_options",
+    .size = sizeof(moco_finetune_options_t),
+    .rows = rows,
+    .count = sizeof rows / sizeof rows[0],
+    .presets = presets,
+    .usual = MOCO_OPTIMIZER_ADAMW,
+    .agree = agree,
+    .agreement = "`crop_min_area` <= `crop_max_area`; `warmup_epochs` <= `epochs`; `batch_size` is a multiple of\n"
+                 "`bn_groups` with at least 2 images for each; `shard` divides the images of a batch-norm group.",
+};

@@ -1,5 +1,4 @@
-/* From a reference checkpoint to a trainer's state, and from there to a file. The trainer takes no memory for
- * activations: it only carries the numbers to the writer. */
+/* From a reference checkpoint to a state, and from there to a file. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +17,7 @@ enum { MAX_HEAD_WIDTH = 65536 };
 static const mo_file_tensor_t *own_entry(const mo_import_t *m, const char *name)
 {
     char full[MO_PREFIX + 32];
-    snprintf(full, sizeof full, "%s%s", m->foreign.base, name);
+    snprintf(full, sizeof full, "%s%s", m->inventory.base, name);
     return mo_tensor_file_find(&m->file, full);
 }
 
@@ -27,7 +26,7 @@ static const mo_file_tensor_t *own_entry(const mo_import_t *m, const char *name)
 /* MoCo v3: a loss over the batch, a predictor, and LARS or AdamW. The others: a queue and SGD. */
 static int is_v3(const mo_import_t *m)
 {
-    return m->foreign.role->predictor != NULL;
+    return m->inventory.role->predictor != NULL;
 }
 
 static int32_t likely_recipe(const mo_import_t *m)
@@ -65,9 +64,9 @@ static moco_status_t take_queue(mo_import_t *m)
     moco_trainer_options_t *o = &m->options;
     const mo_file_tensor_t *queue = own_entry(m, "queue");
     if (queue == NULL)
-        return mo_foreign_missing(&m->foreign, "the queue: a new one");
+        return mo_inventory_missing(&m->inventory, "the queue: a new one");
     if (queue->rank != 2 || queue->dims[0] != o->dimension || queue->dims[1] < 1)
-        return mo_fail(MOCO_ERR_SHAPE, "%s: 'queue' is not [%d,K]", m->foreign.path, o->dimension);
+        return mo_fail(MOCO_ERR_SHAPE, "%s: 'queue' is not [%d,K]", m->inventory.path, o->dimension);
     o->queue_length = queue->dims[1];
     m->has_queue = 1;
     return MOCO_OK;
@@ -79,9 +78,9 @@ static moco_status_t take_predictor(mo_import_t *m)
     moco_trainer_options_t *o = &m->options;
     const mo_file_tensor_t *first = own_entry(m, "predictor.0.weight");
     if (first == NULL)
-        return mo_foreign_missing(&m->foreign, "the predictor: a new one");
+        return mo_inventory_missing(&m->inventory, "the predictor: a new one");
     if (first->rank != 2 || first->dims[1] != o->dimension || first->dims[0] < 1 || first->dims[0] > MAX_HEAD_WIDTH)
-        return mo_fail(MOCO_ERR_SHAPE, "%s: 'predictor.0.weight' is not [width,%d]", m->foreign.path, o->dimension);
+        return mo_fail(MOCO_ERR_SHAPE, "%s: 'predictor.0.weight' is not [width,%d]", m->inventory.path, o->dimension);
     o->head_width = (int32_t)first->dims[0];
     m->has_predictor = 1;
     return MOCO_OK;
@@ -121,10 +120,10 @@ static moco_status_t check_method(const mo_import_t *m)
     if (is_v3(m) && (o->loss != MOCO_LOSS_BATCH || !o->predictor ||
                      (o->optimizer != MOCO_OPTIMIZER_LARS && o->optimizer != MOCO_OPTIMIZER_ADAMW)))
         return mo_fail(MOCO_ERR_ARGUMENT, "the checkpoint is of a loss over the batch, a predictor, and LARS or AdamW; "
-                       "wanted options of moco-v3 or moco-v3-vit");
+                                          "wanted options of moco-v3 or moco-v3-vit");
     if (!is_v3(m) && (o->loss != MOCO_LOSS_QUEUE || o->optimizer != MOCO_OPTIMIZER_SGD))
         return mo_fail(MOCO_ERR_ARGUMENT, "the checkpoint is of a queue and SGD, wanted options of moco-v1, moco-v2 or "
-                       "moco-cifar");
+                                          "moco-cifar");
     return mo_options_check(o);
 }
 
@@ -135,7 +134,8 @@ static moco_status_t choose_options(mo_import_t *m, int given)
     if (!given) {
         TRY(mo_options_defaults(likely_recipe(m), &m->options));
         take_settings(m);
-        TRY(mo_foreign_note(&m->foreign, "batch, rates and views are those of the recipe that the file looks like"));
+        TRY(mo_inventory_note(&m->inventory,
+                              "batch, rates and views are those of the recipe that the file looks like"));
     }
     TRY(take_network(m));
     TRY(check_method(m));
@@ -145,45 +145,27 @@ cleanup:
 
 /* ---- numbers ---- */
 
-static moco_status_t take_memory(moco_trainer_t *t)
-{
-    moco_status_t status = MOCO_OK;
-    mo_encoder_t *const both[2] = {&t->query, &t->key};
-    for (int i = 0; i < 2; i++) {
-        TRY(mo_block_create((size_t)both[i]->net.params * sizeof(float), &both[i]->params));
-        TRY(mo_block_create((size_t)both[i]->net.stats * sizeof(float), &both[i]->running));
-    }
-    for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)t->options.optimizer); i++)
-        TRY(mo_block_create((size_t)t->query.net.params * sizeof(float), &t->optim.state[i]));
-    if (t->method.loss == MOCO_LOSS_QUEUE)
-        TRY(mo_keys_create(&t->queue, t->options.queue_length, t->options.dimension, t->options.seed));
-cleanup:
-    return status;
-}
-
 /* What the file has of the query encoder. The key encoder's net is the same without the predictor, which comes last. */
 static const mo_net_t *query_net(const mo_import_t *m)
 {
-    const moco_trainer_t *t = m->trainer;
-    return t->options.predictor && !m->has_predictor ? &t->key.net : &t->query.net;
+    const mo_state_t *s = &m->state;
+    return s->options.predictor && !m->has_predictor ? &s->key.net : &s->query.net;
 }
 
 static moco_status_t read_encoders(mo_import_t *m)
 {
     moco_status_t status = MOCO_OK;
-    moco_trainer_t *t = m->trainer;
-    mo_foreign_t *f = &m->foreign;
+    mo_state_t *s = &m->state;
+    mo_inventory_t *inv = &m->inventory;
     int64_t counted;
-    mo_init_params(&t->query.net, t->options.seed, t->query.params);
-    mo_init_stats(&t->query.net, t->query.running);
-    TRY(mo_foreign_encoder(f, &f->query, query_net(m), t->query.params, t->query.running, &m->batches));
-    m->has_key = f->key.scheme != NULL;
+    mo_encoder_start(&s->query, s->options.seed); /* what the file does not have is as in a new run */
+    TRY(mo_inventory_encoder(inv, &inv->query, query_net(m), s->query.params, s->query.running, &m->batches));
+    m->has_key = inv->key.scheme != NULL;
     if (m->has_key) {
-        TRY(mo_foreign_encoder(f, &f->key, &t->key.net, t->key.params, t->key.running, &counted));
+        TRY(mo_inventory_encoder(inv, &inv->key, &s->key.net, s->key.params, s->key.running, &counted));
     } else {
-        memcpy(t->key.params, t->query.params, (size_t)t->key.net.params * sizeof(float));
-        memcpy(t->key.running, t->query.running, (size_t)t->key.net.stats * sizeof(float));
-        TRY(mo_foreign_missing(f, "the key encoder: a copy of the query encoder"));
+        mo_encoder_copy_numbers(&s->query, &s->key);
+        TRY(mo_inventory_missing(inv, "the key encoder: a copy of the query encoder"));
     }
 cleanup:
     return status;
@@ -192,23 +174,26 @@ cleanup:
 static moco_status_t read_queue(mo_import_t *m)
 {
     moco_status_t status = MOCO_OK;
-    mo_keys_t *q = &m->trainer->queue;
+    mo_keys_t *q = &m->state.queue;
     const mo_file_tensor_t *columns = own_entry(m, "queue"), *at = own_entry(m, "queue_ptr");
     const size_t bytes = (size_t)(q->length * q->dimension) * sizeof(float);
     float *values = NULL;
-    if (!m->has_queue)
+    if (!m->has_queue) {
+        if (q->rows != NULL)
+            mo_keys_start(q, m->state.options.seed);
         return MOCO_OK;
+    }
     TRY(mo_block_create(bytes, &values));
     TRY(mo_file_floats(columns, values, q->length * q->dimension));
     mo_transpose(values, q->dimension, q->length, q->rows);
-    mo_foreign_take(&m->foreign, columns);
+    mo_inventory_take(&m->inventory, columns);
     if (at == NULL) {
-        TRY(mo_foreign_missing(&m->foreign, "queue_ptr: 0"));
+        TRY(mo_inventory_missing(&m->inventory, "queue_ptr: 0"));
     } else {
         TRY(mo_file_ints(at, &q->pointer, 1));
-        mo_foreign_take(&m->foreign, at);
+        mo_inventory_take(&m->inventory, at);
         if (q->pointer < 0 || q->pointer >= q->length)
-            TRY(mo_fail(MOCO_ERR_FORMAT, "%s: 'queue_ptr' is %lld, wanted 0 to %lld", m->foreign.path,
+            TRY(mo_fail(MOCO_ERR_FORMAT, "%s: 'queue_ptr' is %lld, wanted 0 to %lld", m->inventory.path,
                         (long long)q->pointer, (long long)q->length - 1));
     }
 cleanup:
@@ -230,75 +215,83 @@ static int64_t epochs_done(const mo_import_t *m)
  * step behind it: step 0 would forget it. */
 static moco_status_t set_counters(mo_import_t *m)
 {
-    moco_trainer_t *t = m->trainer;
-    const int64_t counted = m->batches / t->method.query_views; /* every view of a batch counts */
+    mo_state_t *s = &m->state;
+    const int64_t counted = m->batches / s->method.query_views; /* every view of a batch counts */
     const int64_t steps = m->updates > 0 ? m->updates : counted;
-    t->epoch = epochs_done(m);
-    t->step = steps > 0 && steps < ((int64_t)1 << 48) ? steps : t->epoch > 0 ? t->epoch : m->has_state;
-    t->queue_seen = m->has_queue && t->step > 0 ? t->queue.length : 0;
+    s->epoch = epochs_done(m);
+    s->step = steps > 0 && steps < ((int64_t)1 << 48) ? steps : s->epoch > 0 ? s->epoch : m->has_state;
+    s->queue_seen = m->has_queue && s->step > 0 ? s->queue.length : 0;
     if (m->updates > 0 && m->batches > 0 && m->updates != counted)
-        return mo_foreign_note(&m->foreign, "AdamW has made %lld updates, the batch norms have counted %lld steps: the "
-                               "step is %lld", (long long)m->updates, (long long)counted, (long long)t->step);
+        return mo_inventory_note(&m->inventory,
+                                 "AdamW has made %lld updates, the batch norms have counted %lld steps: the "
+                                 "step is %lld",
+                                 (long long)m->updates, (long long)counted, (long long)s->step);
     if (m->batches == 0 && m->updates == 0)
-        return mo_foreign_missing(&m->foreign, "the number of steps: %lld", (long long)t->step);
+        return mo_inventory_missing(&m->inventory, "the number of steps: %lld", (long long)s->step);
     return MOCO_OK;
 }
 
 /* The momentum of the step to come; the reference saves between epochs. */
-static double next_momentum(const moco_trainer_t *t)
+static double next_momentum(const mo_state_t *s)
 {
-    const int64_t per_epoch = t->options.steps_per_epoch;
-    mo_time_t now = {t->epoch, 0, 0};
+    const int64_t per_epoch = s->options.steps_per_epoch;
+    mo_time_t now = {s->epoch, 0, 0};
     if (per_epoch > 0) /* push mode counts epochs in steps */
-        now = (mo_time_t){t->step / per_epoch, t->step % per_epoch, per_epoch};
-    return mo_schedule_momentum(&t->options, now);
+        now = (mo_time_t){s->step / per_epoch, s->step % per_epoch, per_epoch};
+    return mo_schedule_momentum(&s->options, now);
 }
 
 /* The reference moves its key encoder at the start of a step, this library at the end: one move is owed. */
 static moco_status_t update_keys(mo_import_t *m, int32_t key_update)
 {
-    moco_trainer_t *t = m->trainer;
+    mo_state_t *s = &m->state;
     char text[200] = "a reference checkpoint; key encoder as in the file";
     if (key_update && m->has_key) {
-        const double momentum = next_momentum(t);
+        const double momentum = next_momentum(s);
         char number[MO_NUMBER_TEXT];
         mo_text_double(momentum, 9, number);
-        mo_momentum_update(t->key.params, t->query.params, t->key.net.params, momentum);
-        snprintf(text, sizeof text, "a reference checkpoint; the key-momentum update that it makes at the start of its "
-                 "next step was applied, momentum %s", number);
+        mo_momentum_update(s->key.params, s->query.params, s->key.net.params, momentum);
+        snprintf(text, sizeof text,
+                 "a reference checkpoint; the key-momentum update that it makes at the start of its "
+                 "next step was applied, momentum %s",
+                 number);
     }
-    moco_status_t status = mo_strdup(text, &t->origin);
-    return status == MOCO_OK ? mo_foreign_note(&m->foreign, "%s", text) : status;
+    moco_status_t status = mo_strdup(text, &s->origin);
+    return status == MOCO_OK ? mo_inventory_note(&m->inventory, "%s", text) : status;
 }
 
 static moco_status_t check_source(mo_import_t *m)
 {
-    const char *path = m->foreign.path;
+    const char *path = m->inventory.path;
     if (mo_is_ours(&m->file))
         return mo_fail(MOCO_ERR_MISMATCH, "'%s' was written by this library: moco_trainer_load reads its checkpoints",
                        path);
-    moco_status_t status = mo_foreign_spec(&m->foreign, &m->foreign.query, &m->spec);
+    moco_status_t status = mo_inventory_spec(&m->inventory, &m->inventory.query, &m->spec);
     if (status != MOCO_OK)
         return status;
     if (m->spec.head < 0)
         return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: has no projection head to train with", path);
     if (is_v3(m) && m->spec.head != MOCO_HEAD_MLP_V3)
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: the layout is MoCo v3's, its head is not: wanted linear layers "
-                       "without bias, each followed by batch norm, the last without scale and shift", path);
+        return mo_fail(MOCO_ERR_UNSUPPORTED,
+                       "%s: the layout is MoCo v3's, its head is not: wanted linear layers "
+                       "without bias, each followed by batch norm, the last without scale and shift",
+                       path);
     if (!is_v3(m) && mo_is_vit(m->spec.arch))
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: ViTs go on training from checkpoints of MoCo v3 (base_encoder), this "
-                       "one has the layout '%s'", path, m->foreign.role->layout);
+        return mo_fail(MOCO_ERR_UNSUPPORTED,
+                       "%s: ViTs go on training from checkpoints of MoCo v3 (base_encoder), this "
+                       "one has the layout '%s'",
+                       path, m->inventory.role->layout);
     return MOCO_OK;
 }
 
 static moco_status_t report_of(const mo_import_t *m, json_t **report)
 {
     mo_transform_t transform;
-    moco_status_t status = mo_foreign_report(&m->foreign, report);
+    moco_status_t status = mo_inventory_report(&m->inventory, report);
     if (status != MOCO_OK)
         return status;
     mo_transform_of(&m->options, &transform);
-    if (json_object_set_new(*report, "model", mo_spec_json(&m->trainer->spec, &transform)) == 0)
+    if (json_object_set_new(*report, "model", mo_spec_json(&m->state.query.spec, &transform)) == 0)
         return MOCO_OK;
     json_decref(*report);
     *report = NULL;
@@ -311,29 +304,29 @@ moco_status_t mo_import_training(const char *in, const char *out, const moco_tra
     moco_status_t status = MOCO_OK;
     mo_import_t m = {0};
     TRY(mo_tensor_file_open(&m.file, in));
-    TRY(mo_foreign_open(&m.foreign, &m.file, in));
+    TRY(mo_inventory_open(&m.inventory, &m.file, in));
     if (training != NULL)
         TRY(mo_options_overlay(training, &m.options));
-    m.foreign.vit_heads = vit_heads > 0 ? vit_heads : m.options.vit_heads;
+    m.inventory.vit_heads = vit_heads > 0 ? vit_heads : m.options.vit_heads;
     TRY(check_source(&m));
     TRY(choose_options(&m, training != NULL));
-    TRY(mo_trainer_new(&m.options, NULL, 0, &m.trainer));
-    TRY(mo_foreign_check(&m.foreign, &m.foreign.query, query_net(&m)));
-    TRY(take_memory(m.trainer));
+    TRY(mo_state_build(&m.state, &m.options));
+    TRY(mo_inventory_check(&m.inventory, &m.inventory.query, query_net(&m)));
+    TRY(mo_state_take(&m.state));
     TRY(read_encoders(&m));
     TRY(read_queue(&m));
     TRY(mo_import_optimizer(&m));
     TRY(set_counters(&m));
     TRY(update_keys(&m, key_update));
     TRY(report_of(&m, report));
-    status = mo_trainer_save_file(m.trainer, out);
+    status = mo_state_save(&m.state, out);
     if (status != MOCO_OK) {
         json_decref(*report);
         *report = NULL;
     }
 cleanup:
-    mo_trainer_delete(m.trainer);
-    mo_foreign_close(&m.foreign);
+    mo_state_free(&m.state);
+    mo_inventory_close(&m.inventory);
     mo_tensor_file_close(&m.file);
     return status;
 }

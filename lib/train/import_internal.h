@@ -2,16 +2,16 @@
 #ifndef MO_TRAIN_IMPORT_INTERNAL_H
 #define MO_TRAIN_IMPORT_INTERNAL_H
 
-#include "persist/foreign.h"
+#include "persist/inventory.h"
 #include "train/import.h"
-#include "train/trainer.h"
+#include "train/state.h"
 
 typedef struct mo_import {
     mo_tensor_file_t file;
-    mo_foreign_t foreign;
+    mo_inventory_t inventory;
     mo_encoder_spec_t spec;
     moco_trainer_options_t options;
-    moco_trainer_t *trainer;
+    mo_state_t state;
     int64_t batches; /* that the query encoder has counted                       */
     int64_t updates; /* that AdamW has counted; 0 = it has not, or is not there  */
     int has_queue, has_key, has_predictor, has_state;

@@ -52,12 +52,12 @@ static int by_order(const void *left, const void *right)
 /* The module's parameters in the order in which they were registered, which is that of its state dictionary. */
 static moco_status_t list_parameters(const mo_import_t *m, const mo_file_tensor_t ***list, int64_t *count)
 {
-    const size_t base = strlen(m->foreign.base);
+    const size_t base = strlen(m->inventory.base);
     moco_status_t status = mo_calloc((size_t)m->file.count, sizeof **list, list);
     *count = 0;
     for (int64_t i = 0; status == MOCO_OK && i < m->file.count; i++) {
         const mo_file_tensor_t *t = &m->file.tensors[i];
-        if (strncmp(t->name, m->foreign.base, base) == 0 && !is_buffer(t->name + base))
+        if (strncmp(t->name, m->inventory.base, base) == 0 && !is_buffer(t->name + base))
             (*list)[(*count)++] = t;
     }
     if (status == MOCO_OK && *count > 0)
@@ -91,7 +91,7 @@ static void read_updates(mo_import_t *m, const char *prefix)
     snprintf(name, sizeof name, "%sstep", prefix);
     const mo_file_tensor_t *step = mo_tensor_file_find(&m->file, name);
     const char *text = mo_tensor_file_text(&m->file, name);
-    mo_foreign_take(&m->foreign, step);
+    mo_inventory_take(&m->inventory, step);
     if (step != NULL && mo_file_floats(step, &value, 1) == MOCO_OK && value >= 1 && value < 1e9f)
         m->updates = (int64_t)value;
     else if (text != NULL)
@@ -113,8 +113,8 @@ static moco_status_t read_parameter(mo_import_t *m, const mo_parameter_t *parame
         TRY(mo_shape_check(state[k], parameter->rank, parameter->dims));
     }
     for (int32_t k = 0; k < blocks; k++) {
-        TRY(mo_file_floats(state[k], m->trainer->optim.state[k] + parameter->offset, parameter->count));
-        mo_foreign_take(&m->foreign, state[k]);
+        TRY(mo_file_floats(state[k], m->state.optimizer[k] + parameter->offset, parameter->count));
+        mo_inventory_take(&m->inventory, state[k]);
     }
     if (kind == MOCO_OPTIMIZER_ADAMW)
         read_updates(m, prefix);
@@ -126,7 +126,7 @@ cleanup:
 static moco_status_t read_state(mo_import_t *m, const mo_file_tensor_t *const *list, int64_t count)
 {
     moco_status_t status = MOCO_OK;
-    const mo_net_t *net = &m->trainer->query.net;
+    const mo_net_t *net = &m->state.query.net;
     int32_t trained = 0, present = 0;
     for (int32_t i = 0; i < net->parameter_count; i++) {
         const mo_parameter_t *parameter = &net->parameters[i];
@@ -134,14 +134,14 @@ static moco_status_t read_state(mo_import_t *m, const mo_file_tensor_t *const *l
         int found;
         if (parameter->hidden || parameter->frozen)
             continue;
-        state_prefix(m, list, count, mo_foreign_find(&m->foreign, &m->foreign.query, parameter->name), prefix);
+        state_prefix(m, list, count, mo_inventory_find(&m->inventory, &m->inventory.query, parameter->name), prefix);
         TRY(read_parameter(m, parameter, prefix, &found));
         trained++;
         present += found;
     }
     m->has_state = present > 0;
     if (present < trained)
-        TRY(mo_foreign_missing(&m->foreign, "%s of %d of the query encoder's %d parameters: 0",
+        TRY(mo_inventory_missing(&m->inventory, "%s of %d of the query encoder's %d parameters: 0",
                                m->options.optimizer == MOCO_OPTIMIZER_ADAMW ? "exp_avg and exp_avg_sq" : "momentum",
                                trained - present, trained));
 cleanup:
@@ -157,9 +157,9 @@ moco_status_t mo_import_optimizer(mo_import_t *m)
     while (state_key(m, listed) != NULL)
         listed++;
     if (listed == 0)
-        TRY(mo_foreign_missing(&m->foreign, "the optimizer's state: it begins at 0"));
+        TRY(mo_inventory_missing(&m->inventory, "the optimizer's state: it begins at 0"));
     else if (listed != count || mo_tensor_file_text(&m->file, "optimizer.param_groups.1.lr") != NULL)
-        TRY(mo_foreign_missing(&m->foreign,
+        TRY(mo_inventory_missing(&m->inventory,
                                "the optimizer's state: its first group lists %lld parameters, the file has %lld",
                                (long long)listed, (long long)count));
     else

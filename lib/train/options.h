@@ -1,52 +1,24 @@
-/* The options of a run as data: one table row per field drives defaults, checking, setting by name, JSON and
- * docs/options.md. Called by the border (lib/api/options.c), by the trainer and by checkpoints. */
+/* A run's options inside the library: the tables (options_table.c), the recipes (recipe.c), and typed calls of what
+ * util/options.h does with them. Called by the border, by the trainer and by checkpoints. */
 #ifndef MO_TRAIN_OPTIONS_H
 #define MO_TRAIN_OPTIONS_H
 
 #include <stdint.h>
 #include <moco/trainer.h>
 
-/* ---- the table (recipe.c) ---- */
+#include "util/options.h"
 
-#define MO_RECIPES 6 /* columns of the table, in the order of MOCO_RECIPE_… */
+extern const mo_option_table_t mo_trainer_options; /* of moco_trainer_options_t */
+extern const mo_option_table_t mo_run_options;     /* of moco_run_options_t     */
 
-typedef enum mo_option_type {
-    MO_OPTION_U64,
-    MO_OPTION_I64,
-    MO_OPTION_I32,
-    MO_OPTION_ENUM,
-    MO_OPTION_F64
-} mo_option_type_t;
+/* ---- recipes (recipe.c) ---- */
 
-enum {
-    MO_OPTION_ABOVE_MIN = 1, /* min itself is not allowed                    */
-    MO_OPTION_BELOW_MAX = 2, /* max itself is not allowed                    */
-    MO_OPTION_FREE = 4       /* may differ between a checkpoint and its resumption */
-};
-
-typedef struct mo_option_row {
-    const char *name;
-    uint32_t offset; /* in moco_trainer_options_t */
-    mo_option_type_t type;
-    double recipe[MO_RECIPES]; /* default of each recipe; every one is exact in a double */
-    double min, max;           /* not used for U64: all values are good */
-    int flags;
-    const char *const *names; /* ENUM: by number, NULL at the end */
-    const char *unit;         /* "" without one */
-    const char *meaning;
-} mo_option_row_t;
-
-/* All rows in the order of the struct. */
-const mo_option_row_t *mo_option_rows(int32_t *count);
-const mo_option_row_t *mo_option_find(const char *name); /* NULL if unknown */
-int32_t mo_recipe_number(const char *name);              /* -1 if unknown */
-moco_status_t mo_recipe_check(int32_t recipe);
+extern const mo_preset_t mo_recipes[];        /* up to a NULL name; the number of a recipe is its place */
+int32_t mo_recipe_count(void);
+int32_t mo_recipe_number(const char *name);   /* -1 if unknown */
+const char *mo_recipe_name(int32_t number);   /* NULL if unknown */
 
 /* ---- working with them (options.c) ---- */
-
-/* Fields as numbers; integers up to 2^53 and enumerations are exact. U64 has its own way. */
-double mo_option_get(const moco_trainer_options_t *options, const mo_option_row_t *row);
-void mo_option_put(moco_trainer_options_t *options, const mo_option_row_t *row, double value);
 
 moco_status_t mo_options_defaults(int32_t recipe, moco_trainer_options_t *out);
 /* The struct_size rule over the defaults of the caller's recipe. */
@@ -57,29 +29,16 @@ moco_status_t mo_options_check(const moco_trainer_options_t *options);
 moco_status_t mo_options_check_views(const moco_trainer_options_t *options);
 /* What a ViT asks of patch_size, vit_depth, vit_heads, width and image_size; MOCO_OK for other encoders. */
 moco_status_t mo_options_check_vit(const moco_trainer_options_t *options);
-moco_status_t mo_options_set(moco_trainer_options_t *options, const char *name, const char *value);
+/* The table's `agree`: fields that must agree, of a struct whose ranges are checked. */
+moco_status_t mo_options_agree(const void *options);
+/* batch_size, bn_groups and shard must divide each other. */
+moco_status_t mo_options_check_groups(int32_t batch_size, int32_t bn_groups, int32_t shard);
 /* Images per shard; options are checked. */
 int32_t mo_options_shard(const moco_trainer_options_t *options);
 /* MOCO_ERR_MISMATCH names the first differing field and both values; fields marked MO_OPTION_FREE may differ. */
 moco_status_t mo_options_compare(const moco_trainer_options_t *saved, const moco_trainer_options_t *now);
-/* The struct_size rule for a run's options, ranges checked; caller NULL = the defaults. */
-moco_status_t mo_run_options_overlay(const moco_run_options_t *caller, moco_run_options_t *full);
-extern const moco_run_options_t mo_run_options_defaults;
-
-/* ---- as text (options_text.c) ---- */
-
-/* Space for any value as text. */
-#define MO_OPTION_TEXT 64
-/* The value of a field; decimals are the shortest that read back to the same bits, whatever the host's locale. */
-void mo_option_text(const moco_trainer_options_t *options, const mo_option_row_t *row, char text[MO_OPTION_TEXT]);
-/* "0.001 to 1000", "linear, mlp". */
-void mo_option_range(const mo_option_row_t *row, char *text, uint64_t capacity);
-/* Read `value` into the field and check its range. */
-moco_status_t mo_option_parse(moco_trainer_options_t *options, const mo_option_row_t *row, const char *value);
-/* One JSON object in a new string (mo_free); the seed is a decimal string, for readers whose numbers are doubles. */
+/* JSON, to a new string (mo_free) and back to the same bits: mo_option_to_json, mo_option_from_json. */
 moco_status_t mo_options_to_json(const moco_trainer_options_t *options, char **json);
-/* Back to the same bits. Fields that an older library did not write keep their recipe's value; unknown ones are
- * MOCO_ERR_VERSION; anything else wrong is MOCO_ERR_FORMAT. */
 moco_status_t mo_options_from_json(const char *json, moco_trainer_options_t *out);
 
 #endif

@@ -14,22 +14,22 @@ typedef struct place {
 static place_t place_of(const mo_stage_t *s, int32_t group, int32_t shard, int64_t row)
 {
     const moco_trainer_t *t = s->trainer;
-    int64_t batch = t->options.batch_size, at = (int64_t)shard * s->shard + row;
+    int64_t batch = t->state.options.batch_size, at = (int64_t)shard * s->shard + row;
     int is_key = s->kind == MO_STAGE_KEY || s->kind == MO_STAGE_KEY_BODY;
-    const int32_t *order = is_key && t->options.shuffle ? t->permutation : NULL;
+    const int32_t *order = is_key && t->state.options.shuffle ? t->permutation : NULL;
     if (s->mixed) {
-        int64_t index = mo_member(t->options.membership, batch * s->views, s->groups, group, at, NULL);
+        int64_t index = mo_member(t->state.options.membership, batch * s->views, s->groups, group, at, NULL);
         return (place_t){(int32_t)(index / batch), index % batch};
     }
     int32_t per_view = s->groups / s->views;
     return (place_t){s->first_view + group / per_view,
-                     mo_member(t->options.membership, batch, per_view, group % per_view, at, order)};
+                     mo_member(t->state.options.membership, batch, per_view, group % per_view, at, order)};
 }
 
 /* Row of this stage's per-batch buffers: its views one after the other. */
 static int64_t index_of(const mo_stage_t *s, place_t place)
 {
-    return (int64_t)(place.view - s->first_view) * s->trainer->options.batch_size + place.image;
+    return (int64_t)(place.view - s->first_view) * s->trainer->state.options.batch_size + place.image;
 }
 
 /* ---- rows in and out ---- */
@@ -82,18 +82,18 @@ static moco_status_t load_images(const mo_stage_t *s, mo_instance_t *instance, i
 /* Keys that a query of `view` is compared with: those of the other view. */
 static float *keys_for(const moco_trainer_t *t, int32_t view)
 {
-    int64_t slot = t->method.key_views > 1 ? 1 - view : 0;
-    return t->keys + slot * t->options.batch_size * t->options.dimension;
+    int64_t slot = t->state.method.key_views > 1 ? 1 - view : 0;
+    return t->keys + slot * t->state.options.batch_size * t->state.options.dimension;
 }
 
 static moco_status_t load_contrast(const mo_stage_t *s, mo_instance_t *instance, int32_t group, int32_t shard)
 {
     const moco_trainer_t *t = s->trainer;
     moco_status_t status = MOCO_OK;
-    int64_t width = t->options.dimension;
+    int64_t width = t->state.options.dimension;
     place_t first = place_of(s, group, shard, 0);
     float *values;
-    if (t->method.loss != MOCO_LOSS_QUEUE) /* the batch's own rows are the dictionary */
+    if (t->state.method.loss != MOCO_LOSS_QUEUE) /* the batch's own rows are the dictionary */
         TRY(mo_instance_bind(instance, MO_IN_DICTIONARY, s->mixed ? t->keys : keys_for(t, first.view)));
     if (t->keys_tensor >= 0) {
         TRY(mo_instance_map(instance, t->keys_tensor, &values));
@@ -120,8 +120,8 @@ static moco_status_t bind(mo_stage_t *s, mo_instance_t *instance, int32_t group,
 {
     moco_status_t status = MOCO_OK;
     moco_trainer_t *t = s->trainer;
-    const int64_t row = group < s->encoder->staged_rows ? group : 0; /* more groups than rows: no batch norm, no use */
-    TRY(mo_instance_bind(instance, MO_IN_STATS, s->encoder->staged + row * s->encoder->net.stats));
+    const int64_t row = group < s->staged->rows ? group : 0; /* more groups than rows: no batch norm, no use */
+    TRY(mo_instance_bind(instance, MO_IN_STATS, s->staged->values + row * s->encoder->net.stats));
     if (s->pool != NULL) {
         float **block = &s->blocks[group * s->shards_per_group + shard];
         int64_t from = s->pool == &t->gradients[1] ? s->encoder->net.body_params : 0;
@@ -134,7 +134,7 @@ cleanup:
 
 static float *features(const mo_stage_t *s)
 {
-    return s->trainer->features[s->encoder == &s->trainer->key];
+    return s->trainer->features[s->encoder == &s->trainer->state.key];
 }
 
 moco_status_t mo_stage_begin(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)

@@ -1,19 +1,19 @@
 /* Images pushed by the host: views drawn (or copied) into the batch that the next step takes. */
 #include <string.h>
 
+#include "data/decode.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
 #include "util/status.h"
 
 void mo_pushed_free(mo_pushed_t *p)
 {
-    const int64_t number = p->number;
     mo_free(p->bytes);
     mo_free(p->rows);
     mo_free(p->floats);
     mo_view_work_free(&p->work);
     mo_pixels_free(&p->pixels);
-    *p = (mo_pushed_t){.number = number};
+    *p = (mo_pushed_t){0};
 }
 
 /* Is there module for `count` images of this kind? */
@@ -25,9 +25,9 @@ static moco_status_t check_room(const moco_trainer_t *t, int64_t count, int is_f
     if (p->count > 0 && p->is_float != is_float)
         return mo_fail(MOCO_ERR_STATE, "the batch holds %s, so %s cannot join it",
                        p->is_float ? "float views" : "8-bit views", is_float ? "float views" : "8-bit images");
-    if (count > t->options.batch_size - p->count)
+    if (count > t->state.options.batch_size - p->count)
         return mo_fail(MOCO_ERR_FULL, "%lld images wait and %lld were pushed, but a batch holds %d",
-                       (long long)p->count, (long long)count, t->options.batch_size);
+                       (long long)p->count, (long long)count, t->state.options.batch_size);
     return MOCO_OK;
 }
 
@@ -36,15 +36,16 @@ static moco_status_t check_room(const moco_trainer_t *t, int64_t count, int is_f
 static moco_status_t float_store(moco_trainer_t *t)
 {
     mo_pushed_t *p = &t->pushed;
-    const uint64_t bytes = 2 * (uint64_t)t->options.batch_size * (uint64_t)t->feature * sizeof(float),
-                   total = t->budget.total - t->budget.views + bytes, cap = (uint64_t)t->options.memory_cap;
+    const uint64_t bytes = 2 * (uint64_t)t->state.options.batch_size * (uint64_t)t->feature * sizeof(float),
+                   without = mo_trainer_bytes(t, NULL) - mo_trainer_bytes(t, "views"), total = without + bytes,
+                   cap = (uint64_t)t->state.options.memory_cap;
     if (p->floats != NULL)
         return MOCO_OK;
     if (cap > 0 && total > cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP,
                        "with a batch of float views, %llu bytes, the trainer needs %llu, the memory cap is %llu; "
                        "pushed pixels need %llu", (unsigned long long)bytes, (unsigned long long)total,
-                       (unsigned long long)cap, (unsigned long long)(t->budget.total - t->budget.views + bytes / 4));
+                       (unsigned long long)cap, (unsigned long long)(without + bytes / 4));
     return mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats);
 }
 
@@ -52,7 +53,7 @@ static moco_status_t byte_store(moco_trainer_t *t)
 {
     mo_pushed_t *p = &t->pushed;
     moco_status_t status = MOCO_OK;
-    size_t batch = (size_t)t->options.batch_size, size = (size_t)t->feature;
+    size_t batch = (size_t)t->state.options.batch_size, size = (size_t)t->feature;
     if (p->rows == NULL)
         TRY(mo_calloc(2 * batch, sizeof *p->rows, &p->rows));
     if (p->bytes == NULL) {
@@ -69,10 +70,10 @@ static moco_status_t draw(moco_trainer_t *t, int64_t offset)
 {
     mo_pushed_t *p = &t->pushed;
     moco_status_t status = MOCO_OK;
-    size_t at = (size_t)(p->count + offset), batch = (size_t)t->options.batch_size, size = (size_t)t->feature;
+    const int64_t at = p->count + offset, batch = t->state.options.batch_size;
     for (int view = 0; view < 2; view++)
-        TRY(mo_view_draw(&p->work, &t->view_spec, &p->pixels, t->options.seed, 0, p->number + offset, view,
-                         p->bytes + ((size_t)view * batch + at) * size));
+        TRY(mo_view_draw(&p->work, &t->view_spec, &p->pixels, t->state.options.seed, 0, t->state.pushed + at, view,
+                         p->bytes + (view * batch + at) * t->feature));
 cleanup:
     return status;
 }
@@ -80,7 +81,6 @@ cleanup:
 static void accept(moco_trainer_t *t, int64_t count, int is_float)
 {
     t->pushed.count += count;
-    t->pushed.number += count;
     t->pushed.is_float = is_float;
 }
 
@@ -98,13 +98,13 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_push_jpeg(moco_trainer_t *t, const uint8_t *data, uint64_t size)
+moco_status_t mo_push_encoded(moco_trainer_t *t, const uint8_t *data, uint64_t size)
 {
     moco_status_t status = MOCO_OK;
     int64_t warnings = 0;
     TRY(check_room(t, 1, 0));
     TRY(byte_store(t));
-    TRY(mo_jpeg_decode(data, size, MO_MAX_PIXELS, &t->pushed.pixels, &warnings));
+    TRY(mo_image_decode(data, size, MO_MAX_PIXELS, &t->pushed.pixels, &warnings));
     TRY(draw(t, 0));
     accept(t, 1, 0);
 cleanup:
@@ -115,7 +115,7 @@ moco_status_t mo_push_views(moco_trainer_t *t, int64_t count, const float *queri
 {
     mo_pushed_t *p = &t->pushed;
     moco_status_t status = MOCO_OK;
-    size_t batch = (size_t)t->options.batch_size, size = (size_t)t->feature;
+    size_t batch = (size_t)t->state.options.batch_size, size = (size_t)t->feature;
     if (layout != MOCO_LAYOUT_NCHW && layout != MOCO_LAYOUT_NHWC)
         return mo_fail(MOCO_ERR_ARGUMENT, "layout is %d, wanted %d (NCHW) or %d (NHWC)", layout, MOCO_LAYOUT_NCHW,
                        MOCO_LAYOUT_NHWC);
@@ -132,10 +132,18 @@ cleanup:
     return status;
 }
 
+int64_t mo_push_done(moco_trainer_t *t)
+{
+    const int64_t count = t->pushed.count;
+    t->state.pushed += count;
+    t->pushed.count = 0;
+    return count;
+}
+
 moco_status_t mo_step_pushed(moco_trainer_t *t, mo_outcome_t *outcome)
 {
     mo_pushed_t *p = &t->pushed;
-    int64_t batch = t->options.batch_size;
+    int64_t batch = t->state.options.batch_size;
     mo_views_t views = {.layout = p->layout};
     if (p->count < batch)
         return mo_fail(MOCO_ERR_NO_DATA, "%lld images wait, a step needs %lld", (long long)p->count, (long long)batch);
@@ -148,6 +156,6 @@ moco_status_t mo_step_pushed(moco_trainer_t *t, mo_outcome_t *outcome)
     }
     moco_status_t status = mo_trainer_step(t, &views, outcome);
     if (status == MOCO_OK)
-        p->count = 0;
+        mo_push_done(t);
     return status;
 }

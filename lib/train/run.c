@@ -24,48 +24,50 @@ static double now(void)
 
 static int64_t steps_per_epoch(const moco_trainer_t *t)
 {
-    return t->listing_count > 0 ? t->listing_count / t->options.batch_size : t->options.steps_per_epoch;
+    return t->state.listing_count > 0 ? t->state.listing_count / t->state.options.batch_size
+                                      : t->state.options.steps_per_epoch;
 }
 
 static void fill_report(const moco_trainer_t *t, const mo_outcome_t *o, mo_rates_t rates, double data_seconds,
                         double step_seconds, moco_step_report_t *r)
 {
-    double fill = mo_queue_fill(t), seconds = data_seconds + step_seconds;
-    *r = (moco_step_report_t){.struct_size = sizeof *r,
-                              .step = t->step,
-                              .epoch = t->epoch,
-                              .step_in_epoch = t->step_in_epoch,
-                              .steps_per_epoch = steps_per_epoch(t),
-                              .steps_total = steps_per_epoch(t) * t->options.epochs,
-                              .loss = o->loss,
-                              .chance_loss = t->method.chance,
-                              .lr = rates.lr,
-                              .key_momentum = rates.key_momentum,
-                              .gradient_norm = o->gradient_norm,
-                              .contrast_top1 = o->top1,
-                              .contrast_top5 = o->top5,
-                              .queue_fill = fill,
-                              .images_per_second = seconds > 0 ? t->options.batch_size / seconds : 0,
-                              .data_seconds = data_seconds,
-                              .step_seconds = step_seconds,
-                              .knn_top1 = -1,
-                              .epoch_loss = t->step_in_epoch > 0 ? t->epoch_loss_sum / (double)t->step_in_epoch : 0};
+    double fill = mo_queue_fill(&t->state), seconds = data_seconds + step_seconds;
+    *r = (moco_step_report_t){
+        .struct_size = sizeof *r,
+        .step = t->state.step,
+        .epoch = t->state.epoch,
+        .step_in_epoch = t->state.step_in_epoch,
+        .steps_per_epoch = steps_per_epoch(t),
+        .steps_total = steps_per_epoch(t) * t->state.options.epochs,
+        .loss = o->loss,
+        .chance_loss = t->state.method.chance,
+        .lr = rates.lr,
+        .key_momentum = rates.key_momentum,
+        .gradient_norm = o->gradient_norm,
+        .contrast_top1 = o->top1,
+        .contrast_top5 = o->top5,
+        .queue_fill = fill,
+        .images_per_second = seconds > 0 ? t->state.options.batch_size / seconds : 0,
+        .data_seconds = data_seconds,
+        .step_seconds = step_seconds,
+        .knn_top1 = -1,
+        .epoch_loss = t->state.step_in_epoch > 0 ? t->state.epoch_loss_sum / (double)t->state.step_in_epoch : 0};
 }
 
 /* ---- pushed batches ---- */
 
 static void count_pushed(moco_trainer_t *t, double loss)
 {
-    int64_t per_epoch = t->options.steps_per_epoch;
+    int64_t per_epoch = t->state.options.steps_per_epoch;
     if (per_epoch > 0) {
-        t->epoch = (t->step - 1) / per_epoch;
-        t->step_in_epoch = (t->step - 1) % per_epoch + 1;
+        t->state.epoch = (t->state.step - 1) / per_epoch;
+        t->state.step_in_epoch = (t->state.step - 1) % per_epoch + 1;
     } else {
-        t->step_in_epoch++;
+        t->state.step_in_epoch++;
     }
-    if (t->step_in_epoch == 1)
-        t->epoch_loss_sum = 0;
-    t->epoch_loss_sum += loss;
+    if (t->state.step_in_epoch == 1)
+        t->state.epoch_loss_sum = 0;
+    t->state.epoch_loss_sum += loss;
 }
 
 moco_status_t mo_run_pushed(moco_trainer_t *t, moco_step_report_t *report)
@@ -77,7 +79,7 @@ moco_status_t mo_run_pushed(moco_trainer_t *t, moco_step_report_t *report)
     moco_status_t status = mo_step_pushed(t, &outcome);
     if (status != MOCO_OK)
         return status;
-    if (t->listing_count == 0) /* else epochs are those of the data set, and this step is in none of them */
+    if (t->state.listing_count == 0) /* else epochs are those of the data set, and this step is in none of them */
         count_pushed(t, outcome.loss);
     fill_report(t, &outcome, rates, 0, now() - start, &full);
     mo_report_out(&full, sizeof full, report);
@@ -102,40 +104,41 @@ typedef struct listing {
 
 static listing_t listing_of(const moco_trainer_t *t)
 {
-    return (listing_t){t->listing_count, t->step, t->step_in_epoch, t->listing_hash, t->epoch_loss_sum};
+    return (listing_t){t->state.listing_count, t->state.step, t->state.step_in_epoch, t->state.listing_hash,
+                       t->state.epoch_loss_sum};
 }
 
 static void forget_listing(moco_trainer_t *t, const listing_t *before)
 {
-    if (before->count > 0 || t->step > before->step)
+    if (before->count > 0 || t->state.step > before->step)
         return;
-    t->listing_count = 0;
-    t->listing_hash = before->hash;
-    t->step_in_epoch = before->step_in_epoch;
-    t->epoch_loss_sum = before->loss_sum;
+    t->state.listing_count = 0;
+    t->state.listing_hash = before->hash;
+    t->state.step_in_epoch = before->step_in_epoch;
+    t->state.epoch_loss_sum = before->loss_sum;
 }
 
 /* The first data set a trainer sees is its own, and an epoch begins with it; later ones must be the same. */
 static moco_status_t bind_listing(moco_trainer_t *t, int64_t count, uint64_t hash)
 {
-    if (count < t->options.batch_size)
+    if (count < t->state.options.batch_size)
         return mo_fail(MOCO_ERR_NO_DATA, "the data set has %lld images, a batch needs %d", (long long)count,
-                       t->options.batch_size);
-    if (t->listing_count == 0) {
-        t->listing_count = count;
-        t->listing_hash = hash;
-        t->step_in_epoch = 0; /* steps on pushed batches were no part of it */
-        t->epoch_loss_sum = 0;
+                       t->state.options.batch_size);
+    if (t->state.listing_count == 0) {
+        t->state.listing_count = count;
+        t->state.listing_hash = hash;
+        t->state.step_in_epoch = 0; /* steps on pushed batches were no part of it */
+        t->state.epoch_loss_sum = 0;
         return MOCO_OK;
     }
-    if (t->listing_count != count)
+    if (t->state.listing_count != count)
         return mo_fail(MOCO_ERR_MISMATCH, "this run learns from %lld images, the data set has %lld",
-                       (long long)t->listing_count, (long long)count);
-    if (t->listing_hash != hash)
+                       (long long)t->state.listing_count, (long long)count);
+    if (t->state.listing_hash != hash)
         return mo_fail(MOCO_ERR_MISMATCH,
                        "this run learns from images with names of hash %016" PRIx64 ", the data set's "
                        "names have %016" PRIx64 ": other names, or another order",
-                       t->listing_hash, hash);
+                       t->state.listing_hash, hash);
     return MOCO_OK;
 }
 
@@ -147,9 +150,9 @@ static moco_status_t open_loader(moco_trainer_t *t, moco_dataset_t *dataset, mo_
     if (t->pushed.count == 0)
         mo_pushed_free(&t->pushed); /* the store of pushed batches makes module for the loader's */
     mo_loader_spec_t spec = mo_trainer_loader_spec(t);
-    spec.max_broken = broken_limit(&t->options, count);
+    spec.max_broken = broken_limit(&t->state.options, count);
     TRY(mo_loader_create(&spec, dataset, loader));
-    TRY(mo_loader_seek(*loader, t->epoch, t->position));
+    TRY(mo_loader_seek(*loader, t->state.epoch, t->state.position));
 cleanup:
     return status;
 }
@@ -157,16 +160,16 @@ cleanup:
 /* The epoch is over: by its planned steps, or because broken images left fewer than a batch. */
 static moco_status_t next_epoch(moco_trainer_t *t, mo_loader_t *loader)
 {
-    t->epoch++;
-    t->step_in_epoch = 0;
-    t->position = 0;
-    t->epoch_loss_sum = 0;
-    return mo_loader_seek(loader, t->epoch, 0);
+    t->state.epoch++;
+    t->state.step_in_epoch = 0;
+    t->state.position = 0;
+    t->state.epoch_loss_sum = 0;
+    return mo_loader_seek(loader, t->state.epoch, 0);
 }
 
 static int epoch_done(const moco_trainer_t *t)
 {
-    return t->step_in_epoch >= steps_per_epoch(t);
+    return t->state.step_in_epoch >= steps_per_epoch(t);
 }
 
 /* One step on the loader's next batch; *ended when the epoch has none left. */
@@ -179,7 +182,7 @@ static moco_status_t loader_step(moco_trainer_t *t, mo_loader_t *loader, moco_st
     double start = now(), loaded;
     *ended = 0;
     status = mo_loader_next(loader, &batch);
-    if (status == MOCO_ERR_NO_DATA && t->step_in_epoch > 0) {
+    if (status == MOCO_ERR_NO_DATA && t->state.step_in_epoch > 0) {
         *ended = 1;
         return MOCO_OK;
     }
@@ -187,9 +190,9 @@ static moco_status_t loader_step(moco_trainer_t *t, mo_loader_t *loader, moco_st
     loaded = now();
     mo_views_t views = {.bytes = {batch->rows[0], batch->rows[1]}};
     TRY(mo_trainer_step(t, &views, &outcome));
-    t->position = batch->position;
-    t->step_in_epoch++;
-    t->epoch_loss_sum += outcome.loss;
+    t->state.position = batch->position;
+    t->state.step_in_epoch++;
+    t->state.epoch_loss_sum += outcome.loss;
     fill_report(t, &outcome, rates, loaded - start, now() - loaded, report);
 cleanup:
     if (batch != NULL)
@@ -226,10 +229,10 @@ cleanup:
 
 moco_status_t mo_trainer_snapshot(moco_trainer_t *t, moco_device_t *device, moco_model_t **out)
 {
+    const mo_encoder_t encoder = mo_state_model(&t->state);
     mo_transform_t transform;
-    mo_transform_of(&t->options, &transform);
-    return mo_model_create(&t->spec, &transform, t->query.params, t->query.running, t->step,
-                           device != NULL ? device : t->device, out);
+    mo_transform_of(&t->state.options, &transform);
+    return mo_model_create(&encoder, &transform, device != NULL ? device : t->device, out);
 }
 
 typedef struct run {
@@ -247,29 +250,24 @@ typedef struct run {
     int stop;
 } run_t;
 
-/* The encoder without predictor and loss: its numbers are the first ones of the query encoder's. */
-static const mo_net_t *model_net(const moco_trainer_t *t)
-{
-    return t->method.key_views > 0 ? &t->key.net : &t->query.net;
-}
-
 static moco_status_t save_both(run_t *r)
 {
     moco_trainer_t *t = r->trainer;
     moco_status_t status = MOCO_OK;
     mo_transform_t transform;
     char *path = NULL;
-    if (r->folder == NULL || (r->saved_step == t->step && r->saved_epoch == t->epoch))
+    if (r->folder == NULL || (r->saved_step == t->state.step && r->saved_epoch == t->state.epoch))
         return MOCO_OK;
-    mo_transform_of(&t->options, &transform);
+    const mo_encoder_t encoder = mo_state_model(&t->state);
+    mo_transform_of(&t->state.options, &transform);
     TRY(mo_strprintf(&path, "%s/checkpoint.safetensors", r->folder));
-    TRY(mo_trainer_save_file(t, path));
+    TRY(mo_state_save(&t->state, path));
     mo_free(path);
     path = NULL;
     TRY(mo_strprintf(&path, "%s/model.safetensors", r->folder));
-    TRY(mo_model_write_numbers(model_net(t), &t->spec, &transform, t->query.params, t->query.running, t->step, path));
-    r->saved_step = t->step;
-    r->saved_epoch = t->epoch;
+    TRY(mo_model_write_encoder(&encoder, &transform, path));
+    r->saved_step = t->state.step;
+    r->saved_epoch = t->state.epoch;
 cleanup:
     mo_free(path);
     return status;
@@ -285,7 +283,8 @@ static moco_status_t evaluate(run_t *r, double *top1)
     if (r->test == NULL)
         return MOCO_OK;
     TRY(mo_trainer_snapshot(r->trainer, NULL, &model));
-    TRY(mo_knn_accuracy(model, r->dataset, r->test, 0, 0, r->trainer->options.loader_threads, NULL, NULL, &result));
+    TRY(mo_knn_accuracy(model, r->dataset, r->test, 0, 0, r->trainer->state.options.loader_threads, NULL, NULL,
+                        &result));
     *top1 = result.top1;
 cleanup:
     mo_model_delete(model);
@@ -298,12 +297,12 @@ static moco_status_t tell(run_t *r, moco_step_report_t *report)
 {
     moco_trainer_t *t = r->trainer;
     moco_status_t status = MOCO_OK;
-    int64_t left = report->steps_total - t->step, done = t->step - r->steps_before;
+    int64_t left = report->steps_total - t->state.step, done = t->state.step - r->steps_before;
     if (r->options->max_steps > 0 && r->options->max_steps < report->steps_total)
-        left = r->options->max_steps - t->step;
+        left = r->options->max_steps - t->state.step;
     if (done > 0 && left > 0)
         report->eta_seconds = (now() - r->started - r->paused) / (double)done * (double)left;
-    if (r->log != NULL && (report->knn_top1 >= 0 || t->step % r->options->log_every == 0))
+    if (r->log != NULL && (report->knn_top1 >= 0 || t->state.step % r->options->log_every == 0))
         TRY(mo_run_log_line(r->log, report));
     if (r->progress != NULL && r->progress(r->user, report) != 0)
         r->stop = 1;
@@ -316,10 +315,10 @@ static moco_status_t end_epoch(run_t *r, moco_step_report_t *report)
 {
     moco_trainer_t *t = r->trainer;
     moco_status_t status = MOCO_OK;
-    int64_t done = t->epoch + 1;
+    int64_t done = t->state.epoch + 1;
     TRY(next_epoch(t, r->loader));
     TRY(save_both(r));
-    if (done % r->options->eval_every == 0 || done == t->options.epochs) {
+    if (done % r->options->eval_every == 0 || done == t->state.options.epochs) {
         TRY(evaluate(r, &report->knn_top1));
         if (report->knn_top1 >= 0)
             TRY(tell(r, report));
@@ -340,7 +339,7 @@ static moco_status_t before_first(run_t *r)
 {
     moco_step_report_t report;
     moco_status_t status = MOCO_OK;
-    if (r->test == NULL || r->trainer->step > 0)
+    if (r->test == NULL || r->trainer->state.step > 0)
         return MOCO_OK;
     fill_standing(r->trainer, &report);
     TRY(evaluate(r, &report.knn_top1));
@@ -352,7 +351,8 @@ cleanup:
 static int finished(const run_t *r)
 {
     const moco_trainer_t *t = r->trainer;
-    return t->epoch >= t->options.epochs || (r->options->max_steps > 0 && t->step >= r->options->max_steps);
+    return t->state.epoch >= t->state.options.epochs ||
+           (r->options->max_steps > 0 && t->state.step >= r->options->max_steps);
 }
 
 static moco_status_t run_steps(run_t *r)
@@ -367,7 +367,7 @@ static moco_status_t run_steps(run_t *r)
         TRY(loader_step(t, r->loader, &report, &ended));
         if (!ended) {
             TRY(tell(r, &report));
-            if (r->options->save_every > 0 && t->step % r->options->save_every == 0 && !epoch_done(t))
+            if (r->options->save_every > 0 && t->state.step % r->options->save_every == 0 && !epoch_done(t))
                 TRY(save_both(r));
         }
         if (ended || epoch_done(t))
@@ -382,26 +382,26 @@ moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dat
 {
     moco_status_t status = MOCO_OK;
     run_t r = {.trainer = t, .dataset = dataset, .test = test, .folder = folder, .options = options,
-               .progress = progress, .user = user, .steps_before = t->step, .started = now(), .saved_step = -1};
+               .progress = progress, .user = user, .steps_before = t->state.step, .started = now(), .saved_step = -1};
     listing_t before = listing_of(t);
     TRY(open_loader(t, dataset, &r.loader));
     if (folder != NULL)
-        TRY(mo_run_log_open(folder, t->step, &r.log));
+        TRY(mo_run_log_open(folder, t->state.step, &r.log));
     status = run_steps(&r);
     if (status != MOCO_OK) { /* what was learnt is not lost; the first failure is what the caller hears of */
         char message[MO_MESSAGE_SIZE];
         mo_message_copy(message);
-        if (t->step > r.steps_before && save_both(&r) != MOCO_OK)
+        if (t->state.step > r.steps_before && save_both(&r) != MOCO_OK)
             mo_log(MOCO_LOG_ERROR, "the run could not be saved either: %s", moco_last_message());
         TRY(mo_message_set(status, message));
     }
     TRY(save_both(&r));
     if (r.stop)
-        TRY(mo_fail(MOCO_ERR_CANCELLED, "stopped by the callback after step %lld", (long long)t->step));
+        TRY(mo_fail(MOCO_ERR_CANCELLED, "stopped by the callback after step %lld", (long long)t->state.step));
 cleanup:
     if (status != MOCO_OK)
         forget_listing(t, &before);
-    mo_run_log_close(folder, r.log, status != MOCO_OK && t->step == r.steps_before);
+    mo_run_log_close(folder, r.log, status != MOCO_OK && t->state.step == r.steps_before);
     mo_loader_free(r.loader);
     return status;
 }

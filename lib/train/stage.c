@@ -19,16 +19,10 @@ int32_t mo_stage_in_flight(const mo_stage_t *s)
     return s->sets * s->shards_per_group;
 }
 
-size_t mo_stage_arena_bytes(const mo_stage_t *s)
+int32_t mo_stage_sets(const mo_stage_t *s, int32_t shards)
 {
-    return (size_t)mo_stage_in_flight(s) * mo_plan_arena_bytes(s->plan);
-}
-
-void mo_stage_set(mo_stage_t *s, int32_t shards)
-{
-    s->sets = shards < s->shards_per_group ? 1 : shards / s->shards_per_group;
-    if (s->sets > s->groups)
-        s->sets = s->groups;
+    int32_t sets = shards < s->shards_per_group ? 1 : shards / s->shards_per_group;
+    return sets < s->groups ? sets : s->groups;
 }
 
 /* ---- plans ---- */
@@ -46,11 +40,11 @@ static int32_t largest_divisor(int64_t count, int32_t limit)
  * lanes. */
 static void divide(moco_trainer_t *t, mo_stage_t *s, int is_head, int syncs)
 {
-    const mo_method_t *m = &t->method;
-    int64_t rows = m->mixed ? m->rows : t->options.batch_size;
-    int32_t groups = is_head ? 1 : t->options.bn_groups;
+    const mo_method_t *m = &t->state.method;
+    int64_t rows = m->mixed ? m->rows : t->state.options.batch_size;
+    int32_t groups = is_head ? 1 : t->state.options.bn_groups;
     s->mixed = m->mixed;
-    s->shard = is_head ? largest_divisor(rows, TILE) : t->shard;
+    s->shard = is_head ? largest_divisor(rows, TILE) : t->state.shard;
     if (!syncs)
         groups = (int32_t)(rows / s->shard);
     s->shards_per_group = (int32_t)(rows / groups / s->shard);
@@ -64,10 +58,10 @@ static moco_status_t plan_stage(moco_trainer_t *t, mo_stage_kind_t kind)
     int is_head = kind == MO_STAGE_KEY_HEAD || kind == MO_STAGE_HEAD;
     int is_body = kind == MO_STAGE_KEY_BODY || kind == MO_STAGE_BODY || kind == MO_STAGE_BODY_BACK;
     int trains = kind == MO_STAGE_QUERY || kind == MO_STAGE_HEAD || kind == MO_STAGE_BODY_BACK;
-    mo_encoder_t *e = is_key ? &t->key : &t->query;
-    *s = (mo_stage_t){.trainer = t, .encoder = e, .kind = kind,
-                      .first_view = is_key ? t->method.first_key_view : 0,
-                      .views = is_key ? t->method.key_views : t->method.query_views};
+    mo_encoder_t *e = is_key ? &t->state.key : &t->state.query;
+    *s = (mo_stage_t){.trainer = t, .encoder = e, .staged = is_key ? &t->key_staged : &t->query_staged, .kind = kind,
+                      .first_view = is_key ? t->state.method.first_key_view : 0,
+                      .views = is_key ? t->state.method.key_views : t->state.method.query_views};
     const int32_t from_op = is_head ? e->net.body_ops : 0, to_op = is_body ? e->net.body_ops : e->net.op_count;
     divide(t, s, is_head, mo_net_syncs(&e->net, from_op, to_op));
     s->pool = kind == MO_STAGE_HEAD ? &t->gradients[1] : trains ? &t->gradients[0] : NULL;
@@ -97,11 +91,11 @@ moco_status_t mo_stages_plan(moco_trainer_t *t)
     static const mo_stage_kind_t two[] = {MO_STAGE_KEY_BODY, MO_STAGE_KEY_HEAD, MO_STAGE_BODY, MO_STAGE_HEAD,
                                           MO_STAGE_BODY_BACK};
     moco_status_t status = MOCO_OK;
-    const mo_stage_kind_t *list = t->method.two_pass ? two : one;
-    int count = t->method.two_pass ? 5 : 2;
+    const mo_stage_kind_t *list = t->state.method.two_pass ? two : one;
+    int count = t->state.method.two_pass ? 5 : 2;
     for (int i = 0; i < count; i++) {
         int is_key = list[i] == MO_STAGE_KEY || list[i] == MO_STAGE_KEY_BODY || list[i] == MO_STAGE_KEY_HEAD;
-        if (!is_key || t->method.key_views > 0)
+        if (!is_key || t->state.method.key_views > 0)
             TRY(plan_stage(t, list[i]));
     }
 cleanup:

@@ -9,12 +9,14 @@
  * references update the key encoder at the start of the next step, and the sequence of keys is the same. */
 mo_rates_t mo_rates_now(const moco_trainer_t *t)
 {
-    mo_time_t now = {t->epoch, t->step_in_epoch, t->listing_count / t->options.batch_size};
-    if (t->listing_count == 0) { /* push mode */
-        int64_t per_epoch = t->options.steps_per_epoch;
-        now = per_epoch > 0 ? (mo_time_t){t->step / per_epoch, t->step % per_epoch, per_epoch} : (mo_time_t){-1, 0, 0};
+    mo_time_t now = {t->state.epoch, t->state.step_in_epoch, t->state.listing_count / t->state.options.batch_size};
+    if (t->state.listing_count == 0) { /* push mode */
+        int64_t per_epoch = t->state.options.steps_per_epoch;
+        now = per_epoch > 0 ? (mo_time_t){t->state.step / per_epoch, t->state.step % per_epoch, per_epoch}
+                            : (mo_time_t){-1, 0, 0};
     }
-    return (mo_rates_t){mo_schedule_lr(&t->options, now), mo_schedule_momentum(&t->options, mo_time_next(now))};
+    return (mo_rates_t){mo_schedule_lr(&t->state.options, now),
+                        mo_schedule_momentum(&t->state.options, mo_time_next(now))};
 }
 
 /* B images in two views; all tensors are float32. Everything that can fail comes before "commit" and nothing after it
@@ -24,12 +26,13 @@ moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_out
 {
     moco_status_t status = MOCO_OK;
     const mo_rates_t rates = mo_rates_now(t);
-    const int64_t batch = t->options.batch_size;
+    const int64_t batch = t->state.options.batch_size;
 
     t->views = views;
     mo_gradients_recycle(&t->gradients[0]);
     mo_gradients_recycle(&t->gradients[1]);
-    mo_rng_permutation_in(t->options.seed, MO_STREAM_SHUFFLE, (uint32_t)t->step, batch, t->draws, t->permutation);
+    mo_rng_permutation_in(t->state.options.seed, MO_STREAM_SHUFFLE, (uint32_t)t->state.step, batch, t->draws,
+                          t->permutation);
 
     TRY(mo_stage_run(t, MO_STAGE_KEY));       /* shuffled groups -> keys, unshuffled                          */
     TRY(mo_stage_run(t, MO_STAGE_QUERY));     /* forward, loss against queue or batch, backward               */
@@ -43,10 +46,10 @@ moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_out
     /* commit: the stages only staged their batch-norm statistics; they are folded in here too */
     TRY(mo_commit_weights(t, rates));         /* optimizer, then k <- m k + (1-m) q; all or nothing           */
     mo_commit_statistics(t);
-    if (t->method.loss == MOCO_LOSS_QUEUE)    /* last: the loss saw the old queue                             */
-        mo_keys_enqueue(&t->queue, t->keys, t->method.key_views * batch);
-    t->queue_seen += t->method.loss == MOCO_LOSS_QUEUE ? t->method.key_views * batch : 0;
-    t->step++;
+    if (t->state.method.loss == MOCO_LOSS_QUEUE)    /* last: the loss saw the old queue                             */
+        mo_keys_enqueue(&t->state.queue, t->keys, t->state.method.key_views * batch);
+    t->state.queue_seen += t->state.method.loss == MOCO_LOSS_QUEUE ? t->state.method.key_views * batch : 0;
+    t->state.step++;
     mo_warn_step(t, outcome);
 
 cleanup:

@@ -1,4 +1,5 @@
-/* What a trainer holds, and the pieces its files give each other. Read step.c first. */
+/* What a trainer holds, and the pieces its files give each other. Read step.c first. A trainer is a state (state.h),
+ * which is what it has learnt, and the machine around it: device, plans, gradients, memory for a step. */
 #ifndef MO_TRAIN_TRAINER_H
 #define MO_TRAIN_TRAINER_H
 
@@ -11,19 +12,15 @@
 #include "nets/encoder.h"
 #include "optim/optim.h"
 #include "train/gradients.h"
-#include "train/method.h"
+#include "train/state.h"
 #include "train/warnings.h"
 
-/* An encoder's numbers: parameters, running statistics, and what a step staged for them. */
-typedef struct mo_encoder {
-    mo_net_t net;       /* backbone, projection, [predictor,] normalisation, [loss]          */
-    int32_t embedding;       /* tensor: what is compared, rows of unit length                     */
-    float *params;      /* [net.params]                                                      */
-    float *running;     /* [net.stats] running mean and variance                             */
-    float *staged;      /* [staged_rows][net.stats] of the step at work                      */
-    int32_t staged_rows;
-    int32_t body_groups, head_groups; /* how many of them the backbone and the head fill     */
-} mo_encoder_t;
+/* What a step stages of an encoder's batch statistics until its commit. */
+typedef struct mo_staged {
+    float *values; /* [rows][net.stats]                                                           */
+    int32_t rows;
+    int32_t body_groups, head_groups; /* how many of the rows the backbone and the head fill      */
+} mo_staged_t;
 
 /* One run of a batch through operations of an encoder (stage.c makes, passes.c feeds it). A step is a few of these. */
 typedef enum mo_stage_kind {
@@ -40,6 +37,7 @@ typedef enum mo_stage_kind {
 typedef struct mo_stage {
     struct moco_trainer *trainer;
     mo_encoder_t *encoder; /* NULL: this trainer has no such stage */
+    mo_staged_t *staged;   /* of that encoder */
     mo_stage_kind_t kind;
     mo_plan_t *plan;
     mo_packed_t *packed;
@@ -67,33 +65,22 @@ typedef struct mo_pushed {
     uint8_t *bytes;          /* [2][B][S,S,3]   */
     const uint8_t **rows;    /* [2][B]          */
     float *floats;           /* [2][B][3*S*S]   */
-    int64_t number;          /* images pushed so far: keys their draws */
     mo_view_work_t work;
     mo_pixels_t pixels;
 } mo_pushed_t;
 
-/* Bytes by use; what moco_trainer_plan tells. */
-typedef struct mo_budget {
-    uint64_t weights, packed, optimizer, gradients, activations, queue, batch_results, views, statistics, scratchpads;
-    uint64_t total;
-} mo_budget_t;
-
 struct moco_trainer {
-    moco_trainer_options_t options;
+    mo_state_t state;
     moco_device_t *device;
-    mo_encoder_spec_t spec;
     mo_view_spec_t view_spec;
-    mo_method_t method;
-    int32_t shard, shards, shards_in_flight; /* of the stage that holds the gradients of the backbone */
+    int32_t shards, shards_in_flight; /* of the stage that holds the gradients of the backbone */
     int64_t feature;          /* floats of an image */
-    mo_encoder_t query, key;  /* key: not with NT-Xent */
     int32_t keys_tensor, place_tensor, loss_tensor; /* of the query net; -1 = none */
+    mo_staged_t query_staged, key_staged;
     mo_stage_t stages[MO_STAGES];
     mo_optim_t optim;
     mo_gradients_t gradients[2]; /* of everything, or in two passes of the backbone and of the heads */
     void *arena;              /* serves every stage in turn */
-    size_t arena_bytes;
-    mo_keys_t queue;          /* with the queue's loss */
     float *keys; /* [key_views * B, D] of this step, in the order of the images; NT-Xent: [2B, D] and [2B] */
     float *features[2];       /* two passes: [rows, F] of the query and of the key encoder     */
     float *feature_gradients; /* [rows, F] */
@@ -103,15 +90,8 @@ struct moco_trainer {
     float lut[3][256];        /* 8-bit value -> normalised float                 */
     const mo_views_t *views;  /* of the step at work                             */
     mo_pushed_t pushed;
-    mo_budget_t budget;
+    mo_blocks_t blocks;       /* of the machine; the state has its own           */
     mo_warnings_t warnings;
-
-    int64_t step, epoch, step_in_epoch, position; /* committed; position in listing entries */
-    int64_t queue_seen;       /* keys ever enqueued */
-    double epoch_loss_sum;    /* of the epoch at work */
-    int64_t listing_count;    /* of the data set trained on; 0 = none yet */
-    uint64_t listing_hash;
-    char *origin;             /* what a converted checkpoint came from; NULL = trained here from the start */
 };
 
 typedef struct mo_rates {
@@ -122,25 +102,28 @@ typedef struct mo_outcome {
     double loss, top1, top5, gradient_norm;
 } mo_outcome_t;
 
-/* build.c: nets, plans, budget. */
-moco_status_t mo_trainer_new(const moco_trainer_options_t *options, moco_device_t *device, int allocate,
-                             moco_trainer_t **out);
-void mo_trainer_delete(moco_trainer_t *trainer);
+/* build.c: plans, sizes, memory. */
+/* The machine around `trainer->state`, which is built: plans and sizes, no memory yet. */
+moco_status_t mo_trainer_build(moco_trainer_t *trainer, moco_device_t *device);
+moco_status_t mo_trainer_take(moco_trainer_t *trainer); /* the memory of state and machine */
+/* State and machine by the caller's options, without memory: what can be told of a trainer before it is made. */
+moco_status_t mo_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, moco_trainer_t **out);
+moco_status_t mo_trainer_create(const moco_trainer_options_t *options, moco_device_t *device, moco_trainer_t **out);
+void mo_trainer_delete(moco_trainer_t *trainer); /* in any of these conditions; NULL is fine */
+/* Bytes of the plan that count as `name` (the keys of `bytes` in moco_trainer_plan); all, where it is NULL. */
+uint64_t mo_trainer_bytes(const moco_trainer_t *trainer, const char *name);
 mo_loader_spec_t mo_trainer_loader_spec(const moco_trainer_t *trainer);
 
 /* push.c: the host's images. */
 moco_status_t mo_push_pixels(moco_trainer_t *trainer, int64_t count, const moco_image_t *images);
-moco_status_t mo_push_jpeg(moco_trainer_t *trainer, const uint8_t *data, uint64_t size);
+moco_status_t mo_push_encoded(moco_trainer_t *trainer, const uint8_t *data, uint64_t size);
 moco_status_t mo_push_views(moco_trainer_t *trainer, int64_t count, const float *queries, const float *keys,
                             int32_t layout);
+int64_t mo_push_done(moco_trainer_t *trainer); /* the batch is used or discarded; how many images it held */
 moco_status_t mo_step_pushed(moco_trainer_t *trainer, mo_outcome_t *outcome);
-void mo_pushed_free(mo_pushed_t *pushed); /* the memory; the numbering of images goes on */
+void mo_pushed_free(mo_pushed_t *pushed);
 
-double mo_queue_fill(const moco_trainer_t *trainer); /* share of real keys; 0 without a queue */
-
-/* save.c: checkpoints. */
-void mo_transpose(const float *from, int64_t rows, int64_t columns, float *to); /* [rows,columns] -> [columns,rows] */
-moco_status_t mo_trainer_save_file(moco_trainer_t *trainer, const char *path);
+/* save.c */
 moco_status_t mo_trainer_load_file(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,
                                    moco_trainer_t **out);
 
@@ -150,8 +133,7 @@ moco_status_t mo_stages_take(moco_trainer_t *trainer);
 void mo_stages_free(moco_trainer_t *trainer);
 int32_t mo_stage_in_flight(const mo_stage_t *stage); /* shards */
 /* As many groups in flight as have at most so many shards together, at least one, at most all. */
-void mo_stage_set(mo_stage_t *stage, int32_t shards);
-size_t mo_stage_arena_bytes(const mo_stage_t *stage);
+int32_t mo_stage_sets(const mo_stage_t *stage, int32_t shards);
 
 /* passes.c: what goes into and comes out of the shards of a stage, and running one. */
 moco_status_t mo_stage_begin(void *stage, mo_instance_t *instance, int32_t group, int32_t shard);

@@ -12,10 +12,10 @@
 static moco_status_t build_net(mo_tuner_t *t)
 {
     moco_status_t status = MOCO_OK;
-    mo_net_t *net = &t->net;
-    TRY(mo_encoder_build(&t->spec, net));
+    mo_net_t *net = &t->encoder.net;
+    TRY(mo_encoder_net(&t->encoder.spec, net));
     t->branches = net->paths >= 0 ? net->shapes[net->paths].c : 0;
-    t->logits = mo_linear(net, net->backbone, mo_classifier_layer(t->spec.arch), t->classes);
+    t->logits = mo_linear(net, net->backbone, mo_classifier_layer(t->encoder.spec.arch), t->classes);
     t->targets = mo_net_tensor(net, t->classes, 1, 1);
     t->loss = mo_cross_entropy(net, t->logits, t->targets, t->options.batch_size);
     TRY(mo_net_done(net));
@@ -27,7 +27,7 @@ cleanup:
 static void divide(mo_tuner_t *t)
 {
     t->shard = mo_options_shard(&t->like);
-    t->groups = mo_net_syncs(&t->net, 0, t->net.op_count) ? t->options.bn_groups
+    t->groups = mo_net_syncs(&t->encoder.net, 0, t->encoder.net.op_count) ? t->options.bn_groups
                                                           : t->options.batch_size / t->shard;
     t->shards_per_group = t->options.batch_size / t->groups / t->shard;
     t->sets = mo_device_lanes(t->device) / t->shards_per_group;
@@ -39,10 +39,13 @@ static void divide(mo_tuner_t *t)
 
 static moco_status_t make_plan(mo_tuner_t *t)
 {
-    mo_plan_spec_t spec = {.net = &t->net, .mode = MO_MODE_TRAIN, .shard = t->shard,
-                           .shards_per_group = t->shards_per_group,
-                           .inputs = {t->net.input, t->targets, t->branches > 0 ? t->net.paths : -1, -1},
-                           .outputs = {t->loss, -1, -1, -1}};
+    mo_plan_spec_t spec = {
+        .net = &t->encoder.net,
+        .mode = MO_MODE_TRAIN,
+        .shard = t->shard,
+        .shards_per_group = t->shards_per_group,
+        .inputs = {t->encoder.net.input, t->targets, t->branches > 0 ? t->encoder.net.paths : -1, -1},
+        .outputs = {t->loss, -1, -1, -1}};
     return mo_plan_create(t->device, &spec, &t->plan);
 }
 
@@ -52,10 +55,11 @@ static moco_status_t take_pass(mo_tuner_t *t)
     const size_t in_flight = (size_t)t->sets * (size_t)t->shards_per_group, bytes = mo_plan_arena_bytes(t->plan);
     t->arena_bytes = in_flight * bytes;
     TRY(mo_block_create(t->arena_bytes, &t->arena));
-    TRY(mo_packed_create(t->plan, t->params, &t->packed));
+    TRY(mo_packed_create(t->plan, t->encoder.params, &t->packed));
     TRY(mo_calloc(in_flight, sizeof *t->instances, &t->instances));
     for (size_t i = 0; i < in_flight; i++)
-        TRY(mo_instance_create(t->plan, (uint8_t *)t->arena + i * bytes, t->params, t->packed, &t->instances[i]));
+        TRY(mo_instance_create(t->plan, (uint8_t *)t->arena + i * bytes, t->encoder.params, t->packed,
+                               &t->instances[i]));
     t->pass = (mo_pass_t){.plan = t->plan, .instances = t->instances, .sets = t->sets, .groups = t->groups, .ctx = t};
     TRY(mo_pass_prepare(&t->pass));
 cleanup:
@@ -66,16 +70,16 @@ static moco_status_t take_memory(mo_tuner_t *t)
 {
     moco_status_t status = MOCO_OK;
     const int32_t shards = t->groups * t->shards_per_group;
-    const size_t params = (size_t)t->net.params * sizeof(float), stats = (size_t)t->net.stats * sizeof(float);
-    TRY(mo_block_create(params, &t->params));
-    TRY(mo_block_create(stats, &t->running));
+    const size_t params = (size_t)t->encoder.net.params * sizeof(float),
+                 stats = (size_t)t->encoder.net.stats * sizeof(float);
+    TRY(mo_encoder_take(&t->encoder));
     TRY(mo_block_create((size_t)t->groups * stats, &t->staged));
     TRY(mo_calloc((size_t)t->options.batch_size, sizeof *t->losses, &t->losses));
     TRY(mo_calloc((size_t)shards, sizeof *t->blocks, &t->blocks));
     TRY(take_pass(t));
-    TRY(mo_gradients_create(&t->gradients, t->net.params, shards, t->sets, t->shards_per_group));
-    TRY(mo_optim_prepare(&t->optim, &t->net));
-    t->optim.params = t->params;
+    TRY(mo_gradients_create(&t->gradients, t->encoder.net.params, shards, t->sets, t->shards_per_group));
+    TRY(mo_optim_prepare(&t->optim, &t->encoder.net));
+    t->optim.params = t->encoder.params;
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)t->options.optimizer); i++)
         TRY(mo_block_create(params, &t->optim.state[i]));
 cleanup:
@@ -84,22 +88,22 @@ cleanup:
 
 float *mo_tuner_weights(const mo_tuner_t *t)
 {
-    return t->params + t->net.parameters[t->net.parameter_count - 2].offset;
+    return t->encoder.params + t->encoder.net.parameters[t->encoder.net.parameter_count - 2].offset;
 }
 
 float *mo_tuner_bias(const mo_tuner_t *t)
 {
-    return t->params + t->net.parameters[t->net.parameter_count - 1].offset;
+    return t->encoder.params + t->encoder.net.parameters[t->encoder.net.parameter_count - 1].offset;
 }
 
 /* The backbone comes first in both nets, at the same places. */
 static void initialise(mo_tuner_t *t, const moco_model_t *model)
 {
-    const int64_t count = (int64_t)t->classes * t->net.shapes[t->net.backbone].c;
+    const int64_t count = (int64_t)t->classes * t->encoder.net.shapes[t->encoder.net.backbone].c;
     float *weights = mo_tuner_weights(t);
     mo_rng_t rng;
-    memcpy(t->params, model->params, (size_t)t->net.body_params * sizeof(float));
-    memcpy(t->running, model->running, (size_t)t->net.stats * sizeof(float));
+    memcpy(t->encoder.params, model->encoder.params, (size_t)t->encoder.net.body_params * sizeof(float));
+    memcpy(t->encoder.running, model->encoder.running, (size_t)t->encoder.net.stats * sizeof(float));
     mo_rng_start(&rng, t->options.seed, MO_STREAM_TUNE_WEIGHTS, 0, 0);
     for (int64_t i = 0; i < count; i++)
         weights[i] = (float)(t->options.init_std * mo_rng_normal(&rng));
@@ -109,12 +113,13 @@ moco_status_t mo_tuner_create(mo_tuner_t *t, const moco_model_t *model, const mo
                               int32_t classes)
 {
     moco_status_t status = MOCO_OK;
-    *t = (mo_tuner_t){.options = *o, .spec = model->spec, .classes = classes, .feature = model->feature};
+    *t =
+        (mo_tuner_t){.options = *o, .encoder.spec = model->encoder.spec, .classes = classes, .feature = model->feature};
     t->device = mo_device_retain(model->device);
-    t->spec.head = -1;
-    t->spec.drop_path = o->drop_path > 0;
-    t->spec.freeze_patch = 0; /* what kept pre-training stable: labels train everything */
-    t->spec.train_positions = 1;
+    t->encoder.spec.head = -1;
+    t->encoder.spec.drop_path = o->drop_path > 0;
+    t->encoder.spec.freeze_patch = 0; /* what kept pre-training stable: labels train everything */
+    t->encoder.spec.train_positions = 1;
     t->like = (moco_trainer_options_t){
         .batch_size = o->batch_size, .bn_groups = o->bn_groups, .shard = o->shard, .base_lr = o->lr,
         .lr_scaling = o->lr_scaling,
@@ -132,7 +137,8 @@ cleanup:
 
 void mo_tuner_free(mo_tuner_t *t)
 {
-    const size_t params = (size_t)t->net.params * sizeof(float), stats = (size_t)t->net.stats * sizeof(float);
+    const size_t params = (size_t)t->encoder.net.params * sizeof(float),
+                 stats = (size_t)t->encoder.net.stats * sizeof(float);
     mo_pass_free(&t->pass);
     for (int32_t i = 0; t->instances != NULL && i < t->sets * t->shards_per_group; i++)
         mo_instance_free(t->instances[i]);
@@ -144,12 +150,10 @@ void mo_tuner_free(mo_tuner_t *t)
         mo_block_free(t->optim.state[i], params);
     mo_optim_free(&t->optim);
     mo_gradients_free(&t->gradients);
-    mo_block_free(t->params, params);
-    mo_block_free(t->running, stats);
     mo_block_free(t->staged, (size_t)t->groups * stats);
     mo_free(t->losses);
     mo_free(t->blocks);
-    mo_net_free(&t->net);
+    mo_encoder_free(&t->encoder);
     mo_device_release(t->device);
     memset(t, 0, sizeof *t);
 }

@@ -15,7 +15,7 @@ double mo_tune_share(const moco_finetune_options_t *o, int64_t step)
  * block have the block's. What stays is multiplied up, so that its expectation is the whole branch. */
 void mo_tune_factors(const mo_tuner_t *t, int64_t step, float *factors)
 {
-    const int32_t per_block = mo_is_vit(t->spec.arch) ? 2 : 1, blocks = t->branches / per_block;
+    const int32_t per_block = mo_is_vit(t->encoder.spec.arch) ? 2 : 1, blocks = t->branches / per_block;
     for (int64_t i = 0; i < t->options.batch_size; i++) {
         mo_rng_t rng;
         mo_rng_start(&rng, t->options.seed, MO_STREAM_TUNE_PATH, (uint32_t)i, (uint32_t)step);

@@ -33,7 +33,7 @@ static moco_status_t load_images(const mo_tuner_t *t, mo_instance_t *instance, i
 {
     const mo_tune_batch_t *batch = t->batch;
     float *input;
-    moco_status_t status = mo_instance_map(instance, t->net.input, &input);
+    moco_status_t status = mo_instance_map(instance, t->encoder.net.input, &input);
     if (status != MOCO_OK)
         return status;
     for (int64_t i = 0; i < t->shard; i++) {
@@ -44,7 +44,7 @@ static moco_status_t load_images(const mo_tuner_t *t, mo_instance_t *instance, i
             mix(t->lut, batch->rows[first + i], batch->rows[partner_of(t, first + i)], (float)batch->share,
                 (float)(1 - batch->share), t->feature, to);
     }
-    mo_instance_unmap(instance, t->net.input, input);
+    mo_instance_unmap(instance, t->encoder.net.input, input);
     return MOCO_OK;
 }
 
@@ -67,12 +67,12 @@ static moco_status_t load_factors(const mo_tuner_t *t, mo_instance_t *instance, 
     float *factors;
     if (t->branches == 0)
         return MOCO_OK;
-    moco_status_t status = mo_instance_map(instance, t->net.paths, &factors);
+    moco_status_t status = mo_instance_map(instance, t->encoder.net.paths, &factors);
     if (status != MOCO_OK)
         return status;
     memcpy(factors, t->batch->factors + first * t->branches,
            (size_t)t->shard * (size_t)t->branches * sizeof *factors);
-    mo_instance_unmap(instance, t->net.paths, factors);
+    mo_instance_unmap(instance, t->encoder.net.paths, factors);
     return MOCO_OK;
 }
 
@@ -82,7 +82,7 @@ static moco_status_t begin(void *ctx, mo_instance_t *instance, int32_t group, in
     moco_status_t status = MOCO_OK;
     const int64_t first = first_of(t, group, shard);
     float **block = &t->blocks[group * t->shards_per_group + shard];
-    TRY(mo_instance_bind(instance, MO_IN_STATS, t->staged + group * t->net.stats));
+    TRY(mo_instance_bind(instance, MO_IN_STATS, t->staged + group * t->encoder.net.stats));
     TRY(mo_gradients_take(&t->gradients, block));
     TRY(mo_instance_bind(instance, MO_IN_GRADS, *block));
     TRY(load_images(t, instance, first));
@@ -126,20 +126,20 @@ static void commit_part(void *ctx, int64_t number)
     mo_tuner_t *t = c->tuner;
     const mo_optim_part_t *part = &t->optim.parts[number];
     mo_optim_rates_t rates = c->rates;
-    if (!t->options.decay_vectors && is_vector(&t->net.parameters[part->parameter]))
+    if (!t->options.decay_vectors && is_vector(&t->encoder.net.parameters[part->parameter]))
         rates.weight_decay = 0;
     mo_optim_update(&t->optim, part, &rates);
 }
 
 static void commit_statistics(mo_tuner_t *t)
 {
-    for (int32_t i = 0; i < t->net.op_count; i++) {
-        const mo_op_t *op = &t->net.ops[i];
+    for (int32_t i = 0; i < t->encoder.net.op_count; i++) {
+        const mo_op_t *op = &t->encoder.net.ops[i];
         if (op->bn < 0)
             continue;
-        const mo_shape_t shape = t->net.shapes[op->src];
-        mo_running_fold(&t->net, &t->net.bns[op->bn], t->staged, 0, t->groups,
-                        (double)t->options.batch_size / t->groups * shape.h * shape.w, t->running);
+        const mo_shape_t shape = t->encoder.net.shapes[op->src];
+        mo_running_fold(&t->encoder.net, &t->encoder.net.bns[op->bn], t->staged, 0, t->groups,
+                        (double)t->options.batch_size / t->groups * shape.h * shape.w, t->encoder.running);
     }
 }
 
@@ -147,7 +147,7 @@ static moco_status_t outcome(mo_tuner_t *t, double *loss)
 {
     moco_status_t status = MOCO_OK;
     double norm = 0;
-    t->optim.pieces[0] = (mo_gradient_piece_t){t->gradients.total, 0, t->net.params};
+    t->optim.pieces[0] = (mo_gradient_piece_t){t->gradients.total, 0, t->encoder.net.params};
     TRY(mo_optim_gradient_norm(&t->optim, t->device, &norm));
     *loss = 0;
     for (int64_t i = 0; i < t->options.batch_size; i++)

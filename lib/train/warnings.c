@@ -14,14 +14,14 @@
 
 void mo_warn_setup(moco_trainer_t *t)
 {
-    const moco_trainer_options_t *o = &t->options;
+    const moco_trainer_options_t *o = &t->state.options;
     int queue = o->loss == MOCO_LOSS_QUEUE, norms = mo_backbone_has_batchnorm(o);
-    if (queue && t->listing_count > 0 && o->queue_length >= t->listing_count && !t->warnings.told_queue)
+    if (queue && t->state.listing_count > 0 && o->queue_length >= t->state.listing_count && !t->warnings.told_queue)
         mo_log(MOCO_LOG_WARNING,
                "queue_length is %lld and the data set has %lld images: every image meets older keys of itself as "
                "negatives; a queue of a quarter of the data set or less, with key_momentum 0.99, suits small sets",
-               (long long)o->queue_length, (long long)t->listing_count);
-    t->warnings.told_queue = t->listing_count > 0; /* pushed images come without a number */
+               (long long)o->queue_length, (long long)t->state.listing_count);
+    t->warnings.told_queue = t->state.listing_count > 0; /* pushed images come without a number */
     if (t->warnings.told_setup)
         return;
     t->warnings.told_setup = 1;
@@ -62,24 +62,24 @@ static int reached(int32_t *row, int looks_so, int32_t patience, int *told)
 void mo_warn_step(moco_trainer_t *t, const mo_outcome_t *outcome)
 {
     mo_warnings_t *w = &t->warnings;
-    int64_t batch = t->options.batch_size;
-    double chance = t->method.chance, spread = mo_spread(t->keys, batch, t->options.dimension);
+    int64_t batch = t->state.options.batch_size;
+    double chance = t->state.method.chance, spread = mo_spread(t->keys, batch, t->state.options.dimension);
     /* While a queue fills, random rows make the contrast easy. */
-    int filled = t->method.loss != MOCO_LOSS_QUEUE || t->queue_seen >= t->queue.length;
+    int filled = t->state.method.loss != MOCO_LOSS_QUEUE || t->state.queue_seen >= t->state.queue.length;
     mo_warn_setup(t);
     if (reached(&w->at_chance, fabs(outcome->loss - chance) < NEAR_CHANCE * chance, PATIENCE, &w->told_chance))
         mo_log(MOCO_LOG_WARNING,
                "step %lld: the loss %.4f has stayed within 1 %% of chance, %.4f, for %d steps: nothing is "
                "being learnt; look at learning rate, temperature and views",
-               (long long)t->step, outcome->loss, chance, PATIENCE);
+               (long long)t->state.step, outcome->loss, chance, PATIENCE);
     if (reached(&w->too_easy, filled && outcome->top1 > EASY, PATIENCE, &w->told_easy))
         mo_log(MOCO_LOG_WARNING,
                "step %lld: the contrast is won in %.1f %% of all cases for %d steps: the views are too alike, "
                "or batch statistics give the pairs away",
-               (long long)t->step, outcome->top1, PATIENCE);
+               (long long)t->state.step, outcome->top1, PATIENCE);
     if (reached(&w->collapsed, spread < COLLAPSED, COLLAPSE_PATIENCE, &w->told_collapse))
         mo_log(MOCO_LOG_WARNING,
                "step %lld: the embeddings have collapsed: their standard deviation per dimension is %.3g of "
                "that of rows all over the sphere",
-               (long long)t->step, spread);
+               (long long)t->state.step, spread);
 }

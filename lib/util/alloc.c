@@ -11,7 +11,7 @@
 #include "util/fault.h"
 #include "util/status.h"
 
-#define HUGE_PAGE   ((size_t)2 << 20)
+#define HUGE_PAGE ((size_t)2 << 20)
 #define FIRST_ITEMS 64 /* of an array that grows */
 
 static moco_status_t no_memory(size_t count, size_t size)
@@ -44,7 +44,9 @@ moco_status_t mo_reserve(void *pointer, int64_t wanted, int64_t *capacity, size_
 {
     if (wanted <= *capacity)
         return MOCO_OK;
-    const int64_t least = *capacity < FIRST_ITEMS / 2 ? FIRST_ITEMS : *capacity > INT64_MAX / 2 ? wanted : *capacity * 2;
+    const int64_t least = *capacity < FIRST_ITEMS / 2 ? FIRST_ITEMS
+                          : *capacity > INT64_MAX / 2 ? wanted
+                                                      : *capacity * 2;
     const int64_t count = wanted > least ? wanted : least;
     const moco_status_t status = mo_grow(pointer, (size_t)count, size);
     if (status == MOCO_OK)

@@ -14,7 +14,7 @@
 #include "util/fault.h"
 #include "util/status.h"
 
-#define SUFFIX_SIZE   64   /* ".part-", two numbers, end */
+#define SUFFIX_SIZE 64     /* ".part-", two numbers, end */
 #define MAX_LEFTOVERS 1000 /* of killed processes */
 
 /* One failing request; a fault point pretends a disk that failed. */

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <moco/status.h>
 
-#define MO_JSON_REASON    128
+#define MO_JSON_REASON 128
 #define MO_JSON_MAX_ITEMS 4000000 /* values beyond this would take hundreds of megabytes */
 
 /* Parse with duplicate keys refused and at most `depth` levels of nesting. MOCO_ERR_FORMAT or MOCO_ERR_MEMORY come with

@@ -45,11 +45,6 @@ double mo_rng_unit(mo_rng_t *rng)
     return (double)(mo_rng_u64(rng) >> 11) * 0x1p-53;
 }
 
-float mo_rng_unit_f(mo_rng_t *rng)
-{
-    return (float)(mo_rng_u32(rng) >> 8) * 0x1p-24f;
-}
-
 double mo_rng_range(mo_rng_t *rng, double low, double high)
 {
     return low + (high - low) * mo_rng_unit(rng);

@@ -34,13 +34,12 @@ typedef struct mo_rng {
 
 void mo_rng_start(mo_rng_t *rng, uint64_t seed, uint32_t stream, uint32_t index, uint32_t time);
 uint32_t mo_rng_u32(mo_rng_t *rng);
-uint64_t mo_rng_u64(mo_rng_t *rng);             /* low word first                               */
-double mo_rng_unit(mo_rng_t *rng);              /* [0,1), 53 bits                               */
-float mo_rng_unit_f(mo_rng_t *rng);             /* [0,1), 24 bits                               */
+uint64_t mo_rng_u64(mo_rng_t *rng); /* low word first                               */
+double mo_rng_unit(mo_rng_t *rng);  /* [0,1), 53 bits                               */
 double mo_rng_range(mo_rng_t *rng, double low, double high);
-uint32_t mo_rng_below(mo_rng_t *rng, uint32_t n); /* uniform 0..n-1, exact                      */
-double mo_rng_normal(mo_rng_t *rng);            /* Box-Muller, one value per two unit draws     */
-double mo_rng_gamma(mo_rng_t *rng, double shape); /* > 0, scale 1; Marsaglia and Tsang 2000     */
+uint32_t mo_rng_below(mo_rng_t *rng, uint32_t n);      /* uniform 0..n-1, exact                      */
+double mo_rng_normal(mo_rng_t *rng);                   /* Box-Muller, one value per two unit draws     */
+double mo_rng_gamma(mo_rng_t *rng, double shape);      /* > 0, scale 1; Marsaglia and Tsang 2000     */
 double mo_rng_beta(mo_rng_t *rng, double a, double b); /* [0,1], from two gamma draws           */
 /* permutation[count]: indices sorted by 64-bit draws of (stream, index 0, time), ties by index. */
 moco_status_t mo_rng_permutation(uint64_t seed, uint32_t stream, uint32_t time, int64_t count, int32_t *permutation);

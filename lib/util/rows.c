@@ -5,7 +5,7 @@
 
 #include "util/status.h"
 
-#define MIN_NORM  1e-12
+#define MIN_NORM 1e-12
 #define TOLERANCE 1e-3
 
 /* Squares of floats cannot overflow a double: a sum that is not finite comes from a number that is not. */

@@ -13,6 +13,7 @@ static _Thread_local struct {
     int32_t level;
 } sink;
 
+/* clang-format off */
 static const char *const names[MOCO_STATUS_COUNT] = {
     "MOCO_OK",           "MOCO_ERR_ARGUMENT",    "MOCO_ERR_MEMORY",     "MOCO_ERR_IO",      "MOCO_ERR_FORMAT",
     "MOCO_ERR_IMAGE",    "MOCO_ERR_SHAPE",       "MOCO_ERR_NO_DATA",    "MOCO_ERR_FULL",    "MOCO_ERR_NONFINITE",
@@ -20,6 +21,7 @@ static const char *const names[MOCO_STATUS_COUNT] = {
     "MOCO_ERR_MEMORY_CAP", "MOCO_ERR_MISMATCH",  "MOCO_ERR_STATE",      "MOCO_ERR_VERSION", "MOCO_ERR_BROKEN_DATA",
     "MOCO_ERR_EXISTS",   "MOCO_ERR_THREAD",
 };
+/* clang-format on */
 
 const char *moco_status_name(moco_status_t status)
 {
@@ -78,7 +80,8 @@ void mo_log(int level, const char *format, ...)
 }
 
 /* `what` is the name of the argument that the bytes go to. */
-static moco_status_t check_capacity(const char *what, uint64_t size, const void *bytes, uint64_t capacity, uint64_t *needed)
+static moco_status_t check_capacity(const char *what, uint64_t size, const void *bytes, uint64_t capacity,
+                                    uint64_t *needed)
 {
     if (needed != NULL)
         *needed = size;

@@ -25,10 +25,10 @@ moco_status_t mo_text_out(const char *from, char *text, uint64_t capacity, uint6
  * MOCO_OK and a capacity of 0 nothing is to be written. */
 moco_status_t mo_capacity_check(uint64_t size, const void *bytes, uint64_t capacity, uint64_t *needed);
 
-#define TRY(call)                                     \
-    do {                                              \
-        if ((status = (call)) != MOCO_OK)             \
-            goto cleanup;                             \
+#define TRY(call)                         \
+    do {                                  \
+        if ((status = (call)) != MOCO_OK) \
+            goto cleanup;                 \
     } while (0)
 
 #endif

@@ -19,7 +19,7 @@ moco_status_t mo_struct_init(void *options, uint64_t struct_size, const void *de
 moco_status_t mo_struct_overlay(const void *caller, void *full, const void *defaults, uint64_t size);
 
 /* Reports go the other way: the host says in the first field how much of them it knows. */
-moco_status_t mo_report_check(const void *report); /* before any work; NULL is fine */
+moco_status_t mo_report_check(const void *report);                 /* before any work; NULL is fine */
 void mo_report_out(const void *full, uint64_t size, void *report); /* checked; NULL is fine */
 
 #endif

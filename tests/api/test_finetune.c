@@ -268,9 +268,12 @@ typedef struct refusal {
     int32_t whole; /* INT_MIN: a real field */
 } refusal_t;
 
+/* clang-format off */
 #define REAL(field, value) {#field, offsetof(moco_finetune_options_t, field), value, INT_MIN}
+/* clang-format on */
 #define WHOLE(field, value) {#field, offsetof(moco_finetune_options_t, field), 0, value}
 
+/* clang-format off */
 static const refusal_t refusals[] = {
     REAL(lr, -1), REAL(lr, NAN), REAL(lr, 1001), REAL(weight_decay, -0.1), REAL(sgd_momentum, 1), REAL(adam_beta1, 1),
     REAL(adam_beta2, -1), REAL(adam_epsilon, 0), REAL(label_smoothing, 1), REAL(label_smoothing, -0.1),
@@ -280,6 +283,7 @@ static const refusal_t refusals[] = {
     WHOLE(bn_groups, 3), WHOLE(bn_groups, 8), WHOLE(shard, 3), WHOLE(schedule, MOCO_SCHEDULE_STEP),
     WHOLE(decay_vectors, 2), WHOLE(resize_filter, 2), WHOLE(eval_every, -1), WHOLE(loader_threads, 257),
 };
+/* clang-format on */
 
 START_TEST(bad_options)
 {

@@ -295,7 +295,9 @@ START_TEST(options_out_of_range)
         const char *name;
     } fields[] = {
 #define REAL(field, ...) {offsetof(moco_probe_options_t, field), 1, {__VA_ARGS__}, #field}
+/* clang-format off */
 #define WHOLE(field, ...) {offsetof(moco_probe_options_t, field), 0, {__VA_ARGS__}, #field}
+/* clang-format on */
         REAL(lr[1], 0, -1, NAN),          REAL(lr[0], 2e6, INFINITY, 0),       REAL(lr_factor, 0, 1.5, NAN),
         REAL(sgd_momentum, 1, -0.1, NAN), REAL(weight_decay, -1, 11, NAN),     REAL(init_std, -1, 11, NAN),
         REAL(crop_min_area, 0, 1.1, NAN), REAL(crop_max_area, 0.01, 1.1, NAN), REAL(flip_probability, -0.1, 1.1, NAN),

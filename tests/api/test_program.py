@@ -72,10 +72,15 @@ class Usage(Case):
         for command in "train embed knn probe finetune near views convert info demo bench".split():
             self.assertIn("usage: moco " + command, self.run_moco(command, "--help").stdout)
             self.assertIn("usage: moco " + command, self.run_moco("help", command).stdout)
+            page = self.run_moco("help", "--man", command).stdout
+            self.assertTrue(page.startswith(f".TH MOCO\\-{command.upper()} 1 "), page[:60])
+        self.assertIn("moco\\-train", self.run_moco("help", "--man").stdout)
+        self.run_moco("help", "--man", "trian", code=2, says=["'trian'", "'train'"])
 
     def test_commands(self):
         self.run_moco(code=2, says=["usage:"])
         self.run_moco("trian", code=2, says=["'trian'", "'train'"])
+        self.run_moco("hlep", code=2, says=["did you mean 'help'?"])
         self.run_moco("quite-another", code=2, says=["'quite-another'"])
 
     def test_options(self):
@@ -94,6 +99,7 @@ class Usage(Case):
                 (["--device", "abacus"], ["--device", "'abacus'", "cpu|gpu"]),
                 (["--set", "queue_length"], ["--set", "name=value"]),
                 (["--set", "no_such_field=1"], ["no_such_field"]),
+                (["--set", "bath_size=8"], ["no option 'bath_size'", "did you mean 'batch_size'?"]),
                 (["--epochs", "0"], ["--epochs", "epochs", "0"]),
                 (["--arch", "resnet19"], ["--arch", "resnet19"]),
                 (["--recipe", "moco-v9"], ["--recipe", "moco-v9"]),

@@ -194,25 +194,25 @@ enum { SIDE = 512, CHANNELS = 16, NUMBERS = SIDE * SIDE * CHANNELS, PART = 1 << 
 
 static void bench_commit(moco_device_t *device, int is_sgd, int rounds)
 {
-    static const mo_layer_t sgd = {"sgd", sgd_as_primitives, nothing, 0},
-                            momentum = {"momentum", momentum_as_primitives, nothing, 0};
+    static const mo_op_kind_t sgd = {.name = "sgd", .forward = sgd_as_primitives, .backward = nothing},
+                              momentum = {.name = "momentum", .forward = momentum_as_primitives, .backward = nothing};
     const mo_optim_rates_t rates = {.lr = 0.03, .momentum = 0.9, .weight_decay = 1e-4, .step = 2};
     double loops[256], primitives[256];
     float *block[3];
     rig_t rig = {0};
     mo_net_t net = {0};
-    mo_op_t op = {.layer = is_sgd ? &sgd : &momentum, .weights = -1, .bias = -1, .bn = -1};
-    op.src = net.input = mo_net_tensor(&net, CHANNELS, SIDE, SIDE);
-    op.other = mo_net_tensor(&net, CHANNELS, SIDE, SIDE);
-    op.dst = mo_net_tensor(&net, CHANNELS, SIDE, SIDE);
-    mo_net_op(&net, &op);
+    net.input = mo_net_tensor(&net, CHANNELS, SIDE, SIDE);
+    mo_op_t *op = mo_net_op(&net, is_sgd ? &sgd : &momentum, net.input, NULL, 0);
+    if (op != NULL)
+        op->other = mo_net_tensor(&net, CHANNELS, SIDE, SIDE);
+    mo_net_result_like_src(&net, op);
     CHECK(mo_net_done(&net));
     mo_plan_spec_t spec = {.net = &net,
                            .mode = MO_MODE_KEY,
                            .shard = 1,
                            .shards_per_group = 1,
-                           .inputs = {op.src, op.other, is_sgd ? op.dst : -1, -1},
-                           .outputs = {op.src, op.other, -1, -1}};
+                           .inputs = {op->src, op->other, is_sgd ? op->dst : -1, -1},
+                           .outputs = {op->src, op->other, -1, -1}};
     rig_make(&rig, device, &spec);
     for (int i = 0; i < 3; i++) {
         CHECK(mo_block_create(NUMBERS * sizeof(float), &block[i]));

@@ -199,7 +199,7 @@ static void refuse_nonfinite(moco_trainer_options_t o)
         ck_assert_int_eq(moco_trainer_step(s.trainer, NULL), MOCO_ERR_NONFINITE);
         ck_assert_ptr_nonnull(strstr(moco_last_message(), "step 1"));
         ck_assert_int_eq(moco_trainer_discard(s.trainer), BATCH);
-        s.trainer->pushed.number = 0;
+        s.trainer->state.pushed = 0;
         assert_as_before(&s);
     }
     OK(tiny_push(calm, good));
@@ -230,7 +230,7 @@ static moco_status_t push(void *ctx)
     stepping_t *s = ctx;
     moco_status_t status = tiny_push(s->trainer, s->views);
     moco_trainer_discard(s->trainer);
-    s->trainer->pushed.number = 0;
+    s->trainer->state.pushed = 0;
     return status;
 }
 
@@ -330,7 +330,6 @@ static void filing_open(filing_t *f)
     snprintf(f->path, sizeof f->path, "%s/checkpoint.safetensors", f->folder);
     OK(save(f));
     f->bytes = file_bytes(f->path, &f->size);
-    f->trainer->pushed.number -= f->trainer->pushed.count;
     f->state = state_of(f->trainer);
     free(views);
 }

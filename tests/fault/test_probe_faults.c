@@ -106,7 +106,7 @@ static int32_t meddle(void *user, const moco_probe_report_t *report)
 {
     moco_model_t *model = user;
     if (report->phase == MOCO_PROBE_TRAINING && report->epoch == 1 && report->epoch_end)
-        model->running[3] = nextafterf(model->running[3], 9);
+        model->encoder.running[3] = nextafterf(model->encoder.running[3], 9);
     return 0;
 }
 

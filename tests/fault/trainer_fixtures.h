@@ -92,7 +92,7 @@ static inline float *tiny_views(int32_t batch, uint32_t number)
 
 static inline moco_status_t tiny_push(moco_trainer_t *t, const float *views)
 {
-    return moco_trainer_push_views(t, t->options.batch_size, views, views + t->options.batch_size * TINY_FLOATS,
+    return moco_trainer_push_views(t, t->state.options.batch_size, views, views + t->state.options.batch_size * TINY_FLOATS,
                                    MOCO_LAYOUT_NHWC);
 }
 
@@ -116,18 +116,18 @@ static inline void state_put(state_t *s, const void *from, size_t size)
 static inline state_t state_of(const moco_trainer_t *t)
 {
     state_t s = {0};
-    const mo_encoder_t *encoders[] = {&t->query, &t->key};
+    const mo_encoder_t *encoders[] = {&t->state.query, &t->state.key};
     for (int e = 0; e < 2; e++) {
         state_put(&s, encoders[e]->params, (size_t)encoders[e]->net.params * sizeof(float));
         state_put(&s, encoders[e]->running, (size_t)encoders[e]->net.stats * sizeof(float));
     }
     for (int b = 0; b < MO_OPTIM_BLOCKS; b++)
-        state_put(&s, t->optim.state[b], t->optim.state[b] == NULL ? 0 : (size_t)t->query.net.params * sizeof(float));
-    state_put(&s, t->queue.rows, (size_t)(t->queue.length * t->queue.dimension) * sizeof(float));
-    int64_t counters[] = {t->queue.pointer, t->step, t->epoch, t->step_in_epoch, t->position, t->queue_seen,
-                          t->pushed.count, t->pushed.number};
+        state_put(&s, t->state.optimizer[b], t->state.optimizer[b] == NULL ? 0 : (size_t)t->state.query.net.params * sizeof(float));
+    state_put(&s, t->state.queue.rows, (size_t)(t->state.queue.length * t->state.queue.dimension) * sizeof(float));
+    int64_t counters[] = {t->state.queue.pointer, t->state.step, t->state.epoch, t->state.step_in_epoch,
+                          t->state.position, t->state.queue_seen, t->pushed.count, t->state.pushed};
     state_put(&s, counters, sizeof counters);
-    state_put(&s, &t->epoch_loss_sum, sizeof t->epoch_loss_sum);
+    state_put(&s, &t->state.epoch_loss_sum, sizeof t->state.epoch_loss_sum);
     return s;
 }
 

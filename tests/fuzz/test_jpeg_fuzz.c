@@ -3,6 +3,7 @@
 #include "unit/data_fixtures.h"
 
 #include "data/data.h"
+#include "data/decode.h"
 #include "util/rng.h"
 
 #define LIMIT 100000 /* pixels */
@@ -32,6 +33,29 @@ static void damage(uint8_t *bytes, size_t *size)
     }
 }
 
+/* A window at a scale of the same bytes: what is drawn fits what the header says, or is refused. */
+static void draw_somewhere(const uint8_t *bytes, size_t size, mo_pixels_t *pixels)
+{
+    mo_image_header_t header = {0};
+    mo_drawn_t drawn = {0};
+    mo_draw_t draw = {.max_pixels = LIMIT, .reduction = 1 << mo_rng_below(&rng, 4)};
+    const moco_status_t known = mo_image_read_header(bytes, size, &header);
+    ck_assert(known == MOCO_OK || known == MOCO_ERR_IMAGE);
+    if (known == MOCO_OK) {
+        draw.window.left = (int32_t)mo_rng_below(&rng, (uint32_t)header.width);
+        draw.window.top = (int32_t)mo_rng_below(&rng, (uint32_t)header.height);
+        draw.window.width = 1 + (int32_t)mo_rng_below(&rng, (uint32_t)(header.width - draw.window.left));
+        draw.window.height = 1 + (int32_t)mo_rng_below(&rng, (uint32_t)(header.height - draw.window.top));
+    }
+    const moco_status_t status = mo_image_draw(bytes, size, &draw, pixels, &drawn);
+    ck_assert(status == MOCO_OK || status == MOCO_ERR_IMAGE);
+    if (status == MOCO_OK) {
+        ck_assert(pixels->width == drawn.window.width && pixels->height == drawn.window.height);
+        ck_assert_int_le(drawn.window.left + drawn.window.width, drawn.full_width);
+        ck_assert_int_le(drawn.window.top + drawn.window.height, drawn.full_height);
+    }
+}
+
 START_TEST(damaged_images)
 {
     mo_pixels_t pixels = {0};
@@ -45,7 +69,7 @@ START_TEST(damaged_images)
         int64_t warnings = 0;
         memcpy(bytes, jpeg.bytes, size);
         damage(bytes, &size);
-        const moco_status_t status = mo_jpeg_decode(bytes, size, LIMIT, &pixels, &warnings);
+        const moco_status_t status = mo_image_decode(bytes, size, LIMIT, &pixels, &warnings);
         ck_assert(status == MOCO_OK || status == MOCO_ERR_IMAGE);
         if (status == MOCO_OK) {
             ck_assert((int64_t)pixels.width * pixels.height <= LIMIT);
@@ -55,6 +79,7 @@ START_TEST(damaged_images)
             refused++;
         }
         ck_assert_uint_le(pixels.capacity, 1 << 19);
+        draw_somewhere(bytes, size, &pixels);
     }
     ck_assert_int_gt(good, 100);
     ck_assert_int_gt(refused, 100);

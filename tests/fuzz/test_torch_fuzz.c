@@ -21,6 +21,7 @@ static const fixture_tensor_t tensors[] = {
 static const struct {
     const char *bytes;
     uint64_t size;
+/* clang-format off */
 } scraps[] = {
     {"(", 1},        {"t", 1},       {"R", 1},      {"q\0", 2},      {"h\0", 2},       {"Nb", 2},        {"0", 1},
     {"2", 1},        {"]", 1},       {"}", 1},      {"u", 1},        {"e", 1},         {"a", 1},         {"s", 1},
@@ -28,6 +29,7 @@ static const struct {
     {"\x93", 1},     {"\x81", 1},    {"\x8f", 1},   {"\x90", 1},     {"J\xff\xff\xff\x7f", 5}, {"\x8c\x01" "0", 3},
     {"ctorch\nSize\n", 12}, {"cargparse\nNamespace\n)\x81", 22}, {"\xff\xff\xff\xff", 4}, {"PK\1\2", 4}, {"\0\0", 2},
 };
+/* clang-format on */
 
 static uint64_t state = 88172645463325252u;
 

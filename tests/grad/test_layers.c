@@ -19,12 +19,14 @@ static int32_t conv_head(mo_net_t *net, int32_t t, int32_t channels, int32_t ker
 
 /* ---- nets ---- */
 
+/* clang-format off */
 static int32_t conv1(mo_net_t *net, int32_t t) { return conv_head(net, t, 32, 1, 1, 0); }
 static int32_t conv1_2(mo_net_t *net, int32_t t) { return conv_head(net, t, 32, 1, 2, 0); }
 static int32_t conv3(mo_net_t *net, int32_t t) { return conv_head(net, t, 16, 3, 1, 1); }
 static int32_t conv3_2(mo_net_t *net, int32_t t) { return conv_head(net, t, 32, 3, 2, 1); }
 static int32_t conv7(mo_net_t *net, int32_t t) { return conv_head(net, t, 16, 7, 1, 3); }
 static int32_t conv7_2(mo_net_t *net, int32_t t) { return conv_head(net, t, 16, 7, 2, 3); }
+/* clang-format on */
 
 static int32_t two_convs(mo_net_t *net, int32_t t)
 {
@@ -32,7 +34,9 @@ static int32_t two_convs(mo_net_t *net, int32_t t)
     return head(net, mo_conv(net, mo_relu(net, t), "second", 16, 1, 1, 0, MO_INIT_KAIMING));
 }
 
+/* clang-format off */
 static int32_t norm(mo_net_t *net, int32_t t) { return head(net, mo_batchnorm(net, t, "bn", 0, MO_INIT_ONE)); }
+/* clang-format on */
 
 static int32_t norm_relu(mo_net_t *net, int32_t t)
 {
@@ -47,11 +51,13 @@ static int32_t conv_norm(mo_net_t *net, int32_t t)
     return head(net, t);
 }
 
+/* clang-format off */
 static int32_t max_pool(mo_net_t *net, int32_t t) { return head(net, mo_max_pool(net, t, 3, 2, 1)); }
 static int32_t max_pool_2(mo_net_t *net, int32_t t) { return head(net, mo_max_pool(net, t, 2, 2, 0)); }
 static int32_t mean_pool(mo_net_t *net, int32_t t) { return mo_mean_pool(net, t); }
 static int32_t relu(mo_net_t *net, int32_t t) { return mo_mean_pool(net, mo_relu(net, t)); }
 static int32_t linear(mo_net_t *net, int32_t t) { return mo_linear(net, t, "fc", 10); }
+/* clang-format on */
 static int32_t mlp(mo_net_t *net, int32_t t)
 {
     return mo_linear(net, mo_relu(net, mo_linear(net, t, "fc.0", 48)), "fc.2", 16);
@@ -73,8 +79,10 @@ static int32_t block(mo_net_t *net, int32_t src, const char *name, int32_t chann
     return mo_residual(net, t, shortcut);
 }
 
+/* clang-format off */
 static int32_t identity(mo_net_t *net, int32_t t) { return head(net, block(net, t, "a", 16, 1)); }
 static int32_t projection(mo_net_t *net, int32_t t) { return head(net, block(net, t, "a", 32, 2)); }
+/* clang-format on */
 static int32_t blocks(mo_net_t *net, int32_t t)
 {
     t = block(net, block(net, t, "a", 16, 1), "b", 16, 1);
@@ -92,7 +100,7 @@ static int32_t tokens_end(mo_net_t *net, int32_t t)
 
 static int32_t patches(mo_net_t *net, int32_t t, int32_t channels, int32_t patch, int frozen)
 {
-    int32_t first = mo_token_spans(net, 1 + (net->shapes[t].h / patch) * (net->shapes[t].w / patch), channels, frozen);
+    int32_t first = mo_token_parameters(net, 1 + (net->shapes[t].h / patch) * (net->shapes[t].w / patch), channels, frozen);
     t = mo_conv_bias(net, t, "patch", channels, patch, patch, MO_INIT_XAVIER, MO_INIT_ZERO, frozen);
     return mo_tokens(net, t, first);
 }
@@ -102,12 +110,14 @@ static int32_t conv_bias(mo_net_t *net, int32_t t)
     return head(net, mo_conv_bias(net, t, "conv", 32, 1, 1, MO_INIT_UNIFORM, MO_INIT_UNIFORM, 0));
 }
 
+/* clang-format off */
 static int32_t patches3(mo_net_t *net, int32_t t) { return tokens_end(net, patches(net, t, 16, 3, 0)); }
 static int32_t patches4(mo_net_t *net, int32_t t) { return tokens_end(net, patches(net, t, 32, 4, 0)); }
 static int32_t patches_frozen(mo_net_t *net, int32_t t) { return tokens_end(net, patches(net, t, 16, 4, 1)); }
 static int32_t token_linear(mo_net_t *net, int32_t t) { return tokens_end(net, mo_linear(net, t, "fc", 24)); }
 static int32_t gelu(mo_net_t *net, int32_t t) { return tokens_end(net, mo_gelu(net, t)); }
 static int32_t layer_norm(mo_net_t *net, int32_t t) { return tokens_end(net, mo_layernorm(net, t, "norm")); }
+/* clang-format on */
 static int32_t two_norms(mo_net_t *net, int32_t t) /* the second one's gradient comes on top of the sum's */
 {
     t = mo_linear(net, t, "fc", 32);
@@ -124,9 +134,11 @@ static int32_t class_and_all(mo_net_t *net, int32_t t)
     int32_t first = mo_class_token(net, t);
     return mo_sum(net, mo_linear(net, first, "first", 16), mo_mean_pool(net, mo_linear(net, t, "all", 16)));
 }
+/* clang-format off */
 static int32_t attention1(mo_net_t *net, int32_t t) { return tokens_end(net, mo_attention(net, t, 1)); }
 static int32_t attention3(mo_net_t *net, int32_t t) { return tokens_end(net, mo_attention(net, t, 3)); }
 static int32_t attention4(mo_net_t *net, int32_t t) { return tokens_end(net, mo_attention(net, t, 4)); }
+/* clang-format on */
 static int32_t class_attention(mo_net_t *net, int32_t t)
 {
     return mo_linear(net, mo_class_attention(net, mo_linear(net, t, "qkv", 72), 3), "end", 16);

@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 cmake --install "$build" --prefix "$work/first" >"$work/log" || { cat "$work/log"; exit 1; }
 mv "$work/first" "$work/prefix" # nothing may remember where it was installed
 prefix=$work/prefix
-for file in include/moco/moco.h bin/moco; do
+for file in include/moco/moco.h bin/moco share/man/man1/moco.1 share/man/man1/moco-train.1; do
     [ -e "$prefix/$file" ] || { echo "not installed: $file"; exit 1; }
 done
 lib=$(dirname "$(find "$prefix" -name libmoco.so)")

@@ -65,14 +65,15 @@ static moco_status_t end_backward(mo_plan_t *plan, const mo_op_t *op)
     return status == MOCO_OK ? mo_gradient_add(plan, op, op->src, given) : status;
 }
 
-static const mo_layer_t end_layer = {"end", end_forward, end_backward, 0};
+static const mo_op_kind_t end_kind = {.name = "end", .forward = end_forward, .backward = end_backward};
 
 static void list_end(job_t *j)
 {
-    mo_op_t op = {.layer = &end_layer, .src = j->net.backbone, .weights = -1, .bias = -1, .bn = -1, .dst = -1};
     j->width = j->net.shapes[j->net.backbone].c;
-    op.other = j->incoming = mo_net_tensor(&j->net, (int32_t)j->width, 1, 1);
-    mo_net_op(&j->net, &op);
+    j->incoming = mo_net_tensor(&j->net, (int32_t)j->width, 1, 1);
+    mo_op_t *op = mo_net_op(&j->net, &end_kind, j->net.backbone, NULL, 0);
+    if (op != NULL)
+        op->other = j->incoming;
     CHECK(mo_net_done(&j->net));
 }
 
@@ -142,7 +143,7 @@ static void show_times(mo_plan_t *plan, double seconds, double peak)
     printf("{\"images_seconds\":%.6f,\"peak_gmacs\":%.2f,\"arena\":%zu,\"layers\":{", seconds, peak * 1e-9,
            mo_plan_arena_bytes(plan));
     for (int32_t i = 0; i < count; i++)
-        printf("%s\"%s\":[%.6f,%.6f]", i > 0 ? "," : "", times[i].layer, times[i].forward_seconds,
+        printf("%s\"%s\":[%.6f,%.6f]", i > 0 ? "," : "", times[i].kind, times[i].forward_seconds,
                times[i].backward_seconds);
     printf("}}\n");
 }
@@ -244,9 +245,9 @@ static void run_command(job_t *j, const char *model, const char *input, const ch
     mo_st_writer_t w = {0};
     moco_device_t *device = NULL;
     int64_t leaves = (int64_t)j->groups * j->shards, dims[2] = {j->batch, 0};
-    mo_encoder_file_t file = {&j->net, j->params, j->running, 0};
+    const mo_encoder_t encoder = {.net = j->net, .params = j->params, .running = j->running};
     CHECK(mo_tensor_file_open(&st, model));
-    CHECK(mo_encoder_get(&st, "", &file));
+    CHECK(mo_encoder_get(&st, "", &encoder));
     mo_tensor_file_close(&st);
     list_end(j);
     dims[1] = j->width;
@@ -280,7 +281,9 @@ static void init_command(job_t *j, const char *model)
     mo_transform_of(&j->options, &transform);
     mo_init_params(&j->net, j->options.seed, j->params);
     mo_init_stats(&j->net, j->running);
-    CHECK(mo_model_write_numbers(&j->net, &j->spec, &transform, j->params, j->running, -1, model));
+    const mo_encoder_t encoder = {.spec = j->spec, .net = j->net, .params = j->params, .running = j->running,
+                                  .steps = -1};
+    CHECK(mo_model_write_encoder(&encoder, &transform, model));
 }
 
 static int own_option(job_t *j, const char *name, const char *value)
@@ -317,7 +320,7 @@ int main(int argc, char **argv)
     }
     j.spec = mo_encoder_spec_of(&j.options);
     j.spec.head = -1;
-    CHECK(mo_encoder_build(&j.spec, &j.net));
+    CHECK(mo_encoder_net(&j.spec, &j.net));
     j.feature = 3 * (int64_t)j.spec.image_size * j.spec.image_size;
     j.params = block(j.net.params);
     j.running = block(j.net.stats + 1);

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "data/augment.h"
+#include "data/decode.h"
+#include "data/planes.h"
 
 typedef struct request {
     int32_t operation, width, height, bytes, whole[6];
@@ -17,6 +19,17 @@ enum {
     DECODE, RESIZE, GRAY, BRIGHTNESS, CONTRAST, SATURATION, TO_HSV, TO_RGB, HUE, BLUR, FLIP, EVAL, SOLARIZE, GAUSSIAN
 };
 
+static void convert(void (*planes_to)(mo_planes_t *), const uint8_t *from, size_t count, uint8_t *to)
+{
+    mo_planes_t planes = {0};
+    for (size_t n; count > 0; count -= n, from += 3 * n, to += 3 * n) {
+        n = mo_planes_count(count);
+        mo_planes_load(from, n, &planes);
+        planes_to(&planes);
+        mo_planes_store(&planes, n, to);
+    }
+}
+
 static moco_status_t run(const request_t *r, mo_pixels_t *pixels, mo_view_work_t *work, mo_pixels_t *out)
 {
     const size_t count = (size_t)r->width * (size_t)r->height;
@@ -25,7 +38,7 @@ static moco_status_t run(const request_t *r, mo_pixels_t *pixels, mo_view_work_t
     int32_t width = r->width, height = r->height;
     moco_status_t status = MOCO_OK;
     if (r->operation == DECODE)
-        return mo_jpeg_decode(rgb, (uint64_t)r->bytes, 178956970, out, &warnings);
+        return mo_image_decode(rgb, (uint64_t)r->bytes, 178956970, out, &warnings);
     if (r->operation == RESIZE || r->operation == EVAL) {
         width = r->whole[4];
         height = r->whole[5];
@@ -48,8 +61,8 @@ static moco_status_t run(const request_t *r, mo_pixels_t *pixels, mo_view_work_t
     switch (r->operation) {
     case RESIZE: return mo_resize(work, &resize, out->rgb, (size_t)width * 3);
     case EVAL: return mo_view_eval(work, pixels, r->whole[0], width, out->rgb);
-    case TO_HSV: mo_rgb_to_hsv(rgb, count, out->rgb); return MOCO_OK;
-    case TO_RGB: mo_hsv_to_rgb(rgb, count, out->rgb); return MOCO_OK;
+    case TO_HSV: convert(mo_planes_to_hsv, rgb, count, out->rgb); return MOCO_OK;
+    case TO_RGB: convert(mo_planes_to_rgb, rgb, count, out->rgb); return MOCO_OK;
     default: break;
     }
     memcpy(out->rgb, rgb, count * 3);

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "data/augment.h"
+#include "data/planes.h"
 #include "util/fault.h"
 
 static mo_view_work_t work;
@@ -169,10 +170,15 @@ START_TEST(hue_check)
                   {{1, 2, 250}, 0.0039, {2, 8, 250}},   /* truncates to 0 and still loses bits */
                   {{1, 2, 250}, -0.0039, {2, 8, 250}}};
     uint8_t got[3];
+    mo_planes_t planes = {0};
     for (size_t i = 0; i < sizeof round_trips / sizeof round_trips[0]; i++) {
-        mo_rgb_to_hsv(round_trips[i].rgb, 1, got);
+        mo_planes_load(round_trips[i].rgb, 1, &planes);
+        mo_planes_to_hsv(&planes);
+        mo_planes_store(&planes, 1, got);
         ck_assert_mem_eq(got, round_trips[i].hsv, 3);
-        mo_hsv_to_rgb(round_trips[i].hsv, 1, got);
+        mo_planes_load(round_trips[i].hsv, 1, &planes);
+        mo_planes_to_rgb(&planes);
+        mo_planes_store(&planes, 1, got);
         ck_assert_mem_eq(got, round_trips[i].back, 3);
     }
     for (size_t i = 0; i < sizeof shifts / sizeof shifts[0]; i++) {

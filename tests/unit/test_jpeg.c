@@ -2,6 +2,7 @@
 #include "data_fixtures.h"
 
 #include "data/data.h"
+#include "data/decode.h"
 #include "util/fault.h"
 
 #define LIMIT 178956970
@@ -12,7 +13,7 @@ static int64_t warnings;
 static moco_status_t decode(const fixture_t *jpeg, int64_t limit)
 {
     warnings = 0;
-    return mo_jpeg_decode(jpeg->bytes, jpeg->size, limit, &pixels, &warnings);
+    return mo_image_decode(jpeg->bytes, jpeg->size, limit, &pixels, &warnings);
 }
 
 static void setup(void)
@@ -78,11 +79,11 @@ END_TEST
 
 START_TEST(not_a_jpeg)
 {
-    fixture_t text = {(uint8_t *)"\x89PNG\r\n\x1a\n and so on", 20}, empty = {(uint8_t *)"", 0};
+    fixture_t text = {(uint8_t *)"no picture", 10}, empty = {(uint8_t *)"", 0};
     fixture_t two = {(uint8_t *)"\xff\xd8", 2}, tables = {(uint8_t *)"\xff\xd8\xff\xd9", 4};
-    expect_broken(&text, "not a JPEG");
+    expect_broken(&text, "unknown format");
     expect_broken(&empty, "empty");
-    expect_broken(&two, "not a JPEG");
+    expect_broken(&two, "unknown format");
     expect_broken(&tables, "");
 }
 END_TEST

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "data/data.h"
+#include "data/decode.h"
 #include "util/fault.h"
 #include "util/rng.h"
 #include "util/status.h"
@@ -462,7 +463,7 @@ START_TEST(labelled_images_in_one_view)
                 const int32_t entry = order[position];
                 mo_view_spec_t view = spec.views;
                 ck_assert_int_eq(batch->index[i], entry);
-                ck_assert_int_eq(mo_jpeg_decode(jpegs[entry].bytes, jpegs[entry].size, 1 << 20, &pixels, &(int64_t){0}),
+                ck_assert_int_eq(mo_image_decode(jpegs[entry].bytes, jpegs[entry].size, 1 << 20, &pixels, &(int64_t){0}),
                                  MOCO_OK);
                 ck_assert_int_eq(mo_view_draw(&work, &view, &pixels, 77, 6, entry, 0, want), MOCO_OK);
                 ck_assert_mem_eq(batch->rows[0][i], want, ROW);
@@ -479,7 +480,7 @@ START_TEST(labelled_images_in_one_view)
     /* The stream of the views is another than a trainer's. */
     mo_view_spec_t view = train_spec(1).views;
     uint8_t other[ROW];
-    ck_assert_int_eq(mo_jpeg_decode(jpegs[0].bytes, jpegs[0].size, 1 << 20, &pixels, &(int64_t){0}), MOCO_OK);
+    ck_assert_int_eq(mo_image_decode(jpegs[0].bytes, jpegs[0].size, 1 << 20, &pixels, &(int64_t){0}), MOCO_OK);
     ck_assert_int_eq(mo_view_draw(&work, &view, &pixels, 77, 6, 0, 0, want), MOCO_OK);
     view.stream = 41;
     ck_assert_int_eq(mo_view_draw(&work, &view, &pixels, 77, 6, 0, 0, other), MOCO_OK);

@@ -35,7 +35,7 @@ static mo_net_t built(int32_t arch, int32_t stem, int32_t head, double width, in
     mo_net_t net = {0};
     mo_encoder_spec_t spec = {.arch = arch, .stem = stem, .head = head, .width = width, .image_size = image,
                               .dimension = 128, .zero_init_residual = zero};
-    ck_assert_int_eq(mo_encoder_build(&spec, &net), MOCO_OK);
+    ck_assert_int_eq(mo_encoder_net(&spec, &net), MOCO_OK);
     return net;
 }
 
@@ -84,7 +84,7 @@ START_TEST(test_multiply_adds)
         int vit = published[i].arch == MOCO_ARCH_VIT_BASE;
         mo_encoder_spec_t spec = {.arch = published[i].arch, .head = -1, .width = 1, .image_size = 224, .freeze_patch = vit};
         mo_net_t net = {0};
-        ck_assert_int_eq(mo_encoder_build(&spec, &net), MOCO_OK);
+        ck_assert_int_eq(mo_encoder_net(&spec, &net), MOCO_OK);
         int64_t forward = mo_net_multiply_adds(&net, 0, net.op_count, 0);
         int64_t classifier = net.shapes[net.backbone].c * 1000, half = net.op_count / 2;
         ck_assert_double_eq_tol((double)(forward + classifier + vit * unasked) * 1e-9, published[i].giga, 5.01e-4);
@@ -171,7 +171,7 @@ static mo_net_t with_head(mo_encoder_spec_t spec, int predictor)
     spec.image_size = spec.image_size > 0 ? spec.image_size : 224;
     spec.width = spec.width > 0 ? spec.width : 1;
     spec.freeze_patch = 1;
-    ck_assert_int_eq(mo_encoder_build(&spec, &net), MOCO_OK);
+    ck_assert_int_eq(mo_encoder_net(&spec, &net), MOCO_OK);
     if (predictor)
         ck_assert_int_ge(mo_predictor(&net, &spec, net.projection), 0);
     ck_assert(!net.failed);
@@ -316,7 +316,8 @@ START_TEST(test_layout)
     ck_assert_int_le(end, net.params);
     for (int32_t i = 0; i < net.op_count; i++) {
         const mo_op_t *op = &net.ops[i];
-        if (op->stride == 2 && op->kernel == 1)
+        const mo_sliding_form_t *f = op->kind == &mo_kind_conv ? op->form : NULL;
+        if (f != NULL && f->stride == 2 && f->kernel == 1)
             ck_assert_ptr_nonnull(strstr(net.parameters[op->weights].name, "downsample.0"));
         if (op->src >= 0)
             ck_assert_int_lt(op->src, op->dst);
@@ -499,15 +500,15 @@ START_TEST(test_key_starts_as_query)
     o.queue_length = 16;
     o.dimension = 16;
     ck_assert_int_eq(moco_trainer_create(&o, NULL, &t), MOCO_OK);
-    float *fresh = calloc((size_t)t->query.net.params, sizeof *fresh);
-    mo_init_params(&t->query.net, o.seed, fresh);
-    size_t bytes = (size_t)t->query.net.params * sizeof *fresh;
-    ck_assert_int_eq(t->query.net.params, t->key.net.params);
-    ck_assert_mem_eq(t->query.params, t->key.params, bytes);
-    ck_assert_mem_eq(t->query.params, fresh, bytes);
-    ck_assert_mem_eq(t->query.running, t->key.running, (size_t)t->query.net.stats * sizeof(float));
-    ck_assert_ptr_ne(t->query.params, t->key.params);
-    ck_assert_ptr_ne(t->query.running, t->key.running);
+    float *fresh = calloc((size_t)t->state.query.net.params, sizeof *fresh);
+    mo_init_params(&t->state.query.net, o.seed, fresh);
+    size_t bytes = (size_t)t->state.query.net.params * sizeof *fresh;
+    ck_assert_int_eq(t->state.query.net.params, t->state.key.net.params);
+    ck_assert_mem_eq(t->state.query.params, t->state.key.params, bytes);
+    ck_assert_mem_eq(t->state.query.params, fresh, bytes);
+    ck_assert_mem_eq(t->state.query.running, t->state.key.running, (size_t)t->state.query.net.stats * sizeof(float));
+    ck_assert_ptr_ne(t->state.query.params, t->state.key.params);
+    ck_assert_ptr_ne(t->state.query.running, t->state.key.running);
     memset(fresh, 0, bytes);
     ck_assert_mem_eq(t->optim.state[0], fresh, bytes);
     free(fresh);

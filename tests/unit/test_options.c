@@ -8,6 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/options.h"
+#include "data/dataset.h"
+#include "engine/device.h"
+#include "eval/probe.h"
+#include "train/finetune.h"
 #include "train/method.h"
 #include "train/options.h"
 #include "util/alloc.h"
@@ -30,20 +35,59 @@ static void assert_message(const char *want)
 
 /* ---- the table ---- */
 
-START_TEST(test_rows_cover_the_struct)
+static uint32_t row_size(const mo_option_row_t *row)
 {
-    uint8_t covered[sizeof(moco_trainer_options_t)] = {0};
-    int32_t count;
-    const mo_option_row_t *rows = mo_option_rows(&count);
-    for (int32_t i = 0; i < count; i++) {
-        int size = rows[i].type == MO_OPTION_I32 || rows[i].type == MO_OPTION_ENUM ? 4 : 8;
-        for (int b = 0; b < size; b++)
-            covered[rows[i].offset + (uint32_t)b]++;
-        ck_assert_ptr_eq(mo_option_find(rows[i].name), &rows[i]);
-        ck_assert_uint_gt(strlen(rows[i].meaning), 0);
+    if (row->type == MO_OPTION_LIST)
+        return row->items * 8;
+    return row->type == MO_OPTION_I32 || row->type == MO_OPTION_ENUM || row->type == MO_OPTION_PRESET ? 4 : 8;
+}
+
+/* Every byte behind struct_size has one row, in the order of the struct. */
+START_TEST(test_rows_cover_the_structs)
+{
+    int32_t tables;
+    const mo_option_table_t *const *all = mo_option_tables(&tables);
+    for (int32_t t = 0; t < tables; t++) {
+        uint32_t end = sizeof(uint64_t);
+        ck_assert_uint_le(all[t]->size, MO_OPTION_STRUCT_SIZE);
+        for (int32_t i = 0; i < all[t]->count; i++) {
+            const mo_option_row_t *row = &all[t]->rows[i];
+            ck_assert_msg(row->offset == end, "%s: %s starts at %u, wanted %u", all[t]->name, row->name, row->offset, end);
+            end += row_size(row);
+            ck_assert_ptr_eq(mo_option_find(all[t], row->name), row);
+            ck_assert_uint_gt(strlen(row->meaning), 0);
+            ck_assert_int_eq(row->type == MO_OPTION_LIST, row->items > 0);
+        }
+        ck_assert_uint_eq(end, all[t]->size);
     }
-    for (size_t i = 0; i < sizeof covered; i++)
-        ck_assert_msg(covered[i] == (i >= 8), "byte %zu is in %d rows", i, covered[i]);
+}
+END_TEST
+
+/* The overrides of presets name options once, with values in range; a list on top of another one repeats nothing of
+ * it. */
+START_TEST(test_presets)
+{
+    int32_t tables;
+    const mo_option_table_t *const *all = mo_option_tables(&tables);
+    for (int32_t t = 0; t < tables; t++)
+        for (int32_t p = 0; p < mo_preset_count(all[t]); p++) {
+            const mo_preset_t *preset = &all[t]->presets[p];
+            _Alignas(8) uint8_t own[MO_OPTION_STRUCT_SIZE], base[MO_OPTION_STRUCT_SIZE];
+            ck_assert_int_eq(mo_option_defaults(all[t], preset->number, own), MOCO_OK);
+            ck_assert_msg(mo_option_check(all[t], own) == MOCO_OK, "%s: %s", preset->name, moco_last_message());
+            if (preset->base != NULL)
+                ck_assert_int_eq(mo_option_defaults(all[t], preset->base->number, base), MOCO_OK);
+            for (const mo_override_t *o = preset->changes; o->name != NULL; o++) {
+                const mo_option_row_t *row = mo_option_find(all[t], o->name);
+                ck_assert_msg(row != NULL && strcmp(row->name, o->name) == 0, "%s: no option %s", preset->name, o->name);
+                ck_assert_msg(mo_option_get(own, row) == o->value, "%s has %s twice", preset->name, o->name);
+                ck_assert_msg(preset->base == NULL || mo_option_get(base, row) != o->value, "%s repeats %s of %s",
+                              preset->name, o->name, preset->base->name);
+            }
+            ck_assert_ptr_eq(mo_preset_named(all[t], preset->name), preset);
+        }
+    for (int32_t r = 0; r < mo_recipe_count(); r++)
+        ck_assert_int_eq(mo_recipes[r].number, r);
 }
 END_TEST
 
@@ -80,7 +124,9 @@ END_TEST
 
 /* MoCo v3 with ResNet-50 for 100 epochs, v3 with a ViT for 300, SimCLR with ResNet-50: arXiv 2104.02057 and 2002.05709
  * and their published code. Every option that a step, a schedule or a view of theirs reads. */
+/* clang-format off */
 #define BOTH(x) {x, x, NAN}
+/* clang-format on */
 #define ALL(x) {x, x, x}
 static const struct {
     const char *name;
@@ -160,7 +206,7 @@ START_TEST(test_whole_batch_recipes)
         moco_trainer_options_t o = recipe(whole_batch_numbers[r]);
         ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
         for (size_t i = 0; i < sizeof whole_batch_recipes / sizeof *whole_batch_recipes; i++) {
-            const mo_option_row_t *row = mo_option_find(whole_batch_recipes[i].name);
+            const mo_option_row_t *row = mo_option_find(&mo_trainer_options, whole_batch_recipes[i].name);
             double wanted = whole_batch_recipes[i].wanted[r];
             ck_assert_msg(row != NULL, "no option %s", whole_batch_recipes[i].name);
             ck_assert_msg(isnan(wanted) || mo_option_get(&o, row) == wanted, "recipe %d: %s is %g, published %g",
@@ -203,6 +249,10 @@ START_TEST(test_recipe_names)
     ck_assert_int_eq(moco_recipe_number("moco"), -1);
     ck_assert_int_eq(moco_recipe_number(NULL), -1);
     ck_assert_int_eq(moco_recipe_number("moco-v3-vit"), MOCO_RECIPE_V3_VIT);
+    for (int32_t r = 0; r < mo_recipe_count(); r++)
+        ck_assert_int_eq(moco_recipe_number(mo_recipe_name(r)), r);
+    ck_assert_ptr_null(mo_recipe_name(-1));
+    ck_assert_ptr_null(mo_recipe_name(mo_recipe_count()));
     ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, 6), MOCO_ERR_ARGUMENT);
     ck_assert_str_eq(moco_last_message(), "recipe is 6, wanted moco-v1 (0), moco-v2 (1), moco-cifar (2), moco-v3 (3), "
                                           "simclr (4) or moco-v3-vit (5)");
@@ -214,41 +264,67 @@ END_TEST
 
 /* ---- checks ---- */
 
+static void assert_refused(const mo_option_table_t *table, const mo_option_row_t *row, double value)
+{
+    _Alignas(8) uint8_t o[MO_OPTION_STRUCT_SIZE];
+    const int32_t one = 1;
+    ck_assert_int_eq(mo_option_defaults(table, table->presets != NULL ? table->presets[0].number : 0, o), MOCO_OK);
+    if (row->type == MO_OPTION_LIST)
+        memcpy(o + row->used, &one, sizeof one);
+    mo_option_put(o, row, value);
+    ck_assert_msg(mo_option_check(table, o) == MOCO_ERR_ARGUMENT, "%s: %s may be %g", table->name, row->name, value);
+    ck_assert_ptr_eq(strstr(moco_last_message(), row->name), moco_last_message());
+    assert_message("wanted");
+}
+
+/* Not refused by its range, if perhaps by another field. */
+static void assert_in_range(const mo_option_table_t *table, const mo_option_row_t *row, double value)
+{
+    _Alignas(8) uint8_t o[MO_OPTION_STRUCT_SIZE];
+    ck_assert_int_eq(mo_option_defaults(table, table->presets != NULL ? table->presets[0].number : 0, o), MOCO_OK);
+    mo_option_put(o, row, value);
+    ck_assert_msg(mo_option_check_ranges(table, o) == MOCO_OK, "%s: %s may not be %g: %s", table->name, row->name, value,
+                  moco_last_message());
+}
+
+static void check_ends(const mo_option_table_t *table, const mo_option_row_t *row)
+{
+    const int real = row->type == MO_OPTION_F64 || row->type == MO_OPTION_LIST;
+    double low = real ? nextafter(row->min, -INFINITY) : row->min - 1;
+    double high = real ? nextafter(row->max, INFINITY) : row->max + (row->max > 1e15 ? 1024 : 1);
+    low = row->flags & MO_OPTION_ABOVE_MIN ? row->min : row->flags & MO_OPTION_OR_ZERO && low == 0 ? -1 : low;
+    high = row->flags & MO_OPTION_BELOW_MAX ? row->max : high;
+    const double bad[] = {low, high, (double)NAN, (double)INFINITY, -(double)INFINITY};
+    for (int b = 0; b < (real ? 5 : 2); b++) {
+        if (row->type == MO_OPTION_I32 && bad[b] > 2147483647.0)
+            continue;
+        if (row->type == MO_OPTION_I64 && bad[b] >= 0x1p63)
+            continue;
+        assert_refused(table, row, bad[b]);
+    }
+    if (!(row->flags & MO_OPTION_ABOVE_MIN))
+        assert_in_range(table, row, row->min);
+    if (row->flags & MO_OPTION_OR_ZERO)
+        assert_in_range(table, row, 0);
+    if (row->flags & MO_OPTION_OR_MINUS_1)
+        assert_in_range(table, row, -1);
+}
+
 /* Both ends of every row are good, one step past either is not. Fields that must agree are left to the next test. */
 START_TEST(test_ranges)
 {
-    int32_t count;
-    const mo_option_row_t *rows = mo_option_rows(&count);
-    for (int32_t i = 0; i < count; i++) {
-        const mo_option_row_t *row = &rows[i];
-        moco_trainer_options_t o = recipe(MOCO_RECIPE_V2);
-        if (row->type == MO_OPTION_U64)
-            continue;
-        double low = row->type == MO_OPTION_F64 ? nextafter(row->min, -INFINITY) : row->min - 1;
-        double high =
-            row->type == MO_OPTION_F64 ? nextafter(row->max, INFINITY) : row->max + (row->max > 1e15 ? 1024 : 1);
-        low = row->flags & MO_OPTION_ABOVE_MIN ? row->min : low;
-        high = row->flags & MO_OPTION_BELOW_MAX ? row->max : high;
-        const double bad[] = {low, high, NAN, INFINITY, -INFINITY};
-        for (int b = 0; b < (row->type == MO_OPTION_F64 ? 5 : 2); b++) {
-            if (row->type == MO_OPTION_I32 && bad[b] > 2147483647.0)
-                continue;
-            mo_option_put(&o, row, bad[b]);
-            ck_assert_msg(mo_options_check(&o) != MOCO_OK, "%s may be %g", row->name, bad[b]);
-            ck_assert_ptr_eq(strstr(moco_last_message(), row->name), moco_last_message());
-            assert_message("wanted");
+    int32_t tables;
+    const mo_option_table_t *const *all = mo_option_tables(&tables);
+    for (int32_t t = 0; t < tables; t++)
+        for (int32_t i = 0; i < all[t]->count; i++) {
+            const mo_option_row_t *row = &all[t]->rows[i];
+            if (row->type == MO_OPTION_PRESET || row->type == MO_OPTION_ENUM) {
+                assert_refused(all[t], row, -1);
+                assert_refused(all[t], row, 99);
+            } else if (row->type != MO_OPTION_U64 && row->type != MO_OPTION_POINTER) {
+                check_ends(all[t], row);
+            }
         }
-        if (!(row->flags & MO_OPTION_ABOVE_MIN)) {
-            mo_option_put(&o, row, row->min);
-            moco_status_t status = mo_options_check(&o);
-            char range[160], wanted[200];
-            mo_option_range(row, range, sizeof range);
-            snprintf(wanted, sizeof wanted, "wanted %s",
-                     range); /* not refused by its range, if perhaps by another field */
-            ck_assert_msg(status == MOCO_OK || strstr(moco_last_message(), wanted) == NULL, "%s may not be %g: %s",
-                          row->name, row->min, moco_last_message());
-        }
-    }
     moco_trainer_options_t o = recipe(MOCO_RECIPE_V2);
     o.temperature = 5000;
     ck_assert_int_eq(mo_options_check(&o), MOCO_ERR_ARGUMENT);
@@ -304,15 +380,15 @@ START_TEST(test_fields_that_must_agree)
     o.blur_probability = 0;
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     o.blur_probability_2 = 0.25;
-    assert_disagree(&o, "blur_probability is 0.25", "wanted 0");
+    assert_disagree(&o, "blur_probability_2 is 0.25", "wanted 0: the pipeline that 'views' names");
     o.blur_probability_2 = -1;
     o.solarize_probability_2 = 0.5;
-    assert_disagree(&o, "solarize_probability is 0.5", "only views v3");
+    assert_disagree(&o, "solarize_probability_2 is 0.5", "wanted 0: the pipeline that 'views' names");
     o.solarize_probability_2 = -0.5;
-    assert_disagree(&o, "solarize_probability_2 is -0.5", "or -1 for that of the first view");
+    assert_disagree(&o, "solarize_probability_2 is -0.5", "wanted 0 to 1, or -1");
     o.solarize_probability_2 = 0;
     o.blur_probability_2 = -0.25;
-    assert_disagree(&o, "blur_probability_2 is -0.25", "or -1 for that of the first view");
+    assert_disagree(&o, "blur_probability_2 is -0.25", "wanted 0 to 1, or -1");
     o.blur_probability_2 = 0;
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
 }
@@ -343,11 +419,11 @@ START_TEST(test_fields_of_a_method)
     }
 
     /* batch norm in the backbone and one device: two passes only where a shard is the whole group */
-    const char *found = "execution is two-pass with bn_groups 1", *wanted = "wanted one-pass or more devices";
+    const char *found = "execution is two-pass with bn_groups 1", *wanted = "wanted one-pass or more groups";
     o = recipe(MOCO_RECIPE_V3);
     o.execution = MOCO_EXECUTION_TWO_PASS;
     assert_disagree(&o, found, wanted);
-    assert_message("the 4096 images of the device, which do not fit one shard of 32");
+    assert_message("the 4096 images of the group, which do not fit one shard of 32");
     o.batch_size = o.shard = 64;
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     o.shard = 32;
@@ -355,7 +431,7 @@ START_TEST(test_fields_of_a_method)
     o = recipe(MOCO_RECIPE_SIMCLR);
     o.execution = MOCO_EXECUTION_TWO_PASS;
     o.batch_size = o.shard = 64;
-    assert_disagree(&o, found, "the 128 images of the device"); /* both views together */
+    assert_disagree(&o, found, "the 128 images of the group"); /* both views together */
     o = recipe(MOCO_RECIPE_V3_VIT);
     o.execution = MOCO_EXECUTION_TWO_PASS;
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK); /* layer norm only */
@@ -429,21 +505,44 @@ END_TEST
 
 START_TEST(test_run_options)
 {
-    moco_run_options_t run, full;
+    moco_run_options_t run, full, defaults;
     ck_assert_int_eq(moco_run_options_init(&run, sizeof run), MOCO_OK);
     ck_assert_int_eq(moco_run_options_init(NULL, sizeof run), MOCO_ERR_ARGUMENT);
     ck_assert(run.max_steps == 0 && run.save_every == 0 && run.eval_every == 1 && run.log_every == 1);
+    defaults = run;
     run.max_steps = 9;
-    ck_assert_int_eq(mo_run_options_overlay(&run, &full), MOCO_OK);
+    ck_assert_int_eq(mo_option_resolve(&mo_run_options, &run, &full), MOCO_OK);
     ck_assert_mem_eq(&run, &full, sizeof run);
-    ck_assert_int_eq(mo_run_options_overlay(NULL, &full), MOCO_OK);
-    ck_assert_mem_eq(&full, &mo_run_options_defaults, sizeof full);
+    ck_assert_int_eq(mo_option_resolve(&mo_run_options, NULL, &full), MOCO_OK);
+    ck_assert_mem_eq(&full, &defaults, sizeof full);
     run.log_every = 0;
-    ck_assert_int_eq(mo_run_options_overlay(&run, &full), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(mo_option_resolve(&mo_run_options, &run, &full), MOCO_ERR_ARGUMENT);
     run.log_every = 1;
     run.save_every = -1;
-    ck_assert_int_eq(mo_run_options_overlay(&run, &full), MOCO_ERR_ARGUMENT);
-    assert_message("save_every -1");
+    ck_assert_int_eq(mo_option_resolve(&mo_run_options, &run, &full), MOCO_ERR_ARGUMENT);
+    assert_message("save_every is -1, wanted 0 to");
+}
+END_TEST
+
+/* The preset that the caller's bytes name says what its missing fields are; a struct too short to name one gets the
+ * usual preset. */
+START_TEST(test_presets_of_callers)
+{
+    moco_probe_options_t probe, full;
+    ck_assert_int_eq(moco_probe_options_init(&probe, sizeof probe, MOCO_PROBE_V3), MOCO_OK);
+    probe.struct_size = offsetof(moco_probe_options_t, epochs);
+    ck_assert_int_eq(mo_option_overlay(&mo_probe_options, &probe, &full), MOCO_OK);
+    ck_assert(full.protocol == MOCO_PROBE_V3 && full.epochs == 90 && full.struct_size == sizeof full);
+    probe.struct_size = offsetof(moco_probe_options_t, protocol);
+    ck_assert_int_eq(mo_option_overlay(&mo_probe_options, &probe, &full), MOCO_OK);
+    ck_assert(full.protocol == MOCO_PROBE_CACHED && full.epochs == 100);
+    ck_assert_int_eq(mo_option_overlay(&mo_probe_options, NULL, &full), MOCO_OK);
+    ck_assert_int_eq(full.protocol, MOCO_PROBE_CACHED);
+    ck_assert_int_eq(moco_probe_options_init(&probe, sizeof probe, 7), MOCO_ERR_ARGUMENT);
+    ck_assert_str_eq(moco_last_message(), "protocol is 7, wanted v1 (0), v3 (1) or cached (2)");
+    moco_finetune_options_t tune;
+    ck_assert_int_eq(moco_finetune_options_init(&tune, sizeof tune, MOCO_OPTIMIZER_LARS), MOCO_ERR_ARGUMENT);
+    ck_assert_str_eq(moco_last_message(), "optimizer is 1, wanted sgd (0) or adamw (3)");
 }
 END_TEST
 
@@ -452,11 +551,13 @@ END_TEST
 START_TEST(test_set)
 {
     moco_trainer_options_t o = recipe(MOCO_RECIPE_V2);
+    /* clang-format off */
     static const char *const good[][2] = {
         {"seed", "18446744073709551615"}, {"queue_length", "4096"}, {"temperature", "0.07"}, {"arch", "resnet18"},
         {"membership", "strided"},        {"schedule", "constant"}, {"views", "cifar"},      {"bn_running", "first"},
         {"batch_size", "64"},             {"max_broken", "1000000000000"}, {"width", "2.5e-1"},  {"stem", "cifar"},
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         ck_assert_int_eq(moco_trainer_options_set(&o, good[i][0], good[i][1]), MOCO_OK);
     ck_assert(o.seed == UINT64_MAX && o.queue_length == 4096 && o.temperature == 0.07 && o.arch == MOCO_ARCH_RESNET18);
@@ -487,7 +588,10 @@ START_TEST(test_set_refusals)
         {"arch", "vgg", "arch is 'vgg', wanted resnet18, resnet34"},
         {"arch", "2", "arch is '2'"},
         {"recipe", "moco-v1", "recipe is chosen by"},
-        {"colour", "1", "no option 'colour'"},
+        {"colour", "1", "there is no option 'colour'; docs/options.md lists them"},
+        {"batchsize", "64", "there is no option 'batchsize'; did you mean 'batch_size'?"},
+        {"arch", "resnet81", "vit_conv_base; did you mean 'resnet18'?"},
+        {"optimizer", "adam", "optimizer is 'adam', wanted sgd, lars, lars-simclr, adamw; did you mean 'adamw'?"},
         {"struct_size", "8", "no option"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -501,12 +605,66 @@ START_TEST(test_set_refusals)
 }
 END_TEST
 
+/* The same calls for the other structs: enumerations with holes, lists. */
+START_TEST(test_set_and_json_of_other_structs)
+{
+    moco_probe_options_t probe;
+    moco_finetune_options_t tune;
+    moco_dataset_options_t data;
+    char text[4096];
+    ck_assert_int_eq(moco_probe_options_init(&probe, sizeof probe, MOCO_PROBE_CACHED), MOCO_OK);
+    ck_assert_int_eq(moco_probe_options_set(&probe, "lr", "0.5,2,1e-3"), MOCO_OK);
+    ck_assert(probe.rates == 3 && probe.lr[0] == 0.5 && probe.lr[1] == 2 && probe.lr[2] == 1e-3);
+    ck_assert_int_eq(moco_probe_options_json(&probe, text, sizeof text, NULL), MOCO_OK);
+    ck_assert_ptr_nonnull(strstr(text, "\"lr\": [0.5, 2, 0.001], "));
+    ck_assert_ptr_nonnull(strstr(text, "\"protocol\": \"cached\", \"rates\": 3, \"lr_scaling\": \"none\", "));
+    const char *const bad[][3] = {
+        {"lr", "1,-2", "lr[1] is -2, wanted above 0 to 1e+06"},
+        {"lr", "1,,2", "lr is '1,,2', wanted up to 16 numbers with commas between them"},
+        {"lr", "1,2,", "lr is '1,2,'"},
+        {"lr", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", "up to 16 numbers"},
+        {"protocol", "v1", "protocol is chosen by moco_probe_options_init"},
+        {"epoch", "3", "did you mean 'epochs'?"},
+    };
+    const moco_probe_options_t before = probe;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        ck_assert_int_eq(moco_probe_options_set(&probe, bad[i][0], bad[i][1]), MOCO_ERR_ARGUMENT);
+        assert_message(bad[i][2]);
+        ck_assert_mem_eq(&probe, &before, sizeof probe);
+    }
+    moco_probe_options_t back;
+    char *json = NULL;
+    ck_assert_int_eq(mo_option_to_json(&mo_probe_options, &probe, &json), MOCO_OK);
+    ck_assert_int_eq(mo_option_from_json(&mo_probe_options, json, &back), MOCO_OK);
+    ck_assert_mem_eq(&probe, &back, offsetof(moco_probe_options_t, lr) + 3 * sizeof(double));
+    ck_assert_mem_eq(&probe.lr_factor, &back.lr_factor, sizeof probe - offsetof(moco_probe_options_t, lr_factor));
+    mo_free(json);
+
+    ck_assert_int_eq(moco_finetune_options_init(&tune, sizeof tune, MOCO_OPTIMIZER_SGD), MOCO_OK);
+    ck_assert_int_eq(moco_finetune_options_set(&tune, "schedule", "constant"), MOCO_OK);
+    ck_assert_int_eq(tune.schedule, MOCO_SCHEDULE_CONSTANT);
+    ck_assert_int_eq(moco_finetune_options_set(&tune, "schedule", "step"), MOCO_ERR_ARGUMENT);
+    assert_message("schedule is 'step', wanted constant, cosine");
+    tune.schedule = MOCO_SCHEDULE_STEP;
+    ck_assert_int_eq(mo_option_check(&mo_finetune_options, &tune), MOCO_ERR_ARGUMENT);
+    assert_message("schedule is 1, wanted constant, cosine");
+
+    ck_assert_int_eq(moco_dataset_options_init(&data, sizeof data), MOCO_OK);
+    ck_assert_int_eq(moco_dataset_options_set(&data, "limit", "9223372036854775807"), MOCO_OK);
+    ck_assert_int_eq(data.limit, INT64_MAX);
+    ck_assert_int_eq(mo_option_check(&mo_dataset_options, &data), MOCO_OK);
+    ck_assert_int_eq(moco_dataset_options_set(&data, "limit", "-1"), MOCO_ERR_ARGUMENT);
+    ck_assert_str_eq(moco_last_message(), "limit is -1, wanted 0 to 9223372036854775807");
+}
+END_TEST
+
 /* ---- compare ---- */
 
 START_TEST(test_compare)
 {
-    int32_t count, differing = 0;
-    const mo_option_row_t *rows = mo_option_rows(&count);
+    const int32_t count = mo_trainer_options.count;
+    int32_t differing = 0;
+    const mo_option_row_t *rows = mo_trainer_options.rows;
     const moco_trainer_options_t saved = recipe(MOCO_RECIPE_V2);
     for (int32_t i = 0; i < count; i++) {
         moco_trainer_options_t now = saved;
@@ -539,8 +697,8 @@ END_TEST
 START_TEST(test_json_round_trip)
 {
     uint64_t state = 12345;
-    int32_t count;
-    const mo_option_row_t *rows = mo_option_rows(&count);
+    const int32_t count = mo_trainer_options.count;
+    const mo_option_row_t *rows = mo_trainer_options.rows;
     for (int round = 0; round < 300; round++) {
         moco_trainer_options_t o = recipe(round % 3), back;
         for (int32_t i = 0; i < count; i++) { /* any bits that are in range */
@@ -654,54 +812,66 @@ END_TEST
 
 /* ---- docs/options.md ---- */
 
-static const char *const type_names[] = {"uint64", "int64", "int32", "name", "double"};
+static const char *const type_names[] = {
+    [MO_OPTION_U64] = "uint64", [MO_OPTION_I64] = "int64",  [MO_OPTION_I32] = "int32",  [MO_OPTION_ENUM] = "name",
+    [MO_OPTION_PRESET] = "name", [MO_OPTION_F64] = "double", [MO_OPTION_LIST] = "doubles", [MO_OPTION_POINTER] = "pointer",
+};
+
+static void render_row(FILE *out, const mo_option_table_t *table, const mo_option_row_t *row)
+{
+    const int32_t columns = table->presets != NULL ? mo_preset_count(table) : 1;
+    char value[MO_OPTION_TEXT], range[MO_OPTION_TEXT];
+    fprintf(out, "| `%s`%s | %s |", row->name, row->flags & MO_OPTION_FREE ? " *" : "", type_names[row->type]);
+    for (int32_t c = 0; c < columns; c++) {
+        _Alignas(8) uint8_t o[MO_OPTION_STRUCT_SIZE];
+        ck_assert_int_eq(mo_option_defaults(table, table->presets != NULL ? table->presets[c].number : 0, o), MOCO_OK);
+        mo_option_text(table, o, row, value);
+        fprintf(out, " %s |", value);
+    }
+    mo_option_range(table, row, range);
+    fprintf(out, " %s | %s | %s |\n", range, row->unit, row->meaning);
+}
+
+static void render_table(FILE *out, const mo_option_table_t *table)
+{
+    fprintf(out, "\n## %s_t\n\n", table->name);
+    for (int32_t p = 0; p < mo_preset_count(table); p++) {
+        const mo_preset_t *preset = &table->presets[p];
+        fprintf(out, "- `%s`: %s%s%s%s\n", preset->name, preset->source, preset->base != NULL ? "; changes `" : "",
+                preset->base != NULL ? preset->base->name : "", preset->base != NULL ? "`" : "");
+    }
+    fprintf(out, "%s| name | type |", table->presets != NULL ? "\n" : "");
+    for (int32_t p = 0; p < mo_preset_count(table); p++)
+        fprintf(out, " %s |", table->presets[p].name);
+    fprintf(out, "%s range | unit | meaning |\n|---|---|", table->presets != NULL ? "" : " default |");
+    for (int32_t p = 0; p < mo_preset_count(table); p++)
+        fprintf(out, "---|");
+    fprintf(out, "%s---|---|---|\n", table->presets != NULL ? "" : "---|");
+    for (int32_t i = 0; i < table->count; i++)
+        render_row(out, table, &table->rows[i]);
+    if (table->agreement[0] != '\0')
+        fprintf(out, "\nFields that must agree: %s\n", table->agreement);
+}
 
 static char *render(void)
 {
     char *page = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&page, &size);
-    int32_t count;
-    const mo_option_row_t *rows = mo_option_rows(&count);
-    moco_trainer_options_t recipes[MO_RECIPES];
-    for (int32_t r = 0; r < MO_RECIPES; r++)
-        recipes[r] = recipe(r);
+    int32_t tables;
+    const mo_option_table_t *const *all = mo_option_tables(&tables);
     fprintf(out,
-            "# Options of a trainer\n\n"
-            "Every field of `moco_trainer_options_t`, in the order of the struct; `moco train --set name=value` and\n"
-            "`moco_trainer_options_set` take the same names. This page is made from the table in `lib/train/recipe.c`\n"
-            "and a test compares them; `MOCO_UPDATE_DOCS=1` with that test (`test_options`) rewrites it.\n\n"
-            "Fields marked * may differ when a checkpoint is resumed.\n\n"
-            "| name | type |");
-    for (int32_t r = 0; r < MO_RECIPES; r++) {
-        char name[MO_OPTION_TEXT];
-        mo_option_text(&recipes[r], mo_option_find("recipe"), name);
-        fprintf(out, " %s |", name);
-    }
-    fprintf(out, " range | unit | meaning |\n|---|---|");
-    for (int32_t r = 0; r < MO_RECIPES; r++)
-        fprintf(out, "---|");
-    fprintf(out, "---|---|---|\n");
-    for (int32_t i = 0; i < count; i++) {
-        char value[MO_OPTION_TEXT], range[160];
-        fprintf(out, "| `%s`%s | %s |", rows[i].name, rows[i].flags & MO_OPTION_FREE ? " *" : "",
-                type_names[rows[i].type]);
-        for (int32_t r = 0; r < MO_RECIPES; r++) {
-            mo_option_text(&recipes[r], &rows[i], value);
-            fprintf(out, " %s |", value);
-        }
-        mo_option_range(&rows[i], range, sizeof range);
-        fprintf(out, " %s | %s | %s |\n", range, rows[i].unit, rows[i].meaning);
-    }
-    fprintf(
-        out,
-        "\nFields that must agree: `batch_size` is a multiple of `bn_groups` with at least 2 images for each;\n"
-        "`shard` divides the images of a batch-norm group; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
-        "`blur_sigma_max`; with the step schedule `milestone_1` <= `milestone_2`; `blur_probability` is 0 unless\n"
-        "`views` is v2, v3 or simclr; `solarize_probability` is 0 unless `views` is v3; those of\n"
-        "the second view are 0 to 1, or exactly -1. `nt-xent` wants `symmetric` and `predictor` 0; a loss over the\n"
-        "whole batch (`batch`, `nt-xent`) is refused in one pass with more than one batch-norm group, and in two passes\n"
-        "with one where the backbone has batch norm and the images of the device do not fit one shard.\n");
+            "# Options\n\n"
+            "Every field of every options struct, in the order of the struct. The same names are taken by the struct's\n"
+            "`_set` function (`moco_trainer_options_set`, `moco_probe_options_set`, ...), by `moco train --set name=value`\n"
+            "and by Python's keywords, and are the keys of its `_json` function. Structs whose values come from a named\n"
+            "set (a recipe, a protocol, an optimizer) have a column for each; the field that names it is chosen by the\n"
+            "struct's `_init` function and cannot be set. Lists are written with commas between their numbers. This page is\n"
+            "made from the tables beside the code that they configure, and a test compares them; `MOCO_UPDATE_DOCS=1`\n"
+            "with that test (`test_options`) rewrites it.\n\n"
+            "Fields marked * may differ when a checkpoint is resumed.\n");
+    for (int32_t t = 0; t < tables; t++)
+        render_table(out, all[t]);
     fclose(out);
     return page;
 }
@@ -735,7 +905,8 @@ int main(void)
 {
     Suite *suite = suite_create("options");
     TCase *tc = tcase_create("options");
-    tcase_add_test(tc, test_rows_cover_the_struct);
+    tcase_add_test(tc, test_rows_cover_the_structs);
+    tcase_add_test(tc, test_presets);
     tcase_add_test(tc, test_recipes);
     tcase_add_test(tc, test_whole_batch_recipes);
     tcase_add_test(tc, test_chance);
@@ -746,8 +917,10 @@ int main(void)
     tcase_add_test(tc, test_shard);
     tcase_add_test(tc, test_overlay);
     tcase_add_test(tc, test_run_options);
+    tcase_add_test(tc, test_presets_of_callers);
     tcase_add_test(tc, test_set);
     tcase_add_test(tc, test_set_refusals);
+    tcase_add_test(tc, test_set_and_json_of_other_structs);
     tcase_add_test(tc, test_compare);
     tcase_add_test(tc, test_json_round_trip);
     tcase_add_test(tc, test_json_text);

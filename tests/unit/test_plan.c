@@ -2,6 +2,7 @@
  * refused. */
 #include <stdio.h>
 
+#include "engine/ops.h"
 #include "engine/plan/plan_internal.h"
 #include "engine_fixtures.h"
 #include "nets/encoder.h"
@@ -70,8 +71,8 @@ START_TEST(test_places)
     for (int a = 0; a < 2; a++) {
         mo_net_t net = {0};
         mo_encoder_spec_t spec = tiny_spec(archs[a]);
-        int32_t unit;
-        RIG_OK(mo_encoder_build_embedding(&spec, &net, &unit));
+        RIG_OK(mo_encoder_net(&spec, &net));
+        const int32_t unit = mo_l2norm(&net, net.projection);
         mo_plan_t *key = planned(device, &net, unit, MO_MODE_KEY, 1);
         mo_plan_t *infer = planned(device, &net, unit, MO_MODE_INFER, 1);
         assert_no_overlap(key);
@@ -142,7 +143,8 @@ START_TEST(test_key_mode)
     run_t run = {.net = &net};
     float first[2 * 16];
     RIG_OK(mo_device_open_lanes(1, &device));
-    RIG_OK(mo_encoder_build_embedding(&spec, &net, &run.unit));
+    RIG_OK(mo_encoder_net(&spec, &net));
+    run.unit = mo_l2norm(&net, net.projection);
     mo_plan_t *plan = planned(device, &net, run.unit, MO_MODE_KEY, 1);
     float *params = rig_block(net.params), *image = rig_block(2 * 3 * 32 * 32);
     run.stats = rig_block(net.stats);
@@ -226,7 +228,7 @@ START_TEST(test_profile)
     int32_t count = mo_plan_profile(r.plan, 0, times, 16);
     ck_assert_int_eq(count, 7); /* convolution, batch norm, residual, mean pool, linear, l2 norm, infonce */
     for (int32_t i = 0; i < count; i++) {
-        ck_assert_ptr_nonnull(times[i].layer);
+        ck_assert_ptr_nonnull(times[i].kind);
         forward += times[i].forward_seconds;
         backward += times[i].backward_seconds;
     }

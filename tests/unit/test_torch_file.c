@@ -225,6 +225,7 @@ START_TEST(test_damaged_pickles)
         const char *bytes;
         uint64_t size;
         const char *reason;
+    /* clang-format off */
     } rows[] = {
         {P("\x80\x02."), "its stack is empty"},
         {P("\x80\x02N0."), "its stack is empty"},
@@ -270,6 +271,7 @@ START_TEST(test_damaged_pickles)
         {P("\x80\x02}U\x03\xed\xa0\x80Ns."), "is not UTF-8"},
         {P("\x80\x02}U\x02\xc0\x80Ns."), "is not UTF-8"},
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_pickle_refused(rows[i].bytes, rows[i].size, MOCO_ERR_FORMAT, rows[i].reason);
     buffer_t endless = {0}, zip;
@@ -512,12 +514,14 @@ START_TEST(test_legacy_parts)
     static const struct {
         moco_status_t status;
         const char *reason;
+    /* clang-format off */
     } wanted[] = {
         {MOCO_ERR_FORMAT, "comes twice"},           {MOCO_ERR_FORMAT, "numbers of a tensor are missing"},
         {MOCO_ERR_FORMAT, "has 11 numbers, 12"},    {MOCO_ERR_FORMAT, "belongs to no tensor"},
         {MOCO_ERR_FORMAT, "magic number"},          {MOCO_ERR_UNSUPPORTED, "protocol of torch.save"},
         {MOCO_ERR_UNSUPPORTED, "not little-endian"},
     };
+    /* clang-format on */
     files[4].bytes[5] ^= 1;
     files[5].bytes[18] ^= 1;
     *(uint8_t *)memchr(files[6].bytes, 0x88, files[6].size) = 0x89;

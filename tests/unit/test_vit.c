@@ -45,7 +45,7 @@ static mo_encoder_spec_t small_spec(int32_t vit_norm)
 static mo_net_t built(mo_encoder_spec_t spec)
 {
     mo_net_t net = {0};
-    RIG_OK(mo_encoder_build(&spec, &net));
+    RIG_OK(mo_encoder_net(&spec, &net));
     return net;
 }
 
@@ -184,7 +184,7 @@ START_TEST(test_positions)
                                         {0.841471, 0.01, 0.540302, 0.99995, 0, 0, 1, 1},
                                         {0.841471, 0.01, 0.540302, 0.99995, 0.841471, 0.01, 0.540302, 0.99995}};
     mo_net_t net = {0};
-    int32_t class_token = mo_token_spans(&net, 5, 8, 1);
+    int32_t class_token = mo_token_parameters(&net, 5, 8, 1);
     float *values = calloc((size_t)net.params, sizeof *values);
     mo_init_params(&net, 1, values);
     for (int t = 0; t < 5; t++)
@@ -293,7 +293,7 @@ START_TEST(test_refusals)
         if (cases[i].message != NULL)
             ck_assert_str_eq(moco_last_message(), cases[i].message);
         mo_encoder_spec_t spec = mo_encoder_spec_of(&o);
-        ck_assert_int_eq(mo_encoder_build(&spec, &net), wanted);
+        ck_assert_int_eq(mo_encoder_net(&spec, &net), wanted);
         mo_net_free(&net);
     }
 }
@@ -374,9 +374,9 @@ START_TEST(test_infer_plan)
         int linears = 0;
         RIG_OK(mo_plan_create(device, &spec, &plan));
         for (int32_t i = 0; i < plan->instr_count; i++) {
-            const mo_layer_t *layer = plan->instrs[i].op->layer;
-            ck_assert(layer != &mo_layer_sum && layer != &mo_layer_gelu && layer != &mo_layer_batchnorm);
-            linears += layer == &mo_layer_linear;
+            const mo_op_kind_t *kind = plan->instrs[i].op->kind;
+            ck_assert(kind != &mo_kind_sum && kind != &mo_kind_gelu && kind != &mo_kind_batchnorm);
+            linears += kind == &mo_kind_linear;
         }
         ck_assert_int_eq(linears, 2 * 4);
         mo_plan_free(plan);
@@ -414,11 +414,12 @@ static moco_model_t *written_and_read(const mo_encoder_spec_t *spec, const char 
     moco_model_t *model = NULL;
     float *params, *running;
     fill(&net, &params, &running);
-    RIG_OK(mo_model_write_numbers(&net, spec, &transform, params, running, 7, path));
+    const mo_encoder_t encoder = {.spec = *spec, .net = net, .params = params, .running = running, .steps = 7};
+    RIG_OK(mo_model_write_encoder(&encoder, &transform, path));
     RIG_OK(moco_model_load(path, NULL, &model));
-    ck_assert_int_eq(model->net.params, net.params);
+    ck_assert_int_eq(model->encoder.net.params, net.params);
     for (int32_t i = 0; i < net.parameter_count; i++)
-        ck_assert_mem_eq(model->params + net.parameters[i].offset, params + net.parameters[i].offset,
+        ck_assert_mem_eq(model->encoder.params + net.parameters[i].offset, params + net.parameters[i].offset,
                          (size_t)net.parameters[i].count * sizeof(float));
     mo_block_free(params, 0);
     mo_block_free(running, 0);
@@ -526,13 +527,14 @@ START_TEST(test_bad_files)
             {"mean", "0.5,0.5,0.5"}, {"std", "0.25,0.25,0.25"}};
         mo_st_writer_t w = {0};
         moco_model_t *model = NULL;
-        mo_encoder_file_t file = {&net, params, running, 0};
+        const mo_encoder_t encoder = {.net = net, .params = params, .running = running};
+        const int64_t batches = 0;
         for (size_t k = 0; k < sizeof meta / sizeof meta[0]; k++) {
             const char *value = strcmp(meta[k][0], cases[i].key) == 0 ? cases[i].value : meta[k][1];
             if (value != NULL)
                 RIG_OK(mo_st_meta(&w, meta[k][0], value));
         }
-        RIG_OK(mo_encoder_put(&w, "", &file));
+        RIG_OK(mo_encoder_put(&w, "", &encoder, &batches));
         RIG_OK(mo_st_write(&w, path));
         mo_st_writer_free(&w);
         ck_assert_msg(moco_model_load(path, NULL, &model) == cases[i].status, "%s %s: %s", cases[i].key,
@@ -604,7 +606,7 @@ static moco_status_t make_all(moco_device_t *device, int32_t norm, int32_t primi
     mo_plan_t *plan = NULL;
     mo_encoder_spec_t encoder = small_spec(norm);
     encoder.depth = 1;
-    TRY(mo_encoder_build(&encoder, &net));
+    TRY(mo_encoder_net(&encoder, &net));
     mo_plan_spec_t spec = {.net = &net, .mode = mode, .shard = 2, .shards_per_group = 1, .primitives = primitives,
                            .inputs = {net.input, -1, -1, -1}, .outputs = {net.backbone, -1, -1, -1}};
     if (mode == MO_MODE_TRAIN) { /* something must give the features a gradient */

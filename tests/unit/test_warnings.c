@@ -21,12 +21,12 @@ static void listen(void *user, int32_t level, const char *message)
 static moco_trainer_t trainer(float *keys)
 {
     moco_trainer_t t = {.keys = keys};
-    ck_assert_int_eq(mo_options_defaults(MOCO_RECIPE_CIFAR, &t.options), MOCO_OK);
-    t.options.batch_size = 16;
-    t.options.dimension = 8;
-    t.method = mo_method_of(&t.options);
-    t.queue.length = t.options.queue_length;
-    t.queue_seen = t.queue.length;
+    ck_assert_int_eq(mo_options_defaults(MOCO_RECIPE_CIFAR, &t.state.options), MOCO_OK);
+    t.state.options.batch_size = 16;
+    t.state.options.dimension = 8;
+    t.state.method = mo_method_of(&t.state.options);
+    t.state.queue.length = t.state.options.queue_length;
+    t.state.queue_seen = t.state.queue.length;
     count = 0;
     moco_set_log(listen, NULL, MOCO_LOG_WARNING);
     return t;
@@ -56,26 +56,26 @@ START_TEST(setup)
     float keys[16 * 8];
     spread_rows(keys);
     moco_trainer_t t = trainer(keys);
-    t.listing_count = 50000;
+    t.state.listing_count = 50000;
     mo_warn_setup(&t);
     ck_assert_int_eq(count, 0);
     t = trainer(keys);
-    t.listing_count = 4096;
+    t.state.listing_count = 4096;
     mo_warn_setup(&t);
     mo_warn_setup(&t);
     ck_assert_int_eq(count, 1);
     ck_assert_ptr_nonnull(strstr(said[0], "queue_length is 4096 and the data set has 4096 images"));
     t = trainer(keys);
-    t.options.bn_groups = 1;
+    t.state.options.bn_groups = 1;
     mo_warn_setup(&t);
     ck_assert_int_eq(count, 1);
     ck_assert_ptr_nonnull(strstr(said[0], "bn_groups is 1"));
     t = trainer(keys);
-    t.options.shuffle = 0;
+    t.state.options.shuffle = 0;
     mo_warn_setup(&t);
     ck_assert_int_eq(count, 1);
     ck_assert_ptr_nonnull(strstr(said[0], "shuffle is 0"));
-    ck_assert_int_eq(mo_options_defaults(MOCO_RECIPE_V3, &t.options),
+    ck_assert_int_eq(mo_options_defaults(MOCO_RECIPE_V3, &t.state.options),
                      MOCO_OK); /* no queue: one device is what it wants */
     t.warnings = (mo_warnings_t){0};
     count = 0;
@@ -88,7 +88,7 @@ static void steps(moco_trainer_t *t, int number, double loss, double top1)
 {
     mo_outcome_t outcome = {.loss = loss, .top1 = top1};
     for (int i = 0; i < number; i++) {
-        t->step++;
+        t->state.step++;
         mo_warn_step(t, &outcome);
     }
 }
@@ -98,18 +98,18 @@ START_TEST(along_the_way)
     float keys[16 * 8];
     spread_rows(keys);
     moco_trainer_t t = trainer(keys);
-    t.listing_count = 50000;
-    steps(&t, 199, t.method.chance * 1.005, 50);
-    steps(&t, 1, t.method.chance * 0.9, 50); /* the row is broken */
-    steps(&t, 199, t.method.chance * 1.005, 50);
+    t.state.listing_count = 50000;
+    steps(&t, 199, t.state.method.chance * 1.005, 50);
+    steps(&t, 1, t.state.method.chance * 0.9, 50); /* the row is broken */
+    steps(&t, 199, t.state.method.chance * 1.005, 50);
     ck_assert_int_eq(count, 0);
-    steps(&t, 300, t.method.chance * 1.005, 50);
+    steps(&t, 300, t.state.method.chance * 1.005, 50);
     ck_assert_int_eq(count, 1);
     ck_assert_ptr_nonnull(strstr(said[0], "within 1 % of chance"));
-    t.queue_seen = 0; /* easy while the queue is random */
+    t.state.queue_seen = 0; /* easy while the queue is random */
     steps(&t, 300, 1, 100);
     ck_assert_int_eq(count, 1);
-    t.queue_seen = t.queue.length;
+    t.state.queue_seen = t.state.queue.length;
     steps(&t, 300, 1, 100);
     ck_assert_int_eq(count, 2);
     ck_assert_ptr_nonnull(strstr(said[1], "won in 100.0 %"));

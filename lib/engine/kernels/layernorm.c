@@ -1,21 +1,14 @@
 /* Layer norm in loops. The primitives add up the gradients of scale and shift over all rows in float, one after the
- * other; here they are joined in double every 64 rows, and the gradient syncs the one that lies there already. */
+ * other; here they are joined in double every 64 rows, and the gradient can be added to the
+ * one that lies there already. */
 #include <math.h>
 #include <string.h>
 
+#include "engine/kernels/epsilon.h"
 #include "engine/kernels/rows.h"
+#include "engine/kernels/vec.h"
 #include "util/clones.h"
 
-#define WIDTH 16 /* channels side by side */
-#define RUN 64   /* numbers added up in float before they join a double sum */
-#define EPSILON 1e-6
-
-typedef float vec __attribute__((vector_size(WIDTH * 4), aligned(WIDTH * 4)));
-
-/* Macros, because a function that takes or returns wide vectors has another ABI on every instruction set. */
-#define LOAD(from) (*(const vec *)__builtin_assume_aligned((from), WIDTH * 4))
-#define STORE(to, value) (*(vec *)__builtin_assume_aligned((to), WIDTH * 4) = (value))
-#define ZERO ((vec){0})
 #define JOIN(total, part)              \
     do {                               \
         for (int i_ = 0; i_ < WIDTH; i_++) \
@@ -44,7 +37,7 @@ MO_CLONES void mo_layernorm_forward(const float *x, int64_t rows, int64_t width,
             }
             JOIN(squares, part);
         }
-        const float factor = (float)(1.0 / sqrt(squares / (double)width + EPSILON));
+        const float factor = (float)(1.0 / sqrt(squares / (double)width + MO_LAYERNORM_EPSILON));
         stats[2 * r] = mean;
         stats[2 * r + 1] = factor;
         for (int64_t c = 0; c < width; c += WIDTH)

@@ -8,21 +8,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/kernels/epsilon.h"
+#include "engine/kernels/vec.h"
 #include "util/clones.h"
 
-#define WIDTH 16 /* channels side by side: one AVX-512 register, two of AVX2, four of SSE */
-#define RUN 64   /* positions summed in float before they join the double sums */
-#define EPSILON 1e-5
-
-typedef float vec __attribute__((vector_size(WIDTH * 4), aligned(WIDTH * 4)));
-typedef int32_t mask __attribute__((vector_size(WIDTH * 4), aligned(WIDTH * 4)));
-
-/* Macros, because a function that takes or returns wide vectors has another ABI on every instruction set. */
-#define LOAD(from) (*(const vec *)__builtin_assume_aligned((from), WIDTH * 4))
-#define STORE(to, value) (*(vec *)__builtin_assume_aligned((to), WIDTH * 4) = (value))
-#define ZERO ((vec){0})
 /* `value` where `test` is not <= 0, else 0: a NaN stays one, so that the step notices it. */
-#define CUT(value, test) ((vec)((mask)(value) & ~(mask)((test) <= ZERO)))
+#define CUT(value, test) ((vec)((words)(value) & ~(words)((test) <= ZERO)))
 
 /* A run of positions is contiguous memory that stays in the second-level cache while its channels go by. */
 MO_CLONES void mo_norm_moments(const float *x, int64_t positions, int64_t channels, double *scratch, float *mean,
@@ -57,7 +48,7 @@ MO_CLONES void mo_norm_moments(const float *x, int64_t positions, int64_t channe
 void mo_norm_factor(const float *scale, const float *variance, int64_t channels, float *factor)
 {
     for (int64_t c = 0; c < channels; c++)
-        factor[c] = (float)(scale[c] / sqrt((double)variance[c] + EPSILON));
+        factor[c] = (float)(scale[c] / sqrt((double)variance[c] + MO_BATCHNORM_EPSILON));
 }
 
 /* Coefficients of the 16 channels from c. */
@@ -125,7 +116,7 @@ MO_CLONES void mo_norm_sums(const float *x, const float *d_y, int64_t positions,
     }
     for (int64_t c = 0; c < channels; c++) {
         d_shift[c] = (float)total[c];
-        d_scale[c] = (float)(total_products[c] / sqrt((double)norm->variance[c] + EPSILON));
+        d_scale[c] = (float)(total_products[c] / sqrt((double)norm->variance[c] + MO_BATCHNORM_EPSILON));
     }
 }
 

@@ -1,18 +1,11 @@
 /* Softmax along rows in loops: the factor and the three sweeps over a few rows stay in the first-level cache, and rows
  * are padded to whole vectors, so that no length is slow. */
 #include "engine/kernels/rows.h"
+#include "engine/kernels/vec.h"
 #include "util/clones.h"
 
-#define WIDTH 16
-#define RUN 64 /* numbers added up in float before they join a double sum */
 #define ROWS 8 /* go through each sweep together: one row's sums wait while the next row's numbers are at work */
 
-typedef float vec __attribute__((vector_size(WIDTH * 4), aligned(WIDTH * 4)));
-typedef int32_t words __attribute__((vector_size(WIDTH * 4), aligned(WIDTH * 4)));
-
-/* Macros, because a function that takes or returns wide vectors has another ABI on every instruction set. */
-#define LOAD(from) (*(const vec *)__builtin_assume_aligned((from), WIDTH * 4))
-#define STORE(to, value) (*(vec *)__builtin_assume_aligned((to), WIDTH * 4) = (value))
 #define ALL(value) ((vec){0} + (value))
 #define KEEP(value, mask) ((vec)((words)(value) & (mask)))
 #define LARGER(a, b)                                      \

@@ -1,4 +1,4 @@
-/* What oneDNN 2.6 and 3.x share, or nearly: dnnl_compat_2.c and dnnl_compat_3.c have the rest. */
+/* What oneDNN 2.6 and 3.x share; compat_2.c and compat_3.c have the rest. */
 #include "engine/onednn/compat_internal.h"
 
 #include <string.h>
@@ -10,7 +10,7 @@ const char *mo_dnnl_status_name(dnnl_status_t status)
     return (unsigned)status < sizeof names / sizeof names[0] ? names[status] : "unknown";
 }
 
-/* ---- attributes: one difference, the scale of eltwise and the zero point of sum ---- */
+/* ---- attributes ---- */
 
 dnnl_status_t mo_attr_begin(mo_attr_t *attr)
 {
@@ -19,24 +19,6 @@ dnnl_status_t mo_attr_begin(mo_attr_t *attr)
     RETURN_IF(dnnl_primitive_attr_create(&attr->attr));
     RETURN_IF(dnnl_primitive_attr_set_scratchpad_mode(attr->attr, dnnl_scratchpad_mode_user));
     return dnnl_post_ops_create(&attr->ops);
-}
-
-dnnl_status_t mo_attr_eltwise(mo_attr_t *attr, dnnl_alg_kind_t alg, float alpha, float beta)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_post_ops_append_eltwise(attr->ops, alg, alpha, beta);
-#else
-    return dnnl_post_ops_append_eltwise(attr->ops, 1.0f, alg, alpha, beta);
-#endif
-}
-
-dnnl_status_t mo_attr_sum(mo_attr_t *attr, float scale)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_post_ops_append_sum(attr->ops, scale, 0, dnnl_data_type_undef);
-#else
-    return dnnl_post_ops_append_sum(attr->ops, scale);
-#endif
 }
 
 dnnl_status_t mo_attr_binary(mo_attr_t *attr, dnnl_alg_kind_t alg, mo_cmd_t src1)

@@ -1,5 +1,5 @@
-/* oneDNN in the shape of its v3 C API. dnnl_compat*.c are the files that know 2.6 from 3.x; every other file of the
- * engine calls these. Descriptors are opaque handles: create, query, free. All calls return a oneDNN status. */
+/* oneDNN in the shape of its v3 C API. compat_2.c and compat_3.c know 2.6 and 3.x, and the build takes one of them; every
+ * other file of the engine calls these. Descriptors are opaque handles: create, query, free. All calls return a oneDNN status. */
 #ifndef MO_ENGINE_DNNL_COMPAT_H
 #define MO_ENGINE_DNNL_COMPAT_H
 
@@ -12,11 +12,9 @@
 #if DNNL_VERSION_MAJOR >= 3
 typedef dnnl_memory_desc_t mo_md_t;
 typedef const_dnnl_memory_desc_t mo_cmd_t;
-#define MO_NORM_FUSE_RELU dnnl_fuse_norm_relu
 #else
 typedef dnnl_memory_desc_t *mo_md_t;
 typedef const dnnl_memory_desc_t *mo_cmd_t;
-#define MO_NORM_FUSE_RELU dnnl_fuse_norm_relu
 #endif
 
 /* ---- memory descriptors ---- */

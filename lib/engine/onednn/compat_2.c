@@ -1,7 +1,9 @@
-/* oneDNN 2.6: the calls of dnnl_compat.h translated. */
+/* oneDNN 2.6: the calls of compat.h translated. */
 #include "engine/onednn/compat_internal.h"
 
-#if DNNL_VERSION_MAJOR < 3
+#if DNNL_VERSION_MAJOR >= 3
+#error "compat_3.c is the file for this oneDNN"
+#endif
 
 #include <stdlib.h>
 
@@ -53,6 +55,16 @@ size_t mo_md_size(mo_cmd_t md)
 int mo_md_equal(mo_cmd_t a, mo_cmd_t b)
 {
     return dnnl_memory_desc_equal(a, b);
+}
+
+dnnl_status_t mo_attr_eltwise(mo_attr_t *attr, dnnl_alg_kind_t alg, float alpha, float beta)
+{
+    return dnnl_post_ops_append_eltwise(attr->ops, 1.0f, alg, alpha, beta);
+}
+
+dnnl_status_t mo_attr_sum(mo_attr_t *attr, float scale)
+{
+    return dnnl_post_ops_append_sum(attr->ops, scale);
 }
 
 int mo_bn_bwd_takes_shift(void)
@@ -238,9 +250,3 @@ dnnl_status_t mo_pd_softmax_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_c
     RETURN_IF(dnnl_softmax_v2_backward_desc_init(&desc, dnnl_softmax_accurate, data, data, data, axis));
     return CREATE(desc, hint);
 }
-
-#else
-
-typedef int mo_dnnl_2_is_elsewhere; /* a file must not be empty */
-
-#endif

@@ -1,7 +1,9 @@
-/* oneDNN 3.x: the calls of dnnl_compat.h pass through. */
+/* oneDNN 3.x: the calls of compat.h pass through. */
 #include "engine/onednn/compat_internal.h"
 
-#if DNNL_VERSION_MAJOR >= 3
+#if DNNL_VERSION_MAJOR < 3
+#error "compat_2.c is the file for this oneDNN"
+#endif
 
 dnnl_status_t mo_md_tag(mo_md_t *md, int rank, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_format_tag_t tag)
 {
@@ -33,6 +35,16 @@ size_t mo_md_size(mo_cmd_t md)
 int mo_md_equal(mo_cmd_t a, mo_cmd_t b)
 {
     return dnnl_memory_desc_equal(a, b);
+}
+
+dnnl_status_t mo_attr_eltwise(mo_attr_t *attr, dnnl_alg_kind_t alg, float alpha, float beta)
+{
+    return dnnl_post_ops_append_eltwise(attr->ops, alg, alpha, beta);
+}
+
+dnnl_status_t mo_attr_sum(mo_attr_t *attr, float scale)
+{
+    return dnnl_post_ops_append_sum(attr->ops, scale, 0, dnnl_data_type_undef);
 }
 
 int mo_bn_bwd_takes_shift(void)
@@ -176,9 +188,3 @@ dnnl_status_t mo_pd_softmax_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_c
     return dnnl_softmax_backward_primitive_desc_create(pd, e, dnnl_softmax_accurate, data, data, data, axis, hint,
                                                        attr);
 }
-
-#else
-
-typedef int mo_dnnl_3_is_elsewhere; /* a file must not be empty */
-
-#endif

@@ -1,4 +1,4 @@
-/* For the two bodies of dnnl_compat.h. */
+/* For the two bodies of compat.h. */
 #ifndef MO_ENGINE_DNNL_COMPAT_INTERNAL_H
 #define MO_ENGINE_DNNL_COMPAT_INTERNAL_H
 

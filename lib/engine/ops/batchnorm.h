@@ -1,8 +1,8 @@
 /* What the two forms of batch norm share: the group's statistics and its synchronisations. */
-#ifndef MO_ENGINE_EMIT_NORM_H
-#define MO_ENGINE_EMIT_NORM_H
+#ifndef MO_ENGINE_BATCHNORM_H
+#define MO_ENGINE_BATCHNORM_H
 
-#include "engine/emit.h"
+#include "engine/ops/emit_internal.h"
 
 moco_status_t mo_norm_stats_slots(mo_plan_t *plan, const mo_op_t *op, int32_t *mean, int32_t *variance);
 /* values: shard means, shard variances, then the group's row (the same memory for every shard). */
@@ -12,9 +12,8 @@ moco_status_t mo_norm_sync_statistics(const mo_op_t *op, const mo_net_t *net, in
 moco_status_t mo_norm_sync_gradients(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
                                      float *const *values);
 
-/* emit_norm_loops.c: for channels in multiples of 16, which is what encoders have, unless the plan wants primitives. */
-int mo_norm_takes_loops(const mo_plan_t *plan, const mo_op_t *op);
-moco_status_t mo_emit_norm_loops(mo_plan_t *plan, const mo_op_t *op);
-moco_status_t mo_emit_norm_loops_backward(mo_plan_t *plan, const mo_op_t *op);
+/* batchnorm_primitives.c */
+moco_status_t mo_batchnorm_primitives(mo_plan_t *plan, const mo_op_t *op);
+moco_status_t mo_batchnorm_primitives_backward(mo_plan_t *plan, const mo_op_t *op);
 
 #endif

@@ -1,24 +1,7 @@
-/* Batch norm as oneDNN primitives: one over a group of one shard; statistics, synchronisation, normalisation over several. */
-#include "engine/ops/emit_internal.h"
+/* Batch norm as oneDNN primitives: one over a group of one shard; statistics, synchronisation and normalisation over
+ * several. The form that runs on CPUs is in batchnorm.c. */
+#include "engine/kernels/epsilon.h"
 #include "engine/ops/batchnorm.h"
-
-#include <math.h>
-
-/* Slots of the group's statistics row: what normalises, and what the commit folds into the running values. */
-moco_status_t mo_norm_stats_slots(mo_plan_t *plan, const mo_op_t *op, int32_t *mean, int32_t *variance)
-{
-    moco_status_t status = MOCO_OK;
-    mo_md_t md = NULL;
-    const mo_bn_t *bn = &plan->net->bns[op->bn];
-    dnnl_dims_t dims = {bn->channels};
-    int64_t at = bn->offset * (int64_t)sizeof(float);
-    TRY(mo_engine_status(mo_md_tag(&md, 1, dims, dnnl_f32, dnnl_a), "describe statistics"));
-    TRY(mo_plan_slot(plan, MO_IN_STATS, at, md, mean));
-    TRY(mo_plan_slot(plan, MO_IN_STATS, at + bn->channels * (int64_t)sizeof(float), md, variance));
-cleanup:
-    mo_md_free(md);
-    return status;
-}
 
 /* A vector of the arena, one float per channel, described as [1,C,1,1] (usable as [C] through the view). */
 static moco_status_t channel_vector(mo_plan_t *plan, int32_t channels, int32_t *as_plane, int32_t *as_vector)
@@ -36,74 +19,11 @@ cleanup:
     return status;
 }
 
-/* ---- synchronisation of the shards, forward: combine (count, mean, variance) pairwise in shard order ---- */
-
-typedef struct moments {
-    double n, mean, m2;
-} moments_t;
-
-static moments_t merged(moments_t a, moments_t b)
+static unsigned flags_of(const mo_plan_t *plan, const mo_op_t *op)
 {
-    moments_t r;
-    double delta = b.mean - a.mean;
-    r.n = a.n + b.n;
-    r.mean = a.mean + delta * b.n / r.n;
-    r.m2 = a.m2 + b.m2 + delta * delta * a.n * b.n / r.n;
-    return r;
-}
-
-/* Fixed pairwise tree over shards [from, to). */
-static moments_t merge_tree(float *const *mean, float *const *variance, int32_t channel, double n, int32_t from,
-                            int32_t to)
-{
-    if (to - from == 1)
-        return (moments_t){n, mean[from][channel], (double)variance[from][channel] * n};
-    int32_t half = from + (to - from + 1) / 2;
-    return merged(merge_tree(mean, variance, channel, n, from, half),
-                  merge_tree(mean, variance, channel, n, half, to));
-}
-
-moco_status_t mo_norm_sync_statistics(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
-                                      float *const *values)
-{
-    const mo_shape_t shape = net->shapes[op->src];
-    double n = (double)rows * shape.h * shape.w;
-    float *const *mean = values, *const *variance = values + shards;
-    float *group_mean = values[2 * shards], *group_variance = values[3 * shards];
-    for (int32_t c = 0; c < shape.c; c++) {
-        moments_t all = merge_tree(mean, variance, c, n, 0, shards);
-        group_mean[c] = (float)all.mean;
-        group_variance[c] = (float)(all.m2 / all.n);
-    }
-    return MOCO_OK;
-}
-
-static double sum_tree(float *const *values, int32_t channel, int32_t from, int32_t to)
-{
-    if (to - from == 1)
-        return values[from][channel];
-    int32_t half = from + (to - from + 1) / 2;
-    return sum_tree(values, channel, from, half) + sum_tree(values, channel, half, to);
-}
-
-/* Backward: every shard has d_src = (scale/sigma) g and its own sums of g and g·x̂; the mean terms need the group's
- * sums: d_src += (x - mean) * k + c with k = -scale * d_scale / (M sigma^2), c = -scale * d_shift / (M sigma). */
-moco_status_t mo_norm_sync_gradients(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
-                                     float *const *values)
-{
-    const mo_shape_t shape = net->shapes[op->src];
-    double m = (double)rows * shape.h * shape.w * shards;
-    const float *variance = values[2 * shards], *scale = values[3 * shards];
-    for (int32_t c = 0; c < shape.c; c++) {
-        double square = (double)variance[c] + (double)EPSILON;
-        double k = -scale[c] * sum_tree(values, c, 0, shards) / (m * square);
-        double shift = -scale[c] * sum_tree(values + shards, c, 0, shards) / (m * sqrt(square));
-        for (int32_t s = 0; s < shards; s++) {
-            values[4 * shards + s][c] = (float)k;
-            values[5 * shards + s][c] = (float)shift;
-        }
-    }
-    return MOCO_OK;
+    return dnnl_use_scale | dnnl_use_shift |
+           (op->activation == MO_ACTIVATION_RELU ? (unsigned)dnnl_fuse_norm_relu : 0u) |
+           (mo_plan_syncs(plan) ? (unsigned)dnnl_use_global_stats : 0u);
 }
 
 /* ---- forward ---- */
@@ -116,7 +36,7 @@ static moco_status_t shard_statistics(mo_plan_t *plan, const mo_op_t *op, int32_
     int32_t plane, shard_mean, shard_variance, channels = plan->net->bns[op->bn].channels;
     TRY(channel_vector(plan, channels, &plane, &shard_mean));
     TRY(channel_vector(plan, channels, &plane, &shard_variance));
-    ENGINE(mo_pd_bn_fwd(&pd, mo_device_engine(plan->device), dnnl_forward_training, MD(plan, src), EPSILON, 0, attr),
+    ENGINE(mo_pd_bn_fwd(&pd, mo_device_engine(plan->device), dnnl_forward_training, MD(plan, src), (float)MO_BATCHNORM_EPSILON, 0, attr),
            "plan batch statistics");
     mo_arg_t args[] = {{DNNL_ARG_SRC, src},
                        {DNNL_ARG_DST, dst}, /* overwritten by the normalisation below */
@@ -129,19 +49,14 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_emit_batchnorm(mo_plan_t *plan, const mo_op_t *op)
+moco_status_t mo_batchnorm_primitives(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
     int32_t src, dst, mean, variance, scale, shift, workspace = -1;
     int syncs = mo_plan_syncs(plan), train = plan->mode == MO_MODE_TRAIN;
-    unsigned flags = dnnl_use_scale | dnnl_use_shift | (op->relu ? (unsigned)MO_NORM_FUSE_RELU : 0u) |
-                     (syncs ? (unsigned)dnnl_use_global_stats : 0u);
-    if (plan->mode == MO_MODE_INFER)
-        return mo_fail(MOCO_ERR_ENGINE, "a batch norm was not folded");
-    if (mo_norm_takes_loops(plan, op))
-        return mo_emit_norm_loops(plan, op);
+    const unsigned flags = flags_of(plan, op);
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_value(plan, op->dst, &dst));
     TRY(mo_norm_stats_slots(plan, op, &mean, &variance));
@@ -153,7 +68,7 @@ moco_status_t mo_emit_batchnorm(mo_plan_t *plan, const mo_op_t *op)
     /* Without a backward the normalisation may be an inference primitive, except that only training computes
      * statistics. */
     dnnl_prop_kind_t kind = train || !syncs ? dnnl_forward_training : dnnl_forward_inference;
-    ENGINE(mo_pd_bn_fwd(&pd, mo_device_engine(plan->device), kind, MD(plan, src), EPSILON, flags, attr.attr),
+    ENGINE(mo_pd_bn_fwd(&pd, mo_device_engine(plan->device), kind, MD(plan, src), (float)MO_BATCHNORM_EPSILON, flags, attr.attr),
            "plan a batch norm");
     mo_cmd_t ws = dnnl_primitive_desc_query_md(pd, dnnl_query_workspace_md, 0);
     if (mo_md_size(ws) > 0)
@@ -223,7 +138,7 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_emit_batchnorm_backward(mo_plan_t *plan, const mo_op_t *op)
+moco_status_t mo_batchnorm_primitives_backward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
@@ -231,10 +146,7 @@ moco_status_t mo_emit_batchnorm_backward(mo_plan_t *plan, const mo_op_t *op)
     int32_t src, d_dst, d_src, scale, shift, d_scale, d_shift;
     int32_t mean = *mo_memo(plan, op, MEMO_MEAN), variance = *mo_memo(plan, op, MEMO_VARIANCE);
     int syncs = mo_plan_syncs(plan);
-    unsigned flags = dnnl_use_scale | dnnl_use_shift | (op->relu ? (unsigned)MO_NORM_FUSE_RELU : 0u) |
-                     (syncs ? (unsigned)dnnl_use_global_stats : 0u);
-    if (mo_norm_takes_loops(plan, op))
-        return mo_emit_norm_loops_backward(plan, op);
+    const unsigned flags = flags_of(plan, op);
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_gradient(plan, op->dst, &d_dst));
     TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->weights, &scale));
@@ -246,7 +158,7 @@ moco_status_t mo_emit_batchnorm_backward(mo_plan_t *plan, const mo_op_t *op)
         d_src = d_dst; /* over the incoming gradient: nobody reads it again */
     else
         TRY(mo_gradient_slot(plan, op->src, &d_src));
-    ENGINE(mo_pd_bn_bwd(&pd, mo_device_engine(plan->device), MD(plan, src), EPSILON, flags, *mo_hint(plan, op, 0),
+    ENGINE(mo_pd_bn_bwd(&pd, mo_device_engine(plan->device), MD(plan, src), (float)MO_BATCHNORM_EPSILON, flags, *mo_hint(plan, op, 0),
                         attr.attr),
            "plan a batch norm's gradient");
     mo_arg_t args[] = {{DNNL_ARG_SRC, src},

@@ -1,11 +1,8 @@
-/* Convolution: y[n,o,i,j] = bias[o] + sum w[o,c,a,b] x[n,c,i*stride+a-pad,j*stride+b-pad]. */
-#include "engine/emit.h"
+/* Convolution: y[n,o,i,j] = bias[o] + sum w[o,c,a,b] x[n,c,i*stride+a-pad,j*stride+b-pad]. oneDNN's primitives. */
 #include "engine/ops.h"
+#include "engine/ops/product.h"
 
-static int32_t out_size(int32_t size, int32_t kernel, int32_t stride, int32_t pad)
-{
-    return (size + 2 * pad - kernel) / stride + 1;
-}
+/* ---- listing ---- */
 
 static int64_t fan_of(mo_init_t init, int64_t inputs, int64_t outputs, int64_t area)
 {
@@ -14,47 +11,83 @@ static int64_t fan_of(mo_init_t init, int64_t inputs, int64_t outputs, int64_t a
     return inputs * area + (init == MO_INIT_XAVIER ? outputs : 0); /* a patch's convolution is a linear layer */
 }
 
-static mo_op_t described(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t kernel,
-                         int32_t stride, int32_t pad, mo_init_t init)
+static mo_op_t *listed(mo_net_t *net, int32_t src, const char *name, int32_t channels, mo_sliding_form_t form,
+                       mo_init_t init)
 {
-    mo_shape_t s = net->shapes[src];
-    int64_t dims[4] = {channels, s.c, kernel, kernel}, area = (int64_t)kernel * kernel;
-    mo_op_t op = {.layer = &mo_layer_conv, .src = src, .other = -1, .bias = -1, .bn = -1, .kernel = kernel,
-                  .stride = stride, .pad = pad};
-    op.weights = mo_net_parameter(net, name, "weight", 4, dims, init, fan_of(init, s.c, channels, area));
+    mo_op_t *op = mo_net_op(net, &mo_kind_conv, src, &form, sizeof form);
+    if (op == NULL)
+        return NULL;
+    const mo_shape_t s = net->shapes[src];
+    const int64_t dims[4] = {channels, s.c, form.kernel, form.kernel}, area = (int64_t)form.kernel * form.kernel;
+    op->weights = mo_net_parameter(net, name, "weight", 4, dims, init, fan_of(init, s.c, channels, area));
+    mo_net_result(net, op, channels, mo_sliding_places(&form, s.h), mo_sliding_places(&form, s.w));
     return op;
-}
-
-static int32_t listed(mo_net_t *net, mo_op_t op, int32_t channels)
-{
-    mo_shape_t s = net->shapes[op.src];
-    op.dst = mo_net_tensor(net, channels, out_size(s.h, op.kernel, op.stride, op.pad),
-                           out_size(s.w, op.kernel, op.stride, op.pad));
-    mo_net_op(net, &op);
-    return op.dst;
 }
 
 int32_t mo_conv(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t kernel, int32_t stride,
                 int32_t pad, mo_init_t init)
 {
-    if (net->failed || src < 0)
-        return -1;
-    return listed(net, described(net, src, name, channels, kernel, stride, pad, init), channels);
+    const mo_op_t *op = listed(net, src, name, channels, (mo_sliding_form_t){kernel, stride, pad}, init);
+    return op != NULL ? op->dst : -1;
 }
 
 int32_t mo_conv_bias(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t kernel, int32_t stride,
                      mo_init_t init, mo_init_t bias_init, int frozen)
 {
-    if (net->failed || src < 0)
+    mo_op_t *op = listed(net, src, name, channels, (mo_sliding_form_t){kernel, stride, 0}, init);
+    if (op == NULL)
         return -1;
-    mo_op_t op = described(net, src, name, channels, kernel, stride, 0, init);
-    int64_t out[1] = {channels}, inputs = (int64_t)net->shapes[src].c * kernel * kernel;
-    op.bias = mo_net_parameter(net, name, "bias", 1, out, bias_init, inputs);
+    const int64_t out[1] = {channels}, inputs = (int64_t)net->shapes[src].c * kernel * kernel;
+    op->bias = mo_net_parameter(net, name, "bias", 1, out, bias_init, inputs);
     if (frozen) {
-        mo_net_freeze(net, op.weights);
-        mo_net_freeze(net, op.bias);
+        mo_net_freeze(net, op->weights);
+        mo_net_freeze(net, op->bias);
     }
-    return listed(net, op, channels);
+    return op->dst;
 }
 
-const mo_layer_t mo_layer_conv = {"convolution", mo_emit_product, mo_emit_product_backward, 0};
+/* ---- primitives ---- */
+
+static mo_window_t window_of(const mo_op_t *op)
+{
+    const mo_sliding_form_t *f = op->form;
+    return (mo_window_t){f->kernel, f->kernel, f->stride, f->pad};
+}
+
+static dnnl_status_t forward_pd(mo_plan_t *plan, const mo_op_t *op, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t bias,
+                                mo_cmd_t dst, mo_cattr_t attr, dnnl_primitive_desc_t *pd)
+{
+    const mo_window_t w = window_of(op);
+    return mo_pd_conv_fwd(pd, mo_device_engine(plan->device), mo_forward_kind(plan), src, weights, bias, dst, &w, attr);
+}
+
+static dnnl_status_t weights_pd(mo_plan_t *plan, const mo_op_t *op, mo_cmd_t src, mo_cmd_t d_weights, mo_cmd_t d_bias,
+                                mo_cmd_t d_dst, mo_cattr_t attr, dnnl_primitive_desc_t *pd)
+{
+    const mo_window_t w = window_of(op);
+    return mo_pd_conv_bwd_weights(pd, mo_device_engine(plan->device), src, d_weights, d_bias, d_dst, &w,
+                                  *mo_hint(plan, op, 0), attr);
+}
+
+static dnnl_status_t source_pd(mo_plan_t *plan, const mo_op_t *op, mo_cmd_t d_src, mo_cmd_t weights, mo_cmd_t d_dst,
+                               mo_cattr_t attr, dnnl_primitive_desc_t *pd)
+{
+    const mo_window_t w = window_of(op);
+    return mo_pd_conv_bwd_data(pd, mo_device_engine(plan->device), d_src, weights, d_dst, &w, *mo_hint(plan, op, 0),
+                               attr);
+}
+
+static const mo_product_calls_t calls = {.forward = forward_pd, .d_weights = weights_pd, .d_source = source_pd};
+
+static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
+{
+    return mo_product_forward(plan, op, &calls);
+}
+
+static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
+{
+    return mo_product_backward(plan, op, &calls);
+}
+
+const mo_op_kind_t mo_kind_conv = {.name = "convolution", .forward = forward, .backward = backward,
+                                   .multiply_adds = mo_product_multiply_adds, .traits = MO_MULTIPLIES};

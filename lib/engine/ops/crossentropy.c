@@ -9,13 +9,11 @@
 
 int32_t mo_cross_entropy(mo_net_t *net, int32_t logits, int32_t targets, double batch)
 {
-    if (net->failed || logits < 0 || targets < 0)
-        return -1;
-    mo_op_t op = {.layer = &mo_layer_cross_entropy, .src = logits, .other = targets, .weights = -1, .bias = -1,
-                  .bn = -1, .batch = batch};
-    op.dst = mo_net_tensor(net, 1, 1, 1);
-    mo_net_op(net, &op);
-    return op.dst;
+    const mo_cross_entropy_form_t form = {.batch = batch};
+    mo_op_t *op = targets >= 0 ? mo_net_op(net, &mo_kind_cross_entropy, logits, &form, sizeof form) : NULL;
+    if (op != NULL)
+        op->other = targets;
+    return mo_net_result(net, op, 1, 1, 1);
 }
 
 static double log_sum(const float *logits, int32_t classes)
@@ -46,6 +44,7 @@ static moco_status_t losses(const mo_op_t *op, const mo_net_t *net, int32_t rows
 /* values: l, t, d_l [rows,C]. */
 static moco_status_t gradients(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
 {
+    const mo_cross_entropy_form_t *form = op->form;
     const int32_t classes = net->shapes[op->src].c;
     for (int64_t n = 0; n < rows; n++) {
         const float *l = values[0] + n * classes, *t = values[1] + n * classes;
@@ -54,7 +53,7 @@ static moco_status_t gradients(const mo_op_t *op, const mo_net_t *net, int32_t r
         for (int32_t c = 0; c < classes; c++)
             all += t[c];
         for (int32_t c = 0; c < classes; c++)
-            values[2][n * classes + c] = (float)((exp(l[c] - z) * all - t[c]) / op->batch);
+            values[2][n * classes + c] = (float)((exp(l[c] - z) * all - t[c]) / form->batch);
     }
     return MOCO_OK;
 }
@@ -84,4 +83,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_cross_entropy = {"cross entropy", forward, backward, 0};
+const mo_op_kind_t mo_kind_cross_entropy = {.name = "cross entropy", .forward = forward, .backward = backward};

@@ -8,14 +8,13 @@
 
 int32_t mo_drop_path(mo_net_t *net, int32_t src, int32_t factors)
 {
-    if (net->failed || src < 0 || factors < 0)
-        return -1;
-    mo_shape_t s = net->shapes[src];
-    mo_op_t op = {.layer = &mo_layer_drop_path, .src = src, .other = factors, .weights = -1, .bias = -1, .bn = -1,
-                  .column = net->shapes[factors].c++};
-    op.dst = mo_net_tensor(net, s.c, s.h, s.w);
-    mo_net_op(net, &op);
-    return op.dst;
+    mo_drop_path_form_t form = {0};
+    if (factors >= 0 && !net->failed)
+        form.channel = net->shapes[factors].c++;
+    mo_op_t *op = factors >= 0 ? mo_net_op(net, &mo_kind_drop_path, src, &form, sizeof form) : NULL;
+    if (op != NULL)
+        op->other = factors;
+    return mo_net_result_like_src(net, op);
 }
 
 MO_CLONES static void scale_row(const float *from, float factor, int64_t count, float *to)
@@ -27,10 +26,11 @@ MO_CLONES static void scale_row(const float *from, float factor, int64_t count, 
 /* values: from [rows, …], factors [rows, branches], to. */
 static moco_status_t scale(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
 {
+    const mo_drop_path_form_t *form = op->form;
     const mo_shape_t s = net->shapes[op->src];
     const int64_t count = (int64_t)s.c * s.h * s.w, branches = net->shapes[op->other].c;
     for (int64_t n = 0; n < rows; n++)
-        scale_row(values[0] + n * count, values[1][n * branches + op->column], count, values[2] + n * count);
+        scale_row(values[0] + n * count, values[1][n * branches + form->channel], count, values[2] + n * count);
     return MOCO_OK;
 }
 
@@ -59,4 +59,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_drop_path = {"drop path", forward, backward, 0};
+const mo_op_kind_t mo_kind_drop_path = {.name = "drop path", .forward = forward, .backward = backward};

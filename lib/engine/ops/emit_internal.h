@@ -1,4 +1,4 @@
-/* For the emit files: descriptors of slots, attributes, and what forward leaves for backward. */
+/* For the operations: descriptors of slots, attributes, and what forward leaves for backward. */
 #ifndef MO_ENGINE_EMIT_INTERNAL_H
 #define MO_ENGINE_EMIT_INTERNAL_H
 
@@ -6,7 +6,6 @@
 
 #define MD(plan, slot) ((plan)->slots[slot].md)
 #define ENGINE(call, what) TRY(mo_engine_status((call), (what)))
-#define EPSILON 1e-5f /* batch norm */
 
 /* Numbers of an operation's memo cells. */
 enum { MEMO_WORKSPACE = 0, MEMO_MEAN = 1, MEMO_VARIANCE = 2 };

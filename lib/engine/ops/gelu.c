@@ -1,18 +1,15 @@
-/* GELU in its exact form: y = x · Φ(x), Φ the normal distribution. In infer plans the linear layer before it takes it
- * over. */
+/* GELU in its exact form: y = x · Φ(x), Φ the normal distribution. Backward needs x. In infer plans the linear layer
+ * before it takes it over. */
 #include "engine/emit.h"
 #include "engine/ops.h"
 #include "util/status.h"
 
 int32_t mo_gelu(mo_net_t *net, int32_t src)
 {
-    if (net->failed || src < 0)
-        return -1;
-    mo_shape_t s = net->shapes[src];
-    mo_op_t op = {.layer = &mo_layer_gelu, .src = src, .other = -1, .weights = -1, .bias = -1, .bn = -1};
-    op.dst = mo_net_tensor(net, s.c, s.h, s.w);
-    mo_net_op(net, &op);
-    return op.dst;
+    mo_op_t *op = mo_net_op(net, &mo_kind_gelu, src, NULL, 0);
+    if (op != NULL)
+        op->activation = MO_ACTIVATION_GELU;
+    return mo_net_result_like_src(net, op);
 }
 
 static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
@@ -21,7 +18,7 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     mo_slot_id_t src, dst;
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_value(plan, op->dst, &dst));
-    TRY(mo_emit_gelu(plan, op, src, dst));
+    TRY(mo_emit_activation(plan, op, src, dst));
 cleanup:
     return status;
 }
@@ -36,10 +33,10 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
         d_src = d_dst; /* over the incoming gradient: nobody reads it again */
     else
         TRY(mo_gradient_slot(plan, op->src, &d_src));
-    TRY(mo_emit_gelu_backward(plan, op, src, d_dst, d_src));
+    TRY(mo_emit_activation_backward(plan, op, src, d_dst, d_src));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_gelu = {"gelu", forward, backward, 0};
+const mo_op_kind_t mo_kind_gelu = {.name = "gelu", .forward = forward, .backward = backward, .traits = MO_FUSABLE};

@@ -7,13 +7,11 @@
 
 int32_t mo_l2norm(mo_net_t *net, int32_t src)
 {
-    if (net->failed || src < 0)
+    mo_op_t *op = mo_net_op(net, &mo_kind_l2norm, src, NULL, 0);
+    if (op == NULL)
         return -1;
-    mo_op_t op = {.layer = &mo_layer_l2norm, .src = src, .weights = -1, .bias = -1, .bn = -1};
-    op.other = mo_net_tensor(net, 1, 1, 1); /* 1/|x| of each row, kept for backward */
-    op.dst = mo_net_tensor(net, net->shapes[src].c, 1, 1);
-    mo_net_op(net, &op);
-    return op.dst;
+    op->other = mo_net_tensor(net, 1, 1, 1); /* 1/|x| of each row, kept for backward */
+    return mo_net_result(net, op, net->shapes[src].c, 1, 1);
 }
 
 /* Matrix views of the tensors of the operation. */
@@ -69,4 +67,4 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_l2norm = {"l2 norm", forward, backward, 0};
+const mo_op_kind_t mo_kind_l2norm = {.name = "l2 norm", .forward = forward, .backward = backward};

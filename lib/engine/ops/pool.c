@@ -1,51 +1,89 @@
 /* Max pooling (padding counts as minus infinity) and global mean pooling. */
-#include "engine/emit.h"
 #include "engine/ops.h"
-
-static int32_t add(mo_net_t *net, const mo_layer_t *layer, int32_t src, int32_t kernel, int32_t stride, int32_t pad)
-{
-    if (net->failed || src < 0)
-        return -1;
-    mo_shape_t s = net->shapes[src];
-    mo_op_t op = {.layer = layer, .src = src, .other = -1, .weights = -1, .bias = -1, .bn = -1, .kernel = kernel,
-                  .stride = stride, .pad = pad};
-    if (kernel == 0) /* global */
-        op.dst = mo_net_tensor(net, s.c, 1, 1);
-    else
-        op.dst = mo_net_tensor(net, s.c, (s.h + 2 * pad - kernel) / stride + 1, (s.w + 2 * pad - kernel) / stride + 1);
-    mo_net_op(net, &op);
-    return op.dst;
-}
+#include "engine/ops/emit_internal.h"
 
 int32_t mo_max_pool(mo_net_t *net, int32_t src, int32_t kernel, int32_t stride, int32_t pad)
 {
-    return add(net, &mo_layer_max_pool, src, kernel, stride, pad);
+    const mo_sliding_form_t form = {kernel, stride, pad};
+    mo_op_t *op = mo_net_op(net, &mo_kind_max_pool, src, &form, sizeof form);
+    if (op == NULL)
+        return -1;
+    const mo_shape_t s = net->shapes[src];
+    return mo_net_result(net, op, s.c, mo_sliding_places(&form, s.h), mo_sliding_places(&form, s.w));
 }
 
 int32_t mo_mean_pool(mo_net_t *net, int32_t src)
 {
-    return add(net, &mo_layer_mean_pool, src, 0, 1, 0);
+    mo_op_t *op = mo_net_op(net, &mo_kind_mean_pool, src, NULL, 0);
+    return op != NULL ? mo_net_result(net, op, net->shapes[src].c, 1, 1) : -1;
 }
 
-static moco_status_t max_forward(mo_plan_t *plan, const mo_op_t *op)
+static mo_window_t window_of(const mo_plan_t *plan, const mo_op_t *op)
 {
-    return mo_emit_pool(plan, op, MO_POOL_MAX);
+    const mo_shape_t s = plan->net->shapes[op->src];
+    const mo_sliding_form_t *f = op->form;
+    return f != NULL ? (mo_window_t){f->kernel, f->kernel, f->stride, f->pad} : (mo_window_t){s.h, s.w, 1, 0};
 }
 
-static moco_status_t max_backward(mo_plan_t *plan, const mo_op_t *op)
+static dnnl_alg_kind_t algorithm(const mo_op_t *op)
 {
-    return mo_emit_pool_backward(plan, op, MO_POOL_MAX);
+    return op->kind == &mo_kind_max_pool ? dnnl_pooling_max : dnnl_pooling_avg_exclude_padding;
 }
 
-static moco_status_t mean_forward(mo_plan_t *plan, const mo_op_t *op)
+static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
 {
-    return mo_emit_pool(plan, op, MO_POOL_AVERAGE);
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    mo_attr_t attr = {0};
+    mo_window_t w = window_of(plan, op);
+    int32_t src, dst, workspace = -1;
+    int train = plan->mode == MO_MODE_TRAIN;
+    TRY(mo_value(plan, op->src, &src));
+    TRY(mo_value(plan, op->dst, &dst));
+    TRY(mo_attr_plain(&attr));
+    ENGINE(mo_pd_pool_fwd(&pd, mo_device_engine(plan->device),
+                          train ? dnnl_forward_training : dnnl_forward_inference, algorithm(op), MD(plan, src),
+                          MD(plan, dst), &w, attr.attr),
+           "plan a pooling");
+    mo_cmd_t ws = dnnl_primitive_desc_query_md(pd, dnnl_query_workspace_md, 0);
+    if (mo_md_size(ws) > 0)
+        TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, ws, &workspace));
+    if (train)
+        TRY(mo_keep_hint(plan, op, 0, pd));
+    *mo_memo(plan, op, MEMO_WORKSPACE) = workspace;
+    mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DST, dst}, {DNNL_ARG_WORKSPACE, workspace}};
+    dnnl_primitive_desc_t given = pd;
+    pd = NULL;
+    TRY(mo_plan_primitive(plan, op, given, 3, args, "make a pooling"));
+cleanup:
+    if (pd != NULL)
+        dnnl_primitive_desc_destroy(pd);
+    mo_attr_free(&attr);
+    return status;
 }
 
-static moco_status_t mean_backward(mo_plan_t *plan, const mo_op_t *op)
+static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
 {
-    return mo_emit_pool_backward(plan, op, MO_POOL_AVERAGE);
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    mo_attr_t attr = {0};
+    mo_window_t w = window_of(plan, op);
+    int32_t d_dst, d_src;
+    TRY(mo_gradient(plan, op->dst, &d_dst));
+    TRY(mo_gradient_slot(plan, op->src, &d_src));
+    TRY(mo_attr_plain(&attr));
+    ENGINE(mo_pd_pool_bwd(&pd, mo_device_engine(plan->device), algorithm(op), MD(plan, d_src), MD(plan, d_dst), &w,
+                          *mo_hint(plan, op, 0), attr.attr),
+           "plan a pooling's gradient");
+    mo_arg_t args[] = {{DNNL_ARG_DIFF_DST, d_dst},
+                       {DNNL_ARG_WORKSPACE, *mo_memo(plan, op, MEMO_WORKSPACE)},
+                       {DNNL_ARG_DIFF_SRC, d_src}};
+    TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a pooling's gradient"));
+    TRY(mo_gradient_add(plan, op, op->src, d_src));
+cleanup:
+    mo_attr_free(&attr);
+    return status;
 }
 
-const mo_layer_t mo_layer_max_pool = {"max pool", max_forward, max_backward, 0};
-const mo_layer_t mo_layer_mean_pool = {"mean pool", mean_forward, mean_backward, 0};
+const mo_op_kind_t mo_kind_max_pool = {.name = "max pool", .forward = forward, .backward = backward};
+const mo_op_kind_t mo_kind_mean_pool = {.name = "mean pool", .forward = forward, .backward = backward};

@@ -1,74 +1,9 @@
-/* Pooling, elementwise and matrix primitives. */
+/* Elementwise and matrix primitives that several operations use. */
 #include "engine/ops/emit_internal.h"
 
-/* ---- pooling ---- */
-
-static mo_window_t pool_window(const mo_plan_t *plan, const mo_op_t *op)
+moco_status_t mo_keep_hint(mo_plan_t *plan, const mo_op_t *op, int cell, dnnl_primitive_desc_t pd)
 {
-    mo_shape_t s = plan->net->shapes[op->src];
-    if (op->kernel == 0) /* global */
-        return (mo_window_t){s.h, s.w, 1, 0};
-    return (mo_window_t){op->kernel, op->kernel, op->stride, op->pad};
-}
-
-static dnnl_alg_kind_t pool_alg(mo_pool_t kind)
-{
-    return kind == MO_POOL_MAX ? dnnl_pooling_max : dnnl_pooling_avg_exclude_padding;
-}
-
-moco_status_t mo_emit_pool(mo_plan_t *plan, const mo_op_t *op, mo_pool_t kind)
-{
-    moco_status_t status = MOCO_OK;
-    dnnl_primitive_desc_t pd = NULL;
-    mo_attr_t attr = {0};
-    mo_window_t w = pool_window(plan, op);
-    int32_t src, dst, workspace = -1;
-    int train = plan->mode == MO_MODE_TRAIN;
-    TRY(mo_value(plan, op->src, &src));
-    TRY(mo_value(plan, op->dst, &dst));
-    TRY(mo_attr_plain(&attr));
-    ENGINE(mo_pd_pool_fwd(&pd, mo_device_engine(plan->device),
-                          train ? dnnl_forward_training : dnnl_forward_inference, pool_alg(kind), MD(plan, src),
-                          MD(plan, dst), &w, attr.attr),
-           "plan a pooling");
-    mo_cmd_t ws = dnnl_primitive_desc_query_md(pd, dnnl_query_workspace_md, 0);
-    if (mo_md_size(ws) > 0)
-        TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, ws, &workspace));
-    if (train)
-        TRY(mo_keep_hint(plan, op, 0, pd));
-    *mo_memo(plan, op, MEMO_WORKSPACE) = workspace;
-    mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DST, dst}, {DNNL_ARG_WORKSPACE, workspace}};
-    dnnl_primitive_desc_t given = pd;
-    pd = NULL;
-    TRY(mo_plan_primitive(plan, op, given, 3, args, "make a pooling"));
-cleanup:
-    if (pd != NULL)
-        dnnl_primitive_desc_destroy(pd);
-    mo_attr_free(&attr);
-    return status;
-}
-
-moco_status_t mo_emit_pool_backward(mo_plan_t *plan, const mo_op_t *op, mo_pool_t kind)
-{
-    moco_status_t status = MOCO_OK;
-    dnnl_primitive_desc_t pd = NULL;
-    mo_attr_t attr = {0};
-    mo_window_t w = pool_window(plan, op);
-    int32_t d_dst, d_src;
-    TRY(mo_gradient(plan, op->dst, &d_dst));
-    TRY(mo_gradient_slot(plan, op->src, &d_src));
-    TRY(mo_attr_plain(&attr));
-    ENGINE(mo_pd_pool_bwd(&pd, mo_device_engine(plan->device), pool_alg(kind), MD(plan, d_src), MD(plan, d_dst), &w,
-                          *mo_hint(plan, op, 0), attr.attr),
-           "plan a pooling's gradient");
-    mo_arg_t args[] = {{DNNL_ARG_DIFF_DST, d_dst},
-                       {DNNL_ARG_WORKSPACE, *mo_memo(plan, op, MEMO_WORKSPACE)},
-                       {DNNL_ARG_DIFF_SRC, d_src}};
-    TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a pooling's gradient"));
-    TRY(mo_gradient_add(plan, op, op->src, d_src));
-cleanup:
-    mo_attr_free(&attr);
-    return status;
+    return mo_engine_status(dnnl_primitive_desc_clone(mo_hint(plan, op, cell), pd), "keep a descriptor");
 }
 
 /* ---- elementwise ---- */
@@ -90,13 +25,19 @@ cleanup:
     return status;
 }
 
-static moco_status_t activation(mo_plan_t *plan, const mo_op_t *op, dnnl_alg_kind_t alg, int32_t src, int32_t dst)
+/* ReLU is cut again from its result, GELU from its source. */
+static dnnl_alg_kind_t algorithm(const mo_op_t *op)
+{
+    return op->activation == MO_ACTIVATION_GELU ? dnnl_eltwise_gelu_erf : dnnl_eltwise_relu_use_dst_for_bwd;
+}
+
+moco_status_t mo_emit_activation(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
     TRY(mo_attr_plain(&attr));
-    ENGINE(mo_pd_eltwise_fwd(&pd, mo_device_engine(plan->device), alg, MD(plan, src), 0.0f, 0.0f, attr.attr),
+    ENGINE(mo_pd_eltwise_fwd(&pd, mo_device_engine(plan->device), algorithm(op), MD(plan, src), 0.0f, 0.0f, attr.attr),
            "plan an activation");
     mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DST, dst}};
     TRY(mo_plan_primitive(plan, op, pd, 2, args, "make an activation"));
@@ -105,17 +46,18 @@ cleanup:
     return status;
 }
 
-/* `kept`: what backward reads, source or destination of the forward pass, by the argument `id`. */
-static moco_status_t activation_backward(mo_plan_t *plan, const mo_op_t *op, dnnl_alg_kind_t alg, int id, int32_t kept,
-                                         int32_t d_dst, int32_t d_src)
+moco_status_t mo_emit_activation_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t kept, mo_slot_id_t d_dst,
+                                          mo_slot_id_t d_src)
 {
     moco_status_t status = MOCO_OK;
     dnnl_engine_t engine = mo_device_engine(plan->device);
     dnnl_primitive_desc_t pd = NULL, hint = NULL;
     mo_attr_t attr = {0};
+    const int id = op->activation == MO_ACTIVATION_GELU ? DNNL_ARG_SRC : DNNL_ARG_DST;
     TRY(mo_attr_plain(&attr));
-    ENGINE(mo_pd_eltwise_fwd(&hint, engine, alg, MD(plan, kept), 0.0f, 0.0f, attr.attr), "plan an activation");
-    ENGINE(mo_pd_eltwise_bwd(&pd, engine, alg, MD(plan, kept), 0.0f, 0.0f, hint, attr.attr),
+    ENGINE(mo_pd_eltwise_fwd(&hint, engine, algorithm(op), MD(plan, kept), 0.0f, 0.0f, attr.attr),
+           "plan an activation");
+    ENGINE(mo_pd_eltwise_bwd(&pd, engine, algorithm(op), MD(plan, kept), 0.0f, 0.0f, hint, attr.attr),
            "plan an activation's gradient");
     mo_arg_t args[] = {{id, kept}, {DNNL_ARG_DIFF_DST, d_dst}, {DNNL_ARG_DIFF_SRC, d_src}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make an activation's gradient"));
@@ -124,28 +66,6 @@ cleanup:
         dnnl_primitive_desc_destroy(hint);
     mo_attr_free(&attr);
     return status;
-}
-
-moco_status_t mo_emit_relu(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
-{
-    return activation(plan, op, dnnl_eltwise_relu_use_dst_for_bwd, src, dst);
-}
-
-moco_status_t mo_emit_relu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t dst, mo_slot_id_t d_dst,
-                                    mo_slot_id_t d_src)
-{
-    return activation_backward(plan, op, dnnl_eltwise_relu_use_dst_for_bwd, DNNL_ARG_DST, dst, d_dst, d_src);
-}
-
-moco_status_t mo_emit_gelu(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
-{
-    return activation(plan, op, dnnl_eltwise_gelu_erf, src, dst);
-}
-
-moco_status_t mo_emit_gelu_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t d_dst,
-                                    mo_slot_id_t d_src)
-{
-    return activation_backward(plan, op, dnnl_eltwise_gelu_erf, DNNL_ARG_SRC, src, d_dst, d_src);
 }
 
 moco_status_t mo_emit_binary(mo_plan_t *plan, const mo_op_t *op, mo_binary_t kind, mo_slot_id_t a, mo_slot_id_t b,

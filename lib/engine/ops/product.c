@@ -1,21 +1,6 @@
-/* Recipes of the operations that multiply by weights: convolutions, and linear layers (kernel 0) on [rows, columns]
- * views, a row for every position of every image. Activations N,H,W,C; weights in whatever layout the primitive
- * prefers, packed from the plain parameter; weight gradients brought back to the plain layout of the gradient block.
- * Linear layers are inner products here in plans made with `primitives`, else what emit_linear.c has. */
-#include <string.h>
-
-#include "engine/ops/emit_internal.h"
+/* What products with weights share. Activations N,H,W,C; weights in whatever layout the primitive prefers, packed from
+ * the plain parameter; weight gradients brought back to the plain layout of the gradient block. */
 #include "engine/ops/product.h"
-
-moco_status_t mo_keep_hint(mo_plan_t *plan, const mo_op_t *op, int cell, dnnl_primitive_desc_t pd)
-{
-    return mo_engine_status(dnnl_primitive_desc_clone(mo_hint(plan, op, cell), pd), "keep a descriptor");
-}
-
-static mo_window_t window(const mo_op_t *op)
-{
-    return (mo_window_t){op->kernel, op->kernel, op->stride, op->pad};
-}
 
 /* Descriptor of a parameter's dims in any layout (rank 4 or 2), or plain for a vector. */
 static moco_status_t parameter_any(const mo_plan_t *plan, int32_t parameter, mo_md_t *md)
@@ -56,18 +41,18 @@ cleanup:
     return status;
 }
 
-/* Post-ops in infer mode: add the shortcut that lies in the destination, then ReLU; or GELU. */
+/* Post-ops in infer mode: add what lies in the destination, then the activation. */
 moco_status_t mo_product_attr(const mo_plan_t *plan, const mo_op_t *op, mo_attr_t *attr)
 {
     moco_status_t status = MOCO_OK;
     if (plan->mode != MO_MODE_INFER)
         return mo_attr_plain(attr);
     ENGINE(mo_attr_begin(attr), "make attributes");
-    if (op->fused_sum >= 0)
+    if (op->other >= 0)
         ENGINE(mo_attr_sum(attr, 1.0f), "fuse a sum");
-    if (op->fused_relu)
+    if (op->activation == MO_ACTIVATION_RELU)
         ENGINE(mo_attr_eltwise(attr, dnnl_eltwise_relu, 0.0f, 0.0f), "fuse a ReLU");
-    if (op->fused_gelu)
+    if (op->activation == MO_ACTIVATION_GELU)
         ENGINE(mo_attr_eltwise(attr, dnnl_eltwise_gelu_erf, 0.0f, 0.0f), "fuse a GELU");
     ENGINE(mo_attr_end(attr), "make attributes");
 cleanup:
@@ -77,8 +62,8 @@ cleanup:
 moco_status_t mo_product_dst(mo_plan_t *plan, const mo_op_t *op, int32_t *dst)
 {
     moco_status_t status = MOCO_OK;
-    if (op->fused_sum >= 0) { /* the result grows in the shortcut's own memory */
-        TRY(mo_value(plan, op->fused_sum, dst));
+    if (op->other >= 0) { /* the result grows in the memory of what is added */
+        TRY(mo_value(plan, op->other, dst));
         plan->value[op->dst] = *dst;
     } else
         TRY(mo_value(plan, op->dst, dst));
@@ -86,15 +71,16 @@ cleanup:
     return status;
 }
 
-static int is_linear(const mo_op_t *op)
+int64_t mo_product_multiply_adds(const mo_net_t *net, const mo_op_t *op)
 {
-    return op->kernel == 0;
+    const mo_shape_t out = net->shapes[op->dst];
+    return net->parameters[op->weights].count * out.h * out.w;
 }
 
 /* The slot as the primitive takes it. */
-static moco_status_t operand(mo_plan_t *plan, const mo_op_t *op, int32_t tensor, int32_t *slot)
+static moco_status_t operand(mo_plan_t *plan, const mo_product_calls_t *calls, int32_t tensor, int32_t *slot)
 {
-    return is_linear(op) ? mo_positions(plan, tensor, *slot, slot) : MOCO_OK;
+    return calls->matrices ? mo_positions(plan, tensor, *slot, slot) : MOCO_OK;
 }
 
 /* Take over `pd`: make the primitive, or drop the descriptor after a failure before that. */
@@ -107,37 +93,25 @@ static moco_status_t finish(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_d
     return status;
 }
 
-static dnnl_status_t forward_pd(mo_plan_t *plan, const mo_op_t *op, int32_t src, mo_cmd_t weights, mo_cmd_t bias,
-                                int32_t dst, mo_cattr_t attr, dnnl_primitive_desc_t *pd)
-{
-    dnnl_engine_t engine = mo_device_engine(plan->device);
-    dnnl_prop_kind_t kind = plan->mode == MO_MODE_TRAIN ? dnnl_forward_training : dnnl_forward_inference;
-    mo_window_t w = window(op);
-    if (is_linear(op))
-        return mo_pd_linear_fwd(pd, engine, kind, MD(plan, src), weights, bias, MD(plan, dst), attr);
-    return mo_pd_conv_fwd(pd, engine, kind, MD(plan, src), weights, bias, MD(plan, dst), &w, attr);
-}
-
-moco_status_t mo_emit_product(mo_plan_t *plan, const mo_op_t *op)
+moco_status_t mo_product_forward(mo_plan_t *plan, const mo_op_t *op, const mo_product_calls_t *calls)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     mo_md_t any = NULL, vector = NULL;
     mo_attr_t attr = {0};
     int32_t src, dst, weights = -1, bias = -1;
-    if (is_linear(op) && !plan->primitives)
-        return mo_emit_linear(plan, op);
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_product_dst(plan, op, &dst));
-    TRY(operand(plan, op, op->src, &src));
-    TRY(operand(plan, op, op->dst, &dst));
+    TRY(operand(plan, calls, op->src, &src));
+    TRY(operand(plan, calls, op->dst, &dst));
     TRY(mo_product_attr(plan, op, &attr));
     TRY(parameter_any(plan, op->weights, &any));
     if (op->bias >= 0) {
         TRY(parameter_any(plan, op->bias, &vector));
         TRY(mo_plan_weights(plan, op->bias, vector, &bias));
     }
-    ENGINE(forward_pd(plan, op, src, any, vector, dst, attr.attr, &pd), "plan a product with weights");
+    ENGINE(calls->forward(plan, op, MD(plan, src), any, vector, MD(plan, dst), attr.attr, &pd),
+           "plan a product with weights");
     if (plan->mode == MO_MODE_TRAIN)
         status = mo_keep_hint(plan, op, 0, pd);
     if (status == MOCO_OK)
@@ -152,28 +126,17 @@ cleanup:
     return status;
 }
 
-static dnnl_status_t weights_pd(mo_plan_t *plan, const mo_op_t *op, int32_t src, mo_cmd_t any, int32_t d_bias,
-                                int32_t d_dst, mo_cattr_t attr, dnnl_primitive_desc_t *pd)
-{
-    dnnl_engine_t engine = mo_device_engine(plan->device);
-    mo_window_t w = window(op);
-    mo_cmd_t bias = d_bias >= 0 ? MD(plan, d_bias) : NULL;
-    if (is_linear(op))
-        return mo_pd_linear_bwd_weights(pd, engine, MD(plan, src), any, bias, MD(plan, d_dst), *mo_hint(plan, op, 0),
-                                        attr);
-    return mo_pd_conv_bwd_weights(pd, engine, MD(plan, src), any, bias, MD(plan, d_dst), &w, *mo_hint(plan, op, 0),
-                                  attr);
-}
-
-static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, int32_t src, int32_t d_dst, mo_md_t any,
-                               mo_cattr_t attr)
+static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, const mo_product_calls_t *calls, int32_t src,
+                               int32_t d_dst, mo_md_t any, mo_cattr_t attr)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     int32_t target = -1, block = -1, d_bias = -1;
     if (op->bias >= 0)
         TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->bias, &d_bias));
-    ENGINE(weights_pd(plan, op, src, any, d_bias, d_dst, attr, &pd), "plan a weight gradient");
+    ENGINE(calls->d_weights(plan, op, MD(plan, src), any, d_bias >= 0 ? MD(plan, d_bias) : NULL, MD(plan, d_dst), attr,
+                            &pd),
+           "plan a weight gradient");
     status = weight_gradient_slots(plan, op->weights, dnnl_primitive_desc_query_md(pd, dnnl_query_diff_weights_md, 0),
                                    &target, &block);
     mo_arg_t args[] = {{DNNL_ARG_SRC, src},
@@ -186,25 +149,16 @@ cleanup:
     return status;
 }
 
-static dnnl_status_t data_pd(mo_plan_t *plan, const mo_op_t *op, int32_t d_src, mo_cmd_t any, int32_t d_dst,
-                             mo_cattr_t attr, dnnl_primitive_desc_t *pd)
-{
-    dnnl_engine_t engine = mo_device_engine(plan->device);
-    mo_window_t w = window(op);
-    if (is_linear(op))
-        return mo_pd_linear_bwd_data(pd, engine, MD(plan, d_src), any, MD(plan, d_dst), *mo_hint(plan, op, 0), attr);
-    return mo_pd_conv_bwd_data(pd, engine, MD(plan, d_src), any, MD(plan, d_dst), &w, *mo_hint(plan, op, 0), attr);
-}
-
-static moco_status_t d_source(mo_plan_t *plan, const mo_op_t *op, int32_t d_dst, mo_md_t any, mo_cattr_t attr)
+static moco_status_t d_source(mo_plan_t *plan, const mo_op_t *op, const mo_product_calls_t *calls, int32_t d_dst,
+                              mo_md_t any, mo_cattr_t attr)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     int32_t d_src, view, weights = -1;
     TRY(mo_gradient_slot(plan, op->src, &d_src));
     view = d_src;
-    TRY(operand(plan, op, op->src, &view));
-    ENGINE(data_pd(plan, op, view, any, d_dst, attr, &pd), "plan an input gradient");
+    TRY(operand(plan, calls, op->src, &view));
+    ENGINE(calls->d_source(plan, op, MD(plan, view), any, MD(plan, d_dst), attr, &pd), "plan an input gradient");
     status = mo_plan_weights(plan, op->weights, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &weights);
     mo_arg_t args[] = {{DNNL_ARG_DIFF_DST, d_dst}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DIFF_SRC, view}};
     TRY(finish(plan, op, pd, status, 3, args, "make an input gradient"));
@@ -213,56 +167,24 @@ cleanup:
     return status;
 }
 
-static moco_status_t zero(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
-{
-    const int32_t parameters[] = {op->weights, op->bias};
-    int at = 0;
-    (void)rows;
-    for (int i = 0; i < 2; i++)
-        if (parameters[i] >= 0 && net->parameters[parameters[i]].frozen)
-            memset(values[at++], 0, (size_t)net->parameters[parameters[i]].count * sizeof(float));
-    return MOCO_OK;
-}
-
-int mo_parameter_frozen(const mo_plan_t *plan, int32_t parameter)
-{
-    return plan->net->parameters[parameter].frozen;
-}
-
-moco_status_t mo_emit_frozen(mo_plan_t *plan, const mo_op_t *op)
-{
-    const int32_t parameters[] = {op->weights, op->bias};
-    mo_slot_id_t slots[2];
-    moco_status_t status = MOCO_OK;
-    int count = 0;
-    for (int i = 0; i < 2; i++)
-        if (parameters[i] >= 0 && plan->net->parameters[parameters[i]].frozen)
-            TRY(mo_plan_parameter(plan, MO_IN_GRADS, parameters[i], &slots[count++]));
-    TRY(mo_emit_host(plan, op, zero, count, slots));
-cleanup:
-    return status;
-}
-
-moco_status_t mo_emit_product_backward(mo_plan_t *plan, const mo_op_t *op)
+moco_status_t mo_product_backward(mo_plan_t *plan, const mo_op_t *op, const mo_product_calls_t *calls)
 {
     moco_status_t status = MOCO_OK;
     mo_md_t any = NULL;
     mo_attr_t attr = {0};
     int32_t src, d_dst;
-    if (is_linear(op) && !plan->primitives)
-        return mo_emit_linear_backward(plan, op);
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_gradient(plan, op->dst, &d_dst));
-    TRY(operand(plan, op, op->src, &src));
-    TRY(operand(plan, op, op->dst, &d_dst));
+    TRY(operand(plan, calls, op->src, &src));
+    TRY(operand(plan, calls, op->dst, &d_dst));
     TRY(mo_attr_plain(&attr));
     TRY(parameter_any(plan, op->weights, &any));
     if (plan->net->parameters[op->weights].frozen)
         TRY(mo_emit_frozen(plan, op));
     else
-        TRY(d_weights(plan, op, src, d_dst, any, attr.attr));
+        TRY(d_weights(plan, op, calls, src, d_dst, any, attr.attr));
     if (mo_wants_gradient(plan, op->src))
-        TRY(d_source(plan, op, d_dst, any, attr.attr));
+        TRY(d_source(plan, op, calls, d_dst, any, attr.attr));
 cleanup:
     mo_md_free(any);
     mo_attr_free(&attr);

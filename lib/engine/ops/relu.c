@@ -5,13 +5,10 @@
 
 int32_t mo_relu(mo_net_t *net, int32_t src)
 {
-    if (net->failed || src < 0)
-        return -1;
-    mo_shape_t s = net->shapes[src];
-    mo_op_t op = {.layer = &mo_layer_relu, .src = src, .other = -1, .weights = -1, .bias = -1, .bn = -1};
-    op.dst = mo_net_tensor(net, s.c, s.h, s.w);
-    mo_net_op(net, &op);
-    return op.dst;
+    mo_op_t *op = mo_net_op(net, &mo_kind_relu, src, NULL, 0);
+    if (op != NULL)
+        op->activation = MO_ACTIVATION_RELU;
+    return mo_net_result_like_src(net, op);
 }
 
 static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
@@ -20,7 +17,7 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     mo_slot_id_t src, dst;
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_value(plan, op->dst, &dst));
-    TRY(mo_emit_relu(plan, op, src, dst));
+    TRY(mo_emit_activation(plan, op, src, dst));
 cleanup:
     return status;
 }
@@ -32,10 +29,10 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_value(plan, op->dst, &dst));
     TRY(mo_gradient(plan, op->dst, &d_dst));
     TRY(mo_gradient_slot(plan, op->src, &d_src));
-    TRY(mo_emit_relu_backward(plan, op, dst, d_dst, d_src));
+    TRY(mo_emit_activation_backward(plan, op, dst, d_dst, d_src));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_relu = {"relu", forward, backward, 0};
+const mo_op_kind_t mo_kind_relu = {.name = "relu", .forward = forward, .backward = backward};

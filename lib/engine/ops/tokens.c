@@ -9,7 +9,7 @@
 
 /* ---- assembly: y[0] = class + position[0], y[1+i] = x[i] + position[1+i] ---- */
 
-int32_t mo_token_spans(mo_net_t *net, int32_t tokens, int32_t channels, int freeze_positions)
+int32_t mo_token_parameters(mo_net_t *net, int32_t tokens, int32_t channels, int freeze_positions)
 {
     int64_t one[3] = {1, 1, channels}, all[3] = {1, tokens, channels};
     int32_t class_token = mo_net_parameter(net, NULL, "cls_token", 3, one, MO_INIT_TINY, 0);
@@ -21,14 +21,13 @@ int32_t mo_token_spans(mo_net_t *net, int32_t tokens, int32_t channels, int free
 
 int32_t mo_tokens(mo_net_t *net, int32_t src, int32_t class_token)
 {
-    if (net->failed || src < 0)
+    mo_op_t *op = mo_net_op(net, &mo_kind_tokens, src, NULL, 0);
+    if (op == NULL)
         return -1;
-    mo_shape_t s = net->shapes[src];
-    mo_op_t op = {.layer = &mo_layer_tokens, .src = src, .other = -1, .bn = -1, .weights = class_token,
-                  .bias = class_token + 1};
-    op.dst = mo_net_tensor(net, s.c, 1 + s.h * s.w, 1);
-    mo_net_op(net, &op);
-    return op.dst;
+    const mo_shape_t s = net->shapes[src];
+    op->weights = class_token;
+    op->bias = class_token + 1;
+    return mo_net_result(net, op, s.c, 1 + s.h * s.w, 1);
 }
 
 static MO_CLONES void add(const float *a, const float *b, int64_t count, float *sum)
@@ -105,18 +104,14 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_tokens = {"tokens", assembly_forward, assembly_backward, 0};
+const mo_op_kind_t mo_kind_tokens = {.name = "tokens", .forward = assembly_forward, .backward = assembly_backward};
 
 /* ---- the class token ---- */
 
 int32_t mo_class_token(mo_net_t *net, int32_t src)
 {
-    if (net->failed || src < 0)
-        return -1;
-    mo_op_t op = {.layer = &mo_layer_class_token, .src = src, .other = -1, .weights = -1, .bias = -1, .bn = -1};
-    op.dst = mo_net_tensor(net, net->shapes[src].c, 1, 1);
-    mo_net_op(net, &op);
-    return op.dst;
+    mo_op_t *op = mo_net_op(net, &mo_kind_class_token, src, NULL, 0);
+    return op != NULL ? mo_net_result(net, op, net->shapes[src].c, 1, 1) : -1;
 }
 
 /* values: tokens, class token. */
@@ -176,4 +171,5 @@ cleanup:
     return status;
 }
 
-const mo_layer_t mo_layer_class_token = {"class token", class_forward, class_backward, 0};
+const mo_op_kind_t mo_kind_class_token = {.name = "class token", .forward = class_forward,
+                                          .backward = class_backward, .traits = MO_SELECTS};

@@ -1,11 +1,13 @@
-/* Inference: operations that others take over. A convolution or linear layer without bias takes the batch norm behind
- * it and its ReLU, then the shortcut sum with its ReLU; a linear layer with bias the batch norm in front of it, and
- * GELU or the shortcut sum behind it. The numbers of folded batch norms change with the parameters: who packs them asks
+/* Inference: operations that a product with weights takes over; which ones they are is told by their traits. A product
+ * without bias takes the batch norm behind it, a product of each position with bias the one in front of it; then what
+ * adds or activates its result. The numbers of folded batch norms change with the parameters: who packs them asks
  * mo_fold_target where they go. */
 #include "engine/plan/plan_internal.h"
 
-extern const mo_layer_t mo_layer_conv, mo_layer_linear, mo_layer_batchnorm, mo_layer_residual, mo_layer_sum,
-    mo_layer_gelu, mo_layer_class_token;
+static int is(const mo_op_t *op, unsigned traits)
+{
+    return (op->kind->traits & traits) == traits;
+}
 
 static int reads(const mo_op_t *op, int32_t tensor)
 {
@@ -25,26 +27,24 @@ static int32_t only_reader(const mo_op_t *ops, int32_t count, int32_t from, int3
     return found;
 }
 
-static int multiplies(const mo_op_t *op)
-{
-    return op->layer == &mo_layer_conv || op->layer == &mo_layer_linear;
-}
-
 int32_t mo_fold_target(const mo_op_t *ops, int32_t count, int32_t bn, int *behind)
 {
     int32_t at = bn;
     *behind = 0;
     for (int32_t i = 0; i < bn; i++)
-        if (!ops[i].skipped && ops[i].dst == ops[bn].src && multiplies(&ops[i]) && ops[i].bias < 0)
+        if (!ops[i].skipped && ops[i].dst == ops[bn].src && is(&ops[i], MO_MULTIPLIES) && ops[i].bias < 0)
             return i;
     *behind = 1;
     do
         at = only_reader(ops, count, at, ops[at].dst);
-    while (at >= 0 && ops[at].layer == &mo_layer_class_token);
-    return at >= 0 && !ops[bn].relu && ops[at].layer == &mo_layer_linear && ops[at].bias >= 0 ? at : -1;
+    while (at >= 0 && is(&ops[at], MO_SELECTS));
+    return at >= 0 && ops[bn].activation == MO_ACTIVATION_NONE && is(&ops[at], MO_MULTIPLIES | MO_EACH_POSITION) &&
+                   ops[at].bias >= 0
+               ? at
+               : -1;
 }
 
-static void fuse_batchnorm(mo_plan_t *plan, int32_t at)
+static void fold(mo_plan_t *plan, int32_t at)
 {
     mo_op_t *op = &plan->ops[at];
     int behind;
@@ -55,9 +55,8 @@ static void fuse_batchnorm(mo_plan_t *plan, int32_t at)
         plan->ops[only_reader(plan->ops, plan->op_count, at, op->dst)].src = op->src;
     else {
         mo_op_t *front = &plan->ops[target];
-        front->fused_bn = op->bn;
         front->bias = op->bias; /* the shift's parameter holds the folded bias */
-        front->fused_relu = op->relu;
+        front->activation = op->activation;
         front->dst = op->dst;
     }
     op->skipped = 1;
@@ -82,7 +81,7 @@ static mo_op_t *producer(mo_plan_t *plan, const mo_plan_spec_t *spec, const mo_o
     return NULL;
 }
 
-/* The sum grows in the shortcut's memory: nobody may want that afterwards. */
+/* A sum grows in the memory of what is added: nobody may want that afterwards. */
 static int may_grow(const mo_plan_t *plan, const mo_plan_spec_t *spec, const mo_op_t *sum)
 {
     for (const mo_op_t *op = sum + 1; op < plan->ops + plan->op_count; op++)
@@ -91,29 +90,23 @@ static int may_grow(const mo_plan_t *plan, const mo_plan_spec_t *spec, const mo_
     return !is_output(spec, sum->other);
 }
 
+static void fuse(mo_plan_t *plan, const mo_plan_spec_t *spec, mo_op_t *op)
+{
+    mo_op_t *from = producer(plan, spec, op);
+    if (from == NULL || !is(from, MO_MULTIPLIES) || from->bias < 0 || from->other >= 0 ||
+        from->activation != MO_ACTIVATION_NONE || (op->other >= 0 && !may_grow(plan, spec, op)))
+        return;
+    from->other = op->other;
+    from->activation = op->activation;
+    from->dst = op->dst;
+    op->skipped = 1;
+}
+
 void mo_plan_fuse(mo_plan_t *plan, const mo_plan_spec_t *spec)
 {
-    for (int32_t i = 0; i < plan->op_count; i++) {
-        mo_op_t *op = &plan->ops[i], *from;
-        if (op->layer == &mo_layer_batchnorm) {
-            fuse_batchnorm(plan, i);
-            continue;
-        }
-        if (op->layer != &mo_layer_residual && op->layer != &mo_layer_sum && op->layer != &mo_layer_gelu)
-            continue;
-        from = producer(plan, spec, op);
-        if (from == NULL || from->fused_relu || from->fused_gelu || from->fused_sum >= 0)
-            continue;
-        if (op->layer == &mo_layer_gelu && from->layer == &mo_layer_linear)
-            from->fused_gelu = 1;
-        else if (op->layer == &mo_layer_sum && from->layer == &mo_layer_linear && may_grow(plan, spec, op))
-            from->fused_sum = op->other;
-        else if (op->layer == &mo_layer_residual && from->fused_bn >= 0 && may_grow(plan, spec, op)) {
-            from->fused_sum = op->other;
-            from->fused_relu = 1;
-        } else
-            continue;
-        from->dst = op->dst;
-        op->skipped = 1;
-    }
+    for (int32_t i = 0; i < plan->op_count; i++)
+        if (is(&plan->ops[i], MO_FOLDS))
+            fold(plan, i);
+        else if (is(&plan->ops[i], MO_FUSABLE))
+            fuse(plan, spec, &plan->ops[i]);
 }

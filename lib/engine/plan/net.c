@@ -6,11 +6,11 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-#define SPAN_ALIGN 16 /* floats: 64 bytes, so every tensor starts on a cache line, where vector loops may read it */
-#define ALIGNED(floats) (((floats) + SPAN_ALIGN - 1) / SPAN_ALIGN * SPAN_ALIGN)
+#define PARAMETER_ALIGN 16 /* floats: 64 bytes, so every tensor starts on a cache line, where vector loops may read it */
+#define ALIGNED(floats) (((floats) + PARAMETER_ALIGN - 1) / PARAMETER_ALIGN * PARAMETER_ALIGN)
 
-/* Module for one more item; lists grow by doubling from 16. */
-static int module(mo_net_t *net, void *list, int32_t count, size_t size)
+/* One more item fits; lists grow by doubling from 16. */
+static int grow(mo_net_t *net, void *list, int32_t count, size_t size)
 {
     int full = count == 0 || (count >= 16 && (count & (count - 1)) == 0);
     if (net->failed || (full && mo_grow(list, count == 0 ? 16 : (size_t)count * 2, size) != MOCO_OK))
@@ -20,16 +20,16 @@ static int module(mo_net_t *net, void *list, int32_t count, size_t size)
 
 int32_t mo_net_tensor(mo_net_t *net, int32_t c, int32_t h, int32_t w)
 {
-    if (!module(net, &net->shapes, net->tensors, sizeof *net->shapes))
+    if (!grow(net, &net->shapes, net->tensors, sizeof *net->shapes))
         return -1;
     net->shapes[net->tensors] = (mo_shape_t){c, h, w};
     return net->tensors++;
 }
 
 int32_t mo_net_parameter(mo_net_t *net, const char *prefix, const char *name, int32_t rank, const int64_t *dims,
-                    mo_init_t init, int64_t fan)
+                         mo_init_t init, int64_t fan)
 {
-    if (!module(net, &net->parameters, net->parameter_count, sizeof *net->parameters))
+    if (!grow(net, &net->parameters, net->parameter_count, sizeof *net->parameters))
         return -1;
     mo_parameter_t *parameter = &net->parameters[net->parameter_count];
     *parameter = (mo_parameter_t){.rank = rank, .count = 1, .offset = net->params, .init = init, .fan = fan};
@@ -37,7 +37,8 @@ int32_t mo_net_parameter(mo_net_t *net, const char *prefix, const char *name, in
         parameter->dims[i] = dims[i];
         parameter->count *= dims[i];
     }
-    if (mo_strprintf(&parameter->name, "%s%s%s", prefix != NULL ? prefix : "", prefix != NULL ? "." : "", name) != MOCO_OK) {
+    if (mo_strprintf(&parameter->name, "%s%s%s", prefix != NULL ? prefix : "", prefix != NULL ? "." : "", name) !=
+        MOCO_OK) {
         net->failed = 1;
         return -1;
     }
@@ -53,7 +54,7 @@ void mo_net_freeze(mo_net_t *net, int32_t parameter)
 
 int32_t mo_net_bn(mo_net_t *net, const char *prefix, int32_t channels)
 {
-    if (!module(net, &net->bns, net->bn_count, sizeof *net->bns))
+    if (!grow(net, &net->bns, net->bn_count, sizeof *net->bns))
         return -1;
     mo_bn_t *bn = &net->bns[net->bn_count];
     *bn = (mo_bn_t){.channels = channels, .offset = net->stats};
@@ -65,18 +66,54 @@ int32_t mo_net_bn(mo_net_t *net, const char *prefix, int32_t channels)
     return net->bn_count++;
 }
 
-void mo_net_op(mo_net_t *net, const mo_op_t *op)
+mo_op_t *mo_net_op(mo_net_t *net, const mo_op_kind_t *kind, int32_t src, const void *form, size_t bytes)
 {
-    if (module(net, &net->ops, net->op_count, sizeof *net->ops))
-        net->ops[net->op_count++] = *op;
+    if (src < 0 || !grow(net, &net->ops, net->op_count, sizeof *net->ops))
+        return NULL;
+    mo_op_t *op = &net->ops[net->op_count];
+    *op = (mo_op_t){.kind = kind, .src = src, .other = -1, .dst = -1, .weights = -1, .bias = -1, .bn = -1};
+    if (form != NULL && mo_calloc(1, bytes, &op->form) != MOCO_OK) {
+        net->failed = 1;
+        return NULL;
+    }
+    if (form != NULL)
+        memcpy(op->form, form, bytes);
+    net->op_count++;
+    return op;
+}
+
+int32_t mo_net_result(mo_net_t *net, mo_op_t *op, int32_t c, int32_t h, int32_t w)
+{
+    return op != NULL ? op->dst = mo_net_tensor(net, c, h, w) : -1;
+}
+
+int32_t mo_net_result_like_src(mo_net_t *net, mo_op_t *op)
+{
+    if (op == NULL)
+        return -1;
+    const mo_shape_t s = net->shapes[op->src];
+    return mo_net_result(net, op, s.c, s.h, s.w);
 }
 
 int mo_net_syncs(const mo_net_t *net, int32_t from_op, int32_t to_op)
 {
     for (int32_t i = from_op; i < to_op; i++)
-        if (net->ops[i].layer->syncs)
+        if (net->ops[i].kind->traits & MO_SYNCS)
             return 1;
     return 0;
+}
+
+int64_t mo_net_multiply_adds(const mo_net_t *net, int32_t from_op, int32_t to_op, int backward)
+{
+    int64_t sum = 0;
+    for (int32_t i = from_op; i < to_op; i++) {
+        const mo_op_t *op = &net->ops[i];
+        if (op->kind->multiply_adds == NULL)
+            continue;
+        int gradients = (op->src != net->input) + !(op->weights >= 0 && net->parameters[op->weights].frozen);
+        sum += op->kind->multiply_adds(net, op) * (backward ? gradients : 1);
+    }
+    return sum;
 }
 
 moco_status_t mo_net_done(const mo_net_t *net)
@@ -90,6 +127,8 @@ void mo_net_free(mo_net_t *net)
         mo_free(net->parameters[i].name);
     for (int32_t i = 0; i < net->bn_count; i++)
         mo_free(net->bns[i].name);
+    for (int32_t i = 0; i < net->op_count; i++)
+        mo_free(net->ops[i].form);
     mo_free(net->shapes);
     mo_free(net->ops);
     mo_free(net->parameters);

@@ -1,15 +1,8 @@
-/* Making a plan: the walk through the layers, and the places of the arena's slots. */
+/* Making a plan: the walk through the operations, which put slots and instructions on its lists. */
 #include "engine/plan/plan_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define ALIGN 64
-#define ALIGNED(bytes) (((bytes) + ALIGN - 1) / ALIGN * ALIGN)
-/* Large tensors do not follow each other at once: where their sizes are multiples of a page (often so for tokens), the
- * same element of all of them would share the address bits by which processors tell loads from earlier stores, and a
- * loop from one to another would take twice its time. */
-#define PLACED(bytes) (ALIGNED(bytes) + ((bytes) >= 65536 ? 1088 : 0))
 
 int mo_plan_syncs(const mo_plan_t *plan)
 {
@@ -203,75 +196,11 @@ moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_
                          "plan a weight reorder"));
     TRY(make_primitive(plan, pd, "make a weight reorder", &pack.reorder));
     plan->packs[plan->pack_count++] = pack;
-    plan->packed_bytes += ALIGNED(mo_md_size(md));
+    plan->packed_bytes += MO_ALIGNED(mo_md_size(md));
 cleanup:
     if (pd != NULL)
         dnnl_primitive_desc_destroy(pd);
     mo_attr_free(&attr);
-    return status;
-}
-
-/* ---- lifetimes to places: largest first, each at the lowest offset free during its life ---- */
-
-static const mo_plan_t *sorting; /* qsort has no context; guarded by the lock of place() */
-
-static int by_size(const void *a, const void *b)
-{
-    const mo_slot_t *x = &sorting->slots[*(const int32_t *)a], *y = &sorting->slots[*(const int32_t *)b];
-    if (x->bytes != y->bytes)
-        return x->bytes < y->bytes ? 1 : -1;
-    return *(const int32_t *)a - *(const int32_t *)b;
-}
-
-static int by_offset(const void *a, const void *b)
-{
-    const mo_slot_t *x = &sorting->slots[*(const int32_t *)a], *y = &sorting->slots[*(const int32_t *)b];
-    if (x->offset != y->offset)
-        return x->offset < y->offset ? -1 : 1;
-    return *(const int32_t *)a - *(const int32_t *)b;
-}
-
-static moco_status_t place(mo_plan_t *plan)
-{
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    int32_t *order = NULL, *live = NULL, count = 0;
-    moco_status_t status = MOCO_OK;
-    TRY(mo_calloc((size_t)plan->slot_count, sizeof *order, &order));
-    TRY(mo_calloc((size_t)plan->slot_count, sizeof *live, &live));
-    for (int32_t i = 0; i < plan->slot_count; i++)
-        if (plan->slots[i].space == MO_IN_ARENA && plan->slots[i].root == i && plan->slots[i].last >= 0)
-            order[count++] = i;
-    pthread_mutex_lock(&lock);
-    sorting = plan;
-    qsort(order, (size_t)count, sizeof *order, by_size);
-    for (int32_t i = 0; i < count; i++) {
-        mo_slot_t *slot = &plan->slots[order[i]];
-        int32_t neighbours = 0;
-        for (int32_t j = 0; j < i; j++) {
-            const mo_slot_t *other = &plan->slots[order[j]];
-            if (other->first <= slot->last && slot->first <= other->last)
-                live[neighbours++] = order[j];
-        }
-        qsort(live, (size_t)neighbours, sizeof *live, by_offset);
-        int64_t at = 0;
-        for (int32_t j = 0; j < neighbours; j++) {
-            const mo_slot_t *other = &plan->slots[live[j]];
-            if (other->offset >= at + (int64_t)PLACED(slot->bytes))
-                break;
-            int64_t end = other->offset + (int64_t)PLACED(other->bytes);
-            at = end > at ? end : at;
-        }
-        slot->offset = at;
-        size_t end = (size_t)at + PLACED(slot->bytes);
-        plan->arena_bytes = end > plan->arena_bytes ? end : plan->arena_bytes;
-    }
-    pthread_mutex_unlock(&lock);
-    for (int32_t i = 0; i < plan->slot_count; i++)
-        if (plan->slots[i].space == MO_IN_ARENA)
-            plan->slots[i].offset = plan->slots[plan->slots[i].root].offset + plan->slots[i].within;
-cleanup:
-    mo_free(order);
-    mo_free(live);
     return status;
 }
 
@@ -318,8 +247,6 @@ static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
     plan->op_count = net->op_count;
     for (int32_t i = 0; i < net->tensors; i++)
         plan->value[i] = plan->gradient[i] = -1;
-    for (int32_t i = 0; i < net->op_count; i++)
-        plan->ops[i].fused_bn = plan->ops[i].fused_sum = -1;
     for (int i = 0; i < 4; i++)
         if (spec->inputs[i] >= 0)
             plan->no_grad[spec->inputs[i]] = 1;
@@ -329,13 +256,13 @@ static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
         mo_plan_fuse(plan, spec);
     for (int32_t i = 0; i < plan->op_count; i++)
         if (!plan->ops[i].skipped)
-            TRY(plan->ops[i].layer->forward(plan, &plan->ops[i]));
+            TRY(plan->ops[i].kind->forward(plan, &plan->ops[i]));
     plan->emitting_backward = 1;
     if (spec->seeded)
         TRY(mo_gradient_slot(plan, spec->outputs[0], &plan->gradient[spec->outputs[0]]));
     for (int32_t i = plan->op_count - 1; i >= 0 && plan->mode == MO_MODE_TRAIN; i--)
         if (!plan->ops[i].skipped)
-            TRY(plan->ops[i].layer->backward(plan, &plan->ops[i]));
+            TRY(plan->ops[i].kind->backward(plan, &plan->ops[i]));
     for (int i = 0; i < 4; i++) {
         TRY(keep(plan, spec->inputs[i], 1, 0));
         TRY(keep(plan, spec->outputs[i], 0, 1));
@@ -344,7 +271,7 @@ static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
         TRY(keep(plan, spec->given, 1, 0));
     if (spec->seeded)
         plan->slots[plan->gradient[spec->outputs[0]]].first = 0;
-    TRY(place(plan));
+    TRY(mo_plan_place(plan));
 cleanup:
     return status;
 }

@@ -8,6 +8,8 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
+#define MO_ALIGN 64 /* bytes: where slots and parameters begin */
+#define MO_ALIGNED(bytes) (((bytes) + MO_ALIGN - 1) / MO_ALIGN * MO_ALIGN)
 #define MO_MAX_ARGS 12
 #define MO_MEMO 4
 
@@ -75,20 +77,6 @@ struct mo_plan {
     double *seconds; /* [instr_count] when profiling, else NULL */
 };
 
-struct mo_packed {
-    mo_plan_t *plan;
-    uint8_t *block;
-    size_t bytes;
-    dnnl_memory_t *memory; /* [pack_count * 2] */
-};
-
-struct mo_instance {
-    mo_plan_t *plan;
-    uint8_t *arena;
-    dnnl_memory_t *memory;     /* [slot_count] */
-    dnnl_exec_arg_t *args;     /* flat, per instruction; the last one is the scratchpad */
-};
-
 /* Slots and instructions; the emitters build on these. */
 moco_status_t mo_plan_slot(mo_plan_t *plan, mo_space_t space, int64_t offset, mo_cmd_t md, int32_t *slot);
 moco_status_t mo_plan_view(mo_plan_t *plan, int32_t of, mo_cmd_t md, int32_t *slot);
@@ -107,7 +95,7 @@ moco_status_t mo_plan_parameter(mo_plan_t *plan, mo_space_t space, int32_t param
 
 /* Marks what others take over in infer mode. */
 void mo_plan_fuse(mo_plan_t *plan, const mo_plan_spec_t *spec);
-
-moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int32_t from, int32_t to);
+/* Gives the slots of the arena their places, from their lifetimes. */
+moco_status_t mo_plan_place(mo_plan_t *plan);
 
 #endif

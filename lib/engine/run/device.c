@@ -1,6 +1,7 @@
 /* The device handle: engine, lanes, the queue of work between callers and lanes, and its life across fork. */
 #include "engine/device.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -176,7 +177,7 @@ static moco_status_t start_lanes(moco_device_t *device)
         mo_lane_t *lane = &device->lanes[i];
         if (lane->started)
             continue;
-        error = mo_fault(MO_FAULT_ENGINE) ? 11 : pthread_create(&lane->thread, &attr, lane_main, lane);
+        error = mo_fault(MO_FAULT_ENGINE) ? EAGAIN : pthread_create(&lane->thread, &attr, lane_main, lane);
         lane->started = error == 0;
     }
     pthread_attr_destroy(&attr);

@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include <moco/device.h>
-#include <moco/version.h>
 
 #include "engine/run/device_internal.h"
 #include "util/json.h"
+#include "util/version.h"
 
 /* Processors by cgroup quota (version 2, then 1); 0 = no quota. */
 static int quota_processors(void)
@@ -123,7 +123,7 @@ static json_t *onednn_json(void)
 
 moco_status_t moco_build_info(char *text, uint64_t capacity, uint64_t *needed)
 {
-    return mo_json_text(json_pack("{s:s, s:o, s:i, s:s}", "libmoco", moco_version_string(), "onednn", onednn_json(),
+    return mo_json_text(json_pack("{s:s, s:o, s:i, s:s}", "libmoco", MO_VERSION_TEXT, "onednn", onednn_json(),
                                   "processors", mo_default_lanes(), "compiler", __VERSION__),
                         text, capacity, needed);
 }

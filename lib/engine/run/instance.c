@@ -1,89 +1,15 @@
-/* Instances: memory objects of a plan bound to one arena, and running a stretch of instructions. Packed weights. */
-#include <string.h>
+/* Instances: memory objects of a plan bound to one arena, and running a stretch of instructions. */
 #include <time.h>
 
-#include "engine/plan/plan_internal.h"
+#include "engine/run/instance.h"
 
-/* ---- packed weights ---- */
-
-typedef struct packing {
-    mo_packed_t *packed;
-    const float *params;
-} packing_t;
-
-static moco_status_t memory_at(const mo_plan_t *plan, int32_t slot, uint8_t *base, dnnl_memory_t *memory)
+moco_status_t mo_slot_memory(const mo_plan_t *plan, int32_t slot, uint8_t *base, dnnl_memory_t *memory)
 {
     const mo_slot_t *s = &plan->slots[slot];
     return mo_engine_status(dnnl_memory_create(memory, s->md, mo_device_engine(plan->device),
                                                base != NULL ? base + s->offset : DNNL_MEMORY_NONE),
                             "create a memory object");
 }
-
-static moco_status_t make_packed(mo_lane_t *lane, void *ctx)
-{
-    packing_t *p = ctx;
-    mo_plan_t *plan = p->packed->plan;
-    moco_status_t status = MOCO_OK;
-    (void)lane;
-    for (int32_t i = 0; i < plan->pack_count; i++) {
-        TRY(memory_at(plan, plan->packs[i].from, (uint8_t *)p->params, &p->packed->memory[2 * i]));
-        TRY(memory_at(plan, plan->packs[i].to, p->packed->block, &p->packed->memory[2 * i + 1]));
-    }
-cleanup:
-    return status;
-}
-
-moco_status_t mo_packed_create(mo_plan_t *plan, const float *params, mo_packed_t **out)
-{
-    moco_status_t status = MOCO_OK;
-    packing_t p = {.params = params};
-    TRY(mo_calloc(1, sizeof *p.packed, &p.packed));
-    p.packed->plan = plan;
-    p.packed->bytes = plan->packed_bytes;
-    TRY(mo_block_create(plan->packed_bytes, &p.packed->block));
-    TRY(mo_calloc((size_t)plan->pack_count * 2, sizeof *p.packed->memory, &p.packed->memory));
-    TRY(mo_device_call(plan->device, make_packed, &p));
-    *out = p.packed;
-    p.packed = NULL;
-cleanup:
-    mo_packed_free(p.packed);
-    return status;
-}
-
-static moco_status_t refresh_part(mo_lane_t *lane, void *ctx, int64_t part)
-{
-    mo_packed_t *packed = ctx;
-    moco_status_t status = mo_lane_scratchpad(lane, packed->plan->scratchpad_bytes);
-    if (status != MOCO_OK)
-        return status;
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, packed->memory[2 * part]},
-                              {DNNL_ARG_TO, packed->memory[2 * part + 1]},
-                              {DNNL_ARG_SCRATCHPAD, lane->scratchpad}};
-    status = mo_engine_status(dnnl_primitive_execute(packed->plan->packs[part].reorder, lane->stream,
-                                                     lane->scratchpad != NULL ? 3 : 2, args),
-                              "pack weights");
-    return status == MOCO_OK ? mo_engine_status(dnnl_stream_wait(lane->stream), "pack weights") : status;
-}
-
-moco_status_t mo_packed_refresh(mo_packed_t *packed)
-{
-    mo_work_t work = {.fn = refresh_part, .ctx = packed, .parts = packed->plan->pack_count};
-    return mo_work_run(packed->plan->device, &work);
-}
-
-void mo_packed_free(mo_packed_t *packed)
-{
-    if (packed == NULL)
-        return;
-    for (int32_t i = 0; packed->memory != NULL && i < 2 * packed->plan->pack_count; i++)
-        if (packed->memory[i] != NULL)
-            dnnl_memory_destroy(packed->memory[i]);
-    mo_free(packed->memory);
-    mo_block_free(packed->block, packed->bytes);
-    mo_free(packed);
-}
-
-/* ---- instances ---- */
 
 typedef struct binding {
     mo_instance_t *instance;
@@ -103,7 +29,7 @@ static moco_status_t make_instance(mo_lane_t *lane, void *ctx)
                             NULL,            NULL,                 NULL};
         if (plan->slots[i].space == MO_IN_ARENA && plan->slots[plan->slots[i].root].last < 0)
             continue; /* nothing touches it */
-        TRY(memory_at(plan, i, bases[plan->slots[i].space], &instance->memory[i]));
+        TRY(mo_slot_memory(plan, i, bases[plan->slots[i].space], &instance->memory[i]));
     }
     for (int32_t i = 0; i < plan->instr_count; i++) {
         const mo_instr_t *instr = &plan->instrs[i];
@@ -198,7 +124,7 @@ static moco_status_t run_primitive(mo_lane_t *lane, mo_instance_t *instance, con
     if (lane->scratchpad != NULL)
         args[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, lane->scratchpad};
     return mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args),
-                            instr->op->layer->name);
+                            instr->op->kind->name);
 }
 
 static moco_status_t run_host(mo_lane_t *lane, mo_instance_t *instance, const mo_instr_t *instr)
@@ -243,26 +169,4 @@ moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int3
 moco_status_t mo_instance_run(mo_lane_t *lane, mo_instance_t *instance)
 {
     return mo_instance_execute(lane, instance, 0, instance->plan->instr_count);
-}
-
-int32_t mo_plan_profile(mo_plan_t *plan, int on, mo_plan_times_t *times, int32_t capacity)
-{
-    int32_t count = 0;
-    for (int32_t i = 0; plan->seconds != NULL && i < plan->instr_count; i++) {
-        const mo_instr_t *instr = &plan->instrs[i];
-        int32_t at = 0;
-        while (at < count && strcmp(times[at].layer, instr->op->layer->name) != 0)
-            at++;
-        if (at == capacity)
-            continue;
-        if (at == count)
-            times[count++] = (mo_plan_times_t){.layer = instr->op->layer->name};
-        double *sum = instr->backward ? &times[at].backward_seconds : &times[at].forward_seconds;
-        *sum += plan->seconds[i];
-    }
-    mo_free(plan->seconds);
-    plan->seconds = NULL;
-    if (on && mo_calloc((size_t)plan->instr_count, sizeof *plan->seconds, &plan->seconds) != MOCO_OK)
-        plan->seconds = NULL; /* no profile, no harm */
-    return count;
 }

@@ -1,8 +1,9 @@
-/* One pass of a batch through a plan: groups start in order, their shards run on lanes from synchronisation point to synchronisation
- * point. No lane ever waits for another: the last shard to arrive combines and queues the next stretch of all. */
+/* One pass of a batch through a plan: groups start in order, and their shards run on lanes from one synchronisation
+ * point to the next. No lane ever waits for another: the last shard to arrive combines and queues the next stretch of
+ * all. */
 #include <string.h>
 
-#include "engine/plan/plan_internal.h"
+#include "engine/run/instance.h"
 
 typedef struct ready {
     int32_t set, shard;

@@ -5,28 +5,28 @@
 
 #include <moco/trainer.h>
 
-#include "persist/foreign_internal.h"
+#include "persist/inventory_spec.h"
 #include "util/status.h"
 
 enum { MAX_DEPTH = 1024, MAX_GRID = 256 };
 
-static int has(const mo_foreign_t *f, const mo_root_t *root, const char *ours)
+static int has(const mo_inventory_t *inv, const mo_root_t *root, const char *ours)
 {
-    return mo_foreign_find(f, root, ours) != NULL;
+    return mo_inventory_find(inv, root, ours) != NULL;
 }
 
 /* Patches and channels from the first layers, image size from the positions: [1, 1 + grid * grid, D]. */
-static moco_status_t find_patches(const mo_foreign_t *f, const mo_root_t *root, int conv_stem, mo_encoder_spec_t *spec,
-                                  int64_t *channels)
+static moco_status_t find_patches(const mo_inventory_t *inv, const mo_root_t *root, int conv_stem,
+                                  mo_encoder_spec_t *spec, int64_t *channels)
 {
-    const mo_sizes_t patch = mo_foreign_sizes(f, root,
-                                              conv_stem ? "patch_embed.proj.12.weight" : "patch_embed.proj.weight"),
-                     places = mo_foreign_sizes(f, root, "pos_embed");
+    const mo_sizes_t patch = mo_inventory_sizes(inv, root,
+                                                conv_stem ? "patch_embed.proj.12.weight" : "patch_embed.proj.weight"),
+                     places = mo_inventory_sizes(inv, root, "pos_embed");
     int64_t grid = 1;
     *channels = patch.rank == 4 ? patch.dims[0] : 0;
     if (patch.rank != 4 || patch.dims[2] != patch.dims[3] || patch.dims[2] < 1 || patch.dims[2] > 1024)
         return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: the patch projection of '%s' is not [channels,3,patch,patch]",
-                       f->path, root->prefix);
+                       inv->path, root->prefix);
     spec->patch_size = conv_stem ? 16 : (int32_t)patch.dims[2];
     while (places.rank == 3 && grid < MAX_GRID && 1 + grid * grid < places.dims[1])
         grid++;
@@ -35,7 +35,7 @@ static moco_status_t find_patches(const mo_foreign_t *f, const mo_root_t *root, 
             MOCO_ERR_UNSUPPORTED,
             "%s: 'pos_embed' of '%s' is not for a class token and a square of patches of an image of at most "
             "1024 pixels",
-            f->path, root->prefix);
+            inv->path, root->prefix);
     spec->image_size = (int32_t)(grid * spec->patch_size);
     return MOCO_OK;
 }
@@ -63,48 +63,48 @@ static void find_arch(int conv_stem, int64_t channels, mo_encoder_spec_t *spec)
 
 /* Heads are in no shape. The caller may say them, and files of this library do; v3's are those published with it; other
  * programs' ViTs have 64 channels a head, but for the largest, which has 80 everywhere. */
-static moco_status_t choose_heads(mo_foreign_t *f, int64_t channels, mo_encoder_spec_t *spec)
+static moco_status_t choose_heads(mo_inventory_t *inv, int64_t channels, mo_encoder_spec_t *spec)
 {
-    const char *text = mo_tensor_file_text(f->file, "vit_heads");
+    const char *text = mo_tensor_file_text(inv->file, "vit_heads");
     const long told = text != NULL ? strtol(text, NULL, 10) : 0;
-    const int plain = f->role->key == NULL && channels % 64 == 0 && spec->arch != MOCO_ARCH_VIT_HUGE;
-    if (f->vit_heads > 0) {
-        spec->heads = f->vit_heads;
-        return channels % f->vit_heads == 0
+    const int plain = inv->role->key == NULL && channels % 64 == 0 && spec->arch != MOCO_ARCH_VIT_HUGE;
+    if (inv->vit_heads > 0) {
+        spec->heads = inv->vit_heads;
+        return channels % inv->vit_heads == 0
                    ? MOCO_OK
                    : mo_fail(MOCO_ERR_ARGUMENT, "%s: vit_heads is %d, wanted a divisor of the ViT's %lld channels",
-                             f->path, f->vit_heads, (long long)channels);
+                             inv->path, inv->vit_heads, (long long)channels);
     }
     if (told >= 1 && told <= MAX_DEPTH) {
         spec->heads = (int32_t)told;
         return MOCO_OK;
     }
     spec->heads = plain ? (int32_t)(channels / 64) : mo_vit_form(spec).heads;
-    return mo_foreign_note(f, "attention heads are in no shape: %d taken", spec->heads);
+    return mo_inventory_note(inv, "attention heads are in no shape: %d taken", spec->heads);
 }
 
-moco_status_t mo_foreign_vit(mo_foreign_t *f, const mo_root_t *root, mo_encoder_spec_t *spec)
+moco_status_t mo_inventory_vit(mo_inventory_t *inv, const mo_root_t *root, mo_encoder_spec_t *spec)
 {
     moco_status_t status = MOCO_OK;
-    const int conv_stem = has(f, root, "patch_embed.proj.0.weight");
+    const int conv_stem = has(inv, root, "patch_embed.proj.0.weight");
     int64_t channels = 0;
     char name[48];
-    TRY(find_patches(f, root, conv_stem, spec, &channels));
+    TRY(find_patches(inv, root, conv_stem, spec, &channels));
     find_arch(conv_stem, channels, spec);
     for (spec->depth = 0; spec->depth < MAX_DEPTH; spec->depth++) {
         snprintf(name, sizeof name, "blocks.%d.norm1.weight", (int)spec->depth);
-        if (!has(f, root, name))
+        if (!has(inv, root, name))
             break;
     }
-    spec->vit_norm = has(f, root, "blocks.0.norm2.running_mean") ? MOCO_VIT_NORM_BATCH : MOCO_VIT_NORM_LAYER;
-    TRY(choose_heads(f, channels, spec));
+    spec->vit_norm = has(inv, root, "blocks.0.norm2.running_mean") ? MOCO_VIT_NORM_BATCH : MOCO_VIT_NORM_LAYER;
+    TRY(choose_heads(inv, channels, spec));
     if (spec->depth < 1 || spec->width < 0.0625 || spec->width > 8 || mo_vit_check(spec) != MOCO_OK ||
         mo_vit_form(spec).channels != channels)
         TRY(mo_fail(MOCO_ERR_UNSUPPORTED,
                     "%s: a ViT of %d blocks, %lld channels, %d heads and patches of %d pixels is not "
                     "one that this version has",
-                    f->path, spec->depth, (long long)channels, spec->heads, spec->patch_size));
-    TRY(mo_foreign_head(f, root, "head", channels, spec));
+                    inv->path, spec->depth, (long long)channels, spec->heads, spec->patch_size));
+    TRY(mo_inventory_head(inv, root, "head", channels, spec));
 cleanup:
     return status;
 }

@@ -4,13 +4,13 @@
 
 #include <moco/trainer.h>
 
-#include "persist/foreign_internal.h"
+#include "persist/inventory_spec.h"
 #include "util/status.h"
 
 enum { CLASSES = 1000, MAX_LAYERS = 3, MAX_WIDTH = 65536 };
 
 typedef struct head {
-    const mo_foreign_t *f;
+    const mo_inventory_t *inv;
     const mo_root_t *root;
     const char *name;
 } head_t;
@@ -23,7 +23,7 @@ static mo_sizes_t sizes(const head_t *h, int part, const char *what)
         snprintf(full, sizeof full, "%s.%s", h->name, what);
     else
         snprintf(full, sizeof full, "%s.%d.%s", h->name, part, what);
-    return mo_foreign_sizes(h->f, h->root, full);
+    return mo_inventory_sizes(h->inv, h->root, full);
 }
 
 static int has(const head_t *h, int part, const char *what)
@@ -85,25 +85,25 @@ static int read_linear(const head_t *h, int64_t features, mo_encoder_spec_t *spe
 
 /* A linear layer without a method around it is a classifier, if it has as many outputs as ImageNet has classes or if
  * the file tells an accuracy. */
-static int is_classifier(const mo_foreign_t *f, int32_t outputs)
+static int is_classifier(const mo_inventory_t *inv, int32_t outputs)
 {
-    return f->role->key == NULL && (outputs == CLASSES || mo_tensor_file_text(f->file, "best_acc1") != NULL ||
-                                    mo_tensor_file_find(f->file, "best_acc1") != NULL);
+    return inv->role->key == NULL && (outputs == CLASSES || mo_tensor_file_text(inv->file, "best_acc1") != NULL ||
+                                      mo_tensor_file_find(inv->file, "best_acc1") != NULL);
 }
 
-moco_status_t mo_foreign_head(mo_foreign_t *f, const mo_root_t *root, const char *name, int64_t features,
-                              mo_encoder_spec_t *spec)
+moco_status_t mo_inventory_head(mo_inventory_t *inv, const mo_root_t *root, const char *name, int64_t features,
+                                mo_encoder_spec_t *spec)
 {
-    const head_t h = {f, root, name};
+    const head_t h = {inv, root, name};
     const mo_encoder_spec_t none = *spec;
     if (read_linear(&h, features, spec)) {
-        if (!is_classifier(f, spec->dimension))
+        if (!is_classifier(inv, spec->dimension))
             return MOCO_OK;
         *spec = none;
         spec->head = -1;
         spec->dimension = 1;
-        return mo_foreign_note(f, "the linear layer of %lld outputs is a classifier: ignored",
-                               (long long)sizes(&h, -1, "weight").dims[0]);
+        return mo_inventory_note(inv, "the linear layer of %lld outputs is a classifier: ignored",
+                                 (long long)sizes(&h, -1, "weight").dims[0]);
     }
     *spec = none;
     if (read_mlp(&h, features, spec))
@@ -115,6 +115,6 @@ moco_status_t mo_foreign_head(mo_foreign_t *f, const mo_root_t *root, const char
     spec->head = -1;
     spec->dimension = 1;
     if (has(&h, -1, "weight") || has(&h, 0, "weight"))
-        return mo_foreign_note(f, "'%s%s' is no projection head of a known form: ignored", root->prefix, name);
-    return mo_foreign_missing(f, "a projection head");
+        return mo_inventory_note(inv, "'%s%s' is no projection head of a known form: ignored", root->prefix, name);
+    return mo_inventory_missing(inv, "a projection head");
 }

@@ -1,5 +1,5 @@
-/* Finding encoders in a file by the tables of layout.c, and reading them. See foreign.h. */
-#include "persist/foreign.h"
+/* Finding encoders in a file by the tables of layout.c, and reading them. See inventory.h. */
+#include "persist/inventory.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -36,85 +36,86 @@ static int find_root(const mo_tensor_file_t *file, const char *base, const char 
     return root->scheme != NULL;
 }
 
-static void find_encoders(mo_foreign_t *f)
+static void find_encoders(mo_inventory_t *inv)
 {
     int32_t roles;
     const mo_role_t *role = mo_roles(&roles);
     for (; roles > 0; role++, roles--)
         for (int n = 0; mo_layout_nests[n] != NULL; n++)
             for (int w = 0; mo_layout_wraps[w] != NULL; w++) {
-                snprintf(f->base, sizeof f->base, "%s%s", mo_layout_nests[n], mo_layout_wraps[w]);
-                if (!find_root(f->file, f->base, role->query, &f->query))
+                snprintf(inv->base, sizeof inv->base, "%s%s", mo_layout_nests[n], mo_layout_wraps[w]);
+                if (!find_root(inv->file, inv->base, role->query, &inv->query))
                     continue;
-                find_root(f->file, f->base, role->key, &f->key);
-                f->role = role;
+                find_root(inv->file, inv->base, role->key, &inv->key);
+                inv->role = role;
                 return;
             }
-    f->base[0] = '\0';
-    f->query = (mo_root_t){{0}, NULL};
+    inv->base[0] = '\0';
+    inv->query = (mo_root_t){{0}, NULL};
 }
 
-static moco_status_t open_empty(mo_foreign_t *f, const mo_tensor_file_t *file, const char *path)
+static moco_status_t open_empty(mo_inventory_t *inv, const mo_tensor_file_t *file, const char *path)
 {
     moco_status_t status = MOCO_OK;
-    *f = (mo_foreign_t){.file = file, .path = path, .missing = json_array(), .notes = json_array()};
-    if (f->missing == NULL || f->notes == NULL)
+    *inv = (mo_inventory_t){.file = file, .path = path, .missing = json_array(), .notes = json_array()};
+    if (inv->missing == NULL || inv->notes == NULL)
         TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a report"));
-    TRY(mo_calloc((size_t)file->count, 1, &f->taken));
+    TRY(mo_calloc((size_t)file->count, 1, &inv->taken));
 cleanup:
     if (status != MOCO_OK)
-        mo_foreign_close(f);
+        mo_inventory_close(inv);
     return status;
 }
 
-moco_status_t mo_foreign_open(mo_foreign_t *f, const mo_tensor_file_t *file, const char *path)
+moco_status_t mo_inventory_open(mo_inventory_t *inv, const mo_tensor_file_t *file, const char *path)
 {
-    moco_status_t status = open_empty(f, file, path);
+    moco_status_t status = open_empty(inv, file, path);
     if (status == MOCO_OK)
-        find_encoders(f);
+        find_encoders(inv);
     return status;
 }
 
-moco_status_t mo_foreign_open_at(mo_foreign_t *f, const mo_tensor_file_t *file, const char *path, const mo_role_t *role)
+moco_status_t mo_inventory_open_at(mo_inventory_t *inv, const mo_tensor_file_t *file, const char *path,
+                                   const mo_role_t *role)
 {
-    moco_status_t status = open_empty(f, file, path);
+    moco_status_t status = open_empty(inv, file, path);
     if (status != MOCO_OK)
         return status;
-    f->role = role;
-    find_root(file, "", role->query, &f->query);
-    find_root(file, "", role->key, &f->key);
+    inv->role = role;
+    find_root(file, "", role->query, &inv->query);
+    find_root(file, "", role->key, &inv->key);
     return MOCO_OK;
 }
 
-void mo_foreign_close(mo_foreign_t *f)
+void mo_inventory_close(mo_inventory_t *inv)
 {
-    mo_free(f->taken);
-    json_decref(f->missing);
-    json_decref(f->notes);
-    *f = (mo_foreign_t){0};
+    mo_free(inv->taken);
+    json_decref(inv->missing);
+    json_decref(inv->notes);
+    *inv = (mo_inventory_t){0};
 }
 
 /* A predictor stands beside its encoder, not in it. */
-static void full_name(const mo_foreign_t *f, const mo_root_t *root, const char *ours, char name[FULL_NAME])
+static void full_name(const mo_inventory_t *inv, const mo_root_t *root, const char *ours, char name[FULL_NAME])
 {
     char theirs[MO_LAYOUT_NAME];
-    const char *predictor = f->role != NULL ? f->role->predictor : NULL;
+    const char *predictor = inv->role != NULL ? inv->role->predictor : NULL;
     mo_scheme_theirs(root->scheme, ours, theirs);
     snprintf(name, FULL_NAME, "%s%s",
-             predictor != NULL && strncmp(ours, predictor, strlen(predictor)) == 0 ? f->base : root->prefix, theirs);
+             predictor != NULL && strncmp(ours, predictor, strlen(predictor)) == 0 ? inv->base : root->prefix, theirs);
 }
 
-const mo_file_tensor_t *mo_foreign_find(const mo_foreign_t *f, const mo_root_t *root, const char *ours)
+const mo_file_tensor_t *mo_inventory_find(const mo_inventory_t *inv, const mo_root_t *root, const char *ours)
 {
     char name[FULL_NAME];
-    full_name(f, root, ours, name);
-    return mo_tensor_file_find(f->file, name);
+    full_name(inv, root, ours, name);
+    return mo_tensor_file_find(inv->file, name);
 }
 
-void mo_foreign_take(mo_foreign_t *f, const mo_file_tensor_t *tensor)
+void mo_inventory_take(mo_inventory_t *inv, const mo_file_tensor_t *tensor)
 {
     if (tensor != NULL)
-        f->taken[tensor - f->file->tensors] = 1;
+        inv->taken[tensor - inv->file->tensors] = 1;
 }
 
 /* ---- numbers ---- */
@@ -144,14 +145,15 @@ static void wanted_at(const mo_net_t *net, int32_t i, wanted_t *w)
         return;
     }
     const mo_bn_t *bn = &net->bns[(i - net->parameter_count) / 2];
-    snprintf(w->name, sizeof w->name, "%s.%s", bn->name, (i - net->parameter_count) % 2 ? "running_var" : "running_mean");
+    snprintf(w->name, sizeof w->name, "%s.%s", bn->name,
+             (i - net->parameter_count) % 2 ? "running_var" : "running_mean");
     w->hidden = 0;
     w->rank = 1;
     w->channels[0] = bn->channels;
     w->dims = w->channels;
 }
 
-moco_status_t mo_foreign_check(const mo_foreign_t *f, const mo_root_t *root, const mo_net_t *net)
+moco_status_t mo_inventory_check(const mo_inventory_t *inv, const mo_root_t *root, const mo_net_t *net)
 {
     wanted_t w, first = {0};
     int32_t absent = 0;
@@ -159,7 +161,7 @@ moco_status_t mo_foreign_check(const mo_foreign_t *f, const mo_root_t *root, con
         wanted_at(net, i, &w);
         if (w.hidden)
             continue;
-        const mo_file_tensor_t *t = mo_foreign_find(f, root, w.name);
+        const mo_file_tensor_t *t = mo_inventory_find(inv, root, w.name);
         if (t == NULL && absent++ == 0)
             first = w;
         if (t != NULL) {
@@ -171,20 +173,21 @@ moco_status_t mo_foreign_check(const mo_foreign_t *f, const mo_root_t *root, con
     if (absent == 0)
         return MOCO_OK;
     char name[FULL_NAME];
-    full_name(f, root, first.name, name);
-    return mo_fail(MOCO_ERR_SHAPE, "%s: tensor '%.300s' is missing, and %d more of the encoder's %d", f->path, name,
+    full_name(inv, root, first.name, name);
+    return mo_fail(MOCO_ERR_SHAPE, "%s: tensor '%.300s' is missing, and %d more of the encoder's %d", inv->path, name,
                    absent - 1, wanted_count(net));
 }
 
-static moco_status_t take_floats(mo_foreign_t *f, const mo_root_t *root, const char *ours, float *out, int64_t count)
+static moco_status_t take_floats(mo_inventory_t *inv, const mo_root_t *root, const char *ours, float *out,
+                                 int64_t count)
 {
-    const mo_file_tensor_t *t = mo_foreign_find(f, root, ours);
-    mo_foreign_take(f, t);
+    const mo_file_tensor_t *t = mo_inventory_find(inv, root, ours);
+    mo_inventory_take(inv, t);
     return mo_file_floats(t, out, count);
 }
 
 /* Counters are for report and step numbers alone; files of old programs have none. */
-static moco_status_t take_counters(mo_foreign_t *f, const mo_root_t *root, const mo_net_t *net, int64_t *batches)
+static moco_status_t take_counters(mo_inventory_t *inv, const mo_root_t *root, const mo_net_t *net, int64_t *batches)
 {
     int32_t absent = 0;
     *batches = 0;
@@ -192,51 +195,51 @@ static moco_status_t take_counters(mo_foreign_t *f, const mo_root_t *root, const
         char name[MO_LAYOUT_NAME];
         int64_t counted = 0;
         snprintf(name, sizeof name, "%s.num_batches_tracked", net->bns[i].name);
-        const mo_file_tensor_t *t = mo_foreign_find(f, root, name);
-        mo_foreign_take(f, t);
+        const mo_file_tensor_t *t = mo_inventory_find(inv, root, name);
+        mo_inventory_take(inv, t);
         absent += t == NULL;
         if (i == 0 && t != NULL && mo_file_ints(t, &counted, 1) == MOCO_OK && counted > 0)
             *batches = counted;
     }
-    return absent > 0 ? mo_foreign_missing(f, "%snum_batches_tracked of %d batch norms", root->prefix, absent)
+    return absent > 0 ? mo_inventory_missing(inv, "%snum_batches_tracked of %d batch norms", root->prefix, absent)
                       : MOCO_OK;
 }
 
-moco_status_t mo_foreign_mark(mo_foreign_t *f, const mo_root_t *root, const mo_net_t *net)
+moco_status_t mo_inventory_mark(mo_inventory_t *inv, const mo_root_t *root, const mo_net_t *net)
 {
     wanted_t w;
     int64_t batches;
     if (root->scheme == NULL)
-        return mo_fail(MOCO_ERR_FORMAT, "%s: has no encoder at '%s'", f->path, mo_show(root->prefix).text);
+        return mo_fail(MOCO_ERR_FORMAT, "%s: has no encoder at '%s'", inv->path, mo_show(root->prefix).text);
     for (int32_t i = 0; i < wanted_count(net); i++) {
         wanted_at(net, i, &w);
         if (!w.hidden)
-            mo_foreign_take(f, mo_foreign_find(f, root, w.name));
+            mo_inventory_take(inv, mo_inventory_find(inv, root, w.name));
     }
-    return take_counters(f, root, net, &batches);
+    return take_counters(inv, root, net, &batches);
 }
 
-moco_status_t mo_foreign_encoder(mo_foreign_t *f, const mo_root_t *root, const mo_net_t *net, float *params,
-                                 float *running, int64_t *batches)
+moco_status_t mo_inventory_encoder(mo_inventory_t *inv, const mo_root_t *root, const mo_net_t *net, float *params,
+                                   float *running, int64_t *batches)
 {
     moco_status_t status = MOCO_OK;
-    TRY(mo_foreign_check(f, root, net));
+    TRY(mo_inventory_check(inv, root, net));
     for (int32_t i = 0; i < net->parameter_count; i++) {
         const mo_parameter_t *parameter = &net->parameters[i];
         if (parameter->hidden)
             mo_parameter_constant(parameter, params);
         else
-            TRY(take_floats(f, root, parameter->name, params + parameter->offset, parameter->count));
+            TRY(take_floats(inv, root, parameter->name, params + parameter->offset, parameter->count));
     }
     for (int32_t i = 0; i < net->bn_count; i++) {
         const mo_bn_t *bn = &net->bns[i];
         char name[MO_LAYOUT_NAME];
         snprintf(name, sizeof name, "%s.running_mean", bn->name);
-        TRY(take_floats(f, root, name, running + bn->offset, bn->channels));
+        TRY(take_floats(inv, root, name, running + bn->offset, bn->channels));
         snprintf(name, sizeof name, "%s.running_var", bn->name);
-        TRY(take_floats(f, root, name, running + bn->offset + bn->channels, bn->channels));
+        TRY(take_floats(inv, root, name, running + bn->offset + bn->channels, bn->channels));
     }
-    TRY(take_counters(f, root, net, batches));
+    TRY(take_counters(inv, root, net, batches));
 cleanup:
     return status;
 }

@@ -1,0 +1,24 @@
+/* The fields of moco_device_options_t. */
+#include <stddef.h>
+
+#include "engine/device.h"
+
+#define AT(field) MO_OPTION_AT(moco_device_options_t, field)
+
+_Static_assert(sizeof(moco_device_options_t) == 16, "every field has a row and there is no padding");
+
+static const char *const kind_names[] = {"cpu", "gpu"};
+
+static const mo_option_row_t rows[] = {
+    {AT(kind), MO_OPTION_ENUM, MOCO_DEVICE_CPU, MO_OPTION_NAMES(kind_names), "", "a GPU comes with a later version"},
+    {AT(lanes), MO_OPTION_I32, 0, 0, 1024, 0, NULL, "",
+     "worker threads; 0 = the processors that affinity mask and cgroup quota allow"},
+};
+
+const mo_option_table_t mo_device_options = {
+    .name = "moco_device_options",
+    .size = sizeof(moco_device_options_t),
+    .rows = rows,
+    .count = sizeof rows / sizeof rows[0],
+    .agreement = "",
+};

@@ -1,0 +1,60 @@
+/* The inventory of a file of tensors, ours or another program's: which encoders it holds and where (by the tables of
+ * layout.h), what they are made of (by the shapes), their numbers, and what was taken, ignored and missing. */
+#ifndef MO_PERSIST_INVENTORY_H
+#define MO_PERSIST_INVENTORY_H
+
+#include <jansson.h>
+#include "nets/encoder.h"
+#include "persist/checkpoint.h"
+#include "persist/layout.h"
+
+#define MO_PREFIX 96
+
+/* An encoder's place: its tensors are called `prefix` and then as `scheme` has it. scheme NULL: the file has none. */
+typedef struct mo_root {
+    char prefix[MO_PREFIX];
+    const mo_scheme_t *scheme;
+} mo_root_t;
+
+typedef struct mo_inventory {
+    const mo_tensor_file_t *file;
+    const char *path;      /* for messages */
+    const mo_role_t *role; /* NULL: no encoder was found */
+    char base[MO_PREFIX];  /* before the names of the saved module's own entries: "state_dict.module." */
+    mo_root_t query, key;
+    uint8_t *taken;          /* [file->count] */
+    int32_t vit_heads;       /* of a ViT, as the caller says, set after opening; 0 = the file's, or as is usual */
+    json_t *missing, *notes; /* lists of texts */
+} mo_inventory_t;
+
+/* Borrows file and path. Finds the encoders; that there is none is no error yet. */
+moco_status_t mo_inventory_open(mo_inventory_t *inventory, const mo_tensor_file_t *file, const char *path);
+/* The same of a file whose encoders' places are known; borrows the role, too. */
+moco_status_t mo_inventory_open_at(mo_inventory_t *inventory, const mo_tensor_file_t *file, const char *path,
+                                   const mo_role_t *role);
+void mo_inventory_close(mo_inventory_t *inventory); /* safe on a zeroed struct */
+
+/* What the encoder at `root` is, from its shapes. image_size is what its stem was published with (a ViT's: what its
+ * position embedding was made for). MOCO_ERR_FORMAT without an encoder, MOCO_ERR_UNSUPPORTED for another kind. */
+moco_status_t mo_inventory_spec(mo_inventory_t *inventory, const mo_root_t *root, mo_encoder_spec_t *spec);
+/* That every tensor of the net is there with its sizes, before memory is taken for it: MOCO_ERR_SHAPE. */
+moco_status_t mo_inventory_check(const mo_inventory_t *inventory, const mo_root_t *root, const mo_net_t *net);
+/* Their numbers; *batches = how many batches the first batch norm has counted, 0 if it did not count. */
+moco_status_t mo_inventory_encoder(mo_inventory_t *inventory, const mo_root_t *root, const mo_net_t *net, float *params,
+                                   float *running, int64_t *batches);
+/* Counts what the net has of `root` as taken, for the report on an encoder that was read in another way. */
+moco_status_t mo_inventory_mark(mo_inventory_t *inventory, const mo_root_t *root, const mo_net_t *net);
+
+/* By its name in the file, or by our name at a root; NULL if absent. */
+const mo_file_tensor_t *mo_inventory_find(const mo_inventory_t *inventory, const mo_root_t *root, const char *ours);
+void mo_inventory_take(mo_inventory_t *inventory, const mo_file_tensor_t *tensor);
+moco_status_t mo_inventory_missing(mo_inventory_t *inventory, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+moco_status_t mo_inventory_note(mo_inventory_t *inventory, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* container, layout, encoder (its prefix), epoch, arch as the file calls it, taken, ignored, missing, notes. Also goes
+ * to the log, level INFO. */
+moco_status_t mo_inventory_report(const mo_inventory_t *inventory, json_t **report);
+
+#endif
