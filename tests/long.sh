@@ -27,7 +27,7 @@ section "release build" build_release || true
 group "races between threads"
 if section "thread-sanitizer build" build tsan; then
     # oneDNN, OpenBLAS and their OpenMP are not instrumented: what goes on inside them would be reported as races.
-    export CK_FORK=no TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1:die_after_fork=0
+    export CK_FORK=no TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1
     # Left out: long ones, and those that start no thread.
     tests "threads" "$root/build-tsan" -R '^test_' -E '^test_(fork|bits|layers|torch_file|torch_fuzz|faults|allocations)$'
     unset CK_FORK TSAN_OPTIONS
