@@ -9,28 +9,6 @@
 
 #define LOADER_DEPTH 2 /* batches in the store: one at work, one ahead */
 
-/* ---- nets ---- */
-
-/* The loss follows the query encoder in its net. */
-static moco_status_t add_loss(moco_trainer_t *t)
-{
-    const moco_trainer_options_t *o = &t->state.options;
-    const mo_method_t *m = &t->state.method;
-    mo_net_t *net = &t->state.query.net;
-    const int32_t embedding = t->state.query.embedding;
-    t->keys_tensor = m->loss != MOCO_LOSS_NT_XENT ? mo_net_tensor(net, o->dimension, 1, 1) : -1;
-    t->place_tensor = m->loss != MOCO_LOSS_QUEUE ? mo_net_tensor(net, 1, 1, 1) : -1;
-    if (m->loss == MOCO_LOSS_NT_XENT)
-        t->loss_tensor = mo_nt_xent(net, embedding, t->place_tensor, m->rows, o->temperature, m->scale);
-    else {
-        mo_infonce_spec_t loss = {.queries = embedding, .keys = t->keys_tensor, .place = t->place_tensor,
-                                  .count = m->loss == MOCO_LOSS_QUEUE ? o->queue_length : o->batch_size,
-                                  .temperature = o->temperature, .batch = m->mean_rows, .scale = m->scale};
-        t->loss_tensor = mo_infonce(net, &loss);
-    }
-    return mo_net_done(net);
-}
-
 /* Rows of batch statistics that a step fills: one of each group and forward pass. */
 static void set_groups(moco_trainer_t *t)
 {
@@ -149,7 +127,7 @@ static moco_status_t choose_sets(moco_trainer_t *t)
         return mo_fail(MOCO_ERR_MEMORY_CAP,
                        "one device in flight needs %llu bytes, the memory cap is %llu; a cap of %llu would fit, or a "
                        "smaller batch, image or queue%s", bytes, (unsigned long long)cap, bytes,
-                       t->state.method.loss != MOCO_LOSS_QUEUE && !t->state.method.two_pass
+                       t->state.method.loss->joins_batch && !t->state.method.two_pass
                            ? ", or more batch-norm groups, which run in two passes"
                            : "");
     return MOCO_OK;
@@ -160,11 +138,13 @@ moco_status_t mo_trainer_build(moco_trainer_t *t, moco_device_t *device)
     moco_status_t status = MOCO_OK;
     const moco_trainer_options_t *o = &t->state.options;
     TRY(mo_device_default(device, &t->device));
-    mo_view_spec_from_options(o, &t->view_spec);
+    mo_options_views(o, &t->view_spec);
     t->feature = 3 * (int64_t)o->image_size * o->image_size;
     mo_input_table((const double[3]){o->mean_r, o->mean_g, o->mean_b}, (const double[3]){o->std_r, o->std_g, o->std_b},
                    t->lut);
-    TRY(add_loss(t));
+    mo_net_t *net = &t->state.query.net;
+    t->state.method.loss->build(net, t->state.query.embedding, o, &t->state.method, &t->loss);
+    TRY(mo_net_done(net));
     set_groups(t);
     TRY(mo_stages_plan(t));
     TRY(choose_sets(t));
@@ -212,18 +192,6 @@ cleanup:
     return status;
 }
 
-static moco_status_t bind_queue(mo_lane_t *lane, void *ctx)
-{
-    moco_trainer_t *t = ctx;
-    moco_status_t status = MOCO_OK;
-    const mo_stage_t *s = &t->stages[MO_STAGE_QUERY];
-    (void)lane;
-    for (int32_t i = 0; i < mo_stage_in_flight(s); i++)
-        TRY(mo_instance_bind(s->instances[i], MO_IN_DICTIONARY, t->state.queue.rows));
-cleanup:
-    return status;
-}
-
 moco_status_t mo_trainer_take(moco_trainer_t *t)
 {
     moco_status_t status = MOCO_OK;
@@ -234,8 +202,6 @@ moco_status_t mo_trainer_take(moco_trainer_t *t)
     TRY(mo_stages_take(t));
     TRY(take_optimizer(t));
     TRY(take_gradients(t));
-    if (t->state.method.loss == MOCO_LOSS_QUEUE)
-        TRY(mo_device_call(t->device, bind_queue, t));
 cleanup:
     return status;
 }

@@ -1,4 +1,5 @@
-/* Before the commit: loss and gradient norm, and are they numbers. The commit: plain loops over flat blocks. */
+/* What a step changes. Prepared first: loss and gradient norm, and are they numbers; then plain loops over flat
+ * blocks. */
 #include <math.h>
 
 #include "train/running.h"
@@ -12,11 +13,11 @@ static void point_at_gradients(moco_trainer_t *t)
     t->optim.pieces[1] = (mo_gradient_piece_t){t->gradients[1].total, body, t->state.query.net.params - body};
 }
 
-moco_status_t mo_outcome(moco_trainer_t *t, mo_outcome_t *out)
+static moco_status_t read_outcome(moco_trainer_t *t, mo_outcome_t *out)
 {
-    int64_t rows = t->state.method.rows, first = 0, fifth = 0;
+    const mo_method_t *m = &t->state.method;
+    int64_t rows = m->rows, first = 0, fifth = 0;
     double loss = 0, norm = 0;
-    point_at_gradients(t);
     moco_status_t status = mo_optim_gradient_norm(&t->optim, t->device, &norm);
     if (status != MOCO_OK)
         return status;
@@ -26,46 +27,46 @@ moco_status_t mo_outcome(moco_trainer_t *t, mo_outcome_t *out)
         first += row[MO_LOSS_RANK] < 1;
         fifth += row[MO_LOSS_RANK] < 5;
     }
-    *out = (mo_outcome_t){loss / t->state.method.mean_rows, 100.0 * (double)first / (double)rows,
-                          100.0 * (double)fifth / (double)rows, norm};
+    *out = (mo_outcome_t){loss / m->mean_rows, 100.0 * (double)first / (double)rows,
+                          100.0 * (double)fifth / (double)rows, norm, out->rates};
+    if (m->loss->chance == NULL)
+        out->top1 = out->top5 = -1;
     if (!isfinite(out->loss) || !isfinite(out->gradient_norm))
         return mo_fail(MOCO_ERR_NONFINITE, "step %lld: loss is %g and the gradient's norm %g; wanted finite numbers",
                        (long long)t->state.step + 1, out->loss, out->gradient_norm);
     return MOCO_OK;
 }
 
-typedef struct commit {
-    moco_trainer_t *trainer;
-    mo_optim_rates_t optim;
-    double key_momentum;
-} commit_t;
+/* All that can be refused, before anything has changed. The lanes have run by then, so that the commit can count on
+ * them. */
+moco_status_t mo_commit_prepare(moco_trainer_t *t, mo_commit_t *c)
+{
+    const moco_trainer_options_t *o = &t->state.options;
+    moco_status_t status = MOCO_OK;
+    c->trainer = t;
+    c->outcome.rates = c->rates;
+    c->optim = (mo_optim_rates_t){.kind = (mo_optimizer_t)o->optimizer, .lr = c->rates.lr, .momentum = o->sgd_momentum,
+                                  .weight_decay = o->weight_decay, .trust = o->lars_trust, .beta1 = o->adam_beta1,
+                                  .beta2 = o->adam_beta2, .epsilon = o->adam_epsilon, .step = t->state.step + 1};
+    point_at_gradients(t);
+    TRY(read_outcome(t, &c->outcome));
+    TRY(mo_optim_begin(&t->optim, t->device, &c->optim)); /* LARS: the norms of parameters and steps */
+cleanup:
+    return status;
+}
+
+/* ---- the commit ---- */
 
 /* The key encoder has no predictor: its parameters are the first ones of the query encoder's. */
 static void commit_part(void *ctx, int64_t number)
 {
-    const commit_t *c = ctx;
+    const mo_commit_t *c = ctx;
     moco_trainer_t *t = c->trainer;
     const mo_optim_part_t *part = &t->optim.parts[number];
     mo_optim_update(&t->optim, part, &c->optim);
     if (part->offset < t->state.key.net.params)
         mo_momentum_update(t->state.key.params + part->offset, t->state.query.params + part->offset, part->count,
-                           c->key_momentum);
-}
-
-/* What can be refused is refused before any part has run. */
-moco_status_t mo_commit_weights(moco_trainer_t *t, mo_rates_t rates)
-{
-    const moco_trainer_options_t *o = &t->state.options;
-    moco_status_t status = MOCO_OK;
-    commit_t c = {.trainer = t,
-                  .key_momentum = rates.key_momentum,
-                  .optim = {.kind = (mo_optimizer_t)o->optimizer, .lr = rates.lr, .momentum = o->sgd_momentum,
-                            .weight_decay = o->weight_decay, .trust = o->lars_trust, .beta1 = o->adam_beta1,
-                            .beta2 = o->adam_beta2, .epsilon = o->adam_epsilon, .step = t->state.step + 1}};
-    TRY(mo_optim_begin(&t->optim, t->device, &c.optim));
-    TRY(mo_device_parallel(t->device, t->optim.part_count, commit_part, &c));
-cleanup:
-    return status;
+                           c->rates.key_momentum);
 }
 
 /* One update per forward of the reference: views that go through an encoder one after the other give one each. */
@@ -89,9 +90,51 @@ static void fold(const moco_trainer_t *t, mo_encoder_t *e, const mo_staged_t *st
     }
 }
 
-void mo_commit_statistics(moco_trainer_t *t)
+static void commit_statistics(moco_trainer_t *t)
 {
     fold(t, &t->state.query, &t->query_staged);
     if (t->state.method.key_views > 0)
         fold(t, &t->state.key, &t->key_staged);
+}
+
+/* Pushed batches of a run without data set; with one, epochs are its own, and this step is in none of them. */
+static void count_pushed(mo_state_t *s, double loss)
+{
+    const int64_t per_epoch = s->options.steps_per_epoch;
+    if (s->listing_count != 0)
+        return;
+    if (per_epoch > 0) {
+        s->epoch = (s->step - 1) / per_epoch;
+        s->step_in_epoch = (s->step - 1) % per_epoch + 1;
+    } else {
+        s->step_in_epoch++;
+    }
+    if (s->step_in_epoch == 1)
+        s->epoch_loss_sum = 0;
+    s->epoch_loss_sum += loss;
+}
+
+static void count(moco_trainer_t *t, const mo_commit_t *c)
+{
+    mo_state_t *s = &t->state;
+    s->step++;
+    if (c->views->pushed) {
+        mo_push_done(t);
+        count_pushed(s, c->outcome.loss);
+    } else {
+        s->position = c->views->position;
+        s->step_in_epoch++;
+        s->epoch_loss_sum += c->outcome.loss;
+    }
+}
+
+/* Tensor by tensor over the flat blocks; each part moves the query encoder, then the key encoder after it:
+ * k <- m k + (1-m) q. */
+void mo_commit(moco_trainer_t *t, mo_commit_t *c)
+{
+    mo_device_sweep(t->device, t->optim.part_count, commit_part, c);
+    commit_statistics(t); /* the stages only staged them */
+    if (t->state.method.loss->after_commit != NULL)
+        t->state.method.loss->after_commit(t);
+    count(t, c);
 }

@@ -3,7 +3,7 @@
 
 #include "data/data.h"
 #include "eval/model.h"
-#include "train/method.h"
+#include "train/methods/method.h"
 #include "util/status.h"
 
 /* ---- the table's calls, typed ---- */
@@ -59,31 +59,36 @@ moco_status_t mo_options_check_vit(const moco_trainer_options_t *o)
     return mo_vit_check(&spec);
 }
 
-/* What a method needs of its other fields. */
-static moco_status_t check_method(const moco_trainer_options_t *o)
+void mo_options_views(const moco_trainer_options_t *options, mo_view_spec_t *spec)
 {
-    mo_method_t m = mo_method_of(o);
-    int64_t group = m.rows / m.groups;
-    if (o->loss == MOCO_LOSS_NT_XENT && (o->symmetric || o->predictor))
-        return mo_fail(MOCO_ERR_ARGUMENT, "%s is 1, wanted 0: nt-xent takes both views in one loss",
-                       o->symmetric ? "symmetric" : "predictor");
-    if (o->loss != MOCO_LOSS_QUEUE && !m.two_pass && o->bn_groups > 1)
-        return mo_fail(MOCO_ERR_ARGUMENT,
-                       "execution is one-pass with bn_groups %d, wanted 1 or two passes: a loss "
-                       "over the whole batch syncs all groups",
-                       o->bn_groups);
-    if (m.two_pass && o->bn_groups == 1 && mo_backbone_has_batchnorm(o) && group > mo_options_shard(o))
-        return mo_fail(MOCO_ERR_ARGUMENT,
-                       "execution is two-pass with bn_groups 1, wanted one-pass or more groups: the backbone's "
-                       "batch norm would cross the %lld images of the group, which do not fit one shard of %d",
-                       (long long)group, mo_options_shard(o));
-    return MOCO_OK;
+    const double blur = options->blur_probability, blur_2 = options->blur_probability_2;
+    const double solarize = options->solarize_probability, solarize_2 = options->solarize_probability_2;
+    *spec = (mo_view_spec_t){
+        .order = options->views,
+        .size = options->image_size,
+        .resize_filter = options->resize_filter,
+        .crop_tries = options->crop_tries,
+        .blur_form = options->blur_form,
+        .crop_min_area = options->crop_min_area,
+        .crop_max_area = options->crop_max_area,
+        .brightness = options->jitter_brightness,
+        .contrast = options->jitter_contrast,
+        .saturation = options->jitter_saturation,
+        .hue = options->jitter_hue,
+        .jitter_probability = options->jitter_probability,
+        .gray_probability = options->gray_probability,
+        .blur_sigma_min = options->blur_sigma_min,
+        .blur_sigma_max = options->blur_sigma_max,
+        .flip_probability = options->flip_probability,
+        .blur_probability = {blur, blur_2 == -1 ? blur : blur_2},
+        .solarize_probability = {solarize, solarize_2 == -1 ? solarize : solarize_2},
+    };
 }
 
 static moco_status_t check_views(const moco_trainer_options_t *o)
 {
     mo_view_spec_t spec;
-    mo_view_spec_from_options(o, &spec);
+    mo_options_views(o, &spec);
     return mo_view_spec_check(&spec);
 }
 
@@ -102,7 +107,7 @@ moco_status_t mo_options_agree(const void *options)
     if (o->schedule == MOCO_SCHEDULE_STEP)
         TRY(mo_option_at_least("milestone_2", o->milestone_2, "milestone_1", o->milestone_1));
     TRY(mo_options_check_vit(o));
-    TRY(check_method(o));
+    TRY(mo_method_check(o));
 cleanup:
     return status;
 }

@@ -144,7 +144,7 @@ moco_status_t mo_step_pushed(moco_trainer_t *t, mo_outcome_t *outcome)
 {
     mo_pushed_t *p = &t->pushed;
     int64_t batch = t->state.options.batch_size;
-    mo_views_t views = {.layout = p->layout};
+    mo_views_t views = {.layout = p->layout, .pushed = 1};
     if (p->count < batch)
         return mo_fail(MOCO_ERR_NO_DATA, "%lld images wait, a step needs %lld", (long long)p->count, (long long)batch);
     if (p->is_float) {
@@ -154,8 +154,5 @@ moco_status_t mo_step_pushed(moco_trainer_t *t, mo_outcome_t *outcome)
         views.bytes[0] = p->rows;
         views.bytes[1] = p->rows + batch;
     }
-    moco_status_t status = mo_trainer_step(t, &views, outcome);
-    if (status == MOCO_OK)
-        mo_push_done(t);
-    return status;
+    return mo_trainer_step(t, &views, outcome);
 }

@@ -28,7 +28,7 @@ static int64_t steps_per_epoch(const moco_trainer_t *t)
                                       : t->state.options.steps_per_epoch;
 }
 
-static void fill_report(const moco_trainer_t *t, const mo_outcome_t *o, mo_rates_t rates, double data_seconds,
+static void fill_report(const moco_trainer_t *t, const mo_outcome_t *o, double data_seconds,
                         double step_seconds, moco_step_report_t *r)
 {
     double fill = mo_queue_fill(&t->state), seconds = data_seconds + step_seconds;
@@ -41,8 +41,8 @@ static void fill_report(const moco_trainer_t *t, const mo_outcome_t *o, mo_rates
         .steps_total = steps_per_epoch(t) * t->state.options.epochs,
         .loss = o->loss,
         .chance_loss = t->state.method.chance,
-        .lr = rates.lr,
-        .key_momentum = rates.key_momentum,
+        .lr = o->rates.lr,
+        .key_momentum = o->rates.key_momentum,
         .gradient_norm = o->gradient_norm,
         .contrast_top1 = o->top1,
         .contrast_top5 = o->top5,
@@ -56,32 +56,15 @@ static void fill_report(const moco_trainer_t *t, const mo_outcome_t *o, mo_rates
 
 /* ---- pushed batches ---- */
 
-static void count_pushed(moco_trainer_t *t, double loss)
-{
-    int64_t per_epoch = t->state.options.steps_per_epoch;
-    if (per_epoch > 0) {
-        t->state.epoch = (t->state.step - 1) / per_epoch;
-        t->state.step_in_epoch = (t->state.step - 1) % per_epoch + 1;
-    } else {
-        t->state.step_in_epoch++;
-    }
-    if (t->state.step_in_epoch == 1)
-        t->state.epoch_loss_sum = 0;
-    t->state.epoch_loss_sum += loss;
-}
-
 moco_status_t mo_run_pushed(moco_trainer_t *t, moco_step_report_t *report)
 {
     mo_outcome_t outcome;
     moco_step_report_t full;
-    mo_rates_t rates = mo_rates_now(t);
     double start = now();
     moco_status_t status = mo_step_pushed(t, &outcome);
     if (status != MOCO_OK)
         return status;
-    if (t->state.listing_count == 0) /* else epochs are those of the data set, and this step is in none of them */
-        count_pushed(t, outcome.loss);
-    fill_report(t, &outcome, rates, 0, now() - start, &full);
+    fill_report(t, &outcome, 0, now() - start, &full);
     mo_report_out(&full, sizeof full, report);
     return MOCO_OK;
 }
@@ -178,7 +161,6 @@ static moco_status_t loader_step(moco_trainer_t *t, mo_loader_t *loader, moco_st
     moco_status_t status = MOCO_OK;
     const mo_batch_t *batch = NULL;
     mo_outcome_t outcome;
-    mo_rates_t rates = mo_rates_now(t);
     double start = now(), loaded;
     *ended = 0;
     status = mo_loader_next(loader, &batch);
@@ -188,12 +170,9 @@ static moco_status_t loader_step(moco_trainer_t *t, mo_loader_t *loader, moco_st
     }
     TRY(status);
     loaded = now();
-    mo_views_t views = {.bytes = {batch->rows[0], batch->rows[1]}};
+    mo_views_t views = {.bytes = {batch->rows[0], batch->rows[1]}, .position = batch->position};
     TRY(mo_trainer_step(t, &views, &outcome));
-    t->state.position = batch->position;
-    t->state.step_in_epoch++;
-    t->state.epoch_loss_sum += outcome.loss;
-    fill_report(t, &outcome, rates, loaded - start, now() - loaded, report);
+    fill_report(t, &outcome, loaded - start, now() - loaded, report);
 cleanup:
     if (batch != NULL)
         mo_loader_return(loader, batch);
@@ -287,7 +266,7 @@ static moco_status_t evaluate(run_t *r, double *top1)
                         &result));
     *top1 = result.top1;
 cleanup:
-    mo_model_delete(model);
+    mo_model_release(model);
     r->paused += now() - start;
     return status;
 }
@@ -330,8 +309,8 @@ cleanup:
 /* A report where no step of this run can be told of. */
 static void fill_standing(const moco_trainer_t *t, moco_step_report_t *report)
 {
-    mo_outcome_t none = {0};
-    fill_report(t, &none, mo_rates_now(t), 0, 0, report);
+    mo_outcome_t none = {.rates = mo_rates_now(t)};
+    fill_report(t, &none, 0, 0, report);
     report->loss = report->epoch_loss;
 }
 

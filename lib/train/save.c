@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-
 #include "eval/model_file.h"
 #include "persist/checkpoint.h"
+#include "persist/layout.h"
 #include "train/options.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
@@ -69,17 +69,6 @@ cleanup:
     return status;
 }
 
-/* What the encoders are called: as the published checkpoints of the method call them. */
-static const char *query_prefix(int32_t loss)
-{
-    return loss == MOCO_LOSS_BATCH ? "base_encoder." : "encoder_q.";
-}
-
-static const char *key_prefix(const mo_state_t *s)
-{
-    return s->method.loss == MOCO_LOSS_BATCH ? "momentum_encoder." : "encoder_k.";
-}
-
 /* "optimizer.momentum_buffer." and the like. */
 static const char *state_prefix(const mo_state_t *s, int32_t block, char prefix[64])
 {
@@ -98,13 +87,15 @@ moco_status_t mo_state_save(mo_state_t *s, const char *path)
     const int64_t query_batches = s->step * (s->method.mixed ? 1 : s->method.query_views),
                   key_batches = s->step * s->method.key_views;
     TRY(put_meta(&w, s));
-    TRY(mo_st_meta(&w, "encoder_prefix", query_prefix(s->options.loss)));
-    TRY(mo_encoder_put(&w, query_prefix(s->options.loss), &s->query, &query_batches));
+    TRY(mo_st_meta(&w, "encoder_prefix", s->method.loss->query_prefix));
     if (s->method.key_views > 0)
-        TRY(mo_encoder_put(&w, key_prefix(s), &s->key, &key_batches));
+        TRY(mo_st_meta(&w, "key_encoder_prefix", s->method.loss->key_prefix));
+    TRY(mo_encoder_put(&w, s->method.loss->query_prefix, &s->query, &query_batches));
+    if (s->method.key_views > 0)
+        TRY(mo_encoder_put(&w, s->method.loss->key_prefix, &s->key, &key_batches));
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)s->options.optimizer); i++)
         TRY(mo_params_put(&w, state_prefix(s, i, prefix), &s->query.net, s->optimizer[i]));
-    if (s->method.loss == MOCO_LOSS_QUEUE) {
+    if (s->method.loss->keeps_queue) {
         TRY(mo_block_create(queue_bytes, &queue));
         mo_transpose(s->queue.rows, s->queue.length, s->queue.dimension, queue);
         TRY(mo_st_add(&w, "queue", MO_F32, 2, queue_dims, queue));
@@ -147,9 +138,10 @@ static moco_status_t get_state(const mo_tensor_file_t *st, mo_state_t *s)
     for (size_t i = 0; i < COUNTERS; i++)
         TRY(mo_meta_get_int(st, counters[i].key, 0, COUNTER_MAX, counter_of(s, i)));
     if (s->listing_count > INT32_MAX || s->epoch > UINT32_MAX || s->position > s->listing_count)
-        TRY(mo_fail(MOCO_ERR_FORMAT, "the checkpoint is at image %" PRId64 " of %" PRId64 " in epoch %" PRId64
-                    "; wanted at most %d images and epochs below 2^32", s->position, s->listing_count, s->epoch,
-                    INT32_MAX));
+        TRY(mo_fail(MOCO_ERR_FORMAT,
+                    "the checkpoint is at image %" PRId64 " of %" PRId64 " in epoch %" PRId64
+                    "; wanted at most %d images and epochs below 2^32",
+                    s->position, s->listing_count, s->epoch, INT32_MAX));
     TRY(mo_meta_get_int(st, "pushed_number", 0, COUNTER_MAX, &s->pushed));
     TRY(mo_meta_get_int(st, "shard", 1, INT32_MAX, &shard));
     if (shard != s->shard)
@@ -161,12 +153,12 @@ static moco_status_t get_state(const mo_tensor_file_t *st, mo_state_t *s)
         TRY(mo_fail(MOCO_ERR_FORMAT, "metadata 'listing_hash' is missing or no hexadecimal number"));
     if (mo_tensor_file_text(st, "origin") != NULL)
         TRY(mo_strdup(mo_tensor_file_text(st, "origin"), &s->origin));
-    TRY(mo_encoder_get(st, query_prefix(s->options.loss), &s->query));
+    TRY(mo_encoder_get(st, s->method.loss->query_prefix, &s->query));
     if (s->method.key_views > 0)
-        TRY(mo_encoder_get(st, key_prefix(s), &s->key));
+        TRY(mo_encoder_get(st, s->method.loss->key_prefix, &s->key));
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)s->options.optimizer); i++)
         TRY(mo_params_get(st, state_prefix(s, i, prefix), &s->query.net, s->optimizer[i]));
-    if (s->method.loss == MOCO_LOSS_QUEUE)
+    if (s->method.loss->keeps_queue)
         TRY(get_queue(st, s));
 cleanup:
     return status;
@@ -223,10 +215,10 @@ static moco_status_t check_tensors(const mo_tensor_file_t *st, const mo_state_t 
     moco_status_t status = MOCO_OK;
     const mo_file_tensor_t *queue = mo_tensor_file_find(st, "queue");
     const int64_t dims[2] = {s->queue.dimension, s->queue.length};
-    TRY(mo_encoder_get(st, query_prefix(s->options.loss), &s->query));
-    if (s->options.loss == MOCO_LOSS_QUEUE && queue == NULL)
+    TRY(mo_encoder_get(st, s->method.loss->query_prefix, &s->query));
+    if (s->method.loss->keeps_queue && queue == NULL)
         TRY(mo_fail(MOCO_ERR_SHAPE, "tensor 'queue' is missing"));
-    if (s->options.loss == MOCO_LOSS_QUEUE)
+    if (s->method.loss->keeps_queue)
         TRY(mo_shape_check(queue, 2, dims));
 cleanup:
     return status;

@@ -68,13 +68,13 @@ static moco_status_t plan_stage(moco_trainer_t *t, mo_stage_kind_t kind)
     mo_plan_spec_t spec = {.net = &e->net, .mode = trains ? MO_MODE_TRAIN : MO_MODE_KEY, .shard = s->shard,
                            .shards_per_group = s->shards_per_group,
                            .inputs = {is_head ? e->net.backbone : e->net.input, -1, -1, -1},
-                           .outputs = {is_body ? e->net.backbone : is_key ? e->embedding : t->loss_tensor, -1, -1, -1},
+                           .outputs = {is_body ? e->net.backbone : is_key ? e->embedding : t->loss.result, -1, -1, -1},
                            .from_op = from_op,
                            .to_op = to_op,
                            .seeded = kind == MO_STAGE_BODY_BACK};
     if (trains && !is_body) {
-        spec.inputs[1] = t->keys_tensor;
-        spec.inputs[2] = t->place_tensor;
+        spec.inputs[1] = t->loss.keys;
+        spec.inputs[2] = t->loss.place;
     }
     if (kind == MO_STAGE_HEAD) { /* the gradient of its input is what comes out */
         spec.inputs[0] = -1;
@@ -114,8 +114,7 @@ static moco_status_t take(mo_stage_t *s, uint8_t *arena)
     for (int32_t i = 0; i < in_flight; i++)
         TRY(mo_instance_create(s->plan, arena + (size_t)i * bytes, s->encoder->params, s->packed, &s->instances[i]));
     TRY(mo_calloc((size_t)s->groups * (size_t)s->shards_per_group, sizeof *s->blocks, &s->blocks));
-    s->pass = (mo_pass_t){.plan = s->plan, .instances = s->instances, .sets = s->sets, .groups = s->groups,
-                          .begin = mo_stage_begin, .end = mo_stage_end, .ctx = s};
+    s->pass = (mo_pass_t){.plan = s->plan, .instances = s->instances, .sets = s->sets, .groups = s->groups};
     TRY(mo_pass_prepare(&s->pass));
 cleanup:
     return status;

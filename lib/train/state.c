@@ -33,7 +33,7 @@ static void list_blocks(mo_state_t *s)
     }
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)s->options.optimizer); i++)
         mo_blocks_add(b, "optimizer", params, &s->optimizer[i]);
-    if (s->method.loss == MOCO_LOSS_QUEUE)
+    if (s->method.loss->keeps_queue)
         mo_blocks_add(b, "queue", (size_t)(s->queue.length * s->queue.dimension) * f, &s->queue.rows);
 }
 
@@ -48,7 +48,7 @@ moco_status_t mo_state_build(mo_state_t *s, const moco_trainer_options_t *option
     TRY(build_query(s, &spec));
     if (s->method.key_views > 0)
         TRY(mo_encoder_build(&s->key, &spec));
-    if (s->method.loss == MOCO_LOSS_QUEUE)
+    if (s->method.loss->keeps_queue)
         s->queue = (mo_keys_t){.length = options->queue_length, .dimension = options->dimension};
     list_blocks(s);
 cleanup:
@@ -65,7 +65,7 @@ void mo_state_start(mo_state_t *s)
     mo_encoder_start(&s->query, s->options.seed);
     if (s->method.key_views > 0) /* the same but for the predictor, which comes last */
         mo_encoder_copy_numbers(&s->query, &s->key);
-    if (s->method.loss == MOCO_LOSS_QUEUE)
+    if (s->method.loss->keeps_queue)
         mo_keys_start(&s->queue, s->options.seed);
 }
 

@@ -9,7 +9,7 @@
 #include "contrast/contrast.h"
 #include "nets/encoder.h"
 #include "optim/optim.h"
-#include "train/method.h"
+#include "train/methods/method.h"
 #include "util/blocks.h"
 
 typedef struct mo_state {

@@ -5,54 +5,73 @@
 #include "util/rng.h"
 #include "util/status.h"
 
-/* Rates of the step at hand. The key momentum that the commit of step t uses is the one scheduled for step t+1: the
- * references update the key encoder at the start of the next step, and the sequence of keys is the same. */
 mo_rates_t mo_rates_now(const moco_trainer_t *t)
 {
-    mo_time_t now = {t->state.epoch, t->state.step_in_epoch, t->state.listing_count / t->state.options.batch_size};
-    if (t->state.listing_count == 0) { /* push mode */
-        int64_t per_epoch = t->state.options.steps_per_epoch;
-        now = per_epoch > 0 ? (mo_time_t){t->state.step / per_epoch, t->state.step % per_epoch, per_epoch}
-                            : (mo_time_t){-1, 0, 0};
+    const mo_state_t *s = &t->state;
+    const moco_trainer_options_t *o = &s->options;
+    mo_time_t now = {s->epoch, s->step_in_epoch, s->listing_count / o->batch_size};
+    if (s->listing_count == 0) { /* push mode */
+        int64_t per_epoch = o->steps_per_epoch;
+        now = per_epoch > 0 ? (mo_time_t){s->step / per_epoch, s->step % per_epoch, per_epoch} : (mo_time_t){-1, 0, 0};
     }
-    return (mo_rates_t){mo_schedule_lr(&t->state.options, now),
-                        mo_schedule_momentum(&t->state.options, mo_time_next(now))};
+    /* Where a published key encoder moves at the start of the next step, this commit uses that step's momentum: the
+     * sequence of keys is the same. */
+    const mo_time_t moved = s->method.loss->momentum_ahead ? mo_time_next(now) : now;
+    return (mo_rates_t){mo_schedule_lr(o, now), mo_schedule_momentum(o, moved)};
 }
 
-/* B images in two views; all tensors are float32. Everything that can fail comes before "commit" and nothing after it
- * can, so a failed step leaves weights, batch-norm statistics, optimizer state, queue and counters exactly as they
- * were. */
+static void begin(moco_trainer_t *t)
+{
+    const moco_trainer_options_t *o = &t->state.options;
+    mo_gradients_recycle(&t->gradients[0]);
+    mo_gradients_recycle(&t->gradients[1]);
+    mo_rng_permutation_in(o->seed, MO_STREAM_SHUFFLE, (uint32_t)t->state.step, o->batch_size, t->draws, t->permutation);
+}
+
+/* Images of shuffled groups -> keys, each at the place of its image. Nothing here receives a gradient. */
+static moco_status_t encode_keys(moco_trainer_t *t, const mo_views_t *views)
+{
+    moco_status_t status = MOCO_OK;
+    if (t->state.method.key_views == 0)
+        return MOCO_OK;
+    if (!t->state.method.two_pass)
+        return mo_stage_run(t, MO_STAGE_KEY, views);
+    TRY(mo_stage_run(t, MO_STAGE_KEY_BODY, views)); /* features, shard by shard          */
+    TRY(mo_stage_run(t, MO_STAGE_KEY_HEAD, views)); /* heads over the whole batch        */
+cleanup:
+    return status;
+}
+
+/* Forward, loss and backward of every shard in one plan. */
+static moco_status_t one_pass(moco_trainer_t *t, const mo_views_t *views)
+{
+    return mo_stage_run(t, MO_STAGE_QUERY, views);
+}
+
+/* Or the backbone runs twice, and holds the activations of a shard for each lane instead of the whole batch's. */
+static moco_status_t two_passes(moco_trainer_t *t, const mo_views_t *views)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_stage_run(t, MO_STAGE_BODY, views));      /* images -> features of all shards                  */
+    TRY(mo_stage_run(t, MO_STAGE_HEAD, views));      /* heads and loss over the whole batch, and backward */
+    TRY(mo_stage_run(t, MO_STAGE_BODY_BACK, views)); /* each shard again, forward and backward            */
+cleanup:
+    return status;
+}
+
+/* B images in two views; all tensors are float32. Only the commit changes the trainer, and it cannot fail: after a
+ * failed step weights, batch-norm statistics, optimizer state, queue and counters are exactly as they were. */
 moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_outcome_t *outcome)
 {
     moco_status_t status = MOCO_OK;
-    const mo_rates_t rates = mo_rates_now(t);
-    const int64_t batch = t->state.options.batch_size;
-
-    t->views = views;
-    mo_gradients_recycle(&t->gradients[0]);
-    mo_gradients_recycle(&t->gradients[1]);
-    mo_rng_permutation_in(t->state.options.seed, MO_STREAM_SHUFFLE, (uint32_t)t->state.step, batch, t->draws,
-                          t->permutation);
-
-    TRY(mo_stage_run(t, MO_STAGE_KEY));       /* shuffled groups -> keys, unshuffled                          */
-    TRY(mo_stage_run(t, MO_STAGE_QUERY));     /* forward, loss against queue or batch, backward               */
-    TRY(mo_stage_run(t, MO_STAGE_KEY_BODY));  /* or, where the backbone runs twice: features of all shards,   */
-    TRY(mo_stage_run(t, MO_STAGE_KEY_HEAD));  /* heads and loss over the whole batch,                         */
-    TRY(mo_stage_run(t, MO_STAGE_BODY));
-    TRY(mo_stage_run(t, MO_STAGE_HEAD));
-    TRY(mo_stage_run(t, MO_STAGE_BODY_BACK)); /* and each shard again, forward and backward                   */
-    TRY(mo_outcome(t, outcome));              /* the one wait: loss, gradient norm, finite?                   */
-
-    /* commit: the stages only staged their batch-norm statistics; they are folded in here too */
-    TRY(mo_commit_weights(t, rates));         /* optimizer, then k <- m k + (1-m) q; all or nothing           */
-    mo_commit_statistics(t);
-    if (t->state.method.loss == MOCO_LOSS_QUEUE)    /* last: the loss saw the old queue                             */
-        mo_keys_enqueue(&t->state.queue, t->keys, t->state.method.key_views * batch);
-    t->state.queue_seen += t->state.method.loss == MOCO_LOSS_QUEUE ? t->state.method.key_views * batch : 0;
-    t->state.step++;
-    mo_warn_step(t, outcome);
-
+    mo_commit_t commit = {.views = views, .rates = mo_rates_now(t)};
+    begin(t);
+    TRY(encode_keys(t, views));
+    TRY(t->state.method.two_pass ? two_passes(t, views) : one_pass(t, views));
+    TRY(mo_commit_prepare(t, &commit)); /* the one wait: loss and gradient norm, are they finite?               */
+    mo_commit(t, &commit);              /* optimizer, key encoder, running statistics, dictionary, counters     */
+    mo_warn_step(t, &commit.outcome);
+    *outcome = commit.outcome;
 cleanup:
-    t->views = NULL;
     return status;
 }

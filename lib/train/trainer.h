@@ -22,7 +22,8 @@ typedef struct mo_staged {
     int32_t body_groups, head_groups; /* how many of the rows the backbone and the head fill      */
 } mo_staged_t;
 
-/* One run of a batch through operations of an encoder (stage.c makes, passes.c feeds it). A step is a few of these. */
+/* One run of a batch through operations of an encoder (stage.c makes, stage_io.c feeds it). A step is a few of
+ * these. */
 typedef enum mo_stage_kind {
     MO_STAGE_KEY,       /* images -> keys                                     */
     MO_STAGE_QUERY,     /* images -> loss and gradients                       */
@@ -55,6 +56,8 @@ typedef struct mo_views {
     const uint8_t *const *bytes[2]; /* query view, key view: [B] pointers */
     const float *floats[2];         /* or [B] images, one after the other */
     int32_t layout;                 /* of the floats                      */
+    int32_t pushed;                 /* 1: by the host; 0: from a data set */
+    int64_t position;               /* in the data set's listing, behind these images */
 } mo_views_t;
 
 /* What was pushed and waits for its step. */
@@ -75,7 +78,7 @@ struct moco_trainer {
     mo_view_spec_t view_spec;
     int32_t shards, shards_in_flight; /* of the stage that holds the gradients of the backbone */
     int64_t feature;          /* floats of an image */
-    int32_t keys_tensor, place_tensor, loss_tensor; /* of the query net; -1 = none */
+    mo_loss_tensors_t loss;   /* in the query encoder's net */
     mo_staged_t query_staged, key_staged;
     mo_stage_t stages[MO_STAGES];
     mo_optim_t optim;
@@ -88,7 +91,6 @@ struct moco_trainer {
     int32_t *permutation;     /* [B] of this step                                */
     void *draws;              /* what makes it                                   */
     float lut[3][256];        /* 8-bit value -> normalised float                 */
-    const mo_views_t *views;  /* of the step at work                             */
     mo_pushed_t pushed;
     mo_blocks_t blocks;       /* of the machine; the state has its own           */
     mo_warnings_t warnings;
@@ -99,8 +101,18 @@ typedef struct mo_rates {
 } mo_rates_t;
 
 typedef struct mo_outcome {
-    double loss, top1, top5, gradient_norm;
+    double loss, top1, top5, gradient_norm; /* top1, top5: percent; -1 = not measured, of a method without negatives */
+    mo_rates_t rates;
 } mo_outcome_t;
+
+/* What a step is about to change, and by what. */
+typedef struct mo_commit {
+    const mo_views_t *views;
+    mo_rates_t rates;
+    mo_outcome_t outcome;
+    mo_optim_rates_t optim;
+    moco_trainer_t *trainer;
+} mo_commit_t;
 
 /* build.c: plans, sizes, memory. */
 /* The machine around `trainer->state`, which is built: plans and sizes, no memory yet. */
@@ -135,17 +147,16 @@ int32_t mo_stage_in_flight(const mo_stage_t *stage); /* shards */
 /* As many groups in flight as have at most so many shards together, at least one, at most all. */
 int32_t mo_stage_sets(const mo_stage_t *stage, int32_t shards);
 
-/* passes.c: what goes into and comes out of the shards of a stage, and running one. */
-moco_status_t mo_stage_begin(void *stage, mo_instance_t *instance, int32_t group, int32_t shard);
-moco_status_t mo_stage_end(void *stage, mo_instance_t *instance, int32_t group, int32_t shard);
-moco_status_t mo_stage_run(moco_trainer_t *trainer, mo_stage_kind_t kind); /* nothing where there is none */
+/* stage_io.c: what goes into and comes out of the shards of a stage, and running one that the trainer has. */
+moco_status_t mo_stage_run(moco_trainer_t *trainer, mo_stage_kind_t kind, const mo_views_t *views);
+float *mo_keys_for(const moco_trainer_t *trainer, int32_t view); /* keys of the other view, which its queries meet */
 
-/* commit.c: what a step reads before its commit, and the commit itself. */
-moco_status_t mo_outcome(moco_trainer_t *trainer, mo_outcome_t *outcome);
-moco_status_t mo_commit_weights(moco_trainer_t *trainer, mo_rates_t rates);
-void mo_commit_statistics(moco_trainer_t *trainer);
+/* commit.c: all that can be refused, then the change, which cannot. */
+moco_status_t mo_commit_prepare(moco_trainer_t *trainer, mo_commit_t *commit);
+void mo_commit(moco_trainer_t *trainer, mo_commit_t *commit);
 
 /* step.c */
+/* Of the step to come, or at work. */
 mo_rates_t mo_rates_now(const moco_trainer_t *trainer);
 moco_status_t mo_trainer_step(moco_trainer_t *trainer, const mo_views_t *views, mo_outcome_t *outcome);
 

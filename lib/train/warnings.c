@@ -15,7 +15,7 @@
 void mo_warn_setup(moco_trainer_t *t)
 {
     const moco_trainer_options_t *o = &t->state.options;
-    int queue = o->loss == MOCO_LOSS_QUEUE, norms = mo_backbone_has_batchnorm(o);
+    int queue = mo_loss_of(o->loss)->keeps_queue, norms = mo_backbone_has_batchnorm(o);
     if (queue && t->state.listing_count > 0 && o->queue_length >= t->state.listing_count && !t->warnings.told_queue)
         mo_log(MOCO_LOG_WARNING,
                "queue_length is %lld and the data set has %lld images: every image meets older keys of itself as "
@@ -65,7 +65,7 @@ void mo_warn_step(moco_trainer_t *t, const mo_outcome_t *outcome)
     int64_t batch = t->state.options.batch_size;
     double chance = t->state.method.chance, spread = mo_spread(t->keys, batch, t->state.options.dimension);
     /* While a queue fills, random rows make the contrast easy. */
-    int filled = t->state.method.loss != MOCO_LOSS_QUEUE || t->state.queue_seen >= t->state.queue.length;
+    int filled = !t->state.method.loss->keeps_queue || t->state.queue_seen >= t->state.queue.length;
     mo_warn_setup(t);
     if (reached(&w->at_chance, fabs(outcome->loss - chance) < NEAR_CHANCE * chance, PATIENCE, &w->told_chance))
         mo_log(MOCO_LOG_WARNING,

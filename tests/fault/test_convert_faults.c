@@ -69,7 +69,7 @@ static buffer_t reference_file(const moco_trainer_t *t)
 {
     static const int64_t pointer[1] = {4};
     const int64_t queue[2] = {t->state.queue.dimension, t->state.queue.length}, one[1] = {1};
-    const int has_queue = t->state.method.loss == MOCO_LOSS_QUEUE;
+    const int has_queue = t->state.method.loss->keeps_queue;
     archive_t *a = calloc(1, sizeof *a);
     put(&a->pickle, "\x80\x02}(", 4);
     put_text(&a->pickle, "epoch");

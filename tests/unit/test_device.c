@@ -335,6 +335,41 @@ START_TEST(test_fork_idle)
 }
 END_TEST
 
+/* ---- a sweep is never refused ---- */
+
+enum { SWEPT = 1000 };
+
+static void sweep_part(void *ctx, int64_t part)
+{
+    atomic_fetch_add(&((atomic_int *)ctx)[part], 1);
+}
+
+static int child_sweeps(void *ctx)
+{
+    static atomic_int visits[SWEPT];
+    alarm(60);
+    mo_fault_arm(MO_FAULT_ENGINE, 0); /* the lanes, which the fork did not copy, cannot be started */
+    mo_device_sweep(ctx, SWEPT, sweep_part, visits);
+    if (mo_fault_arm(MO_FAULT_ENGINE, -1) != 1)
+        return 2;
+    for (int i = 0; i < SWEPT; i++)
+        if (visits[i] != 1)
+            return 3;
+    return 0;
+}
+
+START_TEST(test_sweep)
+{
+    static atomic_int visits[SWEPT];
+    moco_device_t *device = tiny_device(3);
+    mo_device_sweep(device, SWEPT, sweep_part, visits);
+    for (int i = 0; i < SWEPT; i++)
+        ck_assert_int_eq(visits[i], 1);
+    ck_assert_int_eq(in_child(child_sweeps, device), 0);
+    moco_device_free(device);
+}
+END_TEST
+
 static int child_is_told(void *ctx)
 {
     family_t *f = ctx;
@@ -465,6 +500,7 @@ int main(void)
     } else {
         puts("children of fork skipped: the thread sanitizer loses count of their threads");
     }
+    tcase_add_test(tc, test_sweep);
     tcase_add_test(tc, test_embed_while_training);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);

@@ -249,6 +249,14 @@ moco_status_t mo_device_parallel(moco_device_t *device, int64_t parts, mo_parall
     return mo_work_run(device, &work);
 }
 
+/* Only lanes that were never started, or were lost in a fork, refuse work, and then before any of it has run. */
+void mo_device_sweep(moco_device_t *device, int64_t parts, mo_parallel_fn fn, void *ctx)
+{
+    if (mo_device_parallel(device, parts, fn, ctx) != MOCO_OK)
+        for (int64_t part = 0; part < parts; part++)
+            fn(ctx, part);
+}
+
 moco_status_t mo_device_run(moco_device_t *device, int64_t parts, mo_lane_fn fn, void *ctx, int urgent)
 {
     mo_work_t work = {.fn = fn, .ctx = ctx, .parts = parts, .urgent = urgent};

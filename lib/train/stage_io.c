@@ -58,7 +58,8 @@ static moco_status_t move_rows(const mo_stage_t *s, mo_instance_t *instance, int
     return MOCO_OK;
 }
 
-static moco_status_t load_images(const mo_stage_t *s, mo_instance_t *instance, int32_t group, int32_t shard)
+static moco_status_t load_images(const mo_stage_t *s, const mo_views_t *views, mo_instance_t *instance, int32_t group,
+                                 int32_t shard)
 {
     const moco_trainer_t *t = s->trainer;
     float *input;
@@ -68,10 +69,10 @@ static moco_status_t load_images(const mo_stage_t *s, mo_instance_t *instance, i
     for (int64_t row = 0; row < s->shard; row++) {
         place_t p = place_of(s, group, shard, row);
         float *to = input + row * t->feature;
-        if (t->views->bytes[p.view] != NULL)
-            mo_input_bytes(t->lut, t->views->bytes[p.view][p.image], t->feature, to);
+        if (views->bytes[p.view] != NULL)
+            mo_input_bytes(t->lut, views->bytes[p.view][p.image], t->feature, to);
         else
-            mo_input_floats(t->views->floats[p.view] + p.image * t->feature, t->views->layout, t->feature, to);
+            mo_input_floats(views->floats[p.view] + p.image * t->feature, views->layout, t->feature, to);
     }
     mo_instance_unmap(instance, s->encoder->net.input, input);
     return MOCO_OK;
@@ -79,8 +80,7 @@ static moco_status_t load_images(const mo_stage_t *s, mo_instance_t *instance, i
 
 /* ---- what the losses need beside the queries ---- */
 
-/* Keys that a query of `view` is compared with: those of the other view. */
-static float *keys_for(const moco_trainer_t *t, int32_t view)
+float *mo_keys_for(const moco_trainer_t *t, int32_t view)
 {
     int64_t slot = t->state.method.key_views > 1 ? 1 - view : 0;
     return t->keys + slot * t->state.options.batch_size * t->state.options.dimension;
@@ -93,28 +93,34 @@ static moco_status_t load_contrast(const mo_stage_t *s, mo_instance_t *instance,
     int64_t width = t->state.options.dimension;
     place_t first = place_of(s, group, shard, 0);
     float *values;
-    if (t->state.method.loss != MOCO_LOSS_QUEUE) /* the batch's own rows are the dictionary */
-        TRY(mo_instance_bind(instance, MO_IN_DICTIONARY, s->mixed ? t->keys : keys_for(t, first.view)));
-    if (t->keys_tensor >= 0) {
-        TRY(mo_instance_map(instance, t->keys_tensor, &values));
+    if (t->state.method.loss->dictionary != NULL)
+        TRY(mo_instance_bind(instance, MO_IN_DICTIONARY, t->state.method.loss->dictionary(t, first.view)));
+    if (t->loss.keys >= 0) {
+        TRY(mo_instance_map(instance, t->loss.keys, &values));
         for (int64_t row = 0; row < s->shard; row++)
-            memcpy(values + row * width, keys_for(t, first.view) + place_of(s, group, shard, row).image * width,
+            memcpy(values + row * width, mo_keys_for(t, first.view) + place_of(s, group, shard, row).image * width,
                    (size_t)width * sizeof(float));
-        mo_instance_unmap(instance, t->keys_tensor, values);
+        mo_instance_unmap(instance, t->loss.keys, values);
     }
-    if (t->place_tensor >= 0) {
-        TRY(mo_instance_map(instance, t->place_tensor, &values));
+    if (t->loss.place >= 0) {
+        TRY(mo_instance_map(instance, t->loss.place, &values));
         for (int64_t row = 0; row < s->shard; row++) {
             place_t p = place_of(s, group, shard, row);
             values[row] = (float)(s->mixed ? index_of(s, p) : p.image);
         }
-        mo_instance_unmap(instance, t->place_tensor, values);
+        mo_instance_unmap(instance, t->loss.place, values);
     }
 cleanup:
     return status;
 }
 
 /* ---- hooks ---- */
+
+/* One run of a stage: what its hooks are given. */
+typedef struct run {
+    mo_stage_t *stage;
+    const mo_views_t *views;
+} run_t;
 
 static moco_status_t bind(mo_stage_t *s, mo_instance_t *instance, int32_t group, int32_t shard)
 {
@@ -137,9 +143,10 @@ static float *features(const mo_stage_t *s)
     return s->trainer->features[s->encoder == &s->trainer->state.key];
 }
 
-moco_status_t mo_stage_begin(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
+static moco_status_t begin(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
 {
-    mo_stage_t *s = ctx;
+    const run_t *run = ctx;
+    mo_stage_t *s = run->stage;
     moco_trainer_t *t = s->trainer;
     moco_status_t status = MOCO_OK;
     int32_t backbone = s->encoder->net.backbone;
@@ -147,7 +154,7 @@ moco_status_t mo_stage_begin(void *ctx, mo_instance_t *instance, int32_t group, 
     if (s->kind == MO_STAGE_KEY_HEAD || s->kind == MO_STAGE_HEAD)
         TRY(move_rows(s, instance, backbone, group, shard, features(s), ROWS_IN));
     else
-        TRY(load_images(s, instance, group, shard));
+        TRY(load_images(s, run->views, instance, group, shard));
     if (s->kind == MO_STAGE_BODY_BACK)
         TRY(move_rows(s, instance, backbone, group, shard, t->feature_gradients, GRADIENT_IN));
     if (s->kind == MO_STAGE_QUERY || s->kind == MO_STAGE_HEAD)
@@ -157,9 +164,9 @@ cleanup:
 }
 
 /* Keys and features of shuffled images go to the place of their image: the inverse of the shuffle. */
-moco_status_t mo_stage_end(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
+static moco_status_t end(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
 {
-    mo_stage_t *s = ctx;
+    mo_stage_t *s = ((const run_t *)ctx)->stage;
     moco_trainer_t *t = s->trainer;
     moco_status_t status = MOCO_OK;
     int32_t backbone = s->encoder->net.backbone;
@@ -168,7 +175,7 @@ moco_status_t mo_stage_end(void *ctx, mo_instance_t *instance, int32_t group, in
     if (s->kind == MO_STAGE_KEY_BODY || s->kind == MO_STAGE_BODY)
         TRY(move_rows(s, instance, backbone, group, shard, features(s), ROWS_OUT));
     if (s->kind == MO_STAGE_QUERY || s->kind == MO_STAGE_HEAD)
-        TRY(move_rows(s, instance, t->loss_tensor, group, shard, t->results, ROWS_OUT));
+        TRY(move_rows(s, instance, t->loss.result, group, shard, t->results, ROWS_OUT));
     if (s->kind == MO_STAGE_HEAD)
         TRY(move_rows(s, instance, backbone, group, shard, t->feature_gradients, GRADIENT_OUT));
     if (s->pool != NULL) {
@@ -179,14 +186,17 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_stage_run(moco_trainer_t *t, mo_stage_kind_t kind)
+moco_status_t mo_stage_run(moco_trainer_t *t, mo_stage_kind_t kind, const mo_views_t *views)
 {
     moco_status_t status = MOCO_OK;
     mo_stage_t *s = &t->stages[kind];
-    if (s->encoder == NULL)
-        return MOCO_OK;
+    run_t run = {s, views};
+    s->pass.begin = begin;
+    s->pass.end = end;
+    s->pass.ctx = &run;
     TRY(mo_packed_refresh(s->packed)); /* parameters -> layouts of the primitives */
     TRY(mo_pass_run(t->device, &s->pass));
 cleanup:
+    s->pass.ctx = NULL;
     return status;
 }
