@@ -15,7 +15,7 @@ _Static_assert(sizeof(moco_run_options_t) == 32, "every field has a row and ther
 static const char *const membership_names[] = {"contiguous", "strided"};
 static const char *const views_names[] = {"v1", "v2", "cifar", "v3", "simclr"};
 static const char *const running_names[] = {"mean", "first"};
-static const char *const loss_names[] = {"queue", "batch", "nt-xent"};
+static const char *const loss_names[] = {"queue", "batch", "nt-xent", "regression"};
 static const char *const loss_scale_names[] = {"one", "two", "2t"};
 static const char *const unit_names[] = {"epoch", "step"};
 static const char *const momentum_names[] = {"constant", "cosine"};
@@ -55,7 +55,7 @@ static const mo_option_row_t trainer_rows[] = {
     {AT(freeze_patch), I32, 0, 0, 1, 0, NULL, "", "1: a ViT's patch projection keeps its first values"},
 
     /* method */
-    {AT(loss), ENUM, MOCO_LOSS_QUEUE, NAMES(loss_names), "negatives: the queue, the other view's keys, all 2B views"},
+    {AT(loss), ENUM, MOCO_LOSS_QUEUE, NAMES(loss_names), "negatives: the queue, the other view's keys, all 2B views, none"},
     {AT(loss_scale), ENUM, MOCO_LOSS_SCALE_ONE, NAMES(loss_scale_names), "factor on the loss: 1, 2 or 2 temperature"},
     {AT(symmetric), I32, 0, 0, 1, 0, NULL, "", "1: both views are queries in turn, losses summed"},
     {AT(predictor), I32, 0, 0, 1, 0, NULL, "", "1: a predictor follows the query's projection"},
@@ -70,7 +70,7 @@ static const mo_option_row_t trainer_rows[] = {
     /* projection head */
     {AT(head), ENUM, MOCO_HEAD_MLP, NAMES(mo_head_names), "projection head; docs/architecture.md lists their layers"},
     {AT(head_width), I32, 0, 0, 65536, 0, NULL, "", "hidden width of heads; 0 = the backbone's"},
-    {AT(head_layers), I32, 0, 0, 3, 0, NULL, "", "linear layers of mlp-v3 and mlp-simclr; 0 = as published"},
+    {AT(head_layers), I32, 0, 0, 3, 0, NULL, "", "linear layers of mlp-v3, -simclr and -byol; 0 = as published"},
     {AT(dimension), I32, 128, 1, 65536, 0, NULL, "", "D, width of the projection"},
 
     /* batch and batch-norm groups */

@@ -10,7 +10,7 @@
 
 #include <moco/trainer.h>
 
-enum { SIDE = 24, TURNS = 1000, COUNT = SIDE * SIDE, BYTES = COUNT * 3, CASES = 2 * (MOCO_RECIPE_V3_VIT + 1) };
+enum { SIDE = 24, TURNS = 1000, COUNT = SIDE * SIDE, BYTES = COUNT * 3, CASES = 2 * (MOCO_RECIPE_BYOL + 1) };
 
 /* What is published, of view 0 and view 1. */
 static const struct {
@@ -22,6 +22,7 @@ static const struct {
     [MOCO_RECIPE_V3] = {0.8, 0.2, {1, 0.1}, {0, 0.2}, 0.5, 0.2},
     [MOCO_RECIPE_SIMCLR] = {0.8, 0.2, {0.5, 0.5}, {0, 0}, 0.5, 0.08},
     [MOCO_RECIPE_V3_VIT] = {0.8, 0.2, {1, 0.1}, {0, 0.2}, 0.5, 0.08},
+    [MOCO_RECIPE_BYOL] = {0.8, 0.2, {1, 0.1}, {0, 0.2}, 0.5, 0.08},
 };
 
 static mo_view_work_t work;
