@@ -120,14 +120,7 @@ void progress_images(progress_t *progress, int64_t done, int64_t total)
     show(progress, total > 0 ? (double)done / (double)total : 0, text, 0);
 }
 
-/* Epochs with a loss and now and then a measurement. */
-typedef struct learning {
-    int64_t done, total;
-    double loss, top1, top5;
-    int32_t epoch, epochs;
-} learning_t;
-
-static void show_learning(progress_t *progress, const learning_t *r)
+void progress_learning(progress_t *progress, const moco_classifier_report_t *r)
 {
     const double seconds = seconds_now() - progress->started;
     const double speed = seconds > 0 ? (double)r->done / seconds : 0;
@@ -141,14 +134,4 @@ static void show_learning(progress_t *progress, const learning_t *r)
              (int)r->epochs, r->loss, measured,
              speed > 0 ? duration((double)(r->total - r->done) / speed, eta) : "-", speed);
     show(progress, r->total > 0 ? (double)r->done / (double)r->total : 0, text, r->top1 >= 0);
-}
-
-void progress_probe(progress_t *progress, const moco_probe_report_t *r)
-{
-    show_learning(progress, &(learning_t){r->done, r->total, r->loss, r->top1, r->top5, r->epoch, r->epochs});
-}
-
-void progress_finetune(progress_t *progress, const moco_finetune_report_t *r)
-{
-    show_learning(progress, &(learning_t){r->done, r->total, r->loss, r->top1, r->top5, r->epoch, r->epochs});
 }

@@ -22,11 +22,8 @@ void progress_step(progress_t *progress, const moco_step_report_t *report);
 /* During an embedding: `done` of `total` images. */
 void progress_images(progress_t *progress, int64_t done, int64_t total);
 
-/* During a linear probe's training. A measurement on the test set gets a line of its own. */
-void progress_probe(progress_t *progress, const moco_probe_report_t *report);
-
-/* The same during fine-tuning. */
-void progress_finetune(progress_t *progress, const moco_finetune_report_t *report);
+/* While a classifier is trained. A measurement on the test set gets a line of its own. */
+void progress_learning(progress_t *progress, const moco_classifier_report_t *report);
 
 /* Takes the bar away, so that other text can be written. */
 void progress_clear(progress_t *progress);

@@ -112,51 +112,46 @@ class KnnResult(_Struct):
 
 
 class ProbeOptions(_Struct):
-    _fields_ = ([("struct_size", _u64), ("seed", _u64), ("lr", _f64 * 16)]
-                + [(name, _f64) for name in """lr_factor sgd_momentum weight_decay init_std crop_min_area crop_max_area
+    _fields_ = ([("struct_size", _u64), ("seed", _u64)]
+                + [(name, _i32) for name in "protocol cached normalize rates".split()]
+                + [("base_lr", _f64 * 16)]
+                + [(name, _i32) for name in "lr_scaling schedule milestone_1 milestone_2".split()]
+                + [("lr_factor", _f64), ("epochs", _i32), ("batch_size", _i32)]
+                + [(name, _f64) for name in """sgd_momentum weight_decay init_std crop_min_area crop_max_area
                    flip_probability""".split()]
-                + [(name, _i32) for name in """protocol rates lr_scaling epochs batch_size schedule milestone_1
-                   milestone_2 cached normalize eval_every loader_threads""".split()])
-
-
-class ProbeReport(_Struct):
-    """Where a probe is: `phase` 0 features of the test set, 1 of the training set, 2 training; top1 and top5 in percent,
-    -1 where not measured just now."""
-    _fields_ = [("struct_size", _u64), ("done", _i64), ("total", _i64), ("loss", _f64), ("top1", _f64), ("top5", _f64),
-                ("phase", _i32), ("epoch", _i32), ("epochs", _i32), ("epoch_end", _i32)]
-
-
-class ProbeResult(_Struct):
-    _fields_ = ([("struct_size", _u64), ("backbone_hash", _u64), ("train_images", _i64), ("test_images", _i64)]
-                + [(name, _f64) for name in "top1 top5 lr train_loss test_loss chance".split()]
-                + [(name, _i32) for name in "classes features rates best".split()])
-
-
-class ProbeRate(_Struct):
-    _fields_ = [("struct_size", _u64)] + [(name, _f64) for name in
-                                          "lr effective_lr top1 top5 train_loss test_loss".split()]
+                + [("eval_every", _i32), ("loader_threads", _i32)])
 
 
 class FinetuneOptions(_Struct):
-    _fields_ = ([("struct_size", _u64), ("seed", _u64)]
-                + [(name, _f64) for name in """lr weight_decay sgd_momentum adam_beta1 adam_beta2 adam_epsilon
-                   label_smoothing mixup drop_path init_std crop_min_area crop_max_area flip_probability""".split()]
-                + [(name, _i32) for name in """optimizer lr_scaling epochs warmup_epochs batch_size bn_groups shard
-                   schedule decay_vectors resize_filter eval_every loader_threads""".split()])
+    _fields_ = ([("struct_size", _u64), ("seed", _u64), ("optimizer", _i32), ("lr_scaling", _i32), ("base_lr", _f64)]
+                + [(name, _i32) for name in "schedule warmup_epochs epochs batch_size bn_groups shard".split()]
+                + [(name, _f64) for name in "sgd_momentum adam_beta1 adam_beta2 adam_epsilon weight_decay".split()]
+                + [("decay_vectors", _i32), ("resize_filter", _i32)]
+                + [(name, _f64) for name in """crop_min_area crop_max_area flip_probability label_smoothing mixup
+                   drop_path init_std""".split()]
+                + [("eval_every", _i32), ("loader_threads", _i32)])
 
 
-class FinetuneReport(_Struct):
-    """Where fine-tuning is: `phase` 0 training, 1 measuring; top1 and top5 in percent, -1 where not measured just
-    now."""
+class ClassifierReport(_Struct):
+    """Where training is: `phase` 0 features of the test set, 1 of the training set, 2 training; top1 and top5 in
+    percent, -1 where not measured just now."""
     _fields_ = ([("struct_size", _u64)] + [(name, _i64) for name in "done total step".split()]
                 + [(name, _f64) for name in "loss lr top1 top5".split()]
                 + [(name, _i32) for name in "phase epoch epochs epoch_end".split()])
 
 
-class FinetuneResult(_Struct):
-    _fields_ = ([("struct_size", _u64)] + [(name, _i64) for name in "steps train_images test_images".split()]
-                + [(name, _f64) for name in "top1 top5 lr train_loss test_loss chance".split()]
-                + [(name, _i32) for name in "classes features".split()])
+class ClassifierResult(_Struct):
+    """What was found; a number that a file does not tell is -1."""
+    _fields_ = ([("struct_size", _u64), ("backbone_hash", _u64)]
+                + [(name, _i64) for name in "steps train_images test_images".split()]
+                + [(name, _f64) for name in """top1 top5 chance base_lr effective_lr train_loss
+                   test_loss""".split()]
+                + [(name, _i32) for name in "classes features rates best normalize finetuned".split()])
+
+
+class ClassifierRate(_Struct):
+    _fields_ = [("struct_size", _u64)] + [(name, _f64) for name in
+                                          "base_lr effective_lr top1 top5 train_loss test_loss".split()]
 
 
 _READ = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_ptr), ctypes.POINTER(_u64))
@@ -164,8 +159,7 @@ _ROWS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_i64), ctypes.POINTER(
 _PROGRESS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, _i64)
 _LOG = ctypes.CFUNCTYPE(None, _ptr, _i32, _text)
 _STEP = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(StepReport))
-_PROBE = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(ProbeReport))
-_FINETUNE = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(FinetuneReport))
+_LEARNING = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(ClassifierReport))
 
 _CANCELLED = 14
 _TAPS = {"backbone": 0, "projection": 1}
@@ -202,12 +196,12 @@ _STATUS_CALLS = {
     "index_classify": [_ptr, _ptr, _i64, _i64, _f64, _i32, _ptr],
     "index_load_npy": [_text, _ptr, _ptr], "index_save_npy": [_ptr, _text],
     "knn": [_ptr, _ptr, _ptr, _i64, _f64, _i32, _PROGRESS, _ptr, _ptr],
-    "probe_options_init": [_ptr, _u64, _i32], "probe": [_ptr, _ptr, _ptr, _ptr, _PROBE, _ptr, _ptr],
-    "probe_result": [_ptr, _ptr], "probe_rate": [_ptr, _i32, _ptr], "probe_confusion": [_ptr, _ptr],
-    "probe_weights": [_ptr, _ptr, _ptr], "probe_save": [_ptr, _ptr, _text],
-    "finetune_options_init": [_ptr, _u64, _i32], "finetune": [_ptr, _ptr, _ptr, _ptr, _FINETUNE, _ptr, _ptr],
-    "finetune_result": [_ptr, _ptr], "finetune_confusion": [_ptr, _ptr], "finetune_weights": [_ptr, _ptr, _ptr],
-    "finetune_save": [_ptr, _text],
+    "probe_options_init": [_ptr, _u64, _i32], "probe_train": [_ptr, _ptr, _ptr, _ptr, _LEARNING, _ptr, _ptr],
+    "finetune_options_init": [_ptr, _u64, _i32], "finetune_train": [_ptr, _ptr, _ptr, _ptr, _LEARNING, _ptr, _ptr],
+    "classifier_result": [_ptr, _ptr], "classifier_rate": [_ptr, _i32, _ptr], "classifier_confusion": [_ptr, _ptr],
+    "classifier_weights": [_ptr, _ptr, _ptr], "classifier_model": [_ptr, _ptr],
+    "classifier_info": [_ptr, _ptr, _u64, _ptr], "classifier_save": [_ptr, _text],
+    "classifier_load": [_text, _ptr, _ptr],
     "trainer_options_init": [_ptr, _u64, _i32], "trainer_plan": [_ptr, _ptr, _ptr, _u64, _ptr],
     "trainer_create": [_ptr, _ptr, _ptr], "trainer_push_views": [_ptr, _i64, _ptr, _ptr, _i32],
     "trainer_push_pixels": [_ptr, _i64, _ptr], "trainer_push_jpeg": [_ptr, _text, _u64],
@@ -228,8 +222,7 @@ _OTHER_CALLS = {
     "last_message": (_text, []), "set_log": (None, [_LOG, _ptr, _i32]), "recipe_number": (_i32, [_text]), "trainer_discard": (_i64, [_ptr]),
     "dataset_count": (_i64, [_ptr]), "dataset_classes": (_i32, [_ptr]), "dataset_name": (_text, [_ptr, _i64]),
     "dataset_label": (_i32, [_ptr, _i64]), "dataset_class_name": (_text, [_ptr, _i32]),
-    "probe_class_name": (_text, [_ptr, _i32]), "probe_free": (None, [_ptr]),
-    "finetune_class_name": (_text, [_ptr, _i32]), "finetune_free": (None, [_ptr]),
+    "classifier_class_name": (_text, [_ptr, _i32]), "classifier_free": (None, [_ptr]),
     "model_dimension": (_i32, [_ptr, _i32]), "model_image_size": (_i32, [_ptr]), "queue_length": (_i64, [_ptr]),
     "queue_dimension": (_i32, [_ptr]), "queue_pointer": (_i64, [_ptr]), "index_count": (_i64, [_ptr]),
     "index_dimension": (_i32, [_ptr]),
@@ -300,9 +293,13 @@ def _options(kind, init, values):
     """A struct with its defaults, then `values` by field name."""
     options = kind()
     _call(init, ctypes.byref(options), ctypes.sizeof(options))
+    return _set_fields(options, values)
+
+
+def _set_fields(options, values, hidden=("struct_size",)):
     for name, value in values.items():
-        if name == "struct_size" or not hasattr(options, name):
-            raise TypeError("no option '%s' in %s" % (name, kind.__name__))
+        if name in hidden or not hasattr(options, name):
+            raise TypeError("no option '%s' in %s" % (name, type(options).__name__))
         setattr(options, name, value)
     return options
 
@@ -658,78 +655,94 @@ class Index(_Handle):
         return top
 
 
-def probe_options(protocol="cached", lr=None, **values):
-    """A protocol's ProbeOptions with some fields changed; `lr` is one learning rate or several."""
-    options = ProbeOptions()
-    _call("probe_options_init", ctypes.byref(options), ctypes.sizeof(options),
-          _choice(_PROTOCOLS, protocol, "protocol"))
-    if lr is not None:
-        rates = np.atleast_1d(np.asarray(lr, np.float64))
-        if rates.ndim != 1 or not 1 <= len(rates) <= len(options.lr):
-            raise ValueError("lr is %s, expected 1 to %d numbers" % (list(rates.shape), len(options.lr)))
-        options.lr[:len(rates)], options.rates = rates.tolist(), len(rates)
-    for name, value in values.items():
-        if name in ("struct_size", "rates") or not hasattr(options, name):
-            raise TypeError("no option '%s' in ProbeOptions" % name)
-        setattr(options, name, value)
-    return options
+class Classifier(_Handle):
+    """A linear classifier with the backbone that it was trained on. Made by Probe and Finetune, or from a file."""
+    _free = "moco_classifier_free"
 
+    def __init__(self, path, device=None):
+        """Of a file that save() has written."""
+        super().__init__(_create("classifier_load", _path(path), device))
 
-class Probe(_Handle):
-    """A linear classifier trained on a model's frozen features, and how well it does on a test set."""
-    _free = "moco_probe_free"
-
-    def __init__(self, model, train, test, protocol="cached", progress=None, **options):
-        """options: lr (one or several), epochs, batch_size, seed, normalize, eval_every and the other fields of
-        ProbeOptions. progress(ProbeReport) after every batch; something true stops (and raises MocoError)."""
-        filled, caught = probe_options(protocol, **options), _Caught()
+    def _train(self, name, model, train, test, options, progress):
+        caught = _Caught()
 
         def after_batch(_user, report):
-            copy = ProbeReport()
+            copy = ClassifierReport()
             ctypes.memmove(ctypes.byref(copy), report, min(report.contents.struct_size, ctypes.sizeof(copy)))
             return progress(copy)
 
-        callback, out = _PROBE(caught.guard(after_batch)) if progress else _PROBE(), _ptr()
-        status = _lib.moco_probe(model, train, test, ctypes.byref(filled), callback, None, ctypes.byref(out))
-        super().__init__(out.value)
+        callback, out = _LEARNING(caught.guard(after_batch)) if progress else _LEARNING(), _ptr()
+        status = getattr(_lib, "moco_" + name)(model, train, test, ctypes.byref(options), callback, None,
+                                               ctypes.byref(out))
+        _Handle.__init__(self, out.value)
         if not caught.finish(status):
             _raise(status)
-        self._model = model
 
     @property
     def result(self):
-        result = ProbeResult(struct_size=ctypes.sizeof(ProbeResult))
-        _call("probe_result", self, ctypes.byref(result))
+        result = ClassifierResult(struct_size=ctypes.sizeof(ClassifierResult))
+        _call("classifier_result", self, ctypes.byref(result))
         return result
 
     @property
     def rates(self):
-        """A ProbeRate for each learning rate."""
-        rates = [ProbeRate(struct_size=ctypes.sizeof(ProbeRate)) for _ in range(self.result.rates)]
+        """A ClassifierRate for each learning rate that was tried."""
+        rates = [ClassifierRate(struct_size=ctypes.sizeof(ClassifierRate)) for _ in range(self.result.rates)]
         for number, rate in enumerate(rates):
-            _call("probe_rate", self, number, ctypes.byref(rate))
+            _call("classifier_rate", self, number, ctypes.byref(rate))
         return rates
 
     @property
     def classes(self):
-        return [os.fsdecode(_lib.moco_probe_class_name(self, i)) for i in range(self.result.classes)]
+        """The names of the classes."""
+        return [os.fsdecode(_lib.moco_classifier_class_name(self, i)) for i in range(self.result.classes)]
+
+    @property
+    def model(self):
+        """The backbone, as a Model."""
+        return Model._of(_create("classifier_model", self))
 
     def confusion(self):
-        """[C, C] images of class (row) that were taken for class (column)."""
+        """[C, C] test images of class (row) that were taken for class (column); not of a classifier from a file."""
         table = np.empty((self.result.classes, self.result.classes), np.int64)
-        _call("probe_confusion", self, _address(table))
+        _call("classifier_confusion", self, _address(table))
         return table
 
     def weights(self):
-        """([C, F] weights, [C] bias) of the best classifier."""
+        """([C, F] weights, [C] bias)."""
         result = self.result
         weights, bias = np.empty((result.classes, result.features), np.float32), np.empty(result.classes, np.float32)
-        _call("probe_weights", self, _address(weights), _address(bias))
+        _call("classifier_weights", self, _address(weights), _address(bias))
         return weights, bias
+
+    def info(self):
+        return _json("classifier_info", self)
 
     def save(self, path):
         """Backbone and classifier as safetensors with torchvision's names."""
-        _call("probe_save", self, self._model, _path(path))
+        _call("classifier_save", self, _path(path))
+
+
+def probe_options(protocol="cached", base_lr=None, **values):
+    """A protocol's ProbeOptions with some fields changed; `base_lr` is one learning rate or several."""
+    options = ProbeOptions()
+    _call("probe_options_init", ctypes.byref(options), ctypes.sizeof(options),
+          _choice(_PROTOCOLS, protocol, "protocol"))
+    if base_lr is not None:
+        rates = np.atleast_1d(np.asarray(base_lr, np.float64))
+        if rates.ndim != 1 or not 1 <= len(rates) <= len(options.base_lr):
+            raise ValueError("base_lr is %s, expected 1 to %d numbers" % (list(rates.shape), len(options.base_lr)))
+        options.base_lr[:len(rates)], options.rates = rates.tolist(), len(rates)
+    return _set_fields(options, values, ("struct_size", "rates"))
+
+
+class Probe(Classifier):
+    """A linear classifier trained on a model's frozen features."""
+
+    def __init__(self, model, train, test, protocol="cached", progress=None, **options):
+        """options: base_lr (one or several), epochs, batch_size, seed, normalize, eval_every and the other fields of
+        ProbeOptions. progress(ClassifierReport) after every batch; something true stops (and raises MocoError)."""
+        self._train("probe_train", model, train, test, probe_options(protocol, **options), progress)
 
 
 def finetune_options(optimizer="adamw", **values):
@@ -737,59 +750,16 @@ def finetune_options(optimizer="adamw", **values):
     options = FinetuneOptions()
     _call("finetune_options_init", ctypes.byref(options), ctypes.sizeof(options),
           _choice(_FINETUNE_OPTIMIZERS, optimizer, "optimizer"))
-    for name, value in values.items():
-        if name == "struct_size" or not hasattr(options, name):
-            raise TypeError("no option '%s' in FinetuneOptions" % name)
-        setattr(options, name, value)
-    return options
+    return _set_fields(options, values)
 
 
-class Finetune(_Handle):
-    """A copy of a model's backbone, trained with a classifier on labelled images, and how well both do on a test set."""
-    _free = "moco_finetune_free"
+class Finetune(Classifier):
+    """A copy of a model's backbone, trained with a classifier on labelled images."""
 
     def __init__(self, model, train, test, optimizer="adamw", progress=None, **options):
-        """options: lr, epochs, batch_size, mixup, drop_path, seed, eval_every and the other fields of FinetuneOptions.
-        progress(FinetuneReport) after every step; something true stops (and raises MocoError)."""
-        filled, caught = finetune_options(optimizer, **options), _Caught()
-
-        def after_step(_user, report):
-            copy = FinetuneReport()
-            ctypes.memmove(ctypes.byref(copy), report, min(report.contents.struct_size, ctypes.sizeof(copy)))
-            return progress(copy)
-
-        callback, out = _FINETUNE(caught.guard(after_step)) if progress else _FINETUNE(), _ptr()
-        status = _lib.moco_finetune(model, train, test, ctypes.byref(filled), callback, None, ctypes.byref(out))
-        super().__init__(out.value)
-        if not caught.finish(status):
-            _raise(status)
-
-    @property
-    def result(self):
-        result = FinetuneResult(struct_size=ctypes.sizeof(FinetuneResult))
-        _call("finetune_result", self, ctypes.byref(result))
-        return result
-
-    @property
-    def classes(self):
-        return [os.fsdecode(_lib.moco_finetune_class_name(self, i)) for i in range(self.result.classes)]
-
-    def confusion(self):
-        """[C, C] images of class (row) that were taken for class (column)."""
-        table = np.empty((self.result.classes, self.result.classes), np.int64)
-        _call("finetune_confusion", self, _address(table))
-        return table
-
-    def weights(self):
-        """([C, F] weights, [C] bias) of the classifier."""
-        result = self.result
-        weights, bias = np.empty((result.classes, result.features), np.float32), np.empty(result.classes, np.float32)
-        _call("finetune_weights", self, _address(weights), _address(bias))
-        return weights, bias
-
-    def save(self, path):
-        """Backbone and classifier as safetensors with torchvision's names."""
-        _call("finetune_save", self, _path(path))
+        """options: base_lr, epochs, batch_size, mixup, drop_path, seed, eval_every and the other fields of
+        FinetuneOptions. progress(ClassifierReport) after every step; something true stops (and raises MocoError)."""
+        self._train("finetune_train", model, train, test, finetune_options(optimizer, **options), progress)
 
 
 def _set_options(options, values):

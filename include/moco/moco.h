@@ -7,7 +7,7 @@
  *   simple     moco_dataset_open, moco_trainer_create, moco_trainer_run, moco_model_load, moco_model_embed_to_npy
  *   embedded   moco_trainer_push_pixels + moco_trainer_step, moco_trainer_snapshot, moco_model_embed_pixels
  *   pieces     moco_queue_t (the dictionary and its loss), moco_index_t (search, kNN)
- *   measure    moco_knn, moco_probe (linear classifier on frozen features), moco_finetune
+ *   measure    moco_knn, moco_probe_train (a linear classifier on frozen features), moco_finetune_train
  *   files      moco_convert, moco_file_info (checkpoints of other programs)
  *
  * Handles are opaque. Whatever a call creates, the matching _free releases; _free takes NULL. Options are plain structs
@@ -29,8 +29,9 @@
 #include <moco/queue.h>
 #include <moco/index.h>
 #include <moco/trainer.h>
+#include <moco/classifier.h>
 #include <moco/probe.h>
-#include <moco/convert.h>
 #include <moco/finetune.h>
+#include <moco/convert.h>
 
 #endif

@@ -33,7 +33,7 @@ moco_status_t moco_dataset_views(moco_dataset_t *dataset, const moco_trainer_opt
         return mo_fail(MOCO_ERR_ARGUMENT, "epoch is %lld; wanted 0..4294967295", (long long)epoch);
     TRY(mo_options_overlay(options, &full));
     TRY(mo_options_check_views(&full));
-    mo_view_spec_from_options(&full, &spec);
+    mo_options_views(&full, &spec);
     TRY(mo_dataset_decode(dataset, index, &pixels));
     for (int view = 0; view < 2; view++)
         TRY(mo_view_draw(&work, &spec, &pixels, full.seed, epoch, index, view,

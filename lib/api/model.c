@@ -29,7 +29,7 @@ moco_status_t moco_model_save(const moco_model_t *model, const char *path)
 
 void moco_model_free(moco_model_t *model)
 {
-    mo_model_delete(model);
+    mo_model_release(model);
 }
 
 moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t capacity, uint64_t *needed)

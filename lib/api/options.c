@@ -45,7 +45,7 @@ cleanup:
 }
 
 #define SET_AND_JSON(kind)                                                                                          \
-    moco_status_t moco_##kind##_options_set(moco_##kind##_options_t *options, const char *name, const char *value) \
+    moco_status_t moco_##kind##_options_set(moco_##kind##_options_t *options, const char *name, const char *value)  \
     {                                                                                                               \
         return set(&mo_##kind##_options, options, name, value);                                                     \
     }                                                                                                               \
@@ -55,17 +55,17 @@ cleanup:
         moco_##kind##_options_t full;                                                                               \
         return json(&mo_##kind##_options, options, &full, text, capacity, needed);                                  \
     }
-#define OPTIONS(kind)                                                                                   \
-    moco_status_t moco_##kind##_options_init(moco_##kind##_options_t *options, uint64_t struct_size)    \
-    {                                                                                                   \
-        return mo_option_init(&mo_##kind##_options, 0, options, struct_size);                           \
-    }                                                                                                   \
+#define OPTIONS(kind)                                                                                \
+    moco_status_t moco_##kind##_options_init(moco_##kind##_options_t *options, uint64_t struct_size) \
+    {                                                                                                \
+        return mo_option_init(&mo_##kind##_options, 0, options, struct_size);                        \
+    }                                                                                                \
     SET_AND_JSON(kind)
-#define OPTIONS_WITH_PRESET(kind)                                                                                       \
+#define OPTIONS_WITH_PRESET(kind)                                                                                    \
     moco_status_t moco_##kind##_options_init(moco_##kind##_options_t *options, uint64_t struct_size, int32_t preset) \
-    {                                                                                                                   \
-        return mo_option_init(&mo_##kind##_options, preset, options, struct_size);                                      \
-    }                                                                                                                   \
+    {                                                                                                                \
+        return mo_option_init(&mo_##kind##_options, preset, options, struct_size);                                   \
+    }                                                                                                                \
     SET_AND_JSON(kind)
 
 OPTIONS_WITH_PRESET(trainer)

@@ -6,8 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <moco/dataset.h>
-#include <moco/model.h>   /* moco_image_t */
-#include <moco/trainer.h> /* moco_trainer_options_t */
+#include <moco/model.h> /* moco_image_t */
 
 /* ---- pixels (pixels.c; decode.h makes them from files) ---- */
 
@@ -39,7 +38,6 @@ typedef struct mo_view_spec {
     uint32_t stream; /* of view 0, where it is another than MO_STREAM_VIEW0; 0 = that one */
     double blur_probability[2], solarize_probability[2]; /* of view 0 and of view 1 */
 } mo_view_spec_t;
-void mo_view_spec_from_options(const moco_trainer_options_t *options, mo_view_spec_t *spec);
 /* Fields that must agree: ends of a range, and operations that the pipeline does not have. Each field's own range is
  * checked where options come in. Messages have the options' names. */
 moco_status_t mo_view_spec_check(const mo_view_spec_t *spec);

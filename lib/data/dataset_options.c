@@ -4,7 +4,7 @@
 #include "data/dataset.h"
 
 #define AT(field) MO_OPTION_AT(moco_dataset_options_t, field)
-#define I64_MAX   0x1p63
+#define I64_MAX 0x1p63
 
 _Static_assert(sizeof(moco_dataset_options_t) == 32, "every field has a row and there is no padding");
 
@@ -19,7 +19,6 @@ static const mo_option_row_t rows[] = {
 const mo_option_table_t mo_dataset_options = {
     .name = "moco_dataset_options",
     .size = sizeof(moco_dataset_options_t),
-    .rows = rows,
-    .count = sizeof rows / sizeof rows[0],
+    MO_OPTION_ROWS(rows),
     .agreement = "",
 };

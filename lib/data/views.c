@@ -20,6 +20,8 @@
 #include <math.h>
 #include <string.h>
 
+#include <moco/trainer.h> /* MOCO_VIEWS_…, MOCO_BLUR_… */
+
 #include "util/alloc.h"
 #include "util/options.h"
 #include "util/rng.h"
@@ -47,41 +49,14 @@ void mo_view_work_free(mo_view_work_t *work)
 
 /* ---- specifications ---- */
 
-void mo_view_spec_from_options(const moco_trainer_options_t *options, mo_view_spec_t *spec)
-{
-    const double blur = options->blur_probability, blur_2 = options->blur_probability_2;
-    const double solarize = options->solarize_probability, solarize_2 = options->solarize_probability_2;
-    *spec = (mo_view_spec_t){
-        .order = options->views,
-        .size = options->image_size,
-        .resize_filter = options->resize_filter,
-        .crop_tries = options->crop_tries,
-        .blur_form = options->blur_form,
-        .crop_min_area = options->crop_min_area,
-        .crop_max_area = options->crop_max_area,
-        .brightness = options->jitter_brightness,
-        .contrast = options->jitter_contrast,
-        .saturation = options->jitter_saturation,
-        .hue = options->jitter_hue,
-        .jitter_probability = options->jitter_probability,
-        .gray_probability = options->gray_probability,
-        .blur_sigma_min = options->blur_sigma_min,
-        .blur_sigma_max = options->blur_sigma_max,
-        .flip_probability = options->flip_probability,
-        .blur_probability = {blur, blur_2 == -1 ? blur : blur_2},
-        .solarize_probability = {solarize, solarize_2 == -1 ? solarize : solarize_2},
-    };
-}
-
-/* The probabilities of an operation that not every pipeline has. */
-static moco_status_t check_step(const mo_view_spec_t *spec, int step, const char *const names[2],
+/* The probabilities of an operation that not every pipeline has; `who` says which have it. */
+static moco_status_t check_step(const mo_view_spec_t *spec, int step, const char *who, const char *const names[2],
                                 const double probability[2])
 {
     const int has = memchr(pipelines[spec->order], step, STEPS) != NULL;
     for (int view = 0; view < 2; view++)
         if (!has && probability[view] > 0)
-            return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g, wanted 0: the pipeline that 'views' names has no such operation",
-                           names[view], probability[view]);
+            return mo_fail(MOCO_ERR_ARGUMENT, "%s is %g, wanted 0: %s", names[view], probability[view], who);
     return MOCO_OK;
 }
 
@@ -101,8 +76,8 @@ moco_status_t mo_view_spec_check(const mo_view_spec_t *spec)
     moco_status_t status = MOCO_OK;
     TRY(mo_option_at_least("crop_max_area", spec->crop_max_area, "crop_min_area", spec->crop_min_area));
     TRY(mo_option_at_least("blur_sigma_max", spec->blur_sigma_max, "blur_sigma_min", spec->blur_sigma_min));
-    TRY(check_step(spec, BLUR, blur_names, spec->blur_probability));
-    TRY(check_step(spec, SOLARIZE, solarize_names, spec->solarize_probability));
+    TRY(check_step(spec, BLUR, "views v2, v3 and simclr have a blur", blur_names, spec->blur_probability));
+    TRY(check_step(spec, SOLARIZE, "only views v3 solarize", solarize_names, spec->solarize_probability));
 cleanup:
     return status;
 }

@@ -18,7 +18,6 @@ static const mo_option_row_t rows[] = {
 const mo_option_table_t mo_device_options = {
     .name = "moco_device_options",
     .size = sizeof(moco_device_options_t),
-    .rows = rows,
-    .count = sizeof rows / sizeof rows[0],
+    MO_OPTION_ROWS(rows),
     .agreement = "",
 };

@@ -7,6 +7,7 @@
 
 #include "engine/device.h"
 #include "eval/dot.h"
+#include "optim/optim.h"
 #include "util/alloc.h"
 #include "util/clones.h"
 #include "util/rng.h"
@@ -28,9 +29,9 @@ moco_status_t mo_linear_create(moco_device_t *device, int32_t heads, int32_t cla
     const size_t outputs = (size_t)heads * (size_t)classes, rows = (size_t)batch;
     mo_linear_t l = {.device = device, .heads = heads, .classes = classes, .features = features, .batch = batch};
     TRY(mo_calloc(outputs, (size_t)features * sizeof(float), &l.weights));
-    TRY(mo_calloc(outputs, (size_t)features * sizeof(float), &l.velocity));
+    TRY(mo_calloc(outputs, (size_t)features * sizeof(float), &l.weights_buffer));
     TRY(mo_calloc(outputs, sizeof(float), &l.bias));
-    TRY(mo_calloc(outputs, sizeof(float), &l.bias_speed));
+    TRY(mo_calloc(outputs, sizeof(float), &l.bias_buffer));
     TRY(mo_calloc(rows, (size_t)features * sizeof(float), &l.packed));
     TRY(mo_calloc(rows, outputs * sizeof(float), &l.gradient));
     TRY(mo_calloc(rows, (size_t)heads * sizeof(double), &l.losses));
@@ -57,9 +58,9 @@ void mo_linear_init(mo_linear_t *l, uint64_t seed, double std)
 void mo_linear_free(mo_linear_t *l)
 {
     mo_free(l->weights);
-    mo_free(l->velocity);
+    mo_free(l->weights_buffer);
     mo_free(l->bias);
-    mo_free(l->bias_speed);
+    mo_free(l->bias_buffer);
     mo_free(l->packed);
     mo_free(l->gradient);
     mo_free(l->losses);
@@ -177,16 +178,6 @@ MO_CLONES static void outer(const float *g, const float *x, int64_t count, float
     }
 }
 
-MO_CLONES static void descend(float *w, float *v, const float *gradient, int64_t count, float lr, float momentum,
-                              float decay)
-{
-    for (int64_t i = 0; i < count; i++) {
-        const float d = gradient[i] + decay * w[i];
-        v[i] = momentum * v[i] + d;
-        w[i] -= lr * v[i];
-    }
-}
-
 /* Gradients of classes c0 … c0+classes-1 by features f0 … f0+wide-1, packed run by run: sums[GROUP][SLICE]. */
 static void tile_gradient(const sweep_t *s, int64_t c0, int64_t classes, int64_t f0, int64_t wide, float *sums)
 {
@@ -209,14 +200,14 @@ static void tile_gradient(const sweep_t *s, int64_t c0, int64_t classes, int64_t
     }
 }
 
-static void bias_step(const sweep_t *s, int64_t c, float lr)
+static void bias_step(const sweep_t *s, int64_t c, const mo_optim_rates_t *rates)
 {
     const mo_linear_t *l = s->l;
     const int64_t outputs = (int64_t)l->heads * l->classes;
     float sum = 0;
     for (int64_t i = 0; i < s->rows->count; i++)
         sum += l->gradient[i * outputs + c];
-    descend(l->bias + c, l->bias_speed + c, &sum, 1, lr, l->momentum, l->decay);
+    mo_sgd_loop(l->bias + c, l->bias_buffer + c, &sum, 1, rates);
 }
 
 static int64_t slices_of(const mo_linear_t *l)
@@ -231,14 +222,15 @@ static void weights_part(void *ctx, int64_t part)
     const int64_t f = part % slices_of(l) * SLICE, c0 = part / slices_of(l) * GROUP;
     const int64_t wide = smaller(l->features - f, SLICE);
     const int64_t classes = smaller((int64_t)l->heads * l->classes - c0, GROUP);
+    mo_optim_rates_t rates = {.momentum = l->momentum, .weight_decay = l->decay, .step = l->step + 1};
     float sums[GROUP * SLICE];
     tile_gradient(s, c0, classes, f, wide, sums);
     for (int64_t c = c0; c < c0 + classes; c++) {
-        const float lr = (float)s->lr[c / l->classes];
         const int64_t at = c * l->features + f;
-        descend(l->weights + at, l->velocity + at, sums + (c - c0) * SLICE, wide, lr, l->momentum, l->decay);
+        rates.lr = s->lr[c / l->classes];
+        mo_sgd_loop(l->weights + at, l->weights_buffer + at, sums + (c - c0) * SLICE, wide, &rates);
         if (f == 0)
-            bias_step(s, c, lr);
+            bias_step(s, c, &rates);
     }
 }
 
@@ -262,6 +254,7 @@ moco_status_t mo_linear_step(mo_linear_t *l, const mo_linear_rows_t *rows, const
     TRY(mo_device_parallel(l->device, groups * slices_of(l), weights_part, &sweep));
     for (int64_t i = 0; i < rows->count * l->heads; i++)
         loss[i % l->heads] += l->losses[i];
+    l->step++;
 cleanup:
     return status;
 }

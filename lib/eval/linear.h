@@ -13,9 +13,10 @@ typedef struct mo_linear {
     moco_device_t *device; /* borrowed */
     int32_t heads, classes, features;
     int64_t batch;          /* rows that one call may have at the most */
-    float momentum, decay;
-    float *weights, *velocity; /* [H,C,F] and the momentum buffer         */
-    float *bias, *bias_speed; /* [H,C]                                 */
+    double momentum, decay;
+    int64_t step;           /* taken                                  */
+    float *weights, *bias;  /* [H,C,F], [H,C]                         */
+    float *weights_buffer, *bias_buffer; /* of momentum, likewise     */
     float *packed;          /* [batch,F], rows that an order has picked */
     float *gradient;        /* [batch,H,C], by the logits              */
     double *losses;         /* [batch,H]                               */

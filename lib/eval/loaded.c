@@ -18,7 +18,7 @@ int mo_is_ours(const mo_tensor_file_t *file)
 void mo_published_transform(const mo_encoder_spec_t *spec, mo_transform_t *transform)
 {
     static const mo_transform_t imagenet = {.mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}},
-                                   cifar = {.mean = {0.4914, 0.4822, 0.4465}, .std = {0.2023, 0.1994, 0.2010}};
+                                cifar = {.mean = {0.4914, 0.4822, 0.4465}, .std = {0.2023, 0.1994, 0.2010}};
     *transform = spec->stem == MOCO_STEM_CIFAR ? cifar : imagenet;
     transform->eval_crop = spec->image_size;
     transform->eval_resize = mo_eval_resize(spec->stem, spec->image_size);
@@ -63,10 +63,13 @@ static moco_status_t find_role(const mo_tensor_file_t *file, const char *path, m
     *role = (mo_role_t){.layout = "libmoco", .query = ""};
     if (strcmp(kind, "checkpoint") != 0)
         return MOCO_OK;
-    role->query = query != NULL ? query : "encoder_q."; /* older checkpoints do not say it */
-    role->key = key != NULL                                       ? key
-                : strcmp(role->query, "base_encoder.") == 0 ? "momentum_encoder."
-                                                            : "encoder_k.";
+    const char *prefix = query != NULL ? query : "encoder_q."; /* older checkpoints do not say it */
+    const mo_role_t *known = mo_role_of_query(prefix);
+    if (key == NULL && (known == NULL || known->key == NULL))
+        return mo_fail(MOCO_ERR_UNSUPPORTED,
+                       "'%s': metadata 'encoder_prefix' is '%.40s', which this version does not know", path, prefix);
+    role->query = prefix;
+    role->key = key != NULL ? key : known->key;
     role->predictor = "predictor.";
     return MOCO_OK;
 }

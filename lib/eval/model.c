@@ -157,6 +157,7 @@ moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t 
     moco_status_t status = MOCO_OK;
     moco_model_t *m = NULL;
     TRY(mo_calloc(1, sizeof *m, &m));
+    atomic_init(&m->references, 1);
     TRY(mo_device_default(device, &m->device));
     m->transform = *transform;
     m->feature = 3 * (int64_t)encoder->spec.image_size * encoder->spec.image_size;
@@ -168,13 +169,19 @@ moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t 
     *out = m;
     m = NULL;
 cleanup:
-    mo_model_delete(m);
+    mo_model_release(m);
     return status;
 }
 
-void mo_model_delete(moco_model_t *m)
+moco_model_t *mo_model_retain(moco_model_t *m)
 {
-    if (m == NULL)
+    atomic_fetch_add(&m->references, 1);
+    return m;
+}
+
+void mo_model_release(moco_model_t *m)
+{
+    if (m == NULL || atomic_fetch_sub(&m->references, 1) > 1)
         return;
     for (int32_t i = 0; m->lanes != NULL && i < mo_device_lanes(m->device); i++) {
         for (int s = 0; s < MO_MODEL_SIZES; s++)

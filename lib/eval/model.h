@@ -3,6 +3,7 @@
 #define MO_EVAL_MODEL_H
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <moco/model.h>
 
@@ -30,6 +31,7 @@ typedef struct mo_transform { /* what turns pixels into inputs */
 
 struct moco_model {
     moco_device_t *device;
+    atomic_int references;
     mo_encoder_t encoder; /* as trained: for saving */
     mo_transform_t transform;
     size_t arena_bytes;
@@ -44,7 +46,8 @@ struct moco_model {
 /* Copies and packs the encoder's numbers. */
 moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t *transform, moco_device_t *device,
                               moco_model_t **out);
-void mo_model_delete(moco_model_t *model);
+moco_model_t *mo_model_retain(moco_model_t *model);
+void mo_model_release(moco_model_t *model); /* the last reference frees it; NULL is fine */
 /* model_file.c. Reading takes any container; `bytes` are a whole file and are not needed afterwards. Writing to memory
  * follows mo_st_write_memory. */
 moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out);

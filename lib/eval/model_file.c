@@ -128,8 +128,8 @@ cleanup:
     return status;
 }
 
-static moco_status_t read_model(const mo_tensor_file_t *file, const char *path, moco_device_t *device,
-                                moco_model_t **out)
+moco_status_t mo_model_read_file(const mo_tensor_file_t *file, const char *path, moco_device_t *device,
+                                 moco_model_t **out)
 {
     moco_status_t status = MOCO_OK;
     mo_loaded_t l = {0};
@@ -152,7 +152,7 @@ moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_
     mo_tensor_file_t file = {0};
     moco_status_t status = mo_tensor_file_open(&file, path);
     if (status == MOCO_OK)
-        status = read_model(&file, path, device, out);
+        status = mo_model_read_file(&file, path, device, out);
     mo_tensor_file_close(&file);
     return status;
 }
@@ -163,7 +163,7 @@ moco_status_t mo_model_read_memory(const uint8_t *bytes, uint64_t size, moco_dev
     mo_tensor_file_t file = {0};
     moco_status_t status = mo_tensor_file_open_memory(&file, bytes, size, name);
     if (status == MOCO_OK)
-        status = read_model(&file, name, device, out);
+        status = mo_model_read_file(&file, name, device, out);
     mo_tensor_file_close(&file);
     return status;
 }

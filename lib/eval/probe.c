@@ -1,109 +1,118 @@
-/* The linear probe from data sets to result: features of the test set once; training images batch by batch through the
- * encoder in evaluation mode, or their features once; classifiers by SGD (linear.c); the best one kept. */
+/* The linear probe from data sets to classifier: features of the test set once; training images batch by batch through
+ * the encoder in evaluation mode, or their features once; classifiers by SGD (linear.c); the best one kept. */
+#include "eval/probe.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "eval/probe_work.h"
+#include "eval/supervised.h"
+#include "optim/optim.h"
 #include "util/alloc.h"
-#include "util/hash.h"
 #include "util/rng.h"
 #include "util/status.h"
 
 #define SCORED 256 /* test images measured at a time, at the least */
 
-uint64_t mo_model_hash(const moco_model_t *m)
-{
-    const float *blocks[] = {m->encoder.params, m->encoder.running};
-    const int64_t counts[] = {m->encoder.net.params, m->encoder.net.stats};
-    uint64_t hash = MO_HASH_START;
-    for (int b = 0; b < 2; b++)
-        for (int64_t i = 0; i < counts[b]; i++) {
-            uint32_t bits;
-            memcpy(&bits, blocks[b] + i, sizeof bits);
-            hash = mo_hash_add(hash, bits);
-        }
-    return hash;
-}
+_Static_assert(MO_CLASSIFIER_RATES == MOCO_PROBE_MAX_RATES, "a classifier tells of every rate of a probe");
 
-/* ---- progress ---- */
+typedef struct work {
+    mo_supervised_t s;
+    moco_probe_options_t o; /* with the rates that the protocol chooses */
+    mo_linear_t linear;
+    mo_features_t cache;      /* cached: of the training set                */
+    int32_t *order;           /* cached: of the epoch                       */
+    mo_loader_t *loader;      /* not cached                                 */
+    float *rows;              /* not cached: [batch,F] of the batch         */
+    int32_t *labels;          /* not cached: of the batch                   */
+    double lr[MOCO_PROBE_MAX_RATES];   /* of the epoch                      */
+    double loss[MOCO_PROBE_MAX_RATES]; /* summed over the epoch so far      */
+    int64_t seen, images;     /* images of the epoch so far; of every epoch */
+    mo_linear_score_t scores[MOCO_PROBE_MAX_RATES];
+} work_t;
 
-moco_status_t mo_probe_report(mo_probe_work_t *w, moco_probe_report_t *r)
+static moco_status_t too_few(const work_t *w, int64_t good)
 {
-    r->struct_size = sizeof *r;
-    r->epochs = w->o->epochs;
-    if (w->progress == NULL || w->progress(w->user, r) == 0)
-        return MOCO_OK;
-    return mo_fail(MOCO_ERR_CANCELLED, "stopped by the callback after %lld of %lld images", (long long)r->done,
-                   (long long)r->total);
-}
-
-/* Smallest mean loss of the epoch so far; not a number if all have diverged. */
-static double least_loss(const mo_probe_work_t *w)
-{
-    double least = NAN;
-    for (int32_t h = 0; h < w->o->rates; h++)
-        least = fmin(least, w->loss[h] / (double)w->seen);
-    return least;
+    return mo_fail(MOCO_ERR_NO_DATA, "the training set has %lld good images with a class, a batch takes %d",
+                   (long long)good, w->o.batch_size);
 }
 
 /* ---- epochs ---- */
 
-static moco_status_t step(mo_probe_work_t *w, const mo_linear_rows_t *rows, const double *lr, int64_t epoch,
-                          int64_t done, int64_t images)
+/* Of the rate with the smallest mean loss of the epoch so far; not a number if all have diverged. */
+static void report_least(work_t *w)
+{
+    moco_classifier_report_t *r = &w->s.report;
+    r->loss = (double)NAN;
+    r->lr = w->lr[0];
+    for (int32_t h = 0; h < w->o.rates; h++) {
+        const double mean = w->loss[h] / (double)w->seen;
+        if (mean < r->loss || (isnan(r->loss) && !isnan(mean))) {
+            r->loss = mean;
+            r->lr = w->lr[h];
+        }
+    }
+}
+
+/* `done`: images of the epoch after this step, broken ones counted. */
+static moco_status_t step(work_t *w, const mo_linear_rows_t *rows, int64_t done)
 {
     moco_status_t status = MOCO_OK;
-    moco_probe_report_t r = {.phase = MOCO_PROBE_TRAINING, .epoch = (int32_t)epoch, .done = epoch * images + done,
-                             .total = w->o->epochs * images, .top1 = -1, .top5 = -1};
-    TRY(mo_linear_step(&w->linear, rows, lr, w->loss));
+    moco_classifier_report_t *r = &w->s.report;
+    TRY(mo_linear_step(&w->linear, rows, w->lr, w->loss));
     w->seen += rows->count;
-    r.loss = least_loss(w);
-    TRY(mo_probe_report(w, &r));
+    r->step++;
+    r->done = r->epoch * w->images + done;
+    report_least(w);
+    TRY(mo_supervised_tell_step(&w->s));
 cleanup:
     return status;
 }
 
-static moco_status_t cached_epoch(mo_probe_work_t *w, int64_t epoch, const double *lr)
+static moco_status_t cached_epoch(work_t *w, int64_t epoch)
 {
     const mo_features_t *f = &w->cache;
     moco_status_t status = MOCO_OK;
-    TRY(mo_rng_permutation(w->o->seed, MO_STREAM_PROBE_ORDER, (uint32_t)epoch, f->count, w->order));
-    for (int64_t at = 0; at < f->count; at += w->o->batch_size) {
-        mo_linear_rows_t rows = {f->rows, f->labels, w->order + at, w->o->batch_size};
+    TRY(mo_rng_permutation(w->o.seed, MO_STREAM_PROBE_ORDER, (uint32_t)epoch, f->count, w->order));
+    for (int64_t at = 0; at < f->count; at += w->o.batch_size) {
+        mo_linear_rows_t rows = {f->rows, f->labels, w->order + at, w->o.batch_size};
         if (f->count - at < rows.count)
             rows.count = f->count - at;
-        TRY(step(w, &rows, lr, epoch, at + rows.count, f->count));
+        TRY(step(w, &rows, at + rows.count));
     }
 cleanup:
     return status;
 }
 
-static moco_status_t loaded_epoch(mo_probe_work_t *w, int64_t epoch, const double *lr)
+/* mo_supervised_batch_fn: a batch of crops through the encoder, and a step on its features. */
+static moco_status_t batch_step(void *ctx, const mo_batch_t *batch)
 {
-    const mo_batch_t *batch = NULL;
+    work_t *w = ctx;
     moco_status_t status = MOCO_OK;
-    TRY(mo_loader_seek(w->loader, epoch, 0));
-    while ((status = mo_loader_next(w->loader, &batch)) == MOCO_OK) {
-        mo_linear_rows_t rows = {w->rows, w->labels, NULL, batch->count};
-        if (w->seen == 0 && batch->count < w->o->batch_size)
-            TRY(mo_probe_too_few(w, batch->count));
-        TRY(mo_probe_embed(w, batch));
-        TRY(step(w, &rows, lr, epoch, batch->position, mo_dataset_count(w->train)));
-        mo_loader_return(w->loader, batch);
-        batch = NULL;
-    }
-    if (status == MOCO_ERR_NO_DATA)
-        status = w->seen > 0 ? MOCO_OK : mo_probe_too_few(w, 0);
+    const mo_source_t source = {.rows = batch->rows[0]};
+    const mo_linear_rows_t rows = {w->rows, w->labels, NULL, batch->count};
+    if (w->seen == 0 && batch->count < w->o.batch_size)
+        return too_few(w, batch->count);
+    TRY(mo_embed(w->s.model, MOCO_TAP_BACKBONE, batch->count, &source, MO_SIZE_MANY, w->rows, NULL));
+    TRY(mo_supervised_normalize(&w->s, w->rows, batch->count, w->linear.features));
+    mo_supervised_labels(&w->s, batch, w->labels);
+    TRY(step(w, &rows, batch->position));
 cleanup:
-    if (batch != NULL)
-        mo_loader_return(w->loader, batch);
     return status;
 }
 
-/* Better on the test set: more right, then less loss. */
-static int32_t best_of(const mo_probe_work_t *w)
+static moco_status_t loaded_epoch(work_t *w, int64_t epoch)
+{
+    moco_status_t status = mo_supervised_epoch(w->loader, epoch, batch_step, w);
+    return status == MOCO_OK && w->seen == 0 ? too_few(w, 0) : status;
+}
+
+/* ---- measuring ---- */
+
+/* Better on the test set: more right, then less loss. -1: all have diverged. */
+static int32_t best_of(const work_t *w)
 {
     int32_t best = -1;
-    for (int32_t h = 0; h < w->o->rates; h++) {
+    for (int32_t h = 0; h < w->o.rates; h++) {
         const mo_linear_score_t *s = &w->scores[h], *b = best < 0 ? NULL : &w->scores[best];
         if (!isfinite(s->loss) || !isfinite(w->loss[h]))
             continue;
@@ -113,161 +122,143 @@ static int32_t best_of(const mo_probe_work_t *w)
     return best;
 }
 
-static moco_status_t measure(mo_probe_work_t *w, int32_t *best)
+static moco_status_t measure(work_t *w, int32_t *best)
 {
-    const mo_linear_rows_t rows = {w->measured.rows, w->measured.labels, NULL, w->measured.count};
-    moco_status_t status = mo_linear_score(&w->linear, &rows, w->scores, 0, NULL);
+    moco_classifier_rate_t *rates = w->s.classifier->rates;
+    moco_status_t status = mo_supervised_score(&w->s, &w->linear, w->scores, 0, 0);
+    for (int32_t h = 0; h < w->o.rates; h++) {
+        rates[h] = mo_classifier_rate(&w->scores[h], w->s.measured.count, w->loss[h] / (double)w->seen);
+        rates[h].base_lr = w->o.base_lr[h];
+        rates[h].effective_lr = w->o.base_lr[h] * mo_lr_scale(w->o.lr_scaling, w->o.batch_size);
+    }
     *best = best_of(w);
     return status;
 }
 
-static moco_status_t end_epoch(mo_probe_work_t *w, int64_t epoch, int64_t images, int32_t *best)
+static moco_status_t end_epoch(work_t *w, int32_t *best)
 {
-    const moco_probe_options_t *o = w->o;
+    const moco_classifier_rate_t *measured = NULL;
     moco_status_t status = MOCO_OK;
-    moco_probe_report_t r = {.phase = MOCO_PROBE_TRAINING, .epoch = (int32_t)epoch, .done = (epoch + 1) * images,
-                             .total = o->epochs * images, .top1 = -1, .top5 = -1, .epoch_end = 1};
-    r.loss = least_loss(w);
-    if (!isfinite(r.loss))
-        TRY(mo_fail(MOCO_ERR_NONFINITE, "the loss is not finite in epoch %lld, at none of %d learning rates (%g …)",
-                    (long long)epoch + 1, o->rates, o->lr[0]));
-    if (epoch + 1 == o->epochs || (o->eval_every > 0 && (epoch + 1) % o->eval_every == 0)) {
+    w->s.report.done = (w->s.report.epoch + 1) * w->images;
+    if (!isfinite(w->s.report.loss))
+        TRY(mo_fail(MOCO_ERR_NONFINITE, "the loss is not finite in epoch %d, at none of %d learning rates (%g …)",
+                    w->s.report.epoch + 1, w->o.rates, w->o.base_lr[0]));
+    if (mo_supervised_due(&w->s)) {
         TRY(measure(w, best));
-        if (*best >= 0) {
-            r.top1 = 100.0 * (double)w->scores[*best].first / (double)w->measured.count;
-            r.top5 = 100.0 * (double)w->scores[*best].fifth / (double)w->measured.count;
-        }
+        measured = *best >= 0 ? &w->s.classifier->rates[*best] : NULL;
     }
-    TRY(mo_probe_report(w, &r));
+    TRY(mo_supervised_tell_epoch(&w->s, measured));
 cleanup:
     return status;
 }
 
-static moco_status_t run_epochs(mo_probe_work_t *w, int32_t *best)
+static moco_status_t run_epochs(work_t *w, int32_t *best)
 {
-    const int64_t images = w->o->cached ? w->cache.count : mo_dataset_count(w->train);
     moco_status_t status = MOCO_OK;
-    for (int64_t epoch = 0; epoch < w->o->epochs; epoch++) {
-        double lr[MOCO_PROBE_MAX_RATES];
-        for (int32_t h = 0; h < w->o->rates; h++)
-            lr[h] = w->o->lr[h] * mo_probe_rate_factor(w->o, epoch);
+    w->images = w->o.cached ? w->cache.count : mo_dataset_count(w->s.train);
+    w->s.report.total = w->o.epochs * w->images;
+    for (int32_t epoch = 0; epoch < w->o.epochs; epoch++) {
+        w->s.report.epoch = epoch;
+        for (int32_t h = 0; h < w->o.rates; h++)
+            w->lr[h] = w->o.base_lr[h] * mo_probe_rate_factor(&w->o, epoch);
         memset(w->loss, 0, sizeof w->loss);
         w->seen = 0;
-        TRY(w->o->cached ? cached_epoch(w, epoch, lr) : loaded_epoch(w, epoch, lr));
-        TRY(end_epoch(w, epoch, images, best));
+        TRY(w->o.cached ? cached_epoch(w, epoch) : loaded_epoch(w, epoch));
+        TRY(end_epoch(w, best));
     }
-cleanup:
-    return status;
-}
-
-/* ---- result ---- */
-
-static void fill_rates(const mo_probe_work_t *w)
-{
-    for (int32_t h = 0; h < w->o->rates; h++) {
-        const mo_linear_score_t *s = &w->scores[h];
-        const double images = (double)w->measured.count;
-        const int finite = isfinite(s->loss) && isfinite(w->loss[h]);
-        w->probe->rates[h] = (moco_probe_rate_t){
-            .struct_size = sizeof(moco_probe_rate_t), .lr = w->o->lr[h],
-            .effective_lr = w->o->lr[h] * mo_probe_rate_factor(w->o, 0),
-            .top1 = finite ? 100.0 * (double)s->first / images : 0,
-            .top5 = finite ? 100.0 * (double)s->fifth / images : 0,
-            .train_loss = finite ? w->loss[h] / (double)w->seen : (double)NAN,
-            .test_loss = finite ? s->loss / images : (double)NAN};
-    }
-}
-
-static moco_status_t keep_best(mo_probe_work_t *w, int32_t best)
-{
-    moco_probe_t *p = w->probe;
-    const mo_linear_rows_t rows = {w->measured.rows, w->measured.labels, NULL, w->measured.count};
-    const size_t block = (size_t)p->classes * (size_t)p->features;
-    const moco_probe_rate_t *rate = &p->rates[best];
-    fill_rates(w);
-    memcpy(p->weights, w->linear.weights + (size_t)best * block, block * sizeof *p->weights);
-    memcpy(p->bias, w->linear.bias + best * p->classes, (size_t)p->classes * sizeof *p->bias);
-    p->result = (moco_probe_result_t){
-        .struct_size = sizeof p->result, .backbone_hash = mo_model_hash(w->model), .train_images = w->seen,
-        .test_images = w->measured.count, .top1 = rate->top1, .top5 = rate->top5, .lr = rate->lr,
-        .train_loss = rate->train_loss, .test_loss = rate->test_loss, .chance = 100.0 / p->classes,
-        .classes = p->classes, .features = p->features, .rates = w->o->rates, .best = best};
-    return mo_linear_score(&w->linear, &rows, w->scores, best, p->confusion);
-}
-
-static moco_status_t create(mo_probe_work_t *w, const moco_probe_options_t *options)
-{
-    moco_status_t status = MOCO_OK;
-    moco_probe_t *p = NULL;
-    TRY(mo_calloc(1, sizeof *p, &p));
-    w->probe = p;
-    p->options = *options;
-    p->classes = mo_dataset_classes(w->train);
-    p->features = mo_model_width(w->model, MOCO_TAP_BACKBONE);
-    p->arch = w->model->encoder.spec.arch;
-    mo_probe_choose_rates(&p->options, p->arch);
-    w->o = &p->options;
-    TRY(mo_calloc((size_t)p->classes, sizeof *p->names, &p->names));
-    for (int32_t c = 0; c < p->classes; c++)
-        TRY(mo_strdup(mo_dataset_class_name(w->train, c), &p->names[c]));
-    TRY(mo_calloc((size_t)p->classes, (size_t)p->features * sizeof *p->weights, &p->weights));
-    TRY(mo_calloc((size_t)p->classes, sizeof *p->bias, &p->bias));
-    TRY(mo_calloc((size_t)p->classes, (size_t)p->classes * sizeof *p->confusion, &p->confusion));
-    TRY(mo_linear_create(w->model->device, w->o->rates, p->classes, p->features,
-                         w->o->batch_size > SCORED ? w->o->batch_size : SCORED, &w->linear));
-    w->linear.momentum = (float)w->o->sgd_momentum;
-    w->linear.decay = (float)w->o->weight_decay;
-    mo_linear_init(&w->linear, w->o->seed, w->o->init_std);
-cleanup:
-    return status;
-}
-
-moco_status_t mo_probe_run(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
-                           const moco_probe_options_t *options, moco_probe_fn progress, void *user, moco_probe_t **out)
-{
-    moco_status_t status = MOCO_OK;
-    mo_probe_work_t w = {.model = model, .train = train, .test = test, .progress = progress, .user = user,
-                         .o = options};
-    const uint64_t before = mo_model_hash(model);
-    int32_t *map = NULL, best = -1;
-    TRY(mo_calloc((size_t)mo_dataset_classes(test), sizeof *map, &map));
-    TRY(mo_probe_check_data(&w, map));
-    TRY(create(&w, options));
-    TRY(mo_probe_collect(&w, map));
-    if (!w.o->cached)
-        TRY(mo_probe_open_loader(&w));
-    TRY(run_epochs(&w, &best));
-    if (best < 0)
+    if (*best < 0)
         TRY(mo_fail(MOCO_ERR_NONFINITE, "the loss on the test set is not finite, at none of %d learning rates (%g …)",
-                    w.o->rates, w.o->lr[0]));
-    TRY(keep_best(&w, best));
-    if (w.probe->result.backbone_hash != before)
-        TRY(mo_fail(MOCO_ERR_STATE, "the backbone's hash was %016llx and is %016llx: it changed under the probe",
-                    (unsigned long long)before, (unsigned long long)w.probe->result.backbone_hash));
-    *out = w.probe;
-    w.probe = NULL;
+                    w->o.rates, w->o.base_lr[0]));
 cleanup:
-    mo_free(map);
+    return status;
+}
+
+/* ---- beginning and ending ---- */
+
+static moco_status_t prepare_cached(work_t *w)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_supervised_embed_train(&w->s, &w->cache));
+    if (w->cache.count < w->o.batch_size)
+        TRY(too_few(w, w->cache.count));
+    TRY(mo_calloc((size_t)w->cache.count, sizeof *w->order, &w->order));
+cleanup:
+    return status;
+}
+
+static moco_status_t prepare_loaded(work_t *w)
+{
+    const moco_probe_options_t *o = &w->o;
+    const mo_supervised_draws_t draws = {.seed = o->seed, .order_stream = MO_STREAM_PROBE_ORDER,
+                                         .view_stream = MO_STREAM_PROBE_VIEW, .crop_min_area = o->crop_min_area,
+                                         .crop_max_area = o->crop_max_area, .flip_probability = o->flip_probability,
+                                         .keep_last = 1};
+    moco_status_t status = MOCO_OK;
+    TRY(mo_calloc((size_t)o->batch_size, (size_t)w->linear.features * sizeof *w->rows, &w->rows));
+    TRY(mo_calloc((size_t)o->batch_size, sizeof *w->labels, &w->labels));
+    TRY(mo_supervised_loader(&w->s, &draws, &w->loader));
+cleanup:
+    return status;
+}
+
+static moco_status_t prepare(work_t *w)
+{
+    const moco_probe_options_t *o = &w->o;
+    moco_status_t status = MOCO_OK;
+    TRY(mo_supervised_open(&w->s));
+    const moco_classifier_result_t *r = &w->s.classifier->result;
+    TRY(mo_linear_create(w->s.model->device, o->rates, r->classes, r->features,
+                         o->batch_size > SCORED ? o->batch_size : SCORED, &w->linear));
+    w->linear.momentum = o->sgd_momentum;
+    w->linear.decay = o->weight_decay;
+    mo_linear_init(&w->linear, o->seed, o->init_std);
+    TRY(mo_supervised_embed_test(&w->s, w->s.model));
+    TRY(o->cached ? prepare_cached(w) : prepare_loaded(w));
+cleanup:
+    return status;
+}
+
+static moco_status_t keep(work_t *w, int32_t best)
+{
+    moco_classifier_t *c = w->s.classifier;
+    const size_t block = (size_t)c->result.classes * (size_t)c->result.features;
+    c->result.steps = w->s.report.step;
+    c->result.train_images = w->seen;
+    c->result.test_images = w->s.measured.count;
+    c->result.rates = w->o.rates;
+    mo_classifier_keep(c, best, w->linear.weights + (size_t)best * block,
+                       w->linear.bias + best * c->result.classes, w->s.model);
+    return mo_supervised_score(&w->s, &w->linear, w->scores, best, 1);
+}
+
+moco_status_t mo_probe_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
+                             const moco_probe_options_t *options, moco_classifier_fn progress, void *user,
+                             moco_classifier_t **out)
+{
+    moco_status_t status = MOCO_OK;
+    const uint64_t before = mo_backbone_hash(model);
+    int32_t best = -1;
+    work_t w = {.o = *options};
+    w.s = (mo_supervised_t){.model = model, .train = train, .test = test, .progress = progress, .user = user,
+                            .batch_size = options->batch_size, .epochs = options->epochs,
+                            .eval_every = options->eval_every, .loader_threads = options->loader_threads,
+                            .normalize = options->normalize};
+    mo_probe_choose_rates(&w.o, model->encoder.spec.arch);
+    TRY(prepare(&w));
+    TRY(run_epochs(&w, &best));
+    TRY(keep(&w, best));
+    const uint64_t after = w.s.classifier->result.backbone_hash;
+    if (after != before)
+        TRY(mo_fail(MOCO_ERR_STATE, "the backbone's hash was %016llx and is %016llx: it changed under the probe",
+                    (unsigned long long)before, (unsigned long long)after));
+    *out = mo_supervised_take(&w.s);
+cleanup:
     mo_loader_free(w.loader);
     mo_linear_free(&w.linear);
     mo_features_free(&w.cache);
-    mo_features_free(&w.measured);
     mo_free(w.rows);
     mo_free(w.labels);
     mo_free(w.order);
-    mo_probe_delete(w.probe);
+    mo_supervised_close(&w.s);
     return status;
-}
-
-void mo_probe_delete(moco_probe_t *p)
-{
-    if (p == NULL)
-        return;
-    for (int32_t c = 0; p->names != NULL && c < p->classes; c++)
-        mo_free(p->names[c]);
-    mo_free(p->names);
-    mo_free(p->weights);
-    mo_free(p->bias);
-    mo_free(p->confusion);
-    mo_free(p);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "persist/layout.h"
 #include "util/alloc.h"
 #include "util/number.h"
 #include "util/status.h"
@@ -16,7 +17,7 @@
 /* The predictor stands beside the encoder, not in it, as published checkpoints have it. */
 static void full_name(char name[NAME_SIZE], const char *prefix, int is_encoder, const char *own, const char *suffix)
 {
-    int apart = is_encoder && strncmp(own, "predictor.", 10) == 0;
+    int apart = is_encoder && mo_stands_apart(own);
     snprintf(name, NAME_SIZE, "%s%s%s", apart ? "" : prefix, own, suffix);
 }
 

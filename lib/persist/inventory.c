@@ -99,10 +99,9 @@ void mo_inventory_close(mo_inventory_t *inv)
 static void full_name(const mo_inventory_t *inv, const mo_root_t *root, const char *ours, char name[FULL_NAME])
 {
     char theirs[MO_LAYOUT_NAME];
-    const char *predictor = inv->role != NULL ? inv->role->predictor : NULL;
+    const int apart = inv->role != NULL && inv->role->predictor != NULL && mo_stands_apart(ours);
     mo_scheme_theirs(root->scheme, ours, theirs);
-    snprintf(name, FULL_NAME, "%s%s",
-             predictor != NULL && strncmp(ours, predictor, strlen(predictor)) == 0 ? inv->base : root->prefix, theirs);
+    snprintf(name, FULL_NAME, "%s%s", apart ? inv->base : root->prefix, theirs);
 }
 
 const mo_file_tensor_t *mo_inventory_find(const mo_inventory_t *inv, const mo_root_t *root, const char *ours)

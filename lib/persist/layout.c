@@ -53,6 +53,19 @@ const mo_role_t *mo_roles(int32_t *count)
     return roles;
 }
 
+const mo_role_t *mo_role_of_query(const char *prefix)
+{
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
+        if (strcmp(roles[i].query, prefix) == 0)
+            return &roles[i];
+    return NULL;
+}
+
+int mo_stands_apart(const char *ours)
+{
+    return strncmp(ours, "predictor.", 10) == 0;
+}
+
 const mo_scheme_t *mo_scheme_find(const char *name)
 {
     for (int32_t i = 0; i < SCHEMES; i++)

@@ -34,5 +34,9 @@ typedef struct mo_role {
     const char *query, *key, *predictor; /* NULL: there is none */
 } mo_role_t;
 const mo_role_t *mo_roles(int32_t *count);
+/* The layout whose query encoder stands under this prefix; NULL if there is none. */
+const mo_role_t *mo_role_of_query(const char *prefix);
+/* Whether a tensor stands beside its encoder in files, not in it: a predictor's. */
+int mo_stands_apart(const char *ours);
 
 #endif

@@ -138,7 +138,7 @@ moco_status_t mo_trainer_build(moco_trainer_t *t, moco_device_t *device)
     moco_status_t status = MOCO_OK;
     const moco_trainer_options_t *o = &t->state.options;
     TRY(mo_device_default(device, &t->device));
-    mo_view_spec_from_options(o, &t->view_spec);
+    mo_options_views(o, &t->view_spec);
     t->feature = 3 * (int64_t)o->image_size * o->image_size;
     mo_input_table((const double[3]){o->mean_r, o->mean_g, o->mean_b}, (const double[3]){o->std_r, o->std_g, o->std_b},
                    t->lut);

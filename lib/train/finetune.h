@@ -1,8 +1,9 @@
-/* Fine-tuning inside the library. tune_step.c is the step; finetune.c goes from data sets to the result. */
+/* Fine-tuning inside the library. tune_step.c is the step; finetune.c goes from data sets to the classifier. */
 #ifndef MO_TRAIN_FINETUNE_H
 #define MO_TRAIN_FINETUNE_H
 
 #include <moco/finetune.h>
+#include <moco/trainer.h>
 
 #include "data/data.h"
 #include "engine/plan.h"
@@ -11,24 +12,13 @@
 #include "train/gradients.h"
 #include "util/options.h"
 
-struct moco_finetune {
-    moco_finetune_result_t result;
-    int32_t classes, features;
-    char **names;          /* [C] classes of the training set            */
-    moco_model_t *model;   /* the backbone after training                */
-    float *weights, *bias; /* [C,F], [C]                                 */
-    int64_t *confusion;    /* [C,C]                                      */
-};
-
 /* finetune_options.c */
 extern const mo_option_table_t mo_finetune_options; /* of moco_finetune_options_t */
 
 /* Options are full and checked. */
-moco_status_t mo_finetune_run(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
-                              const moco_finetune_options_t *options, moco_finetune_fn progress, void *user,
-                              moco_finetune_t **out);
-void mo_finetune_delete(moco_finetune_t *finetune);
-moco_status_t mo_finetune_write(const moco_finetune_t *finetune, const char *path);
+moco_status_t mo_finetune_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
+                                const moco_finetune_options_t *options, moco_classifier_fn progress, void *user,
+                                moco_classifier_t **out);
 
 /* ---- the network in training ---- */
 

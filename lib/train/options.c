@@ -59,10 +59,36 @@ moco_status_t mo_options_check_vit(const moco_trainer_options_t *o)
     return mo_vit_check(&spec);
 }
 
+void mo_options_views(const moco_trainer_options_t *options, mo_view_spec_t *spec)
+{
+    const double blur = options->blur_probability, blur_2 = options->blur_probability_2;
+    const double solarize = options->solarize_probability, solarize_2 = options->solarize_probability_2;
+    *spec = (mo_view_spec_t){
+        .order = options->views,
+        .size = options->image_size,
+        .resize_filter = options->resize_filter,
+        .crop_tries = options->crop_tries,
+        .blur_form = options->blur_form,
+        .crop_min_area = options->crop_min_area,
+        .crop_max_area = options->crop_max_area,
+        .brightness = options->jitter_brightness,
+        .contrast = options->jitter_contrast,
+        .saturation = options->jitter_saturation,
+        .hue = options->jitter_hue,
+        .jitter_probability = options->jitter_probability,
+        .gray_probability = options->gray_probability,
+        .blur_sigma_min = options->blur_sigma_min,
+        .blur_sigma_max = options->blur_sigma_max,
+        .flip_probability = options->flip_probability,
+        .blur_probability = {blur, blur_2 == -1 ? blur : blur_2},
+        .solarize_probability = {solarize, solarize_2 == -1 ? solarize : solarize_2},
+    };
+}
+
 static moco_status_t check_views(const moco_trainer_options_t *o)
 {
     mo_view_spec_t spec;
-    mo_view_spec_from_options(o, &spec);
+    mo_options_views(o, &spec);
     return mo_view_spec_check(&spec);
 }
 

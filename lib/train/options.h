@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <moco/trainer.h>
 
+#include "data/data.h"
 #include "util/options.h"
 
 extern const mo_option_table_t mo_trainer_options; /* of moco_trainer_options_t */
@@ -13,10 +14,10 @@ extern const mo_option_table_t mo_run_options;     /* of moco_run_options_t     
 
 /* ---- recipes (recipe.c) ---- */
 
-extern const mo_preset_t mo_recipes[];        /* up to a NULL name; the number of a recipe is its place */
+extern const mo_preset_t mo_recipes[]; /* up to a NULL name; the number of a recipe is its place */
 int32_t mo_recipe_count(void);
-int32_t mo_recipe_number(const char *name);   /* -1 if unknown */
-const char *mo_recipe_name(int32_t number);   /* NULL if unknown */
+int32_t mo_recipe_number(const char *name); /* -1 if unknown */
+const char *mo_recipe_name(int32_t number); /* NULL if unknown */
 
 /* ---- working with them (options.c) ---- */
 
@@ -27,6 +28,8 @@ moco_status_t mo_options_overlay(const moco_trainer_options_t *caller, moco_trai
 moco_status_t mo_options_check(const moco_trainer_options_t *options);
 /* As far as views go: all ranges, and the fields of the pipeline that must agree. */
 moco_status_t mo_options_check_views(const moco_trainer_options_t *options);
+/* The pipeline that the options describe. */
+void mo_options_views(const moco_trainer_options_t *options, mo_view_spec_t *spec);
 /* What a ViT asks of patch_size, vit_depth, vit_heads, width and image_size; MOCO_OK for other encoders. */
 moco_status_t mo_options_check_vit(const moco_trainer_options_t *options);
 /* The table's `agree`: fields that must agree, of a struct whose ranges are checked. */

@@ -1,5 +1,5 @@
-/* The fields of moco_trainer_options_t and moco_run_options_t: name, type, default, range, unit, meaning. The defaults are
- * what most recipes share; recipe.c says what each of them changes. Pure data, walked by util/options.c. */
+/* The fields of moco_trainer_options_t and moco_run_options_t: name, type, default, range, unit, meaning. The defaults
+ * are what most recipes share; recipe.c says what each of them changes. Pure data, walked by util/options.c. */
 #include <stddef.h>
 
 #include "nets/names.h"
@@ -22,19 +22,19 @@ static const char *const momentum_names[] = {"constant", "cosine"};
 static const char *const execution_names[] = {"auto", "one-pass", "two-pass"};
 static const char *const blur_names[] = {"pillow", "gaussian"};
 
-#define AT(field)   MO_OPTION_AT(moco_trainer_options_t, field)
+#define AT(field) MO_OPTION_AT(moco_trainer_options_t, field)
 #define NAMES(list) MO_OPTION_NAMES(list), ""
-#define MILLION     1000000
-#define I32_MAX     2147483647
-#define WIDE_MAX    1152921504606846976.0 /* 2^60: far beyond use, and exact in a double */
-#define U64         MO_OPTION_U64
-#define I64         MO_OPTION_I64
-#define I32         MO_OPTION_I32
-#define ENUM        MO_OPTION_ENUM
-#define F64         MO_OPTION_F64
-#define FREE        MO_OPTION_FREE
-#define ABOVE       MO_OPTION_ABOVE_MIN
-#define BELOW       MO_OPTION_BELOW_MAX
+#define MILLION 1000000
+#define I32_MAX 2147483647
+#define WIDE_MAX 1152921504606846976.0 /* 2^60: far beyond use, and exact in a double */
+#define U64 MO_OPTION_U64
+#define I64 MO_OPTION_I64
+#define I32 MO_OPTION_I32
+#define ENUM MO_OPTION_ENUM
+#define F64 MO_OPTION_F64
+#define FREE MO_OPTION_FREE
+#define ABOVE MO_OPTION_ABOVE_MIN
+#define BELOW MO_OPTION_BELOW_MAX
 
 /* name and place, type, default, min, max, flags, names, unit, meaning */
 static const mo_option_row_t trainer_rows[] = {
@@ -98,8 +98,7 @@ static const mo_option_row_t trainer_rows[] = {
     {AT(steps_per_epoch), I32, 0, 0, I32_MAX, 0, NULL, "steps", "push mode: of an epoch; 0 = constant rates"},
     {AT(warmup_epochs), I32, 0, 0, MILLION, 0, NULL, "epochs", "the rate rises linearly from 0"},
     {AT(schedule), ENUM, MOCO_SCHEDULE_COSINE, NAMES(mo_schedule_names), "of the learning rate"},
-    {AT(schedule_unit), ENUM, MOCO_SCHEDULE_PER_EPOCH, NAMES(unit_names),
-     "the rate changes every epoch or every step"},
+    {AT(schedule_unit), ENUM, MOCO_SCHEDULE_PER_EPOCH, NAMES(unit_names), "the rate changes every epoch or every step"},
     {AT(first_epoch), I32, 0, 0, 1, 0, NULL, "", "what the schedule counts the first epoch as"},
     {AT(milestone_1), I32, 120, 0, MILLION, 0, NULL, "epochs", "first factor of the step schedule"},
     {AT(milestone_2), I32, 160, 0, MILLION, 0, NULL, "epochs", "second factor; not before milestone_1"},
@@ -148,19 +147,20 @@ static const mo_option_alias_t aliases[] = {{"virtual_devices", "bn_groups"}, {N
 const mo_option_table_t mo_trainer_options = {
     .name = "moco_trainer_options",
     .size = sizeof(moco_trainer_options_t),
-    .rows = trainer_rows,
-    .count = sizeof trainer_rows / sizeof trainer_rows[0],
+    MO_OPTION_ROWS(trainer_rows),
     .presets = mo_recipes,
     .usual = -1,
     .aliases = aliases,
     .agree = mo_options_agree,
-    .agreement = "`batch_size` is a multiple of `bn_groups` with at least 2 images for each; `shard` divides the\n"
-                 "images of a batch-norm group; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
-                 "`blur_sigma_max`; with the step schedule `milestone_1` <= `milestone_2`; `blur_probability` is 0\n"
-                 "unless `views` is v2, v3 or simclr; `solarize_probability` is 0 unless `views` is v3; `nt-xent` wants\n"
-                 "`symmetric` and `predictor` 0; a loss over the whole batch (`batch`, `nt-xent`) is refused in one\n"
-                 "pass with more than one batch-norm group, and in two passes with one where the backbone has batch\n"
-                 "norm and the images of the group do not fit one shard.",
+    .agreement =
+        "`batch_size` is a multiple of `bn_groups` with at least 2 images for each; `shard` divides the\n"
+        "images of a batch-norm group; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
+        "`blur_sigma_max`; with the step schedule `milestone_1` <= `milestone_2`; `blur_probability` is 0\n"
+        "unless `views` is v2, v3 or simclr; `solarize_probability` is 0 unless `views` is v3; `nt-xent` wants\n"
+        "`symmetric` and `predictor` 0, `regression` wants `predictor` 1; a loss or heads over the whole\n"
+        "batch (`batch`, `nt-xent`, `regression`) are refused in one pass with more than one batch-norm\n"
+        "group, and in two passes with one where the backbone has batch norm and the images of the group\n"
+        "do not fit one shard.",
 };
 
 #undef AT
@@ -177,7 +177,6 @@ static const mo_option_row_t run_rows[] = {
 const mo_option_table_t mo_run_options = {
     .name = "moco_run_options",
     .size = sizeof(moco_run_options_t),
-    .rows = run_rows,
-    .count = sizeof run_rows / sizeof run_rows[0],
+    MO_OPTION_ROWS(run_rows),
     .agreement = "",
 };

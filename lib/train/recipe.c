@@ -1,10 +1,11 @@
-/* The recipes: what each changes of the defaults in options_table.c, or of another recipe. A list gives the numbers that
- * its paper or published code gives, in the order of the struct. */
+/* The recipes: what each changes of the defaults in options_table.c, or of another recipe. A list gives the numbers
+ * that its paper or published code gives, in the order of the struct. */
 #include "train/options.h"
 
 #include <stddef.h>
 
-#define END {NULL, 0}
+/* A value a line. */
+/* clang-format off */
 
 /* He et al., Momentum Contrast for Unsupervised Visual Representation Learning, arXiv 1911.05722: sections 3.3 and 4,
  * table 1 and the published code. ResNet-50 on 8 GPUs; keys are shuffled over them. */
@@ -33,7 +34,7 @@ static const mo_override_t moco_v1[] = {
     {"jitter_hue", 0.4},
     {"jitter_probability", 1},
     {"blur_probability", 0},
-    END,
+    {NULL, 0},
 };
 
 /* Chen et al., Improved Baselines with Momentum Contrastive Learning, arXiv 2003.04297: an MLP head, stronger views, a
@@ -46,7 +47,7 @@ static const mo_override_t moco_v2[] = {
     {"jitter_hue", 0.1},
     {"jitter_probability", 0.8},
     {"blur_probability", 0.5},
-    END,
+    {NULL, 0},
 };
 
 /* The CIFAR-10 demonstration of MoCo's authors, at batch 256: ResNet-18 with a stem for small images, and split batch
@@ -72,7 +73,7 @@ static const mo_override_t moco_cifar[] = {
     {"std_r", 0.2023},
     {"std_g", 0.1994},
     {"std_b", 0.2010},
-    END,
+    {NULL, 0},
 };
 
 /* Chen et al., An Empirical Study of Training Self-Supervised Vision Transformers, arXiv 2104.02057, and its published
@@ -108,7 +109,7 @@ static const mo_override_t moco_v3[] = {
     {"blur_probability_2", 0.1},
     {"solarize_probability", 0},
     {"solarize_probability_2", 0.2},
-    END,
+    {NULL, 0},
 };
 
 /* The same paper: ViT-S/16 for 300 epochs, with a patch projection that is not trained. */
@@ -122,11 +123,11 @@ static const mo_override_t moco_v3_vit[] = {
     {"epochs", 300},
     {"warmup_epochs", 40},
     {"crop_min_area", 0.08},
-    END,
+    {NULL, 0},
 };
 
-/* Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, arXiv 2002.05709, and its published
- * code: ResNet-50 for 100 epochs. Images are not normalised; there is no key encoder. */
+/* Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, arXiv 2002.05709, and its
+ * published code: ResNet-50 for 100 epochs. Images are not normalised; there is no key encoder. */
 static const mo_override_t simclr[] = {
     {"arch", MOCO_ARCH_RESNET50},
     {"zero_init_residual", 1},
@@ -162,7 +163,7 @@ static const mo_override_t simclr[] = {
     {"std_r", 1},
     {"std_g", 1},
     {"std_b", 1},
-    END,
+    {NULL, 0},
 };
 
 /* Grill et al., Bootstrap Your Own Latent, arXiv 2006.07733, and its published code (the presets of 300 epochs):
@@ -204,8 +205,9 @@ static const mo_override_t byol[] = {
     {"blur_probability_2", 0.1},
     {"solarize_probability", 0},
     {"solarize_probability_2", 0.2},
-    END,
+    {NULL, 0},
 };
+/* clang-format on */
 
 #define BASE(number) &mo_recipes[number]
 

@@ -266,7 +266,7 @@ static moco_status_t evaluate(run_t *r, double *top1)
                         &result));
     *top1 = result.top1;
 cleanup:
-    mo_model_delete(model);
+    mo_model_release(model);
     r->paused += now() - start;
     return status;
 }

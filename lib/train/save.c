@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-
 #include "eval/model_file.h"
 #include "persist/checkpoint.h"
+#include "persist/layout.h"
 #include "train/options.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
@@ -138,9 +138,10 @@ static moco_status_t get_state(const mo_tensor_file_t *st, mo_state_t *s)
     for (size_t i = 0; i < COUNTERS; i++)
         TRY(mo_meta_get_int(st, counters[i].key, 0, COUNTER_MAX, counter_of(s, i)));
     if (s->listing_count > INT32_MAX || s->epoch > UINT32_MAX || s->position > s->listing_count)
-        TRY(mo_fail(MOCO_ERR_FORMAT, "the checkpoint is at image %" PRId64 " of %" PRId64 " in epoch %" PRId64
-                    "; wanted at most %d images and epochs below 2^32", s->position, s->listing_count, s->epoch,
-                    INT32_MAX));
+        TRY(mo_fail(MOCO_ERR_FORMAT,
+                    "the checkpoint is at image %" PRId64 " of %" PRId64 " in epoch %" PRId64
+                    "; wanted at most %d images and epochs below 2^32",
+                    s->position, s->listing_count, s->epoch, INT32_MAX));
     TRY(mo_meta_get_int(st, "pushed_number", 0, COUNTER_MAX, &s->pushed));
     TRY(mo_meta_get_int(st, "shard", 1, INT32_MAX, &shard));
     if (shard != s->shard)

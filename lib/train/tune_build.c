@@ -1,7 +1,7 @@
 /* Making what fine-tuning trains: the net, its plan, memory, first values. */
 #include <string.h>
 
-#include "eval/classifier_file.h"
+#include "eval/classifier.h"
 #include "engine/ops.h"
 #include "train/finetune.h"
 #include "train/options.h"
@@ -121,9 +121,8 @@ moco_status_t mo_tuner_create(mo_tuner_t *t, const moco_model_t *model, const mo
     t->encoder.spec.freeze_patch = 0; /* what kept pre-training stable: labels train everything */
     t->encoder.spec.train_positions = 1;
     t->like = (moco_trainer_options_t){
-        .batch_size = o->batch_size, .bn_groups = o->bn_groups, .shard = o->shard, .base_lr = o->lr,
-        .lr_scaling = o->lr_scaling,
-        .schedule = o->schedule, .schedule_unit = MOCO_SCHEDULE_PER_STEP, .epochs = o->epochs,
+        .batch_size = o->batch_size, .bn_groups = o->bn_groups, .shard = o->shard, .base_lr = o->base_lr,
+        .lr_scaling = o->lr_scaling, .schedule = o->schedule, .schedule_unit = MOCO_SCHEDULE_PER_STEP, .epochs = o->epochs,
         .warmup_epochs = o->warmup_epochs};
     memcpy(t->lut, model->lut, sizeof t->lut);
     TRY(build_net(t));

@@ -56,14 +56,10 @@ static uint64_t field_size(const mo_option_row_t *row)
     switch (row->type) {
     case MO_OPTION_I32:
     case MO_OPTION_ENUM:
-    case MO_OPTION_PRESET:
-        return sizeof(int32_t);
-    case MO_OPTION_LIST:
-        return row->items * sizeof(double);
-    case MO_OPTION_POINTER:
-        return sizeof(void *);
-    default:
-        return sizeof(double);
+    case MO_OPTION_PRESET: return sizeof(int32_t);
+    case MO_OPTION_LIST: return row->items * sizeof(double);
+    case MO_OPTION_POINTER: return sizeof(void *);
+    default: return sizeof(double);
     }
 }
 
@@ -71,37 +67,24 @@ double mo_option_get(const void *options, const mo_option_row_t *row)
 {
     const void *at = (const uint8_t *)options + row->offset;
     switch (row->type) {
-    case MO_OPTION_U64:
-        return (double)*(const uint64_t *)at;
-    case MO_OPTION_I64:
-        return (double)*(const int64_t *)at;
+    case MO_OPTION_U64: return (double)*(const uint64_t *)at;
+    case MO_OPTION_I64: return (double)*(const int64_t *)at;
     case MO_OPTION_F64:
-    case MO_OPTION_LIST:
-        return *(const double *)at;
-    case MO_OPTION_POINTER:
-        return 0;
-    default:
-        return *(const int32_t *)at;
+    case MO_OPTION_LIST: return *(const double *)at;
+    case MO_OPTION_POINTER: return 0;
+    default: return *(const int32_t *)at;
     }
 }
 
 void mo_option_put(void *options, const mo_option_row_t *row, double value)
 {
     switch (row->type) {
-    case MO_OPTION_U64:
-        *(uint64_t *)field(options, row) = (uint64_t)value;
-        break;
-    case MO_OPTION_I64:
-        *(int64_t *)field(options, row) = (int64_t)value;
-        break;
+    case MO_OPTION_U64: *(uint64_t *)field(options, row) = (uint64_t)value; break;
+    case MO_OPTION_I64: *(int64_t *)field(options, row) = (int64_t)value; break;
     case MO_OPTION_F64:
-    case MO_OPTION_LIST:
-        *(double *)field(options, row) = value;
-        break;
-    case MO_OPTION_POINTER:
-        break;
-    default:
-        *(int32_t *)field(options, row) = (int32_t)value;
+    case MO_OPTION_LIST: *(double *)field(options, row) = value; break;
+    case MO_OPTION_POINTER: break;
+    default: *(int32_t *)field(options, row) = (int32_t)value;
     }
 }
 
@@ -249,17 +232,12 @@ static moco_status_t check_row(const mo_option_table_t *table, const void *optio
     int good = 1;
     switch (row->type) {
     case MO_OPTION_U64:
-    case MO_OPTION_POINTER:
-        break;
+    case MO_OPTION_POINTER: break;
     case MO_OPTION_PRESET:
         return mo_preset_find(table, (int32_t)value) != NULL ? MOCO_OK : no_preset(table, (int32_t)value);
-    case MO_OPTION_LIST:
-        return check_list(table, options, row);
-    case MO_OPTION_ENUM:
-        good = value >= 0 && value <= row->max && row->names[(int32_t)value] != NULL;
-        break;
-    default:
-        good = in_range(row, value);
+    case MO_OPTION_LIST: return check_list(table, options, row);
+    case MO_OPTION_ENUM: good = value >= 0 && value <= row->max && row->names[(int32_t)value] != NULL; break;
+    default: good = in_range(row, value);
     }
     if (good)
         return MOCO_OK;

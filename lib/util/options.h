@@ -20,11 +20,11 @@ typedef enum mo_option_type {
 } mo_option_type_t;
 
 enum {
-    MO_OPTION_ABOVE_MIN = 1,   /* min itself is not allowed                              */
-    MO_OPTION_BELOW_MAX = 2,   /* max itself is not allowed                              */
-    MO_OPTION_OR_ZERO = 4,     /* 0 is allowed, too                                      */
-    MO_OPTION_OR_MINUS_1 = 8,  /* -1 is allowed, too                                     */
-    MO_OPTION_FREE = 16        /* may differ between a checkpoint and its resumption     */
+    MO_OPTION_ABOVE_MIN = 1,  /* min itself is not allowed                              */
+    MO_OPTION_BELOW_MAX = 2,  /* max itself is not allowed                              */
+    MO_OPTION_OR_ZERO = 4,    /* 0 is allowed, too                                      */
+    MO_OPTION_OR_MINUS_1 = 8, /* -1 is allowed, too                                     */
+    MO_OPTION_FREE = 16       /* may differ between a checkpoint and its resumption     */
 };
 
 typedef struct mo_option_row {
@@ -64,8 +64,8 @@ typedef struct mo_option_table {
     uint64_t size;
     const mo_option_row_t *rows; /* in the order of the struct */
     int32_t count;
-    const mo_preset_t *presets; /* up to a NULL name; NULL without, else the struct has one PRESET field */
-    int32_t usual;              /* number of the preset of callers without options; -1: options must be given */
+    const mo_preset_t *presets;       /* up to a NULL name; NULL without, else the struct has one PRESET field */
+    int32_t usual;                    /* number of the preset of callers without options; -1: options must be given */
     const mo_option_alias_t *aliases; /* up to a NULL name; may be NULL */
     /* Fields that must agree, after all ranges were checked; may be NULL. */
     moco_status_t (*agree)(const void *options);
@@ -79,7 +79,7 @@ typedef struct mo_option_table {
 #define MO_OPTION_AT(type, field) .name = #field, .offset = offsetof(type, field)
 /* min, max, flags and names of an ENUM from its array of names. */
 #define MO_OPTION_NAMES(list) 0, sizeof(list) / sizeof(list)[0] - 1, 0, list
-#define MO_OPTION_ROWS(list) list, sizeof(list) / sizeof(list)[0]
+#define MO_OPTION_ROWS(list) .rows = list, .count = sizeof(list) / sizeof(list)[0]
 
 /* ---- rows ---- */
 

@@ -102,21 +102,11 @@ void mo_option_text(const mo_option_table_t *table, const void *options, const m
     const void *at = (const uint8_t *)options + row->offset;
     const char *name;
     switch (row->type) {
-    case MO_OPTION_U64:
-        snprintf(text, MO_OPTION_TEXT, "%" PRIu64, *(const uint64_t *)at);
-        break;
-    case MO_OPTION_I64:
-        snprintf(text, MO_OPTION_TEXT, "%" PRId64, *(const int64_t *)at);
-        break;
-    case MO_OPTION_F64:
-        mo_text_double(*(const double *)at, 0, text);
-        break;
-    case MO_OPTION_LIST:
-        list_text(options, row, ",", text);
-        break;
-    case MO_OPTION_POINTER:
-        snprintf(text, MO_OPTION_TEXT, "NULL");
-        break;
+    case MO_OPTION_U64: snprintf(text, MO_OPTION_TEXT, "%" PRIu64, *(const uint64_t *)at); break;
+    case MO_OPTION_I64: snprintf(text, MO_OPTION_TEXT, "%" PRId64, *(const int64_t *)at); break;
+    case MO_OPTION_F64: mo_text_double(*(const double *)at, 0, text); break;
+    case MO_OPTION_LIST: list_text(options, row, ",", text); break;
+    case MO_OPTION_POINTER: snprintf(text, MO_OPTION_TEXT, "NULL"); break;
     default:
         name = name_of(table, row, *(const int32_t *)at);
         if (name != NULL)
@@ -208,22 +198,14 @@ moco_status_t mo_option_parse(const mo_option_table_t *table, void *options, con
     int64_t whole = 0;
     int good;
     switch (row->type) {
-    case MO_OPTION_U64:
-        good = parse_unsigned(value, at);
-        break;
-    case MO_OPTION_F64:
-        good = mo_read_double(value, at);
-        break;
-    case MO_OPTION_LIST:
-        good = parse_list(options, row, value);
-        break;
+    case MO_OPTION_U64: good = parse_unsigned(value, at); break;
+    case MO_OPTION_F64: good = mo_read_double(value, at); break;
+    case MO_OPTION_LIST: good = parse_list(options, row, value); break;
     case MO_OPTION_I64:
         if ((good = parse_whole(value, &whole)))
             *(int64_t *)at = whole;
         break;
-    case MO_OPTION_POINTER:
-        good = 0;
-        break;
+    case MO_OPTION_POINTER: good = 0; break;
     default:
         good = has_names(row) ? parse_name(table, row, value, &whole) : parse_whole(value, &whole);
         good = good && whole >= INT32_MIN && whole <= INT32_MAX;
@@ -317,15 +299,12 @@ static moco_status_t read_field(const mo_option_table_t *table, const mo_option_
         if ((good = json_is_number(value)))
             *(double *)at = json_number_value(value);
         break;
-    case MO_OPTION_LIST:
-        good = read_list(row, value, out);
-        break;
+    case MO_OPTION_LIST: good = read_list(row, value, out); break;
     case MO_OPTION_I64:
         if ((good = json_is_integer(value)))
             *(int64_t *)at = whole;
         break;
-    case MO_OPTION_POINTER:
-        break;
+    case MO_OPTION_POINTER: break;
     case MO_OPTION_I32:
         if ((good = json_is_integer(value) && whole >= INT32_MIN && whole <= INT32_MAX))
             *(int32_t *)at = (int32_t)whole;

@@ -1,78 +1,31 @@
 /* Fine-tuning as a host sees it: the same bits on any number of lanes and loader threads, what takes part and what is
  * left out, progress, what a failed or stopped run leaves, refusals. Its numbers are held against PyTorch in
  * tests/parity/test_finetune.py. */
-#include "draw.h"
+#include "labelled.h"
 
 #include <limits.h>
 
-enum { SIDE = 16, TRAIN = 30, TEST = 13, CLASSES = 3, FEATURES = 128, NUMBERS = CLASSES * FEATURES + CLASSES };
-
-typedef struct world {
-    scratch_t scratch;
-    moco_device_t *device;
-    moco_model_t *model;
-    moco_dataset_t *train, *test;
-} world_t;
+enum { SIDE = 20, TRAIN = 30, TEST = 13 };
 
 static world_t world_open(int32_t lanes)
 {
-    world_t w = {.scratch = scratch_make(), .device = device_of(lanes)};
-    moco_trainer_options_t options;
-    moco_trainer_t *trainer = NULL;
-    tiny_options(&options);
-    options.seed = 3;
-    expect_ok(moco_trainer_create(&options, w.device, &trainer));
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &w.model));
-    moco_trainer_free(trainer);
-    draw_tree(in_scratch(&w.scratch, "train"), TRAIN, CLASSES, SIDE + 4);
-    draw_tree(in_scratch(&w.scratch, "test"), TEST, CLASSES, SIDE + 3);
-    w.train = dataset_of(in_scratch(&w.scratch, "train"));
-    w.test = dataset_of(in_scratch(&w.scratch, "test"));
-    return w;
+    return world_of(lanes, TRAIN, TEST, SIDE);
 }
 
-static void world_close(world_t *w)
+static moco_status_t run(const world_t *w, const moco_finetune_options_t *o, moco_classifier_t **out)
 {
-    moco_dataset_free(w->train);
-    moco_dataset_free(w->test);
-    moco_model_free(w->model);
-    moco_device_free(w->device);
-    scratch_drop(&w->scratch);
-}
-
-static moco_finetune_options_t few(int32_t optimizer)
-{
-    moco_finetune_options_t o;
-    expect_ok(moco_finetune_options_init(&o, sizeof o, optimizer));
-    o.epochs = 2;
-    o.warmup_epochs = 1;
-    o.batch_size = 8;
-    o.loader_threads = 1;
-    o.lr = optimizer == MOCO_OPTIMIZER_SGD ? 0.3 : 0.03;
-    return o;
-}
-
-static moco_finetune_result_t result_of(const moco_finetune_t *finetune)
-{
-    moco_finetune_result_t result = {.struct_size = sizeof result};
-    expect_ok(moco_finetune_result(finetune, &result));
-    return result;
-}
-
-static moco_status_t run(const world_t *w, const moco_finetune_options_t *o, moco_finetune_t **out)
-{
-    return moco_finetune(w->model, w->train, w->test, o, NULL, NULL, out);
+    return moco_finetune_train(w->model, w->train, w->test, o, NULL, NULL, out);
 }
 
 START_TEST(defaults)
 {
     moco_finetune_options_t o;
     expect_ok(moco_finetune_options_init(&o, sizeof o, MOCO_OPTIMIZER_ADAMW));
-    ck_assert(o.optimizer == MOCO_OPTIMIZER_ADAMW && o.lr == 2.5e-4 && o.weight_decay == 0.05 && !o.decay_vectors);
+    ck_assert(o.optimizer == MOCO_OPTIMIZER_ADAMW && o.base_lr == 2.5e-4 && o.weight_decay == 0.05 && !o.decay_vectors);
     ck_assert(o.warmup_epochs == 5 && o.mixup == 0.8 && o.drop_path == 0.1 && o.label_smoothing == 0.1);
     ck_assert(o.adam_beta1 == 0.9 && o.adam_beta2 == 0.999 && o.adam_epsilon == 1e-8 && o.epochs == 100);
     expect_ok(moco_finetune_options_init(&o, sizeof o, MOCO_OPTIMIZER_SGD));
-    ck_assert(o.optimizer == MOCO_OPTIMIZER_SGD && o.lr == 0.01 && o.weight_decay == 1e-4 && o.decay_vectors);
+    ck_assert(o.optimizer == MOCO_OPTIMIZER_SGD && o.base_lr == 0.01 && o.weight_decay == 1e-4 && o.decay_vectors);
     ck_assert(o.warmup_epochs == 0 && o.mixup == 0 && o.drop_path == 0 && o.sgd_momentum == 0.9);
     ck_assert(o.batch_size == 128 && o.bn_groups == 1 && o.schedule == MOCO_SCHEDULE_COSINE &&
               o.lr_scaling == MOCO_LR_SCALING_LINEAR);
@@ -89,7 +42,7 @@ static const int32_t divisions[][2] = {{1, 2}, {4, 0}, {2, 2}};
 
 START_TEST(bits)
 {
-    moco_finetune_options_t o = few(_i == 0 ? MOCO_OPTIMIZER_SGD : MOCO_OPTIMIZER_ADAMW);
+    moco_finetune_options_t o = finetune_options(_i == 0 ? MOCO_OPTIMIZER_SGD : MOCO_OPTIMIZER_ADAMW);
     float wanted[NUMBERS], got[NUMBERS];
     uint8_t *file = NULL;
     size_t size = 0;
@@ -99,12 +52,12 @@ START_TEST(bits)
     o.drop_path = 0.5;
     for (int32_t lanes = 1; lanes <= 3; lanes++) {
         world_t w = world_open(lanes);
-        moco_finetune_t *finetune = NULL;
+        moco_classifier_t *finetune = NULL;
         size_t length;
         o.loader_threads = 4 - lanes;
         expect_ok(run(&w, &o, &finetune));
-        expect_ok(moco_finetune_weights(finetune, got, got + CLASSES * FEATURES));
-        expect_ok(moco_finetune_save(finetune, in_scratch(&w.scratch, "tuned.safetensors")));
+        expect_ok(moco_classifier_weights(finetune, got, got + CLASSES * FEATURES));
+        expect_ok(moco_classifier_save(finetune, in_scratch(&w.scratch, "tuned.safetensors")));
         uint8_t *bytes = read_file(in_scratch(&w.scratch, "tuned.safetensors"), &length);
         if (lanes == 1) {
             memcpy(wanted, got, sizeof got);
@@ -116,7 +69,7 @@ START_TEST(bits)
             ck_assert_mem_eq(bytes, file, size); /* every weight of the backbone, too */
             free(bytes);
         }
-        moco_finetune_free(finetune);
+        moco_classifier_free(finetune);
         world_close(&w);
     }
     free(file);
@@ -131,12 +84,12 @@ typedef struct seen {
     int64_t stop_at;
 } seen_t;
 
-static int32_t watch(void *user, const moco_finetune_report_t *r)
+static int32_t watch(void *user, const moco_classifier_report_t *r)
 {
     seen_t *s = user;
     ck_assert_uint_eq(r->struct_size, sizeof *r);
     ck_assert(r->epoch >= 0 && r->epoch < r->epochs && r->done <= r->total && r->step >= s->last_step);
-    if (r->phase == MOCO_FINETUNE_TRAINING && !r->epoch_end) {
+    if (r->phase == MOCO_CLASSIFIER_TRAINING && !r->epoch_end) {
         ck_assert_int_eq(r->step, s->steps + 1);
         ck_assert_int_eq(r->done, 8 * r->step);
         ck_assert(isfinite(r->loss) && r->top1 == -1);
@@ -144,7 +97,7 @@ static int32_t watch(void *user, const moco_finetune_report_t *r)
         s->last_lr = r->lr;
         s->steps++;
     }
-    s->measured += r->phase == MOCO_FINETUNE_MEASURING;
+    s->measured += r->phase == MOCO_CLASSIFIER_TEST_FEATURES;
     s->ends += r->epoch_end;
     s->top1 = r->epoch_end ? r->top1 : s->top1;
     s->last_step = r->step;
@@ -155,8 +108,8 @@ static int32_t watch(void *user, const moco_finetune_report_t *r)
 START_TEST(learns)
 {
     world_t w = world_open(2);
-    moco_finetune_options_t o = few(MOCO_OPTIMIZER_SGD);
-    moco_finetune_t *finetune = NULL;
+    moco_finetune_options_t o = finetune_options(MOCO_OPTIMIZER_SGD);
+    moco_classifier_t *finetune = NULL;
     moco_model_t *loaded = NULL;
     int64_t table[CLASSES * CLASSES], sum = 0, right = 0;
     size_t before_size, after_size;
@@ -165,27 +118,27 @@ START_TEST(learns)
     o.epochs = 25;
     o.crop_min_area = 0.7;
     o.eval_every = 10;
-    o.lr = 1;
-    expect_ok(moco_finetune(w.model, w.train, w.train, &o, watch, &seen, &finetune));
-    moco_finetune_result_t r = result_of(finetune);
+    o.base_lr = 1;
+    expect_ok(moco_finetune_train(w.model, w.train, w.train, &o, watch, &seen, &finetune));
+    moco_classifier_result_t r = result_of(finetune);
     ck_assert_int_eq(r.steps, 75);
     ck_assert_int_eq(seen.steps, 75);
     ck_assert_int_eq(seen.ends, 25);
     ck_assert_int_eq(seen.measured, 3); /* epochs 10, 20, 25: one batch of the loader each */
-    ck_assert(seen.first_lr == 0 && seen.last_lr < 1e-3 && r.lr == 1 * 8 / 256.0);
+    ck_assert(seen.first_lr == 0 && seen.last_lr < 1e-3 && r.base_lr == 1 && r.effective_lr == 8 / 256.0);
     ck_assert(r.train_images == 24 && r.test_images == TRAIN && r.classes == CLASSES && r.features == FEATURES);
     ck_assert_msg(r.top1 > 80, "top-1 is %g %%", r.top1);
     ck_assert(r.top5 == 100 && seen.top1 == r.top1 && r.train_loss < 1 && r.test_loss < 1);
-    expect_ok(moco_finetune_confusion(finetune, table));
+    expect_ok(moco_classifier_confusion(finetune, table));
     for (int i = 0; i < CLASSES * CLASSES; i++) {
         sum += table[i];
         right += i % (CLASSES + 1) == 0 ? table[i] : 0;
     }
     ck_assert_int_eq(sum, TRAIN);
     ck_assert_double_eq_tol(100.0 * (double)right / (double)sum, r.top1, 1e-9);
-    ck_assert_str_eq(moco_finetune_class_name(finetune, 1), moco_dataset_class_name(w.train, 1));
-    ck_assert_ptr_null(moco_finetune_class_name(finetune, CLASSES));
-    expect_ok(moco_finetune_save(finetune, in_scratch(&w.scratch, "tuned")));
+    ck_assert_str_eq(moco_classifier_class_name(finetune, 1), moco_dataset_class_name(w.train, 1));
+    ck_assert_ptr_null(moco_classifier_class_name(finetune, CLASSES));
+    expect_ok(moco_classifier_save(finetune, in_scratch(&w.scratch, "tuned")));
     expect_ok(moco_model_load(in_scratch(&w.scratch, "tuned"), w.device, &loaded));
     ck_assert_int_eq(moco_model_dimension(loaded, MOCO_TAP_PROJECTION), 0);
     expect_ok(moco_model_save(w.model, in_scratch(&w.scratch, "after")));
@@ -196,7 +149,7 @@ START_TEST(learns)
     free(before);
     free(after);
     moco_model_free(loaded);
-    moco_finetune_free(finetune);
+    moco_classifier_free(finetune);
     world_close(&w);
 }
 END_TEST
@@ -205,23 +158,23 @@ END_TEST
 START_TEST(left_out)
 {
     world_t w = world_open(1);
-    moco_finetune_options_t o = few(MOCO_OPTIMIZER_ADAMW);
-    moco_finetune_t *finetune = NULL;
+    moco_finetune_options_t o = finetune_options(MOCO_OPTIMIZER_ADAMW);
+    moco_classifier_t *finetune = NULL;
     moco_dataset_t *train = NULL;
     for (int i = 0; i < 7; i++)
         break_picture(in_scratch(&w.scratch, "train"), 4 * i, CLASSES);
     train = dataset_of(in_scratch(&w.scratch, "train"));
-    expect_ok(moco_finetune(w.model, train, w.test, &o, NULL, NULL, &finetune));
+    expect_ok(moco_finetune_train(w.model, train, w.test, &o, NULL, NULL, &finetune));
     ck_assert_int_eq(result_of(finetune).steps, 4); /* 23 good ones: two batches of 8 an epoch, three planned */
     ck_assert_int_eq(result_of(finetune).train_images, 16);
-    expect_ok(moco_finetune_save(finetune, in_scratch(&w.scratch, "tuned")));
-    moco_finetune_free(finetune);
+    expect_ok(moco_classifier_save(finetune, in_scratch(&w.scratch, "tuned")));
+    moco_classifier_free(finetune);
     moco_model_free(w.model);
     w.model = NULL;
     expect_ok(moco_model_load(in_scratch(&w.scratch, "tuned"), w.device, &w.model));
     o.epochs = 1;
     expect_ok(run(&w, &o, &finetune));
-    moco_finetune_free(finetune);
+    moco_classifier_free(finetune);
     moco_dataset_free(train);
     world_close(&w);
 }
@@ -230,10 +183,10 @@ END_TEST
 START_TEST(stops)
 {
     world_t w = world_open(1);
-    const moco_finetune_options_t o = few(MOCO_OPTIMIZER_SGD);
-    moco_finetune_t *finetune = (moco_finetune_t *)&w;
+    const moco_finetune_options_t o = finetune_options(MOCO_OPTIMIZER_SGD);
+    moco_classifier_t *finetune = (moco_classifier_t *)&w;
     seen_t seen = {.stop_at = 2};
-    expect_status(MOCO_ERR_CANCELLED, moco_finetune(w.model, w.train, w.test, &o, watch, &seen, &finetune));
+    expect_status(MOCO_ERR_CANCELLED, moco_finetune_train(w.model, w.train, w.test, &o, watch, &seen, &finetune));
     expect_message("step 2");
     ck_assert_ptr_null(finetune);
     world_close(&w);
@@ -244,12 +197,12 @@ END_TEST
 START_TEST(not_finite)
 {
     world_t w = world_open(1);
-    moco_finetune_options_t o = few(MOCO_OPTIMIZER_SGD);
-    moco_finetune_t *finetune = NULL;
+    moco_finetune_options_t o = finetune_options(MOCO_OPTIMIZER_SGD);
+    moco_classifier_t *finetune = NULL;
     o.warmup_epochs = 0;
     o.schedule = MOCO_SCHEDULE_CONSTANT;
     o.lr_scaling = MOCO_LR_SCALING_NONE;
-    o.lr = 1000;
+    o.base_lr = 1000;
     o.weight_decay = 10;
     o.epochs = 40;
     expect_status(MOCO_ERR_NONFINITE, run(&w, &o, &finetune));
@@ -275,7 +228,7 @@ typedef struct refusal {
 
 /* clang-format off */
 static const refusal_t refusals[] = {
-    REAL(lr, -1), REAL(lr, NAN), REAL(lr, 1001), REAL(weight_decay, -0.1), REAL(sgd_momentum, 1), REAL(adam_beta1, 1),
+    REAL(base_lr, -1), REAL(base_lr, NAN), REAL(base_lr, 1001), REAL(weight_decay, -0.1), REAL(sgd_momentum, 1), REAL(adam_beta1, 1),
     REAL(adam_beta2, -1), REAL(adam_epsilon, 0), REAL(label_smoothing, 1), REAL(label_smoothing, -0.1),
     REAL(mixup, -1), REAL(mixup, INFINITY), REAL(drop_path, 1), REAL(init_std, -1), REAL(crop_min_area, 0),
     REAL(crop_max_area, 0.01), REAL(flip_probability, 2), WHOLE(optimizer, MOCO_OPTIMIZER_LARS),
@@ -289,8 +242,8 @@ START_TEST(bad_options)
 {
     world_t w = world_open(1);
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
-        moco_finetune_options_t o = few(MOCO_OPTIMIZER_ADAMW);
-        moco_finetune_t *finetune = NULL;
+        moco_finetune_options_t o = finetune_options(MOCO_OPTIMIZER_ADAMW);
+        moco_classifier_t *finetune = NULL;
         const refusal_t *bad = &refusals[i];
         if (bad->whole == INT_MIN)
             memcpy((char *)&o + bad->offset, &bad->real, sizeof bad->real);
@@ -306,26 +259,26 @@ END_TEST
 START_TEST(bad_data)
 {
     world_t w = world_open(1);
-    moco_finetune_options_t o = few(MOCO_OPTIMIZER_SGD);
-    moco_finetune_t *finetune = NULL;
+    moco_finetune_options_t o = finetune_options(MOCO_OPTIMIZER_SGD);
+    moco_classifier_t *finetune = NULL;
     moco_dataset_t *other = NULL, *flat = NULL;
-    expect_status(MOCO_ERR_ARGUMENT, moco_finetune(NULL, w.train, w.test, &o, NULL, NULL, &finetune));
+    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(NULL, w.train, w.test, &o, NULL, NULL, &finetune));
     expect_message("model");
-    expect_status(MOCO_ERR_ARGUMENT, moco_finetune(w.model, NULL, w.test, &o, NULL, NULL, &finetune));
-    expect_status(MOCO_ERR_ARGUMENT, moco_finetune(w.model, w.train, NULL, &o, NULL, NULL, &finetune));
-    expect_status(MOCO_ERR_ARGUMENT, moco_finetune(w.model, w.train, w.test, &o, NULL, NULL, NULL));
+    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, NULL, w.test, &o, NULL, NULL, &finetune));
+    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, w.train, NULL, &o, NULL, NULL, &finetune));
+    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, w.train, w.test, &o, NULL, NULL, NULL));
     o.batch_size = 32;
     expect_status(MOCO_ERR_NO_DATA, run(&w, &o, &finetune));
     expect_message("30 images");
     o.batch_size = 8;
     copy_file(in_scratch(&w.scratch, "test/c0/0000.jpg"), in_scratch(&w.scratch, "flat"), "a.jpg");
     flat = dataset_of(in_scratch(&w.scratch, "flat"));
-    expect_status(MOCO_ERR_ARGUMENT, moco_finetune(w.model, flat, w.test, &o, NULL, NULL, &finetune));
+    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, flat, w.test, &o, NULL, NULL, &finetune));
     expect_message("training set has 0 classes");
-    expect_status(MOCO_ERR_ARGUMENT, moco_finetune(w.model, w.train, flat, &o, NULL, NULL, &finetune));
+    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, w.train, flat, &o, NULL, NULL, &finetune));
     copy_file(in_scratch(&w.scratch, "flat/a.jpg"), in_scratch(&w.scratch, "other/stranger"), "a.jpg");
     other = dataset_of(in_scratch(&w.scratch, "other"));
-    expect_status(MOCO_ERR_MISMATCH, moco_finetune(w.model, w.train, other, &o, NULL, NULL, &finetune));
+    expect_status(MOCO_ERR_MISMATCH, moco_finetune_train(w.model, w.train, other, &o, NULL, NULL, &finetune));
     expect_message("stranger");
     ck_assert_ptr_null(finetune);
     moco_dataset_free(flat);

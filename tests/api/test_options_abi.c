@@ -88,16 +88,19 @@ START_TEST(layout_is_pinned)
     ck_assert_uint_eq(offsetof(moco_step_report_t, knn_top1), 144);
     ck_assert_uint_eq(sizeof(moco_step_report_t), 160);
     ck_assert_uint_eq(sizeof(moco_knn_result_t), 56);
-    ck_assert_uint_eq(offsetof(moco_probe_options_t, lr_factor), 144);
-    ck_assert_uint_eq(offsetof(moco_probe_options_t, protocol), 200);
+    ck_assert_uint_eq(offsetof(moco_probe_options_t, base_lr), 32);
+    ck_assert_uint_eq(offsetof(moco_probe_options_t, lr_factor), 176);
+    ck_assert_uint_eq(offsetof(moco_probe_options_t, loader_threads), 244);
     ck_assert_uint_eq(sizeof(moco_probe_options_t), 248);
-    ck_assert_uint_eq(sizeof(moco_probe_report_t), 64);
-    ck_assert_uint_eq(sizeof(moco_probe_result_t), 96);
-    ck_assert_uint_eq(sizeof(moco_probe_rate_t), 56);
-    ck_assert_uint_eq(offsetof(moco_finetune_options_t, optimizer), 120);
+    ck_assert_uint_eq(offsetof(moco_finetune_options_t, base_lr), 24);
+    ck_assert_uint_eq(offsetof(moco_finetune_options_t, label_smoothing), 128);
+    ck_assert_uint_eq(offsetof(moco_finetune_options_t, loader_threads), 164);
     ck_assert_uint_eq(sizeof(moco_finetune_options_t), 168);
-    ck_assert_uint_eq(sizeof(moco_finetune_report_t), 80);
-    ck_assert_uint_eq(sizeof(moco_finetune_result_t), 88);
+    ck_assert_uint_eq(offsetof(moco_classifier_report_t, phase), 64);
+    ck_assert_uint_eq(sizeof(moco_classifier_report_t), 80);
+    ck_assert_uint_eq(offsetof(moco_classifier_result_t, classes), 96);
+    ck_assert_uint_eq(sizeof(moco_classifier_result_t), 120);
+    ck_assert_uint_eq(sizeof(moco_classifier_rate_t), 56);
 }
 END_TEST
 

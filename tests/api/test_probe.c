@@ -1,74 +1,21 @@
 /* The linear probe as a host sees it: the same bits on any number of lanes and loader threads, what takes part and what
  * is left out, progress, refusals. Its numbers are held against PyTorch in tests/parity/test_probe.py. */
-#include "draw.h"
+#include "labelled.h"
 
 #include <stddef.h>
 
-enum { SIDE = 20, TRAIN = 46, TEST = 21, CLASSES = 3, FEATURES = 128 };
-
-typedef struct world {
-    scratch_t scratch;
-    moco_device_t *device;
-    moco_model_t *model;
-    moco_dataset_t *train, *test;
-} world_t;
-
-/* Class of an image by its number; images of one class resemble each other in brightness. */
-static moco_model_t *model_on(moco_device_t *device)
-{
-    moco_trainer_options_t options;
-    moco_trainer_t *trainer = NULL;
-    moco_model_t *model = NULL;
-    tiny_options(&options);
-    options.seed = 3;
-    expect_ok(moco_trainer_create(&options, device, &trainer));
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &model));
-    moco_trainer_free(trainer);
-    return model;
-}
+enum { SIDE = 20, TRAIN = 46, TEST = 21 };
 
 static world_t world_open(int32_t lanes)
 {
-    world_t w = {.scratch = scratch_make(), .device = device_of(lanes)};
-    w.model = model_on(w.device);
-    draw_tree(in_scratch(&w.scratch, "train"), TRAIN, CLASSES, SIDE);
-    draw_tree(in_scratch(&w.scratch, "test"), TEST, CLASSES, SIDE + 3);
-    w.train = dataset_of(in_scratch(&w.scratch, "train"));
-    w.test = dataset_of(in_scratch(&w.scratch, "test"));
-    return w;
+    return world_of(lanes, TRAIN, TEST, SIDE);
 }
 
-static void world_close(world_t *w)
+static moco_classifier_t *probe_of(const world_t *w, const moco_probe_options_t *o)
 {
-    moco_dataset_free(w->train);
-    moco_dataset_free(w->test);
-    moco_model_free(w->model);
-    moco_device_free(w->device);
-    scratch_drop(&w->scratch);
-}
-
-static moco_probe_options_t few(int32_t protocol)
-{
-    moco_probe_options_t o;
-    expect_ok(moco_probe_options_init(&o, sizeof o, protocol));
-    o.epochs = 3;
-    o.batch_size = 16;
-    o.loader_threads = 1;
-    return o;
-}
-
-static moco_probe_t *probe_of(const world_t *w, const moco_probe_options_t *o)
-{
-    moco_probe_t *probe = NULL;
-    expect_ok(moco_probe(w->model, w->train, w->test, o, NULL, NULL, &probe));
+    moco_classifier_t *probe = NULL;
+    expect_ok(moco_probe_train(w->model, w->train, w->test, o, NULL, NULL, &probe));
     return probe;
-}
-
-static moco_probe_result_t result_of(const moco_probe_t *probe)
-{
-    moco_probe_result_t result = {.struct_size = sizeof result};
-    expect_ok(moco_probe_result(probe, &result));
-    return result;
 }
 
 START_TEST(defaults)
@@ -95,15 +42,15 @@ START_TEST(chosen_rates)
     world_t w = world_open(1);
     const double wanted[][2] = {{30, 30}, {0.1, 0.1 * 16 / 256}, {0.01, 0.01}};
     for (int32_t protocol = MOCO_PROBE_V1; protocol <= MOCO_PROBE_CACHED; protocol++) {
-        moco_probe_options_t o = few(protocol);
-        moco_probe_rate_t rate = {.struct_size = sizeof rate};
+        moco_probe_options_t o = probe_options(protocol);
+        moco_classifier_rate_t rate = {.struct_size = sizeof rate};
         o.epochs = 1;
-        moco_probe_t *probe = probe_of(&w, &o);
-        expect_ok(moco_probe_rate(probe, 0, &rate));
+        moco_classifier_t *probe = probe_of(&w, &o);
+        expect_ok(moco_classifier_rate(probe, 0, &rate));
         ck_assert_int_eq(result_of(probe).rates, protocol == MOCO_PROBE_CACHED ? 9 : 1);
-        ck_assert_double_eq(rate.lr, wanted[protocol][0]);
+        ck_assert_double_eq(rate.base_lr, wanted[protocol][0]);
         ck_assert_double_eq_tol(rate.effective_lr, wanted[protocol][1], 1e-12);
-        moco_probe_free(probe);
+        moco_classifier_free(probe);
     }
     world_close(&w);
 }
@@ -113,35 +60,35 @@ END_TEST
 
 START_TEST(bits)
 {
-    moco_probe_options_t o = few(_i);
+    moco_probe_options_t o = probe_options(_i);
     float wanted[CLASSES * FEATURES + CLASSES], got[CLASSES * FEATURES + CLASSES];
-    moco_probe_result_t first = {0};
+    moco_classifier_result_t first = {0};
     o.rates = 2;
-    o.lr[0] = 0.5;
-    o.lr[1] = 12;
+    o.base_lr[0] = 0.5;
+    o.base_lr[1] = 12;
     for (int32_t lanes = 1; lanes <= 3; lanes++) {
         world_t w = world_open(lanes);
         o.loader_threads = 4 - lanes;
-        moco_probe_t *probe = probe_of(&w, &o);
-        moco_probe_result_t result = result_of(probe);
+        moco_classifier_t *probe = probe_of(&w, &o);
+        moco_classifier_result_t result = result_of(probe);
         ck_assert_int_eq(result.features, FEATURES);
-        expect_ok(moco_probe_weights(probe, got, got + CLASSES * FEATURES));
+        expect_ok(moco_classifier_weights(probe, got, got + CLASSES * FEATURES));
         if (lanes == 1) {
             first = result;
             memcpy(wanted, got, sizeof got);
         }
         ck_assert_mem_eq(&first, &result, sizeof result);
         ck_assert_mem_eq(wanted, got, sizeof got);
-        moco_probe_free(probe);
+        moco_classifier_free(probe);
         world_close(&w);
     }
     /* Not because nothing depends on anything: another seed is another classifier. */
     world_t w = world_open(1);
     o.seed = 1;
-    moco_probe_t *probe = probe_of(&w, &o);
-    expect_ok(moco_probe_weights(probe, got, got + CLASSES * FEATURES));
+    moco_classifier_t *probe = probe_of(&w, &o);
+    expect_ok(moco_classifier_weights(probe, got, got + CLASSES * FEATURES));
     ck_assert_mem_ne(wanted, got, sizeof got);
-    moco_probe_free(probe);
+    moco_classifier_free(probe);
     world_close(&w);
 }
 END_TEST
@@ -165,21 +112,21 @@ static void write_list(const scratch_t *s, int images, int holes)
 START_TEST(left_out)
 {
     world_t w = world_open(2);
-    moco_probe_options_t o = few(_i);
+    moco_probe_options_t o = probe_options(_i);
     write_list(&w.scratch, TRAIN, 1); /* 4, 13, 22, 31 and 40 without a class */
     break_picture(in_scratch(&w.scratch, "train"), 7, CLASSES);
     break_picture(in_scratch(&w.scratch, "test"), 2, CLASSES);
     moco_dataset_free(w.train);
     w.train = dataset_of(in_scratch(&w.scratch, "list.txt"));
-    moco_probe_t *probe = probe_of(&w, &o);
-    moco_probe_result_t result = result_of(probe);
+    moco_classifier_t *probe = probe_of(&w, &o);
+    moco_classifier_result_t result = result_of(probe);
     int64_t table[CLASSES * CLASSES], sum = 0, right = 0;
     ck_assert_int_eq(result.train_images, TRAIN - 6);
     ck_assert_int_eq(result.test_images, TEST - 1);
     ck_assert_int_eq(result.classes, CLASSES);
     ck_assert_double_eq_tol(result.chance, 100.0 / CLASSES, 1e-12);
     ck_assert_double_eq(result.top5, 100);
-    expect_ok(moco_probe_confusion(probe, table));
+    expect_ok(moco_classifier_confusion(probe, table));
     for (int i = 0; i < CLASSES * CLASSES; i++) {
         ck_assert_int_ge(table[i], 0);
         sum += table[i];
@@ -187,10 +134,10 @@ START_TEST(left_out)
     }
     ck_assert_int_eq(sum, TEST - 1);
     ck_assert_double_eq_tol(result.top1, 100.0 * (double)right / (double)sum, 1e-9);
-    ck_assert_str_eq(moco_probe_class_name(probe, 1), "c1");
-    ck_assert_ptr_null(moco_probe_class_name(probe, CLASSES));
-    ck_assert_ptr_null(moco_probe_class_name(probe, -1));
-    moco_probe_free(probe);
+    ck_assert_str_eq(moco_classifier_class_name(probe, 1), "c1");
+    ck_assert_ptr_null(moco_classifier_class_name(probe, CLASSES));
+    ck_assert_ptr_null(moco_classifier_class_name(probe, -1));
+    moco_classifier_free(probe);
     world_close(&w);
 }
 END_TEST
@@ -199,7 +146,7 @@ END_TEST
 START_TEST(classes_by_name)
 {
     world_t w = world_open(1);
-    moco_probe_options_t o = few(MOCO_PROBE_CACHED);
+    moco_probe_options_t o = probe_options(MOCO_PROBE_CACHED);
     int64_t table[CLASSES * CLASSES];
     FILE *list = fopen(in_scratch(&w.scratch, "list.txt"), "w");
     for (int i = 2; i < 30; i += CLASSES)
@@ -209,13 +156,13 @@ START_TEST(classes_by_name)
     w.test = dataset_of(in_scratch(&w.scratch, "list.txt"));
     ck_assert_int_eq(moco_dataset_classes(w.test), 1);
     o.epochs = 60;
-    moco_probe_t *probe = probe_of(&w, &o);
-    expect_ok(moco_probe_confusion(probe, table));
+    moco_classifier_t *probe = probe_of(&w, &o);
+    expect_ok(moco_classifier_confusion(probe, table));
     for (int i = 0; i < 2 * CLASSES; i++)
         ck_assert_int_eq(table[i], 0);
     ck_assert_int_eq(table[6] + table[7] + table[8], 10);
     ck_assert_double_ge(result_of(probe).top1, 90); /* learnt by heart: with classes mixed up it would be near 0 */
-    moco_probe_free(probe);
+    moco_classifier_free(probe);
     world_close(&w);
 }
 END_TEST
@@ -224,11 +171,11 @@ END_TEST
 
 typedef struct seen {
     int32_t phases[3], ends, measured, stop_at_phase;
-    int64_t last_done;
+    int64_t last_done, last_step;
     int32_t phase;
 } seen_t;
 
-static int32_t watch(void *user, const moco_probe_report_t *r)
+static int32_t watch(void *user, const moco_classifier_report_t *r)
 {
     seen_t *s = user;
     ck_assert_uint_eq(r->struct_size, sizeof *r);
@@ -237,13 +184,15 @@ static int32_t watch(void *user, const moco_probe_report_t *r)
         s->last_done = 0;
     ck_assert_int_ge(r->done, s->last_done);
     ck_assert_int_le(r->done, r->total);
+    ck_assert_int_eq(r->step, s->last_step + (r->phase == MOCO_CLASSIFIER_TRAINING && !r->epoch_end));
     s->phase = r->phase;
     s->last_done = r->done;
+    s->last_step = r->step;
     s->phases[r->phase]++;
     s->ends += r->epoch_end;
     ck_assert(r->top1 < 0 || (r->epoch_end && r->top1 <= r->top5 && r->top5 <= 100));
     s->measured += r->top1 >= 0;
-    ck_assert(r->phase < MOCO_PROBE_TRAINING || (r->loss > 0 && r->epoch < r->epochs));
+    ck_assert(r->phase < MOCO_CLASSIFIER_TRAINING || (r->loss > 0 && r->epoch < r->epochs));
     return r->phase == s->stop_at_phase;
 }
 
@@ -251,23 +200,23 @@ START_TEST(progress)
 {
     world_t w = world_open(2);
     for (int32_t protocol = MOCO_PROBE_V1; protocol <= MOCO_PROBE_CACHED; protocol += 2) {
-        moco_probe_options_t o = few(protocol);
+        moco_probe_options_t o = probe_options(protocol);
         seen_t seen = {.stop_at_phase = -1};
-        moco_probe_t *probe = NULL;
+        moco_classifier_t *probe = NULL;
         o.epochs = 5;
         o.eval_every = 2;
-        expect_ok(moco_probe(w.model, w.train, w.test, &o, watch, &seen, &probe));
-        moco_probe_free(probe);
+        expect_ok(moco_probe_train(w.model, w.train, w.test, &o, watch, &seen, &probe));
+        moco_classifier_free(probe);
         ck_assert_int_eq(seen.ends, 5);
         ck_assert_int_eq(seen.measured, 3); /* after 2, 4 and the last */
-        ck_assert_int_eq(seen.phases[MOCO_PROBE_TRAINING], 5 * 3 + 5);
-        ck_assert_int_eq(seen.phases[MOCO_PROBE_TRAIN_FEATURES] > 0, protocol == MOCO_PROBE_CACHED);
+        ck_assert_int_eq(seen.phases[MOCO_CLASSIFIER_TRAINING], 5 * 3 + 5);
+        ck_assert_int_eq(seen.phases[MOCO_CLASSIFIER_TRAIN_FEATURES] > 0, protocol == MOCO_PROBE_CACHED);
         for (int32_t phase = 0; phase < 3; phase++) {
             seen = (seen_t){.stop_at_phase = phase};
             probe = NULL;
-            if (phase == MOCO_PROBE_TRAIN_FEATURES && protocol == MOCO_PROBE_V1)
+            if (phase == MOCO_CLASSIFIER_TRAIN_FEATURES && protocol == MOCO_PROBE_V1)
                 continue;
-            expect_status(MOCO_ERR_CANCELLED, moco_probe(w.model, w.train, w.test, &o, watch, &seen, &probe));
+            expect_status(MOCO_ERR_CANCELLED, moco_probe_train(w.model, w.train, w.test, &o, watch, &seen, &probe));
             ck_assert_ptr_null(probe);
         }
     }
@@ -279,8 +228,8 @@ END_TEST
 
 static void refuse(const world_t *w, const moco_probe_options_t *o, moco_status_t status, const char *names)
 {
-    moco_probe_t *probe = (moco_probe_t *)w;
-    expect_status(status, moco_probe(w->model, w->train, w->test, o, NULL, NULL, &probe));
+    moco_classifier_t *probe = (moco_classifier_t *)w;
+    expect_status(status, moco_probe_train(w->model, w->train, w->test, o, NULL, NULL, &probe));
     ck_assert_ptr_null(probe);
     expect_message(names);
 }
@@ -298,25 +247,25 @@ START_TEST(options_out_of_range)
 /* clang-format off */
 #define WHOLE(field, ...) {offsetof(moco_probe_options_t, field), 0, {__VA_ARGS__}, #field}
 /* clang-format on */
-        REAL(lr[1], 0, -1, NAN),          REAL(lr[0], 2e6, INFINITY, 0),       REAL(lr_factor, 0, 1.5, NAN),
+        REAL(base_lr[1], 0, -1, NAN),     REAL(base_lr[0], 2e6, INFINITY, 0),  REAL(lr_factor, 0, 1.5, NAN),
         REAL(sgd_momentum, 1, -0.1, NAN), REAL(weight_decay, -1, 11, NAN),     REAL(init_std, -1, 11, NAN),
         REAL(crop_min_area, 0, 1.1, NAN), REAL(crop_max_area, 0.01, 1.1, NAN), REAL(flip_probability, -0.1, 1.1, NAN),
         WHOLE(protocol, -1, 3, 99),       WHOLE(rates, -1, 17, 1000),          WHOLE(lr_scaling, -1, 3, 4),
         WHOLE(epochs, 0, -1, 1000001),    WHOLE(batch_size, 0, -1, 65537),     WHOLE(schedule, -1, 3, 4),
-        WHOLE(milestone_1, -1, -2, -3),   WHOLE(milestone_2, -1, -2, -3),      WHOLE(cached, -1, 2, 3),
+        WHOLE(milestone_1, -2, -3, -9),   WHOLE(milestone_2, -2, -3, -9),      WHOLE(cached, -1, 2, 3),
         WHOLE(normalize, -1, 2, 3),       WHOLE(eval_every, -1, -2, 1000001),  WHOLE(loader_threads, -1, 257, 1000)};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         for (int b = 0; b < 3; b++) {
-            moco_probe_options_t o = few(MOCO_PROBE_CACHED);
+            moco_probe_options_t o = probe_options(MOCO_PROBE_CACHED);
             o.rates = 2;
-            o.lr[0] = o.lr[1] = 1;
+            o.base_lr[0] = o.base_lr[1] = 1;
             if (fields[i].real)
                 memcpy((uint8_t *)&o + fields[i].offset, &fields[i].bad[b], sizeof(double));
             else
                 *(int32_t *)((uint8_t *)&o + fields[i].offset) = (int32_t)fields[i].bad[b];
             refuse(&w, &o, MOCO_ERR_ARGUMENT, fields[i].name);
         }
-    moco_probe_options_t o = few(MOCO_PROBE_CACHED);
+    moco_probe_options_t o = probe_options(MOCO_PROBE_CACHED);
     o.struct_size = 3;
     refuse(&w, &o, MOCO_ERR_ARGUMENT, "struct_size");
     world_close(&w);
@@ -344,13 +293,13 @@ START_TEST(sets_that_do_not_fit)
 {
     world_t w = world_open(1);
     const int32_t protocol = _i;
-    moco_probe_options_t o = few(protocol);
+    moco_probe_options_t o = probe_options(protocol);
     moco_dataset_options_t tiny;
 
     o.batch_size = TRAIN + 1; /* fewer images than a batch */
     refuse(&w, &o, MOCO_ERR_NO_DATA, "46 images with a class, a batch takes 47");
     o.batch_size = TRAIN;
-    moco_probe_free(probe_of(&w, &o));
+    moco_classifier_free(probe_of(&w, &o));
     break_picture(in_scratch(&w.scratch, "train"), 5, CLASSES); /* or fewer good ones */
     swap_set(&w.train, dataset_of(in_scratch(&w.scratch, "train")));
     refuse(&w, &o, MOCO_ERR_NO_DATA, "45 good images with a class, a batch takes 46");
@@ -395,23 +344,79 @@ END_TEST
 START_TEST(diverged)
 {
     world_t w = world_open(1);
-    moco_probe_options_t o = few(_i);
+    moco_probe_options_t o = probe_options(_i);
     o.epochs = 12;
     o.weight_decay = 10;
     o.schedule = MOCO_SCHEDULE_CONSTANT;
     o.lr_scaling = MOCO_LR_SCALING_NONE;
     o.rates = 2;
-    o.lr[0] = 1e6;
-    o.lr[1] = 0.01;
-    moco_probe_t *probe = probe_of(&w, &o);
-    moco_probe_rate_t rate = {.struct_size = sizeof rate};
-    expect_ok(moco_probe_rate(probe, 0, &rate));
+    o.base_lr[0] = 1e6;
+    o.base_lr[1] = 0.01;
+    moco_classifier_t *probe = probe_of(&w, &o);
+    moco_classifier_rate_t rate = {.struct_size = sizeof rate};
+    expect_ok(moco_classifier_rate(probe, 0, &rate));
     ck_assert(isnan(rate.train_loss) && isnan(rate.test_loss) && rate.top1 == 0 && rate.top5 == 0);
     ck_assert_int_eq(result_of(probe).best, 1);
     ck_assert(isfinite(result_of(probe).test_loss) && isfinite(result_of(probe).train_loss));
-    moco_probe_free(probe);
+    moco_classifier_free(probe);
     o.rates = 1;
     refuse(&w, &o, MOCO_ERR_NONFINITE, "not finite");
+    world_close(&w);
+}
+END_TEST
+
+/* Weights after ten epochs of the step schedule, which halves the rate. */
+static void stepped(const world_t *w, int32_t first, int32_t second, float *weights)
+{
+    moco_probe_options_t o = probe_options(MOCO_PROBE_CACHED);
+    o.schedule = MOCO_SCHEDULE_STEP;
+    o.lr_factor = 0.5;
+    o.epochs = 10;
+    o.rates = 1;
+    o.base_lr[0] = 0.01;
+    o.milestone_1 = first;
+    o.milestone_2 = second;
+    moco_classifier_t *probe = probe_of(w, &o);
+    expect_ok(moco_classifier_weights(probe, weights, NULL));
+    moco_classifier_free(probe);
+}
+
+/* A milestone of 0 is the first epoch, and -1 the published share of the epochs. */
+START_TEST(milestones)
+{
+    world_t w = world_open(1);
+    moco_probe_options_t half = probe_options(MOCO_PROBE_CACHED);
+    static float published[CLASSES * FEATURES], own[CLASSES * FEATURES];
+    stepped(&w, -1, -1, published);
+    stepped(&w, 6, 8, own);
+    ck_assert_mem_eq(published, own, sizeof own);
+    stepped(&w, 0, 99, own);
+    half.schedule = MOCO_SCHEDULE_CONSTANT;
+    half.epochs = 10;
+    half.rates = 1;
+    half.base_lr[0] = 0.005;
+    moco_classifier_t *probe = probe_of(&w, &half);
+    expect_ok(moco_classifier_weights(probe, published, NULL));
+    ck_assert_mem_eq(published, own, sizeof own);
+    moco_classifier_free(probe);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(scaling)
+{
+    world_t w = world_open(1);
+    const double wanted[] = {0.5, 0.5 * 16 / 256, 0.5 * 4};
+    for (int32_t kind = MOCO_LR_SCALING_NONE; kind <= MOCO_LR_SCALING_SQRT; kind++) {
+        moco_probe_options_t o = probe_options(MOCO_PROBE_CACHED);
+        o.lr_scaling = kind;
+        o.rates = 1;
+        o.base_lr[0] = 0.5;
+        moco_classifier_t *probe = probe_of(&w, &o);
+        ck_assert_double_eq(result_of(probe).base_lr, 0.5);
+        ck_assert_double_eq(result_of(probe).effective_lr, wanted[kind]);
+        moco_classifier_free(probe);
+    }
     world_close(&w);
 }
 END_TEST
@@ -419,69 +424,14 @@ END_TEST
 START_TEST(wrong_use)
 {
     world_t w = world_open(1);
-    moco_probe_options_t o = few(MOCO_PROBE_CACHED);
-    moco_probe_t *probe = NULL;
-    moco_probe_result_t result = {.struct_size = sizeof result};
-    moco_probe_rate_t rate = {.struct_size = sizeof rate};
-    int64_t table[1];
+    moco_probe_options_t o = probe_options(MOCO_PROBE_CACHED);
+    moco_classifier_t *probe = NULL;
     const moco_status_t bad = MOCO_ERR_ARGUMENT;
-    expect_status(bad, moco_probe(NULL, w.train, w.test, &o, NULL, NULL, &probe));
-    expect_status(bad, moco_probe(w.model, NULL, w.test, &o, NULL, NULL, &probe));
-    expect_status(bad, moco_probe(w.model, w.train, NULL, &o, NULL, NULL, &probe));
-    expect_status(bad, moco_probe(w.model, w.train, w.test, &o, NULL, NULL, NULL));
+    expect_status(bad, moco_probe_train(NULL, w.train, w.test, &o, NULL, NULL, &probe));
+    expect_status(bad, moco_probe_train(w.model, NULL, w.test, &o, NULL, NULL, &probe));
+    expect_status(bad, moco_probe_train(w.model, w.train, NULL, &o, NULL, NULL, &probe));
+    expect_status(bad, moco_probe_train(w.model, w.train, w.test, &o, NULL, NULL, NULL));
     expect_status(bad, moco_probe_options_init(NULL, sizeof o, 0));
-    expect_status(bad, moco_probe_result(NULL, &result));
-    expect_status(bad, moco_probe_rate(NULL, 0, &rate));
-    expect_status(bad, moco_probe_confusion(NULL, table));
-    expect_status(bad, moco_probe_weights(NULL, NULL, NULL));
-    expect_status(bad, moco_probe_save(NULL, w.model, "x"));
-    ck_assert_ptr_null(moco_probe_class_name(NULL, 0));
-    moco_probe_free(NULL);
-
-    probe = probe_of(&w, &o);
-    expect_status(bad, moco_probe_result(probe, NULL));
-    expect_status(bad, moco_probe_rate(probe, 0, NULL));
-    expect_status(bad, moco_probe_rate(probe, -1, &rate));
-    expect_status(bad, moco_probe_rate(probe, 9, &rate));
-    expect_message("0 to 8");
-    expect_status(bad, moco_probe_confusion(probe, NULL));
-    expect_ok(moco_probe_weights(probe, NULL, NULL));
-    result.struct_size = 4;
-    expect_status(bad, moco_probe_result(probe, &result));
-    result.struct_size = offsetof(moco_probe_result_t, top5); /* an older host */
-    result.top5 = -7;
-    expect_ok(moco_probe_result(probe, &result));
-    ck_assert(result.test_images == TEST && result.top5 == -7);
-
-    /* Saving wants the model that was probed. */
-    const char *path = in_scratch(&w.scratch, "classifier.safetensors");
-    expect_status(bad, moco_probe_save(probe, NULL, path));
-    expect_status(bad, moco_probe_save(probe, w.model, NULL));
-    expect_status(MOCO_ERR_IO, moco_probe_save(probe, w.model, in_scratch(&w.scratch, "no/such/folder/x")));
-    expect_ok(moco_probe_save(probe, w.model, path));
-    moco_trainer_options_t options;
-    moco_trainer_t *trainer = NULL;
-    moco_model_t *other = NULL;
-    tiny_options(&options);
-    options.seed = 4;
-    expect_ok(moco_trainer_create(&options, w.device, &trainer));
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &other));
-    expect_status(MOCO_ERR_MISMATCH, moco_probe_save(probe, other, path));
-    moco_model_free(other);
-    moco_trainer_free(trainer);
-
-    /* What was saved is a model without a head, which can be probed to the same bits. */
-    expect_ok(moco_model_load(path, w.device, &other));
-    ck_assert_int_eq(moco_model_dimension(other, MOCO_TAP_PROJECTION), 0);
-    moco_probe_t *again = NULL;
-    float first[CLASSES * FEATURES], second[CLASSES * FEATURES];
-    expect_ok(moco_probe(other, w.train, w.test, &o, NULL, NULL, &again));
-    expect_ok(moco_probe_weights(probe, first, NULL));
-    expect_ok(moco_probe_weights(again, second, NULL));
-    ck_assert_mem_eq(first, second, sizeof first);
-    moco_probe_free(again);
-    moco_model_free(other);
-    moco_probe_free(probe);
     world_close(&w);
 }
 END_TEST
@@ -500,6 +450,8 @@ int main(void)
     tcase_add_test(tc, options_out_of_range);
     tcase_add_loop_test(tc, sets_that_do_not_fit, MOCO_PROBE_V1, MOCO_PROBE_CACHED + 1);
     tcase_add_loop_test(tc, diverged, MOCO_PROBE_V1, MOCO_PROBE_CACHED + 1);
+    tcase_add_test(tc, milestones);
+    tcase_add_test(tc, scaling);
     tcase_add_test(tc, wrong_use);
     suite_add_tcase(suite, tc);
     return run_suite(suite);

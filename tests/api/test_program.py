@@ -175,7 +175,7 @@ class Train(Case):
         again = self.run_moco("train", self.data, "-o", self.path("byol-text"), *byol)
         self.assertIn("contrast not measured", again.stderr)
         self.assertNotIn("chance", again.stderr)
-        self.run_moco("train", self.data, "-o", self.path("none"), *byol, "--set", "predictor=0", code=1,
+        self.run_moco("train", self.data, "-o", self.path("none"), *byol, "--set", "predictor=0", code=2,
                       says=["predictor is 0, wanted 1"])
 
     def test_existing_run(self):
@@ -342,9 +342,9 @@ class Use(Case):
         self.assertEqual(lines(again.stdout)[-1]["rates"], done["rates"])
         for protocol, rate in ("v1", 30), ("v3", 0.1):
             result = self.run_moco(*probe, "--protocol", protocol, "--epochs", "2", "--batch", "8", "--json")
-            self.assertEqual(lines(result.stdout)[-1]["lr"], rate)
+            self.assertEqual(lines(result.stdout)[-1]["base_lr"], rate)
         result = self.run_moco(*probe, *few, "--lr", "0.5,5", "--limit", "16", "--normalize", "--seed", "3")
-        self.assertRegex(result.stdout, r"(?m)^lr 0.5 .*\nlr 5 .*\ntop-1 .* 32 test images, 1[56] training images")
+        self.assertRegex(result.stdout, r"(?m)^lr 0.5 .*\nlr 5 .*\ntop-1 .* after \d+ steps: 32 test images, 1[56] training images")
 
     def test_probe_refusals(self):
         probe = ["probe", self.model, self.data, self.data]
@@ -370,8 +370,8 @@ class Use(Case):
         self.assertEqual([line["epoch"] for line in epochs], list(range(1, 7)))
         self.assertEqual([line["epoch"] for line in epochs if "top1" in line], [3, 6])
         self.assertEqual((done["event"], done["classes"], done["features"], done["steps"], done["train_images"],
-                          done["test_images"], done["chance"], done["lr"], done["file"]),
-                         ("done", 4, 64, 24, 32, 32, 25, 1 / 32, out))
+                          done["test_images"], done["chance"], done["base_lr"], done["effective_lr"], done["file"]),
+                         ("done", 4, 64, 24, 32, 32, 25, 1, 1 / 32, out))
         rows = [line.split("\t") for line in read(table).decode().splitlines()]
         self.assertEqual(rows[0], ["", "class0", "class1", "class2", "class3"])
         right = sum(int(row[i]) for i, row in enumerate(rows) if i > 0)

@@ -58,8 +58,7 @@ START_TEST(free_takes_null)
     moco_queue_free(NULL);
     moco_index_free(NULL);
     moco_trainer_free(NULL);
-    moco_probe_free(NULL);
-    moco_finetune_free(NULL);
+    moco_classifier_free(NULL);
 }
 END_TEST
 

@@ -58,21 +58,21 @@ static void close_all(tuning_t *p)
 /* One run, and what came of it written to a file; a success gives the bits of the first one. */
 static moco_status_t attempt(tuning_t *p)
 {
-    moco_finetune_t *finetune = NULL;
+    moco_classifier_t *finetune = NULL;
     char path[96];
     float weights[CLASSES * 64] = {0};
-    moco_status_t status = moco_finetune(p->model, p->data, p->data, &p->options, NULL, NULL, &finetune);
+    moco_status_t status = moco_finetune_train(p->model, p->data, p->data, &p->options, NULL, NULL, &finetune);
     ck_assert((finetune != NULL) == (status == MOCO_OK));
     snprintf(path, sizeof path, "%s/tuned.safetensors", p->path);
     if (status == MOCO_OK) {
-        OK(moco_finetune_weights(finetune, weights, NULL));
+        OK(moco_classifier_weights(finetune, weights, NULL));
         if (!p->known)
             memcpy(p->weights, weights, sizeof weights);
         p->known = 1;
         ck_assert_mem_eq(p->weights, weights, sizeof weights);
-        status = moco_finetune_save(finetune, path);
+        status = moco_classifier_save(finetune, path);
     }
-    moco_finetune_free(finetune);
+    moco_classifier_free(finetune);
     return status;
 }
 

@@ -55,24 +55,41 @@ static void close_all(probing_t *p)
     moco_device_free(p->device);
 }
 
+/* What was written is read again, to the same bits. */
+static moco_status_t reload(const probing_t *p, const char *path)
+{
+    moco_classifier_t *loaded = NULL;
+    float weights[CLASSES * 64] = {0};
+    const moco_status_t status = moco_classifier_load(path, p->device, &loaded);
+    ck_assert((loaded != NULL) == (status == MOCO_OK));
+    if (status == MOCO_OK) {
+        OK(moco_classifier_weights(loaded, weights, NULL));
+        ck_assert_mem_eq(p->weights, weights, sizeof weights);
+    }
+    moco_classifier_free(loaded);
+    return status;
+}
+
 /* One probe, and what it found written to a file; a success gives the bits of the first one. */
 static moco_status_t attempt(probing_t *p)
 {
-    moco_probe_t *probe = NULL;
+    moco_classifier_t *probe = NULL;
     char path[96];
     float weights[CLASSES * 64] = {0};
-    moco_status_t status = moco_probe(p->model, p->data, p->data, &p->options, NULL, NULL, &probe);
+    moco_status_t status = moco_probe_train(p->model, p->data, p->data, &p->options, NULL, NULL, &probe);
     ck_assert((probe != NULL) == (status == MOCO_OK));
     snprintf(path, sizeof path, "%s/probe.safetensors", p->path);
     if (status == MOCO_OK) {
-        OK(moco_probe_weights(probe, weights, NULL));
+        OK(moco_classifier_weights(probe, weights, NULL));
         if (!p->known)
             memcpy(p->weights, weights, sizeof weights);
         p->known = 1;
         ck_assert_mem_eq(p->weights, weights, sizeof weights);
-        status = moco_probe_save(probe, p->model, path);
+        status = moco_classifier_save(probe, path);
     }
-    moco_probe_free(probe);
+    if (status == MOCO_OK)
+        status = reload(p, path);
+    moco_classifier_free(probe);
     return status;
 }
 
@@ -102,10 +119,10 @@ START_TEST(test_faults)
 }
 END_TEST
 
-static int32_t meddle(void *user, const moco_probe_report_t *report)
+static int32_t meddle(void *user, const moco_classifier_report_t *report)
 {
     moco_model_t *model = user;
-    if (report->phase == MOCO_PROBE_TRAINING && report->epoch == 1 && report->epoch_end)
+    if (report->phase == MOCO_CLASSIFIER_TRAINING && report->epoch == 1 && report->epoch_end)
         model->encoder.running[3] = nextafterf(model->encoder.running[3], 9);
     return 0;
 }
@@ -113,12 +130,12 @@ static int32_t meddle(void *user, const moco_probe_report_t *report)
 START_TEST(test_backbone_guard)
 {
     probing_t p;
-    moco_probe_t *probe = NULL;
+    moco_classifier_t *probe = NULL;
     open_all(&p, MOCO_PROBE_CACHED);
-    OK(moco_probe(p.model, p.data, p.data, &p.options, NULL, p.model, &probe));
-    moco_probe_free(probe);
+    OK(moco_probe_train(p.model, p.data, p.data, &p.options, NULL, p.model, &probe));
+    moco_classifier_free(probe);
     probe = NULL;
-    ck_assert_int_eq(moco_probe(p.model, p.data, p.data, &p.options, meddle, p.model, &probe), MOCO_ERR_STATE);
+    ck_assert_int_eq(moco_probe_train(p.model, p.data, p.data, &p.options, meddle, p.model, &probe), MOCO_ERR_STATE);
     ck_assert_ptr_nonnull(strstr(moco_last_message(), "changed under the probe"));
     ck_assert_ptr_null(probe);
     close_all(&p);

@@ -124,7 +124,7 @@ class Case:
                 "confusion": confusion}
 
     def compare(self, title, protocol, lr, schedule, **options):
-        probe = moco.Probe(self.model, self.train, self.test, protocol, lr=lr, **options)
+        probe = moco.Probe(self.model, self.train, self.test, protocol, base_lr=lr, **options)
         result = probe.result
         weights, bias = probe.weights()
         factor = options.get("batch_size", 16) / 256 if protocol == "v3" else 1.0
@@ -169,19 +169,19 @@ def sweep(case):
     rates = [0.3, 3.0, 30.0]
     for protocol in "cached", "v1":
         options = dict(epochs=3, batch_size=16, seed=9)
-        together = moco.Probe(case.model, case.train, case.test, protocol, lr=rates, **options)
-        alone = [moco.Probe(case.model, case.train, case.test, protocol, lr=rate, **options) for rate in rates]
+        together = moco.Probe(case.model, case.train, case.test, protocol, base_lr=rates, **options)
+        alone = [moco.Probe(case.model, case.train, case.test, protocol, base_lr=rate, **options) for rate in rates]
         same = all(a.as_dict() == b.rates[0].as_dict() for a, b in zip(together.rates, alone))
         best = together.result.best
         same = same and all(np.array_equal(a, b) for a, b in zip(together.weights(), alone[best].weights()))
         case.verdict.true(f"{protocol}: three rates side by side have the bits of each alone", same)
         top = max(together.rates, key=lambda rate: (rate.top1, -rate.test_loss))
-        case.verdict.true(f"{protocol}: rate {top.lr:g} is the best", together.result.lr == top.lr)
+        case.verdict.true(f"{protocol}: rate {top.base_lr:g} is the best", together.result.base_lr == top.base_lr)
 
 
 def files(case):
     with tempfile.TemporaryDirectory() as folder:
-        probe = moco.Probe(case.model, case.train, case.test, lr=3, epochs=2, batch_size=16)
+        probe = moco.Probe(case.model, case.train, case.test, base_lr=3, epochs=2, batch_size=16)
         probe.save(os.path.join(folder, "probe.safetensors"))
         case.model.save(os.path.join(folder, "model.safetensors"))
         got, meta = tensors.read(os.path.join(folder, "probe.safetensors"))

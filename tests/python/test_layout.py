@@ -1,6 +1,6 @@
-"""Python's view of the public headers: every struct, callback, constant and prototype of examples/python/moco.py against
-include/moco. The headers are read after the preprocessor; offsets, sizes and values come from a C program that is
-generated from them, so that neither side is written by hand. A plain script: exit code 0 when all of it agrees, 77
+"""Python's view of the public headers: every struct, callback, constant and prototype of examples/python/moco.py
+against include/moco. The headers are read after the preprocessor; offsets, sizes and values come from a C program that
+is generated from them, so that neither side is written by hand. A plain script: exit code 0 when all of it agrees, 77
 where NumPy is missing.
 
     MOCO_LIBRARY=build/libmoco.so /usr/bin/python3 tests/python/test_layout.py
@@ -278,11 +278,12 @@ def check_the_check(places):
         seen = getattr(moco, python_name(struct))
         for what, change in changes.items():
             if len(fields) > 2:
-                assert struct_faults(struct, fields, places, spoilt(seen, change)), "%s: %s is not found" % (struct, what)
+                found = struct_faults(struct, fields, places, spoilt(seen, change))
+                assert found, "%s: %s is not found" % (struct, what)
     good = (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_uint64])
     assert signature_fault("int32_t", ["void*", "uint64_t"], *good) is None
-    for kind, arguments in (("int32_t", ["void*"]), ("int32_t", ["void*", "int64_t"]), ("double", ["void*", "uint64_t"]),
-                            ("int32_t", ["uint64_t", "void*"])):
+    for kind, arguments in (("int32_t", ["void*"]), ("int32_t", ["void*", "int64_t"]),
+                            ("double", ["void*", "uint64_t"]), ("int32_t", ["uint64_t", "void*"])):
         assert signature_fault(kind, arguments, *good) is not None
 
 
@@ -295,7 +296,10 @@ def main():
     assert len(HEADERS.structs) > 10 and len(HEADERS.functions) > 90 and len(HEADERS.constants) > 60
     for struct, fields in HEADERS.structs.items():
         seen = getattr(moco, python_name(struct), None)
-        faults += ["%s has no mirror in moco.py" % struct] if seen is None else struct_faults(struct, fields, places, seen)
+        if seen is None:
+            faults.append("%s has no mirror in moco.py" % struct)
+        else:
+            faults += struct_faults(struct, fields, places, seen)
     faults += function_faults() + constant_faults(values)
     for fault in faults:
         print(fault)

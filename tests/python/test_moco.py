@@ -563,20 +563,20 @@ def test_trainer_run():
 def test_probe_options():
     """Every field by the values that the protocols give it."""
     common = dict(seed=0, lr_factor=0.1, sgd_momentum=0.9, weight_decay=0, init_std=0.01, crop_min_area=0.08,
-                  crop_max_area=1, flip_probability=0.5, rates=0, milestone_1=0, milestone_2=0, normalize=0, eval_every=0,
+                  crop_max_area=1, flip_probability=0.5, rates=0, milestone_1=-1, milestone_2=-1, normalize=0, eval_every=0,
                   loader_threads=0)
     own = {"v1": dict(protocol=0, epochs=100, batch_size=256, schedule=1, lr_scaling=0, cached=0),
            "v3": dict(protocol=1, epochs=90, batch_size=1024, schedule=2, lr_scaling=1, cached=0),
            "cached": dict(protocol=2, epochs=100, batch_size=256, schedule=2, lr_scaling=0, cached=1)}
     for protocol, values in own.items():
         options = moco.probe_options(protocol)
-        got = {name: value for name, value in options.as_dict().items() if name != "lr"}
+        got = {name: value for name, value in options.as_dict().items() if name != "base_lr"}
         assert got == dict(common, **values), (protocol, got)
-        assert options.struct_size == ctypes.sizeof(options) and list(options.lr) == [0.0] * 16
-    options = moco.probe_options("v1", lr=[1, 2.5], eval_every=7, loader_threads=3)
-    assert options.rates == 2 and list(options.lr)[:3] == [1, 2.5, 0]
-    for bad in (lambda: moco.probe_options("v2"), lambda: moco.probe_options(lr=[]),
-                lambda: moco.probe_options(lr=[1] * 17)):
+        assert options.struct_size == ctypes.sizeof(options) and list(options.base_lr) == [0.0] * 16
+    options = moco.probe_options("v1", base_lr=[1, 2.5], eval_every=7, loader_threads=3)
+    assert options.rates == 2 and list(options.base_lr)[:3] == [1, 2.5, 0]
+    for bad in (lambda: moco.probe_options("v2"), lambda: moco.probe_options(base_lr=[]),
+                lambda: moco.probe_options(base_lr=[1] * 17)):
         try:
             bad()
             raise AssertionError("accepted")
@@ -589,17 +589,27 @@ def test_probe_options():
         pass
 
 
+def check_loaded(made, path, test):
+    """A classifier from a file is the one that was saved, backbone and all."""
+    loaded = moco.Classifier(path)
+    assert all(np.array_equal(a, b) for a, b in zip(made.weights(), loaded.weights()))
+    assert loaded.classes == made.classes and loaded.result.as_dict() == dict(made.result.as_dict(), rates=1, best=0)
+    assert np.array_equal(loaded.model.embed_dataset(test)[0], made.model.embed_dataset(test)[0])
+    assert loaded.info()["classes"] == made.classes and loaded.info()["test_loss"] == made.result.test_loss
+    raises("MOCO_ERR_NO_DATA", loaded.confusion, "confusion")
+
+
 def test_probe():
     with tempfile.TemporaryDirectory() as folder:
         train = moco.Dataset(write_folder(os.path.join(folder, "train"), 40, broken=1))
         test = moco.Dataset(write_folder(os.path.join(folder, "test"), 13))
         model, reports = tiny_model(), []
-        probe = moco.Probe(model, train, test, epochs=6, batch_size=8, lr=[0.1, 10.0], progress=reports.append,
+        probe = moco.Probe(model, train, test, epochs=6, batch_size=8, base_lr=[0.1, 10.0], progress=reports.append,
                            eval_every=3)
         result, rates = probe.result, probe.rates
         assert (result.train_images, result.test_images, result.classes, result.rates) == (40, 13, 2, 2)
         assert result.features == model.dimension() and result.chance == 50 and result.top5 == 100
-        assert [r.lr for r in rates] == [0.1, 10.0] and rates[result.best].top1 == result.top1 == max(r.top1 for r in rates)
+        assert [r.base_lr for r in rates] == [0.1, 10.0] and rates[result.best].top1 == result.top1 == max(r.top1 for r in rates)
         assert probe.classes == ["class0", "class1"]
         table = probe.confusion()
         assert table.sum() == 13 and abs(100 * np.trace(table) / 13 - result.top1) < 1e-9
@@ -612,6 +622,9 @@ def test_probe():
         path = os.path.join(folder, "probe.safetensors")
         probe.save(path)
         assert np.array_equal(moco.Model(path).embed_dataset(test)[0], rows)
+        model.close()
+        check_loaded(probe, path, test)
+        model = tiny_model()
 
         def stop(report):
             return report.epoch == 1
@@ -627,7 +640,7 @@ def test_probe():
         except KeyboardInterrupt:
             pass
         raises("MOCO_ERR_NO_DATA", lambda: moco.Probe(model, train, test, "v1"), "41 images", "256")
-        raises("MOCO_ERR_ARGUMENT", lambda: moco.Probe(model, train, test, lr=0), "lr[0]")
+        raises("MOCO_ERR_ARGUMENT", lambda: moco.Probe(model, train, test, base_lr=0), "base_lr[0]")
 
 
 # ---- fine-tuning ----
@@ -638,7 +651,7 @@ def test_finetune():
         test = moco.Dataset(write_folder(os.path.join(folder, "test"), 13))
         model, reports = tiny_model(), []
         before = model.embed_dataset(test)[0]
-        tuned = moco.Finetune(model, train, test, "sgd", epochs=3, batch_size=8, lr=0.3, progress=reports.append,
+        tuned = moco.Finetune(model, train, test, "sgd", epochs=3, batch_size=8, base_lr=0.3, progress=reports.append,
                               bn_groups=2, mixup=0.4, drop_path=0.2, label_smoothing=0.1, eval_every=2)
         result = tuned.result
         assert (result.steps, result.train_images, result.test_images, result.classes) == (15, 40, 13, 2)
@@ -647,19 +660,20 @@ def test_finetune():
         assert np.array_equal(model.embed_dataset(test)[0], before)
         path = os.path.join(folder, "tuned.safetensors")
         tuned.save(path)
+        check_loaded(tuned, path, test)
         rows, indices = moco.Model(path).embed_dataset(test)
         weights, bias = tuned.weights()
         answers = (rows.astype(np.float64) @ weights.T.astype(np.float64) + bias).argmax(1)
         table = tuned.confusion()
         assert np.array_equal(np.bincount(test.labels[indices] * 2 + answers, minlength=4).reshape(2, 2), table)
         assert abs(100 * np.trace(table) / 13 - result.top1) < 1e-9
-        steps = [r for r in reports if r.phase == 0 and not r.epoch_end]
+        steps = [r for r in reports if r.phase == 2 and not r.epoch_end]
         assert [r.step for r in steps] == list(range(1, 16)) and steps[-1].done == 120
         assert [r.epoch for r in reports if r.top1 >= 0] == [1, 2] and sum(r.epoch_end for r in reports) == 3
         raises("MOCO_ERR_CANCELLED", lambda: moco.Finetune(model, train, test, "sgd", batch_size=8,
                                                            progress=lambda r: r.step == 2), "step 2")
         raises("MOCO_ERR_NO_DATA", lambda: moco.Finetune(model, train, test), "41 images", "128")
-        raises("MOCO_ERR_ARGUMENT", lambda: moco.Finetune(model, train, test, lr=-1), "lr is -1")
+        raises("MOCO_ERR_ARGUMENT", lambda: moco.Finetune(model, train, test, base_lr=-1), "base_lr is -1")
         for wrong in (lambda: moco.finetune_options("lars"), lambda: moco.finetune_options(learning_rate=1)):
             try:
                 wrong()

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "data/data.h"
+#include "train/options.h"
 #include "util/fault.h"
 
 #include <moco/trainer.h>
@@ -676,7 +677,7 @@ START_TEST(public_views)
     mo_view_work_t work = {0};
     mo_pixels_t pixels = {0};
     mo_view_spec_t spec;
-    mo_view_spec_from_options(&options, &spec);
+    mo_options_views(&options, &spec);
     ck_assert_int_eq(mo_dataset_decode(dataset, 1, &pixels), MOCO_OK);
     for (int view = 0; view < 2; view++) {
         ck_assert_int_eq(mo_view_draw(&work, &spec, &pixels, 11, 2, 1, view, want), MOCO_OK);

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "data/data.h"
+#include "train/options.h"
 #include "data/decode.h"
 #include "util/fault.h"
 #include "util/rng.h"
@@ -87,7 +88,7 @@ static mo_loader_spec_t recipe_spec(int recipe, int threads)
     const moco_trainer_options_t options = options_of(recipe);
     mo_loader_spec_t spec = {.train = 1, .seed = options.seed, .batch = BATCH, .threads = threads, .depth = 2,
                              .max_broken = -1};
-    mo_view_spec_from_options(&options, &spec.views);
+    mo_options_views(&options, &spec.views);
     return spec;
 }
 

@@ -52,7 +52,8 @@ START_TEST(test_rows_cover_the_structs)
         ck_assert_uint_le(all[t]->size, MO_OPTION_STRUCT_SIZE);
         for (int32_t i = 0; i < all[t]->count; i++) {
             const mo_option_row_t *row = &all[t]->rows[i];
-            ck_assert_msg(row->offset == end, "%s: %s starts at %u, wanted %u", all[t]->name, row->name, row->offset, end);
+            ck_assert_msg(row->offset == end, "%s: %s starts at %u, wanted %u", all[t]->name, row->name, row->offset,
+                          end);
             end += row_size(row);
             ck_assert_ptr_eq(mo_option_find(all[t], row->name), row);
             ck_assert_uint_gt(strlen(row->meaning), 0);
@@ -79,7 +80,8 @@ START_TEST(test_presets)
                 ck_assert_int_eq(mo_option_defaults(all[t], preset->base->number, base), MOCO_OK);
             for (const mo_override_t *o = preset->changes; o->name != NULL; o++) {
                 const mo_option_row_t *row = mo_option_find(all[t], o->name);
-                ck_assert_msg(row != NULL && strcmp(row->name, o->name) == 0, "%s: no option %s", preset->name, o->name);
+                ck_assert_msg(row != NULL && strcmp(row->name, o->name) == 0, "%s: no option %s", preset->name,
+                              o->name);
                 ck_assert_msg(mo_option_get(own, row) == o->value, "%s has %s twice", preset->name, o->name);
                 ck_assert_msg(preset->base == NULL || mo_option_get(base, row) != o->value, "%s repeats %s of %s",
                               preset->name, o->name, preset->base->name);
@@ -123,11 +125,12 @@ START_TEST(test_recipes)
 END_TEST
 
 /* MoCo v3 with ResNet-50 for 100 epochs, v3 with a ViT for 300, SimCLR with ResNet-50, BYOL with ResNet-50 for 300:
- * arXiv 2104.02057, 2002.05709 and 2006.07733, and their published code. Every option that a step, a schedule or a view of theirs reads. */
+ * arXiv 2104.02057, 2002.05709 and 2006.07733, and their published code. Every option that a step, a schedule or a view
+ * of theirs reads. */
 /* clang-format off */
 #define KEYS(x) {x, x, NAN, x}
-/* clang-format on */
 #define ALL(x) {x, x, x, x}
+/* clang-format on */
 static const struct {
     const char *name;
     double wanted[4]; /* NAN: means nothing to the recipe */
@@ -223,9 +226,9 @@ START_TEST(test_chance)
     static const struct {
         int32_t recipe, batch;
         double wanted;
-    } cases[] = {{MOCO_RECIPE_V3, 4096, 33.2711},     {MOCO_RECIPE_V3_VIT, 4096, 6.6542},
-                 {MOCO_RECIPE_V3_VIT, 1024, 5.5452},  {MOCO_RECIPE_SIMCLR, 4096, 9.0108},
-                 {MOCO_RECIPE_V2, 256, 11.0904},      {MOCO_RECIPE_CIFAR, 256, 8.3180}};
+    } cases[] = {{MOCO_RECIPE_V3, 4096, 33.2711},    {MOCO_RECIPE_V3_VIT, 4096, 6.6542},
+                 {MOCO_RECIPE_V3_VIT, 1024, 5.5452}, {MOCO_RECIPE_SIMCLR, 4096, 9.0108},
+                 {MOCO_RECIPE_V2, 256, 11.0904},     {MOCO_RECIPE_CIFAR, 256, 8.3180}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         moco_trainer_options_t o = recipe(cases[i].recipe);
         o.batch_size = cases[i].batch;
@@ -286,8 +289,8 @@ static void assert_in_range(const mo_option_table_t *table, const mo_option_row_
     _Alignas(8) uint8_t o[MO_OPTION_STRUCT_SIZE];
     ck_assert_int_eq(mo_option_defaults(table, table->presets != NULL ? table->presets[0].number : 0, o), MOCO_OK);
     mo_option_put(o, row, value);
-    ck_assert_msg(mo_option_check_ranges(table, o) == MOCO_OK, "%s: %s may not be %g: %s", table->name, row->name, value,
-                  moco_last_message());
+    ck_assert_msg(mo_option_check_ranges(table, o) == MOCO_OK, "%s: %s may not be %g: %s", table->name, row->name,
+                  value, moco_last_message());
 }
 
 static void check_ends(const mo_option_table_t *table, const mo_option_row_t *row)
@@ -296,6 +299,7 @@ static void check_ends(const mo_option_table_t *table, const mo_option_row_t *ro
     double low = real ? nextafter(row->min, -INFINITY) : row->min - 1;
     double high = real ? nextafter(row->max, INFINITY) : row->max + (row->max > 1e15 ? 1024 : 1);
     low = row->flags & MO_OPTION_ABOVE_MIN ? row->min : row->flags & MO_OPTION_OR_ZERO && low == 0 ? -1 : low;
+    low = row->flags & MO_OPTION_OR_MINUS_1 && low == -1 ? -2 : low;
     high = row->flags & MO_OPTION_BELOW_MAX ? row->max : high;
     const double bad[] = {low, high, (double)NAN, (double)INFINITY, -(double)INFINITY};
     for (int b = 0; b < (real ? 5 : 2); b++) {
@@ -383,10 +387,10 @@ START_TEST(test_fields_that_must_agree)
     o.blur_probability = 0;
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     o.blur_probability_2 = 0.25;
-    assert_disagree(&o, "blur_probability_2 is 0.25", "wanted 0: the pipeline that 'views' names");
+    assert_disagree(&o, "blur_probability_2 is 0.25", "wanted 0: views v2, v3 and simclr have a blur");
     o.blur_probability_2 = -1;
     o.solarize_probability_2 = 0.5;
-    assert_disagree(&o, "solarize_probability_2 is 0.5", "wanted 0: the pipeline that 'views' names");
+    assert_disagree(&o, "solarize_probability_2 is 0.5", "wanted 0: only views v3 solarize");
     o.solarize_probability_2 = -0.5;
     assert_disagree(&o, "solarize_probability_2 is -0.5", "wanted 0 to 1, or -1");
     o.solarize_probability_2 = 0;
@@ -458,9 +462,9 @@ START_TEST(test_shard)
 {
     static const int32_t cases[][4] = {
         /* B, V, shard, resolved */
-        {256, 8, 0, 32}, {32, 1, 0, 16},  {64, 2, 0, 32},   {64, 1, 0, 32}, {128, 1, 0, 32}, {48, 1, 0, 24},
-        {2, 1, 0, 1},    {34, 1, 0, 17},  {74, 1, 0, 2},    {14, 2, 0, 7},  {100, 2, 0, 25}, {256, 8, 8, 8},
-        {512, 8, 0, 32}, {6, 1, 0, 3},    {4096, 1, 0, 32}, {4, 2, 0, 2},   {32, 1, 32, 32},
+        {256, 8, 0, 32}, {32, 1, 0, 16}, {64, 2, 0, 32},   {64, 1, 0, 32}, {128, 1, 0, 32}, {48, 1, 0, 24},
+        {2, 1, 0, 1},    {34, 1, 0, 17}, {74, 1, 0, 2},    {14, 2, 0, 7},  {100, 2, 0, 25}, {256, 8, 8, 8},
+        {512, 8, 0, 32}, {6, 1, 0, 3},   {4096, 1, 0, 32}, {4, 2, 0, 2},   {32, 1, 32, 32},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         moco_trainer_options_t o = recipe(MOCO_RECIPE_V2);
@@ -616,16 +620,16 @@ START_TEST(test_set_and_json_of_other_structs)
     moco_dataset_options_t data;
     char text[4096];
     ck_assert_int_eq(moco_probe_options_init(&probe, sizeof probe, MOCO_PROBE_CACHED), MOCO_OK);
-    ck_assert_int_eq(moco_probe_options_set(&probe, "lr", "0.5,2,1e-3"), MOCO_OK);
-    ck_assert(probe.rates == 3 && probe.lr[0] == 0.5 && probe.lr[1] == 2 && probe.lr[2] == 1e-3);
+    ck_assert_int_eq(moco_probe_options_set(&probe, "base_lr", "0.5,2,1e-3"), MOCO_OK);
+    ck_assert(probe.rates == 3 && probe.base_lr[0] == 0.5 && probe.base_lr[1] == 2 && probe.base_lr[2] == 1e-3);
     ck_assert_int_eq(moco_probe_options_json(&probe, text, sizeof text, NULL), MOCO_OK);
-    ck_assert_ptr_nonnull(strstr(text, "\"lr\": [0.5, 2, 0.001], "));
-    ck_assert_ptr_nonnull(strstr(text, "\"protocol\": \"cached\", \"rates\": 3, \"lr_scaling\": \"none\", "));
+    ck_assert_ptr_nonnull(strstr(text, "\"rates\": 3, \"base_lr\": [0.5, 2, 0.001], \"lr_scaling\": \"none\", "));
+    ck_assert_ptr_nonnull(strstr(text, "\"protocol\": \"cached\", "));
     const char *const bad[][3] = {
-        {"lr", "1,-2", "lr[1] is -2, wanted above 0 to 1e+06"},
-        {"lr", "1,,2", "lr is '1,,2', wanted up to 16 numbers with commas between them"},
-        {"lr", "1,2,", "lr is '1,2,'"},
-        {"lr", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", "up to 16 numbers"},
+        {"base_lr", "1,-2", "base_lr[1] is -2, wanted above 0 to 1e+06"},
+        {"base_lr", "1,,2", "base_lr is '1,,2', wanted up to 16 numbers with commas between them"},
+        {"base_lr", "1,2,", "base_lr is '1,2,'"},
+        {"base_lr", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", "up to 16 numbers"},
         {"protocol", "v1", "protocol is chosen by moco_probe_options_init"},
         {"epoch", "3", "did you mean 'epochs'?"},
     };
@@ -639,8 +643,8 @@ START_TEST(test_set_and_json_of_other_structs)
     char *json = NULL;
     ck_assert_int_eq(mo_option_to_json(&mo_probe_options, &probe, &json), MOCO_OK);
     ck_assert_int_eq(mo_option_from_json(&mo_probe_options, json, &back), MOCO_OK);
-    ck_assert_mem_eq(&probe, &back, offsetof(moco_probe_options_t, lr) + 3 * sizeof(double));
-    ck_assert_mem_eq(&probe.lr_factor, &back.lr_factor, sizeof probe - offsetof(moco_probe_options_t, lr_factor));
+    ck_assert_mem_eq(&probe, &back, offsetof(moco_probe_options_t, base_lr) + 3 * sizeof(double));
+    ck_assert_mem_eq(&probe.lr_scaling, &back.lr_scaling, sizeof probe - offsetof(moco_probe_options_t, lr_scaling));
     mo_free(json);
 
     ck_assert_int_eq(moco_finetune_options_init(&tune, sizeof tune, MOCO_OPTIMIZER_SGD), MOCO_OK);
@@ -816,8 +820,9 @@ END_TEST
 /* ---- docs/options.md ---- */
 
 static const char *const type_names[] = {
-    [MO_OPTION_U64] = "uint64", [MO_OPTION_I64] = "int64",  [MO_OPTION_I32] = "int32",  [MO_OPTION_ENUM] = "name",
-    [MO_OPTION_PRESET] = "name", [MO_OPTION_F64] = "double", [MO_OPTION_LIST] = "doubles", [MO_OPTION_POINTER] = "pointer",
+    [MO_OPTION_U64] = "uint64",   [MO_OPTION_I64] = "int64",       [MO_OPTION_I32] = "int32",
+    [MO_OPTION_ENUM] = "name",    [MO_OPTION_PRESET] = "name",     [MO_OPTION_F64] = "double",
+    [MO_OPTION_LIST] = "doubles", [MO_OPTION_POINTER] = "pointer",
 };
 
 static void render_row(FILE *out, const mo_option_table_t *table, const mo_option_row_t *row)
@@ -863,16 +868,19 @@ static char *render(void)
     FILE *out = open_memstream(&page, &size);
     int32_t tables;
     const mo_option_table_t *const *all = mo_option_tables(&tables);
-    fprintf(out,
-            "# Options\n\n"
-            "Every field of every options struct, in the order of the struct. The same names are taken by the struct's\n"
-            "`_set` function (`moco_trainer_options_set`, `moco_probe_options_set`, ...), by `moco train --set name=value`\n"
-            "and by Python's keywords, and are the keys of its `_json` function. Structs whose values come from a named\n"
-            "set (a recipe, a protocol, an optimizer) have a column for each; the field that names it is chosen by the\n"
-            "struct's `_init` function and cannot be set. Lists are written with commas between their numbers. This page is\n"
-            "made from the tables beside the code that they configure, and a test compares them; `MOCO_UPDATE_DOCS=1`\n"
-            "with that test (`test_options`) rewrites it.\n\n"
-            "Fields marked * may differ when a checkpoint is resumed.\n");
+    fprintf(
+        out,
+        "# Options\n\n"
+        "Every field of every options struct, in the order of the struct. The same names are taken by the struct's\n"
+        "`_set` function (`moco_trainer_options_set`, `moco_probe_options_set`, ...), by `moco train --set "
+        "name=value`\n"
+        "and by Python's keywords, and are the keys of its `_json` function. Structs whose values come from a named\n"
+        "set (a recipe, a protocol, an optimizer) have a column for each; the field that names it is chosen by the\n"
+        "struct's `_init` function and cannot be set. Lists are written with commas between their numbers. This page "
+        "is\n"
+        "made from the tables beside the code that they configure, and a test compares them; `MOCO_UPDATE_DOCS=1`\n"
+        "with that test (`test_options`) rewrites it.\n\n"
+        "Fields marked * may differ when a checkpoint is resumed.\n");
     for (int32_t t = 0; t < tables; t++)
         render_table(out, all[t]);
     fclose(out);

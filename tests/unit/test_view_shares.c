@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "data/augment.h"
+#include "train/options.h"
 
 #include <moco/trainer.h>
 
@@ -83,7 +84,7 @@ static void take(int recipe)
     moco_trainer_options_t options;
     ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, recipe), MOCO_OK);
     options.image_size = SIDE;
-    mo_view_spec_from_options(&options, &spec);
+    mo_options_views(&options, &spec);
 }
 
 static const uint8_t *draw(int index, int view)

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "data/augment.h"
+#include "train/options.h"
 #include "util/rng.h"
 
 #include <moco/trainer.h>
@@ -233,7 +234,7 @@ START_TEST(every_pipeline)
     ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, recipe), MOCO_OK);
     options.image_size = SIDE;
     options.crop_min_area = 1;
-    mo_view_spec_from_options(&options, &spec);
+    mo_options_views(&options, &spec);
     make_map(SIDE, SIDE);
     int jittered = 0, grayed = 0, blurred = 0, solarized = 0, flipped = 0;
     for (uint32_t index = 0; index < TURNS; index++) {
@@ -287,7 +288,7 @@ START_TEST(views_keep_their_bits)
     mo_view_spec_t spec;
     ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, _i), MOCO_OK);
     options.image_size = SIDE;
-    mo_view_spec_from_options(&options, &spec);
+    mo_options_views(&options, &spec);
     uint64_t hash = 0xcbf29ce484222325u;
     for (int index = 0; index < 200; index++) {
         make_map(sizes[index % 4][0], sizes[index % 4][1]);
@@ -437,7 +438,7 @@ START_TEST(spec_from_options)
                                             .solarize_probability_2 = 0, .resize_filter = MOCO_FILTER_BICUBIC,
                                             .crop_tries = 7, .blur_form = MOCO_BLUR_GAUSSIAN};
     mo_view_spec_t spec;
-    mo_view_spec_from_options(&options, &spec);
+    mo_options_views(&options, &spec);
     ck_assert(spec.order == 2 && spec.size == 32 && spec.crop_min_area == 0.08 && spec.crop_max_area == 0.9);
     ck_assert(spec.brightness == 0.1 && spec.contrast == 0.2 && spec.saturation == 0.3 && spec.hue == 0.4);
     ck_assert(spec.jitter_probability == 0.5 && spec.gray_probability == 0.6);

@@ -512,6 +512,10 @@ START_TEST(test_bad_files)
         {"vit_norm", "batch", MOCO_ERR_SHAPE, "tensor 'blocks.0.norm2.running_mean' is missing"},
         {"width", "8", MOCO_ERR_SHAPE, "'cls_token' is"}, /* not the size that is there */
         {"arch", "vit_tiny", MOCO_ERR_UNSUPPORTED, "metadata 'arch' is 'vit_tiny', which this version does not know"},
+        {"head", "mlp-v9", MOCO_ERR_UNSUPPORTED, "metadata 'head' is 'mlp-v9', which this version does not know"},
+        {"encoder_prefix", "x.", MOCO_ERR_UNSUPPORTED, /* of a checkpoint */
+         "metadata 'encoder_prefix' is 'x.', which this version does not know"},
+        {"encoder_prefix", "base_encoder.", MOCO_ERR_SHAPE, "tensor 'base_encoder.cls_token' is missing"},
     };
     mo_encoder_spec_t spec = small_spec(LAYER);
     mo_net_t net = built(spec);
@@ -531,6 +535,10 @@ START_TEST(test_bad_files)
         const int64_t batches = 0;
         for (size_t k = 0; k < sizeof meta / sizeof meta[0]; k++) {
             const char *value = strcmp(meta[k][0], cases[i].key) == 0 ? cases[i].value : meta[k][1];
+            if (strcmp(meta[k][0], "kind") == 0 && strcmp(cases[i].key, "encoder_prefix") == 0) {
+                RIG_OK(mo_st_meta(&w, cases[i].key, cases[i].value));
+                value = "checkpoint";
+            }
             if (value != NULL)
                 RIG_OK(mo_st_meta(&w, meta[k][0], value));
         }

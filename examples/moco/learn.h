@@ -1,0 +1,41 @@
+/* What `moco probe` and `moco finetune` share: both train a classifier on labelled images, show how it goes, and report
+ * what came of it. */
+#ifndef PROGRAM_LEARN_H
+#define PROGRAM_LEARN_H
+
+#include "common.h"
+
+/* Options of both commands; integers that are not given are ARG_ABSENT. */
+typedef struct learn_options {
+    const char *paths[3]; /* MODEL, TRAIN, TEST */
+    const char *out, *confusion;
+    int64_t epochs, batch, limit, eval_every, seed;
+    int json;
+    run_place_t place;
+} learn_options_t;
+
+#define LEARN_ABSENT {.epochs = ARG_ABSENT, .batch = ARG_ABSENT, .limit = 0, .eval_every = ARG_ABSENT, .seed = 0}
+
+#define LEARN_OPTIONS(o)                                                                                              \
+    {"limit", 0, ARG_INTEGER, &(o).limit, "N", "use N training images, spread evenly over the listing", 1, INT64_MAX, \
+     NULL},                                                                                                           \
+    {"eval-every", 0, ARG_INTEGER, &(o).eval_every, "N", "measure on TEST every N epochs (default: at the end)", 1,   \
+     1000000, NULL},                                                                                                  \
+    {"confusion", 0, ARG_TEXT, &(o).confusion, "FILE.tsv", "write counts: rows true classes, columns answers", 0, 0,  \
+     NULL},                                                                                                           \
+    PLACE_OPTIONS((o).place),                                                                                         \
+    {"json", 0, ARG_FLAG, &(o).json, NULL, "epochs and result as JSON lines on stdout", 0, 0, NULL}
+
+/* Leaves the field as it is if the option was not given. */
+void learn_put(int64_t given, int32_t *field);
+
+/* The library's call; `options` is what the command has filled for it. */
+typedef moco_status_t (*learn_fn)(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
+                                  const void *options, moco_classifier_fn progress, void *user,
+                                  moco_classifier_t **out);
+
+/* Opens what the options name, trains, saves and reports. `verb` stands in front of the progress. Returns the exit
+ * code. */
+int learn_run(const learn_options_t *o, const char *verb, learn_fn train, const void *options);
+
+#endif
