@@ -26,7 +26,7 @@ static moco_status_t push_batch(moco_trainer_t *trainer, int64_t first)
 {
     moco_status_t status = MOCO_OK;
     uint8_t pixels[SIDE * SIDE * 3];
-    moco_image_t image = {.pixels = pixels, .width = SIDE, .height = SIDE, .format = MOCO_PIXELS_RGB};
+    moco_image_t image = {.struct_size = sizeof image, .planes = {pixels}, .width = SIDE, .height = SIDE};
     for (int64_t i = 0; i < BATCH; i++) {
         draw(first + i, pixels);
         CHECK(moco_trainer_push_pixels(trainer, 1, &image));
@@ -44,14 +44,15 @@ int main(int argc, char **argv)
     moco_model_t *model = NULL;
     float *row = NULL;
     uint8_t pixels[SIDE * SIDE * 3];
-    moco_image_t image = {.pixels = pixels, .width = SIDE, .height = SIDE, .format = MOCO_PIXELS_RGB};
+    moco_image_t image = {.struct_size = sizeof image, .planes = {pixels}, .width = SIDE, .height = SIDE};
     const int64_t steps = argc == 3 ? atoll(argv[2]) : 20;
 
     if (argc < 2 || steps < 1) {
         fprintf(stderr, "usage: %s OUT.safetensors [STEPS]\n", argv[0]);
         return 2;
     }
-    CHECK(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_CIFAR)); /* small pixels, light views */
+    CHECK(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_CIFAR,
+                                    MOCO_ARCH_RECIPE)); /* small pixels, light views */
     options.width = 0.25; /* 16-32-64-128 channels */
     options.batch_size = BATCH;
     options.bn_groups = 2; /* two batch-norm groups of eight */
@@ -65,7 +66,7 @@ int main(int argc, char **argv)
         printf("step %lld  loss %.3f  chance %.3f\n", (long long)report.step, report.loss, report.chance_loss);
     }
 
-    CHECK(moco_trainer_snapshot(trainer, NULL, &model)); /* independent of the trainer from here on */
+    CHECK(moco_trainer_snapshot(trainer, NULL, NULL, &model)); /* independent of the trainer from here on */
     row = calloc((size_t)moco_model_dimension(model, MOCO_TAP_BACKBONE), sizeof *row);
     if (row == NULL) {
         fputs("no memory\n", stderr);
@@ -73,7 +74,7 @@ int main(int argc, char **argv)
         goto cleanup;
     }
     draw(3, pixels);
-    CHECK(moco_model_embed_pixels(model, MOCO_TAP_BACKBONE, 1, &image, row, NULL));
+    CHECK(moco_model_embed_pixels(model, 1, &image, NULL, row));
     printf("embedding of image 3 starts with %g %g %g\n", row[0], row[1], row[2]);
     CHECK(moco_model_save(model, argv[1]));
 

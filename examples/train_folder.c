@@ -44,6 +44,7 @@ int main(int argc, char **argv)
 {
     moco_status_t status = MOCO_OK;
     moco_trainer_options_t options;
+    moco_run_options_t run;
     moco_dataset_t *images = NULL;
     moco_trainer_t *trainer = NULL;
     char checkpoint[4096];
@@ -56,7 +57,7 @@ int main(int argc, char **argv)
     moco_set_log(warn, NULL, MOCO_LOG_WARNING);
     mkdir(argv[2], 0777); /* may exist; a folder that cannot be written is reported by the run */
 
-    CHECK(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V2));
+    CHECK(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V2, MOCO_ARCH_RECIPE));
     for (int i = 3; i < argc; i++)
         if ((status = set_option(&options, argv[i])) != MOCO_OK)
             goto cleanup;
@@ -66,7 +67,9 @@ int main(int argc, char **argv)
         CHECK(moco_trainer_load(checkpoint, NULL, NULL, &trainer)); /* options come from the checkpoint */
     else
         CHECK(moco_trainer_create(&options, NULL, &trainer));
-    CHECK(moco_trainer_run(trainer, images, NULL, argv[2], NULL, progress, NULL));
+    CHECK(moco_run_options_init(&run, sizeof run));
+    run.progress = progress;
+    CHECK(moco_trainer_run(trainer, images, NULL, argv[2], &run));
     printf("%lld images, model in %s/model.safetensors\n", (long long)moco_dataset_count(images), argv[2]);
 
 cleanup:

@@ -146,8 +146,10 @@ static moco_status_t draw_images(bench_t *b)
 static moco_image_t image(const bench_t *b, int number)
 {
     const size_t each = (size_t)b->side * (size_t)b->side * 3;
-    return (moco_image_t){.pixels = b->pixels + (size_t)(number % IMAGES) * each, .width = b->side, .height = b->side,
-                          .format = MOCO_PIXELS_RGB};
+    return (moco_image_t){.struct_size = sizeof(moco_image_t),
+                          .planes = {b->pixels + (size_t)(number % IMAGES) * each},
+                          .width = b->side,
+                          .height = b->side};
 }
 
 static moco_status_t push_batch(const bench_t *b)
@@ -230,11 +232,11 @@ static moco_status_t embed(bench_t *b, double *rate, double *share)
     }
     FETCH_JSON(status, info, moco_model_info, b->model);
     TRY(status);
-    TRY(moco_model_embed_pixels(b->model, MOCO_TAP_BACKBONE, EMBEDDED, images, rows, NULL));
+    TRY(moco_model_embed_pixels(b->model, EMBEDDED, images, NULL, rows));
     peak = peak_rate(b->lanes, PEAK_SECONDS);
     started = seconds_now();
     do {
-        TRY(moco_model_embed_pixels(b->model, MOCO_TAP_BACKBONE, EMBEDDED, images, rows, NULL));
+        TRY(moco_model_embed_pixels(b->model, EMBEDDED, images, NULL, rows));
         done += EMBEDDED;
         seconds = seconds_now() - started;
     } while (seconds < 2 && !signals_pending());
@@ -275,7 +277,7 @@ static moco_status_t measure(bench_t *b)
     TRY(draw_images(b));
     TRY(moco_trainer_create(&b->trained, b->device, &b->trainer));
     TRY(train(b));
-    TRY(moco_trainer_snapshot(b->trainer, b->device, &b->model));
+    TRY(moco_trainer_snapshot(b->trainer, NULL, b->device, &b->model));
     moco_trainer_free(b->trainer); /* a model alone, as hosts have it */
     b->trainer = NULL;
     if (b->steps == 0) /* interrupted */

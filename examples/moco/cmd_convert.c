@@ -110,17 +110,22 @@ int cmd_convert(int argc, char **argv)
     moco_trainer_options_t training;
     moco_status_t status;
     json_t *report = NULL;
-    char *text;
+    char *text = NULL;
+    uint64_t capacity = 0, needed = 65536; /* room for every usual report */
     int code = parse(argc, argv, &options);
 
     if (code != ARG_GO_ON || (code = library_options(&options, &library)) != EXIT_DONE)
         return code;
     if (options.recipe != NULL && (code = settings_options("convert", options.recipe, &options.settings, &training)) != EXIT_DONE)
         return code;
-    if ((text = malloc(MOCO_CONVERT_REPORT_SIZE)) == NULL)
-        return finish(MOCO_ERR_MEMORY, NULL);
-    status = moco_convert(options.paths[0], options.paths[1], &library, options.recipe != NULL ? &training : NULL, text,
-                          MOCO_CONVERT_REPORT_SIZE);
+    library.training = options.recipe != NULL ? &training : NULL;
+    do { /* a report that does not fit is refused before anything is written */
+        free(text);
+        capacity = needed;
+        if ((text = malloc(capacity)) == NULL)
+            return finish(MOCO_ERR_MEMORY, NULL);
+        status = moco_convert(options.paths[0], options.paths[1], &library, text, capacity, &needed);
+    } while (status == MOCO_ERR_ARGUMENT && needed > capacity);
     if (status == MOCO_OK && (report = json_loads(text, 0, NULL)) != NULL) {
         if (options.json)
             output_json(json_incref(report));

@@ -108,7 +108,7 @@ static int create_trainer(demo_t *demo)
 {
     moco_status_t status = MOCO_OK;
 
-    TRY(moco_trainer_options_init(&demo->trained, sizeof demo->trained, MOCO_RECIPE_CIFAR));
+    TRY(moco_trainer_options_init(&demo->trained, sizeof demo->trained, MOCO_RECIPE_CIFAR, MOCO_ARCH_RECIPE));
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         TRY(moco_trainer_options_set(&demo->trained, settings[i][0], settings[i][1]));
     demo->trained.seed = (uint64_t)demo->options->seed;
@@ -129,12 +129,18 @@ static int measure(demo_t *demo, const char *when, demo_measure_t *measure)
 {
     const int32_t loaders = (int32_t)demo->options->place.loader_threads;
     moco_model_t *model = NULL;
+    moco_knn_options_t how;
     moco_status_t status = MOCO_OK;
 
     measure->knn.struct_size = sizeof measure->knn;
     progress_start(&demo->progress, "measure", 0);
-    TRY(moco_trainer_snapshot(demo->trainer, NULL, &model));
-    TRY(moco_knn(model, demo->train, demo->test, NEIGHBOURS, 0.1, loaders, on_wait, &demo->progress, &measure->knn));
+    TRY(moco_trainer_snapshot(demo->trainer, NULL, NULL, &model));
+    TRY(moco_knn_options_init(&how, sizeof how));
+    how.k = NEIGHBOURS;
+    how.loader_threads = loaders;
+    how.progress = on_wait;
+    how.user = &demo->progress;
+    TRY(moco_knn(model, demo->train, demo->test, &how, &measure->knn));
     TRY(demo_hits_find(&measure->hits, model, demo->train, demo->test, SHEET_ROWS, SHEET_NEIGHBOURS, demo->device,
                        loaders));
     progress_clear(&demo->progress);
@@ -165,12 +171,17 @@ static int32_t on_step(void *user, const moco_step_report_t *report)
 
 static int train(demo_t *demo)
 {
-    moco_status_t status;
+    moco_run_options_t how;
+    moco_status_t status = moco_run_options_init(&how, sizeof how);
     double seconds;
 
+    if (status != MOCO_OK)
+        return finish(status, NULL);
     progress_start(&demo->progress, "train", demo->trained.epochs);
     demo->started = seconds_now();
-    status = moco_trainer_run(demo->trainer, demo->train, NULL, demo->options->folder, NULL, on_step, demo);
+    how.progress = on_step;
+    how.user = demo;
+    status = moco_trainer_run(demo->trainer, demo->train, NULL, demo->options->folder, &how);
     seconds = seconds_now() - demo->started;
     progress_clear(&demo->progress);
     if (status == MOCO_ERR_CANCELLED && demo->out_of_time && !signals_pending())

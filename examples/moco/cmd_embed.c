@@ -68,21 +68,26 @@ int cmd_embed(int argc, char **argv)
     moco_model_t *model = NULL;
     moco_dataset_t *dataset = NULL;
     moco_status_t status = MOCO_OK;
-    int64_t rows = 0, skipped = 0;
+    moco_embed_options_t how;
+    moco_embed_result_t result = {.struct_size = sizeof result};
     progress_t progress;
     const int code = parse(argc, argv, &options);
 
     if (code != ARG_GO_ON)
         return code;
     TRY(place_open(&options.place, &device));
-    TRY(moco_model_load(options.paths[0], device, &model));
+    TRY(moco_model_load(options.paths[0], NULL, device, &model));
     TRY(dataset_open(options.paths[1], options.limit, &dataset));
+    TRY(moco_embed_options_init(&how, sizeof how));
+    how.tap = options.tap;
+    how.loader_threads = (int32_t)options.place.loader_threads;
+    how.progress = on_progress;
+    how.user = &progress;
     progress_start(&progress, "embed", 0);
-    status = moco_model_embed_to_npy(model, options.tap, dataset, (int32_t)options.place.loader_threads, options.out,
-                                     on_progress, &progress, &rows, &skipped);
+    status = moco_model_embed_to_npy(model, dataset, options.out, &how, &result);
     progress_clear(&progress);
     if (status == MOCO_OK)
-        report(&options, rows, skipped, moco_model_dimension(model, options.tap), seconds_now() - progress.started);
+        report(&options, result.rows, result.skipped, moco_model_dimension(model, options.tap), seconds_now() - progress.started);
 cleanup:
     moco_dataset_free(dataset);
     moco_model_free(model);

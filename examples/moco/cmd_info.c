@@ -73,7 +73,7 @@ static moco_status_t tensors_info(const char *path, json_t **info)
     FETCH_JSON(status, *info, moco_file_info, path);
     if (status != MOCO_OK)
         return status;
-    if (moco_model_load(path, NULL, &model) == MOCO_OK)
+    if (moco_model_load(path, NULL, NULL, &model) == MOCO_OK)
         FETCH_JSON(status, more, moco_model_info, model);
     else
         more = json_pack("{s:o}", "model", output_text(moco_last_message()));
@@ -100,7 +100,7 @@ static int holds_tensors(const char *path)
 static moco_status_t vectors_info(const char *path, json_t **info)
 {
     moco_index_t *index = NULL;
-    const moco_status_t status = moco_index_load_npy(path, NULL, &index);
+    const moco_status_t status = moco_index_load_npy(path, NULL, NULL, &index);
 
     if (status == MOCO_OK)
         *info = json_pack("{s:o, s:I, s:i}", "source", output_text(path), "rows", (json_int_t)moco_index_count(index),

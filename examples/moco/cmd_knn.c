@@ -61,6 +61,7 @@ static void report(const knn_options_t *options, const moco_knn_result_t *result
 int cmd_knn(int argc, char **argv)
 {
     knn_options_t options = {.k = 200, .temperature = 0.1};
+    moco_knn_options_t how;
     moco_knn_result_t result = {.struct_size = sizeof result};
     moco_device_t *device = NULL;
     moco_model_t *model = NULL;
@@ -72,12 +73,17 @@ int cmd_knn(int argc, char **argv)
     if (code != ARG_GO_ON)
         return code;
     TRY(place_open(&options.place, &device));
-    TRY(moco_model_load(options.paths[0], device, &model));
+    TRY(moco_model_load(options.paths[0], NULL, device, &model));
     TRY(dataset_open(options.paths[1], options.limit, &bank));
     TRY(dataset_open(options.paths[2], 0, &test));
+    TRY(moco_knn_options_init(&how, sizeof how));
+    how.k = options.k;
+    how.temperature = options.temperature;
+    how.loader_threads = (int32_t)options.place.loader_threads;
+    how.progress = on_progress;
+    how.user = &progress;
     progress_start(&progress, "knn", 0);
-    status = moco_knn(model, bank, test, options.k, options.temperature, (int32_t)options.place.loader_threads,
-                      on_progress, &progress, &result);
+    status = moco_knn(model, bank, test, &how, &result);
     progress_clear(&progress);
     if (status == MOCO_OK)
         report(&options, &result);

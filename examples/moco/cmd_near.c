@@ -66,6 +66,7 @@ static int embed_query(const near_options_t *options, moco_model_t *model, float
     uint64_t size = 0;
     uint8_t *bytes = read_file(path, &size);
     const uint8_t *data = bytes;
+    moco_embed_options_t how;
     moco_status_t status;
 
     if (bytes == NULL)
@@ -75,7 +76,10 @@ static int embed_query(const near_options_t *options, moco_model_t *model, float
         free(bytes);
         return fail("out of memory");
     }
-    status = moco_model_embed_jpeg(model, options->tap, 1, &data, &size, *row, NULL);
+    status = moco_embed_options_init(&how, sizeof how);
+    how.tap = options->tap;
+    if (status == MOCO_OK)
+        status = moco_model_embed_encoded(model, 1, &data, &size, &how, *row);
     free(bytes);
     return finish(status, path);
 }
@@ -86,14 +90,17 @@ static int search(const near_options_t *options, near_source_t *source, const fl
     const int64_t k = options->k < count ? options->k : count;
     int64_t *ids = calloc((size_t)k, sizeof *ids);
     float *similarities = calloc((size_t)k, sizeof *similarities);
-    moco_status_t status = MOCO_OK;
+    moco_search_options_t how;
+    moco_status_t status = moco_search_options_init(&how, sizeof how);
     int code;
 
     if (ids == NULL || similarities == NULL) {
         code = fail("out of memory");
         goto cleanup;
     }
-    status = moco_index_search(source->index, query, 1, k, ids, similarities);
+    how.k = k;
+    if (status == MOCO_OK)
+        status = moco_index_search(source->index, query, 1, &how, ids, similarities);
     for (int64_t i = 0; status == MOCO_OK && i < k; i++) {
         if (options->json)
             output_json(json_pack("{s:I, s:o, s:o}", "rank", (json_int_t)i + 1, "similarity",
@@ -121,7 +128,7 @@ int cmd_near(int argc, char **argv)
     if (code != ARG_GO_ON)
         return code;
     TRY(place_open(&options.place, &device));
-    TRY(moco_model_load(options.paths[0], device, &model));
+    TRY(moco_model_load(options.paths[0], NULL, device, &model));
     if (moco_model_dimension(model, options.tap) == 0) {
         code = fail("'%s' has no projection head: use --tap backbone", options.paths[0]);
         goto cleanup;

@@ -118,19 +118,6 @@ static void report_end(const watch_t *watch, const moco_trainer_options_t *train
     printf("\nsaved in %s\n", options->run);
 }
 
-static int64_t steps_done(const moco_trainer_t *trainer)
-{
-    moco_status_t status;
-    json_t *state;
-    int64_t step = 0;
-
-    FETCH_JSON(status, state, moco_trainer_state, trainer);
-    if (status == MOCO_OK)
-        step = json_integer_value(json_object_get(state, "step"));
-    json_decref(state);
-    return step;
-}
-
 /* Runs the trainer and tells how it went; everything has been opened. */
 static int run(const train_options_t *options, moco_trainer_t *trainer, const moco_trainer_options_t *trained,
                moco_dataset_t *dataset, moco_dataset_t *test)
@@ -147,10 +134,12 @@ static int run(const train_options_t *options, moco_trainer_t *trainer, const mo
         run_options.save_every = options->save_every;
     if (options->eval_every != ARG_ABSENT)
         run_options.eval_every = (int32_t)options->eval_every;
+    run_options.progress = on_step;
+    run_options.user = &watch;
     watch.log_every = run_options.log_every > 0 ? run_options.log_every : 1;
-    watch.first_step = watch.last_step = steps_done(trainer);
+    watch.first_step = watch.last_step = moco_trainer_step_number(trainer);
     progress_start(&watch.progress, "train", trained->epochs);
-    status = moco_trainer_run(trainer, dataset, test, options->run, &run_options, on_step, &watch);
+    status = moco_trainer_run(trainer, dataset, test, options->run, &run_options);
     progress_clear(&watch.progress);
     if (status == MOCO_OK || (status == MOCO_ERR_CANCELLED && signals_pending()))
         report_end(&watch, trained, dataset, seconds_now() - started, status != MOCO_OK);

@@ -23,14 +23,16 @@ static moco_status_t embed_queries(const demo_hits_t *hits, moco_model_t *model,
     const int32_t side = moco_model_image_size(model);
     const size_t bytes = (size_t)side * (size_t)side * 3;
     uint8_t *pixels = malloc(bytes);
-    moco_image_t image = {.pixels = pixels, .width = side, .height = side, .format = MOCO_PIXELS_RGB};
-    moco_status_t status = pixels != NULL ? MOCO_OK : MOCO_ERR_MEMORY;
+    moco_image_t image = {.struct_size = sizeof image, .planes = {pixels}, .width = side, .height = side};
+    moco_embed_options_t how;
+    moco_status_t status = pixels != NULL ? moco_embed_options_init(&how, sizeof how) : MOCO_ERR_MEMORY;
 
+    how.tap = MOCO_TAP_PROJECTION;
     for (int64_t i = 0; status == MOCO_OK && i < hits->queries; i++) {
         /* The images have the network's size, so that the evaluation transform leaves them as they are. */
         TRY(moco_dataset_pixels(test, hits->query[i], side, side, pixels));
-        TRY(moco_model_embed_pixels(model, MOCO_TAP_PROJECTION, 1, &image,
-                                    rows + i * moco_model_dimension(model, MOCO_TAP_PROJECTION), NULL));
+        TRY(moco_model_embed_pixels(model, 1, &image, &how,
+                                    rows + i * moco_model_dimension(model, MOCO_TAP_PROJECTION)));
     }
 cleanup:
     free(pixels);
@@ -42,6 +44,7 @@ moco_status_t demo_hits_find(demo_hits_t *hits, moco_model_t *model, moco_datase
 {
     const int64_t dimension = moco_model_dimension(model, MOCO_TAP_PROJECTION), total = moco_dataset_count(test);
     near_source_t source = {0};
+    moco_search_options_t how;
     int64_t *numbers = NULL;
     float *rows = malloc((size_t)(queries * dimension) * sizeof *rows);
     moco_status_t status = MOCO_OK;
@@ -58,7 +61,9 @@ moco_status_t demo_hits_find(demo_hits_t *hits, moco_model_t *model, moco_datase
         hits->query[i] = (2 * i + 1) * total / (2 * queries);
     TRY(near_from_dataset(&source, model, MOCO_TAP_PROJECTION, bank, device, loader_threads, &numbers));
     TRY(embed_queries(hits, model, test, rows));
-    TRY(moco_index_search(source.index, rows, queries, per_query, hits->nearest, NULL));
+    TRY(moco_search_options_init(&how, sizeof how));
+    how.k = per_query;
+    TRY(moco_index_search(source.index, rows, queries, &how, hits->nearest, NULL));
     for (int64_t i = 0; i < queries * per_query; i++)
         hits->nearest[i] = numbers[hits->nearest[i]];
 cleanup:

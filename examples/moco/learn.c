@@ -177,7 +177,7 @@ int learn_run(const learn_options_t *o, const char *verb, learn_fn train_fn, con
     if (!path_writable(o->out) || !path_writable(o->confusion))
         return EXIT_FAILED;
     TRY(place_open(&o->place, &device));
-    TRY(moco_model_load(o->paths[0], device, &model));
+    TRY(moco_model_load(o->paths[0], NULL, device, &model));
     TRY(dataset_open(o->paths[1], o->limit, &train));
     TRY(dataset_open(o->paths[2], 0, &test));
     status = train_fn(model, train, test, options, on_report, &watch, &classifier);

@@ -42,15 +42,19 @@ moco_status_t near_from_dataset(near_source_t *source, moco_model_t *model, int 
 {
     const size_t total = (size_t)moco_dataset_count(dataset);
     collector_t c = {.source = source, .dataset = dataset};
+    moco_embed_options_t how;
     moco_status_t status = MOCO_ERR_MEMORY;
 
     source->names = calloc(total, sizeof *source->names);
     c.numbers = calloc(total, sizeof *c.numbers);
     if (source->names == NULL || c.numbers == NULL)
         goto cleanup;
-    TRY(moco_index_create(moco_model_dimension(model, tap), device, &source->index));
+    TRY(moco_index_create(moco_model_dimension(model, tap), NULL, device, &source->index));
+    TRY(moco_embed_options_init(&how, sizeof how));
+    how.tap = tap;
+    how.loader_threads = loader_threads;
     progress_start(&c.progress, "embed", 0);
-    status = moco_model_embed_dataset(model, tap, dataset, loader_threads, on_rows, &c);
+    status = moco_model_embed_dataset(model, dataset, &how, on_rows, &c);
     progress_clear(&c.progress);
     if (c.status != MOCO_OK)
         status = c.status;
@@ -96,7 +100,7 @@ static int read_names(near_source_t *source, const char *path)
 
 int near_from_npy(near_source_t *source, const char *path, moco_device_t *device)
 {
-    const moco_status_t status = moco_index_load_npy(path, device, &source->index);
+    const moco_status_t status = moco_index_load_npy(path, NULL, device, &source->index);
 
     if (status != MOCO_OK)
         return finish(status, NULL);

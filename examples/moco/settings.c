@@ -12,11 +12,6 @@ int settings_recipe(const char *command, const char *name, int32_t *number)
     return EXIT_USAGE;
 }
 
-int32_t settings_recipe_for(int32_t recipe, int32_t arch)
-{
-    return recipe == MOCO_RECIPE_V3 && arch >= MOCO_ARCH_VIT_SMALL ? MOCO_RECIPE_V3_VIT : recipe;
-}
-
 int settings_apply(const char *command, const arg_settings_t *settings, moco_trainer_options_t *options)
 {
     for (int i = 0; i < settings->count; i++) {
@@ -31,14 +26,14 @@ int settings_apply(const char *command, const arg_settings_t *settings, moco_tra
 int settings_options(const char *command, const char *recipe, const arg_settings_t *settings,
                      moco_trainer_options_t *options)
 {
-    int32_t wanted, used = -1;
-    int code = settings_recipe(command, recipe, &wanted);
+    int32_t number, arch = MOCO_ARCH_RECIPE;
+    int code = settings_recipe(command, recipe, &number);
 
-    while (code == EXIT_DONE && used != wanted) { /* a second time where the architecture asks for another recipe */
-        used = wanted;
-        if ((code = finish(moco_trainer_options_init(options, sizeof *options, used), NULL)) == EXIT_DONE)
+    for (int round = 0; round < 2 && code == EXIT_DONE; round++) { /* the second time for the architecture asked for */
+        code = finish(moco_trainer_options_init(options, sizeof *options, number, arch), NULL);
+        if (code == EXIT_DONE)
             code = settings_apply(command, settings, options);
-        wanted = settings_recipe_for(used, options->arch);
+        arch = options->arch;
     }
     return code;
 }

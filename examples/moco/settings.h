@@ -24,9 +24,6 @@
 /* Number of the recipe `name`, NULL being moco-v2. Returns EXIT_DONE, or EXIT_USAGE after a message. */
 int settings_recipe(const char *command, const char *name, int32_t *number);
 
-/* v3 was published with other values for ViTs than for ResNets: the recipe that `arch` has under that name. */
-int32_t settings_recipe_for(int32_t recipe, int32_t arch);
-
 /* Lays what the user wrote over `options`. Returns the same. */
 int settings_apply(const char *command, const arg_settings_t *settings, moco_trainer_options_t *options);
 

@@ -102,7 +102,7 @@ static int new_options(const train_options_t *options, moco_trainer_options_t *t
 static int resumed_trainer(const train_options_t *options, moco_device_t *device, moco_trainer_options_t *trained,
                            moco_trainer_t **trainer)
 {
-    moco_trainer_options_t saved;
+    moco_trainer_options_t saved, asked;
     moco_status_t status = MOCO_OK;
     char path[PATH_SIZE];
     int32_t recipe;
@@ -110,8 +110,7 @@ static int resumed_trainer(const train_options_t *options, moco_device_t *device
 
     if (path_join(path, options->run, "checkpoint.safetensors") != 0)
         return EXIT_FAILED;
-    TRY(moco_trainer_load(path, NULL, device, trainer));
-    TRY(moco_trainer_options_get(*trainer, &saved, sizeof saved));
+    TRY(moco_trainer_options_load(path, &saved, sizeof saved));
     *trained = saved;
     if ((code = settings_apply("train", &options->settings, trained)) != EXIT_DONE ||
         (code = apply_rest(options, trained)) != EXIT_DONE)
@@ -119,14 +118,10 @@ static int resumed_trainer(const train_options_t *options, moco_device_t *device
     if (options->recipe != NULL) {
         if ((code = settings_recipe("train", options->recipe, &recipe)) != EXIT_DONE)
             return code;
-        trained->recipe = settings_recipe_for(recipe, saved.arch);
+        TRY(moco_trainer_options_init(&asked, sizeof asked, recipe, saved.arch));
+        trained->recipe = asked.recipe;
     }
-    /* The struct has no padding. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
-    if (memcmp(trained, &saved, sizeof saved) != 0) {
-        moco_trainer_free(*trainer);
-        *trainer = NULL;
-        TRY(moco_trainer_load(path, trained, device, trainer));
-    }
+    TRY(moco_trainer_load(path, trained, device, trainer));
 cleanup:
     return finish(status, options->run);
 }

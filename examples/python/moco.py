@@ -54,8 +54,60 @@ class DatasetOptions(_Struct):
 
 
 class Image(_Struct):
-    _fields_ = [("pixels", _ptr), ("stride", _i64), ("width", _i32), ("height", _i32), ("format", _i32),
+    _fields_ = ([("struct_size", _u64), ("planes", _ptr * 4), ("strides", _i64 * 4)]
+                + [(name, _i32) for name in "width height format channels plane_count bit_depth".split()])
+
+
+_PROGRESS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, _i64)
+_FAILED = ctypes.CFUNCTYPE(None, _ptr, _i64, _i32, _text)
+
+
+class ModelOptions(_Struct):
+    _fields_ = ([("struct_size", _u64)] + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
+                + [(name, _i32) for name in "encoder drop_head image_size eval_resize vit_heads reserved".split()])
+
+
+class EmbedOptions(_Struct):
+    _fields_ = ([("struct_size", _u64), ("cancel", _ptr), ("failed", _FAILED), ("progress", _PROGRESS), ("user", _ptr),
+                 ("statuses", _ptr)] + [(name, _i32) for name in "tap layout loader_threads reserved".split()])
+
+
+class EmbedResult(_Struct):
+    _fields_ = [("struct_size", _u64), ("rows", _i64), ("skipped", _i64)]
+
+
+class QueueOptions(_Struct):
+    _fields_ = [("struct_size", _u64), ("seed", _u64), ("length", _i64), ("dimension", _i32), ("reserved", _i32)]
+
+
+class ContrastOptions(_Struct):
+    _fields_ = [("struct_size", _u64), ("temperature", _f64), ("d_queries", _ptr)]
+
+
+class ContrastResult(_Struct):
+    _fields_ = [("struct_size", _u64)] + [(name, _f64) for name in "loss chance_loss top1 top5".split()]
+
+
+class IndexOptions(_Struct):
+    _fields_ = [("struct_size", _u64), ("capacity", _i64)]
+
+
+class SearchOptions(_Struct):
+    _fields_ = [("struct_size", _u64), ("cancel", _ptr), ("k", _i64)]
+
+
+class ClassifyOptions(_Struct):
+    _fields_ = [("struct_size", _u64), ("cancel", _ptr), ("temperature", _f64), ("k", _i64), ("classes", _i32),
                 ("reserved", _i32)]
+
+
+class KnnOptions(_Struct):
+    _fields_ = [("struct_size", _u64), ("cancel", _ptr), ("progress", _PROGRESS), ("user", _ptr), ("temperature", _f64),
+                ("k", _i64), ("loader_threads", _i32), ("reserved", _i32)]
+
+
+class SnapshotOptions(_Struct):
+    _fields_ = [("struct_size", _u64), ("encoder", _i32), ("drop_head", _i32)]
 
 
 class TrainerOptions(_Struct):
@@ -81,13 +133,9 @@ class TrainerOptions(_Struct):
         (_i32, "max_broken_percent loader_threads"))
 
 
-class RunOptions(_Struct):
-    _fields_ = [("struct_size", _u64), ("max_steps", _i64), ("save_every", _i64), ("eval_every", _i32),
-                ("log_every", _i32)]
-
-
 class ConvertOptions(_Struct):
-    _fields_ = ([("struct_size", _u64)] + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
+    _fields_ = ([("struct_size", _u64), ("cancel", _ptr), ("training", _ptr)]
+                + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
                 + [(name, _i32) for name in """layout encoder head image_size eval_resize key_update
                    vit_heads reserved""".split()])
 
@@ -104,6 +152,14 @@ class StepReport(_Struct):
     def __getattribute__(self, name):
         value = super().__getattribute__(name)
         return None if name in ("chance_loss", "contrast_top1", "contrast_top5") and not value >= 0 else value
+
+
+_STEP = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(StepReport))
+
+
+class RunOptions(_Struct):
+    _fields_ = [("struct_size", _u64), ("cancel", _ptr), ("progress", _STEP), ("user", _ptr), ("max_steps", _i64),
+                ("save_every", _i64), ("eval_every", _i32), ("log_every", _i32), ("overwrite", _i32), ("reserved", _i32)]
 
 
 class KnnResult(_Struct):
@@ -156,12 +212,11 @@ class ClassifierRate(_Struct):
 
 _READ = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_ptr), ctypes.POINTER(_u64))
 _ROWS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_i64), ctypes.POINTER(ctypes.c_float))
-_PROGRESS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, _i64)
 _LOG = ctypes.CFUNCTYPE(None, _ptr, _i32, _text)
-_STEP = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(StepReport))
 _LEARNING = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(ClassifierReport))
 
 _CANCELLED = 14
+_ARCH_RECIPE = -1
 _TAPS = {"backbone": 0, "projection": 1}
 _LAYOUTS = {"nchw": 0, "nhwc": 1}
 _FINETUNE_OPTIMIZERS = {"sgd": 0, "adamw": 3}
@@ -169,7 +224,6 @@ _PROTOCOLS = {"v1": 0, "v3": 1, "cached": 2}
 _FILES = {"encoder": 0, "training": 1, "torchvision": 2, "timm": 3, "detectron2": 4}
 _ENCODERS = {"query": 0, "key": 1}
 _HEADS = {"auto": 0, "keep": 1, "drop": 2}
-_REPORT_SIZE = 65536
 _FORMATS = {("rgb", 3): 0, ("bgr", 3): 1, ("rgb", 4): 2}
 
 # ---- the library ----
@@ -179,38 +233,40 @@ _STATUS_CALLS = {
     "build_info": [_ptr, _u64, _ptr],
     "device_options_init": [_ptr, _u64], "device_create": [_ptr, _ptr], "device_info": [_ptr, _ptr, _u64, _ptr],
     "dataset_options_init": [_ptr, _u64], "dataset_open": [_text, _ptr, _ptr],
-    "dataset_from_callback": [_i64, _READ, _ptr, _ptr, _ptr, _ptr],
+    "cancel_create": [_ptr],
+    "dataset_create": [_i64, _READ, _ptr, _ptr, _ptr, _ptr],
     "dataset_pixels": [_ptr, _i64, _i32, _i32, _ptr], "dataset_info": [_ptr, _ptr, _u64, _ptr],
     "dataset_views": [_ptr, _ptr, _i64, _i64, _ptr],
-    "model_load": [_text, _ptr, _ptr], "model_save": [_ptr, _text], "model_info": [_ptr, _ptr, _u64, _ptr],
-    "model_embed_jpeg": [_ptr, _i32, _i64, _ptr, _ptr, _ptr, _ptr],
-    "model_embed_pixels": [_ptr, _i32, _i64, _ptr, _ptr, _ptr],
-    "model_embed_tensor": [_ptr, _i32, _i64, _ptr, _i32, _ptr],
-    "model_embed_dataset": [_ptr, _i32, _ptr, _i32, _ROWS, _ptr],
-    "model_embed_to_npy": [_ptr, _i32, _ptr, _i32, _text, _PROGRESS, _ptr, _ptr, _ptr],
-    "queue_create": [_i64, _i32, _u64, _ptr, _ptr], "queue_enqueue": [_ptr, _ptr, _i64],
+    "model_options_init": [_ptr, _u64], "model_load": [_text, _ptr, _ptr, _ptr],
+    "model_load_memory": [_ptr, _u64, _ptr, _ptr, _ptr], "model_save": [_ptr, _text],
+    "model_save_memory": [_ptr, _ptr, _u64, _ptr], "model_info": [_ptr, _ptr, _u64, _ptr],
+    "embed_options_init": [_ptr, _u64], "model_embed_encoded": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
+    "model_embed_pixels": [_ptr, _i64, _ptr, _ptr, _ptr], "model_embed_tensor": [_ptr, _i64, _ptr, _ptr, _ptr],
+    "model_embed_dataset": [_ptr, _ptr, _ptr, _ROWS, _ptr], "model_embed_to_npy": [_ptr, _ptr, _text, _ptr, _ptr],
+    "queue_options_init": [_ptr, _u64], "queue_create": [_ptr, _ptr, _ptr], "queue_enqueue": [_ptr, _ptr, _i64],
     "queue_snapshot": [_ptr, _ptr, _ptr], "queue_restore": [_ptr, _ptr, _i64],
-    "queue_contrast": [_ptr, _ptr, _ptr, _i64, _f64, _ptr, _ptr, _ptr, _ptr],
-    "index_create": [_i32, _ptr, _ptr], "index_add": [_ptr, _ptr, _ptr, _i64],
-    "index_search": [_ptr, _ptr, _i64, _i64, _ptr, _ptr],
-    "index_classify": [_ptr, _ptr, _i64, _i64, _f64, _i32, _ptr],
-    "index_load_npy": [_text, _ptr, _ptr], "index_save_npy": [_ptr, _text],
-    "knn": [_ptr, _ptr, _ptr, _i64, _f64, _i32, _PROGRESS, _ptr, _ptr],
+    "contrast_options_init": [_ptr, _u64], "queue_contrast": [_ptr, _ptr, _ptr, _i64, _ptr, _ptr],
+    "index_options_init": [_ptr, _u64], "index_create": [_i32, _ptr, _ptr, _ptr], "index_add": [_ptr, _ptr, _ptr, _i64],
+    "search_options_init": [_ptr, _u64], "index_search": [_ptr, _ptr, _i64, _ptr, _ptr, _ptr],
+    "classify_options_init": [_ptr, _u64], "index_classify": [_ptr, _ptr, _i64, _ptr, _ptr],
+    "index_load_npy": [_text, _ptr, _ptr, _ptr], "index_save_npy": [_ptr, _text],
+    "knn_options_init": [_ptr, _u64], "knn": [_ptr, _ptr, _ptr, _ptr, _ptr],
     "probe_options_init": [_ptr, _u64, _i32], "probe_train": [_ptr, _ptr, _ptr, _ptr, _LEARNING, _ptr, _ptr],
     "finetune_options_init": [_ptr, _u64, _i32], "finetune_train": [_ptr, _ptr, _ptr, _ptr, _LEARNING, _ptr, _ptr],
     "classifier_result": [_ptr, _ptr], "classifier_rate": [_ptr, _i32, _ptr], "classifier_confusion": [_ptr, _ptr],
     "classifier_weights": [_ptr, _ptr, _ptr], "classifier_model": [_ptr, _ptr],
     "classifier_info": [_ptr, _ptr, _u64, _ptr], "classifier_save": [_ptr, _text],
     "classifier_load": [_text, _ptr, _ptr],
-    "trainer_options_init": [_ptr, _u64, _i32], "trainer_plan": [_ptr, _ptr, _ptr, _u64, _ptr],
+    "trainer_options_init": [_ptr, _u64, _i32, _i32], "trainer_options_load": [_text, _ptr, _u64],
+    "trainer_plan": [_ptr, _ptr, _ptr, _u64, _ptr],
     "trainer_create": [_ptr, _ptr, _ptr], "trainer_push_views": [_ptr, _i64, _ptr, _ptr, _i32],
-    "trainer_push_pixels": [_ptr, _i64, _ptr], "trainer_push_jpeg": [_ptr, _text, _u64],
+    "trainer_push_pixels": [_ptr, _i64, _ptr], "trainer_push_encoded": [_ptr, _i64, _ptr, _ptr],
     "trainer_step": [_ptr, _ptr], "run_options_init": [_ptr, _u64],
-    "trainer_run": [_ptr, _ptr, _ptr, _text, _ptr, _STEP, _ptr], "trainer_steps": [_ptr, _ptr, _i64, _ptr],
-    "trainer_snapshot": [_ptr, _ptr, _ptr], "trainer_save": [_ptr, _text], "trainer_load": [_text, _ptr, _ptr, _ptr],
+    "trainer_run": [_ptr, _ptr, _ptr, _text, _ptr], "trainer_steps": [_ptr, _ptr, _i64, _ptr, _ptr],
+    "snapshot_options_init": [_ptr, _u64], "trainer_snapshot": [_ptr, _ptr, _ptr, _ptr], "trainer_save": [_ptr, _text], "trainer_load": [_text, _ptr, _ptr, _ptr],
     "trainer_options_get": [_ptr, _ptr, _u64], "trainer_state": [_ptr, _ptr, _u64, _ptr],
-    "shuffle": [_u64, _i64, _i32, _ptr],
-    "convert_options_init": [_ptr, _u64], "convert": [_text, _text, _ptr, _ptr, _ptr, _u64],
+    "shuffle_permutation": [_u64, _i64, _i32, _ptr],
+    "convert_options_init": [_ptr, _u64], "convert": [_text, _text, _ptr, _ptr, _u64, _ptr],
     "file_info": [_text, _ptr, _u64, _ptr],
 }
 for _kind in ("device", "dataset", "run", "probe", "finetune", "trainer"):
@@ -219,9 +275,13 @@ for _kind in ("device", "dataset", "run", "probe", "finetune", "trainer"):
 # The others: result, arguments.
 _OTHER_CALLS = {
     "version_number": (_i32, []), "version_string": (_text, []), "status_name": (_text, [_i32]),
-    "last_message": (_text, []), "set_log": (None, [_LOG, _ptr, _i32]), "recipe_number": (_i32, [_text]), "trainer_discard": (_i64, [_ptr]),
+    "last_message": (_text, []), "set_log": (None, [_LOG, _ptr, _i32]), 
+    "recipe_number": (_i32, [_text]), "recipe_count": (_i32, []), "recipe_name": (_text, [_i32]),
+    "cancel_request": (None, [_ptr]), "cancel_requested": (_i32, [_ptr]), "cancel_reset": (None, [_ptr]),
+    "cancel_free": (None, [_ptr]), "trainer_step_number": (_i64, [_ptr]), "trainer_discard": (_i64, [_ptr]),
     "dataset_count": (_i64, [_ptr]), "dataset_classes": (_i32, [_ptr]), "dataset_name": (_text, [_ptr, _i64]),
     "dataset_label": (_i32, [_ptr, _i64]), "dataset_class_name": (_text, [_ptr, _i32]),
+    "dataset_broken_count": (_i64, [_ptr]), "dataset_broken_reason": (_text, [_ptr, _i64]),
     "classifier_class_name": (_text, [_ptr, _i32]), "classifier_free": (None, [_ptr]),
     "model_dimension": (_i32, [_ptr, _i32]), "model_image_size": (_i32, [_ptr]), "queue_length": (_i64, [_ptr]),
     "queue_dimension": (_i32, [_ptr]), "queue_pointer": (_i64, [_ptr]), "index_count": (_i64, [_ptr]),
@@ -296,11 +356,12 @@ def _options(kind, init, values):
     return _set_fields(options, values)
 
 
-def _set_fields(options, values, hidden=("struct_size",)):
+def _set_fields(options, values, hidden=("struct_size", "user", "reserved")):
     for name, value in values.items():
         if name in hidden or not hasattr(options, name):
             raise TypeError("no option '%s' in %s" % (name, type(options).__name__))
-        setattr(options, name, value)
+        if value is not None:  # of callbacks and handles: left at NULL
+            setattr(options, name, getattr(value, "_as_parameter_", value))
     return options
 
 
@@ -353,9 +414,9 @@ class _Caught:
 
 
 def _progress(caught, progress):
-    """A C callback for progress(done, total); NULL for None."""
+    """A C callback for progress(done, total); None stays None."""
     if progress is None:
-        return _PROGRESS()
+        return None
     return _PROGRESS(caught.guard(lambda _user, done, total: progress(done, total)))
 
 
@@ -403,14 +464,32 @@ def _images(images, order):
             raise ValueError("an image is %s %s, expected uint8 [H,W], [H,W,3] or [H,W,4]"
                              % (pixels.dtype, pixels.shape))
         depth = 1 if pixels.ndim == 2 else pixels.shape[2]
+        struct.struct_size = ctypes.sizeof(Image)
         struct.format = 3 if depth == 1 else _choice(_FORMATS, (order, depth), "(order, channels)")
         tight = (1,) if pixels.ndim == 2 else (depth, 1)
         if pixels.strides[1:] != tight or pixels.strides[0] < pixels.shape[1] * depth:
             pixels = np.ascontiguousarray(pixels)
-        struct.pixels, struct.stride = pixels.ctypes.data, pixels.strides[0]
+        struct.planes[0], struct.strides[0] = pixels.ctypes.data, pixels.strides[0]
         struct.height, struct.width = pixels.shape[:2]
         kept.append(pixels)
     return structs, kept
+
+
+def _encoded(files):
+    """Arrays of the addresses and sizes of files in memory; the first keeps the bytes alive."""
+    files = [bytes(file) for file in files]
+    return (ctypes.c_char_p * len(files))(*files), (_u64 * len(files))(*map(len, files))
+
+
+def _model_options(values):
+    """`values` with encoder by name, mean and std as triples."""
+    values = dict(values)
+    if "encoder" in values:
+        values["encoder"] = _choice(_ENCODERS, values["encoder"], "encoder")
+    for name in ("mean", "std"):
+        triple = values.pop(name, None)
+        values.update((name + "_" + channel, value) for channel, value in zip("rgb", triple or ()))
+    return _options(ModelOptions, "model_options_init", values)
 
 
 # ---- objects ----
@@ -425,6 +504,25 @@ class Device(_Handle):
 
     def info(self):
         return _json("device_info", self)
+
+
+class Cancel(_Handle):
+    """Stops the calls that got it as `cancel`, from any thread: request() makes them raise MocoError (a trainer's run
+    returns False, as after its progress). reset() takes the request back."""
+    _free = "moco_cancel_free"
+
+    def __init__(self):
+        super().__init__(_create("cancel_create"))
+
+    def request(self):
+        _lib.moco_cancel_request(self)
+
+    @property
+    def requested(self):
+        return bool(_lib.moco_cancel_requested(self))
+
+    def reset(self):
+        _lib.moco_cancel_reset(self)
 
 
 class Dataset(_Handle):
@@ -461,7 +559,7 @@ class Dataset(_Handle):
                 raise ValueError("labels are %s, expected [%d]" % (list(labels.shape), count))
         self = cls.__new__(cls)
         self._read = _READ(read)
-        _Handle.__init__(self, _create("dataset_from_callback", count, self._read, None, _address(labels),
+        _Handle.__init__(self, _create("dataset_create", count, self._read, None, _address(labels),
                                        ctypes.byref(filled)))
         return self
 
@@ -480,6 +578,12 @@ class Dataset(_Handle):
     def classes(self):
         return [os.fsdecode(_lib.moco_dataset_class_name(self, i)) for i in range(_lib.moco_dataset_classes(self))]
 
+    @property
+    def broken(self):
+        """{index: reason} of the images that were found to be broken so far."""
+        reasons = ((i, _lib.moco_dataset_broken_reason(self, i)) for i in range(len(self)))
+        return {i: reason.decode(errors="replace") for i, reason in reasons if reason is not None}
+
     def pixels(self, index, resize, size):
         """[size, size, 3] uint8 after the evaluation transform."""
         out = np.empty((size, size, 3), np.uint8)
@@ -494,8 +598,17 @@ class Model(_Handle):
     """A finished encoder. Any number of threads may call it at once. Rows: [count, dimension] float32."""
     _free = "moco_model_free"
 
-    def __init__(self, path, device=None):
-        super().__init__(_create("model_load", _path(path), device))
+    def __init__(self, path, device=None, **options):
+        """options: encoder ("query" or "key", of a training checkpoint), drop_head, image_size, eval_resize, vit_heads,
+        mean, std."""
+        filled = _model_options(options)
+        super().__init__(_create("model_load", _path(path), ctypes.byref(filled), device))
+
+    @classmethod
+    def from_bytes(cls, data, device=None, **options):
+        """The same from the bytes of a file."""
+        data, filled = bytes(data), _model_options(options)
+        return cls._of(_create("model_load_memory", data, len(data), ctypes.byref(filled), device))
 
     @classmethod
     def _of(cls, handle):
@@ -505,6 +618,14 @@ class Model(_Handle):
 
     def save(self, path):
         _call("model_save", self, _path(path))
+
+    def to_bytes(self):
+        """The file that save() writes, as bytes."""
+        needed = _u64()
+        _call("model_save_memory", self, None, 0, ctypes.byref(needed))
+        data = ctypes.create_string_buffer(needed.value)
+        _call("model_save_memory", self, data, len(data), None)
+        return data.raw
 
     def info(self):
         return _json("model_info", self)
@@ -519,57 +640,64 @@ class Model(_Handle):
     def _rows(self, count, tap):
         return np.zeros((count, self.dimension(tap)), np.float32)
 
-    def embed_jpeg(self, files, tap="backbone", strict=True):
-        """`files`: JPEG files as bytes. strict: a broken image raises. Otherwise returns (rows, statuses), the row of a
-        broken image being zero and its status not 0."""
-        files = [bytes(file) for file in files]
-        data = (ctypes.c_char_p * len(files))(*files)
-        sizes = (_u64 * len(files))(*map(len, files))
-        rows, items = self._rows(len(files), tap), np.zeros(len(files), np.int32)
-        _call("model_embed_jpeg", self, _TAPS[tap], len(files), data, sizes, _address(rows),
-              None if strict else _address(items))
-        return rows if strict else (rows, items)
+    def _embed(self, name, count, images, tap, strict, **options):
+        """rows; without `strict` (rows, {number: reason} of the images that could not be used)."""
+        rows, failed = self._rows(count, tap), {}
+        if not strict:
+            def fail(_user, number, _status, reason):
+                failed[number] = reason.decode(errors="replace")
+            options["failed"] = _FAILED(fail)
+        filled = _options(EmbedOptions, "embed_options_init", dict(options, tap=_TAPS[tap]))
+        _call("model_embed_" + name, self, count, *images, ctypes.byref(filled), _address(rows))
+        return rows if strict else (rows, failed)
 
-    def embed_pixels(self, images, tap="backbone", order="rgb", strict=True):
-        """`images`: uint8 arrays [H,W,3], [H,W,4] or [H,W], each of its own size; order "rgb" or "bgr"."""
+    def embed_encoded(self, files, tap="backbone", strict=True, cancel=None):
+        """`files`: image files (JPEG) as bytes. strict: a broken image raises. Otherwise returns (rows, failed): the row
+        of a broken image is zero, and failed[number] says why."""
+        data, sizes = _encoded(files)
+        return self._embed("encoded", len(sizes), (data, sizes), tap, strict, cancel=cancel)
+
+    def embed_pixels(self, images, tap="backbone", order="rgb", strict=True, cancel=None):
+        """`images`: uint8 arrays [H,W,3], [H,W,4] or [H,W], each of its own size; order "rgb" or "bgr". strict as in
+        embed_encoded."""
         structs, kept = _images(images, order)
-        rows, items = self._rows(len(kept), tap), np.zeros(len(kept), np.int32)
-        _call("model_embed_pixels", self, _TAPS[tap], len(kept), structs, _address(rows),
-              None if strict else _address(items))
-        return rows if strict else (rows, items)
+        return self._embed("pixels", len(kept), (structs,), tap, strict, cancel=cancel)
 
-    def embed_tensor(self, images, tap="backbone", layout="nchw"):
+    def embed_tensor(self, images, tap="backbone", layout="nchw", cancel=None):
         """`images`: float32 [count,3,S,S] or [count,S,S,3], of the model's size and already normalised."""
         size, code = self.image_size, _choice(_LAYOUTS, layout, "layout")
         images = _floats(images, (None, 3, size, size) if code == 0 else (None, size, size, 3), "images")
-        rows = self._rows(len(images), tap)
-        _call("model_embed_tensor", self, _TAPS[tap], len(images), _address(images), code, _address(rows))
-        return rows
+        return self._embed("tensor", len(images), (_address(images),), tap, True, layout=code, cancel=cancel)
 
-    def embed_dataset(self, dataset, tap="backbone", loader_threads=0):
-        """(rows, indices) of the good images in listing order."""
+    def embed_dataset(self, dataset, tap="backbone", loader_threads=0, cancel=None):
+        """(rows, indices) of the good images in listing order; dataset.broken has the others."""
         dimension, rows, indices, caught = self.dimension(tap), [], [], _Caught()
 
         def take(_user, count, numbers, values):
             rows.append(np.ctypeslib.as_array(values, (count, dimension)).copy())
             indices.append(np.ctypeslib.as_array(numbers, (count,)).copy())
 
+        filled = _options(EmbedOptions, "embed_options_init",
+                          dict(tap=_TAPS[tap], loader_threads=loader_threads, cancel=cancel))
         callback = _ROWS(caught.guard(take))
-        caught.finish(_lib.moco_model_embed_dataset(self, _TAPS[tap], dataset, loader_threads, callback, None))
-        return np.concatenate(rows), np.concatenate(indices)
-
-    def embed_to_npy(self, dataset, path, tap="backbone", loader_threads=0, progress=None):
-        """Writes `path`, its .txt and .skipped.txt; returns (rows written, images skipped). progress(done, total)."""
-        written, skipped, caught = _i64(), _i64(), _Caught()
-        callback = _progress(caught, progress)
-        status = _lib.moco_model_embed_to_npy(self, _choice(_TAPS, tap, "tap"), dataset, loader_threads, _path(path),
-                                              callback, None, ctypes.byref(written), ctypes.byref(skipped))
+        status = _lib.moco_model_embed_dataset(self, dataset, ctypes.byref(filled), callback, None)
         if not caught.finish(status):
             _raise(status)
-        return written.value, skipped.value
+        return np.concatenate(rows), np.concatenate(indices)
+
+    def embed_to_npy(self, dataset, path, tap="backbone", loader_threads=0, progress=None, cancel=None):
+        """Writes `path`, its .txt and .skipped.txt; returns (rows written, images skipped). progress(done, total)."""
+        result, caught = EmbedResult(struct_size=ctypes.sizeof(EmbedResult)), _Caught()
+        filled = _options(EmbedOptions, "embed_options_init",
+                          dict(tap=_choice(_TAPS, tap, "tap"), loader_threads=loader_threads,
+                               progress=_progress(caught, progress), cancel=cancel))
+        status = _lib.moco_model_embed_to_npy(self, dataset, _path(path), ctypes.byref(filled), ctypes.byref(result))
+        if not caught.finish(status):
+            _raise(status)
+        return result.rows, result.skipped
 
 
-Contrast = collections.namedtuple("Contrast", "loss d_queries top1 top5")
+Contrast = collections.namedtuple("Contrast", "loss d_queries top1 top5 chance_loss")
 
 
 class Queue(_Handle):
@@ -577,7 +705,8 @@ class Queue(_Handle):
     _free = "moco_queue_free"
 
     def __init__(self, length, dimension, seed=0, device=None):
-        super().__init__(_create("queue_create", length, dimension, seed, device))
+        filled = _options(QueueOptions, "queue_options_init", dict(length=length, dimension=dimension, seed=seed))
+        super().__init__(_create("queue_create", ctypes.byref(filled), device))
         self.length, self.dimension = length, dimension
 
     @property
@@ -592,11 +721,13 @@ class Queue(_Handle):
         """Loss in nats, its gradient by the queries (None without), top-1 and top-5 in percent."""
         queries = _floats(queries, (None, self.dimension), "queries")
         keys = _floats(keys, queries.shape, "keys")
-        loss, top1, top5 = _f64(), _f64(), _f64()
         d_queries = np.empty_like(queries) if gradient else None
-        _call("queue_contrast", self, _address(queries), _address(keys), len(queries), temperature, ctypes.byref(loss),
-              _address(d_queries), ctypes.byref(top1), ctypes.byref(top5))
-        return Contrast(loss.value, d_queries, top1.value, top5.value)
+        filled = _options(ContrastOptions, "contrast_options_init",
+                          dict(temperature=temperature, d_queries=_address(d_queries)))
+        result = ContrastResult(struct_size=ctypes.sizeof(ContrastResult))
+        _call("queue_contrast", self, _address(queries), _address(keys), len(queries), ctypes.byref(filled),
+              ctypes.byref(result))
+        return Contrast(result.loss, d_queries, result.top1, result.top5, result.chance_loss)
 
     def snapshot(self):
         """([K, D] keys, row that the next key overwrites)."""
@@ -613,13 +744,15 @@ class Index(_Handle):
     """Vectors for search by cosine and for the weighted k-nearest-neighbour classifier."""
     _free = "moco_index_free"
 
-    def __init__(self, dimension, device=None):
-        super().__init__(_create("index_create", dimension, device))
+    def __init__(self, dimension, device=None, capacity=0):
+        """capacity: vectors to take memory for at once."""
+        filled = _options(IndexOptions, "index_options_init", dict(capacity=capacity))
+        super().__init__(_create("index_create", dimension, ctypes.byref(filled), device))
 
     @classmethod
     def load(cls, path, device=None):
         self = cls.__new__(cls)
-        _Handle.__init__(self, _create("index_load_npy", _path(path), device))
+        _Handle.__init__(self, _create("index_load_npy", _path(path), None, device))
         return self
 
     def save(self, path):
@@ -640,18 +773,22 @@ class Index(_Handle):
                 raise ValueError("labels are %s, expected [%d]" % (list(labels.shape), len(vectors)))
         _call("index_add", self, _address(vectors), _address(labels), len(vectors))
 
-    def search(self, queries, k):
+    def search(self, queries, k, cancel=None):
         """(numbers, cosines), each [count, k], best first."""
         queries = _floats(queries, (None, self.dimension), "queries")
         ids, cosines = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-        _call("index_search", self, _address(queries), len(queries), k, _address(ids), _address(cosines))
+        filled = _options(SearchOptions, "search_options_init", dict(k=k, cancel=cancel))
+        _call("index_search", self, _address(queries), len(queries), ctypes.byref(filled), _address(ids),
+              _address(cosines))
         return ids, cosines
 
-    def classify(self, queries, k, classes, temperature=0.1):
+    def classify(self, queries, k, classes, temperature=0.1, cancel=None):
         """[count, min(5, classes)] class numbers, best first."""
         queries = _floats(queries, (None, self.dimension), "queries")
         top = np.empty((len(queries), max(0, min(5, classes))), np.int32)
-        _call("index_classify", self, _address(queries), len(queries), k, temperature, classes, _address(top))
+        filled = _options(ClassifyOptions, "classify_options_init",
+                          dict(k=k, classes=classes, temperature=temperature, cancel=cancel))
+        _call("index_classify", self, _address(queries), len(queries), ctypes.byref(filled), _address(top))
         return top
 
 
@@ -771,10 +908,25 @@ def _set_options(options, values):
 
 
 def trainer_options(recipe="moco-v2", **values):
-    """A recipe's TrainerOptions with some fields changed; enumerations by name, as in arch="resnet18"."""
+    """A recipe's TrainerOptions for `arch`, with some fields changed; enumerations by name, as in arch="resnet18"."""
+    options, arch = TrainerOptions(), _ARCH_RECIPE
+    for _ in range(2):  # the second time for the architecture that was asked for
+        _call("trainer_options_init", ctypes.byref(options), ctypes.sizeof(options), _recipe(recipe), arch)
+        _set_options(options, values)
+        arch = options.arch
+    return options
+
+
+def checkpoint_options(path):
+    """The TrainerOptions that a training checkpoint was made with."""
     options = TrainerOptions()
-    _call("trainer_options_init", ctypes.byref(options), ctypes.sizeof(options), _recipe(recipe))
-    return _set_options(options, values)
+    _call("trainer_options_load", _path(path), ctypes.byref(options), ctypes.sizeof(options))
+    return options
+
+
+def recipes():
+    """The names of the recipes, by number."""
+    return [_lib.moco_recipe_name(i).decode() for i in range(_lib.moco_recipe_count())]
 
 
 def options_json(options):
@@ -823,6 +975,11 @@ class Trainer(_Handle):
         _call("trainer_options_get", self, ctypes.byref(options), ctypes.sizeof(options))
         return options
 
+    @property
+    def step_number(self):
+        """Steps done so far."""
+        return _lib.moco_trainer_step_number(self)
+
     def state(self):
         return _json("trainer_state", self)
 
@@ -838,8 +995,10 @@ class Trainer(_Handle):
         structs, kept = _images(images, order)
         _call("trainer_push_pixels", self, len(kept), structs)
 
-    def push_jpeg(self, file):
-        _call("trainer_push_jpeg", self, bytes(file), len(file))
+    def push_encoded(self, files):
+        """Image files (JPEG) as bytes; all or none are taken."""
+        data, sizes = _encoded(files)
+        _call("trainer_push_encoded", self, len(sizes), data, sizes)
 
     def discard(self):
         """Drops the pushed images and returns how many they were."""
@@ -851,16 +1010,16 @@ class Trainer(_Handle):
         _call("trainer_step", self, ctypes.byref(report))
         return report
 
-    def steps(self, dataset, count):
+    def steps(self, dataset, count, cancel=None):
         """`count` steps on a data set; returns the StepReport of the last."""
-        report = _report()
-        _call("trainer_steps", self, dataset, count, ctypes.byref(report))
+        report, filled = _report(), _options(RunOptions, "run_options_init", dict(cancel=cancel))
+        _call("trainer_steps", self, dataset, count, ctypes.byref(filled), ctypes.byref(report))
         return report
 
     def run(self, dataset, test=None, folder=None, progress=None, **options):
         """Trains to the end, or until progress(report) returns something true (then False is returned, and what was
-        learnt is saved in `folder`). options: max_steps, save_every, eval_every, log_every."""
-        filled, caught = _options(RunOptions, "run_options_init", options), _Caught()
+        learnt is saved in `folder`). options: max_steps, save_every, eval_every, log_every, overwrite, cancel."""
+        caught = _Caught()
 
         def after_step(_user, report):
             copy = StepReport()
@@ -868,13 +1027,15 @@ class Trainer(_Handle):
             ctypes.memmove(ctypes.byref(copy), report, known)
             return progress(copy)
 
-        callback = _STEP(caught.guard(after_step)) if progress else _STEP()
-        return caught.finish(_lib.moco_trainer_run(self, dataset, test, _path(folder), ctypes.byref(filled), callback,
-                                                   None))
+        options["progress"] = _STEP(caught.guard(after_step)) if progress else None
+        filled = _options(RunOptions, "run_options_init", options)
+        return caught.finish(_lib.moco_trainer_run(self, dataset, test, _path(folder), ctypes.byref(filled)))
 
-    def snapshot(self, device=None):
-        """A Model of the query encoder as it is now, independent of the trainer."""
-        return Model._of(_create("trainer_snapshot", self, device))
+    def snapshot(self, device=None, encoder="query", drop_head=False):
+        """A Model of an encoder as it is now, independent of the trainer."""
+        filled = _options(SnapshotOptions, "snapshot_options_init",
+                          dict(encoder=_choice(_ENCODERS, encoder, "encoder"), drop_head=drop_head))
+        return Model._of(_create("trainer_snapshot", self, ctypes.byref(filled), device))
 
 
 # ---- functions ----
@@ -896,22 +1057,28 @@ def convert(source, target, to="encoder", encoder="query", head="auto", training
     """Checkpoints of other programs in, or out under their names (docs/checkpoints.md): the report as a dictionary.
 
     to: encoder, training, torchvision, timm or detectron2. training: TrainerOptions of a run, for to="training". options:
-    image_size, eval_resize, key_update, vit_heads."""
+    image_size, eval_resize, key_update, vit_heads, cancel."""
     options.update(layout=_choice(_FILES, to, "to"), encoder=_choice(_ENCODERS, encoder, "encoder"),
                    head=_choice(_HEADS, head, "head"))
     for prefix, values in (("mean", mean), ("std", std)):
         options.update((prefix + "_" + channel, value) for channel, value in zip("rgb", values or ()))
-    filled = _options(ConvertOptions, "convert_options_init", options)
-    report = ctypes.create_string_buffer(_REPORT_SIZE)
-    _call("convert", _path(source), _path(target), ctypes.byref(filled),
-          None if training is None else ctypes.byref(training), report, len(report))
-    return json.loads(report.value.decode())
+    options["training"] = None if training is None else ctypes.addressof(training)
+    filled, needed = _options(ConvertOptions, "convert_options_init", options), _u64(65536)
+    _listen()
+    while True:  # a report that does not fit is refused before anything is written
+        report = ctypes.create_string_buffer(needed.value)
+        status = _lib.moco_convert(_path(source), _path(target), ctypes.byref(filled), report, len(report),
+                                   ctypes.byref(needed))
+        if status == 0:
+            return json.loads(report.value.decode())
+        if needed.value <= len(report):
+            _raise(status)
 
 
-def shuffle(seed, step, count):
+def shuffle_permutation(seed, step, count):
     """The permutation that shuffles the keys of step `step` (0 = the first): position p encodes image result[p]."""
     out = np.empty(count, np.int32)
-    _call("shuffle", seed, step, count, _address(out))
+    _call("shuffle_permutation", seed, step, count, _address(out))
     return out
 
 
@@ -922,11 +1089,13 @@ def dataset_views(dataset, index, options, epoch=0):
     return views
 
 
-def knn(model, bank, test, k=0, temperature=0, loader_threads=0, progress=None):
+def knn(model, bank, test, k=200, temperature=0.1, loader_threads=0, progress=None, cancel=None):
     """Weighted kNN accuracy: a KnnResult. progress(done, total); something true stops (and raises MocoError)."""
     result, caught = KnnResult(struct_size=ctypes.sizeof(KnnResult)), _Caught()
-    callback = _progress(caught, progress)
-    status = _lib.moco_knn(model, bank, test, k, temperature, loader_threads, callback, None, ctypes.byref(result))
+    filled = _options(KnnOptions, "knn_options_init",
+                      dict(k=k, temperature=temperature, loader_threads=loader_threads,
+                           progress=_progress(caught, progress), cancel=cancel))
+    status = _lib.moco_knn(model, bank, test, ctypes.byref(filled), ctypes.byref(result))
     if not caught.finish(status):
         _raise(status)
     return result

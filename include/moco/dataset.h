@@ -1,4 +1,4 @@
-/* Data sets: a listing of JPEG images and the decoder for them. Nothing is read before it is needed. */
+/* Data sets: a listing of images and the decoder for them. Nothing is read before it is needed. */
 #ifndef MOCO_DATASET_H
 #define MOCO_DATASET_H
 
@@ -17,8 +17,8 @@ typedef struct moco_dataset_options {
     int64_t max_bytes;    /**< refuse files of more bytes; default 268,435,456                                        */
 } moco_dataset_options_t;
 
-/** Fill with the defaults. @param struct_size  sizeof(moco_dataset_options_t) of the caller: docs/abi.md. Since:
- * 0.1. */
+/** Fill with the defaults. @param struct_size  sizeof(moco_dataset_options_t) of the caller:
+ * docs/abi.md. Since: 0.1. */
 MOCO_API moco_status_t moco_dataset_options_init(moco_dataset_options_t *options, uint64_t struct_size);
 
 /** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
@@ -47,23 +47,24 @@ MOCO_API moco_status_t moco_dataset_options_json(const moco_dataset_options_t *o
 MOCO_API moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out);
 
 /**
- * Delivers the JPEG bytes of image `index`: set *data and *size (the library copies them before it returns) and return
- * 0; any other value marks the image as broken. Called inside the call that needs data, on the thread of that caller.
+ * Delivers image `index` as the bytes of its file: set *data and *size and return 0; any other value marks the image as
+ * broken. The library copies the bytes before it calls again or returns. Called on the thread of the call that needs
+ * the image; it must not throw, leave by longjmp or call the library with this data set.
  */
 typedef int32_t (*moco_read_fn)(void *user, int64_t index, const uint8_t **data, uint64_t *size);
 
 /**
- * A data set from the host's own store.
- * @param count    images, >= 1.
- * @param read     delivers the bytes.
- * @param user     handed to `read`.
+ * Create a data set on the host's own store of images.
  * @param count    images, 1..2^31-1.
+ * @param read     delivers their bytes.
+ * @param user     handed to `read`.
  * @param labels   [count] class numbers, -1 (none) to 999,999; NULL = no labels; copied. Classes are 0 to the largest.
  * @param options  NULL for the defaults; `limit` applies.
- * Names are "0", "1", …; class names are the class numbers as text. Since: 0.1.
+ * Names are "0", "1", …; class names are the class numbers as text.
+ * @param out      receives the data set; free with moco_dataset_free. Since: 0.1.
  */
-MOCO_API moco_status_t moco_dataset_from_callback(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
-                                                  const moco_dataset_options_t *options, moco_dataset_t **out);
+MOCO_API moco_status_t moco_dataset_create(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
+                                           const moco_dataset_options_t *options, moco_dataset_t **out);
 
 /** Drop the caller's reference; NULL is fine. Since: 0.1. */
 MOCO_API void moco_dataset_free(moco_dataset_t *dataset);
@@ -74,8 +75,8 @@ MOCO_API int64_t moco_dataset_count(const moco_dataset_t *dataset);
 /** @return the number of classes, 0 without labels. Since: 0.1. */
 MOCO_API int32_t moco_dataset_classes(const moco_dataset_t *dataset);
 
-/** @return the path of image `index` inside the data set, NULL out of range; valid until moco_dataset_free. Since:
- * 0.1. */
+/** @return the path of image `index` inside the data set, NULL out of range; valid until
+ *         moco_dataset_free. Since: 0.1. */
 MOCO_API const char *moco_dataset_name(const moco_dataset_t *dataset, int64_t index);
 
 /** @return the class of image `index`, -1 without one or out of range. Since: 0.1. */
@@ -88,11 +89,17 @@ MOCO_API const char *moco_dataset_class_name(const moco_dataset_t *dataset, int3
  * The pixels of one image after the evaluation transform: short side to `resize`, centre crop to `size` (black where
  * the image is smaller); both 1..16384 pixels.
  * @param pixels  receives [size, size, 3] uint8 RGB.
- * @return MOCO_ERR_ARGUMENT; MOCO_ERR_IMAGE if it is broken; the image is then counted in moco_dataset_info. Since:
- * 0.1.
+ * @return MOCO_ERR_ARGUMENT; MOCO_ERR_IMAGE if it is broken: moco_dataset_broken_reason then tells why. Since: 0.1.
  */
 MOCO_API moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size,
                                            uint8_t *pixels);
+
+/** @return images that were found to be broken so far: each is read when it is first needed. 0 for NULL. Since: 0.1. */
+MOCO_API int64_t moco_dataset_broken_count(const moco_dataset_t *dataset);
+
+/** @return why image `index` is broken, in one line; NULL if it is not known to be, or out of range. Valid until
+ * moco_dataset_free. Threads: any. Since: 0.1. */
+MOCO_API const char *moco_dataset_broken_reason(const moco_dataset_t *dataset, int64_t index);
 
 /** JSON: source, kind, count, classes, name_hash (hex), broken (count so far), warnings (libjpeg warnings that left the
  * image usable), broken_names (the first 20, with reasons). Text rule as in moco_build_info. Since: 0.1. */

@@ -9,10 +9,12 @@
 
 MOCO_BEGIN_DECLS
 
+/** A device: where networks run. */
 typedef struct moco_device moco_device_t;
 
-enum { MOCO_DEVICE_CPU = 0, MOCO_DEVICE_GPU = 1 };
+enum moco_device_kind { MOCO_DEVICE_CPU = 0, MOCO_DEVICE_GPU = 1 };
 
+/** Where networks run, and on how many threads. */
 typedef struct moco_device_options {
     uint64_t struct_size; /**< set by _init                                                                        */
     int32_t kind;         /**< MOCO_DEVICE_CPU; MOCO_DEVICE_GPU is refused by this version with a clear message    */
@@ -30,7 +32,9 @@ MOCO_API moco_status_t moco_device_options_json(const moco_device_options_t *opt
                                                 uint64_t *needed);
 
 /**
- * Create a device. @param options  NULL for the defaults. @param out  receives the device; free with moco_device_free.
+ * Create a device.
+ * @param options  NULL for the defaults.
+ * @param out      receives the device; free with moco_device_free.
  * Models, trainers and queues made on it keep it alive. Threads: a device may be shared by any threads. Since: 0.1.
  */
 MOCO_API moco_status_t moco_device_create(const moco_device_options_t *options, moco_device_t **out);

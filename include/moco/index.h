@@ -3,29 +3,44 @@
 #define MOCO_INDEX_H
 
 #include <stdint.h>
+#include <moco/cancel.h>
 #include <moco/dataset.h>
 #include <moco/device.h>
 #include <moco/export.h>
 #include <moco/model.h>
 #include <moco/status.h>
+#include <moco/types.h>
 
 MOCO_BEGIN_DECLS
 
 typedef struct moco_index moco_index_t;
 
+typedef struct moco_index_options {
+    uint64_t struct_size; /**< set by _init                                                            */
+    int64_t capacity;     /**< vectors to take memory for at once, 0..2^40; 0 = it grows as they come  */
+} moco_index_options_t;
+
+/** Write the defaults. @param struct_size  sizeof(moco_index_options_t) as the caller knows it. Since: 0.1. */
+MOCO_API moco_status_t moco_index_options_init(moco_index_options_t *options, uint64_t struct_size);
+
 /**
- * Create an empty index for cosine similarity. @param dimension  1..65536. @param device  NULL for a private default.
+ * Create an empty index for cosine similarity.
+ * @param dimension  width of a vector, 1..65536.
+ * @param options    NULL for the defaults.
+ * @param device     NULL for a private default.
+ * @param out        receives the index; free with moco_index_free.
  * Threads: one thread at a time while adding, any number at once afterwards. Since: 0.1.
  */
-MOCO_API moco_status_t moco_index_create(int32_t dimension, moco_device_t *device, moco_index_t **out);
+MOCO_API moco_status_t moco_index_create(int32_t dimension, const moco_index_options_t *options, moco_device_t *device,
+                                         moco_index_t **out);
 
 /** NULL is fine. Since: 0.1. */
 MOCO_API void moco_index_free(moco_index_t *index);
 
 /**
  * Add vectors; each is divided by its L2 norm, max(norm, 1e-12).
- * @param vectors  [count, dimension] float32, finite. @param labels  [count] class numbers >= 0, or NULL (then classify
- * is refused). Since: 0.1.
+ * @param vectors  [count, dimension] float32, finite.
+ * @param labels   [count] class numbers >= 0, or NULL (then classify is refused). Since: 0.1.
  */
 MOCO_API moco_status_t moco_index_add(moco_index_t *index, const float *vectors, const int32_t *labels, int64_t count);
 
@@ -34,31 +49,70 @@ MOCO_API int64_t moco_index_count(const moco_index_t *index);
 /** @return width of a vector. Since: 0.1. */
 MOCO_API int32_t moco_index_dimension(const moco_index_t *index);
 
+typedef struct moco_search_options {
+    uint64_t struct_size;  /**< set by _init                                             */
+    moco_cancel_t *cancel; /**< NULL, or what stops the call from another thread         */
+    int64_t k;             /**< neighbours of each query, 1..moco_index_count; default 1 */
+} moco_search_options_t;
+
+/** Write the defaults. @param struct_size  sizeof(moco_search_options_t) as the caller knows it. Since: 0.1. */
+MOCO_API moco_status_t moco_search_options_init(moco_search_options_t *options, uint64_t struct_size);
+
 /**
  * The k most similar vectors of each query, best first; equal similarities in order of their numbers.
- * @param queries  [count, dimension] float32; normalised inside. @param k  1..moco_index_count.
- * @param ids      receives [count, k] numbers in order of adding. @param similarities  receives [count, k] cosines; may
- * be NULL. Since: 0.1.
+ * @param queries       [count, dimension] float32; normalised inside.
+ * @param count         queries, >= 0.
+ * @param options       NULL for the defaults.
+ * @param ids           receives [count, k] numbers in order of adding.
+ * @param similarities  receives [count, k] cosines; may be NULL. Since: 0.1.
  */
-MOCO_API moco_status_t moco_index_search(moco_index_t *index, const float *queries, int64_t count, int64_t k,
-                                         int64_t *ids, float *similarities);
+MOCO_API moco_status_t moco_index_search(moco_index_t *index, const float *queries, int64_t count,
+                                         const moco_search_options_t *options, int64_t *ids, float *similarities);
+
+typedef struct moco_classify_options {
+    uint64_t struct_size;  /**< set by _init                                                                      */
+    moco_cancel_t *cancel; /**< NULL, or what stops the call from another thread                                  */
+    double temperature;    /**< divides the cosines, 1e-3..1e3; default 0.1                                       */
+    int64_t k;             /**< neighbours that vote, >= 1; more than the index holds means all; default 200      */
+    int32_t classes;       /**< C, more than the largest label; 0 = one more than the largest label               */
+    int32_t reserved;      /**< 0                                                                                 */
+} moco_classify_options_t;
+
+/** Write the defaults. @param struct_size  sizeof(moco_classify_options_t) as the caller knows it. Since: 0.1. */
+MOCO_API moco_status_t moco_classify_options_init(moco_classify_options_t *options, uint64_t struct_size);
 
 /**
  * Weighted kNN (Wu et al., arXiv 1805.01978): score(class) = sum of exp(cosine / temperature) over those of the k
  * nearest vectors that have it.
- * @param k            neighbours, 1..; more than the index holds means all of it.
- * @param temperature  1e-3..1e3. @param classes  number of classes C, labels in the index are below it.
- * @param top          receives [count, min(5, C)] class numbers, best first (equal scores: lower number first). Since:
- * 0.1.
+ * @param queries  [count, dimension] float32; normalised inside.
+ * @param options  NULL for the defaults.
+ * @param top      receives [count, min(5, C)] class numbers, best first (equal scores: lower number first).
+ * @return MOCO_ERR_STATE if a vector of the index has no label, MOCO_ERR_NO_DATA if it holds none. Since: 0.1.
  */
-MOCO_API moco_status_t moco_index_classify(moco_index_t *index, const float *queries, int64_t count, int64_t k,
-                                           double temperature, int32_t classes, int32_t *top);
+MOCO_API moco_status_t moco_index_classify(moco_index_t *index, const float *queries, int64_t count,
+                                           const moco_classify_options_t *options, int32_t *top);
 
-/** Read vectors from a .npy file: two dimensions, float32, little-endian, C order. Since: 0.1. */
-MOCO_API moco_status_t moco_index_load_npy(const char *path, moco_device_t *device, moco_index_t **out);
+/** Read vectors from a .npy file: two dimensions, float32, little-endian, C order. @param options  NULL for the
+ * defaults. Since: 0.1. */
+MOCO_API moco_status_t moco_index_load_npy(const char *path, const moco_index_options_t *options,
+                                           moco_device_t *device, moco_index_t **out);
 
 /** Write the normalised vectors as .npy, by temporary file, sync and rename. @return MOCO_ERR_IO. Since: 0.1. */
 MOCO_API moco_status_t moco_index_save_npy(const moco_index_t *index, const char *path);
+
+typedef struct moco_knn_options {
+    uint64_t struct_size;      /**< set by _init                                                                  */
+    moco_cancel_t *cancel;     /**< NULL, or what stops the call from another thread                              */
+    moco_progress_fn progress; /**< NULL, or is told how many images of both sets are embedded                    */
+    void *user;                /**< handed to `progress`                                                          */
+    double temperature;        /**< divides the cosines, 1e-3..1e3; default 0.1                                   */
+    int64_t k;                 /**< neighbours that vote, >= 1; more than the bank holds means all; default 200   */
+    int32_t loader_threads;    /**< decoding threads, 1..256; 0 = one per lane                                    */
+    int32_t reserved;          /**< 0                                                                             */
+} moco_knn_options_t;
+
+/** Write the defaults. @param struct_size  sizeof(moco_knn_options_t) as the caller knows it. Since: 0.1. */
+MOCO_API moco_status_t moco_knn_options_init(moco_knn_options_t *options, uint64_t struct_size);
 
 typedef struct moco_knn_result {
     uint64_t struct_size; /**< set by the caller to sizeof(moco_knn_result_t)   */
@@ -73,14 +127,15 @@ typedef struct moco_knn_result {
 /**
  * Weighted kNN accuracy of a model: bank and test images through the evaluation transform, projection embeddings
  * (backbone if the model has no head), classes matched by name. A test image without a class, or of a class that the
- * bank does not have, counts as a miss. Threads: as the model.
- * @param k               0 = 200. @param temperature  0 = 0.1. @param loader_threads  0 = one per lane.
- * @param progress        may be NULL.
- * @return MOCO_ERR_ARGUMENT if a data set has no classes, MOCO_ERR_MISMATCH if they share none. Since: 0.1.
+ * bank does not have, counts as a miss.
+ * @param bank     labelled images that vote.
+ * @param test     labelled images that are asked about.
+ * @param options  NULL for the defaults.
+ * @return MOCO_ERR_ARGUMENT if a data set has no classes, MOCO_ERR_MISMATCH if they share none, MOCO_ERR_CANCELLED.
+ * Threads: as the model. Since: 0.1.
  */
-MOCO_API moco_status_t moco_knn(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test, int64_t k,
-                                double temperature, int32_t loader_threads, moco_progress_fn progress, void *user,
-                                moco_knn_result_t *result);
+MOCO_API moco_status_t moco_knn(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
+                                const moco_knn_options_t *options, moco_knn_result_t *result);
 
 MOCO_END_DECLS
 

@@ -24,6 +24,7 @@
 #include <moco/types.h>
 #include <moco/version.h>
 #include <moco/device.h>
+#include <moco/cancel.h>
 #include <moco/dataset.h>
 #include <moco/model.h>
 #include <moco/queue.h>

@@ -3,6 +3,7 @@
 #define MOCO_MODEL_H
 
 #include <stdint.h>
+#include <moco/cancel.h>
 #include <moco/dataset.h>
 #include <moco/device.h>
 #include <moco/export.h>
@@ -11,38 +12,66 @@
 
 MOCO_BEGIN_DECLS
 
+/** A model: a finished encoder. */
 typedef struct moco_model moco_model_t;
 
-/** One image of 8-bit pixels, borrowed for the time of the call. */
-typedef struct moco_image {
-    const uint8_t *pixels; /**< first byte of the first row                                    */
-    int64_t stride;        /**< bytes from one row to the next; 0 = width times bytes a pixel  */
-    int32_t width;         /**< pixels, >= 1                                                   */
-    int32_t height;        /**< pixels, >= 1                                                   */
-    int32_t format;        /**< MOCO_PIXELS_…                                                  */
-    int32_t reserved;      /**< 0                                                              */
-} moco_image_t;
+/* ---- files ---- */
+
+/** Which encoder of a file, and what differs from what the file says of it. */
+typedef struct moco_model_options {
+    uint64_t struct_size;          /**< set by _init                                                                  */
+    double mean_r, mean_g, mean_b; /**< evaluation transform: subtracted from pixels in 0..1; used when std_r > 0     */
+    double std_r, std_g, std_b;    /**< divides them; all 0 = the file's, or as published                             */
+    int32_t encoder;               /**< MOCO_ENCODER_…, of a training checkpoint                                      */
+    int32_t drop_head;             /**< 1: the backbone alone; 0: with the projection head, if the file has one       */
+    int32_t image_size;            /**< side of the encoder's input in pixels, 16..1024; 0 = the file's, or published */
+    int32_t eval_resize;           /**< short side before the crop, image_size..4096; 0 = the file's, or published    */
+    int32_t vit_heads;             /**< attention heads of a ViT, which no shape tells; 0 = the file's, or as usual   */
+    int32_t reserved;              /**< 0                                                                             */
+} moco_model_options_t;
+
+/** Write the defaults: the query encoder with its head, everything else as the file has it.
+ * @param struct_size  sizeof(moco_model_options_t) as the caller knows it. Since: 0.1. */
+MOCO_API moco_status_t moco_model_options_init(moco_model_options_t *options, uint64_t struct_size);
 
 /**
- * Load an encoder: `model.safetensors`, a `checkpoint.safetensors` (its query encoder), or a checkpoint of another
- * program in safetensors or from torch.save (its query encoder, or its backbone): docs/checkpoints.md. For those the
- * network is read from the shapes, and the transform is the published one; moco_convert makes a model with another.
- * Nothing is executed.
- * @param device  NULL for a private default device.
- * @param out     receives the model; free with moco_model_free.
+ * Load an encoder: `model.safetensors`, a `checkpoint.safetensors`, or a checkpoint of another program in safetensors or
+ * from torch.save: docs/checkpoints.md. Of other programs' files the network is read from the shapes, and the transform
+ * is the published one. Nothing is executed.
+ *
+ * @param options  NULL for the defaults.
+ * @param device   NULL for a private default device.
+ * @param out      receives the model; free with moco_model_free.
  * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no file of tensors, damaged, no encoder in it), MOCO_ERR_SHAPE (a tensor is
- * missing
- *         or has other sizes than its architecture), MOCO_ERR_UNSUPPORTED (another network, a program instead of
- *         tensors), MOCO_ERR_VERSION (written by a newer library). Since: 0.1.
+ *         missing or has other sizes than its architecture), MOCO_ERR_UNSUPPORTED (another network, a program instead
+ *         of tensors), MOCO_ERR_MISMATCH (no key encoder in it), MOCO_ERR_VERSION (written by a newer
+ *         library). Since: 0.1.
  */
-MOCO_API moco_status_t moco_model_load(const char *path, moco_device_t *device, moco_model_t **out);
+MOCO_API moco_status_t moco_model_load(const char *path, const moco_model_options_t *options, moco_device_t *device,
+                                       moco_model_t **out);
 
-/** Write the model as `path` (safetensors, torchvision names), through a temporary file that is synced and renamed.
- * Since: 0.1. */
+/** The same from a file that lies in memory: `size` bytes at `data`, which are not needed after the call. Since: 0.1. */
+MOCO_API moco_status_t moco_model_load_memory(const void *data, uint64_t size, const moco_model_options_t *options,
+                                              moco_device_t *device, moco_model_t **out);
+
+/** Write the model as `path` (safetensors, torchvision names), through a temporary file that is synced and
+ * renamed. Since: 0.1. */
 MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *path);
+
+/**
+ * Write the same file into memory.
+ * @param data      receives the bytes; may be NULL when `capacity` is 0.
+ * @param capacity  bytes at `data`.
+ * @param needed    receives the size of the file; may be NULL.
+ * @return MOCO_OK, or MOCO_ERR_ARGUMENT if `capacity` is neither 0 nor enough. Since: 0.1.
+ */
+MOCO_API moco_status_t moco_model_save_memory(const moco_model_t *model, void *data, uint64_t capacity,
+                                              uint64_t *needed);
 
 /** Drop the caller's reference; NULL is fine. No call may be at work in the model. Since: 0.1. */
 MOCO_API void moco_model_free(moco_model_t *model);
+
+/* ---- what it is ---- */
 
 /** JSON: arch, width, stem, head, size, backbone and projection dimensions, parameters, multiply_adds (per image, in
  * convolutions, linear layers and attentions), mean, std, eval_resize, eval_crop, steps (of training; -1 = unknown); of
@@ -50,63 +79,95 @@ MOCO_API void moco_model_free(moco_model_t *model);
  * missing. Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t capacity, uint64_t *needed);
 
-/** @return width of a row of embeddings at `tap`; 0 for an unknown tap, or if the model has no head there. Since:
- * 0.1. */
+/** @return width of a row of embeddings at `tap` (MOCO_TAP_…); 0 for an unknown tap, or if the model has no head
+ *         there. Since: 0.1. */
 MOCO_API int32_t moco_model_dimension(const moco_model_t *model, int32_t tap);
 
 /** @return side of the square input in pixels. Since: 0.1. */
 MOCO_API int32_t moco_model_image_size(const moco_model_t *model);
 
-/**
- * Embed JPEG files held in memory: decode (at most 178,956,970 pixels each, three bytes a pixel while it is decoded),
- * evaluation transform, network.
- *
- * @param tap     MOCO_TAP_…
- * @param count   images, >= 1.
- * @param data    [count] first bytes. @param sizes  [count] bytes.
- * @param out     [count, dimension] float32; the row of an image that fails is zero.
- * @param items   [count] status of each image, or NULL; then a broken image fails the call, which names it.
- * @return MOCO_OK if the call did its work, also when `items` reports broken images.
- * Within one of the plan's fixed sizes an image's row has the same bits whatever its neighbours. Threads: any, at once.
- * Since: 0.1.
- */
-MOCO_API moco_status_t moco_model_embed_jpeg(moco_model_t *model, int32_t tap, int64_t count,
-                                             const uint8_t *const *data, const uint64_t *sizes, float *out,
-                                             moco_status_t *items);
+/* ---- images to embeddings ---- */
 
-/** The same for 8-bit pixels of any size; the evaluation transform applies. Since: 0.1. */
-MOCO_API moco_status_t moco_model_embed_pixels(moco_model_t *model, int32_t tap, int64_t count,
-                                               const moco_image_t *images, float *out, moco_status_t *items);
+/** Of all moco_model_embed_* calls; a field that a call has no use for is left alone by it. */
+typedef struct moco_embed_options {
+    uint64_t struct_size;      /**< set by _init                                                                      */
+    moco_cancel_t *cancel;     /**< NULL, or what stops the call from another thread                                  */
+    moco_failed_fn failed;     /**< NULL, or is told of each image that could not be used, with the reason            */
+    moco_progress_fn progress; /**< NULL, or is told how far moco_model_embed_to_npy is                               */
+    void *user;                /**< handed to `failed` and `progress`                                                 */
+    moco_status_t *statuses;   /**< NULL, or receives [count] the status of each encoded image or image of pixels     */
+    int32_t tap;               /**< MOCO_TAP_…                                                                        */
+    int32_t layout;            /**< MOCO_LAYOUT_…, of float images                                                    */
+    int32_t loader_threads;    /**< data sets: decoding threads, 1..256; 0 = one per lane                             */
+    int32_t reserved;          /**< 0                                                                                 */
+} moco_embed_options_t;
+
+/** Write the defaults: rows of the backbone, float images [count,3,S,S].
+ * @param struct_size  sizeof(moco_embed_options_t) as the caller knows it. Since: 0.1. */
+MOCO_API moco_status_t moco_embed_options_init(moco_embed_options_t *options, uint64_t struct_size);
+
+/**
+ * Embed image files held in memory (JPEG): decode (at most 178,956,970 pixels each, three bytes a pixel while it is
+ * decoded), evaluation transform, network.
+ *
+ * @param count    images, >= 1.
+ * @param data     [count] first bytes.
+ * @param sizes    [count] bytes.
+ * @param options  NULL for the defaults.
+ * @param out      [count, dimension] float32; the row of an image that fails is zero.
+ * @return MOCO_OK if the call did its work. With `statuses` or `failed` in the options that includes images that could
+ *         not be used; with neither, the first such image fails the call, and the message names it.
+ * Within one of the plan's fixed sizes an image's row has the same bits whatever its neighbours. Threads: any, at
+ * once. Since: 0.1.
+ */
+MOCO_API moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t count, const uint8_t *const *data,
+                                                const uint64_t *sizes, const moco_embed_options_t *options, float *out);
+
+/** The same for 8-bit pixels of any size; the evaluation transform applies. @param images  [count]. Since: 0.1. */
+MOCO_API moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t count, const moco_image_t *images,
+                                               const moco_embed_options_t *options, float *out);
 
 /**
  * The same for float images that are already of the model's size and normalised.
- * @param images  [count,3,S,S] (MOCO_LAYOUT_NCHW) or [count,S,S,3] (MOCO_LAYOUT_NHWC) float32, RGB.
+ * @param images  [count,3,S,S] (MOCO_LAYOUT_NCHW) or [count,S,S,3] (MOCO_LAYOUT_NHWC) float32, RGB. Since: 0.1.
  */
-MOCO_API moco_status_t moco_model_embed_tensor(moco_model_t *model, int32_t tap, int64_t count, const float *images,
-                                               int32_t layout, float *out);
+MOCO_API moco_status_t moco_model_embed_tensor(moco_model_t *model, int64_t count, const float *images,
+                                               const moco_embed_options_t *options, float *out);
 
-/** Receives finished rows in listing order: `count` rows of data-set entries `indices`. Non-zero stops the call. */
+/** Receives finished rows in listing order: `count` rows of data-set entries `indices`. Non-zero stops the call. It must
+ * not throw, leave by longjmp or call the library with this data set. */
 typedef int32_t (*moco_rows_fn)(void *user, int64_t count, const int64_t *indices, const float *rows);
 
 /**
- * Embed a whole data set, broken images left out (moco_dataset_info names them).
- * @param loader_threads  decoding threads, 1..256; 0 = one per lane.
- * @return MOCO_ERR_NO_DATA if no image was good, MOCO_ERR_CANCELLED if `rows` asked to stop. Since: 0.1.
+ * Embed a whole data set, broken images left out (`failed` in the options is told of each).
+ * @param options  NULL for the defaults.
+ * @param rows     receives [count, dimension] float32, batch by batch.
+ * @param user     handed to `rows`.
+ * @return MOCO_ERR_NO_DATA if no image was good, MOCO_ERR_CANCELLED if `rows` or `cancel` asked to stop. Since: 0.1.
  */
-MOCO_API moco_status_t moco_model_embed_dataset(moco_model_t *model, int32_t tap, moco_dataset_t *dataset,
-                                                int32_t loader_threads, moco_rows_fn rows, void *user);
+MOCO_API moco_status_t moco_model_embed_dataset(moco_model_t *model, moco_dataset_t *dataset,
+                                                const moco_embed_options_t *options, moco_rows_fn rows, void *user);
+
+/** What became of a data set. */
+typedef struct moco_embed_result {
+    uint64_t struct_size; /**< set by the caller to sizeof(moco_embed_result_t) */
+    int64_t rows;         /**< written                                          */
+    int64_t skipped;      /**< broken images                                    */
+} moco_embed_result_t;
 
 /**
  * Embed a data set into files: `path` (NumPy .npy, [good images, dimension] float32), and beside it, with ".npy"
- * replaced,
- * `.txt` (a name per row, control characters as "?") and `.skipped.txt` (a line "name<TAB>reason" per broken image).
- * Rows are written as they come; `path` appears under its name when complete.
- * @param written  receives the number of rows, may be NULL. @param skipped  receives the number of broken images, may
- * be NULL. Since: 0.1.
+ * replaced, `.txt` (a name per row, control characters as "?") and `.skipped.txt` (a line "name<TAB>reason" per broken
+ * image). Rows are written as they come; `path` appears under its name when complete, and a call that fails or is
+ * cancelled leaves older files of these names as they were.
+ *
+ * @param options  NULL for the defaults.
+ * @param result   may be NULL.
+ * @return as moco_model_embed_dataset; MOCO_ERR_IO; MOCO_ERR_EXISTS if one of the files is the list or archive that the
+ *         data set was opened from. Since: 0.1.
  */
-MOCO_API moco_status_t moco_model_embed_to_npy(moco_model_t *model, int32_t tap, moco_dataset_t *dataset,
-                                               int32_t loader_threads, const char *path, moco_progress_fn progress,
-                                               void *user, int64_t *written, int64_t *skipped);
+MOCO_API moco_status_t moco_model_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
+                                               const moco_embed_options_t *options, moco_embed_result_t *result);
 
 MOCO_END_DECLS
 

@@ -10,17 +10,28 @@
 
 MOCO_BEGIN_DECLS
 
+/** A queue of keys. */
 typedef struct moco_queue moco_queue_t;
+
+typedef struct moco_queue_options {
+    uint64_t struct_size; /**< set by _init                                */
+    uint64_t seed;        /**< fixes the first content                     */
+    int64_t length;       /**< K, keys held, 1..16,777,216; default 65,536 */
+    int32_t dimension;    /**< D, width of a key, 1..65536; default 128    */
+    int32_t reserved;     /**< 0                                           */
+} moco_queue_options_t;
+
+/** Write the defaults. @param struct_size  sizeof(moco_queue_options_t) as the caller knows it. Since: 0.1. */
+MOCO_API moco_status_t moco_queue_options_init(moco_queue_options_t *options, uint64_t struct_size);
 
 /**
  * Create a queue filled with random unit vectors: standard normal, each key divided by its norm (MoCo, arXiv
  * 1911.05722).
- * @param length     K, keys held, 1..16,777,216.
- * @param dimension  D, width of a key, 1..65536.
- * @param seed       fixes the first content.
- * @param device     where products run; NULL for a private default. Since: 0.1.
+ * @param options  NULL for the defaults.
+ * @param device   where products run; NULL for a private default.
+ * @param out      receives the queue; free with moco_queue_free. Since: 0.1.
  */
-MOCO_API moco_status_t moco_queue_create(int64_t length, int32_t dimension, uint64_t seed, moco_device_t *device,
+MOCO_API moco_status_t moco_queue_create(const moco_queue_options_t *options, moco_device_t *device,
                                          moco_queue_t **out);
 
 /** NULL is fine. Since: 0.1. */
@@ -49,22 +60,37 @@ MOCO_API moco_status_t moco_queue_snapshot(const moco_queue_t *queue, float *key
  * @return MOCO_ERR_ARGUMENT as there, and for a pointer out of range. Since: 0.1. */
 MOCO_API moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer);
 
+typedef struct moco_contrast_options {
+    uint64_t struct_size; /**< set by _init                                                                          */
+    double temperature;   /**< divides the products, 1e-3..1e3; default 0.2 (MoCo v2)                                */
+    float *d_queries;     /**< NULL, or receives [count, D]: the gradient of the mean loss by the normalised queries */
+} moco_contrast_options_t;
+
+/** Write the defaults. @param struct_size  sizeof(moco_contrast_options_t) as the caller knows it. Since: 0.1. */
+MOCO_API moco_status_t moco_contrast_options_init(moco_contrast_options_t *options, uint64_t struct_size);
+
+typedef struct moco_contrast_result {
+    uint64_t struct_size; /**< set by the caller to sizeof(moco_contrast_result_t)   */
+    double loss;          /**< mean, in nats                                         */
+    double chance_loss;   /**< that of equal logits, ln(1+K)                         */
+    double top1;          /**< percent of rows whose own key is the best             */
+    double top5;          /**< percent of rows whose own key is among the best five  */
+} moco_contrast_result_t;
+
 /**
  * InfoNCE of queries against their own key and all K keys of the queue (MoCo, arXiv 1911.05722, eq. 1):
  * logits[n] = [<q_n,k_n>, <q_n,queue_0>, …, <q_n,queue_K-1>] / temperature, label 0; the mean of the cross-entropies.
  * The queue is read in place and not changed.
  *
- * @param queries      [count, D] float32, rows of norm 1 (checked to 1e-3).
- * @param keys         [count, D] float32, rows of norm 1 (checked).
- * @param temperature  1e-3..1e3.
- * @param loss         receives the mean loss in nats; chance level is ln(1+K).
- * @param d_queries    receives [count, D], the gradient of the mean loss by the normalised queries; may be NULL.
- * @param top1, top5   receive the percentage of rows whose own key is the best, among the best five; may be NULL.
- * Since: 0.1.
+ * @param queries  [count, D] float32, rows of norm 1 (checked to 1e-3).
+ * @param keys     [count, D] float32, rows of norm 1 (checked).
+ * @param count    rows, >= 1.
+ * @param options  NULL for the defaults.
+ * @param result   receives loss and accuracies.
+ * Threads: one thread at a time per queue. Since: 0.1.
  */
 MOCO_API moco_status_t moco_queue_contrast(moco_queue_t *queue, const float *queries, const float *keys, int64_t count,
-                                           double temperature, double *loss, float *d_queries, double *top1,
-                                           double *top5);
+                                           const moco_contrast_options_t *options, moco_contrast_result_t *result);
 
 MOCO_END_DECLS
 

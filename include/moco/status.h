@@ -10,7 +10,7 @@ MOCO_BEGIN_DECLS
 /** What a call returns. Numbers are pinned: they never change and are never used again. */
 typedef int32_t moco_status_t;
 
-enum {
+enum moco_status {
     MOCO_OK = 0,
     MOCO_ERR_ARGUMENT = 1,    /**< a value or pointer that the call does not accept                            */
     MOCO_ERR_MEMORY = 2,      /**< the system gave no memory                                                   */
@@ -21,19 +21,18 @@ enum {
     MOCO_ERR_NO_DATA = 7,     /**< fewer images than the call needs                                            */
     MOCO_ERR_FULL = 8,        /**< more images pushed than a batch holds                                       */
     MOCO_ERR_NONFINITE = 9,   /**< a loss or gradient is not a finite number                                   */
-    MOCO_ERR_LOST = 10,       /**< the engine failed in mid-commit; load a checkpoint to go on                 */
+    MOCO_ERR_EXISTS = 10,     /**< a file that would be replaced is an input of the call, or belongs to another run */
     MOCO_ERR_FORKED = 11,     /**< the process was forked while this object was at work                        */
     MOCO_ERR_UNSUPPORTED = 12,/**< known, but not in this build or version                                     */
     MOCO_ERR_ENGINE = 13,     /**< oneDNN refused or failed                                                    */
-    MOCO_ERR_CANCELLED = 14,  /**< a callback asked to stop                                                    */
+    MOCO_ERR_CANCELLED = 14,  /**< a callback, or another thread through moco_cancel_t, asked to stop           */
     MOCO_ERR_MEMORY_CAP = 15, /**< the plan does not fit under the memory cap; the message says what would     */
     MOCO_ERR_MISMATCH = 16,   /**< a checkpoint, option or data set disagrees with what it must match          */
     MOCO_ERR_STATE = 17,      /**< the object is not in a state that allows this call                          */
     MOCO_ERR_VERSION = 18,    /**< a file or header is newer than this library                                 */
     MOCO_ERR_BROKEN_DATA = 19,/**< more broken images than the limit allows                                    */
-    MOCO_ERR_EXISTS = 20,     /**< something that would be overwritten already exists                          */
-    MOCO_ERR_THREAD = 21,     /**< a thread could not be started                                               */
-    MOCO_STATUS_COUNT = 22    /**< of this header; a newer library may return larger numbers                   */
+    MOCO_ERR_THREAD = 20,     /**< a thread could not be started                                               */
+    MOCO_STATUS_COUNT = 21    /**< of this header; a newer library may return larger numbers                   */
 };
 
 /** @return the name of a status, such as "MOCO_ERR_ARGUMENT"; "unknown status" for any other number. Since: 0.1. */
@@ -46,9 +45,15 @@ MOCO_API const char *moco_status_name(moco_status_t status);
  */
 MOCO_API const char *moco_last_message(void);
 
-enum { MOCO_LOG_ERROR = 0, MOCO_LOG_WARNING = 1, MOCO_LOG_INFO = 2, MOCO_LOG_DEBUG = 3 };
+enum moco_log { MOCO_LOG_ERROR = 0, MOCO_LOG_WARNING = 1, MOCO_LOG_INFO = 2, MOCO_LOG_DEBUG = 3 };
 
-/** Receives log lines (no newline at the end). Called only on threads that are inside a call into this library. */
+/**
+ * Receives log lines (no newline at the end). Called only on threads that are inside a call into this library.
+ *
+ * This holds for every callback of the interface: it must return, so it must not throw an exception through the
+ * library, leave by longjmp or end its thread; and it must not call a function of the library on the objects that the
+ * call it is inside of works on. What it is handed is borrowed until it returns.
+ */
 typedef void (*moco_log_fn)(void *user, int32_t level, const char *line);
 
 /**

@@ -3,6 +3,7 @@
 #define MOCO_TRAINER_H
 
 #include <stdint.h>
+#include <moco/cancel.h>
 #include <moco/dataset.h>
 #include <moco/device.h>
 #include <moco/export.h>
@@ -12,10 +13,11 @@
 
 MOCO_BEGIN_DECLS
 
+/** A trainer: networks, queue, optimizer and counters of one run. */
 typedef struct moco_trainer moco_trainer_t;
 
 /** Published sets of options: docs/options.md. */
-enum {
+enum moco_recipe {
     MOCO_RECIPE_V1 = 0,
     MOCO_RECIPE_V2 = 1,
     MOCO_RECIPE_CIFAR = 2,
@@ -26,7 +28,8 @@ enum {
 };
 
 /* Network. */
-enum {
+enum moco_arch {
+    MOCO_ARCH_RECIPE = -1, /**< moco_trainer_options_init: the one that the recipe was published with */
     MOCO_ARCH_RESNET18 = 0,
     MOCO_ARCH_RESNET34 = 1,
     MOCO_ARCH_RESNET50 = 2,
@@ -39,21 +42,22 @@ enum {
     MOCO_ARCH_VIT_CONV_SMALL = 9, /**< stem of four 3x3 convolutions, 11 blocks */
     MOCO_ARCH_VIT_CONV_BASE = 10
 };
-enum { MOCO_STEM_IMAGENET = 0, MOCO_STEM_CIFAR = 1 };
-enum { MOCO_VIT_NORM_LAYER = 0, MOCO_VIT_NORM_BATCH = 1 };
+enum moco_stem { MOCO_STEM_IMAGENET = 0, MOCO_STEM_CIFAR = 1 };
+enum moco_vit_norm { MOCO_VIT_NORM_LAYER = 0, MOCO_VIT_NORM_BATCH = 1 };
 
 /* Method. */
 /** Negatives of a query: QUEUE the keys of the queue; BATCH the other images' keys of the other view (v3); NT_XENT all
- * other views of the batch, with gradients through both (SimCLR; no key encoder). */
-enum { MOCO_LOSS_QUEUE = 0, MOCO_LOSS_BATCH = 1, MOCO_LOSS_NT_XENT = 2, MOCO_LOSS_REGRESSION = 3 };
+ * other views of the batch, with gradients through both (SimCLR; no key encoder); REGRESSION none: the distance from
+ * the key alone (BYOL). */
+enum moco_loss { MOCO_LOSS_QUEUE = 0, MOCO_LOSS_BATCH = 1, MOCO_LOSS_NT_XENT = 2, MOCO_LOSS_REGRESSION = 3 };
 /** Factor on the mean loss: 1, 2 (SimCLR's published code), 2 temperature (v3). */
-enum { MOCO_LOSS_SCALE_ONE = 0, MOCO_LOSS_SCALE_TWO = 1, MOCO_LOSS_SCALE_2T = 2 };
-enum { MOCO_MOMENTUM_CONSTANT = 0, MOCO_MOMENTUM_COSINE = 1 };
+enum moco_loss_scale { MOCO_LOSS_SCALE_ONE = 0, MOCO_LOSS_SCALE_TWO = 1, MOCO_LOSS_SCALE_2T = 2 };
+enum moco_momentum_schedule { MOCO_MOMENTUM_CONSTANT = 0, MOCO_MOMENTUM_COSINE = 1 };
 /** How whole-batch losses run: ONE_PASS keeps the activations of the whole batch; TWO_PASS embeds all shards, then runs
  * the heads, then backward shard by shard with its forward again. AUTO: two passes where no batch norm of the backbone
  * crosses shards. */
-enum { MOCO_EXECUTION_AUTO = 0, MOCO_EXECUTION_ONE_PASS = 1, MOCO_EXECUTION_TWO_PASS = 2 };
-enum {
+enum moco_execution { MOCO_EXECUTION_AUTO = 0, MOCO_EXECUTION_ONE_PASS = 1, MOCO_EXECUTION_TWO_PASS = 2 };
+enum moco_head {
     MOCO_HEAD_LINEAR = 0,
     MOCO_HEAD_MLP = 1,
     MOCO_HEAD_MLP_V3 = 2,
@@ -62,19 +66,19 @@ enum {
 };
 
 /* Batch and batch-norm groups. */
-enum { MOCO_MEMBERSHIP_CONTIGUOUS = 0, MOCO_MEMBERSHIP_STRIDED = 1 };
-enum { MOCO_BN_RUNNING_MEAN = 0, MOCO_BN_RUNNING_FIRST = 1 };
+enum moco_membership { MOCO_MEMBERSHIP_CONTIGUOUS = 0, MOCO_MEMBERSHIP_STRIDED = 1 };
+enum moco_bn_running { MOCO_BN_RUNNING_MEAN = 0, MOCO_BN_RUNNING_FIRST = 1 };
 
 /* Schedule. Optimizers, scalings and forms of a schedule are in <moco/types.h>. */
-enum { MOCO_SCHEDULE_PER_EPOCH = 0, MOCO_SCHEDULE_PER_STEP = 1 };
+enum moco_schedule_unit { MOCO_SCHEDULE_PER_EPOCH = 0, MOCO_SCHEDULE_PER_STEP = 1 };
 
 /* Views. */
 /** Order of the view pipeline: V1 crop gray jitter flip; V2 crop jitter gray blur flip; CIFAR crop flip jitter gray; V3
  * crop jitter gray blur solarize flip; SIMCLR crop flip jitter gray blur. */
-enum { MOCO_VIEWS_V1 = 0, MOCO_VIEWS_V2 = 1, MOCO_VIEWS_CIFAR = 2, MOCO_VIEWS_V3 = 3, MOCO_VIEWS_SIMCLR = 4 };
+enum moco_views { MOCO_VIEWS_V1 = 0, MOCO_VIEWS_V2 = 1, MOCO_VIEWS_CIFAR = 2, MOCO_VIEWS_V3 = 3, MOCO_VIEWS_SIMCLR = 4 };
 /** PILLOW: three box blurs each way, edge pixels going on beyond the edges. GAUSSIAN: the kernel itself, cut to
  * 2 floor(floor(S/10)/2) + 1 pixels, black beyond the edges (SimCLR's published code). */
-enum { MOCO_BLUR_PILLOW = 0, MOCO_BLUR_GAUSSIAN = 1 };
+enum moco_blur_form { MOCO_BLUR_PILLOW = 0, MOCO_BLUR_GAUSSIAN = 1 };
 
 /**
  * Everything that defines a run. All fields are set by moco_trainer_options_init from a recipe; each can then be
@@ -110,7 +114,7 @@ typedef struct moco_trainer_options {
     /* Projection head. */
     int32_t head;        /**< MOCO_HEAD_…                                                                            */
     int32_t head_width;  /**< hidden width of the heads, 0..65536; 0 = the backbone's                                */
-    int32_t head_layers; /**< linear layers of mlp-v3 and mlp-simclr, 0..3; 0 = as published for the backbone        */
+    int32_t head_layers; /**< linear layers of mlp-v3, -simclr and -byol, 0..3; 0 = as published for the backbone  */
     int32_t dimension;   /**< D, width of the projection, 1..65536                                                   */
 
     /* Batch and batch-norm groups. */
@@ -172,12 +176,31 @@ typedef struct moco_trainer_options {
     int32_t loader_threads;     /**< decoding threads, 1..256; 0 = one per lane                                      */
 } moco_trainer_options_t;
 
-/** Write a recipe's values. @return MOCO_ERR_ARGUMENT for an unknown recipe. Since: 0.1. */
-MOCO_API moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_t struct_size, int32_t recipe);
+/**
+ * Write a recipe's values for an architecture.
+ * @param struct_size  sizeof(moco_trainer_options_t) as the caller knows it.
+ * @param recipe       MOCO_RECIPE_…
+ * @param arch         MOCO_ARCH_…, or MOCO_ARCH_RECIPE. MoCo v3 was published with other values for ViTs than for
+ *                     ResNets: MOCO_RECIPE_V3 with a ViT gives those of MOCO_RECIPE_V3_VIT.
+ * @return MOCO_ERR_ARGUMENT for an unknown recipe or architecture. Since: 0.1.
+ */
+MOCO_API moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_t struct_size, int32_t recipe,
+                                                 int32_t arch);
 
-/** Number of a recipe by name ("moco-v1", "moco-v2", "moco-cifar", "moco-v3", "simclr", "moco-v3-vit"); -1 if unknown.
- * Since: 0.1. */
+/** @return how many recipes there are; their numbers are 0 to one less. Since: 0.1. */
+MOCO_API int32_t moco_recipe_count(void);
+
+/** @return the name of a recipe, such as "moco-v2"; NULL for an unknown number. Static storage. Since: 0.1. */
+MOCO_API const char *moco_recipe_name(int32_t recipe);
+
+/** @return the number of the recipe called `name`, -1 if there is none. Since: 0.1. */
 MOCO_API int32_t moco_recipe_number(const char *name);
+
+/** Write the options that a training checkpoint of this library was made with, without building a trainer.
+ * @param struct_size  sizeof(moco_trainer_options_t) as the caller knows it.
+ * @return as moco_trainer_load; `options` is then as it was. Since: 0.1. */
+MOCO_API moco_status_t moco_trainer_options_load(const char *path, moco_trainer_options_t *options,
+                                                 uint64_t struct_size);
 
 /** Set a field by its name from text; enumerations by name ("resnet50", "strided", "cosine", …). The value is checked
  * against its range; the message names field, value and range, and for an unknown name one that is near. Fields that are
@@ -248,9 +271,15 @@ MOCO_API moco_status_t moco_trainer_push_views(moco_trainer_t *trainer, int64_t 
  * exceed B, MOCO_ERR_STATE after float views were pushed, MOCO_ERR_ARGUMENT (names the image). Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_push_pixels(moco_trainer_t *trainer, int64_t count, const moco_image_t *images);
 
-/** Push one JPEG of at most 178,956,970 pixels. @return as moco_trainer_push_pixels; MOCO_ERR_IMAGE if it is broken or
- * larger; it is then not counted. Since: 0.1. */
-MOCO_API moco_status_t moco_trainer_push_jpeg(moco_trainer_t *trainer, const uint8_t *data, uint64_t size);
+/**
+ * Push image files held in memory (JPEG), of at most 178,956,970 pixels each; views are drawn as by
+ * moco_trainer_push_pixels. All or nothing.
+ * @param data   [count] first bytes.
+ * @param sizes  [count] bytes.
+ * @return as moco_trainer_push_pixels; MOCO_ERR_IMAGE if one is broken or larger: the message names it. Since: 0.1.
+ */
+MOCO_API moco_status_t moco_trainer_push_encoded(moco_trainer_t *trainer, int64_t count, const uint8_t *const *data,
+                                                 const uint64_t *sizes);
 
 /** Drop the pushed batch. @return the number of images dropped, or -1 for NULL. Since: 0.1. */
 MOCO_API int64_t moco_trainer_discard(moco_trainer_t *trainer);
@@ -264,18 +293,25 @@ MOCO_API moco_status_t moco_trainer_step(moco_trainer_t *trainer, moco_step_repo
 
 /** Called on the calling thread after each step, and once more with knn_top1 >= 0 after each kNN evaluation (the one
  * before step 1 included; `step` is then that of the last step). Non-zero asks to stop: the run saves and returns
- * MOCO_ERR_CANCELLED. */
+ * MOCO_ERR_CANCELLED. It must not throw, leave by longjmp or call the library with this trainer. */
 typedef int32_t (*moco_step_fn)(void *user, const moco_step_report_t *report);
 
+/** How far a run goes, what it saves and whom it tells. */
 typedef struct moco_run_options {
-    uint64_t struct_size;  /**< set by _init                                                                         */
-    int64_t max_steps;     /**< stop when this many steps are done in all (schedule unchanged); 0 = to the end        */
-    int64_t save_every;    /**< steps between saves inside an epoch; 0 = only at each epoch's end and at any stop     */
-    int32_t eval_every;    /**< epochs between kNN evaluations, >= 1; used when a test set is given                   */
-    int32_t log_every;     /**< steps between lines of log.jsonl, >= 1                                                */
+    uint64_t struct_size;  /**< set by _init                                                                          */
+    moco_cancel_t *cancel; /**< NULL, or what stops the run from another thread, as `progress` does                   */
+    moco_step_fn progress; /**< may be NULL                                                                           */
+    void *user;            /**< handed to `progress`                                                                  */
+    int64_t max_steps;     /**< stop when this many steps are done in all (schedule unchanged); 0 = to the end         */
+    int64_t save_every;    /**< steps between saves inside an epoch; 0 = only at each epoch's end and at any stop      */
+    int32_t eval_every;    /**< epochs between kNN evaluations, >= 1; used when a test set is given                    */
+    int32_t log_every;     /**< steps between lines of log.jsonl, >= 1                                                 */
+    int32_t overwrite;     /**< 1: a new trainer may replace the files of another run in `folder`                      */
+    int32_t reserved;      /**< 0                                                                                      */
 } moco_run_options_t;
 
-/** Fill with the defaults: to the end, a save an epoch, evaluation every epoch, a line every step. Since: 0.1. */
+/** Write the defaults: to the end, a save an epoch, evaluation every epoch, a line every step.
+ * @param struct_size  sizeof(moco_run_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_run_options_init(moco_run_options_t *options, uint64_t struct_size);
 
 /** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
@@ -286,30 +322,42 @@ MOCO_API moco_status_t moco_run_options_json(const moco_run_options_t *options, 
                                              uint64_t *needed);
 
 /**
- * Train on a data set until the epochs are done, `max_steps` is reached or the callback stops it. Goes on where the
+ * Train on a data set until the epochs are done, `max_steps` is reached or it is asked to stop. Goes on where the
  * trainer stands: a loaded trainer continues to the same bits as an uninterrupted run.
  *
  * @param dataset  what to learn from; on a loaded trainer its count and names must match the saved ones.
  * @param test     NULL, or a labelled set for kNN before step 1 and every `eval_every` epochs (bank: `dataset`).
  * @param folder   NULL, or an existing folder that receives checkpoint.safetensors, model.safetensors and log.jsonl.
  * @param options  NULL for the defaults.
- * @param progress may be NULL.
  * @return MOCO_ERR_NO_DATA (fewer good images than a batch), MOCO_ERR_BROKEN_DATA, MOCO_ERR_NONFINITE,
- *         MOCO_ERR_MISMATCH, MOCO_ERR_IO, MOCO_ERR_CANCELLED. Since: 0.1.
+ *         MOCO_ERR_MISMATCH, MOCO_ERR_EXISTS (a trainer without steps, and a checkpoint or model in `folder`),
+ *         MOCO_ERR_IO, MOCO_ERR_CANCELLED. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset, moco_dataset_t *test,
-                                        const char *folder, const moco_run_options_t *options, moco_step_fn progress,
-                                        void *user);
+                                        const char *folder, const moco_run_options_t *options);
 
-/** `count` steps on a data set, without files or evaluation; epochs roll over. @param report  of the last step, may be
- * NULL. Since: 0.1. */
+/** `count` steps on a data set, without files or evaluation; epochs roll over. @param options  NULL, or what stops it:
+ * of its fields only `cancel` counts. @param report  of the last step, may be NULL. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_t *dataset, int64_t count,
-                                          moco_step_report_t *report);
+                                          const moco_run_options_t *options, moco_step_report_t *report);
 
-/** A model from the query encoder as it is now; copies and packs its weights, so training can go on.
- * @param device  NULL for the trainer's own. @param out  receives it; free with moco_model_free.
- * @return MOCO_ERR_MEMORY, MOCO_ERR_ENGINE. Since: 0.1. */
-MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, moco_device_t *device, moco_model_t **out);
+typedef struct moco_snapshot_options {
+    uint64_t struct_size; /**< set by _init                                                 */
+    int32_t encoder;      /**< MOCO_ENCODER_…                                               */
+    int32_t drop_head;    /**< 1: the backbone alone; 0: with the projection head           */
+} moco_snapshot_options_t;
+
+/** Write the defaults: the query encoder with its head.
+ * @param struct_size  sizeof(moco_snapshot_options_t) as the caller knows it. Since: 0.1. */
+MOCO_API moco_status_t moco_snapshot_options_init(moco_snapshot_options_t *options, uint64_t struct_size);
+
+/** A model from an encoder as it is now; copies and packs its weights, so training can go on.
+ * @param options  NULL for the defaults.
+ * @param device   NULL for the trainer's own.
+ * @param out      receives the model; free with moco_model_free.
+ * @return MOCO_ERR_MISMATCH (a method without key encoder), MOCO_ERR_MEMORY, MOCO_ERR_ENGINE. Since: 0.1. */
+MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, const moco_snapshot_options_t *options,
+                                             moco_device_t *device, moco_model_t **out);
 
 /** Write `path` (a checkpoint with everything needed to go on to the same bits), by temporary file, sync and rename: an
  * older file of that name stays whole until the new one is. @return MOCO_ERR_IO, MOCO_ERR_MEMORY. Since: 0.1. */
@@ -328,15 +376,17 @@ MOCO_API moco_status_t moco_trainer_load(const char *path, const moco_trainer_op
 MOCO_API moco_status_t moco_trainer_options_get(const moco_trainer_t *trainer, moco_trainer_options_t *options,
                                                 uint64_t struct_size);
 
+/** @return steps done so far, those before a checkpoint that was loaded included; -1 for NULL. Since: 0.1. */
+MOCO_API int64_t moco_trainer_step_number(const moco_trainer_t *trainer);
+
 /** JSON: step, epoch, step_in_epoch, position, pushed (images waiting), queue_fill, plan (as moco_trainer_plan),
- * parameters.
- * Since: 0.1. */
+ * parameters. Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_state(const moco_trainer_t *trainer, char *text, uint64_t capacity,
                                           uint64_t *needed);
 
 /** The permutation that shuffles the keys of step `step` (0 = the first) of a run with `seed`: position p encodes image
  * permutation[p]. @param permutation  receives [count]. Since: 0.1. */
-MOCO_API moco_status_t moco_shuffle(uint64_t seed, int64_t step, int32_t count, int32_t *permutation);
+MOCO_API moco_status_t moco_shuffle_permutation(uint64_t seed, int64_t step, int32_t count, int32_t *permutation);
 
 /** The two views of image `index` of a data set that a trainer with `options` draws in `epoch`, to the byte. Of options
  * that must agree, only those of the views are checked.

@@ -34,6 +34,7 @@ enum moco_filter {
     MOCO_FILTER_BICUBIC = 1
 };
 
+/** Optimizers. */
 enum moco_optimizer {
     MOCO_OPTIMIZER_SGD = 0,
     MOCO_OPTIMIZER_LARS = 1,        /**< the learning rate follows the momentum (MoCo v3)           */
@@ -54,6 +55,33 @@ enum moco_schedule {
     MOCO_SCHEDULE_STEP = 1,  /**< multiplied by a factor at each milestone      */
     MOCO_SCHEDULE_COSINE = 2 /**< falls to 0 by half a cosine, after the warm-up */
 };
+
+/** Which of a method's two encoders. */
+enum moco_encoder {
+    MOCO_ENCODER_QUERY = 0, /**< the one that learns by gradients */
+    MOCO_ENCODER_KEY = 1    /**< the one that follows it by momentum, in methods that have one */
+};
+
+/**
+ * Images of 8-bit pixels in the host's memory, borrowed for the time of the call. Fields that are 0 have the value that
+ * their comment names, so that `{.struct_size = sizeof image, .planes = {pixels}, .width = w, .height = h}` is a packed
+ * RGB image. In an array all images have the struct_size of the first.
+ */
+typedef struct moco_image {
+    uint64_t struct_size;      /**< set by the caller to sizeof(moco_image_t)                                        */
+    const uint8_t *planes[4];  /**< first byte of the first row; of interleaved channels planes[0] alone             */
+    int64_t strides[4];        /**< bytes from one row of a plane to the next; 0 = rows without gaps                 */
+    int32_t width;             /**< pixels, >= 1                                                                     */
+    int32_t height;            /**< pixels, >= 1; width times height at most 2^31-1                                  */
+    int32_t format;            /**< MOCO_PIXELS_…                                                                    */
+    int32_t channels;          /**< of the format; 0 = as many as it has                                             */
+    int32_t plane_count;       /**< 0 or 1: channels are interleaved. This version refuses others                    */
+    int32_t bit_depth;         /**< bits of a channel; 0 or 8. This version refuses others                           */
+} moco_image_t;
+
+/** An image of a call that could not be used: its number in the call or in the data set, a status, and one line of what
+ * was found and wanted. Called on the calling thread, in order of the numbers. */
+typedef void (*moco_failed_fn)(void *user, int64_t index, int32_t status, const char *reason);
 
 /** Progress of a long call: `done` of `total` images. Non-zero stops it with MOCO_ERR_CANCELLED. */
 typedef int32_t (*moco_progress_fn)(void *user, int64_t done, int64_t total);

@@ -6,8 +6,11 @@
 #include <moco/export.h>
 #include <moco/status.h>
 
+/** Of the headers compiled against; moco_version_number() has that of the library. */
 #define MOCO_VERSION_MAJOR 0
+/** As above. */
 #define MOCO_VERSION_MINOR 1
+/** As above. */
 #define MOCO_VERSION_PATCH 0
 
 MOCO_BEGIN_DECLS

@@ -3,27 +3,26 @@
 
 #include "data/dataset.h"
 #include "util/need.h"
-#include "util/status.h"
 
 #define MAX_SIDE 16384 /* pixels of an evaluation image's side */
 
 moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out)
 {
     moco_dataset_options_t resolved;
-    if (path == NULL || out == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", path == NULL ? "path" : "out");
+    MO_NEED(path);
+    MO_NEED(out);
     *out = NULL;
     const moco_status_t status = mo_option_resolve(&mo_dataset_options, options, &resolved);
     return status == MOCO_OK ? mo_dataset_open(path, &resolved, out) : status;
 }
 
-moco_status_t moco_dataset_from_callback(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
-                                         const moco_dataset_options_t *options, moco_dataset_t **out)
+moco_status_t moco_dataset_create(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
+                                  const moco_dataset_options_t *options, moco_dataset_t **out)
 {
     moco_status_t status = MOCO_OK;
     moco_dataset_options_t resolved;
-    if (read == NULL || out == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", read == NULL ? "read" : "out");
+    MO_NEED(read);
+    MO_NEED(out);
     *out = NULL;
     TRY(mo_need_whole("count", count, 1, INT32_MAX));
     TRY(mo_option_resolve(&mo_dataset_options, options, &resolved));
@@ -62,14 +61,24 @@ const char *moco_dataset_class_name(const moco_dataset_t *dataset, int32_t label
     return mo_dataset_class_name(dataset, label);
 }
 
+int64_t moco_dataset_broken_count(const moco_dataset_t *dataset)
+{
+    return mo_dataset_broken(dataset);
+}
+
+const char *moco_dataset_broken_reason(const moco_dataset_t *dataset, int64_t index)
+{
+    return mo_dataset_broken_reason(dataset, index);
+}
+
 moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size,
                                   uint8_t *pixels)
 {
     moco_status_t status = MOCO_OK;
     mo_pixels_t decoded = {0};
     mo_view_work_t work = {0};
-    if (dataset == NULL || pixels == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", dataset == NULL ? "dataset" : "pixels");
+    MO_NEED(dataset);
+    MO_NEED(pixels);
     TRY(mo_need_whole("index", index, 0, dataset->listing.count - 1));
     TRY(mo_need_whole("resize", resize, 1, MAX_SIDE));
     TRY(mo_need_whole("size", size, 1, MAX_SIDE));
@@ -83,7 +92,6 @@ cleanup:
 
 moco_status_t moco_dataset_info(const moco_dataset_t *dataset, char *text, uint64_t capacity, uint64_t *needed)
 {
-    if (dataset == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "dataset is NULL");
+    MO_NEED(dataset);
     return mo_dataset_json(dataset, text, capacity, needed);
 }

@@ -2,13 +2,12 @@
 #include <moco/device.h>
 
 #include "engine/device.h"
-#include "util/status.h"
+#include "util/need.h"
 
 moco_status_t moco_device_create(const moco_device_options_t *options, moco_device_t **out)
 {
     moco_device_options_t full;
-    if (out == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "'out' is NULL");
+    MO_NEED(out);
     moco_status_t status = mo_option_resolve(&mo_device_options, options, &full);
     if (status != MOCO_OK)
         return status;

@@ -1,30 +1,83 @@
 /* moco_model_*: the border. */
 #include <moco/model.h>
 
-#include <jansson.h>
-
+#include "eval/loaded.h"
 #include "eval/model.h"
 #include "util/json.h"
-#include "util/status.h"
+#include "util/need.h"
+#include "util/structsize.h"
 
-#define NEED(pointer)                                                   \
-    do {                                                                \
-        if ((pointer) == NULL)                                          \
-            return mo_fail(MOCO_ERR_ARGUMENT, "'" #pointer "' is NULL"); \
-    } while (0)
+_Static_assert(sizeof(moco_model_options_t) == 80, "no padding");
+_Static_assert(sizeof(void *) != 8 || sizeof(moco_embed_options_t) == 64, "no padding");
 
-moco_status_t moco_model_load(const char *path, moco_device_t *device, moco_model_t **out)
+static const moco_model_options_t model_defaults = {.struct_size = sizeof model_defaults};
+static const moco_embed_options_t embed_defaults = {.struct_size = sizeof embed_defaults};
+
+moco_status_t moco_model_options_init(moco_model_options_t *options, uint64_t struct_size)
 {
-    NEED(path);
-    NEED(out);
-    return mo_model_read(path, device, out);
+    return mo_struct_init(options, struct_size, &model_defaults, sizeof model_defaults);
+}
+
+moco_status_t moco_embed_options_init(moco_embed_options_t *options, uint64_t struct_size)
+{
+    return mo_struct_init(options, struct_size, &embed_defaults, sizeof embed_defaults);
+}
+
+/* ---- files ---- */
+
+static moco_status_t wanted_of(const moco_model_options_t *options, mo_wanted_t *wanted)
+{
+    moco_status_t status = MOCO_OK;
+    moco_model_options_t o;
+    TRY(mo_struct_overlay(options, &o, &model_defaults, sizeof o));
+    TRY(mo_need_whole("encoder", o.encoder, 0, MOCO_ENCODER_KEY));
+    TRY(mo_need_whole("drop_head", o.drop_head, 0, 1));
+    TRY(mo_need_whole("reserved", o.reserved, 0, 0));
+    *wanted = (mo_wanted_t){.key = o.encoder == MOCO_ENCODER_KEY,
+                            .no_head = o.drop_head,
+                            .image_size = o.image_size,
+                            .eval_resize = o.eval_resize,
+                            .vit_heads = o.vit_heads,
+                            .mean = {o.mean_r, o.mean_g, o.mean_b},
+                            .std = {o.std_r, o.std_g, o.std_b}};
+    TRY(mo_wanted_check(wanted));
+cleanup:
+    return status;
+}
+
+moco_status_t moco_model_load(const char *path, const moco_model_options_t *options, moco_device_t *device,
+                              moco_model_t **out)
+{
+    mo_wanted_t wanted;
+    MO_NEED(path);
+    MO_NEED(out);
+    *out = NULL;
+    moco_status_t status = wanted_of(options, &wanted);
+    return status == MOCO_OK ? mo_model_read(path, &wanted, device, out) : status;
+}
+
+moco_status_t moco_model_load_memory(const void *data, uint64_t size, const moco_model_options_t *options,
+                                     moco_device_t *device, moco_model_t **out)
+{
+    mo_wanted_t wanted;
+    MO_NEED(data);
+    MO_NEED(out);
+    *out = NULL;
+    moco_status_t status = wanted_of(options, &wanted);
+    return status == MOCO_OK ? mo_model_read_memory(data, size, &wanted, device, out) : status;
 }
 
 moco_status_t moco_model_save(const moco_model_t *model, const char *path)
 {
-    NEED(model);
-    NEED(path);
+    MO_NEED(model);
+    MO_NEED(path);
     return mo_model_write(model, path);
+}
+
+moco_status_t moco_model_save_memory(const moco_model_t *model, void *data, uint64_t capacity, uint64_t *needed)
+{
+    MO_NEED(model);
+    return mo_model_write_memory(model, data, capacity, needed);
 }
 
 void moco_model_free(moco_model_t *model)
@@ -32,9 +85,11 @@ void moco_model_free(moco_model_t *model)
     mo_model_release(model);
 }
 
+/* ---- what it is ---- */
+
 moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t capacity, uint64_t *needed)
 {
-    NEED(model);
+    MO_NEED(model);
     return mo_json_text(mo_model_json(model), text, capacity, needed);
 }
 
@@ -48,75 +103,92 @@ int32_t moco_model_image_size(const moco_model_t *model)
     return model != NULL ? model->encoder.spec.image_size : 0;
 }
 
-static moco_status_t embed(moco_model_t *model, int32_t tap, int64_t count, const mo_source_t *source, float *out,
-                           moco_status_t *items)
+/* ---- images to embeddings ---- */
+
+static moco_status_t resolve(const moco_model_t *model, const moco_embed_options_t *options, moco_embed_options_t *o)
 {
-    NEED(model);
-    NEED(out);
-    moco_status_t status = mo_model_check_tap(model, tap);
+    moco_status_t status = MOCO_OK;
+    TRY(mo_struct_overlay(options, o, &embed_defaults, sizeof *o));
+    TRY(mo_need_whole("layout", o->layout, MOCO_LAYOUT_NCHW, MOCO_LAYOUT_NHWC));
+    TRY(mo_need_whole("loader_threads", o->loader_threads, 0, 256));
+    TRY(mo_need_whole("reserved", o->reserved, 0, 0));
+    TRY(mo_model_check_tap(model, o->tap));
+cleanup:
+    return status;
+}
+
+/* options: resolved. */
+static moco_status_t embed(moco_model_t *model, int64_t count, const mo_source_t *source, const moco_embed_options_t *o,
+                           float *out)
+{
+    MO_NEED(out);
+    moco_status_t status = mo_need_whole("count", count, 1, INT64_MAX);
     if (status != MOCO_OK)
         return status;
-    if (count < 1)
-        return mo_fail(MOCO_ERR_ARGUMENT, "count is %lld, wanted at least 1", (long long)count);
-    return mo_embed(model, tap, count, source, count == 1 ? MO_SIZE_ONE : MO_SIZE_MANY, out, items);
+    return mo_embed(model, count, source, count == 1 ? MO_SIZE_ONE : MO_SIZE_MANY, o, out);
 }
 
-moco_status_t moco_model_embed_jpeg(moco_model_t *model, int32_t tap, int64_t count, const uint8_t *const *data,
-                                    const uint64_t *sizes, float *out, moco_status_t *items)
+moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t count, const uint8_t *const *data,
+                                       const uint64_t *sizes, const moco_embed_options_t *options, float *out)
 {
-    NEED(data);
-    NEED(sizes);
-    mo_source_t source = {.encoded = data, .sizes = sizes};
-    return embed(model, tap, count, &source, out, items);
+    const mo_source_t source = {.encoded = data, .sizes = sizes};
+    moco_embed_options_t o;
+    MO_NEED(model);
+    MO_NEED(data);
+    MO_NEED(sizes);
+    moco_status_t status = resolve(model, options, &o);
+    return status == MOCO_OK ? embed(model, count, &source, &o, out) : status;
 }
 
-moco_status_t moco_model_embed_pixels(moco_model_t *model, int32_t tap, int64_t count, const moco_image_t *images,
-                                      float *out, moco_status_t *items)
+moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t count, const moco_image_t *images,
+                                      const moco_embed_options_t *options, float *out)
 {
-    NEED(images);
-    mo_source_t source = {.images = images};
-    return embed(model, tap, count, &source, out, items);
+    const mo_source_t source = {.images = images};
+    moco_embed_options_t o;
+    MO_NEED(model);
+    MO_NEED(images);
+    moco_status_t status = resolve(model, options, &o);
+    return status == MOCO_OK ? embed(model, count, &source, &o, out) : status;
 }
 
-moco_status_t moco_model_embed_tensor(moco_model_t *model, int32_t tap, int64_t count, const float *images,
-                                      int32_t layout, float *out)
+moco_status_t moco_model_embed_tensor(moco_model_t *model, int64_t count, const float *images,
+                                      const moco_embed_options_t *options, float *out)
 {
-    NEED(images);
-    if (layout != MOCO_LAYOUT_NCHW && layout != MOCO_LAYOUT_NHWC)
-        return mo_fail(MOCO_ERR_ARGUMENT, "layout is %d, wanted %d (NCHW) or %d (NHWC)", layout, MOCO_LAYOUT_NCHW,
-                       MOCO_LAYOUT_NHWC);
-    mo_source_t source = {.floats = images, .layout = layout};
-    return embed(model, tap, count, &source, out, NULL);
-}
-
-static moco_status_t check_dataset_call(const moco_model_t *model, int32_t tap, int32_t loader_threads)
-{
-    if (loader_threads < 0 || loader_threads > 256)
-        return mo_fail(MOCO_ERR_ARGUMENT, "loader_threads is %d, wanted 1 to 256, or 0 for one per lane",
-                       loader_threads);
-    return mo_model_check_tap(model, tap);
-}
-
-moco_status_t moco_model_embed_dataset(moco_model_t *model, int32_t tap, moco_dataset_t *dataset,
-                                       int32_t loader_threads, moco_rows_fn rows, void *user)
-{
-    NEED(model);
-    NEED(dataset);
-    if (rows == NULL)
-        return mo_fail(MOCO_ERR_ARGUMENT, "'rows' is NULL");
-    moco_status_t status = check_dataset_call(model, tap, loader_threads);
-    return status == MOCO_OK ? mo_embed_dataset(model, tap, dataset, loader_threads, rows, user) : status;
-}
-
-moco_status_t moco_model_embed_to_npy(moco_model_t *model, int32_t tap, moco_dataset_t *dataset, int32_t loader_threads,
-                                      const char *path, moco_progress_fn progress, void *user, int64_t *written,
-                                      int64_t *skipped)
-{
-    NEED(model);
-    NEED(dataset);
-    NEED(path);
-    moco_status_t status = check_dataset_call(model, tap, loader_threads);
+    mo_source_t source = {.floats = images};
+    moco_embed_options_t o;
+    MO_NEED(model);
+    MO_NEED(images);
+    moco_status_t status = resolve(model, options, &o);
     if (status != MOCO_OK)
         return status;
-    return mo_embed_to_npy(model, tap, dataset, loader_threads, path, progress, user, written, skipped);
+    source.layout = o.layout;
+    return embed(model, count, &source, &o, out);
+}
+
+moco_status_t moco_model_embed_dataset(moco_model_t *model, moco_dataset_t *dataset,
+                                       const moco_embed_options_t *options, moco_rows_fn rows, void *user)
+{
+    moco_embed_options_t o;
+    MO_NEED(model);
+    MO_NEED(dataset);
+    MO_NEED(rows);
+    moco_status_t status = resolve(model, options, &o);
+    return status == MOCO_OK ? mo_embed_dataset(model, dataset, &o, rows, user) : status;
+}
+
+moco_status_t moco_model_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
+                                      const moco_embed_options_t *options, moco_embed_result_t *result)
+{
+    moco_status_t status = MOCO_OK;
+    moco_embed_options_t o;
+    moco_embed_result_t full;
+    MO_NEED(model);
+    MO_NEED(dataset);
+    MO_NEED(path);
+    TRY(resolve(model, options, &o));
+    TRY(mo_report_check(result));
+    TRY(mo_embed_to_npy(model, dataset, path, &o, &full));
+    mo_report_out(&full, sizeof full, result);
+cleanup:
+    return status;
 }

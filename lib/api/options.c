@@ -8,9 +8,10 @@
 #include "eval/probe.h"
 #include "train/finetune.h"
 #include "train/options.h"
+#include "train/state.h"
 #include "util/alloc.h"
 #include "util/need.h"
-#include "util/status.h"
+#include "util/structsize.h"
 
 static const mo_option_table_t *const tables[] = {&mo_trainer_options,  &mo_run_options,     &mo_probe_options,
                                                   &mo_finetune_options, &mo_dataset_options, &mo_device_options};
@@ -68,12 +69,39 @@ cleanup:
     }                                                                                                                \
     SET_AND_JSON(kind)
 
-OPTIONS_WITH_PRESET(trainer)
+SET_AND_JSON(trainer)
 OPTIONS(run)
 OPTIONS_WITH_PRESET(probe)
 OPTIONS_WITH_PRESET(finetune)
 OPTIONS(dataset)
 OPTIONS(device)
+
+moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_t struct_size, int32_t recipe,
+                                        int32_t arch)
+{
+    moco_trainer_options_t defaults;
+    moco_status_t status = mo_options_defaults_for(recipe, arch, &defaults);
+    return status == MOCO_OK ? mo_struct_init(options, struct_size, &defaults, sizeof defaults) : status;
+}
+
+moco_status_t moco_trainer_options_load(const char *path, moco_trainer_options_t *options, uint64_t struct_size)
+{
+    moco_trainer_options_t saved;
+    MO_NEED(path);
+    MO_NEED(options);
+    moco_status_t status = mo_checkpoint_options(path, &saved);
+    return status == MOCO_OK ? mo_struct_init(options, struct_size, &saved, sizeof saved) : status;
+}
+
+int32_t moco_recipe_count(void)
+{
+    return mo_recipe_count();
+}
+
+const char *moco_recipe_name(int32_t recipe)
+{
+    return mo_recipe_name(recipe);
+}
 
 int32_t moco_recipe_number(const char *name)
 {

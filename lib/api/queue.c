@@ -2,23 +2,40 @@
 #include <moco/queue.h>
 
 #include "contrast/queue.h"
-#include "util/status.h"
+#include "util/need.h"
+#include "util/structsize.h"
 
-#define NEED(pointer)                                                   \
-    do {                                                                \
-        if ((pointer) == NULL)                                          \
-            return mo_fail(MOCO_ERR_ARGUMENT, "'" #pointer "' is NULL"); \
-    } while (0)
+_Static_assert(sizeof(moco_queue_options_t) == 32, "no padding");
+_Static_assert(sizeof(void *) != 8 || sizeof(moco_contrast_options_t) == 24, "no padding");
 
-moco_status_t moco_queue_create(int64_t length, int32_t dimension, uint64_t seed, moco_device_t *device,
-                                moco_queue_t **out)
+static const moco_queue_options_t queue_defaults = {
+    .struct_size = sizeof queue_defaults, .length = 65536, .dimension = 128};
+static const moco_contrast_options_t contrast_defaults = {
+    .struct_size = sizeof contrast_defaults, .temperature = 0.2};
+
+moco_status_t moco_queue_options_init(moco_queue_options_t *options, uint64_t struct_size)
 {
-    NEED(out);
-    if (length < 1 || length > 16777216)
-        return mo_fail(MOCO_ERR_ARGUMENT, "length is %lld, wanted 1 to 16777216", (long long)length);
-    if (dimension < 1 || dimension > 65536)
-        return mo_fail(MOCO_ERR_ARGUMENT, "dimension is %d, wanted 1 to 65536", dimension);
-    return mo_queue_create(length, dimension, seed, device, out);
+    return mo_struct_init(options, struct_size, &queue_defaults, sizeof queue_defaults);
+}
+
+moco_status_t moco_contrast_options_init(moco_contrast_options_t *options, uint64_t struct_size)
+{
+    return mo_struct_init(options, struct_size, &contrast_defaults, sizeof contrast_defaults);
+}
+
+moco_status_t moco_queue_create(const moco_queue_options_t *options, moco_device_t *device, moco_queue_t **out)
+{
+    moco_status_t status = MOCO_OK;
+    moco_queue_options_t o;
+    MO_NEED(out);
+    *out = NULL;
+    TRY(mo_struct_overlay(options, &o, &queue_defaults, sizeof o));
+    TRY(mo_need_whole("length", o.length, 1, 16777216));
+    TRY(mo_need_whole("dimension", o.dimension, 1, 65536));
+    TRY(mo_need_whole("reserved", o.reserved, 0, 0));
+    TRY(mo_queue_create(o.length, o.dimension, o.seed, device, out));
+cleanup:
+    return status;
 }
 
 void moco_queue_free(moco_queue_t *queue)
@@ -43,38 +60,43 @@ int64_t moco_queue_pointer(const moco_queue_t *queue)
 
 moco_status_t moco_queue_enqueue(moco_queue_t *queue, const float *keys, int64_t count)
 {
-    NEED(queue);
-    NEED(keys);
-    if (count < 1)
-        return mo_fail(MOCO_ERR_ARGUMENT, "count is %lld, wanted at least 1", (long long)count);
-    return mo_queue_enqueue(queue, keys, count);
+    MO_NEED(queue);
+    MO_NEED(keys);
+    moco_status_t status = mo_need_whole("count", count, 1, INT64_MAX);
+    return status == MOCO_OK ? mo_queue_enqueue(queue, keys, count) : status;
 }
 
 moco_status_t moco_queue_snapshot(const moco_queue_t *queue, float *keys, int64_t *pointer)
 {
-    NEED(queue);
-    NEED(keys);
+    MO_NEED(queue);
+    MO_NEED(keys);
     mo_queue_snapshot(queue, keys, pointer);
     return MOCO_OK;
 }
 
 moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer)
 {
-    NEED(queue);
-    NEED(keys);
+    MO_NEED(queue);
+    MO_NEED(keys);
     return mo_queue_restore(queue, keys, pointer);
 }
 
 moco_status_t moco_queue_contrast(moco_queue_t *queue, const float *queries, const float *keys, int64_t count,
-                                  double temperature, double *loss, float *d_queries, double *top1, double *top5)
+                                  const moco_contrast_options_t *options, moco_contrast_result_t *result)
 {
-    NEED(queue);
-    NEED(queries);
-    NEED(keys);
-    NEED(loss);
-    if (count < 1)
-        return mo_fail(MOCO_ERR_ARGUMENT, "count is %lld, wanted at least 1", (long long)count);
-    if (!(temperature >= 1e-3 && temperature <= 1e3))
-        return mo_fail(MOCO_ERR_ARGUMENT, "temperature is %g, wanted 0.001 to 1000", temperature);
-    return mo_queue_contrast(queue, queries, keys, count, temperature, loss, d_queries, top1, top5);
+    moco_status_t status = MOCO_OK;
+    moco_contrast_options_t o;
+    moco_contrast_result_t full = {.struct_size = sizeof full};
+    MO_NEED(queue);
+    MO_NEED(queries);
+    MO_NEED(keys);
+    MO_NEED(result);
+    TRY(mo_need_whole("count", count, 1, INT64_MAX));
+    TRY(mo_struct_overlay(options, &o, &contrast_defaults, sizeof o));
+    TRY(mo_need_real("temperature", o.temperature, 1e-3, 1e3));
+    TRY(mo_report_check(result));
+    TRY(mo_queue_contrast(queue, queries, keys, count, &o, &full));
+    mo_report_out(&full, sizeof full, result);
+cleanup:
+    return status;
 }

@@ -2,6 +2,7 @@
  * with it; the plan is remade when the temperature changes. */
 #include "contrast/queue.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "engine/plan.h"
@@ -184,16 +185,16 @@ cleanup:
 }
 
 moco_status_t mo_queue_contrast(moco_queue_t *q, const float *queries, const float *keys, int64_t count,
-                                     double temperature, double *loss, float *d_queries, double *top1, double *top5)
+                                const moco_contrast_options_t *o, moco_contrast_result_t *result)
 {
     moco_status_t status = MOCO_OK;
-    contrast_t c = {.queue = q, .queries = queries, .keys = keys, .d_queries = d_queries, .count = count};
+    contrast_t c = {.queue = q, .queries = queries, .keys = keys, .d_queries = o->d_queries, .count = count};
     double sum = 0;
     int64_t first = 0, fifth = 0;
     TRY(mo_rows_check_unit("queries", queries, count, q->keys.dimension));
     TRY(mo_rows_check_unit("keys", keys, count, q->keys.dimension));
-    if (q->temperature != temperature)
-        TRY(make_plan(q, temperature));
+    if (q->temperature != o->temperature)
+        TRY(make_plan(q, o->temperature));
     TRY(mo_calloc((size_t)count * MO_LOSS_WIDTH, sizeof *c.results, &c.results));
     TRY(mo_device_run(q->device, (count + TILE - 1) / TILE, contrast_part, &c, 1));
     for (int64_t i = 0; i < count; i++) {
@@ -201,11 +202,10 @@ moco_status_t mo_queue_contrast(moco_queue_t *q, const float *queries, const flo
         first += c.results[i * MO_LOSS_WIDTH + MO_LOSS_RANK] < 1;
         fifth += c.results[i * MO_LOSS_WIDTH + MO_LOSS_RANK] < 5;
     }
-    *loss = sum / (double)count;
-    if (top1 != NULL)
-        *top1 = 100.0 * (double)first / (double)count;
-    if (top5 != NULL)
-        *top5 = 100.0 * (double)fifth / (double)count;
+    result->loss = sum / (double)count;
+    result->chance_loss = log(1.0 + (double)q->keys.length);
+    result->top1 = 100.0 * (double)first / (double)count;
+    result->top5 = 100.0 * (double)fifth / (double)count;
 cleanup:
     mo_free(c.results);
     return status;

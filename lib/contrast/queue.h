@@ -11,7 +11,8 @@ const mo_keys_t *mo_queue_keys(const moco_queue_t *queue);
 moco_status_t mo_queue_enqueue(moco_queue_t *queue, const float *keys, int64_t count);
 void mo_queue_snapshot(const moco_queue_t *queue, float *keys, int64_t *pointer);
 moco_status_t mo_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer);
+/* The public call of this name on checked arguments. */
 moco_status_t mo_queue_contrast(moco_queue_t *queue, const float *queries, const float *keys, int64_t count,
-                                     double temperature, double *loss, float *d_queries, double *top1, double *top5);
+                                const moco_contrast_options_t *options, moco_contrast_result_t *result);
 
 #endif

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <moco/dataset.h>
-#include <moco/model.h> /* moco_image_t */
+#include <moco/types.h> /* moco_image_t */
 
 /* ---- pixels (pixels.c; decode.h makes them from files) ---- */
 
@@ -20,8 +20,9 @@ typedef struct mo_pixels {
 } mo_pixels_t;
 void mo_pixels_free(mo_pixels_t *pixels);
 
-/* Host pixels to RGB; checks the struct. `number` names the image in messages. */
-moco_status_t mo_pixels_from_image(const moco_image_t *image, int64_t number, mo_pixels_t *out);
+/* Image `index` of the host's array to RGB, by the array's own struct_size. Checks the struct; messages have the
+ * number. */
+moco_status_t mo_pixels_from_images(const moco_image_t *images, int64_t index, mo_pixels_t *out);
 
 /* ---- views (views.c on augment.h) ---- */
 
@@ -81,6 +82,8 @@ moco_status_t mo_dataset_decode(moco_dataset_t *dataset, int64_t index, mo_pixel
 int64_t mo_dataset_broken(const moco_dataset_t *dataset); /* distinct broken images so far */
 /* Reason why `index` is broken, NULL if it is not known to be. */
 const char *mo_dataset_broken_reason(const moco_dataset_t *dataset, int64_t index);
+/* The file that lists the images or holds them; NULL of a folder and of a callback. */
+const char *mo_dataset_source(const moco_dataset_t *dataset);
 int mo_dataset_is_callback(const moco_dataset_t *dataset);
 
 /* ---- loader (loader.c) ---- */

@@ -119,6 +119,12 @@ uint64_t mo_dataset_name_hash(const moco_dataset_t *dataset)
     return dataset->name_hash;
 }
 
+const char *mo_dataset_source(const moco_dataset_t *dataset)
+{
+    const int32_t source = dataset->listing.source;
+    return source == MO_SOURCE_TAR || source == MO_SOURCE_LIST ? dataset->listing.path : NULL;
+}
+
 int mo_dataset_is_callback(const moco_dataset_t *dataset)
 {
     return dataset->listing.source == MO_SOURCE_CALLBACK;

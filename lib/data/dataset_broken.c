@@ -6,12 +6,12 @@
 
 int64_t mo_dataset_broken(const moco_dataset_t *dataset)
 {
-    return atomic_load(&dataset->broken);
+    return dataset == NULL ? 0 : atomic_load(&dataset->broken);
 }
 
 const char *mo_dataset_broken_reason(const moco_dataset_t *dataset, int64_t index)
 {
-    if (index < 0 || index >= dataset->listing.count)
+    if (dataset == NULL || index < 0 || index >= dataset->listing.count)
         return NULL;
     return atomic_load_explicit(&dataset->reasons[index], memory_order_acquire);
 }

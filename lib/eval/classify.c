@@ -7,6 +7,7 @@
 
 #include "engine/device.h"
 #include "util/alloc.h"
+#include "util/rows.h"
 #include "util/status.h"
 
 #define SLICES 8 /* of a chunk of queries, each with its own array of scores */
@@ -50,24 +51,28 @@ static void vote_slice(void *ctx, int64_t slice)
     }
 }
 
-moco_status_t mo_index_classify(const moco_index_t *index, const float *queries, int64_t count, int64_t k,
-                                double temperature, int32_t classes, int32_t *top)
+moco_status_t mo_index_classify(const moco_index_t *index, const float *queries, int64_t count,
+                                const moco_classify_options_t *o, int32_t *top)
 {
     moco_status_t status = MOCO_OK;
     mo_neighbour_t *neighbours = NULL;
-    const int64_t chunk = mo_index_chunk(k);
-    vote_t vote = {.index = index, .k = k, .temperature = temperature, .classes = classes};
-    vote.width = classes < MO_CLASSIFY_TOP ? classes : MO_CLASSIFY_TOP;
+    float *rows = NULL;
+    const int64_t k = o->k < index->count ? o->k : index->count, chunk = mo_index_chunk(k);
+    vote_t vote = {.index = index, .k = k, .temperature = o->temperature, .classes = o->classes};
+    vote.width = o->classes < MO_CLASSIFY_TOP ? o->classes : MO_CLASSIFY_TOP;
+    TRY(mo_calloc((size_t)count, (size_t)index->dimension * sizeof *rows, &rows));
+    TRY(mo_rows_normalise(queries, count, index->dimension, rows));
     TRY(mo_calloc((size_t)chunk, (size_t)k * sizeof *neighbours, &neighbours));
-    TRY(mo_calloc(SLICES, (size_t)classes * sizeof *vote.scores, &vote.scores));
+    TRY(mo_calloc(SLICES, (size_t)o->classes * sizeof *vote.scores, &vote.scores));
     vote.neighbours = neighbours;
     for (int64_t done = 0; done < count; done += vote.count) {
         vote.count = count - done < chunk ? count - done : chunk;
         vote.top = top + done * vote.width;
-        TRY(mo_index_nearest(index, queries + done * index->dimension, vote.count, k, neighbours));
+        TRY(mo_index_nearest(index, rows + done * index->dimension, vote.count, k, o->cancel, neighbours));
         TRY(mo_device_parallel(index->device, SLICES, vote_slice, &vote));
     }
 cleanup:
+    mo_free(rows);
     mo_free(neighbours);
     mo_free(vote.scores);
     return status;

@@ -6,8 +6,9 @@
 
 #define MO_CLASSIFY_TOP 5
 
-/* top[count, min(5, classes)]; queries are normalised rows; 1 <= k <= index->count; labels are in 0..classes-1. */
-moco_status_t mo_index_classify(const moco_index_t *index, const float *queries, int64_t count, int64_t k,
-                                double temperature, int32_t classes, int32_t *top);
+/* The public call of this name on checked arguments; queries as the host has them, count > 0, labels in the index are
+ * below o->classes, which is not 0. top[count, min(5, classes)]. */
+moco_status_t mo_index_classify(const moco_index_t *index, const float *queries, int64_t count,
+                                const moco_classify_options_t *o, int32_t *top);
 
 #endif

@@ -7,6 +7,8 @@
 #include "eval/model.h"
 #include "persist/npy.h"
 #include "util/alloc.h"
+#include "util/cancel.h"
+#include "util/file.h"
 #include "util/status.h"
 
 #define DATASET_BATCH 256 /* rows a loader batch: several shards for every lane */
@@ -32,11 +34,13 @@ moco_status_t mo_model_check_tap(const moco_model_t *model, int32_t tap)
 typedef struct embedding {
     moco_model_t *model;
     const mo_source_t *source;
+    const moco_embed_options_t *o;
     int64_t count;
-    int32_t tap, width;
+    int32_t width;
     int size;
     float *out;
-    moco_status_t *items;
+    moco_status_t *statuses; /* NULL: the first broken image fails the call              */
+    char **reasons;          /* NULL, or for `failed`: [count] why an image is broken    */
 } embedding_t;
 
 /* Image `index` of the call as network input. */
@@ -61,13 +65,26 @@ static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64
         if (status != MOCO_OK)
             TRY(mo_fail(status, "data[%lld]: %s", (long long)index, moco_last_message()));
     } else
-        TRY(mo_pixels_from_image(&s->images[index], index, &lane->pixels));
+        TRY(mo_pixels_from_images(s->images, index, &lane->pixels));
     TRY(mo_view_eval(&lane->work, &lane->pixels, m->transform.eval_resize, m->transform.eval_crop, lane->view));
     mo_input_bytes(m->lut, lane->view, m->feature, to);
 cleanup:
     if (lane->pixels.capacity > KEPT_PIXELS) /* one huge image must not be paid for until the model goes */
         mo_pixels_free(&lane->pixels);
     return status;
+}
+
+/* What became of an image, where the caller wants to know it; else its failure is that of the call. */
+static moco_status_t note(embedding_t *e, int64_t image, moco_status_t item)
+{
+    char message[MO_MESSAGE_SIZE];
+    if (e->statuses == NULL)
+        return item;
+    e->statuses[image] = item;
+    if (item == MOCO_OK || e->reasons == NULL)
+        return MOCO_OK;
+    mo_message_copy(message);
+    return mo_strdup(message, &e->reasons[image]);
 }
 
 /* One shard: broken images leave a row of zeros and their status. */
@@ -78,20 +95,19 @@ static moco_status_t embed_part(mo_lane_t *lane, void *ctx, int64_t part)
     mo_model_lane_t *own = &m->lanes[mo_lane_number(lane)];
     mo_instance_t *instance = own->instance[e->size];
     int32_t shard = mo_plan_shard(m->plan[e->size]),
-            tensor = e->tap == MOCO_TAP_BACKBONE ? m->encoder.net.backbone : m->encoder.embedding;
+            tensor = e->o->tap == MOCO_TAP_BACKBONE ? m->encoder.net.backbone : m->encoder.embedding;
     int64_t first = part * shard, rows = e->count - first < shard ? e->count - first : shard;
     uint8_t broken[MO_MANY] = {0};
     moco_status_t status = MOCO_OK;
     float *values;
+    TRY(mo_cancel_check(e->o->cancel));
     TRY(mo_instance_map(instance, m->encoder.net.input, &values));
     for (int64_t i = 0; i < shard; i++) {
         moco_status_t item = i < rows ? image_in(e, own, first + i, values + i * m->feature) : MOCO_OK;
         broken[i] = item != MOCO_OK;
         if (broken[i] || i >= rows)
             memset(values + i * m->feature, 0, (size_t)m->feature * sizeof(float));
-        if (i < rows && e->items != NULL)
-            e->items[first + i] = item;
-        else if ((status = item) != MOCO_OK)
+        if (i < rows && (status = note(e, first + i, item)) != MOCO_OK)
             break; /* its message, which names the image, is that of the call */
     }
     mo_instance_unmap(instance, m->encoder.net.input, values);
@@ -108,43 +124,75 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_embed(moco_model_t *model, int32_t tap, int64_t count, const mo_source_t *source, int size, float *out,
-                       moco_status_t *items)
+moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_source_t *source, int size,
+                       const moco_embed_options_t *o, float *out)
 {
-    embedding_t e = {.model = model, .source = source, .count = count, .tap = tap, .size = size, .out = out,
-                     .width = mo_model_width(model, tap), .items = items};
+    moco_status_t status = MOCO_OK, *own = NULL;
+    embedding_t e = {.model = model, .source = source, .o = o, .count = count, .width = mo_model_width(model, o->tap),
+                     .size = size, .out = out, .statuses = o->statuses};
     int64_t shard = mo_plan_shard(model->plan[size]);
-    return mo_device_run(model->device, count / shard + (count % shard != 0), embed_part, &e, 1);
+    if (o->failed != NULL) {
+        TRY(mo_calloc((size_t)count, sizeof *e.reasons, &e.reasons));
+        if (e.statuses == NULL)
+            TRY(mo_calloc((size_t)count, sizeof *own, &own));
+    }
+    if (own != NULL)
+        e.statuses = own;
+    TRY(mo_device_run(model->device, count / shard + (count % shard != 0), embed_part, &e, 1));
+    for (int64_t i = 0; e.reasons != NULL && i < count; i++) /* on the caller's thread, in order */
+        if (e.reasons[i] != NULL)
+            o->failed(o->user, i, e.statuses[i], e.reasons[i]);
+cleanup:
+    for (int64_t i = 0; e.reasons != NULL && i < count; i++)
+        mo_free(e.reasons[i]);
+    mo_free(e.reasons);
+    mo_free(own);
+    return status;
 }
 
 /* ---- data sets ---- */
 
-moco_status_t mo_embed_dataset(moco_model_t *model, int32_t tap, moco_dataset_t *dataset, int32_t loader_threads,
+/* Tells of the broken images among entries [from, to) of the listing. */
+static void tell_broken(moco_dataset_t *dataset, const moco_embed_options_t *o, int64_t from, int64_t to)
+{
+    for (int64_t i = from; o->failed != NULL && i < to; i++) {
+        const char *reason = mo_dataset_broken_reason(dataset, i);
+        if (reason != NULL)
+            o->failed(o->user, i, MOCO_ERR_IMAGE, reason);
+    }
+}
+
+moco_status_t mo_embed_dataset(moco_model_t *model, moco_dataset_t *dataset, const moco_embed_options_t *o,
                                moco_rows_fn rows, void *user)
 {
     moco_status_t status = MOCO_OK;
     mo_loader_t *loader = NULL;
     const mo_batch_t *batch = NULL;
     float *values = NULL;
-    int64_t done = 0;
+    int64_t done = 0, told = 0;
+    const moco_embed_options_t plain = {.cancel = o->cancel, .tap = o->tap}; /* the rows of a batch are all good */
     mo_loader_spec_t spec = {.train = 0, .resize = model->transform.eval_resize, .size = model->transform.eval_crop,
                              .batch = DATASET_BATCH, .depth = 2, .max_broken = -1,
-                             .threads = mo_loader_threads(loader_threads, mo_device_lanes(model->device))};
-    TRY(mo_calloc((size_t)DATASET_BATCH * (size_t)mo_model_width(model, tap), sizeof *values, &values));
+                             .threads = mo_loader_threads(o->loader_threads, mo_device_lanes(model->device))};
+    TRY(mo_calloc((size_t)DATASET_BATCH * (size_t)mo_model_width(model, o->tap), sizeof *values, &values));
     TRY(mo_loader_create(&spec, dataset, &loader));
     TRY(mo_loader_seek(loader, 0, 0));
     while ((status = mo_loader_next(loader, &batch)) == MOCO_OK) {
         mo_source_t source = {.rows = batch->rows[0]};
-        TRY(mo_embed(model, tap, batch->count, &source, MO_SIZE_MANY, values, NULL));
+        TRY(mo_embed(model, batch->count, &source, MO_SIZE_MANY, &plain, values));
         done += batch->count;
+        tell_broken(dataset, o, told, batch->position);
+        told = batch->position;
         if (rows(user, batch->count, batch->index, values) != 0)
             TRY(mo_fail(MOCO_ERR_CANCELLED, "stopped by the callback after %lld images", (long long)done));
         mo_loader_return(loader, batch);
         batch = NULL;
     }
-    if (status == MOCO_ERR_NO_DATA)
+    if (status == MOCO_ERR_NO_DATA) {
+        tell_broken(dataset, o, told, mo_dataset_count(dataset));
         status = done > 0 ? MOCO_OK : mo_fail(MOCO_ERR_NO_DATA, "none of the %lld images is good",
                                               (long long)mo_dataset_count(dataset));
+    }
 cleanup:
     if (loader != NULL && batch != NULL)
         mo_loader_return(loader, batch);
@@ -167,8 +215,7 @@ typedef struct npy_job {
     moco_dataset_t *dataset;
     mo_npy_writer_t npy;
     mo_atomic_file_t names;
-    moco_progress_fn progress;
-    void *user;
+    const moco_embed_options_t *o;
     moco_status_t status;
     char message[MO_MESSAGE_SIZE];
 } npy_job_t;
@@ -192,8 +239,9 @@ static int32_t write_rows(void *user, int64_t count, const int64_t *indices, con
         mo_message_copy(job->message); /* the call that this ends has a message of its own */
         return 1;
     }
-    return job->progress != NULL ? job->progress(job->user, indices[count - 1] + 1, mo_dataset_count(job->dataset))
-                                 : 0;
+    if (job->o->progress == NULL)
+        return 0;
+    return job->o->progress(job->o->user, indices[count - 1] + 1, mo_dataset_count(job->dataset));
 }
 
 /* "X.npy" -> "X" + ending; another name keeps its own ending in front. */
@@ -233,28 +281,37 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_embed_to_npy(moco_model_t *model, int32_t tap, moco_dataset_t *dataset, int32_t loader_threads,
-                              const char *path, moco_progress_fn progress, void *user, int64_t *written,
-                              int64_t *skipped)
+/* A list "photos.txt" beside "photos.npy" is what a list is naturally called. */
+static moco_status_t check_target(const char *path, const moco_dataset_t *dataset)
+{
+    const char *source = mo_dataset_source(dataset);
+    if (source != NULL && mo_file_same(path, source))
+        return mo_fail(MOCO_ERR_EXISTS, "%s would be replaced, and is what the data set was opened from", path);
+    return MOCO_OK;
+}
+
+moco_status_t mo_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
+                              const moco_embed_options_t *o, moco_embed_result_t *result)
 {
     moco_status_t status = MOCO_OK;
-    npy_job_t job = {.dataset = dataset, .progress = progress, .user = user};
+    npy_job_t job = {.dataset = dataset, .o = o};
     char *names = NULL, *broken = NULL;
     int64_t count = 0;
     TRY(beside(path, ".txt", &names));
     TRY(beside(path, ".skipped.txt", &broken));
-    TRY(mo_npy_open(&job.npy, path, mo_model_width(model, tap)));
+    TRY(check_target(path, dataset));
+    TRY(check_target(names, dataset));
+    TRY(check_target(broken, dataset));
+    TRY(mo_npy_open(&job.npy, path, mo_model_width(model, o->tap)));
     TRY(mo_atomic_open(&job.names, names));
-    status = mo_embed_dataset(model, tap, dataset, loader_threads, write_rows, &job);
+    status = mo_embed_dataset(model, dataset, o, write_rows, &job);
     if (job.status != MOCO_OK)
         status = mo_message_set(job.status, job.message);
     TRY(status);
+    TRY(mo_cancel_check(o->cancel));
     TRY(write_skipped(dataset, broken, &count));
     TRY(mo_atomic_commit(&job.names));
-    if (written != NULL)
-        *written = job.npy.rows;
-    if (skipped != NULL)
-        *skipped = count;
+    *result = (moco_embed_result_t){.struct_size = sizeof *result, .rows = job.npy.rows, .skipped = count};
     TRY(mo_npy_commit(&job.npy));
 cleanup:
     mo_npy_abort(&job.npy);

@@ -38,10 +38,11 @@ moco_status_t mo_features_collect(moco_model_t *model, moco_dataset_t *dataset, 
     moco_status_t status = MOCO_OK;
     const size_t images = (size_t)mo_dataset_count(dataset);
     collection_t c = {spec, dataset, out};
+    const moco_embed_options_t how = {.cancel = spec->cancel, .tap = spec->tap, .loader_threads = spec->loader_threads};
     *out = (mo_features_t){.width = mo_model_width(model, spec->tap)};
     TRY(mo_calloc(images, (size_t)out->width * sizeof *out->rows, &out->rows));
     TRY(mo_calloc(images, sizeof *out->labels, &out->labels));
-    TRY(mo_embed_dataset(model, spec->tap, dataset, spec->loader_threads, take_rows, &c));
+    TRY(mo_embed_dataset(model, dataset, &how, take_rows, &c));
 cleanup:
     return status;
 }

@@ -18,6 +18,7 @@ typedef struct mo_features_spec {
     const int32_t *map; /* class of this data set -> label; NULL = itself      */
     int keep;           /* 1: images without a label stay, as -1; 0: left out  */
     int32_t loader_threads;
+    moco_cancel_t *cancel;     /* may be NULL                                 */
     moco_progress_fn progress; /* may be NULL                                   */
     void *user;
     int64_t done_before, total; /* images of other data sets counted in progress */

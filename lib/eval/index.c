@@ -8,6 +8,7 @@
 #include "engine/device.h"
 #include "eval/dot.h"
 #include "util/alloc.h"
+#include "util/cancel.h"
 #include "util/rows.h"
 #include "util/status.h"
 
@@ -54,7 +55,7 @@ static moco_status_t check_labels(const int32_t *labels, int64_t count)
     return MOCO_OK;
 }
 
-static moco_status_t reserve(moco_index_t *index, int64_t count)
+moco_status_t mo_index_reserve(moco_index_t *index, int64_t count)
 {
     moco_status_t status = MOCO_OK;
     int64_t row = index->dimension * (int64_t)sizeof *index->vectors, wanted;
@@ -74,7 +75,7 @@ moco_status_t mo_index_add(moco_index_t *index, const float *vectors, const int3
 {
     moco_status_t status = MOCO_OK;
     TRY(check_labels(labels, count));
-    TRY(reserve(index, count));
+    TRY(mo_index_reserve(index, count));
     /* Into the free rows: they count only once all are good. */
     TRY(mo_rows_normalise(vectors, count, index->dimension, index->vectors + index->count * index->dimension));
     for (int64_t i = 0; i < count; i++) {
@@ -149,6 +150,8 @@ typedef struct search {
     mo_neighbour_t *entries;   /* [count, segments, held]                                       */
     heap_t *heaps;             /* [count, segments]                                             */
     mo_neighbour_t *out;       /* [count, k]                                                    */
+    const moco_cancel_t *cancel;
+    atomic_int stopped;        /* a part was left out: the request may be taken back meanwhile  */
 } search_t;
 
 static int64_t divide_up(int64_t a, int64_t b)
@@ -181,8 +184,13 @@ static void scan_part(void *ctx, int64_t part)
     int64_t queries = s->count - query < QUERY_TILE ? s->count - query : QUERY_TILE;
     int64_t begin = segment * s->segment;
     int64_t end = begin + s->segment < s->index->count ? begin + s->segment : s->index->count;
-    for (int64_t v = begin; v < end; v += VECTOR_TILE)
+    for (int64_t v = begin; v < end; v += VECTOR_TILE) {
+        if (mo_cancelled(s->cancel)) {
+            atomic_store_explicit(&s->stopped, 1, memory_order_relaxed);
+            return;
+        }
         scan_vectors(s, query, queries, v, end - v < VECTOR_TILE ? end - v : VECTOR_TILE, segment);
+    }
 }
 
 /* All heaps of one query into its list. */
@@ -208,10 +216,10 @@ static void cut(search_t *s)
 }
 
 moco_status_t mo_index_nearest(const moco_index_t *index, const float *queries, int64_t count, int64_t k,
-                               mo_neighbour_t *out)
+                               const moco_cancel_t *cancel, mo_neighbour_t *out)
 {
     moco_status_t status = MOCO_OK;
-    search_t s = {.index = index, .queries = queries, .count = count, .k = k, .out = out};
+    search_t s = {.index = index, .queries = queries, .count = count, .k = k, .cancel = cancel, .out = out};
     if (count == 0)
         return MOCO_OK;
     cut(&s);
@@ -220,6 +228,8 @@ moco_status_t mo_index_nearest(const moco_index_t *index, const float *queries, 
     for (int64_t i = 0; i < count * s.segments; i++)
         s.heaps[i] = (heap_t){.entries = s.entries + i * s.held, .capacity = s.held};
     TRY(mo_device_parallel(index->device, divide_up(count, QUERY_TILE) * s.segments, scan_part, &s));
+    if (atomic_load(&s.stopped))
+        TRY(mo_cancel_fail());
     TRY(mo_device_parallel(index->device, count, merge_part, &s));
 cleanup:
     mo_free(s.entries);

@@ -1,22 +1,24 @@
 /* Bank and queries through the evaluation transform, then the index's weighted vote; classes are matched by name. */
 #include "eval/knn.h"
 
+#include "eval/classify.h"
 #include "eval/features.h"
 #include "eval/model.h"
 #include "util/alloc.h"
 #include "util/status.h"
 
-#define DEFAULT_K 200
-#define DEFAULT_TEMPERATURE 0.1
+const moco_knn_options_t mo_knn_defaults = {.struct_size = sizeof mo_knn_defaults, .temperature = 0.1, .k = 200};
 
-static moco_status_t vote(moco_index_t *index, const mo_features_t *test, int64_t k, double temperature,
+static moco_status_t vote(moco_index_t *index, const mo_features_t *test, const moco_knn_options_t *o,
                           int32_t classes, moco_knn_result_t *result)
 {
     moco_status_t status = MOCO_OK;
+    const moco_classify_options_t votes = {.cancel = o->cancel, .temperature = o->temperature, .k = o->k,
+                                           .classes = classes};
     int32_t *top = NULL, wide = classes < 5 ? classes : 5;
     int64_t first = 0, fifth = 0;
     TRY(mo_calloc((size_t)test->count * (size_t)wide, sizeof *top, &top));
-    TRY(moco_index_classify(index, test->rows, test->count, k, temperature, classes, top));
+    TRY(mo_index_classify(index, test->rows, test->count, &votes, top));
     for (int64_t i = 0; i < test->count; i++) {
         first += top[i * wide] == test->labels[i];
         for (int32_t j = 0; j < wide; j++)
@@ -29,21 +31,17 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test, int64_t k,
-                              double temperature, int32_t loader_threads, moco_progress_fn progress, void *user,
-                              moco_knn_result_t *result)
+moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
+                              const moco_knn_options_t *o, moco_knn_result_t *result)
 {
     moco_status_t status = MOCO_OK;
     int32_t tap = model->encoder.embedding >= 0 ? MOCO_TAP_PROJECTION : MOCO_TAP_BACKBONE, *map = NULL;
     int32_t classes = mo_dataset_classes(bank);
     moco_index_t *index = NULL;
     mo_features_t b = {0}, q = {0};
-    mo_features_spec_t spec = {.tap = tap, .loader_threads = loader_threads, .progress = progress, .user = user,
+    mo_features_spec_t spec = {.tap = tap, .loader_threads = o->loader_threads, .progress = o->progress,
+                               .user = o->user, .cancel = o->cancel,
                                .total = mo_dataset_count(bank) + mo_dataset_count(test)};
-    if (k == 0)
-        k = DEFAULT_K;
-    if (temperature == 0)
-        temperature = DEFAULT_TEMPERATURE;
     if (classes == 0 || mo_dataset_classes(test) == 0)
         return mo_fail(MOCO_ERR_ARGUMENT, "the %s set has no classes: wanted images in sub-folders or labels",
                        classes == 0 ? "bank" : "test");
@@ -56,15 +54,15 @@ moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_da
     spec.keep = 1; /* … but can be asked about */
     spec.done_before = mo_dataset_count(bank);
     TRY(mo_features_collect(model, test, &spec, &q));
-    TRY(moco_index_create(b.width, model->device, &index));
-    TRY(moco_index_add(index, b.rows, b.labels, b.count));
-    TRY(vote(index, &q, k, temperature, classes, result));
-    result->k = k < b.count ? k : b.count;
+    TRY(mo_index_create(b.width, model->device, &index));
+    TRY(mo_index_add(index, b.rows, b.labels, b.count));
+    TRY(vote(index, &q, o, classes, result));
+    result->k = o->k < b.count ? o->k : b.count;
     result->bank = b.count;
     result->queries = q.count;
     result->chance = 100.0 / classes;
 cleanup:
-    moco_index_free(index);
+    mo_index_free(index);
     mo_free(map);
     mo_features_free(&b);
     mo_features_free(&q);

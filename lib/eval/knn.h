@@ -4,8 +4,10 @@
 
 #include <moco/index.h>
 
-moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test, int64_t k,
-                              double temperature, int32_t loader_threads, moco_progress_fn progress, void *user,
-                              moco_knn_result_t *result);
+extern const moco_knn_options_t mo_knn_defaults;
+
+/* The public call moco_knn on checked options. */
+moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
+                              const moco_knn_options_t *options, moco_knn_result_t *result);
 
 #endif

@@ -50,8 +50,11 @@ moco_model_t *mo_model_retain(moco_model_t *model);
 void mo_model_release(moco_model_t *model); /* the last reference frees it; NULL is fine */
 /* model_file.c. Reading takes any container; `bytes` are a whole file and are not needed afterwards. Writing to memory
  * follows mo_st_write_memory. */
-moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out);
-moco_status_t mo_model_read_memory(const uint8_t *bytes, uint64_t size, moco_device_t *device, moco_model_t **out);
+struct mo_wanted; /* loaded.h */
+moco_status_t mo_model_read(const char *path, const struct mo_wanted *wanted, moco_device_t *device,
+                            moco_model_t **out);
+moco_status_t mo_model_read_memory(const uint8_t *bytes, uint64_t size, const struct mo_wanted *wanted,
+                                   moco_device_t *device, moco_model_t **out);
 moco_status_t mo_model_write(const moco_model_t *model, const char *path);
 moco_status_t mo_model_write_memory(const moco_model_t *model, void *bytes, uint64_t capacity, uint64_t *needed);
 
@@ -61,18 +64,18 @@ json_t *mo_model_json(const moco_model_t *model); /* what it is; NULL without me
 typedef struct mo_source {
     const uint8_t *const *encoded; /* [count] image files in memory */
     const uint64_t *sizes;
-    const moco_image_t *images; /* [count] pixels of any size */
+    const moco_image_t *images; /* [count] pixels of any size, by mo_image_at */
     const float *floats;        /* [count] normalised images  */
     int32_t layout;
     const uint8_t *const *rows; /* [count] views [S,S,3]      */
 } mo_source_t;
-moco_status_t mo_embed(moco_model_t *model, int32_t tap, int64_t count, const mo_source_t *source, int size, float *out,
-                       moco_status_t *items);
-moco_status_t mo_embed_dataset(moco_model_t *model, int32_t tap, moco_dataset_t *dataset, int32_t loader_threads,
+/* The options are checked; see moco_model_embed_encoded for those of them that count. */
+moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_source_t *source, int size,
+                       const moco_embed_options_t *options, float *out);
+moco_status_t mo_embed_dataset(moco_model_t *model, moco_dataset_t *dataset, const moco_embed_options_t *options,
                                moco_rows_fn rows, void *user);
-moco_status_t mo_embed_to_npy(moco_model_t *model, int32_t tap, moco_dataset_t *dataset, int32_t loader_threads,
-                              const char *path, moco_progress_fn progress, void *user, int64_t *written,
-                              int64_t *skipped);
+moco_status_t mo_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
+                              const moco_embed_options_t *options, moco_embed_result_t *result);
 int32_t mo_model_width(const moco_model_t *model, int32_t tap); /* 0 = no such tap */
 moco_status_t mo_model_check_tap(const moco_model_t *model, int32_t tap);
 

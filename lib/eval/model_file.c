@@ -128,14 +128,13 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_model_read_file(const mo_tensor_file_t *file, const char *path, moco_device_t *device,
-                                 moco_model_t **out)
+moco_status_t mo_model_read_file(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted,
+                                 moco_device_t *device, moco_model_t **out)
 {
     moco_status_t status = MOCO_OK;
     mo_loaded_t l = {0};
     moco_model_t *model = NULL;
-    const mo_wanted_t all = {0};
-    TRY(mo_loaded_take(file, path, &all, &l));
+    TRY(mo_loaded_take(file, path, wanted, &l));
     TRY(mo_model_create(&l.encoder, &l.transform, device, &model));
     if (l.foreign) {
         model->report = l.report;
@@ -147,23 +146,24 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_model_read(const char *path, moco_device_t *device, moco_model_t **out)
+moco_status_t mo_model_read(const char *path, const mo_wanted_t *wanted, moco_device_t *device, moco_model_t **out)
 {
     mo_tensor_file_t file = {0};
     moco_status_t status = mo_tensor_file_open(&file, path);
     if (status == MOCO_OK)
-        status = mo_model_read_file(&file, path, device, out);
+        status = mo_model_read_file(&file, path, wanted, device, out);
     mo_tensor_file_close(&file);
     return status;
 }
 
-moco_status_t mo_model_read_memory(const uint8_t *bytes, uint64_t size, moco_device_t *device, moco_model_t **out)
+moco_status_t mo_model_read_memory(const uint8_t *bytes, uint64_t size, const mo_wanted_t *wanted,
+                                   moco_device_t *device, moco_model_t **out)
 {
     static const char name[] = "model in memory";
     mo_tensor_file_t file = {0};
     moco_status_t status = mo_tensor_file_open_memory(&file, bytes, size, name);
     if (status == MOCO_OK)
-        status = mo_model_read_file(&file, name, device, out);
+        status = mo_model_read_file(&file, name, wanted, device, out);
     mo_tensor_file_close(&file);
     return status;
 }

@@ -11,8 +11,8 @@ moco_status_t mo_model_meta(mo_st_writer_t *writer, const mo_encoder_spec_t *spe
 moco_status_t mo_model_meta_get(const mo_tensor_file_t *st, mo_encoder_spec_t *spec, mo_transform_t *transform,
                                 int64_t *steps);
 /* From a file that is open; `path` names it in messages. */
-moco_status_t mo_model_read_file(const mo_tensor_file_t *file, const char *path, moco_device_t *device,
-                                 moco_model_t **out);
+moco_status_t mo_model_read_file(const mo_tensor_file_t *file, const char *path, const struct mo_wanted *wanted,
+                                 moco_device_t *device, moco_model_t **out);
 json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_transform_t *transform); /* NULL without memory */
 /* All of the encoder's net, which for a model has neither predictor nor loss. */
 moco_status_t mo_model_write_encoder(const mo_encoder_t *encoder, const mo_transform_t *transform, const char *path);

@@ -89,10 +89,11 @@ static moco_status_t batch_step(void *ctx, const mo_batch_t *batch)
     work_t *w = ctx;
     moco_status_t status = MOCO_OK;
     const mo_source_t source = {.rows = batch->rows[0]};
+    const moco_embed_options_t how = {.tap = MOCO_TAP_BACKBONE};
     const mo_linear_rows_t rows = {w->rows, w->labels, NULL, batch->count};
     if (w->seen == 0 && batch->count < w->o.batch_size)
         return too_few(w, batch->count);
-    TRY(mo_embed(w->s.model, MOCO_TAP_BACKBONE, batch->count, &source, MO_SIZE_MANY, w->rows, NULL));
+    TRY(mo_embed(w->s.model, batch->count, &source, MO_SIZE_MANY, &how, w->rows));
     TRY(mo_supervised_normalize(&w->s, w->rows, batch->count, w->linear.features));
     mo_supervised_labels(&w->s, batch, w->labels);
     TRY(step(w, &rows, batch->position));

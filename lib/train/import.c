@@ -10,6 +10,7 @@
 #include "train/schedule.h"
 #include "util/alloc.h"
 #include "util/number.h"
+#include "util/cancel.h"
 #include "util/status.h"
 
 enum { MAX_HEAD_WIDTH = 65536 };
@@ -298,32 +299,35 @@ static moco_status_t report_of(const mo_import_t *m, json_t **report)
     return mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
 }
 
-moco_status_t mo_import_training(const char *in, const char *out, const moco_trainer_options_t *training,
-                                 int32_t key_update, int32_t vit_heads, json_t **report)
+moco_status_t mo_import_training(const char *in, const char *out, const moco_convert_options_t *o,
+                                 const mo_answer_t *answer)
 {
     moco_status_t status = MOCO_OK;
+    const moco_trainer_options_t *training = o->training;
+    json_t *report = NULL;
     mo_import_t m = {0};
     TRY(mo_tensor_file_open(&m.file, in));
     TRY(mo_inventory_open(&m.inventory, &m.file, in));
     if (training != NULL)
         TRY(mo_options_overlay(training, &m.options));
-    m.inventory.vit_heads = vit_heads > 0 ? vit_heads : m.options.vit_heads;
+    m.inventory.vit_heads = o->vit_heads > 0 ? o->vit_heads : m.options.vit_heads;
     TRY(check_source(&m));
     TRY(choose_options(&m, training != NULL));
     TRY(mo_state_build(&m.state, &m.options));
     TRY(mo_inventory_check(&m.inventory, &m.inventory.query, query_net(&m)));
     TRY(mo_state_take(&m.state));
     TRY(read_encoders(&m));
+    TRY(mo_cancel_check(o->cancel));
     TRY(read_queue(&m));
     TRY(mo_import_optimizer(&m));
     TRY(set_counters(&m));
-    TRY(update_keys(&m, key_update));
-    TRY(report_of(&m, report));
-    status = mo_state_save(&m.state, out);
-    if (status != MOCO_OK) {
-        json_decref(*report);
-        *report = NULL;
-    }
+    TRY(update_keys(&m, o->key_update));
+    TRY(report_of(&m, &report));
+    status = mo_json_answer(report, answer);
+    report = NULL;
+    TRY(status);
+    TRY(mo_cancel_check(o->cancel));
+    TRY(mo_state_save(&m.state, out));
 cleanup:
     mo_state_free(&m.state);
     mo_inventory_close(&m.inventory);

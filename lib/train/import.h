@@ -2,15 +2,15 @@
 #ifndef MO_TRAIN_IMPORT_H
 #define MO_TRAIN_IMPORT_H
 
-#include <jansson.h>
-#include <stdint.h>
-#include <moco/trainer.h>
+#include <moco/convert.h>
 
-/* Reads `in`, writes `out`. `training`: the run's options, or NULL for the recipe that the file looks like; what the
+#include "util/json.h"
+
+/* Reads `in`, writes `out`. Of the options, training: the run's own, or NULL for the recipe that the file looks like; what the
  * file decides (network, queue) is taken from the file. key_update: 1 applies the key-momentum update that the
  * reference makes at the start of its next step. vit_heads: attention heads of a ViT; 0 = those of `training`, or as
- * published. *report as in persist/inventory.h, json_decref it. */
-moco_status_t mo_import_training(const char *in, const char *out, const moco_trainer_options_t *training,
-                                 int32_t key_update, int32_t vit_heads, json_t **report);
+ * published. The answer, as in persist/inventory.h, is given before the file is written; both of `options` are checked. */
+moco_status_t mo_import_training(const char *in, const char *out, const moco_convert_options_t *options,
+                                 const mo_answer_t *answer);
 
 #endif

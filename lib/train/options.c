@@ -8,6 +8,22 @@
 
 /* ---- the table's calls, typed ---- */
 
+int32_t mo_recipe_for(int32_t recipe, int32_t arch)
+{
+    return recipe == MOCO_RECIPE_V3 && mo_is_vit(arch) ? MOCO_RECIPE_V3_VIT : recipe;
+}
+
+moco_status_t mo_options_defaults_for(int32_t recipe, int32_t arch, moco_trainer_options_t *out)
+{
+    if (arch < MOCO_ARCH_RECIPE || arch > MOCO_ARCH_VIT_CONV_BASE)
+        return mo_fail(MOCO_ERR_ARGUMENT, "arch is %d, wanted %d to %d, or %d for the recipe's", arch,
+                       MOCO_ARCH_RESNET18, MOCO_ARCH_VIT_CONV_BASE, MOCO_ARCH_RECIPE);
+    moco_status_t status = mo_options_defaults(mo_recipe_for(recipe, arch), out);
+    if (status == MOCO_OK && arch != MOCO_ARCH_RECIPE)
+        out->arch = arch;
+    return status;
+}
+
 moco_status_t mo_options_defaults(int32_t recipe, moco_trainer_options_t *out)
 {
     return mo_option_defaults(&mo_trainer_options, recipe, out);

@@ -22,6 +22,10 @@ const char *mo_recipe_name(int32_t number); /* NULL if unknown */
 /* ---- working with them (options.c) ---- */
 
 moco_status_t mo_options_defaults(int32_t recipe, moco_trainer_options_t *out);
+/* The recipe that an architecture has under that name: MoCo v3 was published with other values for ViTs. */
+int32_t mo_recipe_for(int32_t recipe, int32_t arch);
+/* The recipe's values for an architecture; MOCO_ARCH_RECIPE is the recipe's own. */
+moco_status_t mo_options_defaults_for(int32_t recipe, int32_t arch, moco_trainer_options_t *out);
 /* The struct_size rule over the defaults of the caller's recipe. */
 moco_status_t mo_options_overlay(const moco_trainer_options_t *caller, moco_trainer_options_t *full);
 /* Ranges, then fields that must agree. The message names the field, the value found and what is wanted. */

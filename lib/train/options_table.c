@@ -10,7 +10,7 @@
 _Static_assert(sizeof(moco_trainer_options_t) == 464, "every field has a row and there is no padding");
 _Static_assert(offsetof(moco_trainer_options_t, queue_length) == 96, "fields keep their places");
 _Static_assert(offsetof(moco_trainer_options_t, loader_threads) == 460, "fields keep their places");
-_Static_assert(sizeof(moco_run_options_t) == 32, "every field has a row and there is no padding");
+_Static_assert(sizeof(void *) != 8 || sizeof(moco_run_options_t) == 64, "every field has a row and there is no padding");
 
 static const char *const membership_names[] = {"contiguous", "strided"};
 static const char *const views_names[] = {"v1", "v2", "cifar", "v3", "simclr"};
@@ -167,11 +167,16 @@ const mo_option_table_t mo_trainer_options = {
 #define AT(field) MO_OPTION_AT(moco_run_options_t, field)
 
 static const mo_option_row_t run_rows[] = {
+    {AT(cancel), MO_OPTION_POINTER, 0, 0, 0, 0, NULL, "", "what stops the run from another thread"},
+    {AT(progress), MO_OPTION_POINTER, 0, 0, 0, 0, NULL, "", "is told of each step"},
+    {AT(user), MO_OPTION_POINTER, 0, 0, 0, 0, NULL, "", "handed to `progress`"},
     {AT(max_steps), I64, 0, 0, WIDE_MAX, 0, NULL, "steps", "stop when so many are done in all; 0 = to the end"},
     {AT(save_every), I64, 0, 0, WIDE_MAX, 0, NULL, "steps",
      "between saves inside an epoch; 0 = at each epoch's end and at any stop"},
     {AT(eval_every), I32, 1, 1, I32_MAX, 0, NULL, "epochs", "between kNN evaluations, where a test set is given"},
     {AT(log_every), I32, 1, 1, I32_MAX, 0, NULL, "steps", "between lines of log.jsonl"},
+    {AT(overwrite), I32, 0, 0, 1, 0, NULL, "", "1: a new trainer may replace the files of another run"},
+    {AT(reserved), I32, 0, 0, 0, 0, NULL, "", "0"},
 };
 
 const mo_option_table_t mo_run_options = {

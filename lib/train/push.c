@@ -90,7 +90,7 @@ moco_status_t mo_push_pixels(moco_trainer_t *t, int64_t count, const moco_image_
     TRY(check_room(t, count, 0));
     TRY(byte_store(t));
     for (int64_t i = 0; i < count; i++) {
-        TRY(mo_pixels_from_image(&images[i], i, &t->pushed.pixels));
+        TRY(mo_pixels_from_images(images, i, &t->pushed.pixels));
         TRY(draw(t, i));
     }
     accept(t, count, 0);
@@ -98,15 +98,21 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_push_encoded(moco_trainer_t *t, const uint8_t *data, uint64_t size)
+moco_status_t mo_push_encoded(moco_trainer_t *t, int64_t count, const uint8_t *const *data, const uint64_t *sizes)
 {
     moco_status_t status = MOCO_OK;
     int64_t warnings = 0;
-    TRY(check_room(t, 1, 0));
+    TRY(check_room(t, count, 0));
     TRY(byte_store(t));
-    TRY(mo_image_decode(data, size, MO_MAX_PIXELS, &t->pushed.pixels, &warnings));
-    TRY(draw(t, 0));
-    accept(t, 1, 0);
+    for (int64_t i = 0; i < count; i++) {
+        if (data[i] == NULL)
+            TRY(mo_fail(MOCO_ERR_ARGUMENT, "data[%lld] is NULL", (long long)i));
+        status = mo_image_decode(data[i], sizes[i], MO_MAX_PIXELS, &t->pushed.pixels, &warnings);
+        if (status != MOCO_OK)
+            TRY(mo_fail(status, "data[%lld]: %s", (long long)i, moco_last_message()));
+        TRY(draw(t, i));
+    }
+    accept(t, count, 0);
 cleanup:
     return status;
 }

@@ -3,13 +3,17 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 #include <time.h>
 
 #include "eval/knn.h"
 #include "eval/model_file.h"
+#include "persist/tensor_file.h"
 #include "train/run_log.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
+#include "util/cancel.h"
+#include "util/file.h"
 #include "util/status.h"
 #include "util/structsize.h"
 
@@ -163,6 +167,7 @@ static moco_status_t loader_step(moco_trainer_t *t, mo_loader_t *loader, moco_st
     mo_outcome_t outcome;
     double start = now(), loaded;
     *ended = 0;
+    TRY(mo_cancel_check(t->cancel));
     status = mo_loader_next(loader, &batch);
     if (status == MOCO_ERR_NO_DATA && t->state.step_in_epoch > 0) {
         *ended = 1;
@@ -179,13 +184,15 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_run_steps(moco_trainer_t *t, moco_dataset_t *dataset, int64_t count, moco_step_report_t *report)
+moco_status_t mo_run_steps(moco_trainer_t *t, moco_dataset_t *dataset, int64_t count, const moco_run_options_t *o,
+                           moco_step_report_t *report)
 {
     moco_status_t status = MOCO_OK;
     mo_loader_t *loader = NULL;
     moco_step_report_t full;
     listing_t before = listing_of(t);
     int ended;
+    t->cancel = o->cancel;
     TRY(open_loader(t, dataset, &loader));
     for (int64_t done = 0; done < count;) {
         if (epoch_done(t))
@@ -198,6 +205,7 @@ moco_status_t mo_run_steps(moco_trainer_t *t, moco_dataset_t *dataset, int64_t c
     }
     mo_report_out(&full, sizeof full, report);
 cleanup:
+    t->cancel = NULL;
     if (status != MOCO_OK)
         forget_listing(t, &before);
     mo_loader_free(loader);
@@ -206,10 +214,21 @@ cleanup:
 
 /* ---- whole runs ---- */
 
-moco_status_t mo_trainer_snapshot(moco_trainer_t *t, moco_device_t *device, moco_model_t **out)
+moco_status_t mo_trainer_snapshot(moco_trainer_t *t, const moco_snapshot_options_t *o, moco_device_t *device,
+                                  moco_model_t **out)
 {
-    const mo_encoder_t encoder = mo_state_model(&t->state);
+    const int key = o->encoder == MOCO_ENCODER_KEY;
+    mo_encoder_t encoder = mo_state_model(&t->state);
     mo_transform_t transform;
+    if (key && t->state.method.key_views == 0)
+        return mo_fail(MOCO_ERR_MISMATCH, "this method has no key encoder, wanted encoder %d (query)",
+                       MOCO_ENCODER_QUERY);
+    if (key) {
+        encoder.params = t->state.key.params;
+        encoder.running = t->state.key.running;
+    }
+    if (o->drop_head)
+        encoder.spec.head = -1; /* a backbone's numbers are the first ones of its encoder's */
     mo_transform_of(&t->state.options, &transform);
     return mo_model_create(&encoder, &transform, device != NULL ? device : t->device, out);
 }
@@ -219,8 +238,6 @@ typedef struct run {
     moco_dataset_t *dataset, *test;
     const char *folder;
     const moco_run_options_t *options;
-    moco_step_fn progress;
-    void *user;
     mo_loader_t *loader;
     FILE *log;
     int64_t steps_before; /* for the ETA */
@@ -257,13 +274,16 @@ static moco_status_t evaluate(run_t *r, double *top1)
     moco_status_t status = MOCO_OK;
     moco_model_t *model = NULL;
     moco_knn_result_t result = {.struct_size = sizeof result};
+    moco_knn_options_t knn = mo_knn_defaults;
+    const moco_snapshot_options_t query = {.encoder = MOCO_ENCODER_QUERY};
     double start = now();
     *top1 = -1;
     if (r->test == NULL)
         return MOCO_OK;
-    TRY(mo_trainer_snapshot(r->trainer, NULL, &model));
-    TRY(mo_knn_accuracy(model, r->dataset, r->test, 0, 0, r->trainer->state.options.loader_threads, NULL, NULL,
-                        &result));
+    TRY(mo_trainer_snapshot(r->trainer, &query, NULL, &model));
+    knn.loader_threads = r->trainer->state.options.loader_threads;
+    knn.cancel = r->options->cancel;
+    TRY(mo_knn_accuracy(model, r->dataset, r->test, &knn, &result));
     *top1 = result.top1;
 cleanup:
     mo_model_release(model);
@@ -283,7 +303,7 @@ static moco_status_t tell(run_t *r, moco_step_report_t *report)
         report->eta_seconds = (now() - r->started - r->paused) / (double)done * (double)left;
     if (r->log != NULL && (report->knn_top1 >= 0 || t->state.step % r->options->log_every == 0))
         TRY(mo_run_log_line(r->log, report));
-    if (r->progress != NULL && r->progress(r->user, report) != 0)
+    if (r->options->progress != NULL && r->options->progress(r->options->user, report) != 0)
         r->stop = 1;
 cleanup:
     return status;
@@ -356,13 +376,51 @@ cleanup:
     return status;
 }
 
+/* Whether a file of an earlier run has learnt something; what cannot be read might have. */
+static int has_steps(const char *path)
+{
+    mo_tensor_file_t file = {0};
+    const char *steps = NULL;
+    if (!mo_file_exists(path))
+        return 0;
+    if (mo_tensor_file_open(&file, path) == MOCO_OK) {
+        steps = mo_tensor_file_text(&file, "step"); /* of a checkpoint */
+        if (steps == NULL)
+            steps = mo_tensor_file_text(&file, "steps"); /* of a model */
+    }
+    const int some = steps == NULL || strcmp(steps, "0") != 0;
+    mo_tensor_file_close(&file);
+    return some;
+}
+
+/* A trainer without steps does not go on with the run whose files are in its folder. */
+static moco_status_t check_folder(const moco_trainer_t *t, const char *folder, int32_t overwrite)
+{
+    static const char *const names[] = {"checkpoint.safetensors", "model.safetensors"};
+    moco_status_t status = MOCO_OK;
+    char *path = NULL;
+    for (int i = 0; folder != NULL && t->state.step == 0 && !overwrite && i < 2; i++) {
+        TRY(mo_strprintf(&path, "%s/%s", folder, names[i]));
+        if (has_steps(path))
+            TRY(mo_fail(MOCO_ERR_EXISTS, "%s is of another run, which this trainer at step 0 would replace: load its "
+                        "checkpoint, choose another folder or set 'overwrite'", path));
+        mo_free(path);
+        path = NULL;
+    }
+cleanup:
+    mo_free(path);
+    return status;
+}
+
 moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dataset_t *test, const char *folder,
-                            const moco_run_options_t *options, moco_step_fn progress, void *user)
+                            const moco_run_options_t *options)
 {
     moco_status_t status = MOCO_OK;
     run_t r = {.trainer = t, .dataset = dataset, .test = test, .folder = folder, .options = options,
-               .progress = progress, .user = user, .steps_before = t->state.step, .started = now(), .saved_step = -1};
+               .steps_before = t->state.step, .started = now(), .saved_step = -1};
     listing_t before = listing_of(t);
+    t->cancel = options->cancel;
+    TRY(check_folder(t, folder, options->overwrite));
     TRY(open_loader(t, dataset, &r.loader));
     if (folder != NULL)
         TRY(mo_run_log_open(folder, t->state.step, &r.log));
@@ -378,6 +436,7 @@ moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dat
     if (r.stop)
         TRY(mo_fail(MOCO_ERR_CANCELLED, "stopped by the callback after step %lld", (long long)t->state.step));
 cleanup:
+    t->cancel = NULL;
     if (status != MOCO_OK)
         forget_listing(t, &before);
     mo_run_log_close(folder, r.log, status != MOCO_OK && t->state.step == r.steps_before);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "train/trainer.h"
+#include "util/cancel.h"
 #include "util/status.h"
 
 /* The view and image that a row of a shard is. */
@@ -150,6 +151,7 @@ static moco_status_t begin(void *ctx, mo_instance_t *instance, int32_t group, in
     moco_trainer_t *t = s->trainer;
     moco_status_t status = MOCO_OK;
     int32_t backbone = s->encoder->net.backbone;
+    TRY(mo_cancel_check(t->cancel)); /* nothing of a step is committed yet */
     TRY(bind(s, instance, group, shard));
     if (s->kind == MO_STAGE_KEY_HEAD || s->kind == MO_STAGE_HEAD)
         TRY(move_rows(s, instance, backbone, group, shard, features(s), ROWS_IN));

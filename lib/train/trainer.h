@@ -74,6 +74,7 @@ typedef struct mo_pushed {
 
 struct moco_trainer {
     mo_state_t state;
+    const moco_cancel_t *cancel; /* of the call at work; NULL = none */
     moco_device_t *device;
     mo_view_spec_t view_spec;
     int32_t shards, shards_in_flight; /* of the stage that holds the gradients of the backbone */
@@ -128,7 +129,8 @@ mo_loader_spec_t mo_trainer_loader_spec(const moco_trainer_t *trainer);
 
 /* push.c: the host's images. */
 moco_status_t mo_push_pixels(moco_trainer_t *trainer, int64_t count, const moco_image_t *images);
-moco_status_t mo_push_encoded(moco_trainer_t *trainer, const uint8_t *data, uint64_t size);
+moco_status_t mo_push_encoded(moco_trainer_t *trainer, int64_t count, const uint8_t *const *data,
+                              const uint64_t *sizes);
 moco_status_t mo_push_views(moco_trainer_t *trainer, int64_t count, const float *queries, const float *keys,
                             int32_t layout);
 int64_t mo_push_done(moco_trainer_t *trainer); /* the batch is used or discarded; how many images it held */

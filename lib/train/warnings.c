@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "train/options.h"
 #include "train/trainer.h"
 #include "util/status.h"
 
@@ -11,6 +12,15 @@
 #define EASY        99.0 /* percent                                                                          */
 #define COLLAPSED   0.05 /* of the spread of rows all over the sphere                                        */
 #define COLLAPSE_PATIENCE 20
+
+void mo_warn_options(const moco_trainer_options_t *o)
+{
+    if (mo_recipe_for(o->recipe, o->arch) != o->recipe)
+        mo_log(MOCO_LOG_WARNING,
+               "recipe %s has the values that were published for ResNets, and arch is a ViT: %s has those for ViTs, and "
+               "moco_trainer_options_init gives them when it is told the architecture",
+               mo_recipe_name(o->recipe), mo_recipe_name(mo_recipe_for(o->recipe, o->arch)));
+}
 
 void mo_warn_setup(moco_trainer_t *t)
 {

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 struct moco_trainer;
+struct moco_trainer_options;
 struct mo_outcome;
 
 typedef struct mo_warnings {
@@ -13,6 +14,8 @@ typedef struct mo_warnings {
     int told_chance, told_easy, told_collapse, told_setup, told_queue;
 } mo_warnings_t;
 
+/* Of options alone, for a trainer that is made: values of one recipe for another's networks. */
+void mo_warn_options(const struct moco_trainer_options *options);
 /* Of the options beside the size of the data set (0 = unknown): with every step, told once. */
 void mo_warn_setup(struct moco_trainer *trainer);
 /* Of a step that was done. */

@@ -100,6 +100,19 @@ cleanup:
     return status;
 }
 
+int mo_file_exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+int mo_file_same(const char *a, const char *b)
+{
+    struct stat first, second;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
+
 moco_status_t mo_file_view_open(mo_file_view_t *view, const char *path)
 {
     int fd = -1;

@@ -65,6 +65,14 @@ moco_status_t mo_json_text(json_t *object, char *text, uint64_t capacity, uint64
     return status;
 }
 
+moco_status_t mo_json_answer(json_t *object, const mo_answer_t *answer)
+{
+    if (object == NULL || answer->capacity > 0 || answer->needed != NULL)
+        return mo_json_text(object, answer->text, answer->capacity, answer->needed);
+    json_decref(object);
+    return MOCO_OK;
+}
+
 json_t *mo_json_bytes(const char *text)
 {
     json_t *value = json_string(text);

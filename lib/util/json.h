@@ -18,6 +18,15 @@ moco_status_t mo_json_load(const char *text, uint64_t size, int depth, json_t **
  * building it) is an error. */
 moco_status_t mo_json_text(json_t *object, char *text, uint64_t capacity, uint64_t *needed);
 
+/* Where a call's JSON answer goes: the arguments of the text rule. */
+typedef struct mo_answer {
+    char *text;
+    uint64_t capacity, *needed;
+} mo_answer_t;
+
+/* mo_json_text for calls whose answer comes beside their work: with neither text nor `needed` nothing is asked for. */
+moco_status_t mo_json_answer(json_t *object, const mo_answer_t *answer);
+
 /* File names are bytes, JSON is UTF-8: what is not becomes '?', and such a name is cut at 511 bytes. */
 json_t *mo_json_bytes(const char *text);
 

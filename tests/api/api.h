@@ -26,7 +26,8 @@
 /* Options of a trainer that steps in milliseconds: 8 images of 16 pixels in two groups. */
 static inline void tiny_options(moco_trainer_options_t *options)
 {
-    ck_assert_int_eq(moco_trainer_options_init(options, sizeof *options, MOCO_RECIPE_CIFAR), MOCO_OK);
+    ck_assert_int_eq(moco_trainer_options_init(options, sizeof *options, MOCO_RECIPE_CIFAR,
+                                               MOCO_ARCH_RECIPE), MOCO_OK);
     options->arch = MOCO_ARCH_RESNET18;
     options->width = 0.25;
     options->image_size = 16;

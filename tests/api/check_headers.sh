@@ -1,5 +1,6 @@
 #!/bin/sh
-# Every public header compiles alone, as C99 and as C++11, without a single warning.
+# Every public header compiles alone, as C99 and as C++11, without a single warning, and is plain C declarations for
+# parsers such as cffi's once MOCO_API is defined as nothing.
 # usage: check_headers.sh SOURCE_DIR
 set -eu
 source=$1
@@ -28,5 +29,21 @@ for header in "$source"/include/moco/*.h; do
         if command -v $compiler >/dev/null; then compiles c++11 cpp $compiler "$name"; fi
     done
 done
+# What a parser of declarations would see: our own lines of the preprocessor's output.
+for header in "$source"/include/moco/*.h; do echo "#include \"$header\""; done |
+    cc -E -DMOCO_API= -I"$source/include" -x c - |
+    awk '/^# /{own = index($3, "/moco/") > 0; next} own' >"$work/plain"
+if grep -nE '__|\binline\b|\bextern\b|visibility' "$work/plain"; then
+    echo "with MOCO_API defined as nothing, the headers still have the above"
+    failed=1
+fi
+if [ "$(grep -c ';' "$work/plain")" -lt 100 ]; then
+    echo "the declarations of the headers were not found"
+    failed=1
+fi
+if grep -nE '^ \* Since: ' "$source"/include/moco/*.h; then
+    echo "'Since' stands alone on the lines above"
+    failed=1
+fi
 [ $failed -eq 0 ] && echo "$count compilations"
 exit $failed

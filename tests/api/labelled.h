@@ -21,7 +21,7 @@ static inline moco_model_t *model_of(moco_device_t *device, uint64_t seed)
     tiny_options(&options);
     options.seed = seed;
     expect_ok(moco_trainer_create(&options, device, &trainer));
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &model));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
     moco_trainer_free(trainer);
     return model;
 }

@@ -1,6 +1,7 @@
 /* Bad input from outside: images, folders, disks, options and files. Each gives its status and says what was found; the
  * process, the objects and the files that were there before live on. The program says the same with its exit code. */
 #include "draw.h"
+#include "call_options.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -147,12 +148,12 @@ START_TEST(images_as_bytes)
     uint64_t sizes[SPECIMENS];
     float rows[SPECIMENS * 16];
     moco_status_t items[SPECIMENS];
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &model));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
     for (int i = 0; i < SPECIMENS; i++) {
         jpegs[i] = specimen(i);
         data[i] = jpegs[i].bytes;
         sizes[i] = jpegs[i].size;
-        moco_status_t status = moco_trainer_push_jpeg(trainer, data[i], sizes[i]);
+        moco_status_t status = moco_trainer_push_encoded(trainer, ONE_FILE(data[i], sizes[i]));
         int broken = specimens[i].message != NULL && !specimens[i].path;
         ck_assert_msg(status == (broken ? MOCO_ERR_IMAGE : MOCO_OK), "%s: %s", specimens[i].name,
                       moco_status_name(status));
@@ -160,8 +161,8 @@ START_TEST(images_as_bytes)
             expect_message(specimens[i].message);
     }
     ck_assert_int_eq(moco_trainer_discard(trainer), GOOD + 2);
-    expect_ok(moco_model_embed_jpeg(model, MOCO_TAP_PROJECTION, SPECIMENS, data, sizes, rows,
-                                    items));
+    expect_ok(moco_model_embed_encoded(model, SPECIMENS, data, sizes,
+                                       EMBED(.tap = MOCO_TAP_PROJECTION, .statuses = items), rows));
     for (int i = 0; i < SPECIMENS; i++)
         ck_assert_int_eq(items[i],
                          specimens[i].message != NULL && !specimens[i].path ? MOCO_ERR_IMAGE : MOCO_OK);
@@ -201,7 +202,7 @@ START_TEST(fewer_good_images_than_a_batch)
     mkdir(run, 0777);
     draw_tree(in_scratch(&scratch, "seven"), 7, 1, 16);
     moco_dataset_t *dataset = dataset_of(in_scratch(&scratch, "seven"));
-    expect_status(MOCO_ERR_NO_DATA, moco_trainer_run(trainer, dataset, NULL, run, NULL, NULL, NULL));
+    expect_status(MOCO_ERR_NO_DATA, moco_trainer_run(trainer, dataset, NULL, run, NULL));
     expect_message("7");
     expect_message("8");
     moco_dataset_free(dataset);
@@ -210,10 +211,10 @@ START_TEST(fewer_good_images_than_a_batch)
     break_picture(in_scratch(&scratch, "nine"), 2, 1);
     break_picture(in_scratch(&scratch, "nine"), 5, 1);
     dataset = dataset_of(in_scratch(&scratch, "nine"));
-    expect_status(MOCO_ERR_NO_DATA, moco_trainer_run(trainer, dataset, NULL, run, NULL, NULL, NULL));
+    expect_status(MOCO_ERR_NO_DATA, moco_trainer_run(trainer, dataset, NULL, run, NULL));
     expect_message("7");
     expect_message("8");
-    expect_status(MOCO_ERR_NO_DATA, moco_trainer_steps(trainer, dataset, 3, &report));
+    expect_status(MOCO_ERR_NO_DATA, moco_trainer_steps(trainer, dataset, 3, NULL, &report));
     ck_assert(!file_exists(in_folder(run, "checkpoint.safetensors"))); /* nothing was learnt, the folder is unused */
     ck_assert(!file_exists(in_folder(run, "log.jsonl")));
 
@@ -221,7 +222,7 @@ START_TEST(fewer_good_images_than_a_batch)
     options.max_broken = 1;
     moco_trainer_t *strict = NULL;
     expect_ok(moco_trainer_create(&options, NULL, &strict));
-    expect_status(MOCO_ERR_BROKEN_DATA, moco_trainer_run(strict, dataset, NULL, NULL, NULL, NULL, NULL));
+    expect_status(MOCO_ERR_BROKEN_DATA, moco_trainer_run(strict, dataset, NULL, NULL, NULL));
     expect_message("2 of 9");
     expect_message("0002.jpg");
     expect_message("unknown format");
@@ -230,7 +231,7 @@ START_TEST(fewer_good_images_than_a_batch)
 
     draw_tree(in_scratch(&scratch, "ten"), 10, 1, 16);
     dataset = dataset_of(in_scratch(&scratch, "ten"));
-    expect_ok(moco_trainer_steps(trainer, dataset, 2, &report));
+    expect_ok(moco_trainer_steps(trainer, dataset, 2, NULL, &report));
     ck_assert_int_eq(report.step, 2);
     moco_dataset_free(dataset);
     moco_trainer_free(trainer);
@@ -245,7 +246,7 @@ static void expect_older_checkpoint(moco_trainer_t *trainer, moco_dataset_t *dat
     const char *path = in_folder(run, "checkpoint.safetensors");
     moco_trainer_t *again = NULL;
     moco_model_t *model = NULL;
-    expect_status(MOCO_ERR_IO, moco_trainer_run(trainer, dataset, NULL, run, NULL, NULL, NULL));
+    expect_status(MOCO_ERR_IO, moco_trainer_run(trainer, dataset, NULL, run, NULL));
     expect_message("run");
     ck_assert(same_checkpoints(path, in_scratch(&scratch, "before")));
     expect_status(MOCO_ERR_IO, moco_trainer_save(trainer, path));
@@ -253,7 +254,7 @@ static void expect_older_checkpoint(moco_trainer_t *trainer, moco_dataset_t *dat
     ck_assert(same_checkpoints(path, in_scratch(&scratch, "before")));
     expect_ok(moco_trainer_load(path, NULL, NULL, &again));
     moco_trainer_free(again);
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &model));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
     expect_status(MOCO_ERR_IO, moco_model_save(model, in_folder(run, "other.safetensors")));
     ck_assert(!file_exists(in_folder(run, "other.safetensors")));
     moco_model_free(model);
@@ -279,13 +280,13 @@ static void full_disk(const char *run, void (*fill)(const char *), void (*reliev
     expect_ok(moco_trainer_create(&options, NULL, &trainer));
     expect_ok(moco_run_options_init(&once, sizeof once));
     once.max_steps = 1;
-    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, &once, NULL, NULL));
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, &once));
     copy_file(in_folder(run, "checkpoint.safetensors"), scratch.path, "before");
     fill(run);
     expect_older_checkpoint(trainer, dataset, run);
     relieve(run);
     ck_assert(!leftovers(run));
-    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL, NULL, NULL)); /* and on, once there is module */
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL)); /* and on, once there is module */
     ck_assert_int_eq((int)trainer_number(trainer, "epoch"), 4);
     moco_dataset_free(dataset);
     moco_trainer_free(trainer);
@@ -489,7 +490,7 @@ static void expect_no_model(const char *name, const char *what)
 {
     moco_model_t *model = NULL;
     moco_trainer_t *trainer = NULL;
-    moco_status_t status = moco_model_load(in_scratch(&scratch, name), NULL, &model);
+    moco_status_t status = moco_model_load(in_scratch(&scratch, name), NULL, NULL, &model);
     ck_assert_msg(status == MOCO_ERR_FORMAT, "%.60s: %s (%s)", what, moco_status_name(status), moco_last_message());
     ck_assert(moco_last_message()[0] != '\0' && model == NULL);
     status = moco_trainer_load(in_scratch(&scratch, name), NULL, NULL, &trainer);
@@ -571,7 +572,7 @@ START_TEST(checkpoints_that_lie)
         forge(others[i][0], others[i][1]);
         if (strcmp(others[i][0], "width") == 0) { /* the encoder's own, not the options' */
             moco_model_t *model = NULL;
-            expect_status(MOCO_ERR_FORMAT, moco_model_load(in_scratch(&scratch, "hostile"), NULL, &model));
+            expect_status(MOCO_ERR_FORMAT, moco_model_load(in_scratch(&scratch, "hostile"), NULL, NULL, &model));
             continue;
         }
         expect_status(MOCO_ERR_FORMAT, moco_trainer_load(in_scratch(&scratch, "hostile"), NULL, NULL, &made));
@@ -656,7 +657,7 @@ START_TEST(the_program)
     char output[8192];
     moco_trainer_t *trainer = fresh();
     moco_model_t *model = NULL;
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &model));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
     expect_ok(moco_model_save(model, in_scratch(&scratch, "model")));
     moco_model_free(model);
     moco_trainer_free(trainer);

@@ -1,5 +1,6 @@
 /* The same bits for any number of lanes and of loader threads: checkpoints after ten steps, byte for byte. */
 #include "draw.h"
+#include "call_options.h"
 
 #define STEPS 10
 
@@ -76,7 +77,7 @@ static void train(const moco_trainer_options_t *options, int32_t lanes, int32_t 
     own.loader_threads = threads;
     expect_ok(moco_trainer_create(&own, device, &trainer));
     moco_device_free(device); /* the trainer keeps its own */
-    expect_ok(moco_trainer_steps(trainer, dataset, STEPS, &report));
+    expect_ok(moco_trainer_steps(trainer, dataset, STEPS, NULL, &report));
     ck_assert_int_eq(report.step, STEPS);
     ck_assert(isfinite(report.loss) && report.gradient_norm > 0);
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, name)));
@@ -116,11 +117,11 @@ START_TEST(saved_and_loaded)
     cut_options(&cuts[_i], &options);
     train(&options, 2, 2, "first");
     expect_ok(moco_trainer_create(&options, NULL, &trainer));
-    expect_ok(moco_trainer_steps(trainer, dataset, 4, NULL));
+    expect_ok(moco_trainer_steps(trainer, dataset, 4, NULL, NULL));
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "half")));
     moco_trainer_free(trainer);
     expect_ok(moco_trainer_load(in_scratch(&scratch, "half"), NULL, NULL, &trainer));
-    expect_ok(moco_trainer_steps(trainer, dataset, STEPS - 4, NULL));
+    expect_ok(moco_trainer_steps(trainer, dataset, STEPS - 4, NULL, NULL));
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "next")));
     moco_trainer_free(trainer);
     moco_dataset_free(dataset);
@@ -211,8 +212,8 @@ START_TEST(what_changes_the_bits)
         options.shuffle = variant != 1;
         options.membership = variant == 2 ? MOCO_MEMBERSHIP_STRIDED : MOCO_MEMBERSHIP_CONTIGUOUS;
         train(&options, 2, 1, "next");
-        expect_ok(moco_model_load(in_scratch(&scratch, "next"), NULL, &model));
-        expect_ok(moco_model_embed_jpeg(model, MOCO_TAP_PROJECTION, 1, data, sizes, row, NULL));
+        expect_ok(moco_model_load(in_scratch(&scratch, "next"), NULL, NULL, &model));
+        expect_ok(moco_model_embed_encoded(model, 1, data, sizes, EMBED(.tap = MOCO_TAP_PROJECTION), row));
         moco_model_free(model);
     }
     ck_assert_mem_eq(rows[0], rows[3], sizeof rows[0]);

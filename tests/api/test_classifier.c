@@ -58,7 +58,7 @@ static double right_of(const moco_classifier_t *classifier, moco_dataset_t *test
     f.count = 0;
     numbers_of(classifier, numbers);
     expect_ok(moco_classifier_model(classifier, &model));
-    expect_ok(moco_model_embed_dataset(model, MOCO_TAP_BACKBONE, test, 1, take_rows, &f));
+    expect_ok(moco_model_embed_dataset(model, test, NULL, take_rows, &f));
     ck_assert_int_eq(f.count, TEST);
     for (int64_t i = 0; i < f.count; i++) {
         double z[CLASSES], norm = 0;
@@ -309,7 +309,7 @@ START_TEST(file_is_a_model)
     float first[NUMBERS], second[NUMBERS];
     expect_ok(moco_classifier_save(made, path));
     moco_model_free(w.model);
-    expect_ok(moco_model_load(path, w.device, &w.model));
+    expect_ok(moco_model_load(path, NULL, w.device, &w.model));
     ck_assert_int_eq(moco_model_dimension(w.model, MOCO_TAP_PROJECTION), 0);
     moco_classifier_t *again = probe_of(&w);
     numbers_of(made, first);

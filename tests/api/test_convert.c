@@ -7,7 +7,7 @@
 #include "api.h"
 
 static scratch_t scratch;
-static char report[MOCO_CONVERT_REPORT_SIZE];
+static char report[65536];
 
 static void set_up(void)
 {
@@ -18,7 +18,7 @@ static void set_up(void)
     tiny_options(&options);
     expect_ok(moco_trainer_create(&options, NULL, &trainer));
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "checkpoint")));
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &model));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
     expect_ok(moco_model_save(model, in_scratch(&scratch, "model")));
     moco_model_free(model);
     moco_trainer_free(trainer);
@@ -38,7 +38,7 @@ static moco_convert_options_t defaults(void)
 
 static moco_status_t convert(const char *from, const moco_convert_options_t *o)
 {
-    return moco_convert(in_scratch(&scratch, from), in_scratch(&scratch, "out"), o, NULL, report, sizeof report);
+    return moco_convert(in_scratch(&scratch, from), in_scratch(&scratch, "out"), o, report, sizeof report, NULL);
 }
 
 START_TEST(arguments)
@@ -51,12 +51,11 @@ START_TEST(arguments)
     ck_assert(o.layout == MOCO_FILE_ENCODER && o.encoder == 0 && o.head == 0 && o.key_update == 1 && o.std_r == 0);
     tiny_options(&training);
     expect_status(bad, moco_convert_options_init(NULL, sizeof o));
-    expect_status(bad, moco_convert(NULL, "x", NULL, NULL, NULL, 0));
-    expect_status(bad, moco_convert(path, NULL, NULL, NULL, NULL, 0));
-    expect_status(bad, moco_convert(path, "x", NULL, NULL, report, sizeof report - 1));
-    expect_status(bad, moco_convert(path, "x", NULL, NULL, report, 0));
-    expect_status(bad, moco_convert(path, "x", NULL, NULL, NULL, sizeof report));
-    expect_status(bad, moco_convert(path, "x", NULL, &training, NULL, 0));
+    expect_status(bad, moco_convert(NULL, "x", NULL, NULL, 0, NULL));
+    expect_status(bad, moco_convert(path, NULL, NULL, NULL, 0, NULL));
+    expect_status(bad, moco_convert(path, "x", NULL, NULL, sizeof report, NULL));
+    o.training = &training; /* of a run, for an encoder */
+    expect_status(bad, convert(in, &o));
     expect_status(bad, moco_file_info(NULL, NULL, 0, &needed));
     expect_status(bad, moco_file_info(path, NULL, 0, NULL));
 #define REFUSED(field, value)          \
@@ -98,17 +97,17 @@ START_TEST(other_releases)
         uint8_t bytes[200];
     } host;
     memset(&host, 0x5a, sizeof host);
-    expect_ok(moco_convert_options_init(&host.options, 60)); /* older: knows half of the integers */
-    ck_assert_int_eq(host.bytes[60], 0x5a);
+    expect_ok(moco_convert_options_init(&host.options, 76)); /* older: knows half of the integers */
+    ck_assert_int_eq(host.bytes[76], 0x5a);
     host.options.layout = MOCO_FILE_TIMM;
     expect_ok(convert("model", &host.options));
     expect_ok(moco_convert_options_init(&host.options, sizeof host)); /* newer */
     expect_ok(convert("model", &host.options));
     host.bytes[sizeof host.options] = 1;
     expect_status(MOCO_ERR_VERSION, convert("model", &host.options));
-    ck_assert_uint_eq(sizeof(moco_convert_options_t), 88);
-    ck_assert_uint_eq(offsetof(moco_convert_options_t, layout), 56);
-    ck_assert_uint_eq(offsetof(moco_convert_options_t, key_update), 76);
+    ck_assert_uint_eq(sizeof(moco_convert_options_t), 104);
+    ck_assert_uint_eq(offsetof(moco_convert_options_t, layout), 72);
+    ck_assert_uint_eq(offsetof(moco_convert_options_t, key_update), 92);
 }
 END_TEST
 
@@ -125,7 +124,7 @@ START_TEST(own_files)
     expect_in_report("\"layout\":\"libmoco\"");
     expect_in_report("\"encoder\":\"encoder_q.\"");
     expect_in_report("\"arch\":\"resnet18\"");
-    expect_ok(moco_model_load(in_scratch(&scratch, "out"), NULL, &model));
+    expect_ok(moco_model_load(in_scratch(&scratch, "out"), NULL, NULL, &model));
     moco_model_free(model);
     o.encoder = MOCO_ENCODER_KEY;
     expect_ok(convert("checkpoint", &o));
@@ -136,7 +135,7 @@ START_TEST(own_files)
     expect_status(MOCO_ERR_MISMATCH, convert("checkpoint", &o));
     o.layout = MOCO_FILE_TORCHVISION;
     expect_ok(convert("model", &o));
-    expect_ok(moco_model_load(in_scratch(&scratch, "out"), NULL, &model)); /* now a foreign file */
+    expect_ok(moco_model_load(in_scratch(&scratch, "out"), NULL, NULL, &model)); /* now a foreign file */
     ck_assert_int_eq(moco_model_dimension(model, MOCO_TAP_PROJECTION), 0);
     expect_ok(moco_model_info(model, report, sizeof report, NULL));
     expect_in_report("\"source\":{");
@@ -158,7 +157,7 @@ START_TEST(transformers)
     moco_trainer_t *trainer = NULL;
     moco_convert_options_t o = defaults();
     moco_model_t *model = NULL;
-    expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3_VIT));
+    expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3_VIT, MOCO_ARCH_RECIPE));
     options.width = 0.125;
     options.image_size = 32;
     options.patch_size = 8;
@@ -180,7 +179,7 @@ START_TEST(transformers)
     expect_in_report("\"names\":\"timm\"");
     expect_ok(moco_file_info(in_scratch(&scratch, "out"), report, sizeof report, NULL));
     expect_in_report("\"names\":\"timm\"");
-    expect_ok(moco_model_load(in_scratch(&scratch, "out"), NULL, &model));
+    expect_ok(moco_model_load(in_scratch(&scratch, "out"), NULL, NULL, &model));
     expect_ok(moco_model_info(model, report, sizeof report, NULL));
     expect_in_report("\"names\":\"timm\"");
     moco_model_free(model);
@@ -227,10 +226,10 @@ START_TEST(failures_keep_the_output)
     free(before);
     free(after);
     const char *in = in_scratch(&scratch, "model");
-    expect_status(MOCO_ERR_IO, moco_convert(in, in_scratch(&scratch, "no/such/folder"), NULL, NULL, NULL, 0));
-    expect_ok(moco_convert(in, in, NULL, NULL, NULL, 0)); /* over itself */
+    expect_status(MOCO_ERR_IO, moco_convert(in, in_scratch(&scratch, "no/such/folder"), NULL, NULL, 0, NULL));
+    expect_status(MOCO_ERR_EXISTS, moco_convert(in, in, NULL, NULL, 0, NULL)); /* over itself */
     moco_model_t *model = NULL;
-    expect_ok(moco_model_load(in, NULL, &model));
+    expect_ok(moco_model_load(in, NULL, NULL, &model));
     moco_model_free(model);
 }
 END_TEST

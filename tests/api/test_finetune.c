@@ -139,7 +139,7 @@ START_TEST(learns)
     ck_assert_str_eq(moco_classifier_class_name(finetune, 1), moco_dataset_class_name(w.train, 1));
     ck_assert_ptr_null(moco_classifier_class_name(finetune, CLASSES));
     expect_ok(moco_classifier_save(finetune, in_scratch(&w.scratch, "tuned")));
-    expect_ok(moco_model_load(in_scratch(&w.scratch, "tuned"), w.device, &loaded));
+    expect_ok(moco_model_load(in_scratch(&w.scratch, "tuned"), NULL, w.device, &loaded));
     ck_assert_int_eq(moco_model_dimension(loaded, MOCO_TAP_PROJECTION), 0);
     expect_ok(moco_model_save(w.model, in_scratch(&w.scratch, "after")));
     uint8_t *before = read_file(in_scratch(&w.scratch, "before"), &before_size);
@@ -171,7 +171,7 @@ START_TEST(left_out)
     moco_classifier_free(finetune);
     moco_model_free(w.model);
     w.model = NULL;
-    expect_ok(moco_model_load(in_scratch(&w.scratch, "tuned"), w.device, &w.model));
+    expect_ok(moco_model_load(in_scratch(&w.scratch, "tuned"), NULL, w.device, &w.model));
     o.epochs = 1;
     expect_ok(run(&w, &o, &finetune));
     moco_classifier_free(finetune);

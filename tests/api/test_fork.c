@@ -1,5 +1,6 @@
 /* fork: a child goes on with idle handles, is told when work was in flight, and may free everything either way. */
 #include "api.h"
+#include "call_options.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -32,7 +33,10 @@ static moco_status_t contrast(moco_queue_t *queue, double *loss)
 {
     float rows[2 * D] = {0};
     rows[0] = rows[D + 1] = 1;
-    return moco_queue_contrast(queue, rows, rows, 2, 0.5, loss, NULL, NULL, NULL);
+    moco_contrast_result_t result = {.struct_size = sizeof result};
+    moco_status_t status = moco_queue_contrast(queue, rows, rows, 2, CONTRAST(0.5, NULL), &result);
+    *loss = result.loss;
+    return status;
 }
 
 typedef struct {
@@ -58,7 +62,7 @@ START_TEST(idle_lanes)
 {
     handles_t h = {0};
     expect_ok(moco_device_create(NULL, &h.device));
-    expect_ok(moco_queue_create(K, D, 1, h.device, &h.queue));
+    expect_ok(moco_queue_create(QUEUE(K, D, 1), h.device, &h.queue));
     expect_ok(contrast(h.queue, &h.loss)); /* lanes run and sleep again */
     ck_assert_int_eq(in_child(use_and_free, &h), 0);
     double again = 0;
@@ -73,10 +77,10 @@ START_TEST(lanes_never_started)
 {
     handles_t h = {0};
     expect_ok(moco_device_create(NULL, &h.device));
-    expect_ok(moco_queue_create(K, D, 1, NULL, &h.queue));
+    expect_ok(moco_queue_create(QUEUE(K, D, 1), NULL, &h.queue));
     expect_ok(contrast(h.queue, &h.loss));
     moco_queue_free(h.queue);
-    expect_ok(moco_queue_create(K, D, 1, h.device, &h.queue));
+    expect_ok(moco_queue_create(QUEUE(K, D, 1), h.device, &h.queue));
     ck_assert_int_eq(in_child(use_and_free, &h), 0);
     moco_queue_free(h.queue);
     moco_device_free(h.device);
@@ -91,7 +95,7 @@ static moco_model_t *tiny_model(moco_device_t *device)
     tiny_options(&options);
     options.image_size = SIDE;
     expect_ok(moco_trainer_create(&options, device, &trainer));
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &model));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
     moco_trainer_free(trainer);
     return model;
 }
@@ -102,7 +106,9 @@ static float images[64 * 3 * SIDE * SIDE];
 static void *keep_busy(void *model)
 {
     static float rows[64 * 128];
-    while (!stop && moco_model_embed_tensor(model, MOCO_TAP_BACKBONE, 64, images, MOCO_LAYOUT_NCHW, rows) == MOCO_OK)
+    while (!stop && moco_model_embed_tensor(model, 64, images,
+                                            EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NCHW),
+                                            rows) == MOCO_OK)
         rounds++;
     return NULL;
 }
@@ -121,7 +127,7 @@ static int told_and_free(void *context)
     moco_device_free(h->device);
     /* A new device works whatever became of the old one. */
     moco_queue_t *queue = NULL;
-    if (moco_queue_create(K, D, 1, NULL, &queue) != MOCO_OK || contrast(queue, &loss) != MOCO_OK)
+    if (moco_queue_create(QUEUE(K, D, 1), NULL, &queue) != MOCO_OK || contrast(queue, &loss) != MOCO_OK)
         return 3;
     moco_queue_free(queue);
     return first == MOCO_OK ? 2 : 0;
@@ -133,7 +139,7 @@ START_TEST(work_in_flight)
     pthread_t thread;
     int refused = 0;
     expect_ok(moco_device_create(NULL, &h.device));
-    expect_ok(moco_queue_create(K, D, 1, h.device, &h.queue));
+    expect_ok(moco_queue_create(QUEUE(K, D, 1), h.device, &h.queue));
     h.model = tiny_model(h.device);
     expect_ok(contrast(h.queue, &h.loss));
     stop = rounds = 0;

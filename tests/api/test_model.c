@@ -1,6 +1,7 @@
 /* Finished encoders: the same rows whichever way an image comes in and whoever else asks, in files and out of hostile
  * ones. */
 #include "draw.h"
+#include "call_options.h"
 
 #include <pthread.h>
 
@@ -26,8 +27,8 @@ static void set_up(void)
     tiny_options(&options);
     options.base_lr = 1;
     expect_ok(moco_trainer_create(&options, NULL, &trainer));
-    expect_ok(moco_trainer_steps(trainer, dataset, 3, NULL));
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &model));
+    expect_ok(moco_trainer_steps(trainer, dataset, 3, NULL, NULL));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "checkpoint")));
     moco_trainer_free(trainer);
     moco_dataset_free(dataset);
@@ -49,7 +50,7 @@ static void tear_down(void)
 
 static void rows_of(moco_model_t *m, int32_t tap, int64_t count, float *rows)
 {
-    expect_ok(moco_model_embed_jpeg(m, tap, count, data, sizes, rows, NULL));
+    expect_ok(moco_model_embed_encoded(m, count, data, sizes, EMBED(.tap = tap), rows));
 }
 
 START_TEST(files)
@@ -59,16 +60,16 @@ START_TEST(files)
     size_t size[2];
     rows_of(model, MOCO_TAP_PROJECTION, IMAGES, rows[0]);
     expect_ok(moco_model_save(model, in_scratch(&scratch, "a")));
-    expect_ok(moco_model_load(in_scratch(&scratch, "a"), NULL, &other));
+    expect_ok(moco_model_load(in_scratch(&scratch, "a"), NULL, NULL, &other));
     rows_of(other, MOCO_TAP_PROJECTION, IMAGES, rows[1]);
     expect_ok(moco_model_save(other, in_scratch(&scratch, "b")));
     moco_model_free(other);
-    expect_ok(moco_model_load(in_scratch(&scratch, "checkpoint"), NULL, &other)); /* its query encoder */
+    expect_ok(moco_model_load(in_scratch(&scratch, "checkpoint"), NULL, NULL, &other)); /* its query encoder */
     rows_of(other, MOCO_TAP_PROJECTION, IMAGES, rows[2]);
     expect_ok(moco_model_save(other, in_scratch(&scratch, "c")));
     moco_model_free(other);
     moco_device_t *device = device_of(3);
-    expect_ok(moco_model_load(in_scratch(&scratch, "a"), device, &other));
+    expect_ok(moco_model_load(in_scratch(&scratch, "a"), NULL, device, &other));
     moco_device_free(device);
     rows_of(other, MOCO_TAP_PROJECTION, IMAGES, rows[3]);
     moco_model_free(other);
@@ -111,21 +112,23 @@ START_TEST(every_way_in)
             }
         whole[i] = malloc(28 * 28 * 3);
         expect_ok(moco_dataset_pixels(dataset, entry, 28, 28, whole[i])); /* the decoded image itself */
-        images[i] = (moco_image_t){.pixels = whole[i], .width = 28, .height = 28};
+        images[i] = (moco_image_t){.struct_size = sizeof(moco_image_t), .planes = {whole[i]}, .width = 28, .height = 28};
     }
     rows_of(model, MOCO_TAP_PROJECTION, IMAGES, rows[0]);
-    expect_ok(moco_model_embed_pixels(model, MOCO_TAP_PROJECTION, IMAGES, images, rows[1], NULL));
-    expect_ok(moco_model_embed_tensor(model, MOCO_TAP_PROJECTION, IMAGES, tensor, MOCO_LAYOUT_NHWC, rows[2]));
-    expect_ok(moco_model_embed_tensor(model, MOCO_TAP_PROJECTION, IMAGES, planes, MOCO_LAYOUT_NCHW, rows[3]));
+    expect_ok(moco_model_embed_pixels(model, IMAGES, images, EMBED(.tap = MOCO_TAP_PROJECTION), rows[1]));
+    expect_ok(moco_model_embed_tensor(model, IMAGES, tensor,
+                                      EMBED(.tap = MOCO_TAP_PROJECTION, .layout = MOCO_LAYOUT_NHWC), rows[2]));
+    expect_ok(moco_model_embed_tensor(model, IMAGES, planes,
+                                      EMBED(.tap = MOCO_TAP_PROJECTION, .layout = MOCO_LAYOUT_NCHW), rows[3]));
     for (int p = 0; p < 28 * 28; p++)
         for (int c = 0; c < 3; c++) {
             bgr[p / 28 * 90 + p % 28 * 3 + 2 - c] = whole[1][3 * p + c]; /* rows 90 bytes apart */
             rgba[4 * p + c] = whole[2][3 * p + c];
             rgba[4 * p + 3] = (uint8_t)p;
         }
-    images[1] = (moco_image_t){.pixels = bgr, .width = 28, .height = 28, .stride = 90, .format = MOCO_PIXELS_BGR};
-    images[2] = (moco_image_t){.pixels = rgba, .width = 28, .height = 28, .format = MOCO_PIXELS_RGBA};
-    expect_ok(moco_model_embed_pixels(model, MOCO_TAP_PROJECTION, IMAGES, images, rows[4], NULL));
+    images[1] = (moco_image_t){.struct_size = sizeof(moco_image_t), .planes = {bgr}, .width = 28, .height = 28, .strides = {90}, .format = MOCO_PIXELS_BGR};
+    images[2] = (moco_image_t){.struct_size = sizeof(moco_image_t), .planes = {rgba}, .width = 28, .height = 28, .format = MOCO_PIXELS_RGBA};
+    expect_ok(moco_model_embed_pixels(model, IMAGES, images, EMBED(.tap = MOCO_TAP_PROJECTION), rows[4]));
     for (int i = 1; i < 5; i++)
         ck_assert_msg(memcmp(rows[0], rows[i], sizeof rows[0]) == 0, "way %d gives other bits", i);
     for (int i = 0; i < IMAGES; i++)
@@ -146,16 +149,16 @@ START_TEST(neighbours)
             mixed[i] = data[i * 7 % IMAGES];
             mixed_sizes[i] = sizes[i * 7 % IMAGES];
         }
-        expect_ok(moco_model_embed_jpeg(model, tap, 60, mixed, mixed_sizes, rows, NULL));
+        expect_ok(moco_model_embed_encoded(model, 60, mixed, mixed_sizes, EMBED(.tap = tap), rows));
         for (int i = IMAGES; i < 60; i++)
             ck_assert_mem_eq(rows + i * width, rows + (i - IMAGES) * width, (size_t)width * sizeof *rows);
         float pair[2 * 256];
         ck_assert_int_le(width, 256);
-        expect_ok(moco_model_embed_jpeg(model, tap, 2, mixed, mixed_sizes, pair, NULL));
+        expect_ok(moco_model_embed_encoded(model, 2, mixed, mixed_sizes, EMBED(.tap = tap), pair));
         ck_assert_mem_eq(pair, rows, 2 * (size_t)width * sizeof *rows);
         for (int i = 0; i < IMAGES; i++) {
             double norm = 0;
-            expect_ok(moco_model_embed_jpeg(model, tap, 1, mixed + i, mixed_sizes + i, one, NULL));
+            expect_ok(moco_model_embed_encoded(model, 1, mixed + i, mixed_sizes + i, EMBED(.tap = tap), one));
             for (int j = 0; j < width; j++) {
                 ck_assert_double_eq_tol(one[j], rows[i * width + j], 2e-5 * (1 + fabs((double)one[j])));
                 norm += (double)rows[i * width + j] * rows[i * width + j];
@@ -180,9 +183,10 @@ static void *call_often(void *user)
     caller_t *c = user;
     float rows[IMAGES * D];
     for (int i = 0; i < 8; i++) {
-        moco_status_t status = moco_model_embed_jpeg(model, MOCO_TAP_PROJECTION, c->count, data, sizes, rows, NULL);
+        moco_status_t status = moco_model_embed_encoded(model, c->count, data, sizes,
+                                                        EMBED(.tap = MOCO_TAP_PROJECTION), rows);
         c->wrong += status != MOCO_OK || memcmp(rows, c->want, (size_t)c->count * D * sizeof *rows) != 0;
-        status = moco_model_embed_jpeg(model, MOCO_TAP_PROJECTION, 1, data + 3, sizes + 3, rows, NULL);
+        status = moco_model_embed_encoded(model, 1, data + 3, sizes + 3, EMBED(.tap = MOCO_TAP_PROJECTION), rows);
         c->wrong += status != MOCO_OK || memcmp(rows, c->want + IMAGES * D, D * sizeof *rows) != 0;
     }
     return NULL;
@@ -193,7 +197,8 @@ START_TEST(several_threads)
     float want[(IMAGES + 1) * D];
     caller_t callers[4];
     rows_of(model, MOCO_TAP_PROJECTION, IMAGES, want);
-    expect_ok(moco_model_embed_jpeg(model, MOCO_TAP_PROJECTION, 1, data + 3, sizes + 3, want + IMAGES * D, NULL));
+    expect_ok(moco_model_embed_encoded(model, 1, data + 3, sizes + 3, EMBED(.tap = MOCO_TAP_PROJECTION),
+                                       want + IMAGES * D));
     for (int i = 0; i < 4; i++) {
         callers[i] = (caller_t){.count = 2 + 3 * i, .want = want};
         ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, call_often, &callers[i]), 0);
@@ -211,7 +216,8 @@ START_TEST(a_broken_image_among_good_ones)
     moco_status_t items[IMAGES];
     rows_of(model, MOCO_TAP_PROJECTION, IMAGES, rows[0]);
     sizes[BROKEN] /= 2;
-    expect_ok(moco_model_embed_jpeg(model, MOCO_TAP_PROJECTION, IMAGES, data, sizes, rows[1], items));
+    expect_ok(moco_model_embed_encoded(model, IMAGES, data, sizes,
+                                       EMBED(.tap = MOCO_TAP_PROJECTION, .statuses = items), rows[1]));
     for (int i = 0; i < IMAGES; i++) {
         ck_assert_int_eq(items[i], i == BROKEN ? MOCO_ERR_IMAGE : MOCO_OK);
         ck_assert_mem_eq(rows[1] + i * D, i == BROKEN ? zero : rows[0] + i * D, sizeof zero);
@@ -219,7 +225,7 @@ START_TEST(a_broken_image_among_good_ones)
     data[7] = (const uint8_t *)"no JPEG at all";
     sizes[7] = 14;
     expect_status(MOCO_ERR_IMAGE,
-                  moco_model_embed_jpeg(model, MOCO_TAP_PROJECTION, IMAGES, data, sizes, rows[1], NULL));
+                  moco_model_embed_encoded(model, IMAGES, data, sizes, EMBED(.tap = MOCO_TAP_PROJECTION), rows[1]));
     expect_message("truncated"); /* the first one */
 }
 END_TEST
@@ -229,14 +235,14 @@ END_TEST
 START_TEST(into_files)
 {
     size_t size;
-    int64_t written = -1, skipped = -1;
+    moco_embed_result_t result = {.struct_size = sizeof result, .rows = -1, .skipped = -1};
     float rows[IMAGES * D];
     break_picture(in_scratch(&scratch, "images"), BROKEN, 3);
     moco_dataset_t *dataset = dataset_of(in_scratch(&scratch, "images"));
-    expect_ok(moco_model_embed_to_npy(model, MOCO_TAP_PROJECTION, dataset, 2, in_scratch(&scratch, "X.npy"), NULL, NULL,
-                                      &written, &skipped));
-    ck_assert_int_eq(written, IMAGES - 1);
-    ck_assert_int_eq(skipped, 1);
+    expect_ok(moco_model_embed_to_npy(model, dataset, in_scratch(&scratch, "X.npy"),
+                                      EMBED(.tap = MOCO_TAP_PROJECTION, .loader_threads = 2), &result));
+    ck_assert_int_eq(result.rows, IMAGES - 1);
+    ck_assert_int_eq(result.skipped, 1);
     uint8_t *npy = read_file(in_scratch(&scratch, "X.npy"), &size);
     ck_assert_mem_eq(npy, "\x93NUMPY\x01\x00", 8);
     size_t header = 10 + npy[8] + 256u * npy[9];
@@ -276,20 +282,20 @@ static int32_t stop_at_once(void *user, int64_t done, int64_t total)
 
 START_TEST(npy_that_does_not_come_about)
 {
-    int64_t left = -1, written = -1;
+    int64_t left = -1;
+    moco_embed_result_t result = {.struct_size = sizeof result, .rows = -1};
     moco_dataset_t *dataset = dataset_of(in_scratch(&scratch, "images"));
     const char *path = in_scratch(&scratch, "X.npy");
-    expect_status(MOCO_ERR_CANCELLED, moco_model_embed_to_npy(model, MOCO_TAP_BACKBONE, dataset, 1, path, stop_at_once,
-                                                              &left, &written, NULL));
+    expect_status(MOCO_ERR_CANCELLED, moco_model_embed_to_npy(model, dataset, path,
+                                                              EMBED(.progress = stop_at_once, .user = &left), &result));
     ck_assert_int_eq(left, 0);
-    ck_assert_int_eq(written, -1);
+    ck_assert_int_eq(result.rows, -1);
     ck_assert(!file_exists(path) && !file_exists(in_scratch(&scratch, "X.txt")));
     moco_dataset_free(dataset);
     for (int i = 0; i < IMAGES; i++)
         break_picture(in_scratch(&scratch, "images"), i, 3);
     dataset = dataset_of(in_scratch(&scratch, "images"));
-    expect_status(MOCO_ERR_NO_DATA, moco_model_embed_to_npy(model, MOCO_TAP_BACKBONE, dataset, 1, path, NULL, NULL,
-                                                            NULL, NULL));
+    expect_status(MOCO_ERR_NO_DATA, moco_model_embed_to_npy(model, dataset, path, NULL, NULL));
     expect_message("11");
     ck_assert(!file_exists(path));
     moco_dataset_free(dataset);
@@ -346,7 +352,7 @@ static const lie_t lies[] = {
 static void expect_refused(const char *what, moco_status_t status, const char *message)
 {
     moco_model_t *made = NULL;
-    moco_status_t got = moco_model_load(in_scratch(&scratch, "hostile"), NULL, &made);
+    moco_status_t got = moco_model_load(in_scratch(&scratch, "hostile"), NULL, NULL, &made);
     ck_assert_msg(got == status, "%s: %s (%s)", what, moco_status_name(got), moco_last_message());
     ck_assert_ptr_null(made);
     ck_assert_msg(strstr(moco_last_message(), message) != NULL, "%s: %s", what, moco_last_message());

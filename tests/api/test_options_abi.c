@@ -20,23 +20,18 @@ typedef moco_status_t (*init_fn)(void *options, uint64_t struct_size);
 
 static moco_status_t init_trainer(void *options, uint64_t struct_size)
 {
-    return moco_trainer_options_init(options, struct_size, MOCO_RECIPE_V2);
+    return moco_trainer_options_init(options, struct_size, MOCO_RECIPE_V2, MOCO_ARCH_RECIPE);
 }
 
-static moco_status_t init_dataset(void *options, uint64_t struct_size)
-{
-    return moco_dataset_options_init(options, struct_size);
-}
-
-static moco_status_t init_device(void *options, uint64_t struct_size)
-{
-    return moco_device_options_init(options, struct_size);
-}
-
-static moco_status_t init_run(void *options, uint64_t struct_size)
-{
-    return moco_run_options_init(options, struct_size);
-}
+#define SIMPLE(X)                                                                                          \
+    X(dataset) X(device) X(run) X(model) X(embed) X(queue) X(contrast) X(index) X(search) X(classify) X(knn) \
+        X(snapshot) X(convert)
+#define INIT(name)                                                       \
+    static moco_status_t init_##name(void *options, uint64_t struct_size) \
+    {                                                                    \
+        return moco_##name##_options_init(options, struct_size);         \
+    }
+SIMPLE(INIT)
 
 static moco_status_t init_probe(void *options, uint64_t struct_size)
 {
@@ -60,9 +55,8 @@ static const struct {
     init_fn init;
     uint64_t size;
 } structs[] = {{init_trainer, sizeof(moco_trainer_options_t)},
-               {init_dataset, sizeof(moco_dataset_options_t)},
-               {init_device, sizeof(moco_device_options_t)},
-               {init_run, sizeof(moco_run_options_t)},
+#define ROW(name) {init_##name, sizeof(moco_##name##_options_t)},
+               SIMPLE(ROW)
                {init_probe, sizeof(moco_probe_options_t)},
                {init_finetune, sizeof(moco_finetune_options_t)}};
 
@@ -83,8 +77,27 @@ START_TEST(layout_is_pinned)
     ck_assert_uint_eq(sizeof(moco_trainer_options_t), 464);
     ck_assert_uint_eq(sizeof(moco_dataset_options_t), 32);
     ck_assert_uint_eq(sizeof(moco_device_options_t), 16);
-    ck_assert_uint_eq(sizeof(moco_run_options_t), 32);
-    ck_assert_uint_eq(sizeof(moco_image_t), 32);
+    ck_assert_uint_eq(sizeof(moco_snapshot_options_t), 16);
+    ck_assert_uint_eq(sizeof(moco_queue_options_t), 32);
+    ck_assert_uint_eq(sizeof(moco_index_options_t), 16);
+    ck_assert_uint_eq(sizeof(moco_model_options_t), 80);
+    ck_assert_uint_eq(offsetof(moco_model_options_t, encoder), 56);
+    ck_assert_uint_eq(sizeof(moco_contrast_result_t), 40);
+    ck_assert_uint_eq(sizeof(moco_embed_result_t), 24);
+    if (sizeof(void *) == 8) { /* structs with pointers */
+        ck_assert_uint_eq(offsetof(moco_run_options_t, max_steps), 32);
+        ck_assert_uint_eq(sizeof(moco_run_options_t), 64);
+        ck_assert_uint_eq(offsetof(moco_embed_options_t, tap), 48);
+        ck_assert_uint_eq(sizeof(moco_embed_options_t), 64);
+        ck_assert_uint_eq(sizeof(moco_contrast_options_t), 24);
+        ck_assert_uint_eq(sizeof(moco_search_options_t), 24);
+        ck_assert_uint_eq(sizeof(moco_classify_options_t), 40);
+        ck_assert_uint_eq(sizeof(moco_knn_options_t), 56);
+        ck_assert_uint_eq(sizeof(moco_convert_options_t), 104);
+        ck_assert_uint_eq(offsetof(moco_image_t, strides), 40);
+        ck_assert_uint_eq(offsetof(moco_image_t, width), 72);
+        ck_assert_uint_eq(sizeof(moco_image_t), 96);
+    }
     ck_assert_uint_eq(offsetof(moco_step_report_t, knn_top1), 144);
     ck_assert_uint_eq(sizeof(moco_step_report_t), 160);
     ck_assert_uint_eq(sizeof(moco_knn_result_t), 56);
@@ -156,8 +169,8 @@ START_TEST(old_host_trains_with_defaults)
     moco_trainer_options_t *old = malloc(size), now;
     moco_trainer_t *trainer = NULL;
     ck_assert_ptr_nonnull(old);
-    expect_ok(moco_trainer_options_init(old, size, MOCO_RECIPE_CIFAR));
-    expect_ok(moco_trainer_options_init(&now, sizeof now, MOCO_RECIPE_CIFAR));
+    expect_ok(moco_trainer_options_init(old, size, MOCO_RECIPE_CIFAR, MOCO_ARCH_RECIPE));
+    expect_ok(moco_trainer_options_init(&now, sizeof now, MOCO_RECIPE_CIFAR, MOCO_ARCH_RECIPE));
     expect_ok(moco_trainer_options_set(old, "width", "0.25"));
     expect_ok(moco_trainer_options_set(old, "arch", "resnet18"));
     expect_ok(moco_trainer_options_set(old, "queue_length", "64"));
@@ -203,7 +216,7 @@ START_TEST(set_refuses_a_field_the_host_does_not_have)
     const uint64_t size = offsetof(moco_trainer_options_t, dimension);
     buffer_t buffer;
     memset(&buffer, GUARD, sizeof buffer);
-    expect_ok(moco_trainer_options_init(&buffer.trainer, size, MOCO_RECIPE_V2));
+    expect_ok(moco_trainer_options_init(&buffer.trainer, size, MOCO_RECIPE_V2, MOCO_ARCH_RECIPE));
     moco_status_t status = moco_trainer_options_set(&buffer.trainer, "dimension", "64");
     ck_assert_int_ne(status, MOCO_OK);
     expect_message("dimension");
@@ -219,7 +232,7 @@ START_TEST(newer_host)
     moco_device_t *device = NULL;
     uint64_t needed;
     const uint64_t longer = sizeof(moco_trainer_options_t) + 16;
-    expect_ok(moco_trainer_options_init(&buffer.trainer, longer, MOCO_RECIPE_V2));
+    expect_ok(moco_trainer_options_init(&buffer.trainer, longer, MOCO_RECIPE_V2, MOCO_ARCH_RECIPE));
     expect_ok(moco_trainer_options_json(&buffer.trainer, NULL, 0, &needed));
     buffer.bytes[sizeof(moco_trainer_options_t) + 3] = 1;
     expect_status(MOCO_ERR_VERSION, moco_trainer_options_json(&buffer.trainer, NULL, 0, &needed));
@@ -234,6 +247,48 @@ START_TEST(newer_host)
     buffer.bytes[sizeof(moco_device_options_t)] = 1;
     expect_status(MOCO_ERR_VERSION, moco_device_create(&buffer.device, &device));
     ck_assert_ptr_null(device);
+}
+END_TEST
+
+/* Images lie in the host's array as far apart as the host's struct is long. */
+START_TEST(images_of_another_length)
+{
+    struct {
+        moco_image_t known;
+        uint64_t wish; /* of a later release */
+    } newer[2];
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    moco_model_t *model = NULL;
+    uint8_t pixels[2][16 * 16 * 3];
+    float apart[2][16], together[2][16];
+    tiny_options(&options);
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
+    moco_trainer_free(trainer);
+    memset(newer, 0, sizeof newer);
+    const moco_embed_options_t how = {.struct_size = sizeof how, .tap = MOCO_TAP_PROJECTION};
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 16 * 16 * 3; k++)
+            pixels[i][k] = (uint8_t)(k * (7 + i));
+        const moco_image_t one = {.struct_size = sizeof one, .planes = {pixels[i]}, .width = 16, .height = 16};
+        newer[i].known = one;
+        newer[i].known.struct_size = sizeof newer[0];
+        expect_ok(moco_model_embed_pixels(model, 1, &one, &how, apart[i]));
+    }
+    expect_ok(moco_model_embed_pixels(model, 2, &newer[0].known, &how, together[0]));
+    for (int i = 0; i < 16; i++)
+        ck_assert_double_eq_tol(together[1][i], apart[1][i], 1e-5);
+    newer[1].wish = 1;
+    expect_status(MOCO_ERR_VERSION, moco_model_embed_pixels(model, 2, &newer[0].known, &how, together[0]));
+    newer[1].wish = 0;
+    newer[1].known.struct_size = sizeof(moco_image_t);
+    expect_status(MOCO_ERR_ARGUMENT, moco_model_embed_pixels(model, 2, &newer[0].known, &how, together[0]));
+    expect_message("struct_size");
+    newer[0].known.struct_size = 0;
+    expect_status(MOCO_ERR_ARGUMENT, moco_model_embed_pixels(model, 1, &newer[0].known, &how, together[0]));
+    expect_message("struct_size");
+    moco_model_free(model);
 }
 END_TEST
 
@@ -298,6 +353,7 @@ int main(void)
     tcase_add_test(host, old_host_trains_with_defaults);
     tcase_add_test(host, set_refuses_a_field_the_host_does_not_have);
     tcase_add_test(host, newer_host);
+    tcase_add_test(host, images_of_another_length);
     tcase_add_test(host, short_report);
     suite_add_tcase(suite, init);
     suite_add_tcase(suite, host);

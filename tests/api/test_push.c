@@ -1,5 +1,6 @@
 /* Batches pushed by the host: accumulation, refusals that take nothing, the views drawn, and a trainer that learns. */
 #include "draw.h"
+#include "call_options.h"
 
 #define SIDE 16
 #define BATCH 8
@@ -22,7 +23,7 @@ static int waiting(const moco_trainer_t *trainer)
 static moco_image_t image_of(int number, uint8_t **pixels)
 {
     *pixels = draw_pixels(20, 18, 3, number);
-    return (moco_image_t){.pixels = *pixels, .width = 20, .height = 18, .format = MOCO_PIXELS_RGB};
+    return (moco_image_t){.struct_size = sizeof(moco_image_t), .planes = {*pixels}, .width = 20, .height = 18, .format = MOCO_PIXELS_RGB};
 }
 
 static float *views_of(int64_t count, int number)
@@ -56,13 +57,13 @@ START_TEST(accumulation)
 
     const uint8_t broken[] = "no JPEG";
     picture_t jpeg = draw_jpeg(20, 18, 3, 7);
-    expect_status(MOCO_ERR_IMAGE, moco_trainer_push_jpeg(trainer, broken, sizeof broken));
-    expect_status(MOCO_ERR_IMAGE, moco_trainer_push_jpeg(trainer, jpeg.bytes, jpeg.size / 2));
+    expect_status(MOCO_ERR_IMAGE, moco_trainer_push_encoded(trainer, ONE_FILE(broken, sizeof broken)));
+    expect_status(MOCO_ERR_IMAGE, moco_trainer_push_encoded(trainer, ONE_FILE(jpeg.bytes, jpeg.size / 2)));
     expect_message("truncated");
     ck_assert_int_eq(waiting(trainer), 7);
-    expect_ok(moco_trainer_push_jpeg(trainer, jpeg.bytes, jpeg.size)); /* 8-bit images mix with JPEGs */
+    expect_ok(moco_trainer_push_encoded(trainer, ONE_FILE(jpeg.bytes, jpeg.size))); /* 8-bit images mix with JPEGs */
     ck_assert_int_eq(waiting(trainer), 8);
-    expect_status(MOCO_ERR_FULL, moco_trainer_push_jpeg(trainer, jpeg.bytes, jpeg.size));
+    expect_status(MOCO_ERR_FULL, moco_trainer_push_encoded(trainer, ONE_FILE(jpeg.bytes, jpeg.size)));
     expect_ok(moco_trainer_step(trainer, &report));
     ck_assert_int_eq(report.step, 1);
     ck_assert_int_eq(waiting(trainer), 0);
@@ -134,7 +135,7 @@ START_TEST(pixels_equal_data_set_views)
         for (int i = 0; i < BATCH; i++) {
             int number = batch * BATCH + i;
             picture_t jpeg = draw_jpeg(24, 24, 3, number);
-            expect_ok(moco_trainer_push_jpeg(a, jpeg.bytes, jpeg.size));
+            expect_ok(moco_trainer_push_encoded(a, ONE_FILE(jpeg.bytes, jpeg.size)));
             free(jpeg.bytes);
             expect_ok(moco_dataset_views(dataset, &options, 0, number, bytes[0]));
             for (int view = 0; view < 2; view++)
@@ -148,8 +149,9 @@ START_TEST(pixels_equal_data_set_views)
     moco_trainer_t *both[2] = {a, b};
     for (int i = 0; i < 2; i++) {
         moco_model_t *model = NULL;
-        expect_ok(moco_trainer_snapshot(both[i], NULL, &model));
-        expect_ok(moco_model_embed_tensor(model, MOCO_TAP_PROJECTION, 1, views[0], MOCO_LAYOUT_NHWC, rows[i]));
+        expect_ok(moco_trainer_snapshot(both[i], NULL, NULL, &model));
+        expect_ok(moco_model_embed_tensor(model, 1, views[0],
+                                          EMBED(.tap = MOCO_TAP_PROJECTION, .layout = MOCO_LAYOUT_NHWC), rows[i]));
         moco_model_free(model);
         moco_trainer_free(both[i]);
     }
@@ -285,17 +287,17 @@ START_TEST(pushes_and_a_data_set)
             push_one(trainer, i);
         expect_ok(moco_trainer_step(trainer, &report));
         if (step == 2) {
-            expect_ok(moco_trainer_steps(trainer, dataset, 1, &report));
+            expect_ok(moco_trainer_steps(trainer, dataset, 1, NULL, &report));
             ck_assert_int_eq(report.step_in_epoch, 1);
             ck_assert_int_eq(report.epoch, 0);
             ck_assert_int_eq(report.steps_per_epoch, 4);
         }
     }
-    expect_ok(moco_trainer_steps(trainer, dataset, 3, &report));
+    expect_ok(moco_trainer_steps(trainer, dataset, 3, NULL, &report));
     ck_assert_int_eq(report.step, 10);
     ck_assert_int_eq(report.step_in_epoch, 4);
     ck_assert_int_eq(report.epoch, 0);
-    expect_ok(moco_trainer_steps(trainer, dataset, 1, &report));
+    expect_ok(moco_trainer_steps(trainer, dataset, 1, NULL, &report));
     ck_assert_int_eq(report.step_in_epoch, 1);
     ck_assert_int_eq(report.epoch, 1);
     moco_trainer_free(trainer);
@@ -352,7 +354,7 @@ START_TEST(loss_over_the_whole_batch)
         moco_trainer_options_t options;
         moco_trainer_t *trainer = NULL;
         moco_step_report_t report = {.struct_size = sizeof report};
-        expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_SIMCLR));
+        expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_SIMCLR, MOCO_ARCH_RECIPE));
         options.arch = MOCO_ARCH_VIT_SMALL;
         options.width = 0.125;
         options.vit_depth = 1;

@@ -1,5 +1,6 @@
 /* Saving and going on: the same bits as if nothing had happened, wherever the run was cut. */
 #include "draw.h"
+#include "call_options.h"
 
 #define IMAGES 30 /* 3 of them broken: 3 steps an epoch */
 #define CLASSES 2
@@ -51,13 +52,13 @@ START_TEST(steps_after_a_load)
     moco_device_t *one = device_of(1), *three = device_of(3);
     moco_trainer_t *trainer = fresh(one);
     moco_trainer_options_t overrides;
-    expect_ok(moco_trainer_steps(trainer, dataset, 8, NULL));
+    expect_ok(moco_trainer_steps(trainer, dataset, 8, NULL, NULL));
     expect_ok(moco_trainer_save(trainer, whole));
     moco_trainer_free(trainer);
 
     for (int cut = 1; cut <= 6; cut++) {
         trainer = fresh(one);
-        expect_ok(moco_trainer_steps(trainer, dataset, cut, NULL));
+        expect_ok(moco_trainer_steps(trainer, dataset, cut, NULL, NULL));
         expect_ok(moco_trainer_save(trainer, half));
         moco_trainer_free(trainer);
         options_here(&overrides);
@@ -65,7 +66,7 @@ START_TEST(steps_after_a_load)
         overrides.memory_cap = 0;
         expect_ok(moco_trainer_load(half, &overrides, three, &trainer));
         ck_assert_int_eq((int)trainer_number(trainer, "step"), cut);
-        expect_ok(moco_trainer_steps(trainer, dataset, 8 - cut, NULL));
+        expect_ok(moco_trainer_steps(trainer, dataset, 8 - cut, NULL, NULL));
         expect_ok(moco_trainer_save(trainer, half));
         moco_trainer_free(trainer);
         ck_assert_msg(same_checkpoints(whole, half), "cut after step %d: other bits", cut);
@@ -82,7 +83,7 @@ START_TEST(load_and_save)
     moco_dataset_t *dataset = dataset_of(in_scratch(&scratch, "images"));
     moco_trainer_t *trainer = fresh(NULL);
     size_t size[2];
-    expect_ok(moco_trainer_steps(trainer, dataset, 4, NULL));
+    expect_ok(moco_trainer_steps(trainer, dataset, 4, NULL, NULL));
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "a")));
     moco_trainer_free(trainer);
     trainer = loaded(in_scratch(&scratch, "a"), NULL);
@@ -146,9 +147,12 @@ static void cut_run(moco_dataset_t *dataset, moco_dataset_t *test, int64_t save_
     moco_trainer_t *trainer = fresh(NULL);
     expect_ok(moco_run_options_init(&options, sizeof options));
     options.save_every = save_every;
+    options.progress = keep;
+    options.user = &witness;
+    options.overwrite = 1;
     mkdir(whole, 0777);
     remove(in_folder(whole, "log.jsonl"));
-    expect_ok(moco_trainer_run(trainer, dataset, test, whole, &options, keep, &witness));
+    expect_ok(moco_trainer_run(trainer, dataset, test, whole, &options));
     moco_trainer_free(trainer);
 
     const int64_t saved = (at - 1) / save_every * save_every; /* the last save before the report of step `at`, */
@@ -156,7 +160,8 @@ static void cut_run(moco_dataset_t *dataset, moco_dataset_t *test, int64_t save_
     int64_t step = (int64_t)trainer_number(trainer, "step");
     ck_assert_msg(step >= saved && step < at, "the checkpoint is of step %d", (int)step);
     write_file(cut, "model.safetensors", "", 0);
-    expect_ok(moco_trainer_run(trainer, dataset, test, cut, &options, NULL, NULL));
+    options.progress = NULL;
+    expect_ok(moco_trainer_run(trainer, dataset, test, cut, &options));
     ck_assert_int_eq((int)trainer_number(trainer, "epoch"), 3);
     moco_trainer_free(trainer);
     expect_same_runs(whole, cut);
@@ -221,11 +226,12 @@ START_TEST(saved_on_the_last_step_of_an_epoch)
     const char *whole = in_scratch(&scratch, "w"), *late = in_scratch(&scratch, "l");
     mkdir(whole, 0777);
     mkdir(late, 0777);
-    expect_status(MOCO_ERR_CANCELLED, moco_trainer_run(trainer, dataset, NULL, NULL, NULL, save_at_three, &trainer));
-    expect_ok(moco_trainer_run(trainer, dataset, NULL, whole, NULL, NULL, NULL));
+    expect_status(MOCO_ERR_CANCELLED, moco_trainer_run(trainer, dataset, NULL, NULL,
+                                                       RUN(.progress = save_at_three, .user = &trainer)));
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, whole, NULL));
     moco_trainer_free(trainer);
     trainer = loaded(in_scratch(&scratch, "own"), NULL);
-    expect_ok(moco_trainer_run(trainer, dataset, dataset, late, NULL, count_reports, seen));
+    expect_ok(moco_trainer_run(trainer, dataset, dataset, late, RUN(.progress = count_reports, .user = seen)));
     moco_trainer_free(trainer);
     ck_assert(same_checkpoints(in_folder(whole, "checkpoint.safetensors"), in_folder(late, "checkpoint.safetensors")));
     ck_assert_int_eq(seen[1], 3); /* at the ends of epochs 1 (owed), 2 and 3 */
@@ -242,7 +248,7 @@ START_TEST(changed_options)
     const char *path = in_scratch(&scratch, "saved");
     moco_trainer_t *trainer = fresh(NULL);
     moco_trainer_options_t options;
-    expect_ok(moco_trainer_steps(trainer, dataset, 1, NULL));
+    expect_ok(moco_trainer_steps(trainer, dataset, 1, NULL, NULL));
     expect_ok(moco_trainer_save(trainer, path));
     moco_trainer_free(trainer);
     trainer = NULL;
@@ -286,17 +292,17 @@ START_TEST(changed_data)
     const char *path = in_scratch(&scratch, "saved");
     moco_dataset_t *dataset = dataset_of(in_scratch(&scratch, "images")), *other;
     moco_trainer_t *trainer = fresh(NULL);
-    expect_ok(moco_trainer_steps(trainer, dataset, 4, NULL));
+    expect_ok(moco_trainer_steps(trainer, dataset, 4, NULL, NULL));
     expect_ok(moco_trainer_save(trainer, path));
     moco_dataset_free(dataset);
 
     rename(in_scratch(&scratch, "images/c0/0004.jpg"), in_scratch(&scratch, "images/c0/0104.jpg"));
     other = dataset_of(in_scratch(&scratch, "images"));
-    expect_status(MOCO_ERR_MISMATCH, moco_trainer_steps(trainer, other, 1, NULL));
+    expect_status(MOCO_ERR_MISMATCH, moco_trainer_steps(trainer, other, 1, NULL, NULL));
     expect_message("names");
     moco_trainer_free(trainer);
     trainer = loaded(path, NULL);
-    expect_status(MOCO_ERR_MISMATCH, moco_trainer_run(trainer, other, NULL, NULL, NULL, NULL, NULL));
+    expect_status(MOCO_ERR_MISMATCH, moco_trainer_run(trainer, other, NULL, NULL, NULL));
     expect_message("names");
     char info[8192], hash[20];
     expect_ok(moco_dataset_info(other, info, sizeof info, NULL));
@@ -308,7 +314,7 @@ START_TEST(changed_data)
     rename(in_scratch(&scratch, "images/c0/0104.jpg"), in_scratch(&scratch, "images/c0/0004.jpg"));
     remove(in_scratch(&scratch, "images/c1/0029.jpg"));
     other = dataset_of(in_scratch(&scratch, "images"));
-    expect_status(MOCO_ERR_MISMATCH, moco_trainer_steps(trainer, other, 1, NULL));
+    expect_status(MOCO_ERR_MISMATCH, moco_trainer_steps(trainer, other, 1, NULL, NULL));
     expect_message("30");
     expect_message("29");
     ck_assert_int_eq((int)trainer_number(trainer, "step"), 4);

@@ -1,5 +1,6 @@
 /* Whole runs: what is reported when, where they stop, what they leave, and how much memory they take. */
 #include "draw.h"
+#include "call_options.h"
 
 #include <pthread.h>
 
@@ -99,15 +100,15 @@ START_TEST(evaluation)
     moco_model_t *model = NULL;
     moco_knn_result_t knn = {.struct_size = sizeof knn};
     seen_t seen = watch();
-    expect_ok(moco_trainer_run(trainer, dataset, test_set, run, NULL, see, &seen));
+    expect_ok(moco_trainer_run(trainer, dataset, test_set, run, RUN(.progress = see, .user = &seen)));
     const int64_t want[] = {0, 3, 6, 9};
     ck_assert_int_eq(seen.evaluations, 4);
     ck_assert_mem_eq(seen.evaluated, want, sizeof want);
     ck_assert_int_eq(seen.reports, 9 + 4);
     ck_assert_int_eq(seen.foreign, 0);
     ck_assert_int_eq(log_lines(run), 9 + 4);
-    expect_ok(moco_model_load(in_folder(run, "model.safetensors"), NULL, &model));
-    expect_ok(moco_knn(model, dataset, test_set, 0, 0, 1, NULL, NULL, &knn));
+    expect_ok(moco_model_load(in_folder(run, "model.safetensors"), NULL, NULL, &model));
+    expect_ok(moco_knn(model, dataset, test_set, KNN(.loader_threads = 1), &knn));
     ck_assert_int_eq(knn.bank, IMAGES);
     ck_assert_int_eq(knn.queries, 9);
     ck_assert_double_eq_tol(knn.chance, 25, 1e-12);
@@ -115,7 +116,7 @@ START_TEST(evaluation)
 
     /* Done: nothing more to do, nothing more to tell. */
     seen = watch();
-    expect_ok(moco_trainer_run(trainer, dataset, test_set, run, NULL, see, &seen));
+    expect_ok(moco_trainer_run(trainer, dataset, test_set, run, RUN(.progress = see, .user = &seen)));
     ck_assert_int_eq(seen.reports, 0);
     ck_assert_int_eq(log_lines(run), 9 + 4);
     moco_trainer_free(trainer);
@@ -130,7 +131,9 @@ START_TEST(evaluation_every_two_epochs)
     expect_ok(moco_run_options_init(&options, sizeof options));
     options.eval_every = 2;
     options.log_every = 2;
-    expect_ok(moco_trainer_run(trainer, dataset, test_set, in_scratch(&scratch, "run"), &options, see, &seen));
+    options.progress = see;
+    options.user = &seen;
+    expect_ok(moco_trainer_run(trainer, dataset, test_set, in_scratch(&scratch, "run"), &options));
     const int64_t want[] = {0, 6, 9}; /* and at the end */
     ck_assert_int_eq(seen.evaluations, 3);
     ck_assert_mem_eq(seen.evaluated, want, sizeof want);
@@ -146,11 +149,11 @@ START_TEST(a_test_set_that_cannot_be_used)
     rename(in_scratch(&scratch, "flat/c0/0000.jpg"), in_scratch(&scratch, "flat/0.jpg"));
     rename(in_scratch(&scratch, "flat/c0"), in_scratch(&scratch, "flat/other"));
     moco_dataset_t *other = dataset_of(in_scratch(&scratch, "flat/other"));
-    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_run(trainer, dataset, other, NULL, NULL, NULL, NULL));
+    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_run(trainer, dataset, other, NULL, NULL));
     expect_message("class");
     moco_dataset_free(other);
     other = dataset_of(in_scratch(&scratch, "flat"));
-    expect_status(MOCO_ERR_MISMATCH, moco_trainer_run(trainer, dataset, other, NULL, NULL, NULL, NULL));
+    expect_status(MOCO_ERR_MISMATCH, moco_trainer_run(trainer, dataset, other, NULL, NULL));
     expect_message("other");
     moco_dataset_free(other);
     ck_assert_int_eq((int)trainer_number(trainer, "step"), 0);
@@ -166,7 +169,8 @@ START_TEST(cancelling)
     moco_trainer_t *trainer = fresh(NULL);
     seen_t seen = watch();
     seen.stop_at = 4;
-    expect_status(MOCO_ERR_CANCELLED, moco_trainer_run(trainer, dataset, NULL, run, NULL, see, &seen));
+    expect_status(MOCO_ERR_CANCELLED, moco_trainer_run(trainer, dataset, NULL, run,
+                                                       RUN(.progress = see, .user = &seen)));
     expect_message("4");
     ck_assert_int_eq(seen.last, 4);
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "own")));
@@ -177,13 +181,13 @@ START_TEST(cancelling)
     /* A loaded trainer ends the run. */
     expect_ok(moco_trainer_load(path, NULL, NULL, &trainer));
     seen.stop_at = 0;
-    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL, see, &seen));
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, RUN(.progress = see, .user = &seen)));
     ck_assert_int_eq(seen.last, 9);
     ck_assert_int_eq(log_lines(run), 9);
     moco_trainer_free(trainer);
 
     moco_trainer_t *whole = fresh(NULL);
-    expect_ok(moco_trainer_run(whole, dataset, NULL, NULL, NULL, NULL, NULL));
+    expect_ok(moco_trainer_run(whole, dataset, NULL, NULL, NULL));
     expect_ok(moco_trainer_save(whole, in_scratch(&scratch, "own")));
     moco_trainer_free(whole);
     ck_assert(same_checkpoints(path, in_scratch(&scratch, "own")));
@@ -196,12 +200,14 @@ START_TEST(cancelling_before_the_first_step)
     seen_t seen = watch();
     seen.stop_on_evaluation = 1;
     expect_status(MOCO_ERR_CANCELLED,
-                  moco_trainer_run(trainer, dataset, test_set, in_scratch(&scratch, "run"), NULL, see, &seen));
+                  moco_trainer_run(trainer, dataset, test_set, in_scratch(&scratch, "run"),
+                                   RUN(.progress = see, .user = &seen)));
     ck_assert_int_eq(seen.reports, 1);
     moco_trainer_free(trainer);
     expect_ok(moco_trainer_load(in_scratch(&scratch, "run/checkpoint.safetensors"), NULL, NULL, &trainer));
     seen = watch();
-    expect_ok(moco_trainer_run(trainer, dataset, test_set, in_scratch(&scratch, "run"), NULL, see, &seen));
+    expect_ok(moco_trainer_run(trainer, dataset, test_set, in_scratch(&scratch, "run"),
+                               RUN(.progress = see, .user = &seen)));
     ck_assert_int_eq(seen.reports, 9 + 4);
     ck_assert_int_eq(log_lines(in_scratch(&scratch, "run")), 9 + 4); /* the first evaluation is told once */
     moco_trainer_free(trainer);
@@ -214,16 +220,18 @@ START_TEST(max_steps)
     moco_run_options_t options;
     seen_t seen = watch();
     expect_ok(moco_run_options_init(&options, sizeof options));
+    options.progress = see;
+    options.user = &seen;
     for (options.max_steps = 2; options.max_steps <= 8; options.max_steps += 3) { /* in all, schedule unchanged */
-        expect_ok(moco_trainer_run(trainer, dataset, NULL, NULL, &options, see, &seen));
+        expect_ok(moco_trainer_run(trainer, dataset, NULL, NULL, &options));
         ck_assert_int_eq(seen.last, options.max_steps);
     }
-    expect_ok(moco_trainer_run(trainer, dataset, NULL, NULL, &options, see, &seen)); /* beyond the end: to the end */
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, NULL, &options)); /* beyond the end: to the end */
     ck_assert_int_eq(seen.last, 9);
     moco_trainer_free(trainer);
     options.max_steps = -1;
     trainer = fresh(NULL);
-    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_run(trainer, dataset, NULL, NULL, &options, see, &seen));
+    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_run(trainer, dataset, NULL, NULL, &options));
     expect_message("-1");
     moco_trainer_free(trainer);
 }
@@ -272,14 +280,14 @@ START_TEST(big_batches)
 {
     moco_device_t *device = device_of(2);
     moco_trainer_options_t options;
-    expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3_VIT));
+    expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3_VIT, MOCO_ARCH_RECIPE));
     ck_assert_int_eq(options.batch_size, 4096);
     ck_assert_int_eq((int)planned(&options, device, "shards"), 256);
     ck_assert_int_eq((int)planned(&options, device, "shards_in_flight"), 2);
     ck_assert_int_eq((int)planned(&options, device, "devices"), 2);
     ck_assert_double_eq_tol(planned(&options, device, "effective_lr"), 1.5e-4 * 4096 / 256, 1e-12);
     ck_assert(planned(&options, device, "total") < 16e9); /* ViT-S/16 at 224 pixels */
-    expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3));
+    expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3, MOCO_ARCH_RECIPE));
     options.bn_groups = 128; /* ResNet-50: a device of 32 is a shard */
     ck_assert_int_eq((int)planned(&options, device, "shards_in_flight"), 2);
     ck_assert_int_eq((int)planned(&options, device, "devices"), 256);
@@ -327,7 +335,7 @@ START_TEST(memory_cap)
         expect_ok(moco_trainer_create(&options, device, &trainer));
         ck_assert(trainer_number(trainer, "total") == json_number(text, "total"));
         ck_assert_int_eq((int)trainer_number(trainer, "devices_in_flight"), now);
-        expect_ok(moco_trainer_steps(trainer, dataset, 4, NULL));
+        expect_ok(moco_trainer_steps(trainer, dataset, 4, NULL, NULL));
         expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, round == 0 ? "first" : "next")));
         moco_trainer_free(trainer);
         trainer = NULL;

@@ -1,5 +1,6 @@
 /* Everything a host can get wrong in a call: each gives its status and one line, and nothing dies or changes. */
 #include "api.h"
+#include "call_options.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -87,7 +88,7 @@ END_TEST
 START_TEST(null_arguments)
 {
     float row[4] = {1, 0, 0, 0}, back[4];
-    double loss;
+    moco_contrast_result_t result = {.struct_size = sizeof result};
     int32_t numbers[4];
     int64_t ids[4];
     uint64_t needed, sizes[1] = {1};
@@ -105,31 +106,31 @@ START_TEST(null_arguments)
     expect_status(bad, moco_device_info(NULL, NULL, 0, &needed));
     expect_status(bad, moco_dataset_open(NULL, NULL, &dataset));
     expect_status(bad, moco_dataset_open("x", NULL, NULL));
-    expect_status(bad, moco_dataset_from_callback(1, NULL, NULL, NULL, NULL, &dataset));
+    expect_status(bad, moco_dataset_create(1, NULL, NULL, NULL, NULL, &dataset));
     expect_status(bad, moco_dataset_pixels(NULL, 0, 8, 8, pixels));
     expect_status(bad, moco_dataset_info(NULL, NULL, 0, &needed));
     expect_status(bad, moco_dataset_views(NULL, &options, 0, 0, pixels));
-    expect_status(bad, moco_model_load(NULL, NULL, &model));
-    expect_status(bad, moco_model_load("x", NULL, NULL));
+    expect_status(bad, moco_model_load(NULL, NULL, NULL, &model));
+    expect_status(bad, moco_model_load("x", NULL, NULL, NULL));
     expect_status(bad, moco_model_save(NULL, "x"));
     expect_status(bad, moco_model_info(NULL, NULL, 0, &needed));
-    expect_status(bad, moco_model_embed_jpeg(NULL, 0, 1, bytes, sizes, row, NULL));
-    expect_status(bad, moco_model_embed_pixels(NULL, 0, 1, NULL, row, NULL));
-    expect_status(bad, moco_model_embed_tensor(NULL, 0, 1, row, 0, row));
-    expect_status(bad, moco_model_embed_dataset(NULL, 0, NULL, 0, NULL, NULL));
-    expect_status(bad, moco_model_embed_to_npy(NULL, 0, NULL, 0, "x.npy", NULL, NULL, NULL, NULL));
-    expect_status(bad, moco_queue_create(4, 4, 0, NULL, NULL));
+    expect_status(bad, moco_model_embed_encoded(NULL, 1, bytes, sizes, EMBED(.tap = 0), row));
+    expect_status(bad, moco_model_embed_pixels(NULL, 1, NULL, EMBED(.tap = 0), row));
+    expect_status(bad, moco_model_embed_tensor(NULL, 1, row, EMBED(.tap = 0, .layout = 0), row));
+    expect_status(bad, moco_model_embed_dataset(NULL, NULL, NULL, NULL, NULL));
+    expect_status(bad, moco_model_embed_to_npy(NULL, NULL, "x.npy", NULL, NULL));
+    expect_status(bad, moco_queue_create(QUEUE(4, 4, 0), NULL, NULL));
     expect_status(bad, moco_queue_enqueue(NULL, row, 1));
     expect_status(bad, moco_queue_snapshot(NULL, back, NULL));
     expect_status(bad, moco_queue_restore(NULL, row, 0));
-    expect_status(bad, moco_queue_contrast(NULL, row, row, 1, 0.1, &loss, NULL, NULL, NULL));
-    expect_status(bad, moco_index_create(4, NULL, NULL));
+    expect_status(bad, moco_queue_contrast(NULL, row, row, 1, NULL, &result));
+    expect_status(bad, moco_index_create(4, NULL, NULL, NULL));
     expect_status(bad, moco_index_add(NULL, row, NULL, 1));
-    expect_status(bad, moco_index_search(NULL, row, 1, 1, ids, NULL));
-    expect_status(bad, moco_index_classify(NULL, row, 1, 1, 0.1, 2, numbers));
-    expect_status(bad, moco_index_load_npy(NULL, NULL, NULL));
+    expect_status(bad, moco_index_search(NULL, row, 1, SEARCH(1), ids, NULL));
+    expect_status(bad, moco_index_classify(NULL, row, 1, CLASSIFY(1, 0.1, 2), numbers));
+    expect_status(bad, moco_index_load_npy(NULL, NULL, NULL, NULL));
     expect_status(bad, moco_index_save_npy(NULL, "x"));
-    expect_status(bad, moco_knn(NULL, NULL, NULL, 0, 0, 0, NULL, NULL, NULL));
+    expect_status(bad, moco_knn(NULL, NULL, NULL, NULL, NULL));
     expect_status(bad, moco_trainer_options_set(NULL, "seed", "1"));
     expect_status(bad, moco_trainer_options_set(&options, NULL, "1"));
     expect_status(bad, moco_trainer_options_set(&options, "seed", NULL));
@@ -139,17 +140,17 @@ START_TEST(null_arguments)
     expect_status(bad, moco_trainer_create(&options, NULL, NULL));
     expect_status(bad, moco_trainer_push_views(NULL, 1, row, row, 0));
     expect_status(bad, moco_trainer_push_pixels(NULL, 1, NULL));
-    expect_status(bad, moco_trainer_push_jpeg(NULL, &byte, 1));
+    expect_status(bad, moco_trainer_push_encoded(NULL, ONE_FILE(&byte, 1)));
     expect_status(bad, moco_trainer_step(NULL, NULL));
-    expect_status(bad, moco_trainer_run(NULL, NULL, NULL, NULL, NULL, NULL, NULL));
-    expect_status(bad, moco_trainer_steps(NULL, NULL, 1, NULL));
-    expect_status(bad, moco_trainer_snapshot(NULL, NULL, &model));
+    expect_status(bad, moco_trainer_run(NULL, NULL, NULL, NULL, NULL));
+    expect_status(bad, moco_trainer_steps(NULL, NULL, 1, NULL, NULL));
+    expect_status(bad, moco_trainer_snapshot(NULL, NULL, NULL, &model));
     expect_status(bad, moco_trainer_save(NULL, "x"));
     expect_status(bad, moco_trainer_load(NULL, NULL, NULL, &trainer));
     expect_status(bad, moco_trainer_load("x", NULL, NULL, NULL));
     expect_status(bad, moco_trainer_options_get(NULL, &options, sizeof options));
     expect_status(bad, moco_trainer_state(NULL, NULL, 0, &needed));
-    expect_status(bad, moco_shuffle(0, 0, 4, NULL));
+    expect_status(bad, moco_shuffle_permutation(0, 0, 4, NULL));
     ck_assert_ptr_null(dataset);
     ck_assert_ptr_null(model);
     ck_assert_ptr_null(queue);
@@ -186,11 +187,11 @@ START_TEST(files_that_are_not_there)
     const char *path = "/nowhere/at/all";
     expect_status(MOCO_ERR_IO, moco_dataset_open(path, NULL, &dataset));
     expect_message(path);
-    expect_status(MOCO_ERR_IO, moco_model_load(path, NULL, &model));
+    expect_status(MOCO_ERR_IO, moco_model_load(path, NULL, NULL, &model));
     expect_message(path);
     expect_status(MOCO_ERR_IO, moco_trainer_load(path, NULL, NULL, &trainer));
     expect_message(path);
-    expect_status(MOCO_ERR_IO, moco_index_load_npy(path, NULL, &index));
+    expect_status(MOCO_ERR_IO, moco_index_load_npy(path, NULL, NULL, &index));
     expect_message(path);
 }
 END_TEST
@@ -225,7 +226,7 @@ static const struct {
 START_TEST(options_by_name)
 {
     moco_trainer_options_t options, before;
-    expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V2));
+    expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V2, MOCO_ARCH_RECIPE));
     before = options;
     for (int b = 0; b < 4; b++) {
         expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_set(&options, option_values[_i].name,
@@ -277,8 +278,9 @@ START_TEST(options_that_disagree)
     REFUSED(loader_threads, 257);
     REFUSED(queue_length, 0);
 #undef REFUSED
-    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3_VIT + 1));
-    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, 77));
+    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3_VIT + 1,
+                                                               MOCO_ARCH_RECIPE));
+    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, 77, MOCO_ARCH_RECIPE));
     tiny_options(&options);
     options.memory_cap = 1000;
     expect_status(MOCO_ERR_MEMORY_CAP, moco_trainer_create(&options, NULL, &trainer));
@@ -291,14 +293,14 @@ START_TEST(queues)
     moco_queue_t *queue = NULL;
     const int64_t lengths[] = {0, -1, 16777217};
     for (int i = 0; i < 3; i++)
-        expect_status(MOCO_ERR_ARGUMENT, moco_queue_create(lengths[i], 4, 0, NULL, &queue));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_create(4, 0, 0, NULL, &queue));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_create(4, 65537, 0, NULL, &queue));
+        expect_status(MOCO_ERR_ARGUMENT, moco_queue_create(QUEUE(lengths[i], 4, 0), NULL, &queue));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_create(QUEUE(4, 0, 0), NULL, &queue));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_create(QUEUE(4, 65537, 0), NULL, &queue));
     ck_assert_ptr_null(queue);
-    expect_ok(moco_queue_create(4, 2, 1, NULL, &queue));
+    expect_ok(moco_queue_create(QUEUE(4, 2, 1), NULL, &queue));
 
     float before[8], after[8], rows[4] = {1, 0, 0.6f, 0.9f}, unit[4] = {0, 1, 1, 0}, gradient[4] = {7, 7, 7, 7};
-    double loss = -3;
+    moco_contrast_result_t result = {.struct_size = sizeof result, .loss = -3};
     expect_ok(moco_queue_snapshot(queue, before, NULL));
     expect_status(MOCO_ERR_ARGUMENT, moco_queue_enqueue(queue, rows, 2)); /* row 1 is not of length 1 */
     expect_message("1");
@@ -306,14 +308,14 @@ START_TEST(queues)
     expect_status(MOCO_ERR_ARGUMENT, moco_queue_enqueue(queue, rows, 2));
     expect_status(MOCO_ERR_ARGUMENT, moco_queue_enqueue(queue, rows, 0));
     expect_status(MOCO_ERR_ARGUMENT, moco_queue_enqueue(queue, NULL, 1));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, rows, unit, 2, 0.1, &loss, gradient, NULL, NULL));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, unit, rows, 2, 0.1, &loss, gradient, NULL, NULL));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, unit, unit, 2, 0, &loss, gradient, NULL, NULL));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, unit, unit, 2, (double)NAN, &loss, NULL, NULL, NULL));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, unit, unit, 2, 0.1, NULL, NULL, NULL, NULL));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, rows, unit, 2, CONTRAST(0.1, gradient), &result));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, unit, rows, 2, CONTRAST(0.1, gradient), &result));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, unit, unit, 2, CONTRAST(0, gradient), &result));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, unit, unit, 2, CONTRAST((double)NAN, NULL), &result));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, unit, unit, 2, NULL, NULL));
     expect_status(MOCO_ERR_ARGUMENT, moco_queue_restore(queue, before, 4));
     expect_status(MOCO_ERR_ARGUMENT, moco_queue_restore(queue, before, -1));
-    ck_assert(loss == -3 && gradient[0] == 7);
+    ck_assert(result.loss == -3 && gradient[0] == 7);
     expect_ok(moco_queue_snapshot(queue, after, NULL));
     ck_assert_mem_eq(before, after, sizeof before);
     ck_assert_int_eq(moco_queue_pointer(queue), 0);
@@ -327,10 +329,10 @@ START_TEST(indexes)
     float rows[4] = {1, 0, 0, 2}, wrong[2] = {NAN, 0}, similarity;
     int32_t labels[2] = {0, 1}, negative[1] = {-1}, top[4];
     int64_t id;
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_create(0, NULL, &index));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_create(65537, NULL, &index));
-    expect_ok(moco_index_create(2, NULL, &index));
-    ck_assert_int_ne(moco_index_search(index, rows, 1, 1, &id, NULL), MOCO_OK); /* empty */
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_create(0, NULL, NULL, &index));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_create(65537, NULL, NULL, &index));
+    expect_ok(moco_index_create(2, NULL, NULL, &index));
+    ck_assert_int_ne(moco_index_search(index, rows, 1, SEARCH(1), &id, NULL), MOCO_OK); /* empty */
     expect_status(MOCO_ERR_ARGUMENT, moco_index_add(index, wrong, NULL, 1));
     expect_status(MOCO_ERR_ARGUMENT, moco_index_add(index, rows, negative, 1));
     expect_status(MOCO_ERR_ARGUMENT, moco_index_add(index, rows, labels, -1));
@@ -338,22 +340,23 @@ START_TEST(indexes)
     ck_assert_int_eq(moco_index_count(index), 0);
     expect_ok(moco_index_add(index, rows, labels, 2));
     ck_assert_int_eq(moco_index_count(index), 2);
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, rows, 1, 0, &id, &similarity));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, rows, 1, 3, &id, &similarity));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, wrong, 1, 1, &id, &similarity));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, rows, 1, 1, NULL, &similarity));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, rows, 1, 0, 0.1, 2, top));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, rows, 1, 1, 0, 2, top));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, rows, 1, 1, 0.1, 1, top)); /* label 1 is held */
-    expect_ok(moco_index_classify(index, rows, 2, 10, 0.1, 2, top)); /* k beyond the index: all of it */
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, rows, 1, SEARCH(0), &id, &similarity));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, rows, 1, SEARCH(3), &id, &similarity));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, wrong, 1, SEARCH(1), &id, &similarity));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, rows, 1, SEARCH(1), NULL, &similarity));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, rows, 1, CLASSIFY(0, 0.1, 2), top));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, rows, 1, CLASSIFY(1, 0, 2), top));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, rows, 1, CLASSIFY(1, 0.1, 1),
+                                                         top)); /* label 1 is held */
+    expect_ok(moco_index_classify(index, rows, 2, CLASSIFY(10, 0.1, 2), top)); /* k beyond the index: all of it */
     ck_assert_int_eq(top[0], 0);
     ck_assert_int_eq(top[2], 1);
     moco_index_free(index);
 
     index = NULL;
-    expect_ok(moco_index_create(2, NULL, &index));
+    expect_ok(moco_index_create(2, NULL, NULL, &index));
     expect_ok(moco_index_add(index, rows, NULL, 2));
-    ck_assert_int_ne(moco_index_classify(index, rows, 1, 1, 0.1, 2, top), MOCO_OK); /* no labels */
+    ck_assert_int_ne(moco_index_classify(index, rows, 1, CLASSIFY(1, 0.1, 2), top), MOCO_OK); /* no labels */
     moco_index_free(index);
 }
 END_TEST
@@ -371,17 +374,17 @@ START_TEST(data_sets)
     moco_dataset_options_t options;
     uint8_t pixels[16 * 16 * 3];
     int calls = 0;
-    expect_status(MOCO_ERR_ARGUMENT, moco_dataset_from_callback(0, refuses, &calls, NULL, NULL, &dataset));
-    expect_status(MOCO_ERR_ARGUMENT, moco_dataset_from_callback(-5, refuses, &calls, NULL, NULL, &dataset));
+    expect_status(MOCO_ERR_ARGUMENT, moco_dataset_create(0, refuses, &calls, NULL, NULL, &dataset));
+    expect_status(MOCO_ERR_ARGUMENT, moco_dataset_create(-5, refuses, &calls, NULL, NULL, &dataset));
     expect_ok(moco_dataset_options_init(&options, sizeof options));
     options.limit = -1;
-    expect_status(MOCO_ERR_ARGUMENT, moco_dataset_from_callback(3, refuses, &calls, NULL, &options, &dataset));
+    expect_status(MOCO_ERR_ARGUMENT, moco_dataset_create(3, refuses, &calls, NULL, &options, &dataset));
     expect_ok(moco_dataset_options_init(&options, sizeof options));
     options.max_pixels = 0;
-    expect_status(MOCO_ERR_ARGUMENT, moco_dataset_from_callback(3, refuses, &calls, NULL, &options, &dataset));
+    expect_status(MOCO_ERR_ARGUMENT, moco_dataset_create(3, refuses, &calls, NULL, &options, &dataset));
     ck_assert_ptr_null(dataset);
     ck_assert_int_eq(calls, 0);
-    expect_ok(moco_dataset_from_callback(3, refuses, &calls, NULL, NULL, &dataset));
+    expect_ok(moco_dataset_create(3, refuses, &calls, NULL, NULL, &dataset));
     expect_status(MOCO_ERR_ARGUMENT, moco_dataset_pixels(dataset, 3, 16, 16, pixels));
     expect_status(MOCO_ERR_ARGUMENT, moco_dataset_pixels(dataset, -1, 16, 16, pixels));
     expect_status(MOCO_ERR_ARGUMENT, moco_dataset_pixels(dataset, 0, 0, 16, pixels));
@@ -400,8 +403,8 @@ START_TEST(trainers)
     moco_trainer_t *trainer = NULL;
     moco_step_report_t report = {.struct_size = sizeof report};
     uint8_t pixels[20 * 20 * 3] = {0};
-    moco_image_t images[2] = {{.pixels = pixels, .width = 20, .height = 20, .format = MOCO_PIXELS_RGB},
-                              {.pixels = pixels, .width = 20, .height = 20, .format = MOCO_PIXELS_RGB}};
+    moco_image_t images[2] = {{.struct_size = sizeof(moco_image_t), .planes = {pixels}, .width = 20, .height = 20, .format = MOCO_PIXELS_RGB},
+                              {.struct_size = sizeof(moco_image_t), .planes = {pixels}, .width = 20, .height = 20, .format = MOCO_PIXELS_RGB}};
     float *views = calloc(9 * 3 * 16 * 16, sizeof *views);
     for (int i = 0; i < 9 * 3 * 16 * 16; i++)
         views[i] = (float)((i * 31) % 97) / 48.f - 1.f;
@@ -409,14 +412,14 @@ START_TEST(trainers)
     expect_ok(moco_trainer_create(&options, NULL, &trainer));
 
     expect_status(MOCO_ERR_NO_DATA, moco_trainer_step(trainer, &report));
-    expect_status(MOCO_ERR_IMAGE, moco_trainer_push_jpeg(trainer, pixels, sizeof pixels));
-    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_push_jpeg(trainer, NULL, 10));
+    expect_status(MOCO_ERR_IMAGE, moco_trainer_push_encoded(trainer, ONE_FILE(pixels, sizeof pixels)));
+    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_push_encoded(trainer, ONE_FILE(NULL, 10)));
     images[1].width = 0; /* all or nothing: the good first image is not taken either */
     expect_status(MOCO_ERR_ARGUMENT, moco_trainer_push_pixels(trainer, 2, images));
     images[1].width = 20;
-    images[1].stride = 59; /* less than a row */
+    images[1].strides[0] = 59; /* less than a row */
     expect_status(MOCO_ERR_ARGUMENT, moco_trainer_push_pixels(trainer, 2, images));
-    images[1].stride = 0;
+    images[1].strides[0] = 0;
     images[1].format = 9;
     expect_status(MOCO_ERR_ARGUMENT, moco_trainer_push_pixels(trainer, 2, images));
     ck_assert_int_eq(moco_trainer_discard(trainer), 0);
@@ -463,7 +466,7 @@ START_TEST(models)
     moco_model_t *model = NULL;
     tiny_options(&options);
     expect_ok(moco_trainer_create(&options, NULL, &trainer));
-    expect_ok(moco_trainer_snapshot(trainer, NULL, &model));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
     moco_trainer_free(trainer);
     const int32_t width = moco_model_dimension(model, MOCO_TAP_PROJECTION);
     ck_assert_int_eq(width, 16);
@@ -474,15 +477,17 @@ START_TEST(models)
     uint8_t pixels[24 * 24 * 4];
     for (size_t i = 0; i < sizeof pixels; i++)
         pixels[i] = (uint8_t)(i * 7);
-    moco_image_t images[3] = {{.pixels = pixels, .width = 24, .height = 24, .format = MOCO_PIXELS_RGB},
-                              {.pixels = NULL, .width = 24, .height = 24, .format = MOCO_PIXELS_RGB},
-                              {.pixels = pixels, .width = 24, .height = 24, .format = MOCO_PIXELS_RGBA}};
+    moco_image_t images[3] = {{.struct_size = sizeof(moco_image_t), .planes = {pixels}, .width = 24, .height = 24, .format = MOCO_PIXELS_RGB},
+                              {.struct_size = sizeof(moco_image_t), .planes = {NULL}, .width = 24, .height = 24, .format = MOCO_PIXELS_RGB},
+                              {.struct_size = sizeof(moco_image_t), .planes = {pixels}, .width = 24, .height = 24, .format = MOCO_PIXELS_RGBA}};
     float rows[3][16], alone[16];
     moco_status_t items[3] = {77, 77, 77};
-    expect_status(MOCO_ERR_ARGUMENT, moco_model_embed_pixels(model, 2, 1, images, rows[0], items));
-    expect_status(MOCO_ERR_ARGUMENT, moco_model_embed_pixels(model, 1, 0, images, rows[0], items));
-    expect_status(MOCO_ERR_ARGUMENT, moco_model_embed_pixels(model, 1, 3, images, rows[0], NULL));
-    expect_ok(moco_model_embed_pixels(model, 1, 3, images, rows[0], items));
+    expect_status(MOCO_ERR_ARGUMENT, moco_model_embed_pixels(model, 1, images, EMBED(.tap = 2, .statuses = items),
+                                                             rows[0]));
+    expect_status(MOCO_ERR_ARGUMENT, moco_model_embed_pixels(model, 0, images, EMBED(.tap = 1, .statuses = items),
+                                                             rows[0]));
+    expect_status(MOCO_ERR_ARGUMENT, moco_model_embed_pixels(model, 3, images, EMBED(.tap = 1), rows[0]));
+    expect_ok(moco_model_embed_pixels(model, 3, images, EMBED(.tap = 1, .statuses = items), rows[0]));
     ck_assert_int_eq(items[0], MOCO_OK);
     ck_assert_int_ne(items[1], MOCO_OK);
     ck_assert_int_eq(items[2], MOCO_OK);
@@ -492,14 +497,14 @@ START_TEST(models)
         norm += (double)rows[0][i] * rows[0][i];
     }
     ck_assert_double_eq_tol(norm, 1, 1e-5);
-    expect_ok(moco_model_embed_pixels(model, 1, 1, images, alone, NULL));
+    expect_ok(moco_model_embed_pixels(model, 1, images, EMBED(.tap = 1), alone));
     for (int i = 0; i < 16; i++)
         ck_assert_double_eq_tol(alone[i], rows[0][i], 1e-5);
 
     const uint8_t *data[1] = {pixels};
     const uint64_t sizes[1] = {sizeof pixels};
-    expect_status(MOCO_ERR_IMAGE, moco_model_embed_jpeg(model, 1, 1, data, sizes, alone, NULL));
-    expect_ok(moco_model_embed_jpeg(model, 1, 1, data, sizes, alone, items));
+    expect_status(MOCO_ERR_IMAGE, moco_model_embed_encoded(model, 1, data, sizes, EMBED(.tap = 1), alone));
+    expect_ok(moco_model_embed_encoded(model, 1, data, sizes, EMBED(.tap = 1, .statuses = items), alone));
     ck_assert_int_eq(items[0], MOCO_ERR_IMAGE);
     expect_status(MOCO_ERR_IO, moco_model_save(model, "/nowhere/at/all.safetensors"));
     moco_model_free(model);

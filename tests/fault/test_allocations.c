@@ -41,7 +41,7 @@ static void steps_of(moco_trainer_options_t o, int32_t lanes, int pixels)
     for (int32_t i = 0; i < batch; i++) {
         for (int j = 0; j < 24 * 24 * 3; j++)
             bytes[i * 24 * 24 * 3 + j] = (uint8_t)(i * 37 + j * 11);
-        images[i] = (moco_image_t){.pixels = bytes + i * 24 * 24 * 3, .width = 24, .height = 24,
+        images[i] = (moco_image_t){.struct_size = sizeof(moco_image_t), .planes = {bytes + i * 24 * 24 * 3}, .width = 24, .height = 24,
                                    .format = MOCO_PIXELS_RGB};
     }
     size_t in_use = 0;

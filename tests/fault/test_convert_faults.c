@@ -114,11 +114,12 @@ static buffer_t contents(const char *path)
 
 static moco_status_t attempt(filing_t *f)
 {
-    static char report[MOCO_CONVERT_REPORT_SIZE];
+    static char report[65536];
     moco_convert_options_t o;
     OK(moco_convert_options_init(&o, sizeof o));
     o.layout = f->layout;
-    return moco_convert(f->in, f->out, &o, f->layout == MOCO_FILE_TRAINING ? &f->options : NULL, report, sizeof report);
+    o.training = f->layout == MOCO_FILE_TRAINING ? &f->options : NULL;
+    return moco_convert(f->in, f->out, &o, report, sizeof report, NULL);
 }
 
 static void assert_kept(const filing_t *f)
@@ -159,7 +160,7 @@ static void assert_no_engine(filing_t *f)
 static moco_trainer_options_t tiny_v3(void)
 {
     moco_trainer_options_t o;
-    OK(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_V3));
+    OK(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_V3, MOCO_ARCH_RECIPE));
     o.arch = MOCO_ARCH_RESNET18;
     o.stem = MOCO_STEM_CIFAR;
     o.width = 0.0625;

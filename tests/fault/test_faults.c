@@ -9,6 +9,7 @@
 
 #include "fault/trainer_fixtures.h"
 #include "util/fault.h"
+#include "call_options.h"
 
 #include <moco/index.h>
 #include <moco/queue.h>
@@ -372,7 +373,7 @@ static moco_status_t snapshot(void *ctx)
 {
     filing_t *f = ctx;
     moco_model_t *model = NULL;
-    moco_status_t status = moco_trainer_snapshot(f->trainer, f->device, &model);
+    moco_status_t status = moco_trainer_snapshot(f->trainer, NULL, f->device, &model);
     ck_assert((model != NULL) == (status == MOCO_OK));
     moco_model_free(model);
     return status;
@@ -382,7 +383,7 @@ static moco_status_t load_model(void *ctx)
 {
     filing_t *f = ctx;
     moco_model_t *model = NULL;
-    moco_status_t status = moco_model_load(f->path, f->device, &model);
+    moco_status_t status = moco_model_load(f->path, NULL, f->device, &model);
     ck_assert((model != NULL) == (status == MOCO_OK));
     moco_model_free(model);
     return status;
@@ -397,7 +398,9 @@ static moco_status_t embed(void *ctx)
 {
     embedding_t *e = ctx;
     float rows[3 * 16] = {0};
-    moco_status_t status = moco_model_embed_tensor(e->model, MOCO_TAP_PROJECTION, 3, e->images, MOCO_LAYOUT_NHWC, rows);
+    moco_status_t status = moco_model_embed_tensor(e->model, 3, e->images,
+                                                   EMBED(.tap = MOCO_TAP_PROJECTION, .layout = MOCO_LAYOUT_NHWC),
+                                                   rows);
     if (status == MOCO_OK)
         ck_assert_mem_eq(rows, e->wanted, sizeof rows);
     return status;
@@ -407,12 +410,12 @@ static moco_status_t embed_pixels(void *ctx)
 {
     filing_t *f = ctx;
     static const uint8_t pixels[20 * 24 * 3] = {9, 8, 7};
-    moco_image_t image = {.pixels = pixels, .width = 24, .height = 20, .format = MOCO_PIXELS_RGB};
+    moco_image_t image = {.struct_size = sizeof(moco_image_t), .planes = {pixels}, .width = 24, .height = 20, .format = MOCO_PIXELS_RGB};
     moco_model_t *model = NULL; /* a fresh one: it makes its buffers for pixels at first use */
     float row[16];
-    moco_status_t status = moco_trainer_snapshot(f->trainer, f->device, &model);
+    moco_status_t status = moco_trainer_snapshot(f->trainer, NULL, f->device, &model);
     if (status == MOCO_OK)
-        status = moco_model_embed_pixels(model, MOCO_TAP_PROJECTION, 1, &image, row, NULL);
+        status = moco_model_embed_pixels(model, 1, &image, EMBED(.tap = MOCO_TAP_PROJECTION), row);
     moco_model_free(model);
     return status;
 }
@@ -426,8 +429,9 @@ START_TEST(test_models)
         fail_each(kind, "snapshot", snapshot, NULL, &f);
         fail_each(kind, "load a model", load_model, assert_file_kept, &f);
     }
-    OK(moco_trainer_snapshot(f.trainer, f.device, &e.model));
-    OK(moco_model_embed_tensor(e.model, MOCO_TAP_PROJECTION, 3, e.images, MOCO_LAYOUT_NHWC, e.wanted));
+    OK(moco_trainer_snapshot(f.trainer, NULL, f.device, &e.model));
+    OK(moco_model_embed_tensor(e.model, 3, e.images, EMBED(.tap = MOCO_TAP_PROJECTION, .layout = MOCO_LAYOUT_NHWC),
+                               e.wanted));
     for (int kind = 0; kind < 2; kind++) {
         fail_each(kind, "embed", embed, NULL, &e);
         fail_each(kind, "embed pixels", embed_pixels, NULL, &f);
@@ -451,9 +455,10 @@ typedef struct contrasting {
 static moco_status_t contrast(void *ctx)
 {
     contrasting_t *c = ctx;
-    double loss = -1;
+    moco_contrast_result_t result = {.struct_size = sizeof result, .loss = -1};
     float d[40 * 8];
-    moco_status_t status = moco_queue_contrast(c->queue, c->keys, c->keys, 40, 0.2, &loss, d, NULL, NULL);
+    moco_status_t status = moco_queue_contrast(c->queue, c->keys, c->keys, 40, CONTRAST(0.2, d), &result);
+    double loss = result.loss;
     if (status == MOCO_OK && c->loss != 0) {
         ck_assert(loss == c->loss);
         ck_assert_mem_eq(d, c->wanted, sizeof d);
@@ -462,14 +467,14 @@ static moco_status_t contrast(void *ctx)
         memcpy(c->wanted, d, sizeof d);
     }
     if (status == MOCO_OK && c->second) /* with another temperature in between: the plan goes and comes back */
-        status = moco_queue_contrast(c->queue, c->keys, c->keys, 40, 0.3, &loss, d, NULL, NULL);
+        status = moco_queue_contrast(c->queue, c->keys, c->keys, 40, CONTRAST(0.3, d), &result);
     return status;
 }
 
 static moco_status_t make_queue(void *ctx)
 {
     moco_queue_t *queue = NULL;
-    moco_status_t status = moco_queue_create(32, 8, 1, ctx, &queue);
+    moco_status_t status = moco_queue_create(QUEUE(32, 8, 1), ctx, &queue);
     moco_queue_free(queue);
     return status;
 }
@@ -478,7 +483,7 @@ START_TEST(test_queue)
 {
     contrasting_t c = {.device = tiny_device(1)};
     fail_each(MO_FAULT_ALLOC, "queue", make_queue, NULL, c.device);
-    OK(moco_queue_create(64, 8, 1, c.device, &c.queue));
+    OK(moco_queue_create(QUEUE(64, 8, 1), c.device, &c.queue));
     for (int n = 0; n < 40; n++)
         c.keys[n * 8 + n % 8] = 1;
     for (c.second = 0; c.second < 2; c.second++)
@@ -494,7 +499,7 @@ static moco_status_t search(void *ctx)
     const float query[4] = {1, 2, 3, 4};
     int64_t ids[2];
     float similarities[2];
-    moco_status_t status = moco_index_search(ctx, query, 1, 2, ids, similarities);
+    moco_status_t status = moco_index_search(ctx, query, 1, SEARCH(2), ids, similarities);
     if (status == MOCO_OK)
         ck_assert(ids[0] == 3 && ids[1] == 2);
     return status;
@@ -505,7 +510,7 @@ START_TEST(test_index)
     const float vectors[4][4] = {{1}, {0, 1}, {0, 0, 1}, {0, 0, 0, 1}};
     moco_device_t *device = tiny_device(1);
     moco_index_t *index = NULL;
-    OK(moco_index_create(4, device, &index));
+    OK(moco_index_create(4, NULL, device, &index));
     OK(moco_index_add(index, vectors[0], NULL, 4));
     for (int kind = 0; kind < 2; kind++)
         fail_each(kind, "search", search, NULL, index);

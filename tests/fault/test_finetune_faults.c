@@ -27,7 +27,7 @@ static void open_all(tuning_t *p)
     moco_trainer_t *trainer = NULL;
     *p = (tuning_t){.device = tiny_device(1)};
     OK(moco_trainer_create(&o, p->device, &trainer));
-    OK(moco_trainer_snapshot(trainer, NULL, &p->model));
+    OK(moco_trainer_snapshot(trainer, NULL, NULL, &p->model));
     moco_trainer_free(trainer);
     ck_assert_int_le(CLASSES * moco_model_dimension(p->model, MOCO_TAP_BACKBONE), CLASSES * 64);
     fixture_folder(p->path);

@@ -20,7 +20,7 @@ enum { TINY_SIZE = 16, TINY_FLOATS = 3 * TINY_SIZE * TINY_SIZE };
 static inline moco_trainer_options_t tiny_options(int32_t batch, int32_t groups)
 {
     moco_trainer_options_t o;
-    OK(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_CIFAR));
+    OK(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_CIFAR, MOCO_ARCH_RECIPE));
     o.arch = MOCO_ARCH_RESNET18;
     o.width = 0.0625;
     o.image_size = TINY_SIZE;

@@ -11,6 +11,7 @@ import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 RECIPES = {"moco-v1": 0, "moco-v2": 1, "moco-cifar": 2, "moco-v3": 3, "simclr": 4, "moco-v3-vit": 5, "byol": 6}
+ARCH_RECIPE = -1
 TAPS = {"backbone": 0, "projection": 1}
 LAYOUTS = {"nchw": 0, "nhwc": 1}
 FILES = {"encoder": 0, "training": 1, "torchvision": 2, "timm": 3, "detectron2": 4}
@@ -39,8 +40,37 @@ class StepReport(ctypes.Structure):
                   "epoch_loss")]
 
 
-class ConvertOptions(ctypes.Structure):
+class EmbedOptions(ctypes.Structure):
     _fields_ = [("struct_size", ctypes.c_uint64)]
+    _fields_ += [(name, ctypes.c_void_p) for name in ("cancel", "failed", "progress", "user", "statuses")]
+    _fields_ += [(name, ctypes.c_int32) for name in ("tap", "layout", "loader_threads", "reserved")]
+
+
+class QueueOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint64), ("seed", ctypes.c_uint64), ("length", ctypes.c_int64),
+                ("dimension", ctypes.c_int32), ("reserved", ctypes.c_int32)]
+
+
+class ContrastOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint64), ("temperature", ctypes.c_double), ("d_queries", ctypes.c_void_p)]
+
+
+class ContrastResult(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint64)]
+    _fields_ += [(name, ctypes.c_double) for name in ("loss", "chance_loss", "top1", "top5")]
+
+
+class SearchOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint64), ("cancel", ctypes.c_void_p), ("k", ctypes.c_int64)]
+
+
+class ClassifyOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint64), ("cancel", ctypes.c_void_p), ("temperature", ctypes.c_double),
+                ("k", ctypes.c_int64), ("classes", ctypes.c_int32), ("reserved", ctypes.c_int32)]
+
+
+class ConvertOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint64), ("cancel", ctypes.c_void_p), ("training", ctypes.c_void_p)]
     _fields_ += [(name, ctypes.c_double) for name in ("mean_r", "mean_g", "mean_b", "std_r", "std_g", "std_b")]
     _fields_ += [(name, ctypes.c_int32) for name in
                  ("layout", "encoder", "head", "image_size", "eval_resize", "key_update", "vit_heads", "reserved")]
@@ -94,6 +124,14 @@ def text_of(name, *arguments):
     return text.value.decode()
 
 
+def filled(kind, init, **values):
+    options = kind()
+    call(init, ctypes.byref(options), ctypes.c_uint64(ctypes.sizeof(options)))
+    for name, value in values.items():
+        setattr(options, name, value)
+    return options
+
+
 class Handle:
     """An opaque handle and the function that frees it."""
     free = None
@@ -115,7 +153,8 @@ class Handle:
 
 def make_options(recipe, **values):
     options = ctypes.create_string_buffer(OPTIONS_BYTES)
-    call("moco_trainer_options_init", options, ctypes.c_uint64(OPTIONS_BYTES), i32(RECIPES[recipe]))
+    call("moco_trainer_options_init", options, ctypes.c_uint64(OPTIONS_BYTES), i32(RECIPES[recipe]),
+         i32(ARCH_RECIPE))
     for name, value in values.items():
         text = repr(value) if isinstance(value, float) else str(value)
         call("moco_trainer_options_set", options, name.encode(), text.encode())
@@ -128,7 +167,7 @@ def options_json(options):
 
 def shuffle(seed, step, count):
     permutation = np.zeros(count, dtype=np.int32)
-    call("moco_shuffle", ctypes.c_uint64(seed), step, i32(count), permutation.ctypes.data_as(I32))
+    call("moco_shuffle_permutation", ctypes.c_uint64(seed), step, i32(count), permutation.ctypes.data_as(I32))
     return permutation.astype(np.int64)
 
 
@@ -137,11 +176,13 @@ def convert(source, target, layout="encoder", training=None, **values):
     options = ConvertOptions()
     call("moco_convert_options_init", ctypes.byref(options), ctypes.c_uint64(ctypes.sizeof(options)))
     options.layout = FILES[layout]
+    if training is not None:
+        options.training = ctypes.addressof(training)
     for name, value in values.items():
         setattr(options, name, value)
     report = ctypes.create_string_buffer(REPORT_BYTES)
-    call("moco_convert", str(source).encode(), str(target).encode(), ctypes.byref(options), training, report,
-         ctypes.c_uint64(REPORT_BYTES))
+    call("moco_convert", str(source).encode(), str(target).encode(), ctypes.byref(options), report,
+         ctypes.c_uint64(REPORT_BYTES), None)
     return json.loads(report.value.decode())
 
 
@@ -184,7 +225,7 @@ class Trainer(Handle):
 
     def snapshot(self):
         model = Model(ctypes.c_void_p())
-        call("moco_trainer_snapshot", self.pointer, None, ctypes.byref(model.pointer))
+        call("moco_trainer_snapshot", self.pointer, None, None, ctypes.byref(model.pointer))
         return model
 
 
@@ -194,7 +235,7 @@ class Model(Handle):
     @classmethod
     def load(cls, path):
         model = cls(ctypes.c_void_p())
-        call("moco_model_load", path.encode(), None, ctypes.byref(model.pointer))
+        call("moco_model_load", path.encode(), None, None, ctypes.byref(model.pointer))
         return model
 
     def save(self, path):
@@ -210,8 +251,8 @@ class Model(Handle):
             images = np.transpose(images, (0, 2, 3, 1))
         images, pointer = floats(images)
         out = np.zeros((count, width), dtype=np.float32)
-        call("moco_model_embed_tensor", self.pointer, i32(TAPS[tap]), count, pointer, i32(LAYOUTS[layout]),
-             out.ctypes.data_as(F32))
+        options = filled(EmbedOptions, "moco_embed_options_init", tap=TAPS[tap], layout=LAYOUTS[layout])
+        call("moco_model_embed_tensor", self.pointer, count, pointer, ctypes.byref(options), out.ctypes.data_as(F32))
         return out
 
 
@@ -221,7 +262,8 @@ class Queue(Handle):
     def __init__(self, length, dimension, seed=0):
         super().__init__(ctypes.c_void_p())
         self.length, self.dimension = length, dimension
-        call("moco_queue_create", length, i32(dimension), ctypes.c_uint64(seed), None, ctypes.byref(self.pointer))
+        options = filled(QueueOptions, "moco_queue_options_init", length=length, dimension=dimension, seed=seed)
+        call("moco_queue_create", ctypes.byref(options), None, ctypes.byref(self.pointer))
 
     def enqueue(self, keys):
         keys, pointer = floats(keys)
@@ -241,10 +283,12 @@ class Queue(Handle):
         """(loss, gradient by the queries, top-1 percent, top-5 percent)."""
         (queries, first), (keys, second) = floats(queries), floats(keys)
         gradient = np.zeros_like(queries)
-        loss, top1, top5 = f64(), f64(), f64()
-        call("moco_queue_contrast", self.pointer, first, second, len(queries), f64(temperature), ctypes.byref(loss),
-             gradient.ctypes.data_as(F32), ctypes.byref(top1), ctypes.byref(top5))
-        return loss.value, gradient, top1.value, top5.value
+        options = filled(ContrastOptions, "moco_contrast_options_init", temperature=temperature,
+                         d_queries=gradient.ctypes.data)
+        result = ContrastResult(struct_size=ctypes.sizeof(ContrastResult))
+        call("moco_queue_contrast", self.pointer, first, second, len(queries), ctypes.byref(options),
+             ctypes.byref(result))
+        return result.loss, gradient, result.top1, result.top5
 
 
 class Index(Handle):
@@ -252,7 +296,7 @@ class Index(Handle):
 
     def __init__(self, dimension):
         super().__init__(ctypes.c_void_p())
-        call("moco_index_create", i32(dimension), None, ctypes.byref(self.pointer))
+        call("moco_index_create", i32(dimension), None, None, ctypes.byref(self.pointer))
 
     def add(self, vectors, labels):
         vectors, pointer = floats(vectors)
@@ -263,13 +307,15 @@ class Index(Handle):
         queries, pointer = floats(queries)
         ids = np.zeros((len(queries), k), dtype=np.int64)
         cosines = np.zeros((len(queries), k), dtype=np.float32)
-        call("moco_index_search", self.pointer, pointer, len(queries), k, ids.ctypes.data_as(I64),
-             cosines.ctypes.data_as(F32))
+        options = filled(SearchOptions, "moco_search_options_init", k=k)
+        call("moco_index_search", self.pointer, pointer, len(queries), ctypes.byref(options),
+             ids.ctypes.data_as(I64), cosines.ctypes.data_as(F32))
         return ids, cosines
 
     def classify(self, queries, k, temperature, classes):
         queries, pointer = floats(queries)
         top = np.zeros((len(queries), min(5, classes)), dtype=np.int32)
-        call("moco_index_classify", self.pointer, pointer, len(queries), k, f64(temperature), i32(classes),
+        options = filled(ClassifyOptions, "moco_classify_options_init", k=k, temperature=temperature, classes=classes)
+        call("moco_index_classify", self.pointer, pointer, len(queries), ctypes.byref(options),
              top.ctypes.data_as(I32))
         return top

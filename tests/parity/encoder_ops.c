@@ -309,7 +309,7 @@ int main(int argc, char **argv)
         fputs("usage: encoder_ops init MODEL | run MODEL INPUT OUTPUT, then name=value …\n", stderr);
         return 2;
     }
-    CHECK(moco_trainer_options_init(&j.options, sizeof j.options, MOCO_RECIPE_V3_VIT));
+    CHECK(moco_trainer_options_init(&j.options, sizeof j.options, MOCO_RECIPE_V3_VIT, MOCO_ARCH_RECIPE));
     for (int i = first; i < argc; i++) {
         char *equals = strchr(argv[i], '=');
         if (equals == NULL)

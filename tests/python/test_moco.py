@@ -71,11 +71,11 @@ def write_folder(folder, count, classes=2, broken=0):
 def test_struct_size_is_the_librarys():
     """The last field, set by name in a struct of far too many bytes, lands where this module's struct ends."""
     module = ctypes.create_string_buffer(4096)
-    moco._call("trainer_options_init", module, len(module), 1)
+    moco._call("trainer_options_init", module, len(module), 1, -1)
     before = module.raw
-    moco._call("trainer_options_set", module, b"blur_form", b"gaussian")
+    moco._call("trainer_options_set", module, b"loader_threads", b"3")
     changed = [i // 4 * 4 for i in range(len(before)) if module.raw[i] != before[i]]
-    assert changed == [ctypes.sizeof(moco.TrainerOptions) - 4] == [moco.TrainerOptions.blur_form.offset], changed
+    assert changed == [ctypes.sizeof(moco.TrainerOptions) - 4] == [moco.TrainerOptions.loader_threads.offset], changed
 
 
 def test_every_option_by_name_and_in_json():
@@ -285,11 +285,11 @@ def test_views_and_shuffle():
     assert np.array_equal(views, moco.dataset_views(data, 1, options, epoch=2))
     assert not np.array_equal(views, moco.dataset_views(data, 1, options, epoch=3))
     assert not np.array_equal(views, moco.dataset_views(data, 2, options, epoch=2))
-    permutation = moco.shuffle(7, 3, 100)
+    permutation = moco.shuffle_permutation(7, 3, 100)
     assert sorted(permutation) == list(range(100)) and permutation.tolist() != list(range(100))
-    assert np.array_equal(permutation, moco.shuffle(7, 3, 100))
-    assert not np.array_equal(permutation, moco.shuffle(7, 4, 100))
-    assert not np.array_equal(permutation, moco.shuffle(8, 3, 100))
+    assert np.array_equal(permutation, moco.shuffle_permutation(7, 3, 100))
+    assert not np.array_equal(permutation, moco.shuffle_permutation(7, 4, 100))
+    assert not np.array_equal(permutation, moco.shuffle_permutation(8, 3, 100))
 
 
 # ---- models ----
@@ -306,7 +306,7 @@ def test_model_inputs_agree():
     info = model.info()
     files = [jpeg(draw(i, 32)) for i in range(5)]
     pixels = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
-    rows = {tap: model.embed_jpeg(files, tap) for tap in ("backbone", "projection")}
+    rows = {tap: model.embed_encoded(files, tap) for tap in ("backbone", "projection")}
     assert rows["backbone"].shape == (5, 128) and np.isfinite(rows["backbone"]).all()
     assert np.abs(np.linalg.norm(rows["projection"], axis=1) - 1).max() < 1e-5
     assert np.abs(rows["backbone"][0] - rows["backbone"][1]).max() > 1e-4
@@ -346,13 +346,13 @@ def test_model_resizes_by_the_evaluation_transform():
 def test_model_broken_items():
     model = tiny_model()
     good, bad = jpeg(draw(1)), b"no image"
-    raises("MOCO_ERR_IMAGE", lambda: model.embed_jpeg([good, bad]))
-    rows, items = model.embed_jpeg([good, bad, good], strict=False)
-    assert items.tolist() == [0, 5, 0] and not rows[1].any() and rows[0].any()
+    raises("MOCO_ERR_IMAGE", lambda: model.embed_encoded([good, bad]))
+    rows, failed = model.embed_encoded([good, bad, good], strict=False)
+    assert list(failed) == [1] and "data[1]" in failed[1] and not rows[1].any() and rows[0].any(), failed
     assert np.array_equal(rows[0], rows[2])
     for call in (lambda: model.embed_tensor(np.zeros((1, 3, 8, 8), np.float32)),
                  lambda: model.embed_pixels([np.zeros((4, 4, 3), np.float32)]),
-                 lambda: model.embed_jpeg([good], tap="neck")):
+                 lambda: model.embed_encoded([good], tap="neck")):
         try:
             call()
         except (ValueError, KeyError):
@@ -380,7 +380,7 @@ def test_model_save_load_and_dataset():
             assert names.read().splitlines() == [data.names[i] for i in good]
         with open(os.path.join(folder, "rows.skipped.txt")) as skipped:
             assert [line.split("\t")[0] for line in skipped] == [data.names[i] for i in range(39) if i not in good]
-        few = np.concatenate([model.embed_jpeg([open(os.path.join(folder, "images", data.names[i]), "rb").read()],
+        few = np.concatenate([model.embed_encoded([open(os.path.join(folder, "images", data.names[i]), "rb").read()],
                                                "projection") for i in good[:3]])
         assert np.abs(few - rows[:3]).max() < 1e-5
 
@@ -443,8 +443,8 @@ def test_trainer_pushes():
     trainer = moco.Trainer("moco-cifar", **TINY)
     raises("MOCO_ERR_NO_DATA", trainer.step)
     trainer.push_pixels([draw(i) for i in range(5)])
-    trainer.push_jpeg(jpeg(draw(5)))
-    raises("MOCO_ERR_IMAGE", lambda: trainer.push_jpeg(b"no image"))
+    trainer.push_encoded([jpeg(draw(5))])
+    raises("MOCO_ERR_IMAGE", lambda: trainer.push_encoded([b"no image"]))
     raises("MOCO_ERR_NO_DATA", trainer.step)
     assert trainer.state()["pushed"] == 6
     assert trainer.discard() == 6 and trainer.discard() == 0

@@ -461,7 +461,7 @@ START_TEST(callback_set)
 {
     static const int32_t labels[] = {3, -1, 0, 0, 1, 0};
     uint8_t out[3];
-    ck_assert_int_eq(moco_dataset_from_callback(6, deliver, &jpeg, labels, NULL, &dataset), MOCO_OK);
+    ck_assert_int_eq(moco_dataset_create(6, deliver, &jpeg, labels, NULL, &dataset), MOCO_OK);
     ck_assert_int_eq(moco_dataset_count(dataset), 6);
     ck_assert_int_eq(moco_dataset_classes(dataset), 4);
     ck_assert_str_eq(moco_dataset_class_name(dataset, 3), "3");
@@ -478,7 +478,7 @@ START_TEST(callback_set)
     moco_dataset_options_t options;
     ck_assert_int_eq(moco_dataset_options_init(&options, sizeof options), MOCO_OK);
     options.limit = 2;
-    ck_assert_int_eq(moco_dataset_from_callback(10, deliver, &jpeg, NULL, &options, &dataset), MOCO_OK);
+    ck_assert_int_eq(moco_dataset_create(10, deliver, &jpeg, NULL, &options, &dataset), MOCO_OK);
     ck_assert_int_eq(moco_dataset_classes(dataset), 0);
     ck_assert_str_eq(moco_dataset_name(dataset, 1), "5");
     asked_count = 0;
@@ -490,11 +490,11 @@ END_TEST
 START_TEST(callback_refused)
 {
     static const int32_t low[] = {-2}, high[] = {1000000};
-    ck_assert_int_eq(moco_dataset_from_callback(0, deliver, NULL, NULL, NULL, &dataset), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_dataset_from_callback(1, NULL, NULL, NULL, NULL, &dataset), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_dataset_from_callback(1, deliver, NULL, NULL, NULL, NULL), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_dataset_from_callback(1, deliver, NULL, low, NULL, &dataset), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_dataset_from_callback(1, deliver, NULL, high, NULL, &dataset), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_dataset_create(0, deliver, NULL, NULL, NULL, &dataset), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_dataset_create(1, NULL, NULL, NULL, NULL, &dataset), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_dataset_create(1, deliver, NULL, NULL, NULL, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_dataset_create(1, deliver, NULL, low, NULL, &dataset), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_dataset_create(1, deliver, NULL, high, NULL, &dataset), MOCO_ERR_ARGUMENT);
     ck_assert_ptr_null(dataset);
 }
 END_TEST
@@ -650,23 +650,23 @@ END_TEST
 START_TEST(public_shuffle)
 {
     int32_t first[300], second[300], seen[300] = {0};
-    ck_assert_int_eq(moco_shuffle(4, 9, 300, first), MOCO_OK);
-    ck_assert_int_eq(moco_shuffle(4, 10, 300, second), MOCO_OK);
+    ck_assert_int_eq(moco_shuffle_permutation(4, 9, 300, first), MOCO_OK);
+    ck_assert_int_eq(moco_shuffle_permutation(4, 10, 300, second), MOCO_OK);
     ck_assert(memcmp(first, second, sizeof first) != 0);
     for (int i = 0; i < 300; i++)
         seen[first[i]]++;
     for (int i = 0; i < 300; i++)
         ck_assert_int_eq(seen[i], 1);
-    ck_assert_int_eq(moco_shuffle(4, -1, 300, first), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_shuffle(4, 0, 0, first), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_shuffle(4, 0, 1, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_shuffle_permutation(4, -1, 300, first), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_shuffle_permutation(4, 0, 0, first), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_shuffle_permutation(4, 0, 1, NULL), MOCO_ERR_ARGUMENT);
 }
 END_TEST
 
 START_TEST(public_views)
 {
     moco_trainer_options_t options;
-    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V2), MOCO_OK);
+    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V2, MOCO_ARCH_RECIPE), MOCO_OK);
     options.seed = 11;
     options.image_size = 16;
     uint8_t views[2][16 * 16 * 3], want[16 * 16 * 3];

@@ -15,6 +15,7 @@
 #include "fault/trainer_fixtures.h"
 #include "util/fault.h"
 #include "util/status.h"
+#include "call_options.h"
 
 /* ---- the OpenMP runtime, watched ---- */
 
@@ -102,8 +103,8 @@ START_TEST(test_openmp)
     moco_trainer_t *t = tiny_trainer(device);
     step(t, 1);
     step(t, 2);
-    OK(moco_trainer_snapshot(t, device, &model));
-    OK(moco_model_embed_tensor(model, MOCO_TAP_PROJECTION, 1, views, MOCO_LAYOUT_NHWC, row));
+    OK(moco_trainer_snapshot(t, NULL, device, &model));
+    OK(moco_model_embed_tensor(model, 1, views, EMBED(.tap = MOCO_TAP_PROJECTION, .layout = MOCO_LAYOUT_NHWC), row));
     moco_model_free(model);
     moco_trainer_free(t);
     moco_device_free(device);
@@ -275,7 +276,8 @@ static int child_steps(void *ctx)
     float rows[4 * 16];
     moco_model_t *fresh = NULL;
     alarm(60);
-    if (moco_model_embed_tensor(f->model, MOCO_TAP_PROJECTION, 4, f->views, MOCO_LAYOUT_NHWC, rows) != MOCO_OK)
+    if (moco_model_embed_tensor(f->model, 4, f->views, EMBED(.tap = MOCO_TAP_PROJECTION, .layout = MOCO_LAYOUT_NHWC),
+                                rows) != MOCO_OK)
         return 2;
     if (memcmp(rows, f->wanted, sizeof rows) != 0)
         return 3;
@@ -284,7 +286,7 @@ static int child_steps(void *ctx)
     state_t now = state_of(f->trainer);
     if (!state_equal(&now, &f->after))
         return 5;
-    if (moco_trainer_snapshot(f->trainer, f->device, &fresh) != MOCO_OK) /* new primitives, too */
+    if (moco_trainer_snapshot(f->trainer, NULL, f->device, &fresh) != MOCO_OK) /* new primitives, too */
         return 6;
     moco_model_free(fresh);
     moco_model_free(f->model);
@@ -298,8 +300,9 @@ static void family_open(family_t *f)
     *f = (family_t){.device = tiny_device(2), .views = tiny_views(4, 9)};
     f->trainer = tiny_trainer(f->device);
     step(f->trainer, 1);
-    OK(moco_trainer_snapshot(f->trainer, f->device, &f->model));
-    OK(moco_model_embed_tensor(f->model, MOCO_TAP_PROJECTION, 4, f->views, MOCO_LAYOUT_NHWC, f->wanted));
+    OK(moco_trainer_snapshot(f->trainer, NULL, f->device, &f->model));
+    OK(moco_model_embed_tensor(f->model, 4, f->views, EMBED(.tap = MOCO_TAP_PROJECTION, .layout = MOCO_LAYOUT_NHWC),
+                               f->wanted));
     moco_trainer_t *twin = tiny_trainer(f->device);
     step(twin, 1);
     step(twin, 9);
@@ -373,7 +376,8 @@ static int child_is_told(void *ctx)
         return 2;
     if (strstr(moco_last_message(), "forked") == NULL)
         return 3;
-    if (moco_model_embed_tensor(f->model, MOCO_TAP_PROJECTION, 4, f->views, MOCO_LAYOUT_NHWC, rows) != MOCO_ERR_FORKED)
+    if (moco_model_embed_tensor(f->model, 4, f->views, EMBED(.tap = MOCO_TAP_PROJECTION, .layout = MOCO_LAYOUT_NHWC),
+                                rows) != MOCO_ERR_FORKED)
         return 4;
     moco_model_free(f->model);
     moco_trainer_free(f->trainer);
@@ -437,8 +441,8 @@ static void *embed_often(void *argument)
     embedder_t *e = argument;
     float rows[4 * 16];
     for (; e->rounds < 3 || !atomic_load(e->stop); e->rounds++) {
-        if (moco_model_embed_tensor(e->family->model, MOCO_TAP_PROJECTION, 4, e->family->views, MOCO_LAYOUT_NHWC,
-                                    rows) != MOCO_OK)
+        if (moco_model_embed_tensor(e->family->model, 4, e->family->views,
+                                    EMBED(.tap = MOCO_TAP_PROJECTION, .layout = MOCO_LAYOUT_NHWC), rows) != MOCO_OK)
             e->failure = "an embedding failed";
         else if (memcmp(rows, e->family->wanted, sizeof rows) != 0)
             e->failure = "an embedding has other bits";

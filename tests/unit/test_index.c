@@ -12,6 +12,7 @@
 #include "eval/dot.h"
 #include "util/fault.h"
 #include "util/file.h"
+#include "call_options.h"
 
 static uint64_t state;
 
@@ -103,7 +104,7 @@ static scored_t *brute_force(const float *query, const float *vectors, int64_t c
 static moco_index_t *filled(const float *vectors, const int32_t *labels, int64_t count, int32_t dim)
 {
     moco_index_t *index = NULL;
-    ck_assert_int_eq(moco_index_create(dim, NULL, &index), MOCO_OK);
+    ck_assert_int_eq(moco_index_create(dim, NULL, NULL, &index), MOCO_OK);
     int64_t first = count / 3; /* in two pieces */
     ck_assert_int_eq(moco_index_add(index, vectors, labels, first), MOCO_OK);
     ck_assert_int_eq(moco_index_add(index, vectors + first * dim, labels ? labels + first : NULL, count - first),
@@ -119,7 +120,7 @@ static void compare_search(int64_t count, int32_t dim, int64_t queries, int64_t 
     moco_index_t *index = filled(v, NULL, count, dim);
     int64_t *ids = malloc((size_t)(queries * k) * sizeof *ids), one[1];
     float *near = malloc((size_t)(queries * k) * sizeof *near);
-    ck_assert_int_eq(moco_index_search(index, q, queries, k, ids, near), MOCO_OK);
+    ck_assert_int_eq(moco_index_search(index, q, queries, SEARCH(k), ids, near), MOCO_OK);
     const double error = (dim / 16 + 8) * 0x1p-24;
     for (int64_t i = 0; i < queries; i++) {
         scored_t *all = brute_force(q + i * dim, v, count, dim);
@@ -139,7 +140,7 @@ static void compare_search(int64_t count, int32_t dim, int64_t queries, int64_t 
         free(all);
     }
     /* A query alone finds what it found in company: another cut of the work, the same result. */
-    ck_assert_int_eq(moco_index_search(index, q + (queries - 1) * dim, 1, 1, one, NULL), MOCO_OK);
+    ck_assert_int_eq(moco_index_search(index, q + (queries - 1) * dim, 1, SEARCH(1), one, NULL), MOCO_OK);
     ck_assert_int_eq(one[0], ids[(queries - 1) * k]);
     moco_index_free(index);
     free(near);
@@ -174,7 +175,7 @@ START_TEST(test_ties)
     int64_t *ids = malloc((size_t)count * sizeof *ids);
     const int64_t ks[] = {1, 7, 3001, 3002, 9001};
     for (int i = 0; i < 5; i++) {
-        ck_assert_int_eq(moco_index_search(index, q, 1, ks[i], ids, NULL), MOCO_OK);
+        ck_assert_int_eq(moco_index_search(index, q, 1, SEARCH(ks[i]), ids, NULL), MOCO_OK);
         for (int64_t n = 0; n < ks[i] && n < 3001; n++)
             ck_assert_int_eq(ids[n], 3 * n);
         if (ks[i] > 3001)
@@ -193,7 +194,7 @@ START_TEST(test_lengths)
     moco_index_t *index = filled(v[0], NULL, 4, 2);
     int64_t ids[4];
     float near[4];
-    ck_assert_int_eq(moco_index_search(index, q, 1, 4, ids, near), MOCO_OK);
+    ck_assert_int_eq(moco_index_search(index, q, 1, SEARCH(4), ids, near), MOCO_OK);
     ck_assert(ids[0] == 3 && near[0] == 1.0f && ids[1] == 2 && fabsf(near[1] - 0.70710678f) < 1e-6f);
     ck_assert(ids[2] == 1 && near[2] == (float)(1e-30f / 1e-12) && ids[3] == 0 && near[3] == 0.0f);
     moco_index_free(index);
@@ -212,7 +213,7 @@ START_TEST(test_classify)
     for (int64_t i = 0; i < count; i++)
         labels[i] = (int32_t)(i * i % classes);
     moco_index_t *index = filled(v, labels, count, dim);
-    ck_assert_int_eq(moco_index_classify(index, q, queries, k, temperature, classes, top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, q, queries, CLASSIFY(k, temperature, classes), top), MOCO_OK);
     for (int64_t i = 0; i < queries; i++) {
         scored_t *all = brute_force(q + i * dim, v, count, dim), votes[9];
         for (int32_t c = 0; c < classes; c++)
@@ -225,8 +226,8 @@ START_TEST(test_classify)
         free(all);
     }
     int32_t more[60 * 5]; /* more neighbours than vectors means all */
-    ck_assert_int_eq(moco_index_classify(index, q, queries, count, temperature, classes, top), MOCO_OK);
-    ck_assert_int_eq(moco_index_classify(index, q, queries, INT64_MAX, temperature, classes, more), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, q, queries, CLASSIFY(count, temperature, classes), top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, q, queries, CLASSIFY(INT64_MAX, temperature, classes), more), MOCO_OK);
     ck_assert_mem_eq(top, more, sizeof top);
     moco_index_free(index);
     free(q);
@@ -241,19 +242,19 @@ START_TEST(test_classify_edges)
     const int32_t labels[3] = {2, 2, 0};
     int32_t top[10];
     moco_index_t *index = filled(v[0], labels, 3, 2);
-    ck_assert_int_eq(moco_index_classify(index, q[0], 2, 1, 1e-3, 3, top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, q[0], 2, CLASSIFY(1, 1e-3, 3), top), MOCO_OK);
     const int32_t want[6] = {2, 0, 1, 0, 1, 2}; /* classes without a vote in order of their numbers */
     ck_assert_mem_eq(top, want, sizeof want);
-    ck_assert_int_eq(moco_index_classify(index, q[0], 2, 3, 1e3, 7, top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, q[0], 2, CLASSIFY(3, 1e3, 7), top), MOCO_OK);
     const int32_t many[10] = {2, 0, 1, 3, 4, 2, 0, 1, 3, 4}; /* two votes of nearly 1 against one */
     ck_assert_mem_eq(top, many, sizeof many);
     moco_index_free(index);
     index = filled(v[0], (const int32_t[3]){1, 0, 0}, 3, 2); /* exp(1000) and exp(994) are both past a double */
-    ck_assert_int_eq(moco_index_classify(index, q[0], 1, 3, 1e-3, 2, top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, q[0], 1, CLASSIFY(3, 1e-3, 2), top), MOCO_OK);
     ck_assert(top[0] == 1 && top[1] == 0);
     moco_index_free(index);
     index = filled(v[0], (const int32_t[3]){0, 0, 0}, 3, 2);
-    ck_assert_int_eq(moco_index_classify(index, q[0], 2, 2, 0.1, 1, top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, q[0], 2, CLASSIFY(2, 0.1, 1), top), MOCO_OK);
     ck_assert(top[0] == 0 && top[1] == 0);
     moco_index_free(index);
 }
@@ -268,12 +269,12 @@ START_TEST(test_refusals)
     const int32_t negative[1] = {-1}, seven[1] = {7};
     int64_t id;
     int32_t top[5];
-    ck_assert_int_eq(moco_index_create(0, NULL, &index), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_create(65537, NULL, &index), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_create(2, NULL, NULL), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_create(2, NULL, &index), MOCO_OK);
-    ck_assert_int_eq(moco_index_search(index, good, 1, 1, &id, NULL), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, 1, 0.1, 8, top), MOCO_ERR_NO_DATA);
+    ck_assert_int_eq(moco_index_create(0, NULL, NULL, &index), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_create(65537, NULL, NULL, &index), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_create(2, NULL, NULL, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_create(2, NULL, NULL, &index), MOCO_OK);
+    ck_assert_int_eq(moco_index_search(index, good, 1, SEARCH(1), &id, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0.1, 8), top), MOCO_ERR_NO_DATA);
     ck_assert_int_eq(moco_index_add(index, bad, NULL, 2), MOCO_ERR_ARGUMENT);
     assert_message("row 1");
     ck_assert_int_eq(moco_index_add(index, infinite, NULL, 1), MOCO_ERR_ARGUMENT);
@@ -286,22 +287,22 @@ START_TEST(test_refusals)
     ck_assert_int_eq(moco_index_count(index), 0);
     ck_assert_int_eq(moco_index_add(index, NULL, NULL, 0), MOCO_OK);
     ck_assert_int_eq(moco_index_add(index, good, seven, 1), MOCO_OK);
-    ck_assert_int_eq(moco_index_search(index, good, 1, 2, &id, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_search(index, good, 1, SEARCH(2), &id, NULL), MOCO_ERR_ARGUMENT);
     assert_message("k is 2, wanted 1 to the 1 vectors");
-    ck_assert_int_eq(moco_index_search(index, bad + 2, 1, 1, &id, NULL), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_search(index, good, 1, 1, NULL, NULL), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_search(index, NULL, 0, 1, NULL, NULL), MOCO_OK);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, 1, 0.1, 7, top), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_search(index, bad + 2, 1, SEARCH(1), &id, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_search(index, good, 1, SEARCH(1), NULL, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_search(index, NULL, 0, SEARCH(1), NULL, NULL), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0.1, 7), top), MOCO_ERR_ARGUMENT);
     assert_message("largest label 7");
-    ck_assert_int_eq(moco_index_classify(index, good, 1, 0, 0.1, 8, top), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, 1, 0, 8, top), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, 1, NAN, 8, top), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, 1, 0.1, INT32_MAX, top), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, 1, 0.1, 8, NULL), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, 1, 0.1, 8, top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(0, 0.1, 8), top), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0, 8), top), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, NAN, 8), top), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0.1, INT32_MAX), top), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0.1, 8), NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0.1, 8), top), MOCO_OK);
     ck_assert_int_eq(top[0], 7);
     ck_assert_int_eq(moco_index_add(index, good, NULL, 1), MOCO_OK);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, 1, 0.1, 8, top), MOCO_ERR_STATE);
+    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0.1, 8), top), MOCO_ERR_STATE);
     assert_message("1 of the 2 vectors");
     ck_assert_int_eq(moco_index_count(NULL), 0);
     ck_assert_int_eq(moco_index_dimension(NULL), 0);
@@ -319,10 +320,10 @@ START_TEST(test_npy)
     moco_index_t *index = filled(v, NULL, 30, 11), *back = NULL;
     int64_t ids[2][10];
     ck_assert_int_eq(moco_index_save_npy(index, path), MOCO_OK);
-    ck_assert_int_eq(moco_index_load_npy(path, NULL, &back), MOCO_OK);
+    ck_assert_int_eq(moco_index_load_npy(path, NULL, NULL, &back), MOCO_OK);
     ck_assert_int_eq(moco_index_count(back), 30);
-    ck_assert_int_eq(moco_index_search(index, q, 1, 10, ids[0], NULL), MOCO_OK);
-    ck_assert_int_eq(moco_index_search(back, q, 1, 10, ids[1], NULL), MOCO_OK);
+    ck_assert_int_eq(moco_index_search(index, q, 1, SEARCH(10), ids[0], NULL), MOCO_OK);
+    ck_assert_int_eq(moco_index_search(back, q, 1, SEARCH(10), ids[1], NULL), MOCO_OK);
     ck_assert_mem_eq(ids[0], ids[1], sizeof ids[0]);
     moco_index_free(back);
     back = NULL;
@@ -335,10 +336,10 @@ START_TEST(test_npy)
     fseek(stream, 128 + 4 * 11 * 4, SEEK_SET);
     fwrite(&nan, sizeof nan, 1, stream);
     fclose(stream);
-    ck_assert_int_eq(moco_index_load_npy(path, NULL, &back), MOCO_ERR_FORMAT);
+    ck_assert_int_eq(moco_index_load_npy(path, NULL, NULL, &back), MOCO_ERR_FORMAT);
     assert_message("row 4");
     unlink(path);
-    ck_assert_int_eq(moco_index_load_npy(path, NULL, &back), MOCO_ERR_IO);
+    ck_assert_int_eq(moco_index_load_npy(path, NULL, NULL, &back), MOCO_ERR_IO);
     ck_assert_ptr_null(back);
     ck_assert_int_eq(moco_index_save_npy(NULL, path), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(rmdir(folder), 0);
@@ -363,9 +364,9 @@ START_TEST(test_faults)
         status = moco_index_add(index, v[0], labels, failures < 2 ? 3 : 0);
         ck_assert_int_eq(moco_index_count(index), 3);
         if (status == MOCO_OK)
-            status = moco_index_search(index, v[2], 1, 2, ids, NULL);
+            status = moco_index_search(index, v[2], 1, SEARCH(2), ids, NULL);
         if (status == MOCO_OK)
-            status = moco_index_classify(index, v[2], 1, 2, 0.1, 2, top);
+            status = moco_index_classify(index, v[2], 1, CLASSIFY(2, 0.1, 2), top);
         mo_fault_arm(MO_FAULT_ALLOC, -1);
         ck_assert(status == MOCO_OK || status == MOCO_ERR_MEMORY);
     }

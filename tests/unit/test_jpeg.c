@@ -199,13 +199,15 @@ START_TEST(host_pixels)
     static const uint8_t rgba[32] = {1, 2, 3, 99, 4, 5, 6, 99, [16] = 7, 8, 9, 99, 10, 11, 12, 99};
     const uint8_t *const formats[] = {rgb, bgr, rgba};
     for (int format = 0; format < 3; format++) {
-        const moco_image_t image = {.pixels = formats[format], .stride = 16, .width = 2, .height = 2, .format = format};
-        ck_assert_int_eq(mo_pixels_from_image(&image, 0, &pixels), MOCO_OK);
+        const moco_image_t image = {.struct_size = sizeof image, .planes = {formats[format]}, .strides = {16},
+                                    .width = 2, .height = 2, .format = format};
+        ck_assert_int_eq(mo_pixels_from_images(&image, 0, &pixels), MOCO_OK);
         for (int i = 0; i < 12; i++)
             ck_assert_uint_eq(pixels.rgb[i], i + 1);
     }
-    const moco_image_t gray = {.pixels = rgb, .width = 3, .height = 2, .format = MOCO_PIXELS_GRAY};
-    ck_assert_int_eq(mo_pixels_from_image(&gray, 0, &pixels), MOCO_OK);
+    const moco_image_t gray = {.struct_size = sizeof gray, .planes = {rgb}, .width = 3, .height = 2,
+                               .format = MOCO_PIXELS_GRAY};
+    ck_assert_int_eq(mo_pixels_from_images(&gray, 0, &pixels), MOCO_OK);
     ck_assert_uint_eq(pixels.rgb[3], 2);
     ck_assert_uint_eq(pixels.rgb[11], 4);
     ck_assert_uint_eq(pixels.rgb[17], 6);
@@ -215,19 +217,31 @@ END_TEST
 START_TEST(host_pixels_refused)
 {
     static const uint8_t byte[64];
-    const moco_image_t bad[] = {{.width = 1, .height = 1},
-                                {.pixels = byte, .width = 0, .height = 1},
-                                {.pixels = byte, .width = 1, .height = -1},
-                                {.pixels = byte, .width = 1, .height = 1, .format = 4},
-                                {.pixels = byte, .width = 4, .height = 1, .stride = 11},
-                                {.pixels = byte, .width = 4, .height = 1, .stride = -12},
-                                {.pixels = byte, .width = 100000, .height = 100000},
-                                {.pixels = byte, .width = 1, .height = 1, .reserved = 1}};
+#define IMAGE(...) {.struct_size = sizeof(moco_image_t), __VA_ARGS__}
+    const struct {
+        moco_image_t image;
+        moco_status_t status;
+    } bad[] = {{IMAGE(.width = 1, .height = 1), MOCO_ERR_ARGUMENT},
+               {IMAGE(.planes = {byte}, .width = 0, .height = 1), MOCO_ERR_ARGUMENT},
+               {IMAGE(.planes = {byte}, .width = 1, .height = -1), MOCO_ERR_ARGUMENT},
+               {IMAGE(.planes = {byte}, .width = 1, .height = 1, .format = 4), MOCO_ERR_ARGUMENT},
+               {IMAGE(.planes = {byte}, .width = 4, .height = 1, .strides = {11}), MOCO_ERR_ARGUMENT},
+               {IMAGE(.planes = {byte}, .width = 4, .height = 1, .strides = {-12}), MOCO_ERR_ARGUMENT},
+               {IMAGE(.planes = {byte}, .width = 100000, .height = 100000), MOCO_ERR_ARGUMENT},
+               {IMAGE(.planes = {byte}, .width = 1, .height = 1, .channels = 2), MOCO_ERR_ARGUMENT},
+               {IMAGE(.planes = {byte}, .width = 1, .height = 1, .plane_count = 5), MOCO_ERR_ARGUMENT},
+               {IMAGE(.planes = {byte, byte, byte}, .width = 1, .height = 1, .plane_count = 3), MOCO_ERR_UNSUPPORTED},
+               {IMAGE(.planes = {byte}, .width = 1, .height = 1, .bit_depth = 16), MOCO_ERR_UNSUPPORTED}};
+    moco_image_t images[2] = {IMAGE(.planes = {byte}, .width = 1, .height = 1)};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        ck_assert_int_eq(mo_pixels_from_image(&bad[i], 41, &pixels), MOCO_ERR_ARGUMENT);
-        ck_assert_ptr_nonnull(strstr(moco_last_message(), "image 41"));
+        images[1] = bad[i].image;
+        ck_assert_int_eq(mo_pixels_from_images(images, 1, &pixels), bad[i].status);
+        ck_assert_ptr_nonnull(strstr(moco_last_message(), "image 1"));
     }
-    ck_assert_int_eq(mo_pixels_from_image(NULL, 0, &pixels), MOCO_ERR_ARGUMENT);
+    images[1] = images[0];
+    images[1].channels = 3, images[1].plane_count = 1, images[1].bit_depth = 8; /* what 0 means, said */
+    ck_assert_int_eq(mo_pixels_from_images(images, 1, &pixels), MOCO_OK);
+    ck_assert_int_eq(mo_pixels_from_images(NULL, 0, &pixels), MOCO_ERR_ARGUMENT);
 }
 END_TEST
 

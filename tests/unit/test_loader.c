@@ -37,7 +37,7 @@ static int32_t deliver(void *user, int64_t index, const uint8_t **data, uint64_t
 static void make_set(void)
 {
     moco_dataset_free(dataset);
-    ck_assert_int_eq(moco_dataset_from_callback(IMAGES, deliver, NULL, NULL, NULL, &dataset), MOCO_OK);
+    ck_assert_int_eq(moco_dataset_create(IMAGES, deliver, NULL, NULL, NULL, &dataset), MOCO_OK);
 }
 
 /* The same images as files: workers then read for themselves. */
@@ -77,7 +77,7 @@ static void teardown(void)
 static moco_trainer_options_t options_of(int recipe)
 {
     moco_trainer_options_t options;
-    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, recipe), MOCO_OK);
+    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, recipe, MOCO_ARCH_RECIPE), MOCO_OK);
     options.seed = 77;
     options.image_size = SIDE;
     return options;
@@ -448,7 +448,7 @@ START_TEST(labelled_images_in_one_view)
         int seen = 0, batches = 0;
         moco_dataset_free(dataset);
         dataset = NULL;
-        ck_assert_int_eq(moco_dataset_from_callback(IMAGES, deliver, NULL, labels, NULL, &dataset), MOCO_OK);
+        ck_assert_int_eq(moco_dataset_create(IMAGES, deliver, NULL, labels, NULL, &dataset), MOCO_OK);
         spec.one_view = spec.keep_last = spec.labelled = 1;
         spec.order_stream = 40;
         spec.views.stream = 41;

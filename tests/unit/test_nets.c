@@ -498,7 +498,7 @@ START_TEST(test_key_starts_as_query)
 {
     moco_trainer_options_t o;
     moco_trainer_t *t = NULL;
-    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_CIFAR), MOCO_OK);
+    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_CIFAR, MOCO_ARCH_RECIPE), MOCO_OK);
     o.arch = R18;
     o.width = 0.0625;
     o.image_size = 16;

@@ -24,7 +24,7 @@ static moco_trainer_options_t recipe(int32_t number)
 {
     moco_trainer_options_t options;
     memset(&options, 0xee, sizeof options);
-    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, number), MOCO_OK);
+    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, number, MOCO_ARCH_RECIPE), MOCO_OK);
     return options;
 }
 
@@ -259,12 +259,12 @@ START_TEST(test_recipe_names)
         ck_assert_int_eq(moco_recipe_number(mo_recipe_name(r)), r);
     ck_assert_ptr_null(mo_recipe_name(-1));
     ck_assert_ptr_null(mo_recipe_name(mo_recipe_count()));
-    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, 7), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, 7, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);
     ck_assert_str_eq(moco_last_message(), "recipe is 7, wanted moco-v1 (0), moco-v2 (1), moco-cifar (2), moco-v3 (3), "
                                           "simclr (4), moco-v3-vit (5) or byol (6)");
-    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, -1), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_trainer_options_init(NULL, sizeof o, 0), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_trainer_options_init(&o, 4, 0), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, -1, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_trainer_options_init(NULL, sizeof o, 0, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_trainer_options_init(&o, 4, 0, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);
 }
 END_TEST
 
@@ -486,7 +486,7 @@ START_TEST(test_overlay)
         uint64_t later;
     } newer;
     moco_trainer_options_t full, older = recipe(MOCO_RECIPE_CIFAR);
-    ck_assert_int_eq(moco_trainer_options_init(&newer.known, sizeof newer, MOCO_RECIPE_V1), MOCO_OK);
+    ck_assert_int_eq(moco_trainer_options_init(&newer.known, sizeof newer, MOCO_RECIPE_V1, MOCO_ARCH_RECIPE), MOCO_OK);
     ck_assert_uint_eq(newer.later, 0);
     newer.known.epochs = 3;
     ck_assert_int_eq(mo_options_overlay(&newer.known, &full), MOCO_OK);

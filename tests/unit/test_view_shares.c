@@ -82,7 +82,7 @@ IMAGE(place, x, y, 0)                  /* of 256 pixels */
 static void take(int recipe)
 {
     moco_trainer_options_t options;
-    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, recipe), MOCO_OK);
+    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, recipe, MOCO_ARCH_RECIPE), MOCO_OK);
     options.image_size = SIDE;
     mo_options_views(&options, &spec);
 }

@@ -231,7 +231,7 @@ START_TEST(every_pipeline)
     uint8_t got[SIDE * SIDE * 3], want[SIDE * SIDE * 3];
     moco_trainer_options_t options;
     mo_view_spec_t spec;
-    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, recipe), MOCO_OK);
+    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, recipe, MOCO_ARCH_RECIPE), MOCO_OK);
     options.image_size = SIDE;
     options.crop_min_area = 1;
     mo_options_views(&options, &spec);
@@ -286,7 +286,7 @@ START_TEST(views_keep_their_bits)
     uint8_t got[SIDE * SIDE * 3];
     moco_trainer_options_t options;
     mo_view_spec_t spec;
-    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, _i), MOCO_OK);
+    ck_assert_int_eq(moco_trainer_options_init(&options, sizeof options, _i, MOCO_ARCH_RECIPE), MOCO_OK);
     options.image_size = SIDE;
     mo_options_views(&options, &spec);
     uint64_t hash = 0xcbf29ce484222325u;

@@ -13,6 +13,7 @@
 #include "persist/checkpoint.h"
 #include "train/options.h"
 #include "util/fault.h"
+#include "call_options.h"
 
 enum {
     S = MOCO_ARCH_VIT_SMALL,
@@ -283,7 +284,7 @@ START_TEST(test_refusals)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         moco_trainer_options_t o;
         mo_net_t net = {0};
-        RIG_OK(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_V3_VIT));
+        RIG_OK(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_V3_VIT, MOCO_ARCH_RECIPE));
         o.arch = cases[i].arch;
         o.image_size = cases[i].image;
         o.patch_size = cases[i].patch;
@@ -416,7 +417,7 @@ static moco_model_t *written_and_read(const mo_encoder_spec_t *spec, const char 
     fill(&net, &params, &running);
     const mo_encoder_t encoder = {.spec = *spec, .net = net, .params = params, .running = running, .steps = 7};
     RIG_OK(mo_model_write_encoder(&encoder, &transform, path));
-    RIG_OK(moco_model_load(path, NULL, &model));
+    RIG_OK(moco_model_load(path, NULL, NULL, &model));
     ck_assert_int_eq(model->encoder.net.params, net.params);
     for (int32_t i = 0; i < net.parameter_count; i++)
         ck_assert_mem_eq(model->encoder.params + net.parameters[i].offset, params + net.parameters[i].offset,
@@ -440,11 +441,13 @@ START_TEST(test_file)
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         ck_assert_msg(strstr(text, parts[i]) != NULL, "no %s in %s", parts[i], text);
     RIG_OK(moco_model_save(model, again));
-    RIG_OK(moco_model_load(again, NULL, &second));
+    RIG_OK(moco_model_load(again, NULL, NULL, &second));
     float *image = rig_block(3 * 32 * 32), rows[2][48];
     rig_normal(image, 3 * 32 * 32, 0, 1, 4);
-    RIG_OK(moco_model_embed_tensor(model, MOCO_TAP_BACKBONE, 1, image, MOCO_LAYOUT_NCHW, rows[0]));
-    RIG_OK(moco_model_embed_tensor(second, MOCO_TAP_BACKBONE, 1, image, MOCO_LAYOUT_NCHW, rows[1]));
+    RIG_OK(moco_model_embed_tensor(model, 1, image, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NCHW),
+                                   rows[0]));
+    RIG_OK(moco_model_embed_tensor(second, 1, image, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NCHW),
+                                   rows[1]));
     ck_assert_mem_eq(rows[0], rows[1], sizeof rows[0]);
     mo_block_free(image, 0);
     moco_model_free(model);
@@ -465,22 +468,25 @@ START_TEST(test_memory)
     path_of(path, "vit-memory");
     moco_model_t *model = written_and_read(&spec, path);
     RIG_OK(mo_file_read(path, UINT64_MAX, &file, &size));
-    RIG_OK(mo_model_write_memory(model, NULL, 0, &needed));
+    RIG_OK(moco_model_save_memory(model, NULL, 0, &needed));
     ck_assert_uint_eq(needed, size);
     RIG_OK(mo_calloc(size, 1, &bytes));
-    RIG_OK(mo_model_write_memory(model, bytes, size, NULL));
+    RIG_OK(moco_model_save_memory(model, bytes, size, NULL));
     ck_assert_mem_eq(bytes, file, size);
-    ck_assert_int_eq(mo_model_write_memory(model, bytes, size - 1, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_model_save_memory(model, bytes, size - 1, NULL), MOCO_ERR_ARGUMENT);
     ck_assert_mem_eq(bytes, file, size);
 
-    RIG_OK(mo_model_read_memory(bytes, size, NULL, &second));
-    ck_assert_int_eq(mo_model_read_memory(bytes, size - 4, NULL, &second), MOCO_ERR_FORMAT);
+    RIG_OK(moco_model_load_memory(bytes, size, NULL, NULL, &second));
+    moco_model_t *none = NULL;
+    ck_assert_int_eq(moco_model_load_memory(bytes, size - 4, NULL, NULL, &none), MOCO_ERR_FORMAT);
     ck_assert_msg(strstr(moco_last_message(), "model in memory: ") == moco_last_message(), "%s", moco_last_message());
     memset(bytes, 0, size); /* the model has copied what it took */
     float *image = rig_block(3 * 32 * 32), rows[2][48];
     rig_normal(image, 3 * 32 * 32, 0, 1, 4);
-    RIG_OK(moco_model_embed_tensor(model, MOCO_TAP_BACKBONE, 1, image, MOCO_LAYOUT_NCHW, rows[0]));
-    RIG_OK(moco_model_embed_tensor(second, MOCO_TAP_BACKBONE, 1, image, MOCO_LAYOUT_NCHW, rows[1]));
+    RIG_OK(moco_model_embed_tensor(model, 1, image, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NCHW),
+                                   rows[0]));
+    RIG_OK(moco_model_embed_tensor(second, 1, image, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NCHW),
+                                   rows[1]));
     ck_assert_mem_eq(rows[0], rows[1], sizeof rows[0]);
     mo_block_free(image, 0);
     mo_free(bytes);
@@ -545,7 +551,7 @@ START_TEST(test_bad_files)
         RIG_OK(mo_encoder_put(&w, "", &encoder, &batches));
         RIG_OK(mo_st_write(&w, path));
         mo_st_writer_free(&w);
-        ck_assert_msg(moco_model_load(path, NULL, &model) == cases[i].status, "%s %s: %s", cases[i].key,
+        ck_assert_msg(moco_model_load(path, NULL, NULL, &model) == cases[i].status, "%s %s: %s", cases[i].key,
                       cases[i].value != NULL ? cases[i].value : "left out", moco_last_message());
         ck_assert_msg(strstr(moco_last_message(), cases[i].message) && strstr(moco_last_message(), path),
                       "'%s', wanted '%s'", moco_last_message(), cases[i].message);
@@ -570,7 +576,8 @@ static void *embed_often(void *ctx)
     float rows[5 * 48];
     for (int i = 0; i < 6; i++) {
         int count = 1 + i % 2 * 4;
-        c->failed |= moco_model_embed_tensor(c->model, MOCO_TAP_BACKBONE, count, c->images, MOCO_LAYOUT_NHWC, rows);
+        c->failed |= moco_model_embed_tensor(c->model, count, c->images,
+                                             EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NHWC), rows);
         c->failed |= memcmp(rows, c->wanted + (count == 1 ? 0 : 48), (size_t)count * 48 * sizeof(float)) != 0;
     }
     return NULL;
@@ -587,8 +594,10 @@ START_TEST(test_crowd)
     pthread_t threads[4];
     crowd_t crowds[4];
     rig_normal(images, 5 * 3 * 32 * 32, 0, 1, 4);
-    RIG_OK(moco_model_embed_tensor(model, MOCO_TAP_BACKBONE, 1, images, MOCO_LAYOUT_NHWC, wanted));
-    RIG_OK(moco_model_embed_tensor(model, MOCO_TAP_BACKBONE, 5, images, MOCO_LAYOUT_NHWC, wanted + 48));
+    RIG_OK(moco_model_embed_tensor(model, 1, images, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NHWC),
+                                   wanted));
+    RIG_OK(moco_model_embed_tensor(model, 5, images, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NHWC),
+                                   wanted + 48));
     for (int i = 0; i < 48; i++)
         ck_assert_double_eq_tol(wanted[i], wanted[48 + i], 1e-4); /* two plan sizes, the same image */
     for (int i = 0; i < 4; i++) {

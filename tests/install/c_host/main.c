@@ -21,12 +21,13 @@ int main(void)
     moco_step_report_t report = {.struct_size = sizeof report};
     static uint8_t pixels[BATCH][SIDE * SIDE * 3];
     moco_image_t images[BATCH] = {{0}};
+    moco_embed_options_t how;
     float row[128];
     double square = 0;
 
     if (moco_version_number() != MOCO_VERSION_MAJOR * 10000 + MOCO_VERSION_MINOR * 100 + MOCO_VERSION_PATCH)
         return 1;
-    status = moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_CIFAR);
+    status = moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_CIFAR, MOCO_ARCH_RECIPE);
     options.width = 0.25;
     options.image_size = SIDE;
     options.batch_size = BATCH;
@@ -38,7 +39,8 @@ int main(void)
         for (int i = 0; i < BATCH; i++) {
             for (int b = 0; b < SIDE * SIDE * 3; b++)
                 pixels[i][b] = next_byte();
-            images[i].pixels = pixels[i];
+            images[i].struct_size = sizeof images[i];
+            images[i].planes[0] = pixels[i];
             images[i].width = images[i].height = SIDE;
         }
         status = moco_trainer_push_pixels(trainer, BATCH, images);
@@ -46,9 +48,12 @@ int main(void)
             status = moco_trainer_step(trainer, &report);
     }
     if (status == MOCO_OK)
-        status = moco_trainer_snapshot(trainer, NULL, &model);
+        status = moco_trainer_snapshot(trainer, NULL, NULL, &model);
     if (status == MOCO_OK && moco_model_dimension(model, MOCO_TAP_PROJECTION) == 128)
-        status = moco_model_embed_pixels(model, MOCO_TAP_PROJECTION, 1, images, row, NULL);
+        status = moco_embed_options_init(&how, sizeof how);
+    how.tap = MOCO_TAP_PROJECTION;
+    if (status == MOCO_OK)
+        status = moco_model_embed_pixels(model, 1, images, &how, row);
     if (status != MOCO_OK)
         fprintf(stderr, "%s: %s\n", moco_status_name(status), moco_last_message());
     else

@@ -1,0 +1,13 @@
+/* An encoder of any file as a model of this library or under other programs' names. */
+#ifndef MO_EVAL_CONVERT_H
+#define MO_EVAL_CONVERT_H
+
+#include <moco/convert.h>
+
+#include "util/json.h"
+
+/* Options are checked; layout is not MOCO_FILE_TRAINING. The answer is given before the file is written. */
+moco_status_t mo_convert_encoder(const char *source, const char *target, const moco_convert_options_t *options,
+                                 const mo_answer_t *answer);
+
+#endif

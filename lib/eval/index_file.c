@@ -1,0 +1,40 @@
+/* Vectors of an index in .npy files. */
+#include "eval/index.h"
+#include "persist/npy.h"
+#include "util/alloc.h"
+#include "util/status.h"
+
+moco_status_t mo_index_read_npy(const char *path, int64_t capacity, moco_device_t *device, moco_index_t **out)
+{
+    moco_status_t status = MOCO_OK;
+    moco_index_t *index = NULL;
+    float *vectors = NULL;
+    int64_t rows = 0, dimension = 0;
+    TRY(mo_npy_read(path, &vectors, &rows, &dimension));
+    if (dimension < 1 || dimension > 65536)
+        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: rows have %lld numbers, wanted 1 to 65536", path, (long long)dimension));
+    TRY(mo_index_create((int32_t)dimension, device, &index));
+    TRY(mo_index_reserve(index, capacity > rows ? capacity : rows));
+    status = mo_index_add(index, vectors, NULL, rows);
+    if (status == MOCO_ERR_ARGUMENT) /* not the caller's fault but the file's */
+        status = mo_fail(MOCO_ERR_FORMAT, "%s: %s", path, moco_last_message());
+    TRY(status);
+    *out = index;
+    index = NULL;
+cleanup:
+    mo_free(vectors);
+    mo_index_free(index);
+    return status;
+}
+
+moco_status_t mo_index_write_npy(const moco_index_t *index, const char *path)
+{
+    moco_status_t status = MOCO_OK;
+    mo_npy_writer_t npy = {0};
+    TRY(mo_npy_open(&npy, path, index->dimension));
+    TRY(mo_npy_rows(&npy, index->vectors, index->count));
+    TRY(mo_npy_commit(&npy));
+cleanup:
+    mo_npy_abort(&npy);
+    return status;
+}
