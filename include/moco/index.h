@@ -13,8 +13,10 @@
 
 MOCO_BEGIN_DECLS
 
+/** An index: vectors to search among. */
 typedef struct moco_index moco_index_t;
 
+/** How an index is made. */
 typedef struct moco_index_options {
     uint64_t struct_size; /**< set by _init                                                            */
     int64_t capacity;     /**< vectors to take memory for at once, 0..2^40; 0 = it grows as they come  */
@@ -49,6 +51,7 @@ MOCO_API int64_t moco_index_count(const moco_index_t *index);
 /** @return width of a vector. Since: 0.1. */
 MOCO_API int32_t moco_index_dimension(const moco_index_t *index);
 
+/** How moco_index_search searches. */
 typedef struct moco_search_options {
     uint64_t struct_size;  /**< set by _init                                             */
     moco_cancel_t *cancel; /**< NULL, or what stops the call from another thread         */
@@ -69,6 +72,7 @@ MOCO_API moco_status_t moco_search_options_init(moco_search_options_t *options, 
 MOCO_API moco_status_t moco_index_search(moco_index_t *index, const float *queries, int64_t count,
                                          const moco_search_options_t *options, int64_t *ids, float *similarities);
 
+/** How moco_index_classify votes. */
 typedef struct moco_classify_options {
     uint64_t struct_size;  /**< set by _init                                                                      */
     moco_cancel_t *cancel; /**< NULL, or what stops the call from another thread                                  */
@@ -100,6 +104,7 @@ MOCO_API moco_status_t moco_index_load_npy(const char *path, const moco_index_op
 /** Write the normalised vectors as .npy, by temporary file, sync and rename. @return MOCO_ERR_IO. Since: 0.1. */
 MOCO_API moco_status_t moco_index_save_npy(const moco_index_t *index, const char *path);
 
+/** How moco_knn measures. */
 typedef struct moco_knn_options {
     uint64_t struct_size;      /**< set by _init                                                                  */
     moco_cancel_t *cancel;     /**< NULL, or what stops the call from another thread                              */
@@ -114,6 +119,7 @@ typedef struct moco_knn_options {
 /** Write the defaults. @param struct_size  sizeof(moco_knn_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_knn_options_init(moco_knn_options_t *options, uint64_t struct_size);
 
+/** What moco_knn measured. */
 typedef struct moco_knn_result {
     uint64_t struct_size; /**< set by the caller to sizeof(moco_knn_result_t)   */
     double top1;          /**< percent                                          */

@@ -70,8 +70,7 @@ moco_status_t moco_queue_snapshot(const moco_queue_t *queue, float *keys, int64_
 {
     MO_NEED(queue);
     MO_NEED(keys);
-    mo_queue_snapshot(queue, keys, pointer);
-    return MOCO_OK;
+    return mo_queue_snapshot(queue, keys, pointer);
 }
 
 moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer)

@@ -132,7 +132,7 @@ static moco_status_t read_ours(const mo_tensor_file_t *file, const char *path, c
     apply(wanted, &spec, &l->transform);
     TRY(mo_encoder_build(e, &spec));
     TRY(mo_encoder_get(file, prefix, e)); /* before memory is taken for what the file only claims */
-    TRY(mo_encoder_take(e));
+    TRY(mo_encoder_take(e, NULL));
     TRY(mo_encoder_get(file, prefix, e));
     TRY(report_ours(file, path, &role, wanted->key, l));
 cleanup:
@@ -162,6 +162,7 @@ static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path
     mo_inventory_t inv = {0};
     mo_encoder_t *e = &l->encoder;
     mo_encoder_spec_t spec = {0};
+    float *params = NULL;
     TRY(mo_inventory_open(&inv, file, path));
     inv.vit_heads = wanted->vit_heads;
     const mo_root_t *root = wanted->key ? &inv.key : &inv.query;
@@ -172,14 +173,16 @@ static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path
     apply(wanted, &spec, &l->transform);
     TRY(mo_encoder_build(e, &spec));
     TRY(mo_inventory_check(&inv, root, &e->net));
-    TRY(mo_encoder_take(e));
-    TRY(mo_inventory_encoder(&inv, root, &e->net, e->params, e->running, &e->steps));
+    TRY(mo_encoder_take(e, NULL));
+    TRY(mo_buffer_map(e->params, MO_UPDATE, &params));
+    TRY(mo_inventory_encoder(&inv, root, &e->net, params, e->running, &e->steps));
     if (e->steps == 0)
         e->steps = -1;
     TRY(note_absent(&inv));
     l->foreign = 1;
     TRY(take_report(&inv, root, &l->report));
 cleanup:
+    mo_buffer_unmap(e->params, params);
     mo_inventory_close(&inv);
     return status;
 }

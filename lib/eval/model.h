@@ -18,7 +18,7 @@ enum { MO_SIZE_ONE = 0, MO_SIZE_MANY = 1, MO_MANY = 16 };
 /* One lane's own: arenas and decoding buffers. */
 typedef struct mo_model_lane {
     mo_instance_t *instance[MO_MODEL_SIZES];
-    void *arena; /* serves both sizes */
+    mo_buffer_t arena; /* serves both sizes */
     mo_pixels_t pixels;
     mo_view_work_t work;
     uint8_t *view; /* [S,S,3] */

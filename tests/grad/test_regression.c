@@ -8,7 +8,6 @@
 #include "contrast/contrast.h"
 #include "engine/ops.h"
 #include "engine/plan.h"
-#include "util/alloc.h"
 #include "util/rng.h"
 #include "util/status.h"
 
@@ -56,17 +55,17 @@ static moco_status_t on_lane(mo_lane_t *lane, void *ctx)
     run_t *r = ctx;
     moco_status_t status = MOCO_OK;
     float *values;
-    TRY(mo_instance_map(r->instance, r->net.input, &values));
+    TRY(mo_instance_map(r->instance, r->net.input, MO_WRITE, &values));
     memcpy(values, r->x, sizeof r->x);
     mo_instance_unmap(r->instance, r->net.input, values);
-    TRY(mo_instance_map(r->instance, r->keys, &values));
+    TRY(mo_instance_map(r->instance, r->keys, MO_WRITE, &values));
     memcpy(values, r->key, sizeof r->key);
     mo_instance_unmap(r->instance, r->keys, values);
     TRY(mo_instance_run(lane, r->instance));
-    TRY(mo_instance_map(r->instance, r->loss, &values));
+    TRY(mo_instance_map(r->instance, r->loss, MO_READ, &values));
     memcpy(r->losses, values, sizeof r->losses);
     mo_instance_unmap(r->instance, r->loss, values);
-    TRY(mo_instance_map_gradient(r->instance, r->net.input, &values));
+    TRY(mo_instance_map_gradient(r->instance, r->net.input, MO_READ, &values));
     memcpy(r->d_x, values, sizeof r->d_x);
     mo_instance_unmap_gradient(r->instance, r->net.input, values);
 cleanup:
@@ -118,8 +117,7 @@ START_TEST(test_regression)
     moco_device_t *device = NULL;
     mo_plan_t *plan = NULL;
     mo_packed_t *packed = NULL;
-    void *arena = NULL;
-    float *params = NULL;
+    mo_buffer_t arena = {0}, params = {0};
     OK(mo_device_open_lanes(1, &device));
     r.net.input = mo_net_tensor(&r.net, WIDTH, 1, 1);
     r.keys = mo_net_tensor(&r.net, WIDTH, 1, 1);
@@ -129,8 +127,8 @@ START_TEST(test_regression)
                                  .inputs = {r.keys, -1, -1, -1}, .outputs = {r.loss, r.net.input, -1, -1},
                                  .has_given = 1, .given = r.net.input};
     OK(mo_plan_create(device, &spec, &plan));
-    OK(mo_block_create((size_t)r.net.params * sizeof(float), &params));
-    OK(mo_block_create(mo_plan_arena_bytes(plan), &arena));
+    OK(mo_buffer_create(device, (size_t)r.net.params * sizeof(float), &params));
+    OK(mo_buffer_create(device, mo_plan_arena_bytes(plan), &arena));
     OK(mo_packed_create(plan, params, &packed));
     OK(mo_instance_create(plan, arena, params, packed, &r.instance));
     fill(&r, apart[_i]);
@@ -138,8 +136,8 @@ START_TEST(test_regression)
     check_rows(&r, _i == 2 ? 1e-3 : 2e-6);
     mo_instance_free(r.instance);
     mo_packed_free(packed);
-    mo_block_free(arena, mo_plan_arena_bytes(plan));
-    mo_block_free(params, (size_t)r.net.params * sizeof(float));
+    mo_buffer_free(&arena);
+    mo_buffer_free(&params);
     mo_plan_free(plan);
     mo_net_free(&r.net);
     mo_device_release(device);

@@ -301,7 +301,7 @@ int main(void)
     tcase_add_loop_test(tcase, flipping, 0, CASES);
     tcase_add_loop_test(tcase, blurring, 0, CASES);
     tcase_add_loop_test(tcase, crops, 0, CASES);
-    tcase_add_loop_test(tcase, gray_and_jitter, MOCO_RECIPE_V1, MOCO_RECIPE_V3_VIT + 1);
+    tcase_add_loop_test(tcase, gray_and_jitter, MOCO_RECIPE_V1, MOCO_RECIPE_BYOL + 1);
     tcase_add_test(tcase, solarizing_comes_last);
     suite_add_tcase(suite, tcase);
     return fixture_run(suite);
