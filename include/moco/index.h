@@ -25,6 +25,13 @@ typedef struct moco_index_options {
 /** Write the defaults. @param struct_size  sizeof(moco_index_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_index_options_init(moco_index_options_t *options, uint64_t struct_size);
 
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_index_options_set(moco_index_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_index_options_json(const moco_index_options_t *options, char *text, uint64_t capacity,
+                                               uint64_t *needed);
+
 /**
  * Create an empty index for cosine similarity.
  * @param dimension  width of a vector, 1..65536.
@@ -61,6 +68,13 @@ typedef struct moco_search_options {
 /** Write the defaults. @param struct_size  sizeof(moco_search_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_search_options_init(moco_search_options_t *options, uint64_t struct_size);
 
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_search_options_set(moco_search_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_search_options_json(const moco_search_options_t *options, char *text, uint64_t capacity,
+                                                uint64_t *needed);
+
 /**
  * The k most similar vectors of each query, best first; equal similarities in order of their numbers.
  * @param queries       [count, dimension] float32; normalised inside.
@@ -84,6 +98,14 @@ typedef struct moco_classify_options {
 
 /** Write the defaults. @param struct_size  sizeof(moco_classify_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_classify_options_init(moco_classify_options_t *options, uint64_t struct_size);
+
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_classify_options_set(moco_classify_options_t *options, const char *name,
+                                                 const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_classify_options_json(const moco_classify_options_t *options, char *text,
+                                                  uint64_t capacity, uint64_t *needed);
 
 /**
  * Weighted kNN (Wu et al., arXiv 1805.01978): score(class) = sum of exp(cosine / temperature) over those of the k
@@ -118,6 +140,13 @@ typedef struct moco_knn_options {
 
 /** Write the defaults. @param struct_size  sizeof(moco_knn_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_knn_options_init(moco_knn_options_t *options, uint64_t struct_size);
+
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_knn_options_set(moco_knn_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_knn_options_json(const moco_knn_options_t *options, char *text, uint64_t capacity,
+                                             uint64_t *needed);
 
 /** What moco_knn measured. */
 typedef struct moco_knn_result {

@@ -25,6 +25,13 @@ typedef struct moco_queue_options {
 /** Write the defaults. @param struct_size  sizeof(moco_queue_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_queue_options_init(moco_queue_options_t *options, uint64_t struct_size);
 
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_queue_options_set(moco_queue_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_queue_options_json(const moco_queue_options_t *options, char *text, uint64_t capacity,
+                                               uint64_t *needed);
+
 /**
  * Create a queue filled with random unit vectors: standard normal, each key divided by its norm (MoCo, arXiv
  * 1911.05722).
@@ -70,6 +77,14 @@ typedef struct moco_contrast_options {
 
 /** Write the defaults. @param struct_size  sizeof(moco_contrast_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_contrast_options_init(moco_contrast_options_t *options, uint64_t struct_size);
+
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_contrast_options_set(moco_contrast_options_t *options, const char *name,
+                                                 const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_contrast_options_json(const moco_contrast_options_t *options, char *text,
+                                                  uint64_t capacity, uint64_t *needed);
 
 /** What moco_queue_contrast found. */
 typedef struct moco_contrast_result {

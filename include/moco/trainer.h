@@ -360,6 +360,14 @@ typedef struct moco_snapshot_options {
  * @param struct_size  sizeof(moco_snapshot_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_snapshot_options_init(moco_snapshot_options_t *options, uint64_t struct_size);
 
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_snapshot_options_set(moco_snapshot_options_t *options, const char *name,
+                                                 const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_snapshot_options_json(const moco_snapshot_options_t *options, char *text,
+                                                  uint64_t capacity, uint64_t *needed);
+
 /** A model from an encoder as it is now; copies and packs its weights, so training can go on.
  * @param options  NULL for the defaults.
  * @param device   NULL for the trainer's own.

@@ -3,6 +3,11 @@
 #define MO_CONTRAST_DICTIONARY_H
 
 #include "contrast/contrast.h"
+#include "util/options.h"
+
+/* queue_options.c. */
+extern const mo_option_table_t mo_queue_options;
+extern const mo_option_table_t mo_contrast_options;
 
 moco_status_t mo_queue_create(int64_t length, int32_t dimension, uint64_t seed, moco_device_t *device,
                               moco_queue_t **out);

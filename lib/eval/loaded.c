@@ -25,23 +25,6 @@ void mo_published_transform(const mo_encoder_spec_t *spec, mo_transform_t *trans
     transform->eval_resize = mo_eval_resize(spec->stem, spec->image_size);
 }
 
-moco_status_t mo_wanted_check(const mo_wanted_t *w)
-{
-    const int given = w->std[0] != 0 || w->std[1] != 0 || w->std[2] != 0;
-    for (int i = 0; i < 3; i++)
-        if (given && !(w->std[i] >= 1e-6 && w->std[i] <= 1e6 && w->mean[i] >= -1e3 && w->mean[i] <= 1e3))
-            return mo_fail(MOCO_ERR_ARGUMENT,
-                           "mean is %g and std %g in channel %d, wanted -1000 to 1000 and 1e-6 to 1e6, "
-                           "or every std 0",
-                           w->mean[i], w->std[i], i);
-    if (w->image_size != 0 && (w->image_size < 16 || w->image_size > 1024))
-        return mo_fail(MOCO_ERR_ARGUMENT, "image_size is %d, wanted 16 to 1024, or 0", w->image_size);
-    if (w->eval_resize != 0 && (w->eval_resize < 1 || w->eval_resize > 4096 || w->eval_resize < w->image_size))
-        return mo_fail(MOCO_ERR_ARGUMENT, "eval_resize is %d, wanted image_size %d to 4096, or 0", w->eval_resize,
-                       w->image_size);
-    return mo_need_whole("vit_heads", w->vit_heads, 0, 1024);
-}
-
 static void apply(const mo_wanted_t *wanted, mo_encoder_spec_t *spec, mo_transform_t *transform)
 {
     if (wanted->no_head)

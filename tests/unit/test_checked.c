@@ -14,7 +14,7 @@ enum { BATCH = 8 };
 static moco_trainer_options_t small_options(int32_t recipe)
 {
     moco_trainer_options_t o;
-    OK(moco_trainer_options_init(&o, sizeof o, recipe));
+    OK(moco_trainer_options_init(&o, sizeof o, recipe, MOCO_ARCH_RECIPE));
     o.image_size = TINY_SIZE;
     o.width = mo_is_vit(o.arch) ? 0.125 : 0.0625;
     o.patch_size = mo_is_vit(o.arch) ? 8 : 0;
