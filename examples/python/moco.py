@@ -141,12 +141,17 @@ class ConvertOptions(_Struct):
 
 
 class StepReport(_Struct):
-    """What one step did; `loss` in nats beside `chance_loss` (that of equal logits), accuracies in percent, times in seconds."""
+    """What one step did; `loss` in nats beside `chance_loss` (that of equal logits), accuracies in percent, times in
+    seconds. Of a method without negatives `chance_loss`, `contrast_top1` and `contrast_top5` are None."""
     _fields_ = ([("struct_size", _u64)]
                 + [(name, _i64) for name in "step epoch step_in_epoch steps_per_epoch steps_total".split()]
                 + [(name, _f64) for name in """loss chance_loss lr key_momentum gradient_norm contrast_top1
                    contrast_top5 queue_fill images_per_second data_seconds step_seconds eta_seconds knn_top1
                    epoch_loss""".split()])
+
+    def __getattribute__(self, name):
+        value = super().__getattribute__(name)
+        return None if name in ("chance_loss", "contrast_top1", "contrast_top5") and not value >= 0 else value
 
 
 _STEP = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(StepReport))

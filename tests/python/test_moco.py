@@ -546,6 +546,15 @@ def test_trainer_pushes():
     raises("MOCO_ERR_MEMORY_CAP", lambda: moco.Trainer("moco-v3", batch_size=64, memory_cap=1 << 20))
 
 
+def test_trainer_without_negatives():
+    values = {name: value for name, value in TINY.items() if name not in ("queue_length", "bn_groups")}
+    with moco.Trainer("byol", head_width=16, **{**values, "arch": "resnet18", "stem": "cifar"}) as trainer:
+        trainer.push_pixels([draw(i) for i in range(8)])
+        report = trainer.step()
+    assert (report.chance_loss, report.contrast_top1, report.contrast_top5) == (None, None, None)
+    assert 0 < report.loss < 8
+
+
 def test_trainer_layouts_are_the_same_views():
     rng = np.random.default_rng(6)
     views = rng.standard_normal((2, 8, 3, 16, 16)).astype(np.float32)
