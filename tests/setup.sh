@@ -44,7 +44,26 @@ moco_install() {
         as_root=sudo
     fi
     echo "setup: installing $missing"
-    $as_root apt-get update -q
+    moco_apt update -q || return
     # shellcheck disable=SC2086 # a list of words
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+    moco_apt install -q -y --no-install-recommends $missing
+}
+
+# apt-get, which waits for up to ten minutes while another package manager is at work. Its own time limit covers the
+# installation alone, not the lists of packages.
+moco_apt() {
+    said=$(mktemp)
+    attempt=0
+    while :; do
+        code=0
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 "$@" 2>"$said" || code=$?
+        cat "$said" >&2
+        [ $code -ne 0 ] && [ $attempt -lt 120 ] && grep -qE '[Cc]ould not get lock|[Uu]nable to (lock|acquire)' "$said" ||
+            break
+        attempt=$((attempt + 1))
+        echo "setup: another package manager is at work, waiting" >&2
+        sleep "${MOCO_APT_PAUSE:-5}"
+    done
+    rm -f "$said"
+    return $code
 }

@@ -83,20 +83,25 @@ static moco_status_t fill(const finetune_options_t *o, moco_finetune_options_t *
 
 /* learn_fn */
 static moco_status_t train(moco_model_t *model, moco_dataset_t *images, moco_dataset_t *test, const void *options,
-                           moco_classifier_fn progress, void *user, moco_classifier_t **out)
+                           moco_classifier_t **out)
 {
-    return moco_finetune_train(model, images, test, options, progress, user, out);
+    return moco_finetune_train(model, images, test, options, out);
 }
 
 int cmd_finetune(int argc, char **argv)
 {
     finetune_options_t options = {.learn = LEARN_ABSENT, .bn_groups = ARG_ABSENT, .warmup = ARG_ABSENT, .lr = NAN,
                                   .weight_decay = NAN, .label_smoothing = NAN, .mixup = NAN, .drop_path = NAN};
+    learn_watch_t watch = {.verb = "finetune", .phase = -1};
     moco_finetune_options_t filled;
     const int code = parse(argc, argv, &options);
 
     if (code != ARG_GO_ON)
         return code;
     const moco_status_t status = fill(&options, &filled);
-    return status == MOCO_OK ? learn_run(&options.learn, "finetune", train, &filled) : finish(status, NULL);
+    if (status != MOCO_OK)
+        return finish(status, NULL);
+    filled.progress = learn_report;
+    filled.user = &watch;
+    return learn_run(&options.learn, &watch, train, &filled);
 }

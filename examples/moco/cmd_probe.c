@@ -80,18 +80,21 @@ static int fill(const probe_options_t *o, moco_probe_options_t *filled)
 
 /* learn_fn */
 static moco_status_t train(moco_model_t *model, moco_dataset_t *images, moco_dataset_t *test, const void *options,
-                           moco_classifier_fn progress, void *user, moco_classifier_t **out)
+                           moco_classifier_t **out)
 {
-    return moco_probe_train(model, images, test, options, progress, user, out);
+    return moco_probe_train(model, images, test, options, out);
 }
 
 int cmd_probe(int argc, char **argv)
 {
     probe_options_t options = {.learn = LEARN_ABSENT, .protocol = MOCO_PROBE_CACHED};
+    learn_watch_t watch = {.verb = "probe", .phase = -1};
     moco_probe_options_t filled;
     int code = parse(argc, argv, &options);
 
     if (code != ARG_GO_ON || (code = fill(&options, &filled)) != ARG_GO_ON)
         return code;
-    return learn_run(&options.learn, "probe", train, &filled);
+    filled.progress = learn_report;
+    filled.user = &watch;
+    return learn_run(&options.learn, &watch, train, &filled);
 }

@@ -47,8 +47,8 @@ static void report_step(const moco_step_report_t *r)
         (json_int_t)r->step, "steps_total", (json_int_t)r->steps_total, "epoch", (json_int_t)r->epoch, "step_in_epoch",
         (json_int_t)r->step_in_epoch, "steps_per_epoch", (json_int_t)r->steps_per_epoch, "loss",
         output_real(r->loss, 6), "epoch_loss", output_real(r->epoch_loss, 6), "chance_loss",
-        output_real(r->chance_loss, 6), "lr", output_real(r->lr, 9), "contrast_top1", output_real(r->contrast_top1, 3),
-        "contrast_top5", output_real(r->contrast_top5, 3), "queue_fill", output_real(r->queue_fill, 6),
+        output_real(r->chance_loss, 6), "lr", output_real(r->lr, 9), "contrast_top1", output_measured(r->contrast_top1, 3),
+        "contrast_top5", output_measured(r->contrast_top5, 3), "queue_fill", output_real(r->queue_fill, 6),
         "images_per_second", output_real(r->images_per_second, 2), "eta_seconds", output_real(r->eta_seconds, 1)));
 }
 

@@ -15,21 +15,14 @@ void learn_put(int64_t given, int32_t *field)
 
 /* ---- while it learns ---- */
 
-typedef struct watch {
-    progress_t embedding, training;
-    const char *verb;
-    int json, training_started;
-    int32_t phase;
-} watch_t;
-
-static void clear(watch_t *watch)
+static void clear(learn_watch_t *watch)
 {
     progress_clear(&watch->embedding);
     progress_clear(&watch->training);
 }
 
 /* A phase of embedding has a bar of its own; training goes on with its one after a measurement. */
-static void begin_phase(watch_t *watch, const moco_classifier_report_t *r)
+static void begin_phase(learn_watch_t *watch, const moco_classifier_report_t *r)
 {
     clear(watch);
     if (r->phase != MOCO_CLASSIFIER_TRAINING)
@@ -53,10 +46,9 @@ static void epoch_json(const moco_classifier_report_t *r)
     output_json(line);
 }
 
-/* moco_classifier_fn */
-static int32_t on_report(void *user, const moco_classifier_report_t *r)
+int32_t learn_report(void *user, const moco_classifier_report_t *r)
 {
-    watch_t *watch = user;
+    learn_watch_t *watch = user;
 
     if (r->phase != watch->phase)
         begin_phase(watch, r);
@@ -163,7 +155,7 @@ static int report(const learn_options_t *o, const moco_classifier_t *classifier,
 
 /* ---- all of it ---- */
 
-int learn_run(const learn_options_t *o, const char *verb, learn_fn train_fn, const void *options)
+int learn_run(const learn_options_t *o, learn_watch_t *watch, learn_fn train_fn, const void *options)
 {
     moco_device_t *device = NULL;
     moco_model_t *model = NULL;
@@ -171,17 +163,17 @@ int learn_run(const learn_options_t *o, const char *verb, learn_fn train_fn, con
     moco_classifier_t *classifier = NULL;
     moco_status_t status = MOCO_OK;
     const double started = seconds_now();
-    watch_t watch = {.verb = verb, .json = o->json, .phase = -1};
     int code = EXIT_FAILED;
 
     if (!path_writable(o->out) || !path_writable(o->confusion))
         return EXIT_FAILED;
+    watch->json = o->json;
     TRY(place_open(&o->place, &device));
     TRY(moco_model_load(o->paths[0], NULL, device, &model));
     TRY(dataset_open(o->paths[1], o->limit, &train));
     TRY(dataset_open(o->paths[2], 0, &test));
-    status = train_fn(model, train, test, options, on_report, &watch, &classifier);
-    clear(&watch);
+    status = train_fn(model, train, test, options, &classifier);
+    clear(watch);
     if (status == MOCO_OK)
         code = report(o, classifier, seconds_now() - started);
 cleanup:

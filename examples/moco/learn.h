@@ -4,6 +4,7 @@
 #define PROGRAM_LEARN_H
 
 #include "common.h"
+#include "progress.h"
 
 /* Options of both commands; integers that are not given are ARG_ABSENT. */
 typedef struct learn_options {
@@ -29,13 +30,20 @@ typedef struct learn_options {
 /* Leaves the field as it is if the option was not given. */
 void learn_put(int64_t given, int32_t *field);
 
-/* The library's call; `options` is what the command has filled for it. */
-typedef moco_status_t (*learn_fn)(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
-                                  const void *options, moco_classifier_fn progress, void *user,
-                                  moco_classifier_t **out);
+/* What stands in the options of the library's call: */
+int32_t learn_report(void *user, const moco_classifier_report_t *report); /* moco_classifier_fn: progress … */
+typedef struct learn_watch {                                              /* … and its user              */
+    progress_t embedding, training;
+    const char *verb; /* in front of the training's progress, "probe" */
+    int json, training_started;
+    int32_t phase; /* -1 at first */
+} learn_watch_t;
 
-/* Opens what the options name, trains, saves and reports. `verb` stands in front of the progress. Returns the exit
- * code. */
-int learn_run(const learn_options_t *o, const char *verb, learn_fn train, const void *options);
+/* The library's call with the options that the command has filled for it. */
+typedef moco_status_t (*learn_fn)(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
+                                  const void *options, moco_classifier_t **out);
+
+/* Opens what the options name, trains, saves and reports. Returns the exit code. */
+int learn_run(const learn_options_t *o, learn_watch_t *watch, learn_fn train, const void *options);
 
 #endif

@@ -174,7 +174,7 @@ void man_program_page(const man_entry_t *entries, int count)
     put_head("MOCO", "moco", "self-supervised image encoders");
     fputs("\\fBmoco\\fR \\fICOMMAND\\fR [\\fIarguments\\fR]\n.br\n\\fBmoco help\\fR [\\fICOMMAND\\fR]\n.br\n"
           "\\fBmoco \\-\\-version\\fR\n.SH DESCRIPTION\n"
-          "Trains image encoders without labels (MoCo, SimCLR and their kin), measures them and uses them.\n"
+          "Trains image encoders without labels (MoCo, SimCLR, BYOL), measures them and uses them.\n"
           "Every command has a page of its own, and \\fBmoco\\fR \\fICOMMAND\\fR \\fB\\-\\-help\\fR lists its options.\n"
           ".SH COMMANDS\n",
           stdout);

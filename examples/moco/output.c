@@ -25,6 +25,11 @@ json_t *output_real(double value, int digits)
     return isfinite(value) ? json_real(isfinite(rounded) ? rounded : value) : json_null();
 }
 
+json_t *output_measured(double percent, int digits)
+{
+    return percent >= 0 ? output_real(percent, digits) : json_null();
+}
+
 json_t *output_text(const char *text)
 {
     json_t *string = json_string(text);

@@ -18,6 +18,8 @@ char *output_bytes(double bytes, char text[32]);
 
 /* A real number rounded to `digits` after the point, so that lines stay readable. */
 json_t *output_real(double value, int digits);
+/* The same of a percentage; null where it is below 0, which stands for "not measured". */
+json_t *output_measured(double percent, int digits);
 
 /* A file name as JSON text; bytes that are not UTF-8 become '?'. */
 json_t *output_text(const char *text);

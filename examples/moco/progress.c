@@ -76,7 +76,7 @@ static int due(const progress_t *progress)
 /* What matters most comes first: a narrow terminal cuts the end. */
 static void step_text(const progress_t *progress, const moco_step_report_t *r, int epoch_end, char *text, size_t size)
 {
-    char eta[24], steps[48] = "", epochs[32] = "", queue[24] = "";
+    char eta[24], steps[48] = "", epochs[32] = "", queue[24] = "", chance[32] = "", contrast[32] = "not measured";
 
     if (progress->epochs > 0)
         snprintf(epochs, sizeof epochs, "/%d", (int)progress->epochs);
@@ -84,11 +84,14 @@ static void step_text(const progress_t *progress, const moco_step_report_t *r, i
         snprintf(steps, sizeof steps, "/%lld", (long long)r->steps_total);
     if (r->queue_fill > 0) /* 0: a method without a queue */
         snprintf(queue, sizeof queue, " queue %.0f %%", 100 * r->queue_fill);
-    snprintf(text, size,
-             "%s %lld%s step %lld%s loss %.2f (chance %.2f) ETA %s %.0f images/s contrast %.1f %%%s lr %.3g",
+    if (r->contrast_top1 >= 0) { /* a method with negatives */
+        snprintf(chance, sizeof chance, " (chance %.2f)", r->chance_loss);
+        snprintf(contrast, sizeof contrast, "%.1f %%", r->contrast_top1);
+    }
+    snprintf(text, size, "%s %lld%s step %lld%s loss %.2f%s ETA %s %.0f images/s contrast %s%s lr %.3g",
              epoch_end ? "epoch done" : "epoch", (long long)r->epoch + 1, epochs, (long long)r->step, steps,
-             epoch_end ? r->epoch_loss : r->loss, r->chance_loss,
-             r->eta_seconds > 0 ? duration(r->eta_seconds, eta) : "-", progress->speed, r->contrast_top1, queue, r->lr);
+             epoch_end ? r->epoch_loss : r->loss, chance, r->eta_seconds > 0 ? duration(r->eta_seconds, eta) : "-",
+             progress->speed, contrast, queue, r->lr);
 }
 
 void progress_step(progress_t *progress, const moco_step_report_t *report)

@@ -141,12 +141,17 @@ class ConvertOptions(_Struct):
 
 
 class StepReport(_Struct):
-    """What one step did; `loss` in nats beside `chance_loss` (that of equal logits), accuracies in percent, times in seconds."""
+    """What one step did; `loss` in nats beside `chance_loss` (that of equal logits), accuracies in percent, times in
+    seconds. Of a method without negatives `chance_loss`, `contrast_top1` and `contrast_top5` are None."""
     _fields_ = ([("struct_size", _u64)]
                 + [(name, _i64) for name in "step epoch step_in_epoch steps_per_epoch steps_total".split()]
                 + [(name, _f64) for name in """loss chance_loss lr key_momentum gradient_norm contrast_top1
                    contrast_top5 queue_fill images_per_second data_seconds step_seconds eta_seconds knn_top1
                    epoch_loss""".split()])
+
+    def __getattribute__(self, name):
+        value = super().__getattribute__(name)
+        return None if name in ("chance_loss", "contrast_top1", "contrast_top5") and not value >= 0 else value
 
 
 _STEP = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(StepReport))
@@ -162,8 +167,19 @@ class KnnResult(_Struct):
                 ("chance", _f64)]
 
 
+class ClassifierReport(_Struct):
+    """Where training is: `phase` 0 features of the test set, 1 of the training set, 2 training; top1 and top5 in
+    percent, -1 where not measured just now."""
+    _fields_ = ([("struct_size", _u64)] + [(name, _i64) for name in "done total step".split()]
+                + [(name, _f64) for name in "loss lr top1 top5".split()]
+                + [(name, _i32) for name in "phase epoch epochs epoch_end".split()])
+
+
+_LEARNING = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(ClassifierReport))
+
+
 class ProbeOptions(_Struct):
-    _fields_ = ([("struct_size", _u64), ("seed", _u64)]
+    _fields_ = ([("struct_size", _u64), ("cancel", _ptr), ("progress", _LEARNING), ("user", _ptr), ("seed", _u64)]
                 + [(name, _i32) for name in "protocol cached normalize rates".split()]
                 + [("base_lr", _f64 * 16)]
                 + [(name, _i32) for name in "lr_scaling schedule milestone_1 milestone_2".split()]
@@ -174,21 +190,14 @@ class ProbeOptions(_Struct):
 
 
 class FinetuneOptions(_Struct):
-    _fields_ = ([("struct_size", _u64), ("seed", _u64), ("optimizer", _i32), ("lr_scaling", _i32), ("base_lr", _f64)]
+    _fields_ = ([("struct_size", _u64), ("cancel", _ptr), ("progress", _LEARNING), ("user", _ptr), ("seed", _u64),
+                 ("optimizer", _i32), ("lr_scaling", _i32), ("base_lr", _f64)]
                 + [(name, _i32) for name in "schedule warmup_epochs epochs batch_size bn_groups shard".split()]
                 + [(name, _f64) for name in "sgd_momentum adam_beta1 adam_beta2 adam_epsilon weight_decay".split()]
                 + [("decay_vectors", _i32), ("resize_filter", _i32)]
                 + [(name, _f64) for name in """crop_min_area crop_max_area flip_probability label_smoothing mixup
                    drop_path init_std""".split()]
                 + [("eval_every", _i32), ("loader_threads", _i32)])
-
-
-class ClassifierReport(_Struct):
-    """Where training is: `phase` 0 features of the test set, 1 of the training set, 2 training; top1 and top5 in
-    percent, -1 where not measured just now."""
-    _fields_ = ([("struct_size", _u64)] + [(name, _i64) for name in "done total step".split()]
-                + [(name, _f64) for name in "loss lr top1 top5".split()]
-                + [(name, _i32) for name in "phase epoch epochs epoch_end".split()])
 
 
 class ClassifierResult(_Struct):
@@ -208,7 +217,6 @@ class ClassifierRate(_Struct):
 _READ = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_ptr), ctypes.POINTER(_u64))
 _ROWS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_i64), ctypes.POINTER(ctypes.c_float))
 _LOG = ctypes.CFUNCTYPE(None, _ptr, _i32, _text)
-_LEARNING = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(ClassifierReport))
 
 _CANCELLED = 14
 _ARCH_RECIPE = -1
@@ -243,12 +251,12 @@ _STATUS_CALLS = {
     "index_classify": [_ptr, _ptr, _i64, _ptr, _ptr],
     "index_load_npy": [_text, _ptr, _ptr, _ptr], "index_save_npy": [_ptr, _text],
     "knn": [_ptr, _ptr, _ptr, _ptr, _ptr],
-    "probe_train": [_ptr, _ptr, _ptr, _ptr, _LEARNING, _ptr, _ptr],
-    "finetune_train": [_ptr, _ptr, _ptr, _ptr, _LEARNING, _ptr, _ptr],
+    "probe_train": [_ptr, _ptr, _ptr, _ptr, _ptr],
+    "finetune_train": [_ptr, _ptr, _ptr, _ptr, _ptr],
     "classifier_result": [_ptr, _ptr], "classifier_rate": [_ptr, _i32, _ptr], "classifier_confusion": [_ptr, _ptr],
     "classifier_weights": [_ptr, _ptr, _ptr], "classifier_model": [_ptr, _ptr],
     "classifier_info": [_ptr, _ptr, _u64, _ptr], "classifier_save": [_ptr, _text],
-    "classifier_load": [_text, _ptr, _ptr],
+    "classifier_load": [_text, _ptr, _ptr, _ptr],
     "trainer_options_load": [_text, _ptr, _u64],
     "trainer_plan": [_ptr, _ptr, _ptr, _u64, _ptr],
     "trainer_create": [_ptr, _ptr, _ptr], "trainer_push_views": [_ptr, _i64, _ptr, _ptr, _i32],
@@ -808,7 +816,7 @@ class Classifier(_Handle):
 
     def __init__(self, path, device=None):
         """Of a file that save() has written."""
-        super().__init__(_create("classifier_load", _path(path), device))
+        super().__init__(_create("classifier_load", _path(path), None, device))
 
     def _train(self, name, model, train, test, options, progress):
         caught = _Caught()
@@ -818,9 +826,8 @@ class Classifier(_Handle):
             ctypes.memmove(ctypes.byref(copy), report, min(report.contents.struct_size, ctypes.sizeof(copy)))
             return progress(copy)
 
-        callback, out = _LEARNING(caught.guard(after_batch)) if progress else _LEARNING(), _ptr()
-        status = getattr(_lib, "moco_" + name)(model, train, test, ctypes.byref(options), callback, None,
-                                               ctypes.byref(out))
+        options.progress, out = _LEARNING(caught.guard(after_batch)) if progress else _LEARNING(), _ptr()
+        status = getattr(_lib, "moco_" + name)(model, train, test, ctypes.byref(options), ctypes.byref(out))
         _Handle.__init__(self, out.value)
         if not caught.finish(status):
             _raise(status)

@@ -120,12 +120,14 @@ MOCO_API moco_status_t moco_classifier_save(const moco_classifier_t *classifier,
 
 /**
  * Read what moco_classifier_save has written. There is no confusion table, and one rate.
- * @param device  where the backbone will run; NULL for a private default device.
- * @param out     receives the classifier; free with moco_classifier_free.
+ * @param options  how the backbone is taken; NULL for the defaults: as it was saved.
+ * @param device   where the backbone will run; NULL for a private default device.
+ * @param out      receives the classifier; free with moco_classifier_free.
  * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (damaged, or no classifier of this library), MOCO_ERR_SHAPE, MOCO_ERR_VERSION
  *         (written by a newer library). Since: 0.1.
  */
-MOCO_API moco_status_t moco_classifier_load(const char *path, moco_device_t *device, moco_classifier_t **out);
+MOCO_API moco_status_t moco_classifier_load(const char *path, const moco_model_options_t *options,
+                                            moco_device_t *device, moco_classifier_t **out);
 
 /** NULL is fine. Since: 0.1. */
 MOCO_API void moco_classifier_free(moco_classifier_t *classifier);

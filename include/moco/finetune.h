@@ -3,6 +3,7 @@
 #define MOCO_FINETUNE_H
 
 #include <stdint.h>
+#include <moco/cancel.h>
 #include <moco/classifier.h>
 #include <moco/dataset.h>
 #include <moco/export.h>
@@ -18,6 +19,9 @@ MOCO_BEGIN_DECLS
  */
 typedef struct moco_finetune_options {
     uint64_t struct_size;    /**< set by _init                                                                        */
+    moco_cancel_t *cancel;   /**< NULL, or what stops the call from another thread, as `progress` does                */
+    moco_classifier_fn progress; /**< may be NULL                                                                     */
+    void *user;              /**< handed to `progress`                                                                */
     uint64_t seed;           /**< fixes the classifier's first weights, order, crops, mixes and dropped paths         */
     int32_t optimizer;       /**< MOCO_OPTIMIZER_SGD or MOCO_OPTIMIZER_ADAMW: where the values came from, too         */
     int32_t lr_scaling;      /**< MOCO_LR_SCALING_…                                                                   */
@@ -73,11 +77,10 @@ MOCO_API moco_status_t moco_finetune_options_json(const moco_finetune_options_t 
  * set after the last epoch. The model stays as it is; the work is done on its device. Results depend on options, data
  * and the shard size, and neither on lanes nor on loader threads.
  *
- * @param train     labelled images; those without a class are left out, broken ones too.
- * @param test      labelled images; classes are matched by name. It has no say in what is kept: the last epoch is.
- * @param options   NULL for the defaults of MOCO_OPTIMIZER_ADAMW.
- * @param progress  may be NULL.
- * @param out       receives the classifier with the new backbone; free with moco_classifier_free.
+ * @param train    labelled images; those without a class are left out, broken ones too.
+ * @param test     labelled images; classes are matched by name. It has no say in what is kept: the last epoch is.
+ * @param options  NULL for the defaults of MOCO_OPTIMIZER_ADAMW.
+ * @param out      receives the classifier with the new backbone; free with moco_classifier_free.
  * @return MOCO_ERR_ARGUMENT (a data set without classes, training with fewer than two, an option out of range),
  *         MOCO_ERR_MISMATCH (a class of the test set that training does not have), MOCO_ERR_NO_DATA (fewer labelled
  *         images than a batch, no test image), MOCO_ERR_NONFINITE (loss or gradient, naming the step),
@@ -85,8 +88,7 @@ MOCO_API moco_status_t moco_finetune_options_json(const moco_finetune_options_t 
  * Memory: about that of a trainer of the same batch without key encoder and queue. Threads: as the model. Since: 0.1.
  */
 MOCO_API moco_status_t moco_finetune_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
-                                           const moco_finetune_options_t *options, moco_classifier_fn progress,
-                                           void *user, moco_classifier_t **out);
+                                           const moco_finetune_options_t *options, moco_classifier_t **out);
 
 MOCO_END_DECLS
 

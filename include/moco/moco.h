@@ -1,8 +1,8 @@
 /*
  * libmoco: self-supervised image encoders in C.
  *
- * Learn a visual encoder from unlabelled JPEGs with Momentum Contrast (v1, v2, v3) or SimCLR, measure it with labels,
- * and turn images into embeddings.
+ * Learn a visual encoder from unlabelled JPEGs with Momentum Contrast (v1, v2, v3), SimCLR or BYOL, measure it with
+ * labels, and turn images into embeddings.
  *
  *   simple     moco_dataset_open, moco_trainer_create, moco_trainer_run, moco_model_load, moco_model_embed_to_npy
  *   embedded   moco_trainer_push_pixels + moco_trainer_step, moco_trainer_snapshot, moco_model_embed_pixels

@@ -3,6 +3,7 @@
 #define MOCO_PROBE_H
 
 #include <stdint.h>
+#include <moco/cancel.h>
 #include <moco/classifier.h>
 #include <moco/dataset.h>
 #include <moco/export.h>
@@ -29,6 +30,9 @@ enum { MOCO_PROBE_MAX_RATES = 16 };
 /** Everything that defines a probe; set by moco_probe_options_init from a protocol. */
 typedef struct moco_probe_options {
     uint64_t struct_size;    /**< set by _init                                                                        */
+    moco_cancel_t *cancel;   /**< NULL, or what stops the call from another thread, as `progress` does                */
+    moco_classifier_fn progress; /**< may be NULL                                                                     */
+    void *user;              /**< handed to `progress`                                                                */
     uint64_t seed;           /**< fixes weights, order and crops                                                      */
     int32_t protocol;        /**< MOCO_PROBE_…: where the values came from; chooses the rates when `rates` is 0       */
     int32_t cached;          /**< 1: features once, of the evaluation transform; crops and flips do not apply         */
@@ -68,11 +72,10 @@ MOCO_API moco_status_t moco_probe_options_json(const moco_probe_options_t *optio
  * lowest loss there. The backbone stays in evaluation mode and is checked to be as before; the classifier keeps a
  * reference to the model. Results depend on the seed and neither on lanes nor on loader threads.
  *
- * @param train     labelled images; those without a class are left out, broken ones too.
- * @param test      labelled images; classes are matched by name.
- * @param options   NULL for the defaults of MOCO_PROBE_CACHED.
- * @param progress  may be NULL.
- * @param out       receives the classifier; free with moco_classifier_free.
+ * @param train    labelled images; those without a class are left out, broken ones too.
+ * @param test     labelled images; classes are matched by name.
+ * @param options  NULL for the defaults of MOCO_PROBE_CACHED.
+ * @param out      receives the classifier; free with moco_classifier_free.
  * @return MOCO_ERR_ARGUMENT (a data set without classes, training with fewer than two, an option out of range),
  *         MOCO_ERR_MISMATCH (a class of the test set that training does not have), MOCO_ERR_NO_DATA (fewer labelled
  *         images than a batch, no test image), MOCO_ERR_NONFINITE (every learning rate diverged), MOCO_ERR_CANCELLED.
@@ -81,8 +84,7 @@ MOCO_API moco_status_t moco_probe_options_json(const moco_probe_options_t *optio
  * the model. Since: 0.1.
  */
 MOCO_API moco_status_t moco_probe_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
-                                        const moco_probe_options_t *options, moco_classifier_fn progress, void *user,
-                                        moco_classifier_t **out);
+                                        const moco_probe_options_t *options, moco_classifier_t **out);
 
 MOCO_END_DECLS
 

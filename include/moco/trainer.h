@@ -23,7 +23,8 @@ enum moco_recipe {
     MOCO_RECIPE_CIFAR = 2,
     MOCO_RECIPE_V3 = 3, /**< ResNet-50, 100 epochs */
     MOCO_RECIPE_SIMCLR = 4,
-    MOCO_RECIPE_V3_VIT = 5 /**< ViT-S/16, 300 epochs */
+    MOCO_RECIPE_V3_VIT = 5, /**< ViT-S/16, 300 epochs  */
+    MOCO_RECIPE_BYOL = 6    /**< ResNet-50, 300 epochs */
 };
 
 /* Network. */
@@ -49,8 +50,9 @@ enum moco_vit_norm { MOCO_VIT_NORM_LAYER = 0, MOCO_VIT_NORM_BATCH = 1 };
 
 /* Method. */
 /** Negatives of a query: QUEUE the keys of the queue; BATCH the other images' keys of the other view (v3); NT_XENT all
- * other views of the batch, with gradients through both (SimCLR; no key encoder). */
-enum moco_loss { MOCO_LOSS_QUEUE = 0, MOCO_LOSS_BATCH = 1, MOCO_LOSS_NT_XENT = 2 };
+ * other views of the batch, with gradients through both (SimCLR; no key encoder); REGRESSION none: the distance from
+ * the key alone (BYOL). */
+enum moco_loss { MOCO_LOSS_QUEUE = 0, MOCO_LOSS_BATCH = 1, MOCO_LOSS_NT_XENT = 2, MOCO_LOSS_REGRESSION = 3 };
 /** Factor on the mean loss: 1, 2 (SimCLR's published code), 2 temperature (v3). */
 enum moco_loss_scale { MOCO_LOSS_SCALE_ONE = 0, MOCO_LOSS_SCALE_TWO = 1, MOCO_LOSS_SCALE_2T = 2 };
 /** Whether the key momentum stays, or rises to 1 along half a cosine. */
@@ -59,8 +61,14 @@ enum moco_momentum_schedule { MOCO_MOMENTUM_CONSTANT = 0, MOCO_MOMENTUM_COSINE =
  * the heads, then backward shard by shard with its forward again. AUTO: two passes where no batch norm of the backbone
  * crosses shards. */
 enum moco_execution { MOCO_EXECUTION_AUTO = 0, MOCO_EXECUTION_ONE_PASS = 1, MOCO_EXECUTION_TWO_PASS = 2 };
-/** Projection heads. */
-enum moco_head { MOCO_HEAD_LINEAR = 0, MOCO_HEAD_MLP = 1, MOCO_HEAD_MLP_V3 = 2, MOCO_HEAD_MLP_SIMCLR = 3 };
+/** Projection heads; docs/architecture.md lists their layers. */
+enum moco_head {
+    MOCO_HEAD_LINEAR = 0,
+    MOCO_HEAD_MLP = 1,
+    MOCO_HEAD_MLP_V3 = 2,
+    MOCO_HEAD_MLP_SIMCLR = 3,
+    MOCO_HEAD_MLP_BYOL = 4
+};
 
 /* Batch and batch-norm groups. */
 /** Which images of a batch make a batch-norm group: neighbours, or every V-th. */
@@ -114,7 +122,7 @@ typedef struct moco_trainer_options {
     /* Projection head. */
     int32_t head;        /**< MOCO_HEAD_…                                                                            */
     int32_t head_width;  /**< hidden width of the heads, 0..65536; 0 = the backbone's                                */
-    int32_t head_layers; /**< linear layers of mlp-v3 and mlp-simclr, 0..3; 0 = as published for the backbone        */
+    int32_t head_layers; /**< linear layers of mlp-v3, -simclr and -byol, 0..3; 0 = as published for the backbone  */
     int32_t dimension;   /**< D, width of the projection, 1..65536                                                   */
 
     /* Batch and batch-norm groups. */
@@ -244,11 +252,12 @@ typedef struct moco_step_report {
     int64_t steps_per_epoch;   /**< planned; 0 if unknown                                                            */
     int64_t steps_total;       /**< planned; 0 if unknown                                                            */
     double loss;               /**< of the method, nats: scaled, and summed over the halves, as the options say      */
-    double chance_loss;        /**< that of equal logits: ln(1+K), ln(B) or ln(2B-1), scaled and summed alike        */
+    double chance_loss;        /**< that of equal logits: ln(1+K), ln(B) or ln(2B-1), scaled and summed alike; not a
+                                    number where the method has no negatives (BYOL)                                  */
     double lr;                 /**< learning rate used                                                               */
     double key_momentum;       /**< momentum used at the end of this step                                            */
     double gradient_norm;      /**< L2 norm over all parameters                                                      */
-    double contrast_top1;      /**< percent of queries whose own key won                                             */
+    double contrast_top1;      /**< percent of queries whose own key won; -1 where the method has no negatives       */
     double contrast_top5;      /**< percent among the best five                                                      */
     double queue_fill;         /**< share 0..1 of the queue that holds real keys                                     */
     double images_per_second;  /**< of this step, waiting for data included                                          */

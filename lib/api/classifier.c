@@ -5,7 +5,9 @@
 
 #include <string.h>
 
+#include "api/options.h"
 #include "eval/classifier.h"
+#include "eval/loaded.h"
 #include "eval/probe.h"
 #include "train/finetune.h"
 #include "util/json.h"
@@ -16,8 +18,7 @@
 /* ---- training ---- */
 
 moco_status_t moco_probe_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
-                               const moco_probe_options_t *options, moco_classifier_fn progress, void *user,
-                               moco_classifier_t **out)
+                               const moco_probe_options_t *options, moco_classifier_t **out)
 {
     moco_probe_options_t full;
     MO_NEED(model);
@@ -26,12 +27,11 @@ moco_status_t moco_probe_train(moco_model_t *model, moco_dataset_t *train, moco_
     MO_NEED(out);
     *out = NULL;
     moco_status_t status = mo_option_resolve(&mo_probe_options, options, &full);
-    return status == MOCO_OK ? mo_probe_train(model, train, test, &full, progress, user, out) : status;
+    return status == MOCO_OK ? mo_probe_train(model, train, test, &full, out) : status;
 }
 
 moco_status_t moco_finetune_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
-                                  const moco_finetune_options_t *options, moco_classifier_fn progress, void *user,
-                                  moco_classifier_t **out)
+                                  const moco_finetune_options_t *options, moco_classifier_t **out)
 {
     moco_finetune_options_t full;
     MO_NEED(model);
@@ -40,17 +40,20 @@ moco_status_t moco_finetune_train(moco_model_t *model, moco_dataset_t *train, mo
     MO_NEED(out);
     *out = NULL;
     moco_status_t status = mo_option_resolve(&mo_finetune_options, options, &full);
-    return status == MOCO_OK ? mo_finetune_train(model, train, test, &full, progress, user, out) : status;
+    return status == MOCO_OK ? mo_finetune_train(model, train, test, &full, out) : status;
 }
 
 /* ---- what both give ---- */
 
-moco_status_t moco_classifier_load(const char *path, moco_device_t *device, moco_classifier_t **out)
+moco_status_t moco_classifier_load(const char *path, const moco_model_options_t *options, moco_device_t *device,
+                                   moco_classifier_t **out)
 {
+    mo_wanted_t wanted;
     MO_NEED(path);
     MO_NEED(out);
     *out = NULL;
-    return mo_classifier_read(path, device, out);
+    moco_status_t status = mo_wanted_of(options, &wanted);
+    return status == MOCO_OK ? mo_classifier_read(path, &wanted, device, out) : status;
 }
 
 moco_status_t moco_classifier_save(const moco_classifier_t *classifier, const char *path)

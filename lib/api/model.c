@@ -1,6 +1,7 @@
 /* moco_model_*: the border. */
 #include <moco/model.h>
 
+#include "api/options.h"
 #include "eval/loaded.h"
 #include "eval/model.h"
 #include "util/json.h"
@@ -9,7 +10,7 @@
 
 /* ---- files ---- */
 
-static moco_status_t wanted_of(const moco_model_options_t *options, mo_wanted_t *wanted)
+moco_status_t mo_wanted_of(const moco_model_options_t *options, mo_wanted_t *wanted)
 {
     moco_status_t status = MOCO_OK;
     moco_model_options_t o;
@@ -32,7 +33,7 @@ moco_status_t moco_model_load(const char *path, const moco_model_options_t *opti
     MO_NEED(path);
     MO_NEED(out);
     *out = NULL;
-    moco_status_t status = wanted_of(options, &wanted);
+    moco_status_t status = mo_wanted_of(options, &wanted);
     return status == MOCO_OK ? mo_model_read(path, &wanted, device, out) : status;
 }
 
@@ -43,7 +44,7 @@ moco_status_t moco_model_load_memory(const void *data, uint64_t size, const moco
     MO_NEED(data);
     MO_NEED(out);
     *out = NULL;
-    moco_status_t status = wanted_of(options, &wanted);
+    moco_status_t status = mo_wanted_of(options, &wanted);
     return status == MOCO_OK ? mo_model_read_memory(data, size, &wanted, device, out) : status;
 }
 

@@ -8,8 +8,8 @@
 #include "engine/buffer.h"
 #include "engine/net.h"
 
-/* ---- losses as operations of a network (infonce.c, ntxent.c) ---- */
-extern const mo_op_kind_t mo_kind_infonce, mo_kind_nt_xent;
+/* ---- losses as operations of a network (infonce.c, ntxent.c, regression.c) ---- */
+extern const mo_op_kind_t mo_kind_infonce, mo_kind_nt_xent, mo_kind_regression;
 /* What each row of the loss leaves, in this order. */
 enum { MO_LOSS_VALUE = 0, MO_LOSS_RANK = 1, MO_LOSS_WIDTH = 2 };
 /* InfoNCE. queries, keys: tensors of width D, rows of unit length; negatives are the [count, D] rows bound as
@@ -31,6 +31,12 @@ typedef struct mo_nt_xent_form {
     double temperature, scale;
 } mo_nt_xent_form_t;
 int32_t mo_nt_xent(mo_net_t *net, int32_t embedding, int32_t place, int64_t rows, double temperature, double scale);
+/* Squared distance of a query from its key, rows of unit length; the rank it leaves is 0 and means nothing. The loss is
+ * `scale` times a mean over `batch` rows, of which a shard holds some. */
+typedef struct mo_regression_form {
+    double batch, scale;
+} mo_regression_form_t;
+int32_t mo_regression(mo_net_t *net, int32_t queries, int32_t keys, double batch, double scale);
 
 /* ---- queue (queue.c) ---- */
 typedef struct mo_keys {

@@ -39,7 +39,9 @@ uint64_t mo_backbone_hash(const moco_model_t *model);
 /* classifier_file.c. What the layer is called: "fc" in torchvision's ResNets, "head" in the usual ViTs. */
 const char *mo_classifier_layer(int32_t arch);
 moco_status_t mo_classifier_write(const moco_classifier_t *classifier, const char *path);
-moco_status_t mo_classifier_read(const char *path, moco_device_t *device, moco_classifier_t **out);
+struct mo_wanted; /* of the backbone */
+moco_status_t mo_classifier_read(const char *path, const struct mo_wanted *wanted, moco_device_t *device,
+                                 moco_classifier_t **out);
 
 /* classifier_numbers.c. The numbers of a result by their names; what is not known is left out. NULL without memory. */
 json_t *mo_classifier_numbers(const moco_classifier_result_t *result);

@@ -193,18 +193,18 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_classifier_read(const char *path, moco_device_t *device, moco_classifier_t **out)
+moco_status_t mo_classifier_read(const char *path, const mo_wanted_t *wanted, moco_device_t *device,
+                                 moco_classifier_t **out)
 {
     moco_status_t status = MOCO_OK;
     mo_tensor_file_t file = {0};
     json_t *names = NULL;
     moco_model_t *model = NULL;
     moco_classifier_t *c = NULL;
-    const mo_wanted_t everything = {0};
     int32_t classes;
     TRY(mo_tensor_file_open(&file, path));
     TRY(check_kind(&file, path));
-    TRY(mo_model_read_file(&file, path, &everything, device, &model));
+    TRY(mo_model_read_file(&file, path, wanted, device, &model));
     TRY(get_json(&file, "classes", &names));
     TRY(count_classes(&file, model, names, &classes));
     TRY(mo_classifier_create(classes, mo_model_width(model, MOCO_TAP_BACKBONE), &c));

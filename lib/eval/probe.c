@@ -233,15 +233,14 @@ static moco_status_t keep(work_t *w, int32_t best)
 }
 
 moco_status_t mo_probe_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
-                             const moco_probe_options_t *options, moco_classifier_fn progress, void *user,
-                             moco_classifier_t **out)
+                             const moco_probe_options_t *options, moco_classifier_t **out)
 {
     moco_status_t status = MOCO_OK;
     const uint64_t before = mo_backbone_hash(model);
     int32_t best = -1;
     work_t w = {.o = *options};
-    w.s = (mo_supervised_t){.model = model, .train = train, .test = test, .progress = progress, .user = user,
-                            .batch_size = options->batch_size, .epochs = options->epochs,
+    w.s = (mo_supervised_t){.model = model, .train = train, .test = test, .progress = options->progress, .user = options->user,
+                            .cancel = options->cancel, .batch_size = options->batch_size, .epochs = options->epochs,
                             .eval_every = options->eval_every, .loader_threads = options->loader_threads,
                             .normalize = options->normalize};
     mo_probe_choose_rates(&w.o, model->encoder.spec.arch);

@@ -14,7 +14,6 @@ double mo_probe_rate_factor(const moco_probe_options_t *options, int64_t epoch);
 
 /* Options are full and checked. */
 moco_status_t mo_probe_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
-                             const moco_probe_options_t *options, moco_classifier_fn progress, void *user,
-                             moco_classifier_t **out);
+                             const moco_probe_options_t *options, moco_classifier_t **out);
 
 #endif

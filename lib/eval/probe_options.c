@@ -18,11 +18,14 @@
 #define ABOVE MO_OPTION_ABOVE_MIN
 #define BELOW MO_OPTION_BELOW_MAX
 
-_Static_assert(sizeof(moco_probe_options_t) == 248, "every field has a row and there is no padding");
-_Static_assert(offsetof(moco_probe_options_t, loader_threads) == 244, "fields keep their places");
+_Static_assert(sizeof(moco_probe_options_t) == 272, "every field has a row and there is no padding");
+_Static_assert(offsetof(moco_probe_options_t, loader_threads) == 268, "fields keep their places");
 
 /* name and place, type, default, min, max, flags, names, unit, meaning */
 static const mo_option_row_t rows[] = {
+    {AT(cancel), MO_OPTION_POINTER, 0, 0, 0, 0, NULL, "", "what stops the call from another thread"},
+    {AT(progress), MO_OPTION_POINTER, 0, 0, 0, 0, NULL, "", "is told of each step"},
+    {AT(user), MO_OPTION_POINTER, 0, 0, 0, 0, NULL, "", "handed to `progress`"},
     {AT(seed), U64, 0, 0, 0, 0, NULL, "", "fixes weights, order and crops"},
     {AT(protocol), MO_OPTION_PRESET, 0, 0, 0, 0, NULL, "", "where the values came from; chosen first, not settable"},
     {AT(cached), I32, 0, 0, 1, 0, NULL, "", "1: features once, of the evaluation transform, without crops and flips"},

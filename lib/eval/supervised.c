@@ -4,6 +4,7 @@
 #include <moco/trainer.h>
 
 #include "util/alloc.h"
+#include "util/cancel.h"
 #include "util/rows.h"
 #include "util/status.h"
 
@@ -44,12 +45,17 @@ moco_classifier_t *mo_supervised_take(mo_supervised_t *s)
 
 /* ---- progress ---- */
 
+static int wants_to_stop(const mo_supervised_t *s, const moco_classifier_report_t *r)
+{
+    return s->progress != NULL && s->progress(s->user, r) != 0;
+}
+
 static moco_status_t tell(const mo_supervised_t *s, const moco_classifier_report_t *r)
 {
-    if (s->progress == NULL || s->progress(s->user, r) == 0)
-        return MOCO_OK;
-    return mo_fail(MOCO_ERR_CANCELLED, "stopped by the callback after step %lld, at %lld of %lld images",
-                   (long long)r->step, (long long)r->done, (long long)r->total);
+    if (wants_to_stop(s, r))
+        return mo_fail(MOCO_ERR_CANCELLED, "stopped by the callback after step %lld, at %lld of %lld images",
+                       (long long)r->step, (long long)r->done, (long long)r->total);
+    return mo_cancel_check(s->cancel);
 }
 
 moco_status_t mo_supervised_tell_step(mo_supervised_t *s)
@@ -81,7 +87,7 @@ static int32_t embedding(const mo_supervised_t *s, int32_t phase, int64_t done, 
     r.phase = phase;
     r.done = done;
     r.total = total;
-    return tell(s, &r) != MOCO_OK;
+    return wants_to_stop(s, &r);
 }
 
 /* moco_progress_fn of the two phases that make features. */
@@ -109,8 +115,9 @@ static moco_status_t embed(mo_supervised_t *s, moco_model_t *model, moco_dataset
 {
     moco_status_t status = MOCO_OK;
     const mo_features_spec_t spec = {.tap = MOCO_TAP_BACKBONE, .map = map, .loader_threads = s->loader_threads,
-                                     .progress = progress, .user = s, .total = mo_dataset_count(dataset)};
+                                     .cancel = s->cancel, .progress = progress, .user = s, .total = mo_dataset_count(dataset)};
     TRY(mo_features_collect(model, dataset, &spec, out));
+    TRY(mo_cancel_check(s->cancel)); /* since the last batch */
     TRY(mo_supervised_normalize(s, out->rows, out->count, out->width));
 cleanup:
     return status;

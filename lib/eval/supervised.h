@@ -12,6 +12,7 @@ typedef struct mo_supervised {
     moco_dataset_t *train, *test;
     moco_classifier_fn progress; /* may be NULL */
     void *user;
+    moco_cancel_t *cancel; /* may be NULL */
     int32_t batch_size, epochs, eval_every, loader_threads, normalize;
     /* From here on set by _open. */
     int32_t *map;                    /* class of the test set -> of training      */
@@ -27,7 +28,7 @@ void mo_supervised_close(mo_supervised_t *s); /* what is still there; safe on on
 /* The finished classifier changes hands. */
 moco_classifier_t *mo_supervised_take(mo_supervised_t *s);
 
-/* Tells the callback of s->report. Its wish to stop is MOCO_ERR_CANCELLED. */
+/* Tells the callback of s->report. Its wish to stop, and a request of s->cancel, are MOCO_ERR_CANCELLED. */
 moco_status_t mo_supervised_tell_step(mo_supervised_t *s);
 /* The same at the end of an epoch; `rate`: what was measured just now, NULL = nothing. */
 moco_status_t mo_supervised_tell_epoch(mo_supervised_t *s, const moco_classifier_rate_t *rate);

@@ -6,7 +6,9 @@
  *   mlp-v3      [Linear(W), BN, ReLU] (once for ResNet, twice for ViT), Linear(D), BN without scale and shift, no
  *               biases
  *   mlp-simclr  [Linear(W), BN, ReLU] (twice), Linear(D), BN without shift; no biases; weights N(0, 0.01)
- *   predictor   Linear(W), BN, ReLU, Linear(D), for ViT then BN without scale and shift; no biases */
+ *   mlp-byol    [Linear(W), BN, ReLU] (once), Linear(D); no biases
+ *   predictor   Linear(W), BN, ReLU, Linear(D), for ViT then BN without scale and shift, but not with mlp-byol; no
+ *               biases */
 #include <stdio.h>
 
 #include <moco/trainer.h>
@@ -60,6 +62,11 @@ int32_t mo_head(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t backbone)
         m.init = MO_INIT_NORMAL;
         m.last = MO_AFFINE_SCALE;
         return mlp(net, backbone, &m);
+    case MOCO_HEAD_MLP_BYOL:
+        m.layers = m.layers > 0 ? m.layers : 2;
+        m.init = MO_INIT_UNIFORM;
+        m.last_norm = 0;
+        return mlp(net, backbone, &m);
     default:
         snprintf(part, sizeof part, "%s.0", name);
         backbone = mo_relu(net, mo_linear(net, backbone, part, width));
@@ -73,7 +80,8 @@ int32_t mo_predictor(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t proje
     if (net->failed)
         return -1;
     int32_t width = spec->head_width > 0 ? spec->head_width : net->shapes[projection].c;
+    const int last_norm = mo_is_vit(spec->arch) && spec->head != MOCO_HEAD_MLP_BYOL;
     mlp_t m = {.name = "predictor", .layers = 2, .hidden = width, .outputs = spec->dimension,
-               .init = MO_INIT_UNIFORM, .last_norm = mo_is_vit(spec->arch), .last = MO_AFFINE_NONE};
+               .init = MO_INIT_UNIFORM, .last_norm = last_norm, .last = MO_AFFINE_NONE};
     return mlp(net, projection, &m);
 }

@@ -8,5 +8,5 @@ const char *const mo_arch_names[MO_ARCHS + 1] = {
     "vit_base", "vit_large", "vit_huge", "vit_conv_small", "vit_conv_base", NULL,
 };
 const char *const mo_stem_names[MO_STEMS + 1] = {"imagenet", "cifar", NULL};
-const char *const mo_head_names[MO_HEADS + 1] = {"linear", "mlp", "mlp-v3", "mlp-simclr", NULL};
+const char *const mo_head_names[MO_HEADS + 1] = {"linear", "mlp", "mlp-v3", "mlp-simclr", "mlp-byol", NULL};
 const char *const mo_vit_norm_names[MO_VIT_NORMS + 1] = {"layer", "batch", NULL};

@@ -3,7 +3,7 @@
 #ifndef MO_NETS_NAMES_H
 #define MO_NETS_NAMES_H
 
-enum { MO_ARCHS = 11, MO_STEMS = 2, MO_HEADS = 4, MO_VIT_NORMS = 2 };
+enum { MO_ARCHS = 11, MO_STEMS = 2, MO_HEADS = 5, MO_VIT_NORMS = 2 };
 
 extern const char *const mo_arch_names[MO_ARCHS + 1];         /* MOCO_ARCH_…     */
 extern const char *const mo_stem_names[MO_STEMS + 1];         /* MOCO_STEM_…     */

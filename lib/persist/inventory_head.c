@@ -50,8 +50,8 @@ static int read_mlp(const head_t *h, int64_t features, mo_encoder_spec_t *spec)
     return hidden > 0 && spec->dimension > 0;
 }
 
-/* v3's and SimCLR's: linear layers without bias, each followed by batch norm; the last one's has no scale and shift, or
- * a scale alone. */
+/* v3's, SimCLR's and BYOL's: linear layers without bias, each followed by batch norm; the last one's has no scale and
+ * shift (v3), a scale alone (SimCLR), or is not there (BYOL). */
 static int read_normed(const head_t *h, int64_t features, mo_encoder_spec_t *spec)
 {
     int layers = 0;
@@ -66,14 +66,14 @@ static int read_normed(const head_t *h, int64_t features, mo_encoder_spec_t *spe
         inputs = outputs;
         layers++;
     }
-    int last = 3 * layers - 2;
-    if (layers < 1 || has(h, 3 * layers, "weight") || has(h, last, "bias"))
+    const int last = 3 * layers - 2, more = has(h, 3 * layers, "weight");
+    if (layers < 1 || (more && (layers == MAX_LAYERS || has(h, 3 * layers, "bias"))) || (!more && has(h, last, "bias")))
         return 0;
-    spec->head = has(h, last, "weight") ? MOCO_HEAD_MLP_SIMCLR : MOCO_HEAD_MLP_V3;
-    spec->head_layers = layers;
-    spec->head_width = layers == 1 || hidden == features ? 0 : hidden;
-    spec->dimension = outputs;
-    return 1;
+    spec->head = more ? MOCO_HEAD_MLP_BYOL : has(h, last, "weight") ? MOCO_HEAD_MLP_SIMCLR : MOCO_HEAD_MLP_V3;
+    spec->head_layers = layers + more;
+    spec->head_width = spec->head_layers == 1 || hidden == features ? 0 : hidden;
+    spec->dimension = more ? outputs_of(h, 3 * layers, inputs) : outputs;
+    return spec->dimension > 0 && (!more || inputs == hidden);
 }
 
 static int read_linear(const head_t *h, int64_t features, mo_encoder_spec_t *spec)

@@ -159,13 +159,12 @@ cleanup:
 }
 
 moco_status_t mo_finetune_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
-                                const moco_finetune_options_t *options, moco_classifier_fn progress, void *user,
-                                moco_classifier_t **out)
+                                const moco_finetune_options_t *options, moco_classifier_t **out)
 {
     moco_status_t status = MOCO_OK;
     work_t w = {.o = options};
-    w.s = (mo_supervised_t){.model = model, .train = train, .test = test, .progress = progress, .user = user,
-                            .batch_size = options->batch_size, .epochs = options->epochs,
+    w.s = (mo_supervised_t){.model = model, .train = train, .test = test, .progress = options->progress, .user = options->user,
+                            .cancel = options->cancel, .batch_size = options->batch_size, .epochs = options->epochs,
                             .eval_every = options->eval_every, .loader_threads = options->loader_threads};
     TRY(prepare(&w));
     for (; w.s.report.epoch < options->epochs; w.s.report.epoch++)

@@ -17,8 +17,7 @@ extern const mo_option_table_t mo_finetune_options; /* of moco_finetune_options_
 
 /* Options are full and checked. */
 moco_status_t mo_finetune_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
-                                const moco_finetune_options_t *options, moco_classifier_fn progress, void *user,
-                                moco_classifier_t **out);
+                                const moco_finetune_options_t *options, moco_classifier_t **out);
 
 /* ---- the network in training ---- */
 

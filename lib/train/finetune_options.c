@@ -16,13 +16,16 @@
 #define ABOVE MO_OPTION_ABOVE_MIN
 #define BELOW MO_OPTION_BELOW_MAX
 
-_Static_assert(sizeof(moco_finetune_options_t) == 168, "every field has a row and there is no padding");
-_Static_assert(offsetof(moco_finetune_options_t, loader_threads) == 164, "fields keep their places");
+_Static_assert(sizeof(moco_finetune_options_t) == 192, "every field has a row and there is no padding");
+_Static_assert(offsetof(moco_finetune_options_t, loader_threads) == 188, "fields keep their places");
 
 static const char *const schedule_names[] = {[MOCO_SCHEDULE_CONSTANT] = "constant", [MOCO_SCHEDULE_COSINE] = "cosine"};
 
 /* name and place, type, default, min, max, flags, names, unit, meaning */
 static const mo_option_row_t rows[] = {
+    {AT(cancel), MO_OPTION_POINTER, 0, 0, 0, 0, NULL, "", "what stops the call from another thread"},
+    {AT(progress), MO_OPTION_POINTER, 0, 0, 0, 0, NULL, "", "is told of each step"},
+    {AT(user), MO_OPTION_POINTER, 0, 0, 0, 0, NULL, "", "handed to `progress`"},
     {AT(seed), U64, 0, 0, 0, 0, NULL, "", "fixes the classifier's first weights, order, crops, mixes, dropped paths"},
     {AT(optimizer), MO_OPTION_PRESET, 0, 0, 0, 0, NULL, "",
      "and where the values came from; chosen first, not settable"},

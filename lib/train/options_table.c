@@ -16,7 +16,7 @@ _Static_assert(sizeof(void *) != 8 || sizeof(moco_run_options_t) == 64,
 static const char *const membership_names[] = {"contiguous", "strided"};
 static const char *const views_names[] = {"v1", "v2", "cifar", "v3", "simclr"};
 static const char *const running_names[] = {"mean", "first"};
-static const char *const loss_names[] = {"queue", "batch", "nt-xent"};
+static const char *const loss_names[] = {"queue", "batch", "nt-xent", "regression"};
 static const char *const loss_scale_names[] = {"one", "two", "2t"};
 static const char *const unit_names[] = {"epoch", "step"};
 static const char *const momentum_names[] = {"constant", "cosine"};
@@ -56,7 +56,7 @@ static const mo_option_row_t trainer_rows[] = {
     {AT(freeze_patch), I32, 0, 0, 1, 0, NULL, "", "1: a ViT's patch projection keeps its first values"},
 
     /* method */
-    {AT(loss), ENUM, MOCO_LOSS_QUEUE, NAMES(loss_names), "negatives: the queue, the other view's keys, all 2B views"},
+    {AT(loss), ENUM, MOCO_LOSS_QUEUE, NAMES(loss_names), "negatives: the queue, the other view's keys, all 2B views, none"},
     {AT(loss_scale), ENUM, MOCO_LOSS_SCALE_ONE, NAMES(loss_scale_names), "factor on the loss: 1, 2 or 2 temperature"},
     {AT(symmetric), I32, 0, 0, 1, 0, NULL, "", "1: both views are queries in turn, losses summed"},
     {AT(predictor), I32, 0, 0, 1, 0, NULL, "", "1: a predictor follows the query's projection"},
@@ -71,7 +71,7 @@ static const mo_option_row_t trainer_rows[] = {
     /* projection head */
     {AT(head), ENUM, MOCO_HEAD_MLP, NAMES(mo_head_names), "projection head; docs/architecture.md lists their layers"},
     {AT(head_width), I32, 0, 0, 65536, 0, NULL, "", "hidden width of heads; 0 = the backbone's"},
-    {AT(head_layers), I32, 0, 0, 3, 0, NULL, "", "linear layers of mlp-v3 and mlp-simclr; 0 = as published"},
+    {AT(head_layers), I32, 0, 0, 3, 0, NULL, "", "linear layers of mlp-v3, -simclr and -byol; 0 = as published"},
     {AT(dimension), I32, 128, 1, 65536, 0, NULL, "", "D, width of the projection"},
 
     /* batch and batch-norm groups */
@@ -158,9 +158,10 @@ const mo_option_table_t mo_trainer_options = {
         "images of a batch-norm group; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
         "`blur_sigma_max`; with the step schedule `milestone_1` <= `milestone_2`; `blur_probability` is 0\n"
         "unless `views` is v2, v3 or simclr; `solarize_probability` is 0 unless `views` is v3; `nt-xent` wants\n"
-        "`symmetric` and `predictor` 0; a loss over the whole batch (`batch`, `nt-xent`) is refused in one\n"
-        "pass with more than one batch-norm group, and in two passes with one where the backbone has batch\n"
-        "norm and the images of the group do not fit one shard.",
+        "`symmetric` and `predictor` 0, `regression` wants `predictor` 1; a loss or heads over the whole\n"
+        "batch (`batch`, `nt-xent`, `regression`) are refused in one pass with more than one batch-norm\n"
+        "group, and in two passes with one where the backbone has batch norm and the images of the group\n"
+        "do not fit one shard.",
 };
 
 #undef AT

@@ -166,6 +166,47 @@ static const mo_override_t simclr[] = {
     {NULL, 0},
 };
 
+/* Grill et al., Bootstrap Your Own Latent, arXiv 2006.07733, and its published code (the presets of 300 epochs):
+ * ResNet-50, batch norm over all of the batch. Rate 0.3, decay 1e-6 and target decay 0.99 are those of 300 epochs; 10
+ * epochs of warm-up, LARS without decay and trust for biases and batch norms (section 3.3); heads 4096-256 (section
+ * 3.3); views of table 6 in appendix B. The target network moves behind the online network in the same step. */
+static const mo_override_t byol[] = {
+    {"arch", MOCO_ARCH_RESNET50},
+    {"zero_init_residual", 1},
+    {"loss", MOCO_LOSS_REGRESSION},
+    {"symmetric", 1},
+    {"predictor", 1},
+    {"key_momentum", 0.99},
+    {"momentum_schedule", MOCO_MOMENTUM_COSINE},
+    {"head", MOCO_HEAD_MLP_BYOL},
+    {"head_width", 4096},
+    {"dimension", 256},
+    {"batch_size", 4096},
+    {"optimizer", MOCO_OPTIMIZER_LARS},
+    {"base_lr", 0.3},
+    {"weight_decay", 1e-6},
+    {"sgd_momentum", 0.9},
+    {"lars_trust", 0.001},
+    {"epochs", 300},
+    {"warmup_epochs", 10},
+    {"schedule", MOCO_SCHEDULE_COSINE},
+    {"schedule_unit", MOCO_SCHEDULE_PER_STEP},
+    {"views", MOCO_VIEWS_V3},
+    {"resize_filter", MOCO_FILTER_BICUBIC},
+    {"blur_form", MOCO_BLUR_GAUSSIAN},
+    {"crop_min_area", 0.08},
+    {"jitter_brightness", 0.4},
+    {"jitter_contrast", 0.4},
+    {"jitter_saturation", 0.2},
+    {"jitter_hue", 0.1},
+    {"jitter_probability", 0.8},
+    {"gray_probability", 0.2},
+    {"blur_probability", 1},
+    {"blur_probability_2", 0.1},
+    {"solarize_probability", 0},
+    {"solarize_probability_2", 0.2},
+    {NULL, 0},
+};
 /* clang-format on */
 
 #define BASE(number) &mo_recipes[number]
@@ -180,6 +221,7 @@ const mo_preset_t mo_recipes[] = {
     [MOCO_RECIPE_SIMCLR] = {MOCO_RECIPE_SIMCLR, "simclr", "arXiv 2002.05709", NULL, simclr},
     [MOCO_RECIPE_V3_VIT] = {MOCO_RECIPE_V3_VIT, "moco-v3-vit", "arXiv 2104.02057, ViT-S/16", BASE(MOCO_RECIPE_V3),
                             moco_v3_vit},
+    [MOCO_RECIPE_BYOL] = {MOCO_RECIPE_BYOL, "byol", "arXiv 2006.07733", NULL, byol},
     {.name = NULL},
 };
 

@@ -16,6 +16,8 @@ typedef struct cut {
 #define V3                                                                                                             \
     "loss=batch loss_scale=2t symmetric=1 predictor=1 head=mlp-v3 head_width=32 momentum_schedule=cosine shuffle=0 "
 #define VIT "arch=vit_small width=0.125 vit_depth=2 vit_heads=4 patch_size=8 "
+#define BYOL                                                                                                           \
+    "loss=regression symmetric=1 predictor=1 head=mlp-byol head_width=32 momentum_schedule=cosine optimizer=lars shuffle=0 "
 #define SIMCLR "loss=nt-xent head=mlp-simclr optimizer=lars-simclr shuffle=0 "
 
 static const cut_t cuts[] = {
@@ -28,6 +30,7 @@ static const cut_t cuts[] = {
     {"v3, two passes over devices of two shards", 2, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 "optimizer=adamw"},
     {"v3 with ViT, two passes over four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 VIT "optimizer=adamw"},
     {"v3 with ViT, one pass over four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 VIT "execution=one-pass"},
+    {"BYOL, one group of four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, BYOL},
     {"SimCLR, one device of four shards", 1, 4, MOCO_MEMBERSHIP_CONTIGUOUS, SIMCLR},
     {"SimCLR, two passes over devices of two shards", 4, 2, MOCO_MEMBERSHIP_CONTIGUOUS, SIMCLR "head_layers=2"},
 };

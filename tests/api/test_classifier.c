@@ -11,7 +11,7 @@ static moco_classifier_t *probe_of(const world_t *w)
     moco_probe_options_t o = probe_options(MOCO_PROBE_CACHED);
     moco_classifier_t *made = NULL;
     o.normalize = 1;
-    expect_ok(moco_probe_train(w->model, w->train, w->test, &o, NULL, NULL, &made));
+    expect_ok(moco_probe_train(w->model, w->train, w->test, &o, &made));
     return made;
 }
 
@@ -19,7 +19,7 @@ static moco_classifier_t *tuned_of(const world_t *w)
 {
     const moco_finetune_options_t o = finetune_options(MOCO_OPTIMIZER_SGD);
     moco_classifier_t *made = NULL;
-    expect_ok(moco_finetune_train(w->model, w->train, w->test, &o, NULL, NULL, &made));
+    expect_ok(moco_finetune_train(w->model, w->train, w->test, &o, &made));
     return made;
 }
 
@@ -91,7 +91,7 @@ START_TEST(round_trip)
     w.model = NULL;
     ck_assert_double_eq_tol(right_of(made, w.test), result_of(made).top1, 1e-9);
     expect_ok(moco_classifier_save(made, path));
-    expect_ok(moco_classifier_load(path, w.device, &loaded));
+    expect_ok(moco_classifier_load(path, NULL, w.device, &loaded));
     numbers_of(made, first);
     numbers_of(loaded, second);
     ck_assert_mem_eq(first, second, sizeof first);
@@ -189,7 +189,7 @@ START_TEST(old_files)
     float first[NUMBERS], second[NUMBERS];
     expect_ok(moco_classifier_save(made, path));
     edit_header(path, old, "\"result\":", _i ? "\"top1\":\"62.5\",\"unknown\":" : "\"lr\":\"0.3\",\"unknown\":");
-    expect_ok(moco_classifier_load(old, w.device, &loaded));
+    expect_ok(moco_classifier_load(old, NULL, w.device, &loaded));
     numbers_of(made, first);
     numbers_of(loaded, second);
     ck_assert_mem_eq(first, second, sizeof first);
@@ -237,13 +237,58 @@ START_TEST(bad_files)
     for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
         edit_header(path, bad, edits[i].piece, edits[i].by);
         loaded = made;
-        expect_status(edits[i].status, moco_classifier_load(bad, w.device, &loaded));
+        expect_status(edits[i].status, moco_classifier_load(bad, NULL, w.device, &loaded));
         expect_message(edits[i].names);
         expect_message("bad");
         ck_assert_ptr_null(loaded);
     }
-    expect_status(MOCO_ERR_IO, moco_classifier_load(in_scratch(&w.scratch, "none"), w.device, &loaded));
+    expect_status(MOCO_ERR_IO, moco_classifier_load(in_scratch(&w.scratch, "none"), NULL, w.device, &loaded));
     moco_classifier_free(made);
+    world_close(&w);
+}
+END_TEST
+
+/* ---- stopping ---- */
+
+typedef struct stop {
+    moco_cancel_t *cancel;
+    int32_t phase;
+    int64_t calls; /* after the request */
+} stop_t;
+
+/* Another thread's request, in the middle of a phase. */
+static int32_t ask(void *user, const moco_classifier_report_t *report)
+{
+    stop_t *stop = user;
+    stop->calls += moco_cancel_requested(stop->cancel);
+    if (report->phase == stop->phase)
+        moco_cancel_request(stop->cancel);
+    return 0;
+}
+
+START_TEST(cancelled)
+{
+    world_t w = world_of(1, TRAIN, TEST, SIDE);
+    moco_probe_options_t probe = probe_options(MOCO_PROBE_CACHED);
+    moco_finetune_options_t tune = finetune_options(MOCO_OPTIMIZER_SGD);
+    stop_t stop = {0};
+    expect_ok(moco_cancel_create(&stop.cancel));
+    probe.cancel = tune.cancel = stop.cancel;
+    probe.progress = tune.progress = ask;
+    probe.user = tune.user = &stop;
+    for (stop.phase = MOCO_CLASSIFIER_TEST_FEATURES; stop.phase <= MOCO_CLASSIFIER_TRAINING; stop.phase++)
+        for (int tuned = 0; tuned < 2; tuned++) {
+            moco_classifier_t *made = (moco_classifier_t *)&w;
+            if (tuned && stop.phase == MOCO_CLASSIFIER_TRAIN_FEATURES)
+                continue;
+            moco_cancel_reset(stop.cancel);
+            expect_status(MOCO_ERR_CANCELLED, tuned ? moco_finetune_train(w.model, w.train, w.test, &tune, &made)
+                                                    : moco_probe_train(w.model, w.train, w.test, &probe, &made));
+            expect_message("moco_cancel_request");
+            ck_assert_ptr_null(made);
+            ck_assert_int_eq(stop.calls, 0);
+        }
+    moco_cancel_free(stop.cancel);
     world_close(&w);
 }
 END_TEST
@@ -270,8 +315,8 @@ START_TEST(wrong_use)
     expect_status(bad, moco_classifier_info(NULL, NULL, 0, &needed));
     expect_status(bad, moco_classifier_save(NULL, "x"));
     expect_status(bad, moco_classifier_save(made, NULL));
-    expect_status(bad, moco_classifier_load(NULL, w.device, &loaded));
-    expect_status(bad, moco_classifier_load(path, w.device, NULL));
+    expect_status(bad, moco_classifier_load(NULL, NULL, w.device, &loaded));
+    expect_status(bad, moco_classifier_load(path, NULL, w.device, NULL));
     ck_assert_ptr_null(moco_classifier_class_name(NULL, 0));
     moco_classifier_free(NULL);
 
@@ -291,7 +336,7 @@ START_TEST(wrong_use)
 
     expect_status(MOCO_ERR_IO, moco_classifier_save(made, in_scratch(&w.scratch, "no/such/folder/x")));
     expect_ok(moco_classifier_save(made, path));
-    expect_ok(moco_classifier_load(path, NULL, &loaded));
+    expect_ok(moco_classifier_load(path, NULL, NULL, &loaded));
     expect_status(MOCO_ERR_NO_DATA, moco_classifier_confusion(loaded, table));
     expect_message("confusion");
     moco_classifier_free(loaded);
@@ -331,6 +376,7 @@ int main(void)
     tcase_add_loop_test(tc, info, 0, 2);
     tcase_add_loop_test(tc, old_files, 0, 2);
     tcase_add_test(tc, bad_files);
+    tcase_add_test(tc, cancelled);
     tcase_add_test(tc, wrong_use);
     tcase_add_test(tc, file_is_a_model);
     suite_add_tcase(suite, tc);

@@ -14,7 +14,7 @@ static world_t world_open(int32_t lanes)
 
 static moco_status_t run(const world_t *w, const moco_finetune_options_t *o, moco_classifier_t **out)
 {
-    return moco_finetune_train(w->model, w->train, w->test, o, NULL, NULL, out);
+    return moco_finetune_train(w->model, w->train, w->test, o, out);
 }
 
 START_TEST(defaults)
@@ -119,7 +119,9 @@ START_TEST(learns)
     o.crop_min_area = 0.7;
     o.eval_every = 10;
     o.base_lr = 1;
-    expect_ok(moco_finetune_train(w.model, w.train, w.train, &o, watch, &seen, &finetune));
+    o.progress = watch;
+    o.user = &seen;
+    expect_ok(moco_finetune_train(w.model, w.train, w.train, &o, &finetune));
     moco_classifier_result_t r = result_of(finetune);
     ck_assert_int_eq(r.steps, 75);
     ck_assert_int_eq(seen.steps, 75);
@@ -164,7 +166,7 @@ START_TEST(left_out)
     for (int i = 0; i < 7; i++)
         break_picture(in_scratch(&w.scratch, "train"), 4 * i, CLASSES);
     train = dataset_of(in_scratch(&w.scratch, "train"));
-    expect_ok(moco_finetune_train(w.model, train, w.test, &o, NULL, NULL, &finetune));
+    expect_ok(moco_finetune_train(w.model, train, w.test, &o, &finetune));
     ck_assert_int_eq(result_of(finetune).steps, 4); /* 23 good ones: two batches of 8 an epoch, three planned */
     ck_assert_int_eq(result_of(finetune).train_images, 16);
     expect_ok(moco_classifier_save(finetune, in_scratch(&w.scratch, "tuned")));
@@ -183,10 +185,12 @@ END_TEST
 START_TEST(stops)
 {
     world_t w = world_open(1);
-    const moco_finetune_options_t o = finetune_options(MOCO_OPTIMIZER_SGD);
+    moco_finetune_options_t o = finetune_options(MOCO_OPTIMIZER_SGD);
     moco_classifier_t *finetune = (moco_classifier_t *)&w;
     seen_t seen = {.stop_at = 2};
-    expect_status(MOCO_ERR_CANCELLED, moco_finetune_train(w.model, w.train, w.test, &o, watch, &seen, &finetune));
+    o.progress = watch;
+    o.user = &seen;
+    expect_status(MOCO_ERR_CANCELLED, moco_finetune_train(w.model, w.train, w.test, &o, &finetune));
     expect_message("step 2");
     ck_assert_ptr_null(finetune);
     world_close(&w);
@@ -262,23 +266,23 @@ START_TEST(bad_data)
     moco_finetune_options_t o = finetune_options(MOCO_OPTIMIZER_SGD);
     moco_classifier_t *finetune = NULL;
     moco_dataset_t *other = NULL, *flat = NULL;
-    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(NULL, w.train, w.test, &o, NULL, NULL, &finetune));
+    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(NULL, w.train, w.test, &o, &finetune));
     expect_message("model");
-    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, NULL, w.test, &o, NULL, NULL, &finetune));
-    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, w.train, NULL, &o, NULL, NULL, &finetune));
-    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, w.train, w.test, &o, NULL, NULL, NULL));
+    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, NULL, w.test, &o, &finetune));
+    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, w.train, NULL, &o, &finetune));
+    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, w.train, w.test, &o, NULL));
     o.batch_size = 32;
     expect_status(MOCO_ERR_NO_DATA, run(&w, &o, &finetune));
     expect_message("30 images");
     o.batch_size = 8;
     copy_file(in_scratch(&w.scratch, "test/c0/0000.jpg"), in_scratch(&w.scratch, "flat"), "a.jpg");
     flat = dataset_of(in_scratch(&w.scratch, "flat"));
-    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, flat, w.test, &o, NULL, NULL, &finetune));
+    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, flat, w.test, &o, &finetune));
     expect_message("training set has 0 classes");
-    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, w.train, flat, &o, NULL, NULL, &finetune));
+    expect_status(MOCO_ERR_ARGUMENT, moco_finetune_train(w.model, w.train, flat, &o, &finetune));
     copy_file(in_scratch(&w.scratch, "flat/a.jpg"), in_scratch(&w.scratch, "other/stranger"), "a.jpg");
     other = dataset_of(in_scratch(&w.scratch, "other"));
-    expect_status(MOCO_ERR_MISMATCH, moco_finetune_train(w.model, w.train, other, &o, NULL, NULL, &finetune));
+    expect_status(MOCO_ERR_MISMATCH, moco_finetune_train(w.model, w.train, other, &o, &finetune));
     expect_message("stranger");
     ck_assert_ptr_null(finetune);
     moco_dataset_free(flat);

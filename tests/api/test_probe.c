@@ -14,7 +14,7 @@ static world_t world_open(int32_t lanes)
 static moco_classifier_t *probe_of(const world_t *w, const moco_probe_options_t *o)
 {
     moco_classifier_t *probe = NULL;
-    expect_ok(moco_probe_train(w->model, w->train, w->test, o, NULL, NULL, &probe));
+    expect_ok(moco_probe_train(w->model, w->train, w->test, o, &probe));
     return probe;
 }
 
@@ -205,7 +205,9 @@ START_TEST(progress)
         moco_classifier_t *probe = NULL;
         o.epochs = 5;
         o.eval_every = 2;
-        expect_ok(moco_probe_train(w.model, w.train, w.test, &o, watch, &seen, &probe));
+        o.progress = watch;
+        o.user = &seen;
+        expect_ok(moco_probe_train(w.model, w.train, w.test, &o, &probe));
         moco_classifier_free(probe);
         ck_assert_int_eq(seen.ends, 5);
         ck_assert_int_eq(seen.measured, 3); /* after 2, 4 and the last */
@@ -216,7 +218,7 @@ START_TEST(progress)
             probe = NULL;
             if (phase == MOCO_CLASSIFIER_TRAIN_FEATURES && protocol == MOCO_PROBE_V1)
                 continue;
-            expect_status(MOCO_ERR_CANCELLED, moco_probe_train(w.model, w.train, w.test, &o, watch, &seen, &probe));
+            expect_status(MOCO_ERR_CANCELLED, moco_probe_train(w.model, w.train, w.test, &o, &probe));
             ck_assert_ptr_null(probe);
         }
     }
@@ -229,7 +231,7 @@ END_TEST
 static void refuse(const world_t *w, const moco_probe_options_t *o, moco_status_t status, const char *names)
 {
     moco_classifier_t *probe = (moco_classifier_t *)w;
-    expect_status(status, moco_probe_train(w->model, w->train, w->test, o, NULL, NULL, &probe));
+    expect_status(status, moco_probe_train(w->model, w->train, w->test, o, &probe));
     ck_assert_ptr_null(probe);
     expect_message(names);
 }
@@ -427,10 +429,10 @@ START_TEST(wrong_use)
     moco_probe_options_t o = probe_options(MOCO_PROBE_CACHED);
     moco_classifier_t *probe = NULL;
     const moco_status_t bad = MOCO_ERR_ARGUMENT;
-    expect_status(bad, moco_probe_train(NULL, w.train, w.test, &o, NULL, NULL, &probe));
-    expect_status(bad, moco_probe_train(w.model, NULL, w.test, &o, NULL, NULL, &probe));
-    expect_status(bad, moco_probe_train(w.model, w.train, NULL, &o, NULL, NULL, &probe));
-    expect_status(bad, moco_probe_train(w.model, w.train, w.test, &o, NULL, NULL, NULL));
+    expect_status(bad, moco_probe_train(NULL, w.train, w.test, &o, &probe));
+    expect_status(bad, moco_probe_train(w.model, NULL, w.test, &o, &probe));
+    expect_status(bad, moco_probe_train(w.model, w.train, NULL, &o, &probe));
+    expect_status(bad, moco_probe_train(w.model, w.train, w.test, &o, NULL));
     expect_status(bad, moco_probe_options_init(NULL, sizeof o, 0));
     world_close(&w);
 }

@@ -163,6 +163,21 @@ class Train(Case):
         for name in "checkpoint.safetensors", "model.safetensors", "log.jsonl":
             self.assertTrue(os.path.exists(os.path.join(self.folder, name)), name)
 
+    def test_method_without_negatives(self):
+        byol = ["--recipe", "byol", "--set", "arch=resnet18", "--set", "stem=cifar", "--set", "head_width=16", "--width",
+                "0.125", "--size", "16", "--batch", "8", "--epochs", "1"]
+        result = self.run_moco("train", self.data, "-o", self.path("byol"), *byol, "--json")
+        step = events(result, "step")[-1]
+        self.assertEqual([step[name] for name in ("chance_loss", "contrast_top1", "contrast_top5")], [None] * 3)
+        self.assertTrue(0 < step["loss"] < 8)
+        with open(self.path("byol", "log.jsonl")) as log:
+            self.assertEqual([json.loads(line)["contrast_top1"] for line in log], [None] * 4)
+        again = self.run_moco("train", self.data, "-o", self.path("byol-text"), *byol)
+        self.assertIn("contrast not measured", again.stderr)
+        self.assertNotIn("chance", again.stderr)
+        self.run_moco("train", self.data, "-o", self.path("none"), *byol, "--set", "predictor=0", code=2,
+                      says=["predictor is 0, wanted 1"])
+
     def test_existing_run(self):
         before = read(self.model)
         self.run_moco("train", self.data, "-o", self.folder, *TINY, code=1, says=["holds a run already", "--resume"])

@@ -278,7 +278,7 @@ START_TEST(options_that_disagree)
     REFUSED(loader_threads, 257);
     REFUSED(queue_length, 0);
 #undef REFUSED
-    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3_VIT + 1,
+    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_BYOL + 1,
                                                                MOCO_ARCH_RECIPE));
     expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, 77, MOCO_ARCH_RECIPE));
     tiny_options(&options);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The family side by side on CIFAR-10: what each ingredient of MoCo v2 adds, MoCo v3, SimCLR, and the key momentum.
+"""The family side by side on CIFAR-10: what each ingredient of MoCo v2 adds, MoCo v3, SimCLR, BYOL, and the key momentum.
 
     python3 tests/bench/ablation.py MOCO TRAIN TEST OUT                        run what is missing, then print the tables
     python3 tests/bench/ablation.py MOCO TRAIN TEST OUT --jobs 2 --threads 1   two runs at a time, of one lane each
@@ -31,6 +31,9 @@ AUGMENTATION = dict(views="v2", jitter_hue=0.1, jitter_probability=0.8, blur_pro
 COSINE = dict(schedule="cosine")
 # Hidden layers twice as wide as the features, as published.
 V3 = dict(batch_size=256, head_width=256, dimension=128, **CIFAR_PIXELS, **BLUR)
+# Heads as v3's here; rate and target decay of the published runs with the fewest epochs, 40.
+BYOL = dict(batch_size=256, head_width=256, dimension=128, base_lr=0.45, key_momentum=0.97, resize_filter="bilinear",
+            blur_form="pillow", **CIFAR_PIXELS, **BLUR)
 SIMCLR = {**CIFAR_PIXELS, **dict(batch_size=256, temperature=0.5, base_lr=0.5, weight_decay=1e-4, blur_probability=0,
                                  jitter_brightness=0.4, jitter_contrast=0.4, jitter_saturation=0.4, jitter_hue=0.1,
                                  mean_r=0, mean_g=0, mean_b=0, std_r=1, std_g=1, std_b=1)}
@@ -42,7 +45,7 @@ def steps(epochs):
 
 
 def warm(epochs):
-    """v3 and SimCLR warm up for 10 of 100 epochs."""
+    """v3, SimCLR and BYOL warm up for 10 of 100 epochs."""
     return dict(warmup_epochs=max(1, round(0.1 * epochs)))
 
 
@@ -55,6 +58,7 @@ ABLATION = {  # name: (recipe, epochs, values over the recipe)
     "v1 + MLP + aug + cos": ("moco-v1", SHORT, {**QUEUE, **MLP, **AUGMENTATION, **COSINE}),
     "v3": ("moco-v3", SHORT, {**V3, **warm(SHORT)}),
     "SimCLR": ("simclr", SHORT, {**SIMCLR, **warm(SHORT)}),
+    "BYOL": ("byol", SHORT, {**BYOL, **warm(SHORT)}),
     "the fourth, 4 x longer": ("moco-v1", LONG, {**QUEUE, **MLP, **AUGMENTATION, **COSINE}),
 }
 MOMENTA = (0.999, 0.99, 0.9, 0)
@@ -117,7 +121,7 @@ def losses(folder):
 def work(cell):
     """Images that a run learns from, all epochs together: the longest go first, so that the last end together."""
     _, _, recipe, epochs, images, _, _ = cell
-    return epochs * (images or 50000) * (2 if recipe in ("moco-v3", "simclr") else 1)
+    return epochs * (images or 50000) * (2 if recipe in ("moco-v3", "simclr", "byol") else 1)
 
 
 def run(a, cell):

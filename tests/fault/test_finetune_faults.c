@@ -61,7 +61,7 @@ static moco_status_t attempt(tuning_t *p)
     moco_classifier_t *finetune = NULL;
     char path[96];
     float weights[CLASSES * 64] = {0};
-    moco_status_t status = moco_finetune_train(p->model, p->data, p->data, &p->options, NULL, NULL, &finetune);
+    moco_status_t status = moco_finetune_train(p->model, p->data, p->data, &p->options, &finetune);
     ck_assert((finetune != NULL) == (status == MOCO_OK));
     snprintf(path, sizeof path, "%s/tuned.safetensors", p->path);
     if (status == MOCO_OK) {

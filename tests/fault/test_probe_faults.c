@@ -60,7 +60,7 @@ static moco_status_t reload(const probing_t *p, const char *path)
 {
     moco_classifier_t *loaded = NULL;
     float weights[CLASSES * 64] = {0};
-    const moco_status_t status = moco_classifier_load(path, p->device, &loaded);
+    const moco_status_t status = moco_classifier_load(path, NULL, p->device, &loaded);
     ck_assert((loaded != NULL) == (status == MOCO_OK));
     if (status == MOCO_OK) {
         OK(moco_classifier_weights(loaded, weights, NULL));
@@ -76,7 +76,7 @@ static moco_status_t attempt(probing_t *p)
     moco_classifier_t *probe = NULL;
     char path[96];
     float weights[CLASSES * 64] = {0};
-    moco_status_t status = moco_probe_train(p->model, p->data, p->data, &p->options, NULL, NULL, &probe);
+    moco_status_t status = moco_probe_train(p->model, p->data, p->data, &p->options, &probe);
     ck_assert((probe != NULL) == (status == MOCO_OK));
     snprintf(path, sizeof path, "%s/probe.safetensors", p->path);
     if (status == MOCO_OK) {
@@ -132,10 +132,12 @@ START_TEST(test_backbone_guard)
     probing_t p;
     moco_classifier_t *probe = NULL;
     open_all(&p, MOCO_PROBE_CACHED);
-    OK(moco_probe_train(p.model, p.data, p.data, &p.options, NULL, p.model, &probe));
+    OK(moco_probe_train(p.model, p.data, p.data, &p.options, &probe));
     moco_classifier_free(probe);
     probe = NULL;
-    ck_assert_int_eq(moco_probe_train(p.model, p.data, p.data, &p.options, meddle, p.model, &probe), MOCO_ERR_STATE);
+    p.options.progress = meddle;
+    p.options.user = p.model;
+    ck_assert_int_eq(moco_probe_train(p.model, p.data, p.data, &p.options, &probe), MOCO_ERR_STATE);
     ck_assert_ptr_nonnull(strstr(moco_last_message(), "changed under the probe"));
     ck_assert_ptr_null(probe);
     close_all(&p);

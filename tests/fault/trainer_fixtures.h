@@ -40,21 +40,22 @@ typedef enum tiny_method {
     TINY_V3_VIT,      /* AdamW, two passes over shards                                     */
     TINY_SIMCLR,      /* NT-Xent of both views, one pass over one group of shards that meet */
     TINY_SIMCLR_VIT,  /* the same in two passes over shards                                */
+    TINY_BYOL,        /* ResNet, LARS, one pass over one group of shards that meet         */
     TINY_METHODS
 } tiny_method_t;
 
 static inline moco_trainer_options_t tiny_method_options(tiny_method_t method, int32_t batch)
 {
     moco_trainer_options_t o = tiny_options(batch, method == TINY_V3_TWO_PASS ? 2 : 1);
-    int v3 = method <= TINY_V3_VIT, vit = method == TINY_V3_VIT || method == TINY_SIMCLR_VIT;
+    int v3 = method <= TINY_V3_VIT, byol = method == TINY_BYOL, vit = method == TINY_V3_VIT || method == TINY_SIMCLR_VIT;
     o.shuffle = 0;
     o.shard = batch / 2;
-    o.loss = v3 ? MOCO_LOSS_BATCH : MOCO_LOSS_NT_XENT;
-    o.head = v3 ? MOCO_HEAD_MLP_V3 : MOCO_HEAD_MLP_SIMCLR;
+    o.loss = v3 ? MOCO_LOSS_BATCH : byol ? MOCO_LOSS_REGRESSION : MOCO_LOSS_NT_XENT;
+    o.head = v3 ? MOCO_HEAD_MLP_V3 : byol ? MOCO_HEAD_MLP_BYOL : MOCO_HEAD_MLP_SIMCLR;
     o.head_width = 32;
-    o.symmetric = o.predictor = v3;
+    o.symmetric = o.predictor = v3 || byol;
     o.loss_scale = v3 ? MOCO_LOSS_SCALE_2T : MOCO_LOSS_SCALE_ONE;
-    o.optimizer = v3 ? MOCO_OPTIMIZER_LARS : MOCO_OPTIMIZER_LARS_SIMCLR;
+    o.optimizer = v3 || byol ? MOCO_OPTIMIZER_LARS : MOCO_OPTIMIZER_LARS_SIMCLR;
     if (vit) {
         o.arch = MOCO_ARCH_VIT_SMALL;
         o.width = 0.125;

@@ -1,7 +1,8 @@
-"""MoCo v3, SimCLR and the symmetric queue loss in plain PyTorch: heads with batch norm, predictor, in-batch losses, LARS.
+"""MoCo v3, SimCLR, BYOL and the symmetric queue loss in plain PyTorch: heads with batch norm, predictor, in-batch losses, LARS.
 
-Written from the published descriptions (arXiv 2104.02057, 2002.05709); the backbone is reference.Encoder's. The key
-encoder a step leaves behind includes the update that the published code makes at the start of the next step.
+Written from the published descriptions (arXiv 2104.02057, 2002.05709, 2006.07733); the backbone is reference.Encoder's. The key
+encoder a step leaves behind includes the update that the published code makes at the start of the next step. BYOL's
+published code makes it at the end of the step itself.
 """
 import copy
 import dataclasses
@@ -21,7 +22,7 @@ from reorder import reorder
 @dataclasses.dataclass
 class Config(reference.Config):
     recipe: str = "moco-v3"
-    loss: str = "batch"            # queue, batch, nt-xent
+    loss: str = "batch"            # queue, batch, nt-xent, regression
     scale: str = "2t"              # one, two, 2t
     symmetric: int = 1
     predictor: int = 1
@@ -100,6 +101,8 @@ class Encoder(nn.Module):
             self.body.fc = sequence(features, width, config.dimension, config.head_layers or 2, True, "none")
         elif config.head == "mlp-simclr":
             self.body.fc = sequence(features, width, config.dimension, config.head_layers or 3, True, "scale")
+        elif config.head == "mlp-byol":
+            self.body.fc = sequence(features, width, config.dimension, config.head_layers or 2, False, "both")
 
     def backbone(self, x):
         return self.body.backbone(x)
@@ -179,16 +182,19 @@ class Torch:
         return {f"optimizer.{kind}.{n}": self.inner.state[p][kind] for n, p in self.named for kind in self.kept}
 
 
+PREFIXES = {"batch": ("base_encoder.", "momentum_encoder."), "regression": ("online_encoder.", "target_encoder.")}
+
+
 class Trainer:
     """The reference run; `tensors` are those of a checkpoint at step 0; `order` as reorder() has it."""
 
     def __init__(self, config, tensors, dtype=torch.float64, memory_format=torch.contiguous_format, order=0):
         self.config, self.dtype, self.memory_format, self.steps = config, dtype, memory_format, 0
-        prefixes = ("base_encoder.", "momentum_encoder.") if config.loss == "batch" else ("encoder_q.", "encoder_k.")
-        self.prefixes = prefixes
+        self.prefixes = prefixes = PREFIXES.get(config.loss, ("encoder_q.", "encoder_k."))
+        self.at_once = config.loss == "regression"  # the key encoder moves in the step itself
         self.query = Encoder(config).to(dtype)
         self.key = copy.deepcopy(self.query) if config.loss != "nt-xent" else None
-        last = config.is_vit
+        last = config.is_vit and config.loss == "batch"
         self.predictor = sequence(config.dimension, config.head_width, config.dimension, 2, last, "none").to(dtype) \
             if config.predictor else None
         self.load(self.query.body, tensors, prefixes[0])
@@ -263,6 +269,9 @@ class Trainer:
         q, k = normalise(q), normalise(k)
         return F.cross_entropy(q @ k.T / self.config.temperature, torch.arange(len(q))) * self.scale()
 
+    def regression(self, q, k):
+        return ((normalise(q) - normalise(k)) ** 2).sum(1).mean() * self.scale()
+
     def against_queue(self, q, k):
         logits = torch.cat([(q * k).sum(1, keepdim=True), q @ self.queue], 1) / self.config.temperature
         return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long)) * self.scale()
@@ -286,11 +295,12 @@ class Trainer:
         c = self.config
         if c.loss == "nt-xent":
             return self.nt_xent(self.query(torch.cat([x1, x2])))
-        if c.loss == "batch":
+        if c.loss in ("batch", "regression"):
             q = [self.predictor(self.query(x)) if self.predictor is not None else self.query(x) for x in (x1, x2)]
             with torch.no_grad():
                 k = [self.key(x) for x in (x1, x2)]
-            return self.in_batch(q[0], k[1]) + self.in_batch(q[1], k[0])
+            half = self.in_batch if c.loss == "batch" else self.regression
+            return half(q[0], k[1]) + half(q[1], k[0])
         if not c.symmetric:
             self.new_keys = self.keys(x2, permutation)
             return self.against_queue(normalise(self.query(x1)), self.new_keys)
@@ -300,7 +310,7 @@ class Trainer:
         return self.against_queue(q[0], k[1]) + self.against_queue(q[1], k[0])
 
     def step(self, first, second, permutation):
-        if self.key is not None and self.steps > 0:
+        if self.key is not None and self.steps > 0 and not self.at_once:
             self.follow(self.key, self.steps)
         loss = self.loss(self.views(first), self.views(second), permutation)
         for _, p in self.named:
@@ -309,6 +319,8 @@ class Trainer:
         norm = math.sqrt(sum(float(p.grad.double().pow(2).sum()) for _, p in self.named))
         lr = self.lr()
         self.optimizer.step(lr)
+        if self.at_once:
+            self.follow(self.key, self.steps)
         if self.config.loss == "queue":
             for row in self.new_keys:
                 self.queue[:, self.pointer] = row
@@ -337,7 +349,8 @@ class Trainer:
         put(self.prefixes[0], self.query.body)
         if self.key is not None:
             key = copy.deepcopy(self.key)
-            self.follow(key, self.steps)
+            if not self.at_once:
+                self.follow(key, self.steps)
             put(self.prefixes[1], key.body)
         if self.predictor is not None:
             put("predictor.", self.predictor)

@@ -64,6 +64,11 @@ CASES = {
     "simclr, the published code's scale, 4 devices, two passes":
         (Config(recipe="simclr", loss="nt-xent", scale="two", symmetric=0, predictor=0, head="mlp-simclr",
                 head_width=48, head_layers=2, optimizer="lars-simclr", temperature=0.5, weight_decay=1e-4, **SMALL), {}),
+    "byol, LARS, one group of 2 shards":
+        (Config(recipe="byol", loss="regression", scale="one", head="mlp-byol", weight_decay=1e-6,
+                **{**SMALL, "bn_groups": 1}), {"shard": 8, "zero_init_residual": 1}),
+    "byol, LARS, 4 groups, two passes":
+        (Config(recipe="byol", loss="regression", scale="one", head="mlp-byol", weight_decay=1e-6, **SMALL), {}),
     # 32 keys a step: the queue's end falls into the middle of a step, in ten steps four times.
     "moco-v1, symmetric loss with a queue, SGD":
         (Config(recipe="moco-v1", loss="queue", scale="one", symmetric=1, predictor=0, head="linear", temperature=0.07,
@@ -81,7 +86,7 @@ CASES = {
 
 LONG = ("moco-v1, SGD with steps", "moco-v2, MLP head, cosine", "moco-cifar, strided devices",
         "moco-v3, LARS, one device of 2 shards",
-        "simclr, LARS with the rate inside, one device of 4 shards, branches from 0")
+        "simclr, LARS with the rate inside, one device of 4 shards, branches from 0", "byol, LARS, one group of 2 shards")
 
 
 def options(c, more):
@@ -112,7 +117,7 @@ def vary(state, away):
     `away`: shifts of 5 to 6 instead. A channel inside a block or a head is then all through or all cut off, what a
     block gives is all through, and no rounding decides a ReLU."""
     rng, changes = np.random.default_rng(3), {}
-    names = [n for n in sorted(state) if n.startswith(("encoder_q.", "base_encoder.", "predictor."))]
+    names = [n for n in sorted(state) if n.startswith(("encoder_q.", "base_encoder.", "online_encoder.", "predictor."))]
     for name in names:
         short, shape = name.split(".", 1)[1], state[name].shape
         if not is_norm(short, name, state) or not short.endswith((".weight", ".bias")):
@@ -128,7 +133,7 @@ def vary(state, away):
                 value = np.where(rng.random(shape) < 0.3, -value, value)
         else:
             value = rng.uniform(-0.2, 0.2, shape)
-        for prefix, other in (("encoder_q.", "encoder_k."), ("base_encoder.", "momentum_encoder.")):
+        for prefix, other in (("encoder_q.", "encoder_k."), *family.PREFIXES.values()):
             if name.startswith(prefix) and other + short in state:
                 changes[other + short] = value.astype(np.float32)
         changes[name] = value.astype(np.float32)
@@ -200,7 +205,8 @@ def look(verdict, step, config, start, ours, exact, own, constants):
     """`own` is PyTorch's float32 run, or None."""
     ours, exact, own, start = (comparable(state or {}) for state in (ours, exact, own, start))
     names = [n for n in exact if n not in constants]
-    known = ("base_encoder.", "momentum_encoder.", "encoder_q.", "encoder_k.", "predictor.", "queue", "optimizer.")
+    known = ("base_encoder.", "momentum_encoder.", "online_encoder.", "target_encoder.", "encoder_q.", "encoder_k.",
+             "predictor.", "queue", "optimizer.")
     compared = {n for n in ours if n.startswith(known) and not n.endswith("num_batches_tracked")}
     verdict.quiet(f"step {step}: tensors that one side lacks: {sorted(compared ^ set(names))}", compared == set(names))
     names = [n for n in names if n in ours]

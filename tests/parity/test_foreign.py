@@ -35,6 +35,8 @@ FAMILY = {
                                              head_width=0, dimension=16),
     "SimCLR's head": family.Config(arch="resnet18", stem="cifar", image_size=32, batch_size=3, head="mlp-simclr",
                                    head_width=0, dimension=16),
+    "BYOL's head": family.Config(arch="resnet18", stem="cifar", image_size=32, batch_size=3, head="mlp-byol",
+                                 head_width=48, dimension=16),
     "ViT": family.Config(arch="vit_small", image_size=32, batch_size=3, head_width=80, dimension=20, heads=4),
     "ViT, conv stem": family.Config(arch="vit_conv_small", image_size=32, patch=16, batch_size=3, channels=96,
                                     head_width=64, dimension=20, heads=6),
@@ -130,7 +132,7 @@ def reference_layouts(verdict, folder):
 
 
 def whole_batch_methods(verdict, folder):
-    """MoCo v3's and SimCLR's networks: projectors with batch norm, ViTs."""
+    """MoCo v3's, SimCLR's and BYOL's networks: projectors with batch norm, ViTs."""
     path = folder.path("v3.pth.tar")
     for (i, (network, config)), container in itertools.product(enumerate(FAMILY.items()), CONTAINERS):
         title = f"{network}, {container}"

@@ -6,8 +6,10 @@ that Pillow decoded, a run with saves and callbacks, errors. A plain script: exi
 import ctypes
 import gc
 import io
+import json
 import logging
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -400,6 +402,90 @@ def test_model_save_load_and_dataset():
         raises("MOCO_ERR_FORMAT", lambda: moco.Model(out))
 
 
+def test_model_in_memory_and_options_of_loading():
+    model = tiny_model()
+    data = model.to_bytes()
+    again = moco.Model.from_bytes(data)
+    assert again.to_bytes() == data
+    assert np.array_equal(again.embed_pixels([draw(1)]), model.embed_pixels([draw(1)]))
+    assert moco.Model.from_bytes(data, drop_head=True).dimension("projection") == 0
+    assert moco.Model.from_bytes(data, image_size=32, mean=(0.5,) * 3, std=(0.25,) * 3).info()["mean"] == [0.5] * 3
+    raises("MOCO_ERR_MISMATCH", lambda: moco.Model.from_bytes(data, encoder="key"))
+    raises("MOCO_ERR_FORMAT", lambda: moco.Model.from_bytes(data[:-100]))
+
+
+def test_broken_images_have_reasons():
+    data = moco.Dataset.from_images([jpeg(draw(0)), b"no image", None, jpeg(draw(3))])
+    assert data.broken == {}
+    rows, indices = tiny_model().embed_dataset(data)
+    assert indices.tolist() == [0, 3] and sorted(data.broken) == [1, 2]
+    assert "no" in data.broken[1] and "callback" in data.broken[2], data.broken
+
+
+def test_cancel():
+    with tempfile.TemporaryDirectory() as folder:
+        data = moco.Dataset(write_folder(os.path.join(folder, "images"), 16))
+        trainer, cancel = moco.Trainer("moco-v2", epochs=100000, **TINY), moco.Cancel()
+        later = threading.Timer(0.3, cancel.request)
+        later.start()
+        assert trainer.run(data, cancel=cancel) is False
+        later.join()
+        assert cancel.requested and trainer.step_number > 0
+        raises("MOCO_ERR_CANCELLED", lambda: trainer.steps(data, 1, cancel=cancel))
+        model = trainer.snapshot(encoder="key")
+        raises("MOCO_ERR_CANCELLED", lambda: model.embed_dataset(data, cancel=cancel))
+        raises("MOCO_ERR_CANCELLED", lambda: model.embed_pixels([draw(1)], cancel=cancel))
+        raises("MOCO_ERR_CANCELLED", lambda: moco.knn(model, data, data, cancel=cancel))
+        out = os.path.join(folder, "x.npy")
+        raises("MOCO_ERR_CANCELLED", lambda: model.embed_to_npy(data, out, cancel=cancel))
+        assert not os.path.exists(out)
+        cancel.reset()
+        before = trainer.step_number
+        trainer.steps(data, 1, cancel=cancel)
+        assert trainer.step_number == before + 1
+        assert model.embed_to_npy(data, out, cancel=cancel) == (16, 0)
+
+
+def test_the_same_request_gives_the_same_options():
+    """Program, C calls and this module: every recipe with every architecture."""
+    assert [moco._lib.moco_recipe_number(name.encode()) for name in moco.recipes()] == list(range(len(moco.recipes())))
+    names = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vit_small", "vit_base", "vit_large",
+             "vit_huge", "vit_conv_small", "vit_conv_base"]
+    program = os.environ.get("MOCO_PROGRAM") or os.path.join(os.path.dirname(moco._library_path()), "moco")
+    for recipe in moco.recipes():
+        own = moco.options_json(moco.trainer_options(recipe))
+        assert own["recipe"] == recipe
+        for number, arch in enumerate(names):
+            python = moco.options_json(moco.trainer_options(recipe, arch=arch))
+            options = moco.TrainerOptions()
+            moco._call("trainer_options_init", ctypes.byref(options), ctypes.sizeof(options), moco._recipe(recipe),
+                       number)
+            c = moco.options_json(options)
+            assert python == c, (recipe, arch)
+            assert python["arch"] == arch
+            assert python["recipe"] == ("moco-v3-vit" if recipe == "moco-v3" and arch.startswith("vit") else recipe)
+            if os.path.exists(program):
+                shown = subprocess.run([program, "train", "--print", "--json", "--recipe", recipe, "--arch", arch],
+                                       stdout=subprocess.PIPE, check=True).stdout
+                assert json.loads(shown.decode()) == c, (recipe, arch)
+
+
+def test_checkpoint_options():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "c.safetensors")
+        trainer = moco.Trainer("moco-v2", seed=11, **TINY)
+        trainer.save(path)
+        assert moco.checkpoint_options(path).as_dict() == trainer.options.as_dict()
+        raises("MOCO_ERR_IO", lambda: moco.checkpoint_options(os.path.join(folder, "none")))
+        again = moco.Trainer("moco-v2", seed=12, **TINY)
+        data = moco.Dataset(write_folder(os.path.join(folder, "images"), 16))
+        run = os.path.join(folder, "run")
+        os.mkdir(run)
+        trainer.run(data, folder=run, max_steps=1)
+        raises("MOCO_ERR_EXISTS", lambda: again.run(data, folder=run, max_steps=1))
+        again.run(data, folder=run, max_steps=1, overwrite=1)
+
+
 def test_convert():
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = os.path.join(folder, "ours.safetensors"), os.path.join(folder, "theirs.safetensors")
@@ -458,6 +544,15 @@ def test_trainer_pushes():
     raises("MOCO_ERR_ARGUMENT", lambda: moco.Trainer("moco-v2", batch_size=-3), "batch_size")
     raises("MOCO_ERR_ARGUMENT", lambda: moco.Trainer("moco-v2", arch="resnet19"), "resnet19")
     raises("MOCO_ERR_MEMORY_CAP", lambda: moco.Trainer("moco-v3", batch_size=64, memory_cap=1 << 20))
+
+
+def test_trainer_without_negatives():
+    values = {name: value for name, value in TINY.items() if name not in ("queue_length", "bn_groups")}
+    with moco.Trainer("byol", head_width=16, **{**values, "arch": "resnet18", "stem": "cifar"}) as trainer:
+        trainer.push_pixels([draw(i) for i in range(8)])
+        report = trainer.step()
+    assert (report.chance_loss, report.contrast_top1, report.contrast_top5) == (None, None, None)
+    assert 0 < report.loss < 8
 
 
 def test_trainer_layouts_are_the_same_views():
@@ -557,7 +652,8 @@ def test_probe_options():
            "cached": dict(protocol=2, epochs=100, batch_size=256, schedule=2, lr_scaling=0, cached=1)}
     for protocol, values in own.items():
         options = moco.probe_options(protocol)
-        got = {name: value for name, value in options.as_dict().items() if name != "base_lr"}
+        got = {name: value for name, value in options.as_dict().items()
+               if name not in ("base_lr", "cancel", "progress", "user")}
         assert got == dict(common, **values), (protocol, got)
         assert options.struct_size == ctypes.sizeof(options) and list(options.base_lr) == [0.0] * 16
     options = moco.probe_options("v1", base_lr=[1, 2.5], eval_every=7, loader_threads=3)

@@ -212,6 +212,7 @@ START_TEST(test_published_heads)
         {VIT_H, MOCO_HEAD_MLP_V3, 0, 4096, 256, 23085056, 2105344},
         {R50, MOCO_HEAD_MLP_SIMCLR, 0, 0, 128, 2 * (2048 * 2048 + 2 * 2048) + 2048 * 128 + 128, 0},
         {R50, MOCO_HEAD_MLP_SIMCLR, 2, 0, 128, 2048 * 2048 + 2 * 2048 + 2048 * 128 + 128, 0},
+        {R50, MOCO_HEAD_MLP_BYOL, 0, 4096, 256, 2048 * 4096 + 2 * 4096 + 4096 * 256, 256 * 4096 + 2 * 4096 + 4096 * 256},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         mo_encoder_spec_t spec = {.arch = cases[i].arch, .head = cases[i].head, .head_layers = cases[i].layers,
@@ -284,6 +285,12 @@ START_TEST(test_layers_of_heads)
         {R50, MOCO_HEAD_MLP_SIMCLR, "fc.6.weight", 256, 4096},
         {R50, MOCO_HEAD_MLP_SIMCLR, "fc.7.weight", 256, 1},
         {R50, MOCO_HEAD_MLP_SIMCLR, "fc.7.bias", 0, 0},
+        {R50, MOCO_HEAD_MLP_BYOL, "fc.0.weight", 4096, 2048},
+        {R50, MOCO_HEAD_MLP_BYOL, "fc.0.bias", -1, 0},
+        {R50, MOCO_HEAD_MLP_BYOL, "fc.1.bias", 4096, 1},
+        {R50, MOCO_HEAD_MLP_BYOL, "fc.3.weight", 256, 4096},
+        {R50, MOCO_HEAD_MLP_BYOL, "fc.3.bias", -1, 0},
+        {R50, MOCO_HEAD_MLP_BYOL, "fc.4.weight", -1, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         mo_encoder_spec_t spec = {.arch = cases[i].arch, .head = cases[i].head, .head_width = 4096, .dimension = 256};

@@ -124,90 +124,89 @@ START_TEST(test_recipes)
 }
 END_TEST
 
-/* MoCo v3 with ResNet-50 for 100 epochs, v3 with a ViT for 300, SimCLR with ResNet-50: arXiv 2104.02057 and 2002.05709
- * and their published code. Every option that a step, a schedule or a view of theirs reads. */
+/* MoCo v3 with ResNet-50 for 100 epochs, v3 with a ViT for 300, SimCLR with ResNet-50, BYOL with ResNet-50 for 300:
+ * arXiv 2104.02057, 2002.05709 and 2006.07733, and their published code. Every option that a step, a schedule or a view
+ * of theirs reads. */
 /* clang-format off */
-#define BOTH(x) {x, x, NAN}
+#define KEYS(x) {x, x, NAN, x}
+#define ALL(x) {x, x, x, x}
 /* clang-format on */
-#define ALL(x)  \
-    {           \
-        x, x, x \
-    }
 static const struct {
     const char *name;
-    double wanted[3]; /* NAN: means nothing to the recipe */
+    double wanted[4]; /* NAN: means nothing to the recipe */
 } whole_batch_recipes[] = {
-    {"arch", {MOCO_ARCH_RESNET50, MOCO_ARCH_VIT_SMALL, MOCO_ARCH_RESNET50}},
+    {"arch", {MOCO_ARCH_RESNET50, MOCO_ARCH_VIT_SMALL, MOCO_ARCH_RESNET50, MOCO_ARCH_RESNET50}},
     {"stem", ALL(MOCO_STEM_IMAGENET)},
     {"width", ALL(1)},
     {"image_size", ALL(224)},
-    {"zero_init_residual", {1, NAN, 1}},
-    {"freeze_patch", {NAN, 1, NAN}},
-    {"patch_size", {NAN, 0, NAN}}, /* 0: as published, 16; the same for blocks and heads */
-    {"vit_depth", {NAN, 0, NAN}},
-    {"vit_heads", {NAN, 0, NAN}},
-    {"vit_norm", {NAN, MOCO_VIT_NORM_LAYER, NAN}},
-    {"head", {MOCO_HEAD_MLP_V3, MOCO_HEAD_MLP_V3, MOCO_HEAD_MLP_SIMCLR}},
-    {"head_width", {4096, 4096, 0}}, /* 0: the backbone's 2048 */
+    {"zero_init_residual", {1, NAN, 1, 1}},
+    {"freeze_patch", {NAN, 1, NAN, NAN}},
+    {"patch_size", {NAN, 0, NAN, NAN}}, /* 0: as published, 16; the same for blocks and heads */
+    {"vit_depth", {NAN, 0, NAN, NAN}},
+    {"vit_heads", {NAN, 0, NAN, NAN}},
+    {"vit_norm", {NAN, MOCO_VIT_NORM_LAYER, NAN, NAN}},
+    {"head", {MOCO_HEAD_MLP_V3, MOCO_HEAD_MLP_V3, MOCO_HEAD_MLP_SIMCLR, MOCO_HEAD_MLP_BYOL}},
+    {"head_width", {4096, 4096, 0, 4096}}, /* 0: the backbone's 2048 */
     {"head_layers", ALL(0)},         /* as published: 2 for ResNet, 3 for ViT, 3 */
-    {"dimension", {256, 256, 128}},
-    {"predictor", {1, 1, 0}},
-    {"symmetric", {1, 1, 0}},
-    {"loss", {MOCO_LOSS_BATCH, MOCO_LOSS_BATCH, MOCO_LOSS_NT_XENT}},
-    {"loss_scale", {MOCO_LOSS_SCALE_2T, MOCO_LOSS_SCALE_2T, MOCO_LOSS_SCALE_ONE}},
-    {"temperature", {1, 0.2, 0.1}},
-    {"key_momentum", BOTH(0.99)},
-    {"momentum_schedule", BOTH(MOCO_MOMENTUM_COSINE)},
+    {"dimension", {256, 256, 128, 256}},
+    {"predictor", {1, 1, 0, 1}},
+    {"symmetric", {1, 1, 0, 1}},
+    {"loss", {MOCO_LOSS_BATCH, MOCO_LOSS_BATCH, MOCO_LOSS_NT_XENT, MOCO_LOSS_REGRESSION}},
+    {"loss_scale", {MOCO_LOSS_SCALE_2T, MOCO_LOSS_SCALE_2T, MOCO_LOSS_SCALE_ONE, MOCO_LOSS_SCALE_ONE}},
+    {"temperature", {1, 0.2, 0.1, NAN}},
+    {"key_momentum", KEYS(0.99)},
+    {"momentum_schedule", KEYS(MOCO_MOMENTUM_COSINE)},
     {"batch_size", ALL(4096)},
     {"bn_groups", ALL(1)}, /* synchronised batch norm */
     {"shuffle", ALL(0)},
     {"execution", ALL(MOCO_EXECUTION_AUTO)},
-    {"epochs", {100, 300, 100}},
-    {"optimizer", {MOCO_OPTIMIZER_LARS, MOCO_OPTIMIZER_ADAMW, MOCO_OPTIMIZER_LARS_SIMCLR}},
-    {"base_lr", {0.6, 1.5e-4, 0.3}},
+    {"epochs", {100, 300, 100, 300}},
+    {"optimizer", {MOCO_OPTIMIZER_LARS, MOCO_OPTIMIZER_ADAMW, MOCO_OPTIMIZER_LARS_SIMCLR, MOCO_OPTIMIZER_LARS}},
+    {"base_lr", {0.6, 1.5e-4, 0.3, 0.3}},
     {"lr_scaling", ALL(MOCO_LR_SCALING_LINEAR)},
-    {"weight_decay", {1e-6, 0.1, 1e-6}},
-    {"sgd_momentum", {0.9, NAN, 0.9}},
-    {"lars_trust", {0.001, NAN, 0.001}},
-    {"adam_beta1", {NAN, 0.9, NAN}},
-    {"adam_beta2", {NAN, 0.999, NAN}},
-    {"adam_epsilon", {NAN, 1e-8, NAN}},
+    {"weight_decay", {1e-6, 0.1, 1e-6, 1e-6}},
+    {"sgd_momentum", {0.9, NAN, 0.9, 0.9}},
+    {"lars_trust", {0.001, NAN, 0.001, 0.001}},
+    {"adam_beta1", {NAN, 0.9, NAN, NAN}},
+    {"adam_beta2", {NAN, 0.999, NAN, NAN}},
+    {"adam_epsilon", {NAN, 1e-8, NAN, NAN}},
     {"schedule", ALL(MOCO_SCHEDULE_COSINE)},
     {"schedule_unit", ALL(MOCO_SCHEDULE_PER_STEP)},
     {"first_epoch", ALL(0)},
-    {"warmup_epochs", {10, 40, 10}},
-    {"views", {MOCO_VIEWS_V3, MOCO_VIEWS_V3, MOCO_VIEWS_SIMCLR}},
-    {"crop_min_area", {0.2, 0.08, 0.08}},
+    {"warmup_epochs", {10, 40, 10, 10}},
+    {"views", {MOCO_VIEWS_V3, MOCO_VIEWS_V3, MOCO_VIEWS_SIMCLR, MOCO_VIEWS_V3}},
+    {"crop_min_area", {0.2, 0.08, 0.08, 0.08}},
     {"crop_max_area", ALL(1)},
-    {"crop_tries", {10, 10, 100}},
-    {"resize_filter", {MOCO_FILTER_BILINEAR, MOCO_FILTER_BILINEAR, MOCO_FILTER_BICUBIC}},
-    {"jitter_brightness", {0.4, 0.4, 0.8}},
-    {"jitter_contrast", {0.4, 0.4, 0.8}},
-    {"jitter_saturation", {0.2, 0.2, 0.8}},
-    {"jitter_hue", {0.1, 0.1, 0.2}},
+    {"crop_tries", {10, 10, 100, NAN}},
+    {"resize_filter", {MOCO_FILTER_BILINEAR, MOCO_FILTER_BILINEAR, MOCO_FILTER_BICUBIC, MOCO_FILTER_BICUBIC}},
+    {"jitter_brightness", {0.4, 0.4, 0.8, 0.4}},
+    {"jitter_contrast", {0.4, 0.4, 0.8, 0.4}},
+    {"jitter_saturation", {0.2, 0.2, 0.8, 0.2}},
+    {"jitter_hue", {0.1, 0.1, 0.2, 0.1}},
     {"jitter_probability", ALL(0.8)},
     {"gray_probability", ALL(0.2)},
-    {"blur_probability", {1, 1, 0.5}},
-    {"blur_probability_2", {0.1, 0.1, -1}},
+    {"blur_probability", {1, 1, 0.5, 1}},
+    {"blur_probability_2", {0.1, 0.1, -1, 0.1}},
     {"blur_sigma_min", ALL(0.1)},
     {"blur_sigma_max", ALL(2)},
-    {"blur_form", {MOCO_BLUR_PILLOW, MOCO_BLUR_PILLOW, MOCO_BLUR_GAUSSIAN}},
+    {"blur_form", {MOCO_BLUR_PILLOW, MOCO_BLUR_PILLOW, MOCO_BLUR_GAUSSIAN, MOCO_BLUR_GAUSSIAN}},
     {"solarize_probability", ALL(0)},
-    {"solarize_probability_2", {0.2, 0.2, -1}},
+    {"solarize_probability_2", {0.2, 0.2, -1, 0.2}},
     {"flip_probability", ALL(0.5)},
-    {"mean_r", {0.485, 0.485, 0}},
-    {"mean_g", {0.456, 0.456, 0}},
-    {"mean_b", {0.406, 0.406, 0}},
-    {"std_r", {0.229, 0.229, 1}},
-    {"std_g", {0.224, 0.224, 1}},
-    {"std_b", {0.225, 0.225, 1}},
+    {"mean_r", {0.485, 0.485, 0, 0.485}},
+    {"mean_g", {0.456, 0.456, 0, 0.456}},
+    {"mean_b", {0.406, 0.406, 0, 0.406}},
+    {"std_r", {0.229, 0.229, 1, 0.229}},
+    {"std_g", {0.224, 0.224, 1, 0.224}},
+    {"std_b", {0.225, 0.225, 1, 0.225}},
 };
 
-static const int32_t whole_batch_numbers[] = {MOCO_RECIPE_V3, MOCO_RECIPE_V3_VIT, MOCO_RECIPE_SIMCLR};
+static const int32_t whole_batch_numbers[] = {MOCO_RECIPE_V3, MOCO_RECIPE_V3_VIT, MOCO_RECIPE_SIMCLR,
+                                               MOCO_RECIPE_BYOL};
 
 START_TEST(test_whole_batch_recipes)
 {
-    for (int r = 0; r < 3; r++) {
+    for (int r = 0; r < 4; r++) {
         moco_trainer_options_t o = recipe(whole_batch_numbers[r]);
         ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
         for (size_t i = 0; i < sizeof whole_batch_recipes / sizeof *whole_batch_recipes; i++) {
@@ -240,6 +239,8 @@ START_TEST(test_chance)
         if (cases[i].recipe == MOCO_RECIPE_SIMCLR)
             ck_assert_double_eq_tol(mo_method_of(&o).chance, 2 * cases[i].wanted, 2e-4);
     }
+    const moco_trainer_options_t byol = recipe(MOCO_RECIPE_BYOL); /* no negatives: nothing to win by chance */
+    ck_assert(isnan(mo_method_of(&byol).chance));
 }
 END_TEST
 
@@ -258,9 +259,9 @@ START_TEST(test_recipe_names)
         ck_assert_int_eq(moco_recipe_number(mo_recipe_name(r)), r);
     ck_assert_ptr_null(mo_recipe_name(-1));
     ck_assert_ptr_null(mo_recipe_name(mo_recipe_count()));
-    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, 6, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);
-    ck_assert_str_eq(moco_last_message(), "recipe is 6, wanted moco-v1 (0), moco-v2 (1), moco-cifar (2), moco-v3 (3), "
-                                          "simclr (4) or moco-v3-vit (5)");
+    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, 7, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);
+    ck_assert_str_eq(moco_last_message(), "recipe is 7, wanted moco-v1 (0), moco-v2 (1), moco-cifar (2), moco-v3 (3), "
+                                          "simclr (4), moco-v3-vit (5) or byol (6)");
     ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, -1, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(moco_trainer_options_init(NULL, sizeof o, 0, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(moco_trainer_options_init(&o, 4, 0, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);

@@ -11,7 +11,7 @@
 
 #include <moco/trainer.h>
 
-enum { SIDE = 24, TURNS = 1000, COUNT = SIDE * SIDE, BYTES = COUNT * 3, CASES = 2 * (MOCO_RECIPE_V3_VIT + 1) };
+enum { SIDE = 24, TURNS = 1000, COUNT = SIDE * SIDE, BYTES = COUNT * 3, CASES = 2 * (MOCO_RECIPE_BYOL + 1) };
 
 /* What is published, of view 0 and view 1. */
 static const struct {
@@ -23,6 +23,7 @@ static const struct {
     [MOCO_RECIPE_V3] = {0.8, 0.2, {1, 0.1}, {0, 0.2}, 0.5, 0.2},
     [MOCO_RECIPE_SIMCLR] = {0.8, 0.2, {0.5, 0.5}, {0, 0}, 0.5, 0.08},
     [MOCO_RECIPE_V3_VIT] = {0.8, 0.2, {1, 0.1}, {0, 0.2}, 0.5, 0.08},
+    [MOCO_RECIPE_BYOL] = {0.8, 0.2, {1, 0.1}, {0, 0.2}, 0.5, 0.08},
 };
 
 static mo_view_work_t work;
@@ -300,7 +301,7 @@ int main(void)
     tcase_add_loop_test(tcase, flipping, 0, CASES);
     tcase_add_loop_test(tcase, blurring, 0, CASES);
     tcase_add_loop_test(tcase, crops, 0, CASES);
-    tcase_add_loop_test(tcase, gray_and_jitter, MOCO_RECIPE_V1, MOCO_RECIPE_V3_VIT + 1);
+    tcase_add_loop_test(tcase, gray_and_jitter, MOCO_RECIPE_V1, MOCO_RECIPE_BYOL + 1);
     tcase_add_test(tcase, solarizing_comes_last);
     suite_add_tcase(suite, tcase);
     return fixture_run(suite);

@@ -37,7 +37,7 @@ typedef struct mo_loss {
     void (*after_commit)(moco_trainer_t *trainer); /* NULL = nothing to do; cannot fail */
 } mo_loss_t;
 
-extern const mo_loss_t mo_loss_queue, mo_loss_batch, mo_loss_nt_xent;
+extern const mo_loss_t mo_loss_queue, mo_loss_batch, mo_loss_nt_xent, mo_loss_regression;
 
 /* The shape of a step, from the options: how many views are queries, what a mean runs over, whether the backbone runs
  * twice. */

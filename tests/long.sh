@@ -1,0 +1,61 @@
+#!/bin/sh
+# What takes too long for tests/run.sh, or asks the same again in other ways. Run it before a release and after changes
+# of threads, kernels or numbers; it takes about half an hour on two processors. Ends as run.sh does.
+# docs/testing.md says what each group asks.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+. "$root/tests/setup.sh"
+
+# shellcheck disable=SC2086 # a list of words
+moco_install $MOCO_TEST_PACKAGES
+
+cd "$root"
+. "$root/tests/sections.sh"
+
+# build PRESET: the tests by one of the presets of CMakePresets.json.
+build() {
+    cmake --preset "$1" -DMOCO_BUILD_TESTS=ON -DMOCO_BUILD_PROGRAM="${2:-OFF}" && cmake --build "build-$1" -j "$jobs"
+}
+
+build_release() {
+    cmake --preset release -DMOCO_BUILD_TESTS=ON -DMOCO_BUILD_PROGRAM=ON && cmake --build build -j "$jobs"
+}
+
+group build
+section "release build" build_release || true
+
+group "races between threads"
+if section "thread-sanitizer build" build tsan; then
+    # oneDNN, OpenBLAS and their OpenMP are not instrumented: what goes on inside them would be reported as races.
+    export CK_FORK=no TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1
+    # Left out: long ones, and those that start no thread.
+    tests "threads" "$root/build-tsan" -R '^test_' -E '^test_(fork|bits|layers|torch_file|torch_fuzz|faults|allocations)$'
+    unset CK_FORK TSAN_OPTIONS
+fi
+
+group "C tests, checked memory: those that run.sh leaves out"
+if section "address and undefined-behaviour build" build asan; then
+    export CK_FORK=no ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    tests "checked" "$root/build-asan" -R '^test_(view_shares|bits)$'
+    unset CK_FORK ASAN_OPTIONS UBSAN_OPTIONS
+fi
+
+group "deep static analysis"
+section "clang-tidy with the path-sensitive checks" sh tests/check_tidy.sh --deep "$root" || true
+
+# The bounds of the comparisons must hold whatever the processor offers. OpenBLAS and oneDNN can be told to take less.
+for isa in AVX2 SSE41; do
+    group "against PyTorch, as on a processor with $isa"
+    core=Haswell
+    [ $isa = AVX2 ] || core=Nehalem
+    export DNNL_MAX_CPU_ISA=$isa OPENBLAS_CORETYPE=$core
+    [ $isa = AVX2 ] || export ATEN_CPU_CAPABILITY=default
+    suffix=", $isa"
+    comparisons tests/parity/test_trajectory.py tests/parity/test_encoder_parity.py tests/parity/test_multishard.py \
+        tests/parity/test_finetune.py tests/parity/test_import_v3.py tests/parity/test_compare.py \
+        tests/parity/test_embed.py tests/parity/test_probe.py tests/parity/test_contrast.py
+    suffix=
+done
+unset DNNL_MAX_CPU_ISA OPENBLAS_CORETYPE ATEN_CPU_CAPABILITY
+
+finish
