@@ -17,24 +17,27 @@
 typedef struct rig_shape { /* how a batch is cut, and where it runs */
     int32_t batch, groups, shards_per_group, sets, lanes;
     int32_t primitives; /* 1: oneDNN primitives also where the library has loops */
-    int32_t nt_xent; /* 1: that loss, over the batch as both views, instead of the queue's */
+    int32_t nt_xent;    /* 1: that loss, over the batch as both views, instead of the queue's */
+    int32_t apart; /* 1: every shard has a statistics row and a dictionary of its own, as on engines of their own */
 } rig_shape_t;
 
 typedef struct rig {
     rig_shape_t shape;
     int32_t shard, leaves, input, keys_tensor, loss_tensor;
     int64_t feature, queue_length;
-    int32_t width; /* of queries and keys */
+    int32_t width;     /* of queries and keys */
     int32_t key_width; /* with NT-Xent 1: its place in the batch is what a row has instead of a key */
     moco_device_t *device;
     mo_net_t net;
     mo_plan_t *plan;
     mo_packed_t *packed;
-    void **arenas;
+    mo_buffer_t *arenas;
+    mo_buffer_t on_params, on_stats, on_grads; /* what the engine sees of those below: rows of stats [leaves] */
+    mo_buffer_t *on_queue;                     /* [in flight] */
     mo_instance_t **instances;
     mo_pass_t pass;
-    float *params, *images, *keys, *queue;          /* inputs */
-    float *stats, *grads, *results, *d_images;      /* outputs: [groups], [leaves], [batch], [batch] */
+    float *params, *images, *keys, *queue;     /* inputs */
+    float *stats, *grads, *results, *d_images; /* outputs: [groups], [leaves], [batch], [batch] */
 } rig_t;
 
 /* Lists operations from net->input; returns the vector that is normalised and contrasted. */
@@ -87,12 +90,13 @@ static inline moco_status_t rig_begin(void *ctx, mo_instance_t *instance, int32_
     moco_status_t status = MOCO_OK;
     int64_t leaf = (int64_t)group * r->shape.shards_per_group + shard, first = leaf * r->shard;
     float *values;
-    TRY(mo_instance_bind(instance, MO_IN_STATS, r->stats + group * r->net.stats));
-    TRY(mo_instance_bind(instance, MO_IN_GRADS, r->grads + leaf * r->net.params));
-    TRY(mo_instance_map(instance, r->input, &values));
+    const int64_t row = r->shape.apart ? leaf : leaf - shard;
+    TRY(mo_instance_bind(instance, MO_IN_STATS, mo_buffer_floats(r->on_stats, row * r->net.stats, r->net.stats)));
+    TRY(mo_instance_bind(instance, MO_IN_GRADS, mo_buffer_floats(r->on_grads, leaf * r->net.params, r->net.params)));
+    TRY(mo_instance_map(instance, r->input, MO_WRITE, &values));
     memcpy(values, r->images + first * r->feature, (size_t)(r->shard * r->feature) * sizeof(float));
     mo_instance_unmap(instance, r->input, values);
-    TRY(mo_instance_map(instance, r->keys_tensor, &values));
+    TRY(mo_instance_map(instance, r->keys_tensor, MO_WRITE, &values));
     memcpy(values, r->keys + first * r->key_width, (size_t)(r->shard * r->key_width) * sizeof(float));
     mo_instance_unmap(instance, r->keys_tensor, values);
 cleanup:
@@ -105,10 +109,10 @@ static inline moco_status_t rig_end(void *ctx, mo_instance_t *instance, int32_t 
     moco_status_t status = MOCO_OK;
     int64_t first = ((int64_t)group * r->shape.shards_per_group + shard) * r->shard;
     float *values;
-    TRY(mo_instance_map(instance, r->loss_tensor, &values));
+    TRY(mo_instance_map(instance, r->loss_tensor, MO_READ, &values));
     memcpy(r->results + first * MO_LOSS_WIDTH, values, (size_t)r->shard * MO_LOSS_WIDTH * sizeof(float));
     mo_instance_unmap(instance, r->loss_tensor, values);
-    TRY(mo_instance_map_gradient(instance, r->input, &values));
+    TRY(mo_instance_map_gradient(instance, r->input, MO_READ, &values));
     memcpy(r->d_images + first * r->feature, values, (size_t)(r->shard * r->feature) * sizeof(float));
     mo_instance_unmap_gradient(instance, r->input, values);
 cleanup:
@@ -121,7 +125,7 @@ static inline moco_status_t rig_bind_queue(mo_lane_t *lane, void *ctx)
     moco_status_t status = MOCO_OK;
     (void)lane;
     for (int32_t i = 0; i < r->shape.sets * r->shape.shards_per_group && status == MOCO_OK; i++)
-        status = mo_instance_bind(r->instances[i], MO_IN_DICTIONARY, r->queue);
+        status = mo_instance_bind(r->instances[i], MO_IN_DICTIONARY, r->on_queue[r->shape.apart ? i : 0]);
     return status;
 }
 
@@ -133,15 +137,23 @@ static inline void rig_build(rig_t *r, mo_shape_t image, rig_body_t body)
     r->width = r->net.shapes[unit].c;
     r->key_width = r->shape.nt_xent ? 1 : r->width;
     r->keys_tensor = mo_net_tensor(&r->net, r->key_width, 1, 1);
-    mo_infonce_spec_t loss = {.queries = unit, .keys = r->keys_tensor, .place = -1, .count = r->queue_length,
-                              .temperature = RIG_TEMPERATURE, .batch = r->shape.batch, .scale = 1};
-    r->loss_tensor = r->shape.nt_xent
-                         ? mo_nt_xent(&r->net, unit, r->keys_tensor, r->shape.batch, RIG_TEMPERATURE, 1)
-                         : mo_infonce(&r->net, &loss);
+    mo_infonce_spec_t loss = {.queries = unit,
+                              .keys = r->keys_tensor,
+                              .place = -1,
+                              .count = r->queue_length,
+                              .temperature = RIG_TEMPERATURE,
+                              .batch = r->shape.batch,
+                              .scale = 1};
+    r->loss_tensor = r->shape.nt_xent ? mo_nt_xent(&r->net, unit, r->keys_tensor, r->shape.batch, RIG_TEMPERATURE, 1)
+                                      : mo_infonce(&r->net, &loss);
     RIG_OK(mo_net_done(&r->net));
-    mo_plan_spec_t spec = {.net = &r->net, .mode = MO_MODE_TRAIN, .shard = r->shard,
-                           .shards_per_group = r->shape.shards_per_group, .inputs = {r->keys_tensor, -1, -1, -1},
-                           .outputs = {r->loss_tensor, r->input, -1, -1}, .primitives = r->shape.primitives};
+    mo_plan_spec_t spec = {.net = &r->net,
+                           .mode = MO_MODE_TRAIN,
+                           .shard = r->shard,
+                           .shards_per_group = r->shape.shards_per_group,
+                           .inputs = {r->keys_tensor, -1, -1, -1},
+                           .outputs = {r->loss_tensor, r->input, -1, -1},
+                           .primitives = r->shape.primitives};
     RIG_OK(mo_plan_create(r->device, &spec, &r->plan));
 }
 
@@ -168,28 +180,69 @@ static inline void rig_open(rig_t *r, rig_shape_t shape, mo_shape_t image, int64
     if (!shape.nt_xent)
         rig_units(r->keys, shape.batch, r->width, 2);
     rig_units(r->queue, queue_length, r->width, 3);
-    RIG_OK(mo_packed_create(r->plan, r->params, &r->packed));
+    RIG_OK(mo_buffer_create(r->device, (size_t)r->net.params * sizeof(float), &r->on_params));
+    RIG_OK(mo_buffer_create(r->device, (size_t)(r->leaves * r->net.stats) * sizeof(float), &r->on_stats));
+    RIG_OK(mo_buffer_create(r->device, (size_t)(r->leaves * r->net.params) * sizeof(float), &r->on_grads));
+    RIG_OK(mo_packed_create(r->plan, r->on_params, &r->packed));
     RIG_OK(mo_calloc((size_t)in_flight, sizeof *r->arenas, &r->arenas));
+    RIG_OK(mo_calloc((size_t)in_flight, sizeof *r->on_queue, &r->on_queue));
     RIG_OK(mo_calloc((size_t)in_flight, sizeof *r->instances, &r->instances));
     for (int32_t i = 0; i < in_flight; i++) {
-        RIG_OK(mo_block_create(mo_plan_arena_bytes(r->plan), &r->arenas[i]));
-        RIG_OK(mo_instance_create(r->plan, r->arenas[i], r->params, r->packed, &r->instances[i]));
+        RIG_OK(mo_buffer_create(r->device, mo_plan_arena_bytes(r->plan), &r->arenas[i]));
+        RIG_OK(mo_buffer_create(r->device, (size_t)(r->queue_length * r->width) * sizeof(float), &r->on_queue[i]));
+        RIG_OK(mo_instance_create(r->plan, r->arenas[i], r->on_params, r->packed, &r->instances[i]));
     }
     RIG_OK(mo_device_call(r->device, rig_bind_queue, r));
-    r->pass = (mo_pass_t){.plan = r->plan, .instances = r->instances, .sets = shape.sets, .groups = shape.groups,
-                          .begin = rig_begin, .end = rig_end, .ctx = r};
+    r->pass = (mo_pass_t){.plan = r->plan,
+                          .instances = r->instances,
+                          .sets = shape.sets,
+                          .groups = shape.groups,
+                          .begin = rig_begin,
+                          .end = rig_end,
+                          .ctx = r};
     RIG_OK(mo_pass_prepare(&r->pass));
+}
+
+static inline void rig_fill(mo_buffer_t buffer, int junk)
+{
+    void *bytes;
+    RIG_OK(mo_buffer_map(buffer, MO_WRITE, &bytes));
+    memset(bytes, junk, buffer.bytes);
+    mo_buffer_unmap(buffer, bytes);
+}
+
+/* Row of each group; the rows of a group's shards, where they lie apart, are the same. */
+static inline void rig_read_stats(rig_t *r)
+{
+    const int64_t width = r->net.stats;
+    const int32_t shards = r->shape.shards_per_group;
+    for (int64_t leaf = 0; leaf < r->leaves; leaf++) {
+        float *row = r->stats + leaf / shards * width, *own = rig_block(width);
+        RIG_OK(mo_buffer_read(mo_buffer_floats(r->on_stats, leaf * width, width), own));
+        if (leaf % shards == 0)
+            memcpy(row, own, (size_t)width * sizeof(float));
+        else if (r->shape.apart)
+            for (int32_t b = 0; b < r->net.bn_count; b++)
+                ck_assert_mem_eq(row + r->net.bns[b].offset, own + r->net.bns[b].offset,
+                                 (size_t)(2 * r->net.bns[b].channels) * sizeof(float));
+        mo_block_free(own, 0);
+    }
 }
 
 /* One pass. What is in the arenas and outputs before must not matter: they are filled with `junk` bytes first. */
 static inline void rig_run(rig_t *r, int junk)
 {
-    for (int32_t i = 0; i < r->shape.sets * r->shape.shards_per_group; i++)
-        memset(r->arenas[i], junk, mo_plan_arena_bytes(r->plan));
-    memset(r->stats, junk, (size_t)(r->shape.groups * r->net.stats) * sizeof(float));
-    memset(r->grads, junk, (size_t)(r->leaves * r->net.params) * sizeof(float));
+    for (int32_t i = 0; i < r->shape.sets * r->shape.shards_per_group; i++) {
+        rig_fill(r->arenas[i], junk);
+        RIG_OK(mo_buffer_write(r->on_queue[i], r->queue));
+    }
+    rig_fill(r->on_stats, junk);
+    rig_fill(r->on_grads, junk);
+    RIG_OK(mo_buffer_write(r->on_params, r->params));
     RIG_OK(mo_packed_refresh(r->packed));
     RIG_OK(mo_pass_run(r->device, &r->pass));
+    rig_read_stats(r);
+    RIG_OK(mo_buffer_read(r->on_grads, r->grads));
 }
 
 static inline void rig_close(rig_t *r)
@@ -197,8 +250,13 @@ static inline void rig_close(rig_t *r)
     mo_pass_free(&r->pass);
     for (int32_t i = 0; i < r->shape.sets * r->shape.shards_per_group; i++) {
         mo_instance_free(r->instances[i]);
-        mo_block_free(r->arenas[i], mo_plan_arena_bytes(r->plan));
+        mo_buffer_free(&r->arenas[i]);
+        mo_buffer_free(&r->on_queue[i]);
     }
+    mo_buffer_t *buffers[] = {&r->on_params, &r->on_stats, &r->on_grads};
+    for (int i = 0; i < 3; i++)
+        mo_buffer_free(buffers[i]);
+    mo_free(r->on_queue);
     mo_free(r->instances);
     mo_free(r->arenas);
     mo_packed_free(r->packed);
@@ -235,8 +293,8 @@ static inline void twin_open(twin_t *t, rig_t *r)
     t->queue = rig_doubles(r->queue, r->queue_length * r->width);
     t->stats = rig_doubles(NULL, r->shape.groups * net->stats);
     t->results = rig_doubles(NULL, (int64_t)r->shape.batch * MO_LOSS_WIDTH);
-    t->reference = (reference_t){.net = net, .rows = r->shape.batch / r->shape.groups, .params = t->params,
-                                 .queue = t->queue};
+    t->reference =
+        (reference_t){.net = net, .rows = r->shape.batch / r->shape.groups, .params = t->params, .queue = t->queue};
     t->reference.tensor = calloc((size_t)net->tensors, sizeof *t->reference.tensor);
     for (int32_t i = 0; i < net->tensors; i++)
         t->reference.tensor[i] = rig_doubles(NULL, ref_size(&t->reference, i));

@@ -169,7 +169,8 @@ static inline void ref_mean_pool(const reference_t *r, const mo_op_t *op)
 static inline void ref_linear(const reference_t *r, const mo_op_t *op)
 {
     int32_t in = r->net->shapes[op->src].c, out = r->net->shapes[op->dst].c;
-    const double *w = r->params + r->net->parameters[op->weights].offset, *b = r->params + r->net->parameters[op->bias].offset;
+    const double *w = r->params + r->net->parameters[op->weights].offset,
+                 *b = r->params + r->net->parameters[op->bias].offset;
     for (int64_t n = 0; n < ref_size(r, op->src) / in; n++)
         for (int64_t o = 0; o < out; o++) {
             double sum = b[o];

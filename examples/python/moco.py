@@ -219,9 +219,6 @@ _TAPS = {"backbone": 0, "projection": 1}
 _LAYOUTS = {"nchw": 0, "nhwc": 1}
 _FINETUNE_OPTIMIZERS = {"sgd": 0, "adamw": 3}
 _PROTOCOLS = {"v1": 0, "v3": 1, "cached": 2}
-_FILES = {"encoder": 0, "training": 1, "torchvision": 2, "timm": 3, "detectron2": 4}
-_ENCODERS = {"query": 0, "key": 1}
-_HEADS = {"auto": 0, "keep": 1, "drop": 2}
 _FORMATS = {("rgb", 3): 0, ("bgr", 3): 1, ("rgb", 4): 2}
 
 # ---- the library ----
@@ -229,45 +226,53 @@ _FORMATS = {("rgb", 3): 0, ("bgr", 3): 1, ("rgb", 4): 2}
 # Functions that return a status, with their arguments; ctypes then checks counts and widths for us.
 _STATUS_CALLS = {
     "build_info": [_ptr, _u64, _ptr],
-    "device_options_init": [_ptr, _u64], "device_create": [_ptr, _ptr], "device_info": [_ptr, _ptr, _u64, _ptr],
-    "dataset_options_init": [_ptr, _u64], "dataset_open": [_text, _ptr, _ptr],
+    "device_create": [_ptr, _ptr], "device_info": [_ptr, _ptr, _u64, _ptr],
+    "dataset_open": [_text, _ptr, _ptr],
     "cancel_create": [_ptr],
     "dataset_create": [_i64, _READ, _ptr, _ptr, _ptr, _ptr],
     "dataset_pixels": [_ptr, _i64, _i32, _i32, _ptr], "dataset_info": [_ptr, _ptr, _u64, _ptr],
     "dataset_views": [_ptr, _ptr, _i64, _i64, _ptr],
-    "model_options_init": [_ptr, _u64], "model_load": [_text, _ptr, _ptr, _ptr],
+    "model_load": [_text, _ptr, _ptr, _ptr],
     "model_load_memory": [_ptr, _u64, _ptr, _ptr, _ptr], "model_save": [_ptr, _text],
     "model_save_memory": [_ptr, _ptr, _u64, _ptr], "model_info": [_ptr, _ptr, _u64, _ptr],
-    "embed_options_init": [_ptr, _u64], "model_embed_encoded": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
+    "model_embed_encoded": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
     "model_embed_pixels": [_ptr, _i64, _ptr, _ptr, _ptr], "model_embed_tensor": [_ptr, _i64, _ptr, _ptr, _ptr],
     "model_embed_dataset": [_ptr, _ptr, _ptr, _ROWS, _ptr], "model_embed_to_npy": [_ptr, _ptr, _text, _ptr, _ptr],
-    "queue_options_init": [_ptr, _u64], "queue_create": [_ptr, _ptr, _ptr], "queue_enqueue": [_ptr, _ptr, _i64],
+    "queue_create": [_ptr, _ptr, _ptr], "queue_enqueue": [_ptr, _ptr, _i64],
     "queue_snapshot": [_ptr, _ptr, _ptr], "queue_restore": [_ptr, _ptr, _i64],
-    "contrast_options_init": [_ptr, _u64], "queue_contrast": [_ptr, _ptr, _ptr, _i64, _ptr, _ptr],
-    "index_options_init": [_ptr, _u64], "index_create": [_i32, _ptr, _ptr, _ptr], "index_add": [_ptr, _ptr, _ptr, _i64],
-    "search_options_init": [_ptr, _u64], "index_search": [_ptr, _ptr, _i64, _ptr, _ptr, _ptr],
-    "classify_options_init": [_ptr, _u64], "index_classify": [_ptr, _ptr, _i64, _ptr, _ptr],
+    "queue_contrast": [_ptr, _ptr, _ptr, _i64, _ptr, _ptr],
+    "index_create": [_i32, _ptr, _ptr, _ptr], "index_add": [_ptr, _ptr, _ptr, _i64],
+    "index_search": [_ptr, _ptr, _i64, _ptr, _ptr, _ptr],
+    "index_classify": [_ptr, _ptr, _i64, _ptr, _ptr],
     "index_load_npy": [_text, _ptr, _ptr, _ptr], "index_save_npy": [_ptr, _text],
-    "knn_options_init": [_ptr, _u64], "knn": [_ptr, _ptr, _ptr, _ptr, _ptr],
-    "probe_options_init": [_ptr, _u64, _i32], "probe_train": [_ptr, _ptr, _ptr, _ptr, _ptr],
-    "finetune_options_init": [_ptr, _u64, _i32], "finetune_train": [_ptr, _ptr, _ptr, _ptr, _ptr],
+    "knn": [_ptr, _ptr, _ptr, _ptr, _ptr],
+    "probe_train": [_ptr, _ptr, _ptr, _ptr, _ptr],
+    "finetune_train": [_ptr, _ptr, _ptr, _ptr, _ptr],
     "classifier_result": [_ptr, _ptr], "classifier_rate": [_ptr, _i32, _ptr], "classifier_confusion": [_ptr, _ptr],
     "classifier_weights": [_ptr, _ptr, _ptr], "classifier_model": [_ptr, _ptr],
     "classifier_info": [_ptr, _ptr, _u64, _ptr], "classifier_save": [_ptr, _text],
     "classifier_load": [_text, _ptr, _ptr, _ptr],
-    "trainer_options_init": [_ptr, _u64, _i32, _i32], "trainer_options_load": [_text, _ptr, _u64],
+    "trainer_options_load": [_text, _ptr, _u64],
     "trainer_plan": [_ptr, _ptr, _ptr, _u64, _ptr],
     "trainer_create": [_ptr, _ptr, _ptr], "trainer_push_views": [_ptr, _i64, _ptr, _ptr, _i32],
     "trainer_push_pixels": [_ptr, _i64, _ptr], "trainer_push_encoded": [_ptr, _i64, _ptr, _ptr],
-    "trainer_step": [_ptr, _ptr], "run_options_init": [_ptr, _u64],
+    "trainer_step": [_ptr, _ptr],
     "trainer_run": [_ptr, _ptr, _ptr, _text, _ptr], "trainer_steps": [_ptr, _ptr, _i64, _ptr, _ptr],
-    "snapshot_options_init": [_ptr, _u64], "trainer_snapshot": [_ptr, _ptr, _ptr, _ptr], "trainer_save": [_ptr, _text], "trainer_load": [_text, _ptr, _ptr, _ptr],
+    "trainer_snapshot": [_ptr, _ptr, _ptr, _ptr], "trainer_save": [_ptr, _text], "trainer_load": [_text, _ptr, _ptr, _ptr],
     "trainer_options_get": [_ptr, _ptr, _u64], "trainer_state": [_ptr, _ptr, _u64, _ptr],
     "shuffle_permutation": [_u64, _i64, _i32, _ptr],
-    "convert_options_init": [_ptr, _u64], "convert": [_text, _text, _ptr, _ptr, _u64, _ptr],
+    "convert": [_text, _text, _ptr, _ptr, _u64, _ptr],
     "file_info": [_text, _ptr, _u64, _ptr],
 }
-for _kind in ("device", "dataset", "run", "probe", "finetune", "trainer"):
+# Every options struct is filled, set by name and shown in the same way.
+_OPTIONS = {"device": DeviceOptions, "dataset": DatasetOptions, "model": ModelOptions, "embed": EmbedOptions,
+            "convert": ConvertOptions, "index": IndexOptions, "search": SearchOptions, "classify": ClassifyOptions,
+            "knn": KnnOptions, "queue": QueueOptions, "contrast": ContrastOptions, "run": RunOptions,
+            "snapshot": SnapshotOptions, "probe": ProbeOptions, "finetune": FinetuneOptions,
+            "trainer": TrainerOptions}
+_PRESETS = {"probe": [_i32], "finetune": [_i32], "trainer": [_i32, _i32]}
+for _kind in _OPTIONS:
+    _STATUS_CALLS[_kind + "_options_init"] = [_ptr, _u64] + _PRESETS.get(_kind, [])
     _STATUS_CALLS[_kind + "_options_set"] = [_ptr, _text, _text]
     _STATUS_CALLS[_kind + "_options_json"] = [_ptr, _ptr, _u64, _ptr]
 # The others: result, arguments.
@@ -347,20 +352,32 @@ def _json(name, *arguments):
             _raise(status)
 
 
-def _options(kind, init, values):
-    """A struct with its defaults, then `values` by field name."""
-    options = kind()
-    _call(init, ctypes.byref(options), ctypes.sizeof(options))
-    return _set_fields(options, values)
+def _options(kind, values, *preset):
+    """The options struct `kind` with its defaults, those of a preset where it has some, and then `values` by name."""
+    options = _OPTIONS[kind]()
+    _call(kind + "_options_init", ctypes.byref(options), ctypes.sizeof(options), *preset)
+    return _set_options(kind, options, values)
 
 
-def _set_fields(options, values, hidden=("struct_size", "user", "reserved")):
+def _set_options(kind, options, values):
+    """Callbacks and handles are stored; everything else is text that the library reads and checks. None: as it is."""
+    types = dict(options._fields_)
     for name, value in values.items():
-        if name in hidden or not hasattr(options, name):
-            raise TypeError("no option '%s' in %s" % (name, type(options).__name__))
-        if value is not None:  # of callbacks and handles: left at NULL
+        if value is None:
+            continue
+        if types.get(name) is _ptr or issubclass(types.get(name, _i32), ctypes._CFuncPtr):
             setattr(options, name, getattr(value, "_as_parameter_", value))
+        else:
+            _call(kind + "_options_set", ctypes.byref(options), name.encode(), _option_text(value).encode())
     return options
+
+
+def _option_text(value):
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return ",".join(map(_option_text, value))
+    if isinstance(value, (bool, np.bool_)):
+        return str(int(value))
+    return repr(float(value)) if isinstance(value, (float, np.floating)) else str(value)
 
 
 def _choice(table, value, what):
@@ -480,14 +497,16 @@ def _encoded(files):
 
 
 def _model_options(values):
-    """`values` with encoder by name, mean and std as triples."""
+    return _options("model", _channels(values))
+
+
+def _channels(values):
+    """`values` with mean and std, which are triples, as the three options that each of them is."""
     values = dict(values)
-    if "encoder" in values:
-        values["encoder"] = _choice(_ENCODERS, values["encoder"], "encoder")
     for name in ("mean", "std"):
         triple = values.pop(name, None)
-        values.update((name + "_" + channel, value) for channel, value in zip("rgb", triple or ()))
-    return _options(ModelOptions, "model_options_init", values)
+        values.update((name + "_" + channel, value) for channel, value in zip("rgb", () if triple is None else triple))
+    return values
 
 
 # ---- objects ----
@@ -496,8 +515,8 @@ class Device(_Handle):
     """Worker threads that models, trainers, queues and indexes may share; lanes=0 takes what the process may use."""
     _free = "moco_device_free"
 
-    def __init__(self, lanes=0, kind=0):
-        options = _options(DeviceOptions, "device_options_init", {"lanes": lanes, "kind": kind})
+    def __init__(self, lanes=0, kind="cpu"):
+        options = _options("device", dict(lanes=lanes, kind=kind))
         super().__init__(_create("device_create", ctypes.byref(options)))
 
     def info(self):
@@ -529,7 +548,7 @@ class Dataset(_Handle):
 
     def __init__(self, path, **options):
         """options: limit, max_pixels, max_bytes."""
-        filled = _options(DatasetOptions, "dataset_options_init", options)
+        filled = _options("dataset", options)
         super().__init__(_create("dataset_open", _path(path), ctypes.byref(filled)))
 
     @classmethod
@@ -550,7 +569,7 @@ class Dataset(_Handle):
             size[0] = len(jpeg)
             return 0
 
-        filled = _options(DatasetOptions, "dataset_options_init", options)
+        filled = _options("dataset", options)
         if labels is not None:
             labels = np.ascontiguousarray(labels, np.int32)
             if labels.shape != (count,):
@@ -645,7 +664,7 @@ class Model(_Handle):
             def fail(_user, number, _status, reason):
                 failed[number] = reason.decode(errors="replace")
             options["failed"] = _FAILED(fail)
-        filled = _options(EmbedOptions, "embed_options_init", dict(options, tap=_TAPS[tap]))
+        filled = _options("embed", dict(options, tap=tap))
         _call("model_embed_" + name, self, count, *images, ctypes.byref(filled), _address(rows))
         return rows if strict else (rows, failed)
 
@@ -665,7 +684,7 @@ class Model(_Handle):
         """`images`: float32 [count,3,S,S] or [count,S,S,3], of the model's size and already normalised."""
         size, code = self.image_size, _choice(_LAYOUTS, layout, "layout")
         images = _floats(images, (None, 3, size, size) if code == 0 else (None, size, size, 3), "images")
-        return self._embed("tensor", len(images), (_address(images),), tap, True, layout=code, cancel=cancel)
+        return self._embed("tensor", len(images), (_address(images),), tap, True, layout=layout, cancel=cancel)
 
     def embed_dataset(self, dataset, tap="backbone", loader_threads=0, cancel=None):
         """(rows, indices) of the good images in listing order; dataset.broken has the others."""
@@ -675,8 +694,7 @@ class Model(_Handle):
             rows.append(np.ctypeslib.as_array(values, (count, dimension)).copy())
             indices.append(np.ctypeslib.as_array(numbers, (count,)).copy())
 
-        filled = _options(EmbedOptions, "embed_options_init",
-                          dict(tap=_TAPS[tap], loader_threads=loader_threads, cancel=cancel))
+        filled = _options("embed", dict(tap=tap, loader_threads=loader_threads, cancel=cancel))
         callback = _ROWS(caught.guard(take))
         status = _lib.moco_model_embed_dataset(self, dataset, ctypes.byref(filled), callback, None)
         if not caught.finish(status):
@@ -686,9 +704,8 @@ class Model(_Handle):
     def embed_to_npy(self, dataset, path, tap="backbone", loader_threads=0, progress=None, cancel=None):
         """Writes `path`, its .txt and .skipped.txt; returns (rows written, images skipped). progress(done, total)."""
         result, caught = EmbedResult(struct_size=ctypes.sizeof(EmbedResult)), _Caught()
-        filled = _options(EmbedOptions, "embed_options_init",
-                          dict(tap=_choice(_TAPS, tap, "tap"), loader_threads=loader_threads,
-                               progress=_progress(caught, progress), cancel=cancel))
+        filled = _options("embed", dict(tap=tap, loader_threads=loader_threads, progress=_progress(caught, progress),
+                                        cancel=cancel))
         status = _lib.moco_model_embed_to_npy(self, dataset, _path(path), ctypes.byref(filled), ctypes.byref(result))
         if not caught.finish(status):
             _raise(status)
@@ -703,7 +720,7 @@ class Queue(_Handle):
     _free = "moco_queue_free"
 
     def __init__(self, length, dimension, seed=0, device=None):
-        filled = _options(QueueOptions, "queue_options_init", dict(length=length, dimension=dimension, seed=seed))
+        filled = _options("queue", dict(length=length, dimension=dimension, seed=seed))
         super().__init__(_create("queue_create", ctypes.byref(filled), device))
         self.length, self.dimension = length, dimension
 
@@ -720,8 +737,7 @@ class Queue(_Handle):
         queries = _floats(queries, (None, self.dimension), "queries")
         keys = _floats(keys, queries.shape, "keys")
         d_queries = np.empty_like(queries) if gradient else None
-        filled = _options(ContrastOptions, "contrast_options_init",
-                          dict(temperature=temperature, d_queries=_address(d_queries)))
+        filled = _options("contrast", dict(temperature=temperature, d_queries=_address(d_queries)))
         result = ContrastResult(struct_size=ctypes.sizeof(ContrastResult))
         _call("queue_contrast", self, _address(queries), _address(keys), len(queries), ctypes.byref(filled),
               ctypes.byref(result))
@@ -744,7 +760,7 @@ class Index(_Handle):
 
     def __init__(self, dimension, device=None, capacity=0):
         """capacity: vectors to take memory for at once."""
-        filled = _options(IndexOptions, "index_options_init", dict(capacity=capacity))
+        filled = _options("index", dict(capacity=capacity))
         super().__init__(_create("index_create", dimension, ctypes.byref(filled), device))
 
     @classmethod
@@ -775,7 +791,7 @@ class Index(_Handle):
         """(numbers, cosines), each [count, k], best first."""
         queries = _floats(queries, (None, self.dimension), "queries")
         ids, cosines = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-        filled = _options(SearchOptions, "search_options_init", dict(k=k, cancel=cancel))
+        filled = _options("search", dict(k=k, cancel=cancel))
         _call("index_search", self, _address(queries), len(queries), ctypes.byref(filled), _address(ids),
               _address(cosines))
         return ids, cosines
@@ -784,8 +800,7 @@ class Index(_Handle):
         """[count, min(5, classes)] class numbers, best first."""
         queries = _floats(queries, (None, self.dimension), "queries")
         top = np.empty((len(queries), max(0, min(5, classes))), np.int32)
-        filled = _options(ClassifyOptions, "classify_options_init",
-                          dict(k=k, classes=classes, temperature=temperature, cancel=cancel))
+        filled = _options("classify", dict(k=k, classes=classes, temperature=temperature, cancel=cancel))
         _call("index_classify", self, _address(queries), len(queries), ctypes.byref(filled), _address(top))
         return top
 
@@ -857,17 +872,9 @@ class Classifier(_Handle):
         _call("classifier_save", self, _path(path))
 
 
-def probe_options(protocol="cached", base_lr=None, **values):
+def probe_options(protocol="cached", **values):
     """A protocol's ProbeOptions with some fields changed; `base_lr` is one learning rate or several."""
-    options = ProbeOptions()
-    _call("probe_options_init", ctypes.byref(options), ctypes.sizeof(options),
-          _choice(_PROTOCOLS, protocol, "protocol"))
-    if base_lr is not None:
-        rates = np.atleast_1d(np.asarray(base_lr, np.float64))
-        if rates.ndim != 1 or not 1 <= len(rates) <= len(options.base_lr):
-            raise ValueError("base_lr is %s, expected 1 to %d numbers" % (list(rates.shape), len(options.base_lr)))
-        options.base_lr[:len(rates)], options.rates = rates.tolist(), len(rates)
-    return _set_fields(options, values, ("struct_size", "user", "rates"))
+    return _options("probe", values, _choice(_PROTOCOLS, protocol, "protocol"))
 
 
 class Probe(Classifier):
@@ -881,10 +888,7 @@ class Probe(Classifier):
 
 def finetune_options(optimizer="adamw", **values):
     """An optimizer's FinetuneOptions with some fields changed."""
-    options = FinetuneOptions()
-    _call("finetune_options_init", ctypes.byref(options), ctypes.sizeof(options),
-          _choice(_FINETUNE_OPTIMIZERS, optimizer, "optimizer"))
-    return _set_fields(options, values)
+    return _options("finetune", values, _choice(_FINETUNE_OPTIMIZERS, optimizer, "optimizer"))
 
 
 class Finetune(Classifier):
@@ -896,22 +900,10 @@ class Finetune(Classifier):
         self._train("finetune_train", model, train, test, finetune_options(optimizer, **options), progress)
 
 
-def _set_options(options, values):
-    for name, value in values.items():
-        value = int(value) if isinstance(value, (bool, np.bool_)) else value
-        text = repr(float(value)) if isinstance(value, (float, np.floating)) else str(value)
-        _call("trainer_options_set", ctypes.byref(options), name.encode(), text.encode())
-    return options
-
-
 def trainer_options(recipe="moco-v2", **values):
     """A recipe's TrainerOptions for `arch`, with some fields changed; enumerations by name, as in arch="resnet18"."""
-    options, arch = TrainerOptions(), _ARCH_RECIPE
-    for _ in range(2):  # the second time for the architecture that was asked for
-        _call("trainer_options_init", ctypes.byref(options), ctypes.sizeof(options), _recipe(recipe), arch)
-        _set_options(options, values)
-        arch = options.arch
-    return options
+    arch = _options("trainer", values, _recipe(recipe), _ARCH_RECIPE).arch
+    return _options("trainer", values, _recipe(recipe), arch)  # of the architecture that was asked for
 
 
 def checkpoint_options(path):
@@ -927,8 +919,9 @@ def recipes():
 
 
 def options_json(options):
-    """All fields of TrainerOptions, enumerations by name."""
-    return _json("trainer_options_json", ctypes.byref(options))
+    """All fields of any options struct but callbacks and handles, enumerations by name."""
+    kind = next(kind for kind, struct in _OPTIONS.items() if isinstance(options, struct))
+    return _json(kind + "_options_json", ctypes.byref(options))
 
 
 def plan(options, device=None):
@@ -1009,7 +1002,7 @@ class Trainer(_Handle):
 
     def steps(self, dataset, count, cancel=None):
         """`count` steps on a data set; returns the StepReport of the last."""
-        report, filled = _report(), _options(RunOptions, "run_options_init", dict(cancel=cancel))
+        report, filled = _report(), _options("run", dict(cancel=cancel))
         _call("trainer_steps", self, dataset, count, ctypes.byref(filled), ctypes.byref(report))
         return report
 
@@ -1025,13 +1018,12 @@ class Trainer(_Handle):
             return progress(copy)
 
         options["progress"] = _STEP(caught.guard(after_step)) if progress else None
-        filled = _options(RunOptions, "run_options_init", options)
+        filled = _options("run", options)
         return caught.finish(_lib.moco_trainer_run(self, dataset, test, _path(folder), ctypes.byref(filled)))
 
     def snapshot(self, device=None, encoder="query", drop_head=False):
         """A Model of an encoder as it is now, independent of the trainer."""
-        filled = _options(SnapshotOptions, "snapshot_options_init",
-                          dict(encoder=_choice(_ENCODERS, encoder, "encoder"), drop_head=drop_head))
+        filled = _options("snapshot", dict(encoder=encoder, drop_head=drop_head))
         return Model._of(_create("trainer_snapshot", self, ctypes.byref(filled), device))
 
 
@@ -1055,12 +1047,9 @@ def convert(source, target, to="encoder", encoder="query", head="auto", training
 
     to: encoder, training, torchvision, timm or detectron2. training: TrainerOptions of a run, for to="training". options:
     image_size, eval_resize, key_update, vit_heads, cancel."""
-    options.update(layout=_choice(_FILES, to, "to"), encoder=_choice(_ENCODERS, encoder, "encoder"),
-                   head=_choice(_HEADS, head, "head"))
-    for prefix, values in (("mean", mean), ("std", std)):
-        options.update((prefix + "_" + channel, value) for channel, value in zip("rgb", values or ()))
+    options = _channels(dict(options, layout=to, encoder=encoder, head=head, mean=mean, std=std))
     options["training"] = None if training is None else ctypes.addressof(training)
-    filled, needed = _options(ConvertOptions, "convert_options_init", options), _u64(65536)
+    filled, needed = _options("convert", options), _u64(65536)
     _listen()
     while True:  # a report that does not fit is refused before anything is written
         report = ctypes.create_string_buffer(needed.value)
@@ -1089,9 +1078,8 @@ def dataset_views(dataset, index, options, epoch=0):
 def knn(model, bank, test, k=200, temperature=0.1, loader_threads=0, progress=None, cancel=None):
     """Weighted kNN accuracy: a KnnResult. progress(done, total); something true stops (and raises MocoError)."""
     result, caught = KnnResult(struct_size=ctypes.sizeof(KnnResult)), _Caught()
-    filled = _options(KnnOptions, "knn_options_init",
-                      dict(k=k, temperature=temperature, loader_threads=loader_threads,
-                           progress=_progress(caught, progress), cancel=cancel))
+    filled = _options("knn", dict(k=k, temperature=temperature, loader_threads=loader_threads,
+                                  progress=_progress(caught, progress), cancel=cancel))
     status = _lib.moco_knn(model, bank, test, ctypes.byref(filled), ctypes.byref(result))
     if not caught.finish(status):
         _raise(status)

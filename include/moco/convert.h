@@ -45,6 +45,13 @@ typedef struct moco_convert_options {
  * @param struct_size  sizeof(moco_convert_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_convert_options_init(moco_convert_options_t *options, uint64_t struct_size);
 
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_convert_options_set(moco_convert_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_convert_options_json(const moco_convert_options_t *options, char *text, uint64_t capacity,
+                                                 uint64_t *needed);
+
 /**
  * Read any checkpoint that moco_model_load reads and write another file, through a temporary file that is synced and
  * renamed.

@@ -8,8 +8,10 @@
 
 MOCO_BEGIN_DECLS
 
+/** A data set: a listing of images and the decoder for them. */
 typedef struct moco_dataset moco_dataset_t;
 
+/** How a data set is listed and decoded. */
 typedef struct moco_dataset_options {
     uint64_t struct_size; /**< set by _init                                                                          */
     int64_t limit;        /**< use only this many images, spread evenly: entry floor(i*total/limit); 0 = all          */

@@ -12,6 +12,7 @@ MOCO_BEGIN_DECLS
 /** A device: where networks run. */
 typedef struct moco_device moco_device_t;
 
+/** Kinds of devices. */
 enum moco_device_kind { MOCO_DEVICE_CPU = 0, MOCO_DEVICE_GPU = 1 };
 
 /** Where networks run, and on how many threads. */

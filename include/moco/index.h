@@ -13,8 +13,10 @@
 
 MOCO_BEGIN_DECLS
 
+/** An index: vectors to search among. */
 typedef struct moco_index moco_index_t;
 
+/** How an index is made. */
 typedef struct moco_index_options {
     uint64_t struct_size; /**< set by _init                                                            */
     int64_t capacity;     /**< vectors to take memory for at once, 0..2^40; 0 = it grows as they come  */
@@ -22,6 +24,13 @@ typedef struct moco_index_options {
 
 /** Write the defaults. @param struct_size  sizeof(moco_index_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_index_options_init(moco_index_options_t *options, uint64_t struct_size);
+
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_index_options_set(moco_index_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_index_options_json(const moco_index_options_t *options, char *text, uint64_t capacity,
+                                               uint64_t *needed);
 
 /**
  * Create an empty index for cosine similarity.
@@ -49,6 +58,7 @@ MOCO_API int64_t moco_index_count(const moco_index_t *index);
 /** @return width of a vector. Since: 0.1. */
 MOCO_API int32_t moco_index_dimension(const moco_index_t *index);
 
+/** How moco_index_search searches. */
 typedef struct moco_search_options {
     uint64_t struct_size;  /**< set by _init                                             */
     moco_cancel_t *cancel; /**< NULL, or what stops the call from another thread         */
@@ -57,6 +67,13 @@ typedef struct moco_search_options {
 
 /** Write the defaults. @param struct_size  sizeof(moco_search_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_search_options_init(moco_search_options_t *options, uint64_t struct_size);
+
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_search_options_set(moco_search_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_search_options_json(const moco_search_options_t *options, char *text, uint64_t capacity,
+                                                uint64_t *needed);
 
 /**
  * The k most similar vectors of each query, best first; equal similarities in order of their numbers.
@@ -69,6 +86,7 @@ MOCO_API moco_status_t moco_search_options_init(moco_search_options_t *options, 
 MOCO_API moco_status_t moco_index_search(moco_index_t *index, const float *queries, int64_t count,
                                          const moco_search_options_t *options, int64_t *ids, float *similarities);
 
+/** How moco_index_classify votes. */
 typedef struct moco_classify_options {
     uint64_t struct_size;  /**< set by _init                                                                      */
     moco_cancel_t *cancel; /**< NULL, or what stops the call from another thread                                  */
@@ -80,6 +98,14 @@ typedef struct moco_classify_options {
 
 /** Write the defaults. @param struct_size  sizeof(moco_classify_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_classify_options_init(moco_classify_options_t *options, uint64_t struct_size);
+
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_classify_options_set(moco_classify_options_t *options, const char *name,
+                                                 const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_classify_options_json(const moco_classify_options_t *options, char *text,
+                                                  uint64_t capacity, uint64_t *needed);
 
 /**
  * Weighted kNN (Wu et al., arXiv 1805.01978): score(class) = sum of exp(cosine / temperature) over those of the k
@@ -100,6 +126,7 @@ MOCO_API moco_status_t moco_index_load_npy(const char *path, const moco_index_op
 /** Write the normalised vectors as .npy, by temporary file, sync and rename. @return MOCO_ERR_IO. Since: 0.1. */
 MOCO_API moco_status_t moco_index_save_npy(const moco_index_t *index, const char *path);
 
+/** How moco_knn measures. */
 typedef struct moco_knn_options {
     uint64_t struct_size;      /**< set by _init                                                                  */
     moco_cancel_t *cancel;     /**< NULL, or what stops the call from another thread                              */
@@ -114,6 +141,14 @@ typedef struct moco_knn_options {
 /** Write the defaults. @param struct_size  sizeof(moco_knn_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_knn_options_init(moco_knn_options_t *options, uint64_t struct_size);
 
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_knn_options_set(moco_knn_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_knn_options_json(const moco_knn_options_t *options, char *text, uint64_t capacity,
+                                             uint64_t *needed);
+
+/** What moco_knn measured. */
 typedef struct moco_knn_result {
     uint64_t struct_size; /**< set by the caller to sizeof(moco_knn_result_t)   */
     double top1;          /**< percent                                          */

@@ -34,6 +34,13 @@ typedef struct moco_model_options {
  * @param struct_size  sizeof(moco_model_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_model_options_init(moco_model_options_t *options, uint64_t struct_size);
 
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_model_options_set(moco_model_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_model_options_json(const moco_model_options_t *options, char *text, uint64_t capacity,
+                                               uint64_t *needed);
+
 /**
  * Load an encoder: `model.safetensors`, a `checkpoint.safetensors`, or a checkpoint of another program in safetensors or
  * from torch.save: docs/checkpoints.md. Of other programs' files the network is read from the shapes, and the transform
@@ -105,6 +112,13 @@ typedef struct moco_embed_options {
 /** Write the defaults: rows of the backbone, float images [count,3,S,S].
  * @param struct_size  sizeof(moco_embed_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_embed_options_init(moco_embed_options_t *options, uint64_t struct_size);
+
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_embed_options_set(moco_embed_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_embed_options_json(const moco_embed_options_t *options, char *text, uint64_t capacity,
+                                               uint64_t *needed);
 
 /**
  * Embed image files held in memory (JPEG): decode (at most 178,956,970 pixels each, three bytes a pixel while it is

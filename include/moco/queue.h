@@ -13,6 +13,7 @@ MOCO_BEGIN_DECLS
 /** A queue of keys. */
 typedef struct moco_queue moco_queue_t;
 
+/** How a queue is made. */
 typedef struct moco_queue_options {
     uint64_t struct_size; /**< set by _init                                */
     uint64_t seed;        /**< fixes the first content                     */
@@ -23,6 +24,13 @@ typedef struct moco_queue_options {
 
 /** Write the defaults. @param struct_size  sizeof(moco_queue_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_queue_options_init(moco_queue_options_t *options, uint64_t struct_size);
+
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_queue_options_set(moco_queue_options_t *options, const char *name, const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_queue_options_json(const moco_queue_options_t *options, char *text, uint64_t capacity,
+                                               uint64_t *needed);
 
 /**
  * Create a queue filled with random unit vectors: standard normal, each key divided by its norm (MoCo, arXiv
@@ -60,6 +68,7 @@ MOCO_API moco_status_t moco_queue_snapshot(const moco_queue_t *queue, float *key
  * @return MOCO_ERR_ARGUMENT as there, and for a pointer out of range. Since: 0.1. */
 MOCO_API moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer);
 
+/** What moco_queue_contrast computes. */
 typedef struct moco_contrast_options {
     uint64_t struct_size; /**< set by _init                                                                          */
     double temperature;   /**< divides the products, 1e-3..1e3; default 0.2 (MoCo v2)                                */
@@ -69,6 +78,15 @@ typedef struct moco_contrast_options {
 /** Write the defaults. @param struct_size  sizeof(moco_contrast_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_contrast_options_init(moco_contrast_options_t *options, uint64_t struct_size);
 
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_contrast_options_set(moco_contrast_options_t *options, const char *name,
+                                                 const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_contrast_options_json(const moco_contrast_options_t *options, char *text,
+                                                  uint64_t capacity, uint64_t *needed);
+
+/** What moco_queue_contrast found. */
 typedef struct moco_contrast_result {
     uint64_t struct_size; /**< set by the caller to sizeof(moco_contrast_result_t)   */
     double loss;          /**< mean, in nats                                         */

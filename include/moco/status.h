@@ -10,6 +10,7 @@ MOCO_BEGIN_DECLS
 /** What a call returns. Numbers are pinned: they never change and are never used again. */
 typedef int32_t moco_status_t;
 
+/** The numbers of moco_status_t. */
 enum moco_status {
     MOCO_OK = 0,
     MOCO_ERR_ARGUMENT = 1,    /**< a value or pointer that the call does not accept                            */
@@ -45,6 +46,7 @@ MOCO_API const char *moco_status_name(moco_status_t status);
  */
 MOCO_API const char *moco_last_message(void);
 
+/** How grave a log line is. */
 enum moco_log { MOCO_LOG_ERROR = 0, MOCO_LOG_WARNING = 1, MOCO_LOG_INFO = 2, MOCO_LOG_DEBUG = 3 };
 
 /**

@@ -27,6 +27,7 @@ enum moco_recipe {
 };
 
 /* Network. */
+/** Networks. */
 enum moco_arch {
     MOCO_ARCH_RECIPE = -1, /**< moco_trainer_options_init: the one that the recipe was published with */
     MOCO_ARCH_RESNET18 = 0,
@@ -41,7 +42,9 @@ enum moco_arch {
     MOCO_ARCH_VIT_CONV_SMALL = 9, /**< stem of four 3x3 convolutions, 11 blocks */
     MOCO_ARCH_VIT_CONV_BASE = 10
 };
+/** How a ResNet begins: IMAGENET with a 7x7 convolution and a pooling, CIFAR with a 3x3 convolution. */
 enum moco_stem { MOCO_STEM_IMAGENET = 0, MOCO_STEM_CIFAR = 1 };
+/** The normalisation in a ViT. */
 enum moco_vit_norm { MOCO_VIT_NORM_LAYER = 0, MOCO_VIT_NORM_BATCH = 1 };
 
 /* Method. */
@@ -50,18 +53,23 @@ enum moco_vit_norm { MOCO_VIT_NORM_LAYER = 0, MOCO_VIT_NORM_BATCH = 1 };
 enum moco_loss { MOCO_LOSS_QUEUE = 0, MOCO_LOSS_BATCH = 1, MOCO_LOSS_NT_XENT = 2 };
 /** Factor on the mean loss: 1, 2 (SimCLR's published code), 2 temperature (v3). */
 enum moco_loss_scale { MOCO_LOSS_SCALE_ONE = 0, MOCO_LOSS_SCALE_TWO = 1, MOCO_LOSS_SCALE_2T = 2 };
+/** Whether the key momentum stays, or rises to 1 along half a cosine. */
 enum moco_momentum_schedule { MOCO_MOMENTUM_CONSTANT = 0, MOCO_MOMENTUM_COSINE = 1 };
 /** How whole-batch losses run: ONE_PASS keeps the activations of the whole batch; TWO_PASS embeds all shards, then runs
  * the heads, then backward shard by shard with its forward again. AUTO: two passes where no batch norm of the backbone
  * crosses shards. */
 enum moco_execution { MOCO_EXECUTION_AUTO = 0, MOCO_EXECUTION_ONE_PASS = 1, MOCO_EXECUTION_TWO_PASS = 2 };
+/** Projection heads. */
 enum moco_head { MOCO_HEAD_LINEAR = 0, MOCO_HEAD_MLP = 1, MOCO_HEAD_MLP_V3 = 2, MOCO_HEAD_MLP_SIMCLR = 3 };
 
 /* Batch and batch-norm groups. */
+/** Which images of a batch make a batch-norm group: neighbours, or every V-th. */
 enum moco_membership { MOCO_MEMBERSHIP_CONTIGUOUS = 0, MOCO_MEMBERSHIP_STRIDED = 1 };
+/** Which groups the running statistics follow: the mean of all, or the first. */
 enum moco_bn_running { MOCO_BN_RUNNING_MEAN = 0, MOCO_BN_RUNNING_FIRST = 1 };
 
 /* Schedule. Optimizers, scalings and forms of a schedule are in <moco/types.h>. */
+/** When the learning rate changes. */
 enum moco_schedule_unit { MOCO_SCHEDULE_PER_EPOCH = 0, MOCO_SCHEDULE_PER_STEP = 1 };
 
 /* Views. */
@@ -332,6 +340,7 @@ MOCO_API moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t 
 MOCO_API moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_t *dataset, int64_t count,
                                           const moco_run_options_t *options, moco_step_report_t *report);
 
+/** Which encoder of a trainer becomes a model. */
 typedef struct moco_snapshot_options {
     uint64_t struct_size; /**< set by _init                                                 */
     int32_t encoder;      /**< MOCO_ENCODER_…                                               */
@@ -341,6 +350,14 @@ typedef struct moco_snapshot_options {
 /** Write the defaults: the query encoder with its head.
  * @param struct_size  sizeof(moco_snapshot_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_snapshot_options_init(moco_snapshot_options_t *options, uint64_t struct_size);
+
+/** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
+MOCO_API moco_status_t moco_snapshot_options_set(moco_snapshot_options_t *options, const char *name,
+                                                 const char *value);
+
+/** All fields as one JSON object; rules as of moco_trainer_options_json. Since: 0.1. */
+MOCO_API moco_status_t moco_snapshot_options_json(const moco_snapshot_options_t *options, char *text,
+                                                  uint64_t capacity, uint64_t *needed);
 
 /** A model from an encoder as it is now; copies and packs its weights, so training can go on.
  * @param options  NULL for the defaults.

@@ -4,39 +4,6 @@
 #include "eval/classify.h"
 #include "eval/index.h"
 #include "util/need.h"
-#include "util/structsize.h"
-
-#define MAX_CLASSES 16777216
-
-_Static_assert(sizeof(moco_index_options_t) == 16, "no padding");
-_Static_assert(sizeof(void *) != 8 || sizeof(moco_search_options_t) == 24, "no padding");
-_Static_assert(sizeof(void *) != 8 || sizeof(moco_classify_options_t) == 40, "no padding");
-
-static const moco_index_options_t index_defaults = {.struct_size = sizeof index_defaults};
-static const moco_search_options_t search_defaults = {.struct_size = sizeof search_defaults, .k = 1};
-static const moco_classify_options_t classify_defaults = {
-    .struct_size = sizeof classify_defaults, .temperature = 0.1, .k = 200};
-
-moco_status_t moco_index_options_init(moco_index_options_t *options, uint64_t struct_size)
-{
-    return mo_struct_init(options, struct_size, &index_defaults, sizeof index_defaults);
-}
-
-moco_status_t moco_search_options_init(moco_search_options_t *options, uint64_t struct_size)
-{
-    return mo_struct_init(options, struct_size, &search_defaults, sizeof search_defaults);
-}
-
-moco_status_t moco_classify_options_init(moco_classify_options_t *options, uint64_t struct_size)
-{
-    return mo_struct_init(options, struct_size, &classify_defaults, sizeof classify_defaults);
-}
-
-static moco_status_t resolve(const moco_index_options_t *given, moco_index_options_t *o)
-{
-    moco_status_t status = mo_struct_overlay(given, o, &index_defaults, sizeof *o);
-    return status == MOCO_OK ? mo_need_whole("capacity", o->capacity, 0, (int64_t)1 << 40) : status;
-}
 
 moco_status_t moco_index_create(int32_t dimension, const moco_index_options_t *options, moco_device_t *device,
                                 moco_index_t **out)
@@ -46,7 +13,7 @@ moco_status_t moco_index_create(int32_t dimension, const moco_index_options_t *o
     moco_index_t *index = NULL;
     MO_NEED(out);
     *out = NULL;
-    TRY(resolve(options, &o));
+    TRY(mo_option_resolve(&mo_index_options, options, &o));
     TRY(mo_index_create(dimension, device, &index));
     TRY(mo_index_reserve(index, o.capacity));
     *out = index;
@@ -93,8 +60,8 @@ moco_status_t moco_index_search(moco_index_t *index, const float *queries, int64
     moco_status_t status = MOCO_OK;
     moco_search_options_t o;
     TRY(check_rows(index, "queries", queries, count));
-    TRY(mo_struct_overlay(options, &o, &search_defaults, sizeof o));
-    if (o.k < 1 || o.k > index->count)
+    TRY(mo_option_resolve(&mo_search_options, options, &o));
+    if (o.k > index->count)
         return mo_fail(MOCO_ERR_ARGUMENT, "k is %lld, wanted 1 to the %lld vectors of the index", (long long)o.k,
                        (long long)index->count);
     if (count == 0)
@@ -107,22 +74,17 @@ cleanup:
 
 static moco_status_t check_classes(const moco_index_t *index, moco_classify_options_t *o)
 {
-    moco_status_t status = MOCO_OK;
     if (index->count == 0)
         return mo_fail(MOCO_ERR_NO_DATA, "the index holds no vectors");
     if (index->unlabelled > 0)
         return mo_fail(MOCO_ERR_STATE, "%lld of the %lld vectors of the index have no label",
                        (long long)index->unlabelled, (long long)index->count);
-    TRY(mo_need_whole("k", o->k, 1, INT64_MAX));
-    TRY(mo_need_real("temperature", o->temperature, 1e-3, 1e3));
-    TRY(mo_need_whole("reserved", o->reserved, 0, 0));
-    if (o->classes == 0 && index->max_label < MAX_CLASSES)
+    if (o->classes == 0 && index->max_label < MO_MAX_CLASSES)
         o->classes = index->max_label + 1;
-    if (o->classes <= index->max_label || o->classes > MAX_CLASSES)
+    if (o->classes <= index->max_label)
         return mo_fail(MOCO_ERR_ARGUMENT, "classes is %d, wanted more than the largest label %d and at most %d",
-                       (int)o->classes, (int)index->max_label, MAX_CLASSES);
-cleanup:
-    return status;
+                       (int)o->classes, (int)index->max_label, MO_MAX_CLASSES);
+    return MOCO_OK;
 }
 
 moco_status_t moco_index_classify(moco_index_t *index, const float *queries, int64_t count,
@@ -131,7 +93,7 @@ moco_status_t moco_index_classify(moco_index_t *index, const float *queries, int
     moco_status_t status = MOCO_OK;
     moco_classify_options_t o;
     TRY(check_rows(index, "queries", queries, count));
-    TRY(mo_struct_overlay(options, &o, &classify_defaults, sizeof o));
+    TRY(mo_option_resolve(&mo_classify_options, options, &o));
     TRY(check_classes(index, &o));
     if (count == 0)
         return MOCO_OK;
@@ -148,7 +110,7 @@ moco_status_t moco_index_load_npy(const char *path, const moco_index_options_t *
     MO_NEED(path);
     MO_NEED(out);
     *out = NULL;
-    moco_status_t status = resolve(options, &o);
+    moco_status_t status = mo_option_resolve(&mo_index_options, options, &o);
     return status == MOCO_OK ? mo_index_read_npy(path, o.capacity, device, out) : status;
 }
 

@@ -8,32 +8,13 @@
 #include "util/need.h"
 #include "util/structsize.h"
 
-_Static_assert(sizeof(moco_model_options_t) == 80, "no padding");
-_Static_assert(sizeof(void *) != 8 || sizeof(moco_embed_options_t) == 64, "no padding");
-
-static const moco_model_options_t model_defaults = {.struct_size = sizeof model_defaults};
-static const moco_embed_options_t embed_defaults = {.struct_size = sizeof embed_defaults};
-
-moco_status_t moco_model_options_init(moco_model_options_t *options, uint64_t struct_size)
-{
-    return mo_struct_init(options, struct_size, &model_defaults, sizeof model_defaults);
-}
-
-moco_status_t moco_embed_options_init(moco_embed_options_t *options, uint64_t struct_size)
-{
-    return mo_struct_init(options, struct_size, &embed_defaults, sizeof embed_defaults);
-}
-
 /* ---- files ---- */
 
 moco_status_t mo_wanted_of(const moco_model_options_t *options, mo_wanted_t *wanted)
 {
     moco_status_t status = MOCO_OK;
     moco_model_options_t o;
-    TRY(mo_struct_overlay(options, &o, &model_defaults, sizeof o));
-    TRY(mo_need_whole("encoder", o.encoder, 0, MOCO_ENCODER_KEY));
-    TRY(mo_need_whole("drop_head", o.drop_head, 0, 1));
-    TRY(mo_need_whole("reserved", o.reserved, 0, 0));
+    TRY(mo_option_resolve(&mo_model_options, options, &o));
     *wanted = (mo_wanted_t){.key = o.encoder == MOCO_ENCODER_KEY,
                             .no_head = o.drop_head,
                             .image_size = o.image_size,
@@ -41,7 +22,6 @@ moco_status_t mo_wanted_of(const moco_model_options_t *options, mo_wanted_t *wan
                             .vit_heads = o.vit_heads,
                             .mean = {o.mean_r, o.mean_g, o.mean_b},
                             .std = {o.std_r, o.std_g, o.std_b}};
-    TRY(mo_wanted_check(wanted));
 cleanup:
     return status;
 }
@@ -109,10 +89,7 @@ int32_t moco_model_image_size(const moco_model_t *model)
 static moco_status_t resolve(const moco_model_t *model, const moco_embed_options_t *options, moco_embed_options_t *o)
 {
     moco_status_t status = MOCO_OK;
-    TRY(mo_struct_overlay(options, o, &embed_defaults, sizeof *o));
-    TRY(mo_need_whole("layout", o->layout, MOCO_LAYOUT_NCHW, MOCO_LAYOUT_NHWC));
-    TRY(mo_need_whole("loader_threads", o->loader_threads, 0, 256));
-    TRY(mo_need_whole("reserved", o->reserved, 0, 0));
+    TRY(mo_option_resolve(&mo_embed_options, options, o));
     TRY(mo_model_check_tap(model, o->tap));
 cleanup:
     return status;

@@ -3,8 +3,13 @@
 
 #include <moco/moco.h>
 
+#include "contrast/queue.h"
 #include "data/dataset.h"
 #include "engine/device.h"
+#include "eval/convert.h"
+#include "eval/index.h"
+#include "eval/knn.h"
+#include "eval/model.h"
 #include "eval/probe.h"
 #include "train/finetune.h"
 #include "train/options.h"
@@ -13,8 +18,12 @@
 #include "util/need.h"
 #include "util/structsize.h"
 
-static const mo_option_table_t *const tables[] = {&mo_trainer_options,  &mo_run_options,     &mo_probe_options,
-                                                  &mo_finetune_options, &mo_dataset_options, &mo_device_options};
+static const mo_option_table_t *const tables[] = {
+    &mo_trainer_options, &mo_run_options,    &mo_snapshot_options, &mo_dataset_options,  &mo_device_options,
+    &mo_model_options,   &mo_embed_options,  &mo_convert_options,  &mo_index_options,    &mo_search_options,
+    &mo_classify_options, &mo_knn_options,   &mo_probe_options,    &mo_finetune_options, &mo_queue_options,
+    &mo_contrast_options,
+};
 
 const mo_option_table_t *const *mo_option_tables(int32_t *count)
 {
@@ -75,6 +84,16 @@ OPTIONS_WITH_PRESET(probe)
 OPTIONS_WITH_PRESET(finetune)
 OPTIONS(dataset)
 OPTIONS(device)
+OPTIONS(snapshot)
+OPTIONS(model)
+OPTIONS(embed)
+OPTIONS(convert)
+OPTIONS(index)
+OPTIONS(search)
+OPTIONS(classify)
+OPTIONS(knn)
+OPTIONS(queue)
+OPTIONS(contrast)
 
 moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_t struct_size, int32_t recipe,
                                         int32_t arch)

@@ -5,34 +5,13 @@
 #include "util/need.h"
 #include "util/structsize.h"
 
-_Static_assert(sizeof(moco_queue_options_t) == 32, "no padding");
-_Static_assert(sizeof(void *) != 8 || sizeof(moco_contrast_options_t) == 24, "no padding");
-
-static const moco_queue_options_t queue_defaults = {
-    .struct_size = sizeof queue_defaults, .length = 65536, .dimension = 128};
-static const moco_contrast_options_t contrast_defaults = {
-    .struct_size = sizeof contrast_defaults, .temperature = 0.2};
-
-moco_status_t moco_queue_options_init(moco_queue_options_t *options, uint64_t struct_size)
-{
-    return mo_struct_init(options, struct_size, &queue_defaults, sizeof queue_defaults);
-}
-
-moco_status_t moco_contrast_options_init(moco_contrast_options_t *options, uint64_t struct_size)
-{
-    return mo_struct_init(options, struct_size, &contrast_defaults, sizeof contrast_defaults);
-}
-
 moco_status_t moco_queue_create(const moco_queue_options_t *options, moco_device_t *device, moco_queue_t **out)
 {
     moco_status_t status = MOCO_OK;
     moco_queue_options_t o;
     MO_NEED(out);
     *out = NULL;
-    TRY(mo_struct_overlay(options, &o, &queue_defaults, sizeof o));
-    TRY(mo_need_whole("length", o.length, 1, 16777216));
-    TRY(mo_need_whole("dimension", o.dimension, 1, 65536));
-    TRY(mo_need_whole("reserved", o.reserved, 0, 0));
+    TRY(mo_option_resolve(&mo_queue_options, options, &o));
     TRY(mo_queue_create(o.length, o.dimension, o.seed, device, out));
 cleanup:
     return status;
@@ -70,8 +49,7 @@ moco_status_t moco_queue_snapshot(const moco_queue_t *queue, float *keys, int64_
 {
     MO_NEED(queue);
     MO_NEED(keys);
-    mo_queue_snapshot(queue, keys, pointer);
-    return MOCO_OK;
+    return mo_queue_snapshot(queue, keys, pointer);
 }
 
 moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer)
@@ -92,8 +70,7 @@ moco_status_t moco_queue_contrast(moco_queue_t *queue, const float *queries, con
     MO_NEED(keys);
     MO_NEED(result);
     TRY(mo_need_whole("count", count, 1, INT64_MAX));
-    TRY(mo_struct_overlay(options, &o, &contrast_defaults, sizeof o));
-    TRY(mo_need_real("temperature", o.temperature, 1e-3, 1e3));
+    TRY(mo_option_resolve(&mo_contrast_options, options, &o));
     TRY(mo_report_check(result));
     TRY(mo_queue_contrast(queue, queries, keys, count, &o, &full));
     mo_report_out(&full, sizeof full, result);

@@ -12,15 +12,6 @@
 #include "util/rng.h"
 #include "util/structsize.h"
 
-_Static_assert(sizeof(moco_snapshot_options_t) == 16, "no padding");
-
-static const moco_snapshot_options_t snapshot_defaults = {.struct_size = sizeof snapshot_defaults};
-
-moco_status_t moco_snapshot_options_init(moco_snapshot_options_t *options, uint64_t struct_size)
-{
-    return mo_struct_init(options, struct_size, &snapshot_defaults, sizeof snapshot_defaults);
-}
-
 moco_status_t moco_trainer_create(const moco_trainer_options_t *options, moco_device_t *device, moco_trainer_t **out)
 {
     MO_NEED(options);
@@ -120,9 +111,7 @@ moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, const moco_snapshot
     MO_NEED(trainer);
     MO_NEED(out);
     *out = NULL;
-    TRY(mo_struct_overlay(options, &o, &snapshot_defaults, sizeof o));
-    TRY(mo_need_whole("encoder", o.encoder, 0, MOCO_ENCODER_KEY));
-    TRY(mo_need_whole("drop_head", o.drop_head, 0, 1));
+    TRY(mo_option_resolve(&mo_snapshot_options, options, &o));
     TRY(mo_trainer_snapshot(trainer, &o, device, out));
 cleanup:
     return status;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <moco/queue.h>
 
+#include "engine/buffer.h"
 #include "engine/net.h"
 
 /* ---- losses as operations of a network (infonce.c, ntxent.c) ---- */
@@ -12,9 +13,9 @@ extern const mo_op_kind_t mo_kind_infonce, mo_kind_nt_xent;
 /* What each row of the loss leaves, in this order. */
 enum { MO_LOSS_VALUE = 0, MO_LOSS_RANK = 1, MO_LOSS_WIDTH = 2 };
 /* InfoNCE. queries, keys: tensors of width D, rows of unit length; negatives are the [count, D] rows bound as
- * MO_IN_DICTIONARY. `place`: -1, or a tensor [1] that holds, as a number, which of those rows is the query's own key (v3:
- * the keys of the batch); it is then no negative. The loss is `scale` times a mean over `batch` rows, of which a shard
- * holds some. Returns the tensor [MO_LOSS_WIDTH] of per-row losses and ranks of the positive (0 = it won). */
+ * MO_IN_DICTIONARY. `place`: -1, or a tensor [1] that holds, as a number, which of those rows is the query's own key
+ * (v3: the keys of the batch); it is then no negative. The loss is `scale` times a mean over `batch` rows, of which
+ * a shard holds some. Returns the tensor [MO_LOSS_WIDTH] of per-row losses and ranks of the positive (0 = it won). */
 typedef struct mo_infonce_spec {
     int32_t queries, keys, place;
     int64_t count;
@@ -33,16 +34,17 @@ int32_t mo_nt_xent(mo_net_t *net, int32_t embedding, int32_t place, int64_t rows
 
 /* ---- queue (queue.c) ---- */
 typedef struct mo_keys {
-    float *rows;      /* [length, dimension] */
+    mo_buffer_t rows; /* [length, dimension] */
     int64_t length;
     int32_t dimension;
-    int64_t pointer;  /* row that the next key overwrites */
+    int64_t pointer; /* row that the next key overwrites */
 } mo_keys_t;
-moco_status_t mo_keys_create(mo_keys_t *keys, int64_t length, int32_t dimension, uint64_t seed);
+moco_status_t mo_keys_create(mo_keys_t *keys, int64_t length, int32_t dimension, uint64_t seed, moco_device_t *device);
 /* First values, where the rows lie in the caller's memory: random, of length 1. */
-void mo_keys_start(mo_keys_t *keys, uint64_t seed);
+moco_status_t mo_keys_start(mo_keys_t *keys, uint64_t seed);
 void mo_keys_free(mo_keys_t *keys);
-void mo_keys_enqueue(mo_keys_t *keys, const float *rows, int64_t count); /* cannot fail */
+/* Cannot fail: `mapped` is keys->rows on the host, mapped for an update. */
+void mo_keys_enqueue(mo_keys_t *keys, float *mapped, const float *rows, int64_t count);
 
 /* ---- momentum (momentum.c) ---- */
 /* k <- f32(k*m) + f32(q*(1-m)) over `count` numbers: two rounded products, one rounded sum. */

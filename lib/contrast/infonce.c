@@ -98,11 +98,11 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     if (form->place >= 0) {
         mo_slot_id_t own[] = {negatives, -1};
         TRY(mo_value(plan, form->place, &own[1]));
-        TRY(mo_emit_host(plan, op, leave_out_own, 2, own));
+        TRY(mo_emit_host(plan, op, leave_out_own, "ur", own));
     }
     TRY(mo_emit_softmax(plan, op, negatives, p.softmax));
     mo_slot_id_t slots[] = {negatives, p.softmax, positive, results, p.scale};
-    TRY(mo_emit_host(plan, op, merge_positive, 5, slots));
+    TRY(mo_emit_host(plan, op, merge_positive, "rrrww", slots));
     mo_remember(plan, op, 0, p.queue);
     mo_remember(plan, op, 1, p.softmax);
     mo_remember(plan, op, 2, p.scale);

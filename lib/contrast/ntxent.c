@@ -3,7 +3,8 @@
  *   L = scale * mean_n ( log sum_{a != n} e^{s_na} - s_np ),
  *   d L / d z_n = scale / (2B T) * ( sum_a (p_na + p_an) z_a - 2 z_p ),   p_na = e^{s_na} / sum_{c != n} e^{s_nc}.
  * Gradients flow through both views, so a shard needs the rows of all others, then their denominators: two
- * synchronisations. Rows and the logarithms of the denominators lie in the block bound as MO_IN_DICTIONARY: [2B, D], then [2B]. */
+ * synchronisations. Rows and the logarithms of the denominators lie in the block bound as MO_IN_DICTIONARY: [2B, D],
+ * then [2B]. */
 #include <math.h>
 #include <string.h>
 
@@ -23,13 +24,21 @@ static int64_t partner(int64_t row, int64_t rows)
     return row < rows / 2 ? row + rows / 2 : row - rows / 2;
 }
 
-/* values: z [rows,D], place [rows,1], all rows [2B,D] (the same memory for every shard). */
+/* Whether shard `to` has a place of its own for what every shard gets, rather than the first one's. */
+static int own_place(float *const *places, int32_t to)
+{
+    return to == 0 || places[to] != places[0];
+}
+
+/* values: z [rows,D], place [rows,1], all rows [2B,D], which every shard gets. */
 static moco_status_t gather(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards, float *const *v)
 {
-    int64_t width = net->shapes[op->src].c;
-    for (int32_t s = 0; s < shards; s++)
-        for (int32_t n = 0; n < rows; n++)
-            memcpy(v[2 * shards] + (int64_t)v[shards + s][n] * width, v[s] + n * width, (size_t)width * sizeof(float));
+    const int64_t width = net->shapes[op->src].c;
+    float *const *all = v + 2 * shards;
+    for (int32_t to = 0; to < shards; to++)
+        for (int32_t s = 0; s < shards && own_place(all, to); s++)
+            for (int32_t n = 0; n < rows; n++)
+                memcpy(all[to] + (int64_t)v[shards + s][n] * width, v[s] + n * width, (size_t)width * sizeof(float));
     return MOCO_OK;
 }
 
@@ -56,14 +65,16 @@ static moco_status_t denominators(const mo_op_t *op, const mo_net_t *net, int32_
     return MOCO_OK;
 }
 
-/* values: own logarithms [rows,1], place [rows,1], all of them [2B]. */
+/* values: own logarithms [rows,1], place [rows,1], all of them [2B], which every shard gets. */
 static moco_status_t share(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards, float *const *v)
 {
+    float *const *all = v + 2 * shards;
     (void)op;
     (void)net;
-    for (int32_t s = 0; s < shards; s++)
-        for (int32_t n = 0; n < rows; n++)
-            v[2 * shards][(int64_t)v[shards + s][n]] = v[s][n];
+    for (int32_t to = 0; to < shards; to++)
+        for (int32_t s = 0; s < shards && own_place(all, to); s++)
+            for (int32_t n = 0; n < rows; n++)
+                all[to][(int64_t)v[shards + s][n]] = v[s][n];
     return MOCO_OK;
 }
 
@@ -102,10 +113,10 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_temporary(plan, rows, (int32_t)form->rows, &products));
     TRY(mo_temporary(plan, rows, 1, &own));
     mo_slot_id_t rows_in[] = {z, place, all}, sums[] = {products, place, results, own}, logs_in[] = {own, place, logs};
-    TRY(mo_emit_sync(plan, op, gather, 3, rows_in));
+    TRY(mo_emit_sync(plan, op, gather, "rrw", rows_in));
     TRY(mo_emit_matmul(plan, op, z, all, form->rows, width, 1, (float)(1.0 / form->temperature), products));
-    TRY(mo_emit_host(plan, op, denominators, 4, sums));
-    TRY(mo_emit_sync(plan, op, share, 3, logs_in));
+    TRY(mo_emit_host(plan, op, denominators, "rrww", sums));
+    TRY(mo_emit_sync(plan, op, share, "rrw", logs_in));
     mo_remember(plan, op, 0, products);
     mo_remember(plan, op, 1, own);
     mo_remember(plan, op, 2, all);
@@ -124,12 +135,11 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_gradient_slot(plan, op->src, &d_z));
     TRY(mo_matrix(plan, d_z, width, &view));
     mo_slot_id_t slots[] = {products, place, mo_recall(plan, op, 1), mo_recall(plan, op, 3)};
-    TRY(mo_emit_host(plan, op, weights, 4, slots));
+    TRY(mo_emit_host(plan, op, weights, "urrr", slots));
     TRY(mo_emit_matmul(plan, op, products, mo_recall(plan, op, 2), form->rows, width, 0, 1.0f, view));
     TRY(mo_gradient_add(plan, op, op->src, d_z));
 cleanup:
     return status;
 }
 
-const mo_op_kind_t mo_kind_nt_xent = {.name = "nt-xent", .forward = forward, .backward = backward,
-                                      .traits = MO_SYNCS};
+const mo_op_kind_t mo_kind_nt_xent = {.name = "nt-xent", .forward = forward, .backward = backward, .traits = MO_SYNCS};

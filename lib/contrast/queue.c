@@ -13,7 +13,7 @@
 #define TILE 32
 
 typedef struct tile {
-    void *arena;
+    mo_buffer_t arena;
     mo_instance_t *instance;
 } tile_t;
 
@@ -32,7 +32,7 @@ static void drop_plan(moco_queue_t *q)
 {
     for (int32_t i = 0; q->tiles != NULL && i < mo_device_lanes(q->device); i++) {
         mo_instance_free(q->tiles[i].instance);
-        mo_block_free(q->tiles[i].arena, mo_plan_arena_bytes(q->plan));
+        mo_buffer_free(&q->tiles[i].arena);
     }
     mo_free(q->tiles);
     q->tiles = NULL;
@@ -60,17 +60,26 @@ static moco_status_t make_plan(moco_queue_t *q, double temperature)
     drop_plan(q);
     q->queries = mo_net_tensor(&q->net, width, 1, 1);
     q->positives = mo_net_tensor(&q->net, width, 1, 1);
-    mo_infonce_spec_t loss = {.queries = q->queries, .keys = q->positives, .place = -1, .count = q->keys.length,
-                              .temperature = temperature, .batch = 1.0, .scale = 1.0};
+    mo_infonce_spec_t loss = {.queries = q->queries,
+                              .keys = q->positives,
+                              .place = -1,
+                              .count = q->keys.length,
+                              .temperature = temperature,
+                              .batch = 1.0,
+                              .scale = 1.0};
     q->results = mo_infonce(&q->net, &loss);
     TRY(mo_net_done(&q->net));
-    mo_plan_spec_t spec = {.net = &q->net, .mode = MO_MODE_TRAIN, .shard = TILE, .shards_per_group = 1,
-                           .inputs = {-1, q->positives, -1, -1}, .outputs = {q->results, q->queries, -1, -1}};
+    mo_plan_spec_t spec = {.net = &q->net,
+                           .mode = MO_MODE_TRAIN,
+                           .shard = TILE,
+                           .shards_per_group = 1,
+                           .inputs = {-1, q->positives, -1, -1},
+                           .outputs = {q->results, q->queries, -1, -1}};
     TRY(mo_plan_create(q->device, &spec, &q->plan));
     TRY(mo_calloc((size_t)lanes, sizeof *q->tiles, &q->tiles));
     for (int32_t i = 0; i < lanes; i++) {
-        TRY(mo_block_create(mo_plan_arena_bytes(q->plan), &q->tiles[i].arena));
-        TRY(mo_instance_create(q->plan, q->tiles[i].arena, NULL, NULL, &q->tiles[i].instance));
+        TRY(mo_buffer_create(q->device, mo_plan_arena_bytes(q->plan), &q->tiles[i].arena));
+        TRY(mo_instance_create(q->plan, q->tiles[i].arena, (mo_buffer_t){0}, NULL, &q->tiles[i].instance));
     }
     TRY(mo_device_call(q->device, bind_queue, q));
     q->temperature = temperature;
@@ -81,13 +90,13 @@ cleanup:
 }
 
 moco_status_t mo_queue_create(int64_t length, int32_t dimension, uint64_t seed, moco_device_t *device,
-                                   moco_queue_t **out)
+                              moco_queue_t **out)
 {
     moco_status_t status = MOCO_OK;
     moco_queue_t *q = NULL;
     TRY(mo_calloc(1, sizeof *q, &q));
     TRY(mo_device_default(device, &q->device));
-    TRY(mo_keys_create(&q->keys, length, dimension, seed));
+    TRY(mo_keys_create(&q->keys, length, dimension, seed, q->device));
     *out = q;
     q = NULL;
 cleanup:
@@ -113,16 +122,21 @@ const mo_keys_t *mo_queue_keys(const moco_queue_t *q)
 moco_status_t mo_queue_enqueue(moco_queue_t *q, const float *keys, int64_t count)
 {
     moco_status_t status = mo_rows_check_unit("keys", keys, count, q->keys.dimension);
+    float *rows = NULL;
     if (status == MOCO_OK)
-        mo_keys_enqueue(&q->keys, keys, count);
+        status = mo_buffer_map(q->keys.rows, MO_UPDATE, &rows);
+    if (status == MOCO_OK)
+        mo_keys_enqueue(&q->keys, rows, keys, count);
+    mo_buffer_unmap(q->keys.rows, rows);
     return status;
 }
 
-void mo_queue_snapshot(const moco_queue_t *q, float *keys, int64_t *pointer)
+moco_status_t mo_queue_snapshot(const moco_queue_t *q, float *keys, int64_t *pointer)
 {
-    memcpy(keys, q->keys.rows, (size_t)q->keys.length * (size_t)q->keys.dimension * sizeof(float));
-    if (pointer != NULL)
+    const moco_status_t status = mo_buffer_read(q->keys.rows, keys);
+    if (status == MOCO_OK && pointer != NULL)
         *pointer = q->keys.pointer;
+    return status;
 }
 
 moco_status_t mo_queue_restore(moco_queue_t *q, const float *keys, int64_t pointer)
@@ -133,9 +147,10 @@ moco_status_t mo_queue_restore(moco_queue_t *q, const float *keys, int64_t point
     moco_status_t status = mo_rows_check_unit("keys", keys, q->keys.length, q->keys.dimension);
     if (status != MOCO_OK)
         return status;
-    memcpy(q->keys.rows, keys, (size_t)q->keys.length * (size_t)q->keys.dimension * sizeof(float));
-    q->keys.pointer = pointer;
-    return MOCO_OK;
+    status = mo_buffer_write(q->keys.rows, keys);
+    if (status == MOCO_OK)
+        q->keys.pointer = pointer;
+    return status;
 }
 
 typedef struct contrast {
@@ -150,7 +165,7 @@ static moco_status_t fill(const contrast_t *c, mo_instance_t *instance, int32_t 
 {
     float *to;
     size_t width = (size_t)c->queue->keys.dimension;
-    moco_status_t status = mo_instance_map(instance, tensor, &to);
+    moco_status_t status = mo_instance_map(instance, tensor, MO_WRITE, &to);
     if (status != MOCO_OK)
         return status;
     memcpy(to, from + (size_t)first * width, (size_t)rows * width * sizeof(float));
@@ -171,11 +186,11 @@ static moco_status_t contrast_part(mo_lane_t *lane, void *ctx, int64_t part)
     TRY(fill(c, instance, q->queries, c->queries, first, rows));
     TRY(fill(c, instance, q->positives, c->keys, first, rows));
     TRY(mo_instance_run(lane, instance));
-    TRY(mo_instance_map(instance, q->results, &values));
+    TRY(mo_instance_map(instance, q->results, MO_READ, &values));
     memcpy(c->results + first * MO_LOSS_WIDTH, values, (size_t)rows * MO_LOSS_WIDTH * sizeof(float));
     mo_instance_unmap(instance, q->results, values);
     if (c->d_queries != NULL) {
-        TRY(mo_instance_map_gradient(instance, q->queries, &values));
+        TRY(mo_instance_map_gradient(instance, q->queries, MO_READ, &values));
         for (int64_t i = 0; i < rows * width; i++) /* the plan's loss is a sum; the caller's a mean */
             c->d_queries[first * width + i] = (float)((double)values[i] / (double)c->count);
         mo_instance_unmap_gradient(instance, q->queries, values);

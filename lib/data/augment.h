@@ -8,7 +8,7 @@
 
 #include "data/data.h"
 
-/* Make module for `wanted` bytes; contents are kept, new bytes are not zeroed. (pixels.c) */
+/* Makes place for `wanted` bytes; contents are kept, new bytes are not zeroed. (pixels.c) */
 moco_status_t mo_bytes_reserve(uint8_t **bytes, size_t *capacity, size_t wanted);
 
 /* A part of the source, resized to full_width x full_height, of which only a window is made. (resize.c) */

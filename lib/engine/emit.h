@@ -7,14 +7,14 @@
 
 typedef int32_t mo_slot_id_t;
 
-int mo_plan_syncs(const mo_plan_t *plan); /* a group has several shards */
+int mo_plan_syncs(const mo_plan_t *plan);      /* a group has several shards */
 int32_t mo_plan_shards(const mo_plan_t *plan); /* of a group */
 
 /* ---- tensors ---- */
 int32_t mo_tensor_channels(const mo_plan_t *plan, int32_t tensor);
 moco_status_t mo_value(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot);    /* made at first use        */
 moco_status_t mo_gradient(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot); /* must exist: of an output */
-int mo_has_gradient(const mo_plan_t *plan, int32_t tensor); /* so far */
+int mo_has_gradient(const mo_plan_t *plan, int32_t tensor);                     /* so far */
 int mo_wants_gradient(const mo_plan_t *plan, int32_t tensor);
 /* Where an operation writes the gradient of an input: a slot of its own; `mo_gradient_add` then makes it, or its sum
  * with what other consumers gave, the gradient of the tensor. */
@@ -64,16 +64,21 @@ moco_status_t mo_matrix(mo_plan_t *plan, mo_slot_id_t of, int32_t columns, mo_sl
 void mo_remember(mo_plan_t *plan, const mo_op_t *op, int cell, mo_slot_id_t slot);
 mo_slot_id_t mo_recall(const mo_plan_t *plan, const mo_op_t *op, int cell);
 
-/* A host function on mapped slots: values[i] is slots[i]. */
+/* A host function on mapped slots: values[i] is slots[i]. `access` has a letter for each: r where it is read, w where
+ * all of it is written, u where it is updated. A slot may stand there twice. */
 typedef moco_status_t (*mo_host_fn)(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values);
-moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int count, const mo_slot_id_t *slots);
+moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, const char *access,
+                           const mo_slot_id_t *slots);
 /* The same for slots of some of the shard's images only: fn is told `rows`. */
-moco_status_t mo_emit_host_rows(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int32_t rows, int count,
+moco_status_t mo_emit_host_rows(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int32_t rows, const char *access,
                                 const mo_slot_id_t *slots);
 
-/* A synchronisation point: runs once when all shards of the group are here; values[i * shards + s] is slots[i] of shard s. */
+/* A synchronisation point: runs once when all shards of the group are here; values[i * shards + s] is slots[i] of
+ * shard s. What all shards are to have is written for each of them: their slots may lie in one place or in as many
+ * as there are shards. */
 typedef moco_status_t (*mo_sync_fn)(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
                                     float *const *values);
-moco_status_t mo_emit_sync(mo_plan_t *plan, const mo_op_t *op, mo_sync_fn fn, int count, const mo_slot_id_t *slots);
+moco_status_t mo_emit_sync(mo_plan_t *plan, const mo_op_t *op, mo_sync_fn fn, const char *access,
+                           const mo_slot_id_t *slots);
 
 #endif

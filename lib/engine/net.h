@@ -13,23 +13,23 @@ typedef struct mo_op mo_op_t;
 
 /* What a plan may know of a kind of operation. Everything else is between the operation and its own file. */
 enum mo_trait {
-    MO_SYNCS = 1,           /* needs what the other shards of its group have                                      */
-    MO_MULTIPLIES = 2,      /* a product with `weights` [outputs, …] plus `bias`; in infer plans it takes over
+    MO_SYNCS = 1,         /* needs what the other shards of its group have                                      */
+    MO_MULTIPLIES = 2,    /* a product with `weights` [outputs, …] plus `bias`; in infer plans it takes over
                                what stands behind it: a batch norm, then what is MO_FUSABLE                       */
-    MO_EACH_POSITION = 4,   /* such a product, of each position alone: it takes over a batch norm in front as well */
-    MO_FOLDS = 8,           /* in infer plans y = factor * x + offset per channel, which a product beside it takes
+    MO_EACH_POSITION = 4, /* such a product, of each position alone: it takes over a batch norm in front as well */
+    MO_FOLDS = 8,         /* in infer plans y = factor * x + offset per channel, which a product beside it takes
                                over; there is no other way to run it there                                        */
-    MO_FUSABLE = 16,        /* y = activation(src [+ other]), number by number: the product that makes src takes it
+    MO_FUSABLE = 16,      /* y = activation(src [+ other]), number by number: the product that makes src takes it
                                over                                                                               */
-    MO_SELECTS = 32         /* hands on some positions of src as they are                                         */
+    MO_SELECTS = 32       /* hands on some positions of src as they are                                         */
 };
 
 /* A kind of operation: how it puts its instructions into a plan, and its traits. Each file of engine/ops defines one or
  * two; a loss may be defined elsewhere. */
 typedef struct mo_op_kind {
     const char *name;
-    moco_status_t (*forward)(mo_plan_t *plan, const mo_op_t *op);  /* in any mode              */
-    moco_status_t (*backward)(mo_plan_t *plan, const mo_op_t *op); /* train; d_dst -> d_src … */
+    moco_status_t (*forward)(mo_plan_t *plan, const mo_op_t *op);     /* in any mode              */
+    moco_status_t (*backward)(mo_plan_t *plan, const mo_op_t *op);    /* train; d_dst -> d_src … */
     int64_t (*multiply_adds)(const mo_net_t *net, const mo_op_t *op); /* forward, per image; NULL: too few to count */
     unsigned traits;                                                  /* of enum mo_trait                           */
 } mo_op_kind_t;
@@ -76,12 +76,12 @@ typedef enum mo_activation { MO_ACTIVATION_NONE, MO_ACTIVATION_RELU, MO_ACTIVATI
 /* References are numbers in the lists of the network; -1 = none. */
 struct mo_op {
     const mo_op_kind_t *kind;
-    int32_t src, other, dst; /* tensors. `other`: a second source; of a product: what is added to its result       */
-    int32_t weights, bias;   /* parameters; of a norm: scale and shift                                             */
-    int32_t bn;              /* batch norm                                                                         */
+    int32_t src, other, dst;    /* tensors. `other`: a second source; of a product: what is added to its result       */
+    int32_t weights, bias;      /* parameters; of a norm: scale and shift                                             */
+    int32_t bn;                 /* batch norm                                                                         */
     mo_activation_t activation; /* of the result, last                                                             */
-    int32_t skipped;         /* in a plan: outside its operations, or taken over by another one                    */
-    void *form;              /* what the kind alone knows of it, NULL = nothing; belongs to the network            */
+    int32_t skipped;            /* in a plan: outside its operations, or taken over by another one                    */
+    void *form;                 /* what the kind alone knows of it, NULL = nothing; belongs to the network            */
 };
 
 struct mo_net {
@@ -99,7 +99,7 @@ struct mo_net {
     int32_t paths;       /* tensor: factors of drop path, a channel per branch; -1 = none          */
     int32_t body_ops;    /* operations of the backbone: the first ones                          */
     int64_t body_params; /* floats of the backbone in the parameter block: the first ones too   */
-    int failed;     /* a builder ran out of memory: checked once at the end */
+    int failed;          /* a builder ran out of memory: checked once at the end */
 };
 
 /* ---- listing; after a failure each returns -1 or NULL, and mo_net_done tells ---- */

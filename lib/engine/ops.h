@@ -42,7 +42,7 @@ typedef enum mo_affine { MO_AFFINE_BOTH, MO_AFFINE_SCALE, MO_AFFINE_NONE } mo_af
 int32_t mo_batchnorm_part(mo_net_t *net, int32_t src, const char *name, int relu, mo_affine_t affine);
 int32_t mo_relu(mo_net_t *net, int32_t src);
 int32_t mo_max_pool(mo_net_t *net, int32_t src, int32_t kernel, int32_t stride,
-                    int32_t pad); /* padding counts as -inf */
+                    int32_t pad);                 /* padding counts as -inf */
 int32_t mo_mean_pool(mo_net_t *net, int32_t src); /* global: [c,h,w] -> [c] */
 /* With bias, on every position: [c,h,w] -> [outputs,h,w]. */
 int32_t mo_linear(mo_net_t *net, int32_t src, const char *name, int32_t outputs);
@@ -58,10 +58,10 @@ int32_t mo_residual(mo_net_t *net, int32_t main, int32_t shortcut); /* ReLU(main
 int32_t mo_token_parameters(mo_net_t *net, int32_t tokens, int32_t channels, int freeze_positions);
 /* Patches [c,h,w] to tokens [c,1+h*w,1]: the class token first, then row by row; each with its position. */
 int32_t mo_tokens(mo_net_t *net, int32_t src, int32_t class_token);
-int32_t mo_class_token(mo_net_t *net, int32_t src);                  /* [c,tokens,1] -> [c,1,1] */
-int32_t mo_layernorm(mo_net_t *net, int32_t src, const char *name);  /* eps 1e-6 */
-int32_t mo_gelu(mo_net_t *net, int32_t src);                         /* exact */
-int32_t mo_sum(mo_net_t *net, int32_t main, int32_t shortcut);       /* main + shortcut */
+int32_t mo_class_token(mo_net_t *net, int32_t src);                 /* [c,tokens,1] -> [c,1,1] */
+int32_t mo_layernorm(mo_net_t *net, int32_t src, const char *name); /* eps 1e-6 */
+int32_t mo_gelu(mo_net_t *net, int32_t src);                        /* exact */
+int32_t mo_sum(mo_net_t *net, int32_t main, int32_t shortcut);      /* main + shortcut */
 /* [q | k | v] of width 3D -> D; `heads` divides D. The second for the class token's query alone: [D,1,1]. */
 int32_t mo_attention(mo_net_t *net, int32_t src, int32_t heads);
 int32_t mo_class_attention(mo_net_t *net, int32_t src, int32_t heads);

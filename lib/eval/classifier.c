@@ -83,7 +83,12 @@ static uint64_t hash_of(uint64_t hash, const float *values, int64_t count)
 uint64_t mo_backbone_hash(const moco_model_t *m)
 {
     const mo_encoder_t *e = &m->encoder;
-    uint64_t hash = hash_of(MO_HASH_START, e->params, e->net.body_params);
+    uint64_t hash = MO_HASH_START;
+    float *params;
+    if (mo_buffer_map(e->params, MO_READ, &params) != MOCO_OK)
+        return hash; /* which memory of the host, where a model has them, never does */
+    hash = hash_of(hash, params, e->net.body_params);
+    mo_buffer_unmap(e->params, params);
     for (int32_t i = 0; i < e->net.op_count; i++) {
         const mo_op_t *op = &e->net.ops[i];
         if (op->bn >= 0 && e->net.parameters[op->weights].offset < e->net.body_params)

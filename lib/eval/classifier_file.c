@@ -57,6 +57,7 @@ moco_status_t mo_classifier_write(const moco_classifier_t *c, const char *path)
     mo_st_writer_t writer = {0};
     mo_encoder_t backbone = model->encoder; /* its numbers are borrowed */
     const int64_t batches = backbone.steps > 0 ? backbone.steps : 0;
+    float *params = NULL;
     backbone.spec.head = -1;
     backbone.net = (mo_net_t){0};
     TRY(mo_encoder_net(&backbone.spec, &backbone.net)); /* the head comes last in a net: the same offsets without it */
@@ -68,10 +69,12 @@ moco_status_t mo_classifier_write(const moco_classifier_t *c, const char *path)
     if (!c->result.finetuned)
         TRY(mo_meta_int(&writer, "normalize", c->result.normalize));
     TRY(put_json(&writer, "result", mo_classifier_numbers(&c->result)));
-    TRY(mo_encoder_put(&writer, "", &backbone, &batches));
+    TRY(mo_buffer_map(backbone.params, MO_READ, &params));
+    TRY(mo_encoder_put(&writer, "", &backbone, params, &batches));
     TRY(put_layer(&writer, c));
     TRY(mo_st_write(&writer, path));
 cleanup:
+    mo_buffer_unmap(backbone.params, params);
     mo_net_free(&backbone.net);
     mo_st_writer_free(&writer);
     return status;

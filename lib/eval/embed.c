@@ -101,7 +101,7 @@ static moco_status_t embed_part(mo_lane_t *lane, void *ctx, int64_t part)
     moco_status_t status = MOCO_OK;
     float *values;
     TRY(mo_cancel_check(e->o->cancel));
-    TRY(mo_instance_map(instance, m->encoder.net.input, &values));
+    TRY(mo_instance_map(instance, m->encoder.net.input, MO_WRITE, &values));
     for (int64_t i = 0; i < shard; i++) {
         moco_status_t item = i < rows ? image_in(e, own, first + i, values + i * m->feature) : MOCO_OK;
         broken[i] = item != MOCO_OK;
@@ -113,7 +113,7 @@ static moco_status_t embed_part(mo_lane_t *lane, void *ctx, int64_t part)
     mo_instance_unmap(instance, m->encoder.net.input, values);
     TRY(status);
     TRY(mo_instance_run(lane, instance));
-    TRY(mo_instance_map(instance, tensor, &values));
+    TRY(mo_instance_map(instance, tensor, MO_READ, &values));
     for (int64_t i = 0; i < rows; i++)
         if (broken[i])
             memset(e->out + (first + i) * e->width, 0, (size_t)e->width * sizeof(float));

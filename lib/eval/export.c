@@ -42,10 +42,12 @@ moco_status_t mo_export(const mo_loaded_t *l, const mo_scheme_t *scheme, const c
     mo_st_writer_t w = {0};
     const int64_t batches = l->encoder.steps > 0 ? l->encoder.steps : 0;
     const int detectron2 = scheme == mo_scheme_find("detectron2");
+    float *params = NULL;
     if (mo_is_vit(l->encoder.spec.arch) && !scheme->vit)
         return mo_fail(MOCO_ERR_UNSUPPORTED,
                        "%s's names are those of ResNets, the encoder is a ViT (%s); wanted timm's", scheme->name,
                        mo_arch_names[l->encoder.spec.arch]);
+    TRY(mo_buffer_map(l->encoder.params, MO_READ, &params));
     TRY(mo_st_meta(&w, "format", "pt"));
     TRY(mo_st_meta(&w, "source", MO_VERSION_TEXT));
     if (mo_is_vit(l->encoder.spec.arch)) /* no shape tells them */
@@ -60,11 +62,12 @@ moco_status_t mo_export(const mo_loaded_t *l, const mo_scheme_t *scheme, const c
         if (parameter->hidden) /* a constant of the arithmetic */
             continue;
         mo_scheme_theirs(scheme, parameter->name, theirs);
-        TRY(mo_st_add(&w, theirs, MO_F32, parameter->rank, parameter->dims, l->encoder.params + parameter->offset));
+        TRY(mo_st_add(&w, theirs, MO_F32, parameter->rank, parameter->dims, params + parameter->offset));
     }
     TRY(put_statistics(&w, scheme, l, &batches));
     TRY(mo_st_write(&w, path));
 cleanup:
+    mo_buffer_unmap(l->encoder.params, params);
     mo_st_writer_free(&w);
     return status;
 }

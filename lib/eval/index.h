@@ -5,6 +5,15 @@
 #include <stdint.h>
 #include <moco/index.h>
 
+#include "util/options.h"
+
+/* index_options.c. */
+extern const mo_option_table_t mo_index_options;
+extern const mo_option_table_t mo_search_options;
+extern const mo_option_table_t mo_classify_options;
+
+#define MO_MAX_CLASSES 16777216
+
 struct moco_index {
     moco_device_t *device;
     float *vectors;  /* [count, dimension], rows of norm 1 (or 0) */

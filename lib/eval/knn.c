@@ -7,8 +7,6 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-const moco_knn_options_t mo_knn_defaults = {.struct_size = sizeof mo_knn_defaults, .temperature = 0.1, .k = 200};
-
 static moco_status_t vote(moco_index_t *index, const mo_features_t *test, const moco_knn_options_t *o,
                           int32_t classes, moco_knn_result_t *result)
 {

@@ -4,7 +4,9 @@
 
 #include <moco/index.h>
 
-extern const moco_knn_options_t mo_knn_defaults;
+#include "util/options.h"
+
+extern const mo_option_table_t mo_knn_options; /* index_options.c */
 
 /* The public call moco_knn on checked options. */
 moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,

@@ -25,23 +25,6 @@ void mo_published_transform(const mo_encoder_spec_t *spec, mo_transform_t *trans
     transform->eval_resize = mo_eval_resize(spec->stem, spec->image_size);
 }
 
-moco_status_t mo_wanted_check(const mo_wanted_t *w)
-{
-    const int given = w->std[0] != 0 || w->std[1] != 0 || w->std[2] != 0;
-    for (int i = 0; i < 3; i++)
-        if (given && !(w->std[i] >= 1e-6 && w->std[i] <= 1e6 && w->mean[i] >= -1e3 && w->mean[i] <= 1e3))
-            return mo_fail(MOCO_ERR_ARGUMENT,
-                           "mean is %g and std %g in channel %d, wanted -1000 to 1000 and 1e-6 to 1e6, "
-                           "or every std 0",
-                           w->mean[i], w->std[i], i);
-    if (w->image_size != 0 && (w->image_size < 16 || w->image_size > 1024))
-        return mo_fail(MOCO_ERR_ARGUMENT, "image_size is %d, wanted 16 to 1024, or 0", w->image_size);
-    if (w->eval_resize != 0 && (w->eval_resize < 1 || w->eval_resize > 4096 || w->eval_resize < w->image_size))
-        return mo_fail(MOCO_ERR_ARGUMENT, "eval_resize is %d, wanted image_size %d to 4096, or 0", w->eval_resize,
-                       w->image_size);
-    return mo_need_whole("vit_heads", w->vit_heads, 0, 1024);
-}
-
 static void apply(const mo_wanted_t *wanted, mo_encoder_spec_t *spec, mo_transform_t *transform)
 {
     if (wanted->no_head)
@@ -132,7 +115,7 @@ static moco_status_t read_ours(const mo_tensor_file_t *file, const char *path, c
     apply(wanted, &spec, &l->transform);
     TRY(mo_encoder_build(e, &spec));
     TRY(mo_encoder_get(file, prefix, e)); /* before memory is taken for what the file only claims */
-    TRY(mo_encoder_take(e));
+    TRY(mo_encoder_take(e, NULL));
     TRY(mo_encoder_get(file, prefix, e));
     TRY(report_ours(file, path, &role, wanted->key, l));
 cleanup:
@@ -162,6 +145,7 @@ static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path
     mo_inventory_t inv = {0};
     mo_encoder_t *e = &l->encoder;
     mo_encoder_spec_t spec = {0};
+    float *params = NULL;
     TRY(mo_inventory_open(&inv, file, path));
     inv.vit_heads = wanted->vit_heads;
     const mo_root_t *root = wanted->key ? &inv.key : &inv.query;
@@ -172,14 +156,16 @@ static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path
     apply(wanted, &spec, &l->transform);
     TRY(mo_encoder_build(e, &spec));
     TRY(mo_inventory_check(&inv, root, &e->net));
-    TRY(mo_encoder_take(e));
-    TRY(mo_inventory_encoder(&inv, root, &e->net, e->params, e->running, &e->steps));
+    TRY(mo_encoder_take(e, NULL));
+    TRY(mo_buffer_map(e->params, MO_UPDATE, &params));
+    TRY(mo_inventory_encoder(&inv, root, &e->net, params, e->running, &e->steps));
     if (e->steps == 0)
         e->steps = -1;
     TRY(note_absent(&inv));
     l->foreign = 1;
     TRY(take_report(&inv, root, &l->report));
 cleanup:
+    mo_buffer_unmap(e->params, params);
     mo_inventory_close(&inv);
     return status;
 }

@@ -16,9 +16,6 @@ typedef struct mo_wanted {
     double mean[3], std[3]; /* std all 0 = the file's, or as published */
 } mo_wanted_t;
 
-/* The ranges of the numbers in it. */
-moco_status_t mo_wanted_check(const mo_wanted_t *wanted);
-
 typedef struct mo_loaded {
     mo_encoder_t encoder;
     mo_transform_t transform;

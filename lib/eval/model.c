@@ -122,17 +122,19 @@ cleanup:
 static moco_status_t pack(moco_model_t *m)
 {
     moco_status_t status = MOCO_OK;
-    float *folded = NULL;
-    size_t bytes = (size_t)m->encoder.net.params * sizeof(float);
-    TRY(mo_block_create(bytes, &folded));
-    memcpy(folded, m->encoder.params, bytes);
-    fold(&m->encoder.net, m->encoder.running, folded);
+    mo_buffer_t folded = {0};
+    float *params = NULL;
+    TRY(mo_buffer_create(m->device, m->encoder.params.bytes, &folded));
+    TRY(mo_buffer_copy(folded, m->encoder.params));
+    TRY(mo_buffer_map(folded, MO_UPDATE, &params));
+    fold(&m->encoder.net, m->encoder.running, params);
+    mo_buffer_unmap(folded, params);
     for (int i = 0; i < MO_MODEL_SIZES; i++) {
         TRY(mo_packed_create(m->plan[i], folded, &m->packed[i]));
         TRY(mo_packed_refresh(m->packed[i]));
     }
 cleanup:
-    mo_block_free(folded, bytes);
+    mo_buffer_free(&folded);
     return status;
 }
 
@@ -142,10 +144,11 @@ static moco_status_t take_lanes(moco_model_t *m)
     int32_t lanes = mo_device_lanes(m->device);
     TRY(mo_calloc((size_t)lanes, sizeof *m->lanes, &m->lanes));
     for (int32_t i = 0; i < lanes; i++) {
-        TRY(mo_block_create(m->arena_bytes, &m->lanes[i].arena));
+        TRY(mo_buffer_create(m->device, m->arena_bytes, &m->lanes[i].arena));
         TRY(mo_calloc((size_t)m->feature, 1, &m->lanes[i].view));
         for (int s = 0; s < MO_MODEL_SIZES; s++)
-            TRY(mo_instance_create(m->plan[s], m->lanes[i].arena, NULL, m->packed[s], &m->lanes[i].instance[s]));
+            TRY(mo_instance_create(m->plan[s], m->lanes[i].arena, (mo_buffer_t){0}, m->packed[s],
+                                   &m->lanes[i].instance[s]));
     }
 cleanup:
     return status;
@@ -186,7 +189,7 @@ void mo_model_release(moco_model_t *m)
     for (int32_t i = 0; m->lanes != NULL && i < mo_device_lanes(m->device); i++) {
         for (int s = 0; s < MO_MODEL_SIZES; s++)
             mo_instance_free(m->lanes[i].instance[s]);
-        mo_block_free(m->lanes[i].arena, m->arena_bytes);
+        mo_buffer_free(&m->lanes[i].arena);
         mo_pixels_free(&m->lanes[i].pixels);
         mo_view_work_free(&m->lanes[i].work);
         mo_free(m->lanes[i].view);

@@ -10,6 +10,7 @@
 #include "data/data.h"
 #include "engine/plan.h"
 #include "nets/encoder.h"
+#include "util/options.h"
 
 /* Plan sizes: one image for latency, more for throughput; a partial shard is padded. */
 #define MO_MODEL_SIZES 2
@@ -18,7 +19,7 @@ enum { MO_SIZE_ONE = 0, MO_SIZE_MANY = 1, MO_MANY = 16 };
 /* One lane's own: arenas and decoding buffers. */
 typedef struct mo_model_lane {
     mo_instance_t *instance[MO_MODEL_SIZES];
-    void *arena; /* serves both sizes */
+    mo_buffer_t arena; /* serves both sizes */
     mo_pixels_t pixels;
     mo_view_work_t work;
     uint8_t *view; /* [S,S,3] */
@@ -77,6 +78,10 @@ moco_status_t mo_embed_dataset(moco_model_t *model, moco_dataset_t *dataset, con
 moco_status_t mo_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
                               const moco_embed_options_t *options, moco_embed_result_t *result);
 int32_t mo_model_width(const moco_model_t *model, int32_t tap); /* 0 = no such tap */
+/* model_options.c. */
+extern const mo_option_table_t mo_model_options;
+extern const mo_option_table_t mo_embed_options;
+
 moco_status_t mo_model_check_tap(const moco_model_t *model, int32_t tap);
 
 /* How a training run's pixels are turned into inputs at evaluation (design: short side to floor(8S/7 + 1/2), crop S).

@@ -221,14 +221,14 @@ cleanup:
 
 /* Borrows the numbers, and *batches, until the writer is done. */
 static moco_status_t put_model(mo_st_writer_t *w, const mo_encoder_t *encoder, const mo_transform_t *transform,
-                               const int64_t *batches)
+                               const float *params, const int64_t *batches)
 {
     moco_status_t status = MOCO_OK;
     TRY(mo_meta_int(w, "format_version", MO_FORMAT_VERSION));
     TRY(mo_st_meta(w, "kind", "model"));
     TRY(mo_st_meta(w, "libmoco", MO_VERSION_TEXT));
     TRY(mo_model_meta(w, &encoder->spec, transform, encoder->steps));
-    TRY(mo_encoder_put(w, "", encoder, batches));
+    TRY(mo_encoder_put(w, "", encoder, params, batches));
 cleanup:
     return status;
 }
@@ -238,9 +238,12 @@ moco_status_t mo_model_write_encoder(const mo_encoder_t *encoder, const mo_trans
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
     const int64_t batches = encoder->steps > 0 ? encoder->steps : 0;
-    TRY(put_model(&w, encoder, transform, &batches));
+    float *params = NULL;
+    TRY(mo_buffer_map(encoder->params, MO_READ, &params));
+    TRY(put_model(&w, encoder, transform, params, &batches));
     TRY(mo_st_write(&w, path));
 cleanup:
+    mo_buffer_unmap(encoder->params, params);
     mo_st_writer_free(&w);
     return status;
 }
@@ -255,9 +258,12 @@ moco_status_t mo_model_write_memory(const moco_model_t *m, void *bytes, uint64_t
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
     const int64_t batches = m->encoder.steps > 0 ? m->encoder.steps : 0;
-    TRY(put_model(&w, &m->encoder, &m->transform, &batches));
+    float *params = NULL;
+    TRY(mo_buffer_map(m->encoder.params, MO_READ, &params));
+    TRY(put_model(&w, &m->encoder, &m->transform, params, &batches));
     TRY(mo_st_write_memory(&w, bytes, capacity, needed));
 cleanup:
+    mo_buffer_unmap(m->encoder.params, params);
     mo_st_writer_free(&w);
     return status;
 }

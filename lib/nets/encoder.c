@@ -37,33 +37,39 @@ moco_status_t mo_encoder_build(mo_encoder_t *e, const mo_encoder_spec_t *spec)
     return mo_net_done(&e->net);
 }
 
-moco_status_t mo_encoder_take(mo_encoder_t *e)
+moco_status_t mo_encoder_take(mo_encoder_t *e, moco_device_t *device)
 {
     moco_status_t status = MOCO_OK;
-    TRY(mo_block_create((size_t)e->net.params * sizeof(float), &e->params));
+    TRY(mo_buffer_create(device, (size_t)e->net.params * sizeof(float), &e->params));
     TRY(mo_block_create((size_t)e->net.stats * sizeof(float), &e->running));
 cleanup:
     return status;
 }
 
-void mo_encoder_start(mo_encoder_t *e, uint64_t seed)
+moco_status_t mo_encoder_start(mo_encoder_t *e, uint64_t seed)
 {
-    mo_init_params(&e->net, seed, e->params);
+    float *params;
+    const moco_status_t status = mo_buffer_map(e->params, MO_UPDATE, &params); /* padding stays 0 */
+    if (status != MOCO_OK)
+        return status;
+    mo_init_params(&e->net, seed, params);
+    mo_buffer_unmap(e->params, params);
     mo_init_stats(&e->net, e->running);
+    return MOCO_OK;
 }
 
-void mo_encoder_copy_numbers(const mo_encoder_t *from, mo_encoder_t *to)
+moco_status_t mo_encoder_copy_numbers(const mo_encoder_t *from, mo_encoder_t *to)
 {
-    memcpy(to->params, from->params, (size_t)to->net.params * sizeof(float));
     memcpy(to->running, from->running, (size_t)to->net.stats * sizeof(float));
+    return mo_buffer_copy(to->params, from->params);
 }
 
 moco_status_t mo_encoder_copy(const mo_encoder_t *from, mo_encoder_t *to)
 {
     moco_status_t status = MOCO_OK;
     TRY(mo_encoder_build(to, &from->spec));
-    TRY(mo_encoder_take(to));
-    mo_encoder_copy_numbers(from, to);
+    TRY(mo_encoder_take(to, NULL));
+    TRY(mo_encoder_copy_numbers(from, to));
     to->steps = from->steps;
 cleanup:
     return status;
@@ -71,7 +77,7 @@ cleanup:
 
 void mo_encoder_free(mo_encoder_t *e)
 {
-    mo_block_free(e->params, (size_t)e->net.params * sizeof(float));
+    mo_buffer_free(&e->params);
     mo_block_free(e->running, (size_t)e->net.stats * sizeof(float));
     mo_net_free(&e->net);
     *e = (mo_encoder_t){0};

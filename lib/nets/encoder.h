@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "engine/buffer.h"
 #include "engine/net.h"
 
 /* What an encoder is; numbers as MOCO_ARCH_… , MOCO_STEM_… , MOCO_HEAD_… in <moco/trainer.h>. */
@@ -34,20 +35,20 @@ typedef struct mo_encoder {
     mo_encoder_spec_t spec;
     mo_net_t net;
     int32_t embedding; /* tensor: what is compared, rows of length 1; -1 = none */
-    float *params;     /* [net.params]; NULL until memory is taken              */
+    mo_buffer_t params; /* [net.params]; none until memory is taken             */
     float *running;    /* [net.stats] running means and variances               */
     int64_t steps;     /* of training behind it; -1 = unknown                   */
 } mo_encoder_t;
 
 /* The net of `spec` with its projection normalised, into a zeroed encoder; no memory for numbers yet. */
 moco_status_t mo_encoder_build(mo_encoder_t *encoder, const mo_encoder_spec_t *spec);
-/* Memory for the numbers of a net that is built, zeroed. */
-moco_status_t mo_encoder_take(mo_encoder_t *encoder);
+/* Memory for the numbers of a net that is built, zeroed; of the host where `device` is NULL. */
+moco_status_t mo_encoder_take(mo_encoder_t *encoder, moco_device_t *device);
 /* First values: random parameters, means 0, variances 1. */
-void mo_encoder_start(mo_encoder_t *encoder, uint64_t seed);
+moco_status_t mo_encoder_start(mo_encoder_t *encoder, uint64_t seed);
 /* The numbers that `to`'s net has, which are the first ones of `from`'s. */
-void mo_encoder_copy_numbers(const mo_encoder_t *from, mo_encoder_t *to);
-/* A zeroed encoder becomes the encoder of `from`'s specification, with a copy of its numbers. */
+moco_status_t mo_encoder_copy_numbers(const mo_encoder_t *from, mo_encoder_t *to);
+/* A zeroed encoder becomes the encoder of `from`'s specification, with a copy of its numbers in the host's memory. */
 moco_status_t mo_encoder_copy(const mo_encoder_t *from, mo_encoder_t *to);
 void mo_encoder_free(mo_encoder_t *encoder); /* safe on a zeroed struct */
 

@@ -43,10 +43,11 @@ moco_status_t mo_params_put(mo_st_writer_t *writer, const char *prefix, const mo
     return put_params(writer, prefix, 0, net, params);
 }
 
-moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const mo_encoder_t *e, const int64_t *batches)
+moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const mo_encoder_t *e, const float *params,
+                             const int64_t *batches)
 {
     moco_status_t status = MOCO_OK;
-    TRY(put_params(writer, prefix, 1, &e->net, e->params));
+    TRY(put_params(writer, prefix, 1, &e->net, params));
     for (int32_t i = 0; i < e->net.bn_count; i++) {
         const mo_bn_t *bn = &e->net.bns[i];
         int64_t dims[1] = {bn->channels};
@@ -118,7 +119,10 @@ moco_status_t mo_params_get(const mo_tensor_file_t *st, const char *prefix, cons
 moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, const mo_encoder_t *e)
 {
     moco_status_t status = MOCO_OK;
-    TRY(get_params(st, prefix, 1, &e->net, e->params));
+    float *params = NULL;
+    if (e->params.memory != NULL)
+        TRY(mo_buffer_map(e->params, MO_UPDATE, &params)); /* padding stays 0 */
+    TRY(get_params(st, prefix, 1, &e->net, params));
     for (int32_t i = 0; i < e->net.bn_count; i++) {
         const mo_bn_t *bn = &e->net.bns[i];
         int64_t dims[1] = {bn->channels};
@@ -130,6 +134,7 @@ moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, con
         TRY(get_floats(st, name, 1, dims, mean != NULL ? mean + bn->channels : NULL));
     }
 cleanup:
+    mo_buffer_unmap(e->params, params);
     return status;
 }
 

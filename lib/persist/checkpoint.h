@@ -11,9 +11,9 @@
 #define MO_FORMAT_VERSION 1
 
 /* `prefix` is "" or ends in a dot; a predictor's names ("predictor.0.weight") go without it. *batches becomes every
- * num_batches_tracked. The writer borrows the encoder's numbers and *batches until it has written. */
+ * num_batches_tracked. `params`: the encoder's, mapped. The writer borrows all of them until it has written. */
 moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const mo_encoder_t *encoder,
-                             const int64_t *batches);
+                             const float *params, const int64_t *batches);
 /* Every tensor must be there with the net's sizes; num_batches_tracked may be absent. An encoder without memory is not
  * filled: the file is only checked. */
 moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, const mo_encoder_t *encoder);

@@ -71,8 +71,20 @@ static void list_stages(moco_trainer_t *t, int32_t shards, mo_blocks_t *b)
                                                 (size_t)p.floats * sizeof(float));
         }
     }
-    mo_blocks_add(b, "activations", arena, &t->arena);
+    mo_blocks_add_buffer(b, "activations", arena, &t->arena);
     mo_blocks_count(b, "scratchpads", (size_t)mo_device_lanes(t->device) * scratch);
+}
+
+/* Of a view's keys. */
+static size_t keys_bytes(const moco_trainer_t *t)
+{
+    const size_t bytes = (size_t)t->state.options.batch_size * (size_t)t->state.options.dimension * sizeof(float);
+    return (bytes + MO_BUFFER_ALIGN - 1) / MO_BUFFER_ALIGN * MO_BUFFER_ALIGN;
+}
+
+mo_buffer_t mo_trainer_keys(const moco_trainer_t *t, int32_t view)
+{
+    return mo_buffer_part(t->keys, (size_t)view * keys_bytes(t), keys_bytes(t));
 }
 
 /* What a step stages for its commit, and the images it is given. */
@@ -84,7 +96,8 @@ static void list_batch(moco_trainer_t *t, mo_blocks_t *b)
     const mo_loader_spec_t loader = mo_trainer_loader_spec(t);
     const size_t rows = (size_t)m->rows, key_rows = (size_t)m->key_views * batch,
                  width = (size_t)t->state.options.dimension, features = (size_t)query->shapes[query->backbone].c;
-    mo_blocks_add(b, "batch_results", (m->key_views > 0 ? key_rows * width : rows * (width + 1)) * f, &t->keys);
+    mo_blocks_add_buffer(b, "batch_results",
+                         m->key_views > 0 ? (size_t)m->key_views * keys_bytes(t) : rows * (width + 1) * f, &t->keys);
     mo_blocks_add(b, "batch_results", rows * MO_LOSS_WIDTH * f, &t->results);
     mo_blocks_add(b, "batch_results", batch * sizeof *t->permutation, &t->permutation);
     mo_blocks_add(b, "batch_results", mo_rng_permutation_bytes((int64_t)batch), &t->draws);
@@ -93,8 +106,8 @@ static void list_batch(moco_trainer_t *t, mo_blocks_t *b)
         mo_blocks_add(b, "batch_results", key_rows * features * f, &t->features[1]);
         mo_blocks_add(b, "batch_results", rows * features * f, &t->feature_gradients);
     }
-    mo_blocks_add(b, "statistics", (size_t)t->query_staged.rows * (size_t)query->stats * f, &t->query_staged.values);
-    mo_blocks_add(b, "statistics", (size_t)t->key_staged.rows * (size_t)key->stats * f, &t->key_staged.values);
+    mo_blocks_add_buffer(b, "statistics", (size_t)t->query_staged.rows * (size_t)query->stats * f, &t->query_staged.values);
+    mo_blocks_add_buffer(b, "statistics", (size_t)t->key_staged.rows * (size_t)key->stats * f, &t->key_staged.values);
     mo_blocks_count(b, "views", (size_t)mo_loader_bytes(&loader));
 }
 
@@ -173,7 +186,6 @@ cleanup:
 static moco_status_t take_optimizer(moco_trainer_t *t)
 {
     moco_status_t status = mo_optim_prepare(&t->optim, &t->state.query.net);
-    t->optim.params = t->state.query.params;
     memcpy(t->optim.state, t->state.optimizer, sizeof t->optim.state);
     return status;
 }
@@ -186,7 +198,7 @@ static moco_status_t take_gradients(moco_trainer_t *t)
         if (s->pool == NULL)
             continue;
         const pool_t p = pool_of(t, s, s->sets);
-        TRY(mo_gradients_create(s->pool, p.floats, p.leaves, p.sets, p.together));
+        TRY(mo_gradients_create(s->pool, p.floats, p.leaves, p.sets, p.together, t->device));
     }
 cleanup:
     return status;
@@ -197,8 +209,8 @@ moco_status_t mo_trainer_take(moco_trainer_t *t)
     moco_status_t status = MOCO_OK;
     mo_log(MOCO_LOG_INFO, "plan: %llu bytes, %d of %d shards in flight, %d images each",
            (unsigned long long)mo_trainer_bytes(t, NULL), t->shards_in_flight, t->shards, t->state.shard);
-    TRY(mo_blocks_take(&t->blocks));
-    TRY(mo_state_take(&t->state));
+    TRY(mo_blocks_take(&t->blocks, t->device));
+    TRY(mo_state_take(&t->state, t->device));
     TRY(mo_stages_take(t));
     TRY(take_optimizer(t));
     TRY(take_gradients(t));
@@ -212,7 +224,7 @@ moco_status_t mo_trainer_create(const moco_trainer_options_t *options, moco_devi
     moco_trainer_t *t = NULL;
     TRY(mo_trainer_plan(options, device, &t));
     TRY(mo_trainer_take(t));
-    mo_state_start(&t->state);
+    TRY(mo_state_start(&t->state));
     *out = t;
     t = NULL;
 cleanup:

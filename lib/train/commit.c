@@ -1,17 +1,65 @@
 /* What a step changes. Prepared first: loss and gradient norm, and are they numbers; then plain loops over flat
  * blocks. */
 #include <math.h>
+#include <string.h>
 
 #include "train/running.h"
 #include "train/trainer.h"
 #include "util/status.h"
 
-static void point_at_gradients(moco_trainer_t *t)
+/* ---- the numbers on the host ---- */
+
+/* The buffers of a commit, and where each is mapped; those without memory are not. */
+typedef struct hold {
+    mo_buffer_t buffer;
+    mo_access_t access;
+    float **mapped;
+} hold_t;
+
+enum { HOLDS = 8 };
+
+static void holds_of(moco_trainer_t *t, hold_t holds[HOLDS])
 {
-    int64_t body = t->state.method.two_pass ? t->state.query.net.body_params : t->state.query.net.params;
-    t->optim.pieces[0] = (mo_gradient_piece_t){t->gradients[0].total, 0, body};
-    t->optim.pieces[1] = (mo_gradient_piece_t){t->gradients[1].total, body, t->state.query.net.params - body};
+    mo_mapped_t *m = &t->mapped;
+    const hold_t all[HOLDS] = {{t->state.query.params, MO_UPDATE, &m->query},
+                               {t->state.key.params, MO_UPDATE, &m->key},
+                               {t->gradients[0].total, MO_READ, &m->gradients[0]},
+                               {t->gradients[1].total, MO_READ, &m->gradients[1]},
+                               {t->query_staged.values, MO_READ, &m->query_staged},
+                               {t->key_staged.values, MO_READ, &m->key_staged},
+                               {t->state.queue.rows, MO_UPDATE, &m->queue},
+                               {t->keys, MO_READ, &m->keys}};
+    memcpy(holds, all, sizeof all);
 }
+
+static moco_status_t map_numbers(moco_trainer_t *t)
+{
+    const mo_net_t *net = &t->state.query.net;
+    const int64_t body = t->state.method.two_pass ? net->body_params : net->params;
+    moco_status_t status = MOCO_OK;
+    hold_t holds[HOLDS];
+    holds_of(t, holds);
+    for (int i = 0; i < HOLDS; i++)
+        if (holds[i].buffer.memory != NULL)
+            TRY(mo_buffer_map(holds[i].buffer, holds[i].access, holds[i].mapped));
+    t->optim.params = t->mapped.query;
+    t->optim.pieces[0] = (mo_gradient_piece_t){t->mapped.gradients[0], 0, body};
+    t->optim.pieces[1] = (mo_gradient_piece_t){t->mapped.gradients[1], body, net->params - body};
+cleanup:
+    return status;
+}
+
+void mo_commit_done(moco_trainer_t *t)
+{
+    hold_t holds[HOLDS];
+    holds_of(t, holds);
+    for (int i = 0; i < HOLDS; i++)
+        mo_buffer_unmap(holds[i].buffer, *holds[i].mapped);
+    t->mapped = (mo_mapped_t){0};
+    t->optim.params = NULL;
+}
+
+/* ---- what can be refused ---- */
 
 static moco_status_t read_outcome(moco_trainer_t *t, mo_outcome_t *out)
 {
@@ -48,7 +96,7 @@ moco_status_t mo_commit_prepare(moco_trainer_t *t, mo_commit_t *c)
     c->optim = (mo_optim_rates_t){.kind = (mo_optimizer_t)o->optimizer, .lr = c->rates.lr, .momentum = o->sgd_momentum,
                                   .weight_decay = o->weight_decay, .trust = o->lars_trust, .beta1 = o->adam_beta1,
                                   .beta2 = o->adam_beta2, .epsilon = o->adam_epsilon, .step = t->state.step + 1};
-    point_at_gradients(t);
+    TRY(map_numbers(t));
     TRY(read_outcome(t, &c->outcome));
     TRY(mo_optim_begin(&t->optim, t->device, &c->optim)); /* LARS: the norms of parameters and steps */
 cleanup:
@@ -65,12 +113,12 @@ static void commit_part(void *ctx, int64_t number)
     const mo_optim_part_t *part = &t->optim.parts[number];
     mo_optim_update(&t->optim, part, &c->optim);
     if (part->offset < t->state.key.net.params)
-        mo_momentum_update(t->state.key.params + part->offset, t->state.query.params + part->offset, part->count,
+        mo_momentum_update(t->mapped.key + part->offset, t->mapped.query + part->offset, part->count,
                            c->rates.key_momentum);
 }
 
 /* One update per forward of the reference: views that go through an encoder one after the other give one each. */
-static void fold(const moco_trainer_t *t, mo_encoder_t *e, const mo_staged_t *staged)
+static void fold(const moco_trainer_t *t, mo_encoder_t *e, const mo_staged_t *staged, const float *values)
 {
     int32_t forwards = t->state.method.mixed ? 1
                        : e == &t->state.key  ? t->state.method.key_views
@@ -84,7 +132,7 @@ static void fold(const moco_trainer_t *t, mo_encoder_t *e, const mo_staged_t *st
         int32_t groups = (i < e->net.body_ops ? staged->body_groups : staged->head_groups) / forwards;
         double m = (double)(rows / groups) * shape.h * shape.w;
         for (int32_t f = 0; f < forwards; f++)
-            mo_running_fold(&e->net, &e->net.bns[op->bn], staged->values, f * groups,
+            mo_running_fold(&e->net, &e->net.bns[op->bn], values, f * groups,
                             t->state.options.bn_running == MOCO_BN_RUNNING_FIRST ? f * groups + 1 : (f + 1) * groups, m,
                             e->running);
     }
@@ -92,9 +140,9 @@ static void fold(const moco_trainer_t *t, mo_encoder_t *e, const mo_staged_t *st
 
 static void commit_statistics(moco_trainer_t *t)
 {
-    fold(t, &t->state.query, &t->query_staged);
+    fold(t, &t->state.query, &t->query_staged, t->mapped.query_staged);
     if (t->state.method.key_views > 0)
-        fold(t, &t->state.key, &t->key_staged);
+        fold(t, &t->state.key, &t->key_staged, t->mapped.key_staged);
 }
 
 /* Pushed batches of a run without data set; with one, epochs are its own, and this step is in none of them. */

@@ -40,8 +40,7 @@ static moco_status_t score(const work_t *w, mo_linear_score_t *scores)
     moco_status_t status = MOCO_OK;
     mo_linear_t linear = {0};
     TRY(mo_linear_create(t->device, 1, t->classes, (int32_t)features, SCORED, &linear));
-    memcpy(linear.weights, mo_tuner_weights(t), (size_t)t->classes * features * sizeof(float));
-    memcpy(linear.bias, mo_tuner_bias(t), (size_t)t->classes * sizeof(float));
+    TRY(mo_tuner_read(t, linear.weights, linear.bias));
     TRY(mo_supervised_score(&w->s, &linear, scores, 0, w->s.report.epoch + 1 == w->s.epochs));
     if (!isfinite(scores->loss))
         TRY(mo_fail(MOCO_ERR_NONFINITE, "the loss on the test set is %g after step %lld", scores->loss,
@@ -51,15 +50,25 @@ cleanup:
     return status;
 }
 
-static void keep(work_t *w, moco_model_t *model)
+static moco_status_t keep(work_t *w, moco_model_t *model)
 {
     moco_classifier_t *c = w->s.classifier;
+    const size_t classes = (size_t)c->result.classes, features = (size_t)c->result.features;
+    moco_status_t status = MOCO_OK;
+    float *weights = NULL, *bias = NULL;
+    TRY(mo_calloc(classes * features, sizeof *weights, &weights));
+    TRY(mo_calloc(classes, sizeof *bias, &bias));
+    TRY(mo_tuner_read(&w->tuner, weights, bias));
     c->result.finetuned = 1;
     c->result.rates = 1;
     c->result.steps = w->tuner.step;
     c->result.train_images = w->seen;
     c->result.test_images = w->s.measured.count;
-    mo_classifier_keep(c, 0, mo_tuner_weights(&w->tuner), mo_tuner_bias(&w->tuner), model);
+    mo_classifier_keep(c, 0, weights, bias, model);
+cleanup:
+    mo_free(weights);
+    mo_free(bias);
+    return status;
 }
 
 /* The weights as they are, in evaluation mode. The last measurement keeps them. */
@@ -76,7 +85,7 @@ static moco_status_t measure(work_t *w)
     rate->base_lr = w->o->base_lr;
     rate->effective_lr = mo_effective_lr(&w->tuner.like);
     if (w->s.report.epoch + 1 == w->s.epochs)
-        keep(w, model);
+        TRY(keep(w, model));
 cleanup:
     mo_model_release(model);
     return status;

@@ -39,14 +39,13 @@ typedef struct mo_tuner {
     mo_plan_t *plan;
     mo_packed_t *packed;
     int32_t shard, shards_per_group, groups, sets;
-    void *arena;
-    size_t arena_bytes;
+    mo_buffer_t arena;
     mo_instance_t **instances;  /* [sets * shards_per_group]                   */
     mo_pass_t pass;
     mo_gradients_t gradients;
-    float **blocks;             /* [groups * shards_per_group] gradient block of each shard at work */
+    mo_buffer_t *blocks;           /* [groups * shards_per_group] gradient block of each shard at work */
     mo_optim_t optim;
-    float *staged;              /* [groups][net.stats] of the step at work     */
+    mo_buffer_t staged;         /* [groups][net.stats] of the step at work     */
     float *losses;              /* [B]                                         */
     float lut[3][256];
     int64_t feature;            /* floats of an image                          */
@@ -60,8 +59,7 @@ moco_status_t mo_tuner_create(mo_tuner_t *tuner, const moco_model_t *model, cons
                               int32_t classes);
 void mo_tuner_free(mo_tuner_t *tuner); /* safe on a zeroed struct */
 /* The classifier's numbers among the parameters: [C,F] and [C]. */
-float *mo_tuner_weights(const mo_tuner_t *tuner);
-float *mo_tuner_bias(const mo_tuner_t *tuner);
+moco_status_t mo_tuner_read(const mo_tuner_t *tuner, float *weights, float *bias);
 
 /* tune_step.c. One step; MOCO_ERR_NONFINITE names it and has changed nothing. *loss is the mean before it. */
 moco_status_t mo_tuner_step(mo_tuner_t *tuner, const mo_tune_batch_t *batch, double lr, double *loss);

@@ -7,10 +7,23 @@
 #include "util/clones.h"
 #include "util/status.h"
 
-static MO_CLONES void add_block(float *a, const float *b, int64_t count)
+static MO_CLONES void add(float *a, const float *b, int64_t count)
 {
     for (int64_t i = 0; i < count; i++)
         a[i] += b[i];
+}
+
+static moco_status_t add_block(mo_buffer_t to, mo_buffer_t from, int64_t count)
+{
+    moco_status_t status = MOCO_OK;
+    float *a = NULL, *b = NULL;
+    TRY(mo_buffer_map(to, MO_UPDATE, &a));
+    TRY(mo_buffer_map(from, MO_READ, &b));
+    add(a, b, count);
+cleanup:
+    mo_buffer_unmap(to, a);
+    mo_buffer_unmap(from, b);
+    return status;
 }
 
 /* At work: one block a shard. Waiting: finished subtrees beside the paths from the root to the shards at work. `paths`
@@ -30,7 +43,8 @@ int32_t mo_gradient_blocks(int32_t leaves, int32_t sets, int32_t together)
     return blocks < leaves ? (int32_t)blocks : leaves;
 }
 
-moco_status_t mo_gradients_create(mo_gradients_t *g, int64_t floats, int32_t leaves, int32_t sets, int32_t together)
+moco_status_t mo_gradients_create(mo_gradients_t *g, int64_t floats, int32_t leaves, int32_t sets, int32_t together,
+                                  moco_device_t *device)
 {
     moco_status_t status = MOCO_OK;
     int32_t nodes = 0;
@@ -53,7 +67,7 @@ moco_status_t mo_gradients_create(mo_gradients_t *g, int64_t floats, int32_t lea
     TRY(mo_calloc((size_t)blocks, sizeof *g->block, &g->block));
     TRY(mo_calloc((size_t)blocks, sizeof *g->free_list, &g->free_list));
     for (; g->blocks < blocks; g->blocks++)
-        TRY(mo_block_create((size_t)floats * sizeof(float), &g->block[g->blocks]));
+        TRY(mo_buffer_create(device, (size_t)floats * sizeof(float), &g->block[g->blocks]));
     mo_gradients_recycle(g);
 cleanup:
     return status;
@@ -64,7 +78,7 @@ void mo_gradients_free(mo_gradients_t *g)
     if (!g->ready)
         return;
     for (int32_t i = 0; i < g->blocks; i++)
-        mo_block_free(g->block[i], (size_t)g->floats * sizeof(float));
+        mo_buffer_free(&g->block[i]);
     mo_free(g->block);
     mo_free(g->free_list);
     mo_free(g->node);
@@ -82,33 +96,36 @@ void mo_gradients_recycle(mo_gradients_t *g)
     memset(g->node, 0, (size_t)nodes * sizeof *g->node);
     memcpy(g->free_list, g->block, (size_t)g->blocks * sizeof *g->block);
     g->free_count = g->blocks;
-    g->total = NULL;
+    g->total = (mo_buffer_t){0};
 }
 
-moco_status_t mo_gradients_take(mo_gradients_t *g, float **block)
+moco_status_t mo_gradients_take(mo_gradients_t *g, mo_buffer_t *block)
 {
     pthread_mutex_lock(&g->lock);
-    *block = g->free_count > 0 ? g->free_list[--g->free_count] : NULL;
+    *block = g->free_count > 0 ? g->free_list[--g->free_count] : (mo_buffer_t){0};
     pthread_mutex_unlock(&g->lock);
-    return *block != NULL ? MOCO_OK : mo_fail(MOCO_ERR_ENGINE, "all %d gradient blocks are in use", g->blocks);
+    return block->memory != NULL ? MOCO_OK
+                                 : mo_fail(MOCO_ERR_ENGINE, "all %d gradient blocks are in use", g->blocks);
 }
 
-void mo_gradients_finish(mo_gradients_t *g, int32_t leaf, float *block)
+moco_status_t mo_gradients_finish(mo_gradients_t *g, int32_t leaf, mo_buffer_t block)
 {
     int32_t level = 0, index = leaf;
     pthread_mutex_lock(&g->lock);
     while (level < g->levels - 1) {
         int32_t sibling = index ^ 1;
         if (sibling < g->level_size[level]) {
-            float **other = &g->node[g->level_start[level] + sibling];
-            if (*other == NULL) { /* the sibling will merge */
+            mo_buffer_t *other = &g->node[g->level_start[level] + sibling];
+            if (other->memory == NULL) { /* the sibling will merge */
                 g->node[g->level_start[level] + index] = block;
                 break;
             }
-            float *left = index & 1 ? *other : block, *right = index & 1 ? block : *other;
-            *other = NULL;
+            const mo_buffer_t left = index & 1 ? *other : block, right = index & 1 ? block : *other;
+            *other = (mo_buffer_t){0};
             pthread_mutex_unlock(&g->lock);
-            add_block(left, right, g->floats);
+            const moco_status_t status = add_block(left, right, g->floats);
+            if (status != MOCO_OK)
+                return status; /* the step is lost; the next one starts with all blocks */
             pthread_mutex_lock(&g->lock);
             g->free_list[g->free_count++] = right;
             block = left;
@@ -119,4 +136,5 @@ void mo_gradients_finish(mo_gradients_t *g, int32_t leaf, float *block)
     if (level == g->levels - 1)
         g->total = block;
     pthread_mutex_unlock(&g->lock);
+    return MOCO_OK;
 }

@@ -159,16 +159,23 @@ static moco_status_t read_encoders(mo_import_t *m)
     mo_state_t *s = &m->state;
     mo_inventory_t *inv = &m->inventory;
     int64_t counted;
-    mo_encoder_start(&s->query, s->options.seed); /* what the file does not have is as in a new run */
-    TRY(mo_inventory_encoder(inv, &inv->query, query_net(m), s->query.params, s->query.running, &m->batches));
+    float *query = NULL, *key = NULL;
+    TRY(mo_encoder_start(&s->query, s->options.seed)); /* what the file does not have is as in a new run */
+    TRY(mo_buffer_map(s->query.params, MO_UPDATE, &query));
+    TRY(mo_inventory_encoder(inv, &inv->query, query_net(m), query, s->query.running, &m->batches));
+    mo_buffer_unmap(s->query.params, query);
+    query = NULL;
     m->has_key = inv->key.scheme != NULL;
     if (m->has_key) {
-        TRY(mo_inventory_encoder(inv, &inv->key, &s->key.net, s->key.params, s->key.running, &counted));
+        TRY(mo_buffer_map(s->key.params, MO_UPDATE, &key));
+        TRY(mo_inventory_encoder(inv, &inv->key, &s->key.net, key, s->key.running, &counted));
     } else {
-        mo_encoder_copy_numbers(&s->query, &s->key);
+        TRY(mo_encoder_copy_numbers(&s->query, &s->key));
         TRY(mo_inventory_missing(inv, "the key encoder: a copy of the query encoder"));
     }
 cleanup:
+    mo_buffer_unmap(s->query.params, query);
+    mo_buffer_unmap(s->key.params, key);
     return status;
 }
 
@@ -178,15 +185,13 @@ static moco_status_t read_queue(mo_import_t *m)
     mo_keys_t *q = &m->state.queue;
     const mo_file_tensor_t *columns = own_entry(m, "queue"), *at = own_entry(m, "queue_ptr");
     const size_t bytes = (size_t)(q->length * q->dimension) * sizeof(float);
-    float *values = NULL;
-    if (!m->has_queue) {
-        if (q->rows != NULL)
-            mo_keys_start(q, m->state.options.seed);
-        return MOCO_OK;
-    }
+    float *values = NULL, *rows = NULL;
+    if (!m->has_queue)
+        return q->rows.memory != NULL ? mo_keys_start(q, m->state.options.seed) : MOCO_OK;
     TRY(mo_block_create(bytes, &values));
     TRY(mo_file_floats(columns, values, q->length * q->dimension));
-    mo_transpose(values, q->dimension, q->length, q->rows);
+    TRY(mo_buffer_map(q->rows, MO_WRITE, &rows));
+    mo_transpose(values, q->dimension, q->length, rows);
     mo_inventory_take(&m->inventory, columns);
     if (at == NULL) {
         TRY(mo_inventory_missing(&m->inventory, "queue_ptr: 0"));
@@ -198,6 +203,7 @@ static moco_status_t read_queue(mo_import_t *m)
                         (long long)q->pointer, (long long)q->length - 1));
     }
 cleanup:
+    mo_buffer_unmap(q->rows, rows);
     mo_block_free(values, bytes);
     return status;
 }
@@ -220,7 +226,7 @@ static moco_status_t set_counters(mo_import_t *m)
     const int64_t counted = m->batches / s->method.query_views; /* every view of a batch counts */
     const int64_t steps = m->updates > 0 ? m->updates : counted;
     s->epoch = epochs_done(m);
-    s->step = steps > 0 && steps < ((int64_t)1 << 48) ? steps : s->epoch > 0 ? s->epoch : m->has_state;
+    s->step = steps > 0 && steps < MO_COUNTER_MAX ? steps : s->epoch > 0 ? s->epoch : m->has_state;
     s->queue_seen = m->has_queue && s->step > 0 ? s->queue.length : 0;
     if (m->updates > 0 && m->batches > 0 && m->updates != counted)
         return mo_inventory_note(&m->inventory,
@@ -242,6 +248,19 @@ static double next_momentum(const mo_state_t *s)
     return mo_schedule_momentum(&s->options, now);
 }
 
+static moco_status_t move_keys(mo_state_t *s, double momentum)
+{
+    moco_status_t status = MOCO_OK;
+    float *key = NULL, *query = NULL;
+    TRY(mo_buffer_map(s->key.params, MO_UPDATE, &key));
+    TRY(mo_buffer_map(s->query.params, MO_READ, &query));
+    mo_momentum_update(key, query, s->key.net.params, momentum);
+cleanup:
+    mo_buffer_unmap(s->key.params, key);
+    mo_buffer_unmap(s->query.params, query);
+    return status;
+}
+
 /* The reference moves its key encoder at the start of a step, this library at the end: one move is owed. */
 static moco_status_t update_keys(mo_import_t *m, int32_t key_update)
 {
@@ -251,7 +270,9 @@ static moco_status_t update_keys(mo_import_t *m, int32_t key_update)
         const double momentum = next_momentum(s);
         char number[MO_NUMBER_TEXT];
         mo_text_double(momentum, 9, number);
-        mo_momentum_update(s->key.params, s->query.params, s->key.net.params, momentum);
+        const moco_status_t moved = move_keys(s, momentum);
+        if (moved != MOCO_OK)
+            return moved;
         snprintf(text, sizeof text,
                  "a reference checkpoint; the key-momentum update that it makes at the start of its "
                  "next step was applied, momentum %s",
@@ -315,7 +336,7 @@ moco_status_t mo_import_training(const char *in, const char *out, const moco_con
     TRY(choose_options(&m, training != NULL));
     TRY(mo_state_build(&m.state, &m.options));
     TRY(mo_inventory_check(&m.inventory, &m.inventory.query, query_net(&m)));
-    TRY(mo_state_take(&m.state));
+    TRY(mo_state_take(&m.state, NULL));
     TRY(read_encoders(&m));
     TRY(mo_cancel_check(o->cancel));
     TRY(read_queue(&m));

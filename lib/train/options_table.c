@@ -184,3 +184,20 @@ const mo_option_table_t mo_run_options = {
     MO_OPTION_ROWS(run_rows),
     .agreement = "",
 };
+
+#undef AT
+#define AT(field) MO_OPTION_AT(moco_snapshot_options_t, field)
+
+static const char *const encoder_names[] = {"query", "key"};
+
+static const mo_option_row_t snapshot_rows[] = {
+    {AT(encoder), ENUM, MOCO_ENCODER_QUERY, NAMES(encoder_names), "which one becomes the model"},
+    {AT(drop_head), I32, 0, 0, 1, 0, NULL, "", "1: the backbone alone; 0: with the projection head"},
+};
+
+const mo_option_table_t mo_snapshot_options = {
+    .name = "moco_snapshot_options",
+    .size = sizeof(moco_snapshot_options_t),
+    MO_OPTION_ROWS(snapshot_rows),
+    .agreement = "",
+};

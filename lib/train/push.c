@@ -16,7 +16,7 @@ void mo_pushed_free(mo_pushed_t *p)
     *p = (mo_pushed_t){0};
 }
 
-/* Is there module for `count` images of this kind? */
+/* Whether the batch takes `count` more images of this kind. */
 static moco_status_t check_room(const moco_trainer_t *t, int64_t count, int is_float)
 {
     const mo_pushed_t *p = &t->pushed;

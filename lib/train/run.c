@@ -274,13 +274,14 @@ static moco_status_t evaluate(run_t *r, double *top1)
     moco_status_t status = MOCO_OK;
     moco_model_t *model = NULL;
     moco_knn_result_t result = {.struct_size = sizeof result};
-    moco_knn_options_t knn = mo_knn_defaults;
+    moco_knn_options_t knn;
     const moco_snapshot_options_t query = {.encoder = MOCO_ENCODER_QUERY};
     double start = now();
     *top1 = -1;
     if (r->test == NULL)
         return MOCO_OK;
     TRY(mo_trainer_snapshot(r->trainer, &query, NULL, &model));
+    TRY(mo_option_defaults(&mo_knn_options, 0, &knn));
     knn.loader_threads = r->trainer->state.options.loader_threads;
     knn.cancel = r->options->cancel;
     TRY(mo_knn_accuracy(model, r->dataset, r->test, &knn, &result));

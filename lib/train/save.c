@@ -27,7 +27,6 @@ static const counter_t counters[] = {
     {"listing_count", offsetof(mo_state_t, listing_count)},
 };
 #define COUNTERS (sizeof counters / sizeof counters[0])
-#define COUNTER_MAX ((int64_t)1 << 48) /* no run gets there, and counting on from it cannot overflow */
 
 static int64_t *counter_of(mo_state_t *s, size_t i)
 {
@@ -80,7 +79,7 @@ moco_status_t mo_state_save(mo_state_t *s, const char *path)
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
-    float *queue = NULL;
+    float *queue = NULL, *rows = NULL, *query = NULL, *key = NULL;
     char prefix[64];
     int64_t queue_dims[2] = {s->options.dimension, s->queue.length}, one[1] = {1};
     size_t queue_bytes = (size_t)(s->queue.length * s->queue.dimension) * sizeof(float);
@@ -90,19 +89,26 @@ moco_status_t mo_state_save(mo_state_t *s, const char *path)
     TRY(mo_st_meta(&w, "encoder_prefix", s->method.loss->query_prefix));
     if (s->method.key_views > 0)
         TRY(mo_st_meta(&w, "key_encoder_prefix", s->method.loss->key_prefix));
-    TRY(mo_encoder_put(&w, s->method.loss->query_prefix, &s->query, &query_batches));
-    if (s->method.key_views > 0)
-        TRY(mo_encoder_put(&w, s->method.loss->key_prefix, &s->key, &key_batches));
+    TRY(mo_buffer_map(s->query.params, MO_READ, &query));
+    TRY(mo_encoder_put(&w, s->method.loss->query_prefix, &s->query, query, &query_batches));
+    if (s->method.key_views > 0) {
+        TRY(mo_buffer_map(s->key.params, MO_READ, &key));
+        TRY(mo_encoder_put(&w, s->method.loss->key_prefix, &s->key, key, &key_batches));
+    }
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)s->options.optimizer); i++)
         TRY(mo_params_put(&w, state_prefix(s, i, prefix), &s->query.net, s->optimizer[i]));
     if (s->method.loss->keeps_queue) {
         TRY(mo_block_create(queue_bytes, &queue));
-        mo_transpose(s->queue.rows, s->queue.length, s->queue.dimension, queue);
+        TRY(mo_buffer_map(s->queue.rows, MO_READ, &rows));
+        mo_transpose(rows, s->queue.length, s->queue.dimension, queue);
         TRY(mo_st_add(&w, "queue", MO_F32, 2, queue_dims, queue));
         TRY(mo_st_add(&w, "queue_ptr", MO_I64, 1, one, &s->queue.pointer));
     }
     TRY(mo_st_write(&w, path));
 cleanup:
+    mo_buffer_unmap(s->query.params, query);
+    mo_buffer_unmap(s->key.params, key);
+    mo_buffer_unmap(s->queue.rows, rows);
     mo_st_writer_free(&w);
     mo_block_free(queue, queue_bytes);
     return status;
@@ -112,7 +118,7 @@ cleanup:
 static moco_status_t get_queue(const mo_tensor_file_t *st, mo_state_t *s)
 {
     moco_status_t status = MOCO_OK;
-    float *queue = NULL;
+    float *queue = NULL, *rows = NULL;
     int64_t pointer;
     size_t bytes = (size_t)(s->queue.length * s->queue.dimension) * sizeof(float);
     const mo_file_tensor_t *keys = mo_tensor_file_find(st, "queue"), *at = mo_tensor_file_find(st, "queue_ptr");
@@ -120,12 +126,14 @@ static moco_status_t get_queue(const mo_tensor_file_t *st, mo_state_t *s)
         return mo_fail(MOCO_ERR_SHAPE, "tensor 'queue_ptr' is missing");
     TRY(mo_block_create(bytes, &queue));
     TRY(mo_file_floats(keys, queue, s->queue.length * s->queue.dimension));
-    mo_transpose(queue, s->queue.dimension, s->queue.length, s->queue.rows);
+    TRY(mo_buffer_map(s->queue.rows, MO_WRITE, &rows));
+    mo_transpose(queue, s->queue.dimension, s->queue.length, rows);
     TRY(mo_file_ints(at, &pointer, 1));
     if (pointer < 0 || pointer >= s->queue.length)
         TRY(mo_fail(MOCO_ERR_FORMAT, "'queue_ptr' is %" PRId64 ", wanted 0 to %" PRId64, pointer, s->queue.length - 1));
     s->queue.pointer = pointer;
 cleanup:
+    mo_buffer_unmap(s->queue.rows, rows);
     mo_block_free(queue, bytes);
     return status;
 }
@@ -136,13 +144,13 @@ static moco_status_t get_state(const mo_tensor_file_t *st, mo_state_t *s)
     int64_t shard;
     char prefix[64];
     for (size_t i = 0; i < COUNTERS; i++)
-        TRY(mo_meta_get_int(st, counters[i].key, 0, COUNTER_MAX, counter_of(s, i)));
+        TRY(mo_meta_get_int(st, counters[i].key, 0, MO_COUNTER_MAX, counter_of(s, i)));
     if (s->listing_count > INT32_MAX || s->epoch > UINT32_MAX || s->position > s->listing_count)
         TRY(mo_fail(MOCO_ERR_FORMAT,
                     "the checkpoint is at image %" PRId64 " of %" PRId64 " in epoch %" PRId64
                     "; wanted at most %d images and epochs below 2^32",
                     s->position, s->listing_count, s->epoch, INT32_MAX));
-    TRY(mo_meta_get_int(st, "pushed_number", 0, COUNTER_MAX, &s->pushed));
+    TRY(mo_meta_get_int(st, "pushed_number", 0, MO_COUNTER_MAX, &s->pushed));
     TRY(mo_meta_get_int(st, "shard", 1, INT32_MAX, &shard));
     if (shard != s->shard)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "the checkpoint was made with shards of %" PRId64 " images, this run has %d",

@@ -5,8 +5,7 @@
 #include <math.h>
 
 #include "optim/optim.h"
-
-#define PI 3.14159265358979323846
+#include "util/rate.h"
 
 mo_time_t mo_time_next(mo_time_t now)
 {
@@ -30,10 +29,10 @@ static double step_factor(const moco_trainer_options_t *o, double e)
     return factor;
 }
 
-/* ½(1 + cos(πx)), x held at 1 past the end: it would rise again. */
+/* x held at 1 past the end: the cosine would rise again. */
 static double cosine(double x)
 {
-    return 0.5 * (1.0 + cos(PI * (x < 1.0 ? x : 1.0)));
+    return mo_half_cosine(x < 1.0 ? x : 1.0, 1.0);
 }
 
 static double real_epoch(mo_time_t now)

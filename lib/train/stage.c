@@ -104,7 +104,7 @@ cleanup:
 
 /* ---- memory ---- */
 
-static moco_status_t take(mo_stage_t *s, uint8_t *arena)
+static moco_status_t take(mo_stage_t *s, mo_buffer_t arena)
 {
     moco_status_t status = MOCO_OK;
     size_t bytes = mo_plan_arena_bytes(s->plan);
@@ -112,7 +112,8 @@ static moco_status_t take(mo_stage_t *s, uint8_t *arena)
     TRY(mo_packed_create(s->plan, s->encoder->params, &s->packed));
     TRY(mo_calloc((size_t)in_flight, sizeof *s->instances, &s->instances));
     for (int32_t i = 0; i < in_flight; i++)
-        TRY(mo_instance_create(s->plan, arena + (size_t)i * bytes, s->encoder->params, s->packed, &s->instances[i]));
+        TRY(mo_instance_create(s->plan, mo_buffer_part(arena, (size_t)i * bytes, bytes), s->encoder->params, s->packed,
+                               &s->instances[i]));
     TRY(mo_calloc((size_t)s->groups * (size_t)s->shards_per_group, sizeof *s->blocks, &s->blocks));
     s->pass = (mo_pass_t){.plan = s->plan, .instances = s->instances, .sets = s->sets, .groups = s->groups};
     TRY(mo_pass_prepare(&s->pass));

@@ -44,8 +44,9 @@ static moco_status_t move_rows(const mo_stage_t *s, mo_instance_t *instance, int
     int64_t width = s->encoder->net.shapes[tensor].c;
     int gradient = way == GRADIENT_IN || way == GRADIENT_OUT, in = way == ROWS_IN || way == GRADIENT_IN;
     float *rows;
-    moco_status_t status = gradient ? mo_instance_map_gradient(instance, tensor, &rows)
-                                    : mo_instance_map(instance, tensor, &rows);
+    const mo_access_t access = in ? MO_WRITE : MO_READ;
+    moco_status_t status = gradient ? mo_instance_map_gradient(instance, tensor, access, &rows)
+                                    : mo_instance_map(instance, tensor, access, &rows);
     if (status != MOCO_OK)
         return status;
     for (int64_t row = 0; row < s->shard; row++) {
@@ -64,7 +65,7 @@ static moco_status_t load_images(const mo_stage_t *s, const mo_views_t *views, m
 {
     const moco_trainer_t *t = s->trainer;
     float *input;
-    moco_status_t status = mo_instance_map(instance, s->encoder->net.input, &input);
+    moco_status_t status = mo_instance_map(instance, s->encoder->net.input, MO_WRITE, &input);
     if (status != MOCO_OK)
         return status;
     for (int64_t row = 0; row < s->shard; row++) {
@@ -81,30 +82,40 @@ static moco_status_t load_images(const mo_stage_t *s, const mo_views_t *views, m
 
 /* ---- what the losses need beside the queries ---- */
 
-float *mo_keys_for(const moco_trainer_t *t, int32_t view)
+mo_buffer_t mo_keys_for(const moco_trainer_t *t, int32_t view)
 {
-    int64_t slot = t->state.method.key_views > 1 ? 1 - view : 0;
-    return t->keys + slot * t->state.options.batch_size * t->state.options.dimension;
+    return mo_trainer_keys(t, t->state.method.key_views > 1 ? 1 - view : 0);
+}
+
+/* Every row of the loss's tensor of keys gets the key of its image. */
+static moco_status_t load_keys(const mo_stage_t *s, mo_instance_t *instance, int32_t group, int32_t shard, int32_t view)
+{
+    const moco_trainer_t *t = s->trainer;
+    const int64_t width = t->state.options.dimension;
+    moco_status_t status = MOCO_OK;
+    float *values = NULL;
+    TRY(mo_instance_map(instance, t->loss.keys, MO_WRITE, &values));
+    for (int64_t row = 0; row < s->shard; row++)
+        TRY(mo_buffer_read(mo_buffer_floats(mo_keys_for(t, view), place_of(s, group, shard, row).image * width, width),
+                           values + row * width));
+cleanup:
+    if (values != NULL)
+        mo_instance_unmap(instance, t->loss.keys, values);
+    return status;
 }
 
 static moco_status_t load_contrast(const mo_stage_t *s, mo_instance_t *instance, int32_t group, int32_t shard)
 {
     const moco_trainer_t *t = s->trainer;
     moco_status_t status = MOCO_OK;
-    int64_t width = t->state.options.dimension;
     place_t first = place_of(s, group, shard, 0);
     float *values;
     if (t->state.method.loss->dictionary != NULL)
         TRY(mo_instance_bind(instance, MO_IN_DICTIONARY, t->state.method.loss->dictionary(t, first.view)));
-    if (t->loss.keys >= 0) {
-        TRY(mo_instance_map(instance, t->loss.keys, &values));
-        for (int64_t row = 0; row < s->shard; row++)
-            memcpy(values + row * width, mo_keys_for(t, first.view) + place_of(s, group, shard, row).image * width,
-                   (size_t)width * sizeof(float));
-        mo_instance_unmap(instance, t->loss.keys, values);
-    }
+    if (t->loss.keys >= 0)
+        TRY(load_keys(s, instance, group, shard, first.view));
     if (t->loss.place >= 0) {
-        TRY(mo_instance_map(instance, t->loss.place, &values));
+        TRY(mo_instance_map(instance, t->loss.place, MO_WRITE, &values));
         for (int64_t row = 0; row < s->shard; row++) {
             place_t p = place_of(s, group, shard, row);
             values[row] = (float)(s->mixed ? index_of(s, p) : p.image);
@@ -128,9 +139,10 @@ static moco_status_t bind(mo_stage_t *s, mo_instance_t *instance, int32_t group,
     moco_status_t status = MOCO_OK;
     moco_trainer_t *t = s->trainer;
     const int64_t row = group < s->staged->rows ? group : 0; /* more groups than rows: no batch norm, no use */
-    TRY(mo_instance_bind(instance, MO_IN_STATS, s->staged->values + row * s->encoder->net.stats));
+    const int64_t stats = s->encoder->net.stats;
+    TRY(mo_instance_bind(instance, MO_IN_STATS, mo_buffer_floats(s->staged->values, row * stats, stats)));
     if (s->pool != NULL) {
-        float **block = &s->blocks[group * s->shards_per_group + shard];
+        mo_buffer_t *block = &s->blocks[group * s->shards_per_group + shard];
         int64_t from = s->pool == &t->gradients[1] ? s->encoder->net.body_params : 0;
         TRY(mo_gradients_take(s->pool, block));
         TRY(mo_instance_bind_from(instance, MO_IN_GRADS, *block, from * (int64_t)sizeof(float)));
@@ -165,6 +177,26 @@ cleanup:
     return status;
 }
 
+/* Keys, each to the place of its image. */
+static moco_status_t keep_keys(const mo_stage_t *s, mo_instance_t *instance, int32_t group, int32_t shard)
+{
+    const moco_trainer_t *t = s->trainer;
+    const int64_t width = t->state.options.dimension;
+    const int32_t tensor = s->encoder->embedding;
+    moco_status_t status = MOCO_OK;
+    float *rows = NULL;
+    TRY(mo_instance_map(instance, tensor, MO_READ, &rows));
+    for (int64_t row = 0; row < s->shard; row++) {
+        const place_t p = place_of(s, group, shard, row);
+        TRY(mo_buffer_write(mo_buffer_floats(mo_trainer_keys(t, p.view - s->first_view), p.image * width, width),
+                            rows + row * width));
+    }
+cleanup:
+    if (rows != NULL)
+        mo_instance_unmap(instance, tensor, rows);
+    return status;
+}
+
 /* Keys and features of shuffled images go to the place of their image: the inverse of the shuffle. */
 static moco_status_t end(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
 {
@@ -173,7 +205,7 @@ static moco_status_t end(void *ctx, mo_instance_t *instance, int32_t group, int3
     moco_status_t status = MOCO_OK;
     int32_t backbone = s->encoder->net.backbone;
     if (s->kind == MO_STAGE_KEY || s->kind == MO_STAGE_KEY_HEAD)
-        TRY(move_rows(s, instance, s->encoder->embedding, group, shard, t->keys, ROWS_OUT));
+        TRY(keep_keys(s, instance, group, shard));
     if (s->kind == MO_STAGE_KEY_BODY || s->kind == MO_STAGE_BODY)
         TRY(move_rows(s, instance, backbone, group, shard, features(s), ROWS_OUT));
     if (s->kind == MO_STAGE_QUERY || s->kind == MO_STAGE_HEAD)
@@ -182,7 +214,7 @@ static moco_status_t end(void *ctx, mo_instance_t *instance, int32_t group, int3
         TRY(move_rows(s, instance, backbone, group, shard, t->feature_gradients, GRADIENT_OUT));
     if (s->pool != NULL) {
         int32_t leaf = group * s->shards_per_group + shard;
-        mo_gradients_finish(s->pool, leaf, s->blocks[leaf]);
+        TRY(mo_gradients_finish(s->pool, leaf, s->blocks[leaf]));
     }
 cleanup:
     return status;

@@ -25,16 +25,16 @@ static void list_blocks(mo_state_t *s)
     const size_t f = sizeof(float);
     const size_t params = (size_t)s->query.net.params * f;
     mo_blocks_t *b = &s->blocks;
-    mo_blocks_add(b, "weights", params, &s->query.params);
+    mo_blocks_add_buffer(b, "weights", params, &s->query.params);
     mo_blocks_add(b, "statistics", (size_t)s->query.net.stats * f, &s->query.running);
     if (s->method.key_views > 0) {
-        mo_blocks_add(b, "weights", (size_t)s->key.net.params * f, &s->key.params);
+        mo_blocks_add_buffer(b, "weights", (size_t)s->key.net.params * f, &s->key.params);
         mo_blocks_add(b, "statistics", (size_t)s->key.net.stats * f, &s->key.running);
     }
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)s->options.optimizer); i++)
         mo_blocks_add(b, "optimizer", params, &s->optimizer[i]);
     if (s->method.loss->keeps_queue)
-        mo_blocks_add(b, "queue", (size_t)(s->queue.length * s->queue.dimension) * f, &s->queue.rows);
+        mo_blocks_add_buffer(b, "queue", (size_t)(s->queue.length * s->queue.dimension) * f, &s->queue.rows);
 }
 
 moco_status_t mo_state_build(mo_state_t *s, const moco_trainer_options_t *options)
@@ -55,18 +55,21 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_state_take(mo_state_t *s)
+moco_status_t mo_state_take(mo_state_t *s, moco_device_t *device)
 {
-    return mo_blocks_take(&s->blocks);
+    return mo_blocks_take(&s->blocks, device);
 }
 
-void mo_state_start(mo_state_t *s)
+moco_status_t mo_state_start(mo_state_t *s)
 {
-    mo_encoder_start(&s->query, s->options.seed);
+    moco_status_t status = MOCO_OK;
+    TRY(mo_encoder_start(&s->query, s->options.seed));
     if (s->method.key_views > 0) /* the same but for the predictor, which comes last */
-        mo_encoder_copy_numbers(&s->query, &s->key);
+        TRY(mo_encoder_copy_numbers(&s->query, &s->key));
     if (s->method.loss->keeps_queue)
-        mo_keys_start(&s->queue, s->options.seed);
+        TRY(mo_keys_start(&s->queue, s->options.seed));
+cleanup:
+    return status;
 }
 
 void mo_state_free(mo_state_t *s)

@@ -10,7 +10,9 @@
 #include "nets/encoder.h"
 #include "optim/optim.h"
 #include "train/methods/method.h"
-#include "util/blocks.h"
+#include "engine/blocks.h"
+
+#define MO_COUNTER_MAX ((int64_t)1 << 48) /* no run gets there, and counting on from it cannot overflow */
 
 typedef struct mo_state {
     moco_trainer_options_t options;
@@ -32,8 +34,9 @@ typedef struct mo_state {
 
 /* Options are full; they are checked. Nets and the list of blocks, no memory. Free with _free, also after a failure. */
 moco_status_t mo_state_build(mo_state_t *state, const moco_trainer_options_t *options);
-moco_status_t mo_state_take(mo_state_t *state); /* the memory, zeroed                                     */
-void mo_state_start(mo_state_t *state);         /* first values: weights, statistics, queue               */
+/* The memory, zeroed; where `device` has it, or the host's, where it is NULL. */
+moco_status_t mo_state_take(mo_state_t *state, moco_device_t *device);
+moco_status_t mo_state_start(mo_state_t *state); /* first values: weights, statistics, queue              */
 void mo_state_free(mo_state_t *state);          /* safe on a zeroed struct                                */
 
 /* The query encoder as a model has it: no predictor, no loss. Borrowed from the state. */

@@ -73,5 +73,6 @@ moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_out
     mo_warn_step(t, &commit.outcome);
     *outcome = commit.outcome;
 cleanup:
+    mo_commit_done(t);
     return status;
 }

@@ -17,7 +17,7 @@
 
 /* What a step stages of an encoder's batch statistics until its commit. */
 typedef struct mo_staged {
-    float *values; /* [rows][net.stats]                                                           */
+    mo_buffer_t values; /* [rows][net.stats]                                                      */
     int32_t rows;
     int32_t body_groups, head_groups; /* how many of the rows the backbone and the head fill      */
 } mo_staged_t;
@@ -48,7 +48,7 @@ typedef struct mo_stage {
     int32_t first_view, views; /* whose images run through it                                           */
     int32_t mixed;             /* groups divide the images of both views together, else of each view    */
     mo_gradients_t *pool;      /* where its gradients go, NULL = none                                   */
-    float **blocks;            /* [groups * shards_per_group] gradient block of each shard at work      */
+    mo_buffer_t *blocks;       /* [groups * shards_per_group] gradient block of each shard at work      */
 } mo_stage_t;
 
 /* The images of one step. Rows are 8-bit [S,S,3], or float images already normalised. */
@@ -72,6 +72,11 @@ typedef struct mo_pushed {
     mo_pixels_t pixels;
 } mo_pushed_t;
 
+/* What outcome and commit read and write, mapped on the host for them. */
+typedef struct mo_mapped {
+    float *query, *key, *gradients[2], *query_staged, *key_staged, *queue, *keys;
+} mo_mapped_t;
+
 struct moco_trainer {
     mo_state_t state;
     const moco_cancel_t *cancel; /* of the call at work; NULL = none */
@@ -84,8 +89,9 @@ struct moco_trainer {
     mo_stage_t stages[MO_STAGES];
     mo_optim_t optim;
     mo_gradients_t gradients[2]; /* of everything, or in two passes of the backbone and of the heads */
-    void *arena;              /* serves every stage in turn */
-    float *keys; /* [key_views * B, D] of this step, in the order of the images; NT-Xent: [2B, D] and [2B] */
+    mo_buffer_t arena;        /* serves every stage in turn */
+    mo_buffer_t keys; /* of this step: mo_trainer_keys, in the order of the images; NT-Xent: [2B, D] and [2B] */
+    mo_mapped_t mapped;       /* at the end of a step                            */
     float *features[2];       /* two passes: [rows, F] of the query and of the key encoder     */
     float *feature_gradients; /* [rows, F] */
     float *results;           /* [rows, MO_LOSS_WIDTH]                           */
@@ -125,6 +131,8 @@ moco_status_t mo_trainer_create(const moco_trainer_options_t *options, moco_devi
 void mo_trainer_delete(moco_trainer_t *trainer); /* in any of these conditions; NULL is fine */
 /* Bytes of the plan that count as `name` (the keys of `bytes` in moco_trainer_plan); all, where it is NULL. */
 uint64_t mo_trainer_bytes(const moco_trainer_t *trainer, const char *name);
+/* [B, D] of the first or second view that has keys. Views begin where an instance can be bound. */
+mo_buffer_t mo_trainer_keys(const moco_trainer_t *trainer, int32_t view);
 mo_loader_spec_t mo_trainer_loader_spec(const moco_trainer_t *trainer);
 
 /* push.c: the host's images. */
@@ -151,11 +159,13 @@ int32_t mo_stage_sets(const mo_stage_t *stage, int32_t shards);
 
 /* stage_io.c: what goes into and comes out of the shards of a stage, and running one that the trainer has. */
 moco_status_t mo_stage_run(moco_trainer_t *trainer, mo_stage_kind_t kind, const mo_views_t *views);
-float *mo_keys_for(const moco_trainer_t *trainer, int32_t view); /* keys of the other view, which its queries meet */
+mo_buffer_t mo_keys_for(const moco_trainer_t *trainer, int32_t view); /* keys of the other view, which its queries meet */
 
-/* commit.c: all that can be refused, then the change, which cannot. */
+/* commit.c: all that can be refused, then the change, which cannot. The numbers of both are mapped from _prepare on until
+ * _done, which follows a failure, too. */
 moco_status_t mo_commit_prepare(moco_trainer_t *trainer, mo_commit_t *commit);
 void mo_commit(moco_trainer_t *trainer, mo_commit_t *commit);
+void mo_commit_done(moco_trainer_t *trainer);
 
 /* step.c */
 /* Of the step to come, or at work. */

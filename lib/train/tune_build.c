@@ -53,12 +53,11 @@ static moco_status_t take_pass(mo_tuner_t *t)
 {
     moco_status_t status = MOCO_OK;
     const size_t in_flight = (size_t)t->sets * (size_t)t->shards_per_group, bytes = mo_plan_arena_bytes(t->plan);
-    t->arena_bytes = in_flight * bytes;
-    TRY(mo_block_create(t->arena_bytes, &t->arena));
+    TRY(mo_buffer_create(t->device, in_flight * bytes, &t->arena));
     TRY(mo_packed_create(t->plan, t->encoder.params, &t->packed));
     TRY(mo_calloc(in_flight, sizeof *t->instances, &t->instances));
     for (size_t i = 0; i < in_flight; i++)
-        TRY(mo_instance_create(t->plan, (uint8_t *)t->arena + i * bytes, t->encoder.params, t->packed,
+        TRY(mo_instance_create(t->plan, mo_buffer_part(t->arena, i * bytes, bytes), t->encoder.params, t->packed,
                                &t->instances[i]));
     t->pass = (mo_pass_t){.plan = t->plan, .instances = t->instances, .sets = t->sets, .groups = t->groups, .ctx = t};
     TRY(mo_pass_prepare(&t->pass));
@@ -72,41 +71,49 @@ static moco_status_t take_memory(mo_tuner_t *t)
     const int32_t shards = t->groups * t->shards_per_group;
     const size_t params = (size_t)t->encoder.net.params * sizeof(float),
                  stats = (size_t)t->encoder.net.stats * sizeof(float);
-    TRY(mo_encoder_take(&t->encoder));
-    TRY(mo_block_create((size_t)t->groups * stats, &t->staged));
+    TRY(mo_encoder_take(&t->encoder, t->device));
+    TRY(mo_buffer_create(t->device, (size_t)t->groups * stats, &t->staged));
     TRY(mo_calloc((size_t)t->options.batch_size, sizeof *t->losses, &t->losses));
     TRY(mo_calloc((size_t)shards, sizeof *t->blocks, &t->blocks));
     TRY(take_pass(t));
-    TRY(mo_gradients_create(&t->gradients, t->encoder.net.params, shards, t->sets, t->shards_per_group));
+    TRY(mo_gradients_create(&t->gradients, t->encoder.net.params, shards, t->sets, t->shards_per_group,
+                            t->device));
     TRY(mo_optim_prepare(&t->optim, &t->encoder.net));
-    t->optim.params = t->encoder.params;
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)t->options.optimizer); i++)
         TRY(mo_block_create(params, &t->optim.state[i]));
 cleanup:
     return status;
 }
 
-float *mo_tuner_weights(const mo_tuner_t *t)
+/* The classifier's weights and bias are the last two parameters. */
+static mo_buffer_t numbers_of(const mo_tuner_t *t, int32_t from_end)
 {
-    return t->encoder.params + t->encoder.net.parameters[t->encoder.net.parameter_count - 2].offset;
+    const mo_parameter_t *p = &t->encoder.net.parameters[t->encoder.net.parameter_count - from_end];
+    return mo_buffer_floats(t->encoder.params, p->offset, p->count);
 }
 
-float *mo_tuner_bias(const mo_tuner_t *t)
+moco_status_t mo_tuner_read(const mo_tuner_t *t, float *weights, float *bias)
 {
-    return t->encoder.params + t->encoder.net.parameters[t->encoder.net.parameter_count - 1].offset;
+    const moco_status_t status = mo_buffer_read(numbers_of(t, 2), weights);
+    return status == MOCO_OK ? mo_buffer_read(numbers_of(t, 1), bias) : status;
 }
 
 /* The backbone comes first in both nets, at the same places. */
-static void initialise(mo_tuner_t *t, const moco_model_t *model)
+static moco_status_t initialise(mo_tuner_t *t, const moco_model_t *model)
 {
     const int64_t count = (int64_t)t->classes * t->encoder.net.shapes[t->encoder.net.backbone].c;
-    float *weights = mo_tuner_weights(t);
+    moco_status_t status = MOCO_OK;
+    float *weights = NULL;
     mo_rng_t rng;
-    memcpy(t->encoder.params, model->encoder.params, (size_t)t->encoder.net.body_params * sizeof(float));
+    TRY(mo_buffer_copy(mo_buffer_floats(t->encoder.params, 0, t->encoder.net.body_params), model->encoder.params));
     memcpy(t->encoder.running, model->encoder.running, (size_t)t->encoder.net.stats * sizeof(float));
     mo_rng_start(&rng, t->options.seed, MO_STREAM_TUNE_WEIGHTS, 0, 0);
+    TRY(mo_buffer_map(numbers_of(t, 2), MO_WRITE, &weights));
     for (int64_t i = 0; i < count; i++)
         weights[i] = (float)(t->options.init_std * mo_rng_normal(&rng));
+cleanup:
+    mo_buffer_unmap(numbers_of(t, 2), weights);
+    return status;
 }
 
 moco_status_t mo_tuner_create(mo_tuner_t *t, const moco_model_t *model, const moco_finetune_options_t *o,
@@ -129,27 +136,26 @@ moco_status_t mo_tuner_create(mo_tuner_t *t, const moco_model_t *model, const mo
     divide(t);
     TRY(make_plan(t));
     TRY(take_memory(t));
-    initialise(t, model);
+    TRY(initialise(t, model));
 cleanup:
     return status;
 }
 
 void mo_tuner_free(mo_tuner_t *t)
 {
-    const size_t params = (size_t)t->encoder.net.params * sizeof(float),
-                 stats = (size_t)t->encoder.net.stats * sizeof(float);
+    const size_t params = (size_t)t->encoder.net.params * sizeof(float);
     mo_pass_free(&t->pass);
     for (int32_t i = 0; t->instances != NULL && i < t->sets * t->shards_per_group; i++)
         mo_instance_free(t->instances[i]);
     mo_free(t->instances);
     mo_packed_free(t->packed);
     mo_plan_free(t->plan);
-    mo_block_free(t->arena, t->arena_bytes);
+    mo_buffer_free(&t->arena);
     for (int i = 0; i < MO_OPTIM_BLOCKS; i++)
         mo_block_free(t->optim.state[i], params);
     mo_optim_free(&t->optim);
     mo_gradients_free(&t->gradients);
-    mo_block_free(t->staged, (size_t)t->groups * stats);
+    mo_buffer_free(&t->staged);
     mo_free(t->losses);
     mo_free(t->blocks);
     mo_encoder_free(&t->encoder);

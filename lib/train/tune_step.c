@@ -33,7 +33,7 @@ static moco_status_t load_images(const mo_tuner_t *t, mo_instance_t *instance, i
 {
     const mo_tune_batch_t *batch = t->batch;
     float *input;
-    moco_status_t status = mo_instance_map(instance, t->encoder.net.input, &input);
+    moco_status_t status = mo_instance_map(instance, t->encoder.net.input, MO_WRITE, &input);
     if (status != MOCO_OK)
         return status;
     for (int64_t i = 0; i < t->shard; i++) {
@@ -52,7 +52,7 @@ static moco_status_t load_targets(const mo_tuner_t *t, mo_instance_t *instance, 
 {
     const mo_tune_batch_t *batch = t->batch;
     float *targets;
-    moco_status_t status = mo_instance_map(instance, t->targets, &targets);
+    moco_status_t status = mo_instance_map(instance, t->targets, MO_WRITE, &targets);
     if (status != MOCO_OK)
         return status;
     for (int64_t i = 0; i < t->shard; i++)
@@ -67,7 +67,7 @@ static moco_status_t load_factors(const mo_tuner_t *t, mo_instance_t *instance, 
     float *factors;
     if (t->branches == 0)
         return MOCO_OK;
-    moco_status_t status = mo_instance_map(instance, t->encoder.net.paths, &factors);
+    moco_status_t status = mo_instance_map(instance, t->encoder.net.paths, MO_WRITE, &factors);
     if (status != MOCO_OK)
         return status;
     memcpy(factors, t->batch->factors + first * t->branches,
@@ -81,8 +81,9 @@ static moco_status_t begin(void *ctx, mo_instance_t *instance, int32_t group, in
     mo_tuner_t *t = ctx;
     moco_status_t status = MOCO_OK;
     const int64_t first = first_of(t, group, shard);
-    float **block = &t->blocks[group * t->shards_per_group + shard];
-    TRY(mo_instance_bind(instance, MO_IN_STATS, t->staged + group * t->encoder.net.stats));
+    mo_buffer_t *block = &t->blocks[group * t->shards_per_group + shard];
+    TRY(mo_instance_bind(instance, MO_IN_STATS,
+                         mo_buffer_floats(t->staged, group * t->encoder.net.stats, t->encoder.net.stats)));
     TRY(mo_gradients_take(&t->gradients, block));
     TRY(mo_instance_bind(instance, MO_IN_GRADS, *block));
     TRY(load_images(t, instance, first));
@@ -97,13 +98,12 @@ static moco_status_t end(void *ctx, mo_instance_t *instance, int32_t group, int3
     mo_tuner_t *t = ctx;
     const int32_t leaf = group * t->shards_per_group + shard;
     float *rows;
-    moco_status_t status = mo_instance_map(instance, t->loss, &rows);
+    moco_status_t status = mo_instance_map(instance, t->loss, MO_READ, &rows);
     if (status != MOCO_OK)
         return status;
     memcpy(t->losses + first_of(t, group, shard), rows, (size_t)t->shard * sizeof *rows);
     mo_instance_unmap(instance, t->loss, rows);
-    mo_gradients_finish(&t->gradients, leaf, t->blocks[leaf]);
-    return MOCO_OK;
+    return mo_gradients_finish(&t->gradients, leaf, t->blocks[leaf]);
 }
 
 /* ---- the commit ---- */
@@ -131,23 +131,23 @@ static void commit_part(void *ctx, int64_t number)
     mo_optim_update(&t->optim, part, &rates);
 }
 
-static void commit_statistics(mo_tuner_t *t)
+static void commit_statistics(mo_tuner_t *t, const float *staged)
 {
     for (int32_t i = 0; i < t->encoder.net.op_count; i++) {
         const mo_op_t *op = &t->encoder.net.ops[i];
         if (op->bn < 0)
             continue;
         const mo_shape_t shape = t->encoder.net.shapes[op->src];
-        mo_running_fold(&t->encoder.net, &t->encoder.net.bns[op->bn], t->staged, 0, t->groups,
+        mo_running_fold(&t->encoder.net, &t->encoder.net.bns[op->bn], staged, 0, t->groups,
                         (double)t->options.batch_size / t->groups * shape.h * shape.w, t->encoder.running);
     }
 }
 
-static moco_status_t outcome(mo_tuner_t *t, double *loss)
+static moco_status_t outcome(mo_tuner_t *t, const float *gradients, double *loss)
 {
     moco_status_t status = MOCO_OK;
     double norm = 0;
-    t->optim.pieces[0] = (mo_gradient_piece_t){t->gradients.total, 0, t->encoder.net.params};
+    t->optim.pieces[0] = (mo_gradient_piece_t){gradients, 0, t->encoder.net.params};
     TRY(mo_optim_gradient_norm(&t->optim, t->device, &norm));
     *loss = 0;
     for (int64_t i = 0; i < t->options.batch_size; i++)
@@ -169,18 +169,27 @@ moco_status_t mo_tuner_step(mo_tuner_t *t, const mo_tune_batch_t *batch, double 
                   .rates = {.kind = (mo_optimizer_t)o->optimizer, .lr = lr, .momentum = o->sgd_momentum,
                             .weight_decay = o->weight_decay, .beta1 = o->adam_beta1, .beta2 = o->adam_beta2,
                             .epsilon = o->adam_epsilon, .step = t->step + 1}};
+    float *gradients = NULL, *staged = NULL, *params = NULL;
     t->batch = batch;
     t->pass.begin = begin;
     t->pass.end = end;
     mo_gradients_recycle(&t->gradients);
     TRY(mo_packed_refresh(t->packed));
     TRY(mo_pass_run(t->device, &t->pass));
-    TRY(outcome(t, loss));
+    TRY(mo_buffer_map(t->gradients.total, MO_READ, &gradients));
+    TRY(mo_buffer_map(t->staged, MO_READ, &staged));
+    TRY(mo_buffer_map(t->encoder.params, MO_UPDATE, &params));
+    t->optim.params = params;
+    TRY(outcome(t, gradients, loss));
     TRY(mo_optim_begin(&t->optim, t->device, &c.rates));
     TRY(mo_device_parallel(t->device, t->optim.part_count, commit_part, &c));
-    commit_statistics(t);
+    commit_statistics(t, staged);
     t->step++;
 cleanup:
+    mo_buffer_unmap(t->gradients.total, gradients);
+    mo_buffer_unmap(t->staged, staged);
+    mo_buffer_unmap(t->encoder.params, params);
+    t->optim.params = NULL;
     t->batch = NULL;
     return status;
 }

@@ -73,7 +73,7 @@ void mo_warn_step(moco_trainer_t *t, const mo_outcome_t *outcome)
 {
     mo_warnings_t *w = &t->warnings;
     int64_t batch = t->state.options.batch_size;
-    double chance = t->state.method.chance, spread = mo_spread(t->keys, batch, t->state.options.dimension);
+    double chance = t->state.method.chance, spread = mo_spread(t->mapped.keys, batch, t->state.options.dimension);
     /* While a queue fills, random rows make the contrast easy. */
     int filled = !t->state.method.loss->keeps_queue || t->state.queue_seen >= t->state.queue.length;
     mo_warn_setup(t);

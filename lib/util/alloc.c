@@ -54,6 +54,12 @@ moco_status_t mo_reserve(void *pointer, int64_t wanted, int64_t *capacity, size_
     return status;
 }
 
+moco_status_t mo_grow_by_one(void *pointer, int32_t count, size_t size)
+{
+    const int full = count == 0 || (count >= 16 && (count & (count - 1)) == 0);
+    return full ? mo_grow(pointer, count == 0 ? 16 : (size_t)count * 2, size) : MOCO_OK;
+}
+
 moco_status_t mo_strdup(const char *from, char **out)
 {
     size_t size = strlen(from) + 1;

@@ -14,6 +14,8 @@ moco_status_t mo_grow(void *pointer, size_t count, size_t size);
 /* Makes place for `wanted` items in an array of *capacity: grows to at least twice what it was, from 64 items on, and changes
  * nothing on failure. */
 moco_status_t mo_reserve(void *pointer, int64_t wanted, int64_t *capacity, size_t size);
+/* Place for one more item in an array of `count` that grows through this call alone: from 16 on it doubles. */
+moco_status_t mo_grow_by_one(void *pointer, int32_t count, size_t size);
 moco_status_t mo_strdup(const char *from, char **out);
 /* printf into a new string. */
 moco_status_t mo_strprintf(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -177,7 +177,7 @@ static int parse_list(void *options, const mo_option_row_t *row, const char *val
             return 0;
     }
     memcpy((uint8_t *)options + row->used, &used, sizeof used);
-    return 1;
+    return used > 0;
 }
 
 static moco_status_t refuse(const mo_option_table_t *table, const mo_option_row_t *row, const char *value)
@@ -186,7 +186,7 @@ static moco_status_t refuse(const mo_option_table_t *table, const mo_option_row_
     mo_option_range(table, row, wanted);
     suggest(row, value, near);
     if (row->type == MO_OPTION_LIST)
-        return mo_fail(MOCO_ERR_ARGUMENT, "%s is '%.64s', wanted up to %u numbers with commas between them, each %s",
+        return mo_fail(MOCO_ERR_ARGUMENT, "%s is '%.64s', wanted 1 to %u numbers with commas between them, each %s",
                        row->name, value, row->items, wanted);
     return mo_fail(MOCO_ERR_ARGUMENT, "%s is '%.64s', wanted %s%s", row->name, value, wanted, near);
 }

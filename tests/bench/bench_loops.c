@@ -14,12 +14,12 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-#define CHECK(call)                                                          \
-    do {                                                                     \
-        if ((call) != MOCO_OK) {                                             \
-            fprintf(stderr, "bench_loops: %s\n", moco_last_message());       \
-            exit(1);                                                         \
-        }                                                                    \
+#define CHECK(call)                                                    \
+    do {                                                               \
+        if ((call) != MOCO_OK) {                                       \
+            fprintf(stderr, "bench_loops: %s\n", moco_last_message()); \
+            exit(1);                                                   \
+        }                                                              \
     } while (0)
 
 static double now(void)
@@ -51,13 +51,13 @@ static moco_status_t sgd_as_primitives(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_value(plan, op->other, &v));
     TRY(mo_value(plan, op->dst, &g));
     mo_slot_id_t t;
-    TRY(mo_gradient_slot(plan, op->src, &t));                      /* scratch of the same shape    */
-    TRY(mo_emit_function(plan, op, MO_LINEAR, 1e-4f, 0, p, t));    /* t = decay p                  */
-    TRY(mo_emit_binary(plan, op, MO_ADD, t, g, t, 0));             /* d = t + g                    */
-    TRY(mo_emit_function(plan, op, MO_LINEAR, 0.9f, 0, v, v));     /* v = momentum v               */
-    TRY(mo_emit_binary(plan, op, MO_ADD, v, t, v, 0));             /* v += d                       */
-    TRY(mo_emit_function(plan, op, MO_LINEAR, 0.03f, 0, v, t));    /* t = lr v                     */
-    TRY(mo_emit_binary(plan, op, MO_SUB, p, t, p, 0));             /* p -= t                       */
+    TRY(mo_gradient_slot(plan, op->src, &t));                   /* scratch of the same shape    */
+    TRY(mo_emit_function(plan, op, MO_LINEAR, 1e-4f, 0, p, t)); /* t = decay p                  */
+    TRY(mo_emit_binary(plan, op, MO_ADD, t, g, t, 0));          /* d = t + g                    */
+    TRY(mo_emit_function(plan, op, MO_LINEAR, 0.9f, 0, v, v));  /* v = momentum v               */
+    TRY(mo_emit_binary(plan, op, MO_ADD, v, t, v, 0));          /* v += d                       */
+    TRY(mo_emit_function(plan, op, MO_LINEAR, 0.03f, 0, v, t)); /* t = lr v                     */
+    TRY(mo_emit_binary(plan, op, MO_SUB, p, t, p, 0));          /* p -= t                       */
 cleanup:
     return status;
 }
@@ -101,7 +101,7 @@ typedef struct rig {
     mo_plan_t *plan;
     mo_packed_t *packed;
     mo_instance_t *instance;
-    float *arena, *params, *stats, *grads;
+    mo_buffer_t arena, params, stats, grads;
 } rig_t;
 
 static moco_status_t bind_all(mo_lane_t *lane, void *ctx)
@@ -119,28 +119,33 @@ static void rig_make(rig_t *r, moco_device_t *device, const mo_plan_spec_t *spec
 {
     const mo_net_t *net = spec->net;
     CHECK(mo_plan_create(device, spec, &r->plan));
-    CHECK(mo_block_create(mo_plan_arena_bytes(r->plan), &r->arena));
-    CHECK(mo_block_create((size_t)(net->params + 16) * sizeof(float), &r->params));
-    CHECK(mo_block_create((size_t)(net->params + 16) * sizeof(float), &r->grads));
-    CHECK(mo_block_create((size_t)(net->stats + 16) * sizeof(float), &r->stats));
+    float *arena, *params;
+    CHECK(mo_buffer_create(device, mo_plan_arena_bytes(r->plan), &r->arena));
+    CHECK(mo_buffer_create(device, (size_t)(net->params + 16) * sizeof(float), &r->params));
+    CHECK(mo_buffer_create(device, (size_t)(net->params + 16) * sizeof(float), &r->grads));
+    CHECK(mo_buffer_create(device, (size_t)(net->stats + 16) * sizeof(float), &r->stats));
+    CHECK(mo_buffer_map(r->arena, MO_WRITE, &arena));
+    CHECK(mo_buffer_map(r->params, MO_UPDATE, &params));
     for (size_t i = 0; i < mo_plan_arena_bytes(r->plan) / sizeof(float); i++)
-        r->arena[i] = (float)((i * 2654435761u % 1000) * 0.002 - 1.0);
+        arena[i] = (float)((i * 2654435761u % 1000) * 0.002 - 1.0);
     for (int64_t i = 0; i < net->params; i++)
-        r->params[i] = 1.0f;
+        params[i] = 1.0f;
+    mo_buffer_unmap(r->arena, arena);
+    mo_buffer_unmap(r->params, params);
     CHECK(mo_packed_create(r->plan, r->params, &r->packed));
     CHECK(mo_packed_refresh(r->packed));
     CHECK(mo_instance_create(r->plan, r->arena, r->params, r->packed, &r->instance));
     CHECK(mo_device_call(device, bind_all, r));
 }
 
-static void rig_free(rig_t *r, const mo_net_t *net)
+static void rig_free(rig_t *r)
 {
     mo_instance_free(r->instance);
     mo_packed_free(r->packed);
-    mo_block_free(r->arena, mo_plan_arena_bytes(r->plan));
-    mo_block_free(r->params, (size_t)(net->params + 16) * sizeof(float));
-    mo_block_free(r->grads, (size_t)(net->params + 16) * sizeof(float));
-    mo_block_free(r->stats, (size_t)(net->stats + 16) * sizeof(float));
+    mo_buffer_free(&r->arena);
+    mo_buffer_free(&r->params);
+    mo_buffer_free(&r->grads);
+    mo_buffer_free(&r->stats);
     mo_plan_free(r->plan);
 }
 
@@ -169,9 +174,16 @@ static void bench_norm(moco_device_t *device, int32_t c, int32_t side, int32_t s
     int32_t out = mo_batchnorm(&net, net.input, "bn", 1, MO_INIT_ONE);
     CHECK(mo_net_done(&net));
     for (int i = 0; i < 2; i++) {
-        mo_plan_spec_t spec = {.net = &net, .mode = MO_MODE_TRAIN, .shard = shard, .shards_per_group = 1,
-                               .inputs = {-1, -1, -1, -1}, .outputs = {out, net.input, -1, -1}, .seeded = 1,
-                               .has_given = 1, .given = net.input, .primitives = i};
+        mo_plan_spec_t spec = {.net = &net,
+                               .mode = MO_MODE_TRAIN,
+                               .shard = shard,
+                               .shards_per_group = 1,
+                               .inputs = {-1, -1, -1, -1},
+                               .outputs = {out, net.input, -1, -1},
+                               .seeded = 1,
+                               .has_given = 1,
+                               .given = net.input,
+                               .primitives = i};
         rig_make(&rig[i], device, &spec);
     }
     for (int r = -1; r < rounds; r++) {
@@ -183,8 +195,8 @@ static void bench_norm(moco_device_t *device, int32_t c, int32_t side, int32_t s
     }
     snprintf(what, sizeof what, "batch norm [%d,%d,%d,%d], both ways", shard, c, side, side);
     report(what, loops, primitives, rounds, (double)c * side * side * shard);
-    rig_free(&rig[0], &net);
-    rig_free(&rig[1], &net);
+    rig_free(&rig[0]);
+    rig_free(&rig[1]);
     mo_net_free(&net);
 }
 
@@ -236,7 +248,7 @@ static void bench_commit(moco_device_t *device, int is_sgd, int rounds)
            rounds, NUMBERS);
     for (int i = 0; i < 3; i++)
         mo_block_free(block[i], NUMBERS * sizeof(float));
-    rig_free(&rig, &net);
+    rig_free(&rig);
     mo_net_free(&net);
 }
 

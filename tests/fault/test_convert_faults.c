@@ -6,6 +6,7 @@
 
 #include <moco/convert.h>
 
+#include "buffer_fixtures.h"
 #include "fault/trainer_fixtures.h"
 #include "torch_fixtures.h"
 #include "util/fault.h"
@@ -19,7 +20,14 @@ typedef struct archive {
     fixture_member_t members[MAX_TENSORS];
     char names[MAX_TENSORS][32];
     int count;
+    float *copies[3]; /* of buffers: both encoders' and the queue */
+    int copy_count;
 } archive_t;
+
+static const float *copy_in(archive_t *a, mo_buffer_t buffer)
+{
+    return a->copies[a->copy_count++] = floats_of(buffer);
+}
 
 static void add_tensor(archive_t *a, const char *prefix, const char *name, const char *class, int rank,
                        const int64_t *dims, const void *data, int width)
@@ -48,11 +56,12 @@ static const char *place(const char *prefix, const char *name)
 
 static void add_encoder(archive_t *a, const char *prefix, const mo_encoder_t *e)
 {
+    const float *params = copy_in(a, e->params);
     for (int32_t i = 0; i < e->net.parameter_count; i++) {
         const mo_parameter_t *s = &e->net.parameters[i];
         if (s->hidden)
             continue;
-        add_tensor(a, place(prefix, s->name), s->name, "FloatStorage", s->rank, s->dims, e->params + s->offset, 4);
+        add_tensor(a, place(prefix, s->name), s->name, "FloatStorage", s->rank, s->dims, params + s->offset, 4);
     }
     for (int32_t i = 0; i < e->net.bn_count; i++) {
         const mo_bn_t *bn = &e->net.bns[i];
@@ -78,7 +87,7 @@ static buffer_t reference_file(const moco_trainer_t *t)
     put_global(&a->pickle, "collections", "OrderedDict");
     put(&a->pickle, ")R(", 3);
     if (has_queue) {
-        add_tensor(a, "module.", "queue", "FloatStorage", 2, queue, t->state.queue.rows, 4);
+        add_tensor(a, "module.", "queue", "FloatStorage", 2, queue, copy_in(a, t->state.queue.rows), 4);
         add_tensor(a, "module.", "queue_ptr", "LongStorage", 1, one, pointer, 8);
     }
     add_encoder(a, has_queue ? "module.encoder_q." : "module.base_encoder.", &t->state.query);
@@ -86,6 +95,8 @@ static buffer_t reference_file(const moco_trainer_t *t)
     put(&a->pickle, "uu.", 3);
     a->members[a->count++] = (fixture_member_t){"r/data.pkl", a->pickle.bytes, a->pickle.size};
     buffer_t file = make_zip(a->members, a->count, 0);
+    for (int i = 0; i < a->copy_count; i++)
+        free(a->copies[i]);
     free(a->pickle.bytes);
     free(a);
     return file;

@@ -10,6 +10,7 @@
 #include <moco/status.h>
 #include <moco/trainer.h>
 
+#include "buffer_fixtures.h"
 #include "train/trainer.h"
 #include "util/rng.h"
 
@@ -112,18 +113,27 @@ static inline void state_put(state_t *s, const void *from, size_t size)
     s->size += size;
 }
 
+static inline void state_put_buffer(state_t *s, mo_buffer_t buffer)
+{
+    if (buffer.memory == NULL)
+        return;
+    float *values = floats_of(buffer);
+    state_put(s, values, buffer.bytes);
+    free(values);
+}
+
 /* Parameters without padding, running statistics, optimizer state, queue, counters. */
 static inline state_t state_of(const moco_trainer_t *t)
 {
     state_t s = {0};
     const mo_encoder_t *encoders[] = {&t->state.query, &t->state.key};
     for (int e = 0; e < 2; e++) {
-        state_put(&s, encoders[e]->params, (size_t)encoders[e]->net.params * sizeof(float));
+        state_put_buffer(&s, encoders[e]->params);
         state_put(&s, encoders[e]->running, (size_t)encoders[e]->net.stats * sizeof(float));
     }
     for (int b = 0; b < MO_OPTIM_BLOCKS; b++)
         state_put(&s, t->state.optimizer[b], t->state.optimizer[b] == NULL ? 0 : (size_t)t->state.query.net.params * sizeof(float));
-    state_put(&s, t->state.queue.rows, (size_t)(t->state.queue.length * t->state.queue.dimension) * sizeof(float));
+    state_put_buffer(&s, t->state.queue.rows);
     int64_t counters[] = {t->state.queue.pointer, t->state.step, t->state.epoch, t->state.step_in_epoch,
                           t->state.position, t->state.queue_seen, t->pushed.count, t->state.pushed};
     state_put(&s, counters, sizeof counters);

@@ -62,7 +62,11 @@ static int32_t mlp(mo_net_t *net, int32_t t)
 {
     return mo_linear(net, mo_relu(net, mo_linear(net, t, "fc.0", 48)), "fc.2", 16);
 }
-static int32_t same(mo_net_t *net, int32_t t) { (void)net; return t; }
+static int32_t same(mo_net_t *net, int32_t t)
+{
+    (void)net;
+    return t;
+}
 
 static int32_t block(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t stride)
 {
@@ -100,7 +104,8 @@ static int32_t tokens_end(mo_net_t *net, int32_t t)
 
 static int32_t patches(mo_net_t *net, int32_t t, int32_t channels, int32_t patch, int frozen)
 {
-    int32_t first = mo_token_parameters(net, 1 + (net->shapes[t].h / patch) * (net->shapes[t].w / patch), channels, frozen);
+    int32_t first =
+        mo_token_parameters(net, 1 + (net->shapes[t].h / patch) * (net->shapes[t].w / patch), channels, frozen);
     t = mo_conv_bias(net, t, "patch", channels, patch, patch, MO_INIT_XAVIER, MO_INIT_ZERO, frozen);
     return mo_tokens(net, t, first);
 }
@@ -220,7 +225,11 @@ START_TEST(test_layer)
     const layer_case_t *c = &cases[_i / 2];
     rig_t r;
     twin_t t;
-    rig_shape_t shape = {.batch = 6, .groups = 2, .shards_per_group = 1, .sets = 1, .lanes = 1,
+    rig_shape_t shape = {.batch = 6,
+                         .groups = 2,
+                         .shards_per_group = 1,
+                         .sets = 1,
+                         .lanes = 1,
                          .primitives = _i % 2}; /* loops, then primitives alone */
     rig_open(&r, shape, c->image, c->queue, c->body);
     if (c->body == same) /* the loss takes rows of unit length */
@@ -241,10 +250,16 @@ START_TEST(test_nt_xent)
     static const struct {
         rig_body_t body;
         int32_t batch, shards, lanes, width;
-    } cuts[] = {{same, 2, 1, 1, 16},  {same, 12, 1, 1, 16},  {same, 12, 3, 2, 16},
+    } cuts[] = {{same, 2, 1, 1, 16},  {same, 12, 1, 1, 16},   {same, 12, 3, 2, 16},
                 {same, 40, 4, 1, 32}, {linear, 12, 1, 1, 24}, {linear, 18, 3, 2, 24}};
-    rig_shape_t shape = {.batch = cuts[_i / 2].batch, .groups = 1, .shards_per_group = cuts[_i / 2].shards, .sets = 1,
-                         .lanes = cuts[_i / 2].lanes, .primitives = _i % 2, .nt_xent = 1};
+    rig_shape_t shape = {.batch = cuts[_i / 2].batch,
+                         .groups = 1,
+                         .shards_per_group = cuts[_i / 2].shards,
+                         .sets = 1,
+                         .lanes = cuts[_i / 2].lanes,
+                         .primitives = _i % 2,
+                         .nt_xent = 1,
+                         .apart = _i % 2};
     rig_t r;
     twin_t t;
     rig_open(&r, shape, (mo_shape_t){cuts[_i / 2].width, 1, 1}, 2 * shape.batch, cuts[_i / 2].body);

@@ -42,7 +42,9 @@ typedef struct shard_case {
 } shard_case_t;
 
 static const shard_case_t cases[] = {
-    {norm_alone, {16, 5, 5}, 0.3}, {norm_relu, {24, 4, 4}, 0.3}, {norm_alone, {32, 3, 3}, 30.0},
+    {norm_alone, {16, 5, 5}, 0.3},
+    {norm_relu, {24, 4, 4}, 0.3},
+    {norm_alone, {32, 3, 3}, 30.0},
     {encoder, {3, 7, 7}, 0.3},
 };
 
@@ -51,9 +53,14 @@ static const int32_t cuts[] = {1, 2, 4, 8};
 
 START_TEST(test_cut)
 {
-    const shard_case_t *c = &cases[_i / 8];
-    rig_shape_t shape = {.batch = 8, .groups = 1, .shards_per_group = cuts[_i % 4], .sets = 1, .lanes = 2,
-                         .primitives = _i / 4 % 2};
+    const shard_case_t *c = &cases[_i / 16];
+    rig_shape_t shape = {.batch = 8,
+                         .groups = 1,
+                         .shards_per_group = cuts[_i % 4],
+                         .sets = 1,
+                         .lanes = 2,
+                         .primitives = _i / 4 % 2,
+                         .apart = _i / 8 % 2};
     rig_t r;
     twin_t t;
     rig_open(&r, shape, c->image, 37, c->body);
@@ -116,8 +123,8 @@ START_TEST(test_lanes)
     int32_t shards = _i == 0 ? 1 : 2;
     bits_t first = {0};
     for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++) {
-        rig_shape_t shape = {.batch = 16, .groups = 4, .shards_per_group = shards, .sets = ways[w].sets,
-                             .lanes = ways[w].lanes};
+        rig_shape_t shape = {
+            .batch = 16, .groups = 4, .shards_per_group = shards, .sets = ways[w].sets, .lanes = ways[w].lanes};
         rig_t r;
         rig_open(&r, shape, (mo_shape_t){3, 9, 9}, 37, encoder);
         ck_assert_int_eq(mo_device_lanes(r.device), ways[w].lanes);
@@ -193,7 +200,7 @@ int main(void)
     Suite *suite = suite_create("shards");
     TCase *tc = tcase_create("shards");
     tcase_set_timeout(tc, 240);
-    tcase_add_loop_test(tc, test_cut, 0, 8 * (int)(sizeof cases / sizeof cases[0]));
+    tcase_add_loop_test(tc, test_cut, 0, 16 * (int)(sizeof cases / sizeof cases[0]));
     tcase_add_test(tc, test_groups_apart);
     tcase_add_loop_test(tc, test_lanes, 0, 2);
     tcase_add_test(tc, test_hooks);

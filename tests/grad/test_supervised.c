@@ -24,7 +24,7 @@ typedef struct rig {
     mo_plan_t *plan;
     mo_packed_t *packed;
     mo_instance_t *instance;
-    void *arena;
+    mo_buffer_t arena, on_params, on_grads;
     float *params, *grads, losses[ROWS], d_images[ROWS * IMAGE];
     float images[ROWS * IMAGE], factor[ROWS * BRANCHES], target[ROWS * CLASSES];
 } rig_t;
@@ -57,27 +57,36 @@ static void open_rig(rig_t *r, double spread)
     *r = (rig_t){0};
     OK(mo_device_open_lanes(1, &r->device));
     build(r);
-    mo_plan_spec_t spec = {.net = &r->net, .mode = MO_MODE_TRAIN, .shard = ROWS, .shards_per_group = 1,
-                           .inputs = {r->factors, r->targets, -1, -1}, .outputs = {r->loss, r->net.input, -1, -1},
-                           .has_given = 1, .given = r->net.input};
+    mo_plan_spec_t spec = {.net = &r->net,
+                           .mode = MO_MODE_TRAIN,
+                           .shard = ROWS,
+                           .shards_per_group = 1,
+                           .inputs = {r->factors, r->targets, -1, -1},
+                           .outputs = {r->loss, r->net.input, -1, -1},
+                           .has_given = 1,
+                           .given = r->net.input};
     OK(mo_plan_create(r->device, &spec, &r->plan));
     OK(mo_block_create((size_t)r->net.params * sizeof(float), &r->params));
     OK(mo_block_create((size_t)r->net.params * sizeof(float), &r->grads));
-    OK(mo_block_create(mo_plan_arena_bytes(r->plan), &r->arena));
+    OK(mo_buffer_create(r->device, mo_plan_arena_bytes(r->plan), &r->arena));
+    OK(mo_buffer_create(r->device, (size_t)r->net.params * sizeof(float), &r->on_params));
+    OK(mo_buffer_create(r->device, (size_t)r->net.params * sizeof(float), &r->on_grads));
     normal(r->params, r->net.params, spread, 1);
     normal(r->images, ROWS * IMAGE, 1, 2);
     for (int i = 0; i < ROWS * BRANCHES; i++)
         r->factor[i] = i % 4 == 2 ? 0.0f : 1.0f + 0.25f * (float)i; /* one branch of some images is left out */
     normal(r->target, ROWS * CLASSES, 0.3, 3); /* any numbers, also below 0: shares that do not sum to 1 */
-    OK(mo_packed_create(r->plan, r->params, &r->packed));
-    OK(mo_instance_create(r->plan, r->arena, r->params, r->packed, &r->instance));
+    OK(mo_packed_create(r->plan, r->on_params, &r->packed));
+    OK(mo_instance_create(r->plan, r->arena, r->on_params, r->packed, &r->instance));
 }
 
 static void close_rig(rig_t *r)
 {
     mo_instance_free(r->instance);
     mo_packed_free(r->packed);
-    mo_block_free(r->arena, mo_plan_arena_bytes(r->plan));
+    mo_buffer_free(&r->arena);
+    mo_buffer_free(&r->on_params);
+    mo_buffer_free(&r->on_grads);
     mo_block_free(r->params, (size_t)r->net.params * sizeof(float));
     mo_block_free(r->grads, (size_t)r->net.params * sizeof(float));
     mo_plan_free(r->plan);
@@ -88,7 +97,7 @@ static void close_rig(rig_t *r)
 static moco_status_t put(mo_instance_t *instance, int32_t tensor, const float *from, int64_t count)
 {
     float *values;
-    moco_status_t status = mo_instance_map(instance, tensor, &values);
+    moco_status_t status = mo_instance_map(instance, tensor, MO_WRITE, &values);
     if (status != MOCO_OK)
         return status;
     memcpy(values, from, (size_t)count * sizeof *values);
@@ -101,16 +110,18 @@ static moco_status_t run_on_lane(mo_lane_t *lane, void *ctx)
     rig_t *r = ctx;
     moco_status_t status = MOCO_OK;
     float *values;
-    memset(r->arena, 0x7f, mo_plan_arena_bytes(r->plan)); /* what stood there must not matter */
-    TRY(mo_instance_bind(r->instance, MO_IN_GRADS, r->grads));
+    TRY(mo_buffer_map(r->arena, MO_WRITE, &values));
+    memset(values, 0x7f, r->arena.bytes); /* what stood there must not matter */
+    mo_buffer_unmap(r->arena, values);
+    TRY(mo_instance_bind(r->instance, MO_IN_GRADS, r->on_grads));
     TRY(put(r->instance, r->net.input, r->images, ROWS * IMAGE));
     TRY(put(r->instance, r->factors, r->factor, ROWS * BRANCHES));
     TRY(put(r->instance, r->targets, r->target, ROWS * CLASSES));
     TRY(mo_instance_run(lane, r->instance));
-    TRY(mo_instance_map(r->instance, r->loss, &values));
+    TRY(mo_instance_map(r->instance, r->loss, MO_READ, &values));
     memcpy(r->losses, values, sizeof r->losses);
     mo_instance_unmap(r->instance, r->loss, values);
-    TRY(mo_instance_map_gradient(r->instance, r->net.input, &values));
+    TRY(mo_instance_map_gradient(r->instance, r->net.input, MO_READ, &values));
     memcpy(r->d_images, values, sizeof r->d_images);
     mo_instance_unmap_gradient(r->instance, r->net.input, values);
 cleanup:
@@ -119,8 +130,10 @@ cleanup:
 
 static void run(rig_t *r)
 {
+    OK(mo_buffer_write(r->on_params, r->params));
     OK(mo_packed_refresh(r->packed));
     OK(mo_device_call(r->device, run_on_lane, r));
+    OK(mo_buffer_read(r->on_grads, r->grads));
 }
 
 /* ---- the same in double ---- */

@@ -24,12 +24,12 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-#define CHECK(call)                                                   \
-    do {                                                              \
-        if ((call) != MOCO_OK) {                                      \
+#define CHECK(call)                                                    \
+    do {                                                               \
+        if ((call) != MOCO_OK) {                                       \
             fprintf(stderr, "encoder_ops: %s\n", moco_last_message()); \
-            exit(1);                                                  \
-        }                                                             \
+            exit(1);                                                   \
+        }                                                              \
     } while (0)
 
 typedef struct job {
@@ -39,7 +39,8 @@ typedef struct job {
     mo_net_t net;
     int32_t incoming; /* tensor of the gradient of the features */
     int64_t feature, width;
-    float *params, *running, *images, *gradient, *stats, *grads, *rows;
+    float *running, *images, *gradient, *stats, *grads, *rows;
+    mo_buffer_t params, on_stats, on_grads; /* the last two: what the engine sees of `stats` and `grads` */
 } job_t;
 
 static float *block(int64_t floats)
@@ -82,7 +83,7 @@ static void list_end(job_t *j)
 static moco_status_t fill(mo_instance_t *instance, int32_t tensor, const float *from, int64_t count)
 {
     float *values;
-    moco_status_t status = mo_instance_map(instance, tensor, &values);
+    moco_status_t status = mo_instance_map(instance, tensor, MO_WRITE, &values);
     if (status != MOCO_OK)
         return status;
     memcpy(values, from, (size_t)count * sizeof *values);
@@ -95,8 +96,8 @@ static moco_status_t begin(void *ctx, mo_instance_t *instance, int32_t group, in
     job_t *j = ctx;
     int64_t leaf = (int64_t)group * j->shards + shard, each = j->batch / j->groups / j->shards;
     moco_status_t status = MOCO_OK;
-    TRY(mo_instance_bind(instance, MO_IN_STATS, j->stats + group * j->net.stats));
-    TRY(mo_instance_bind(instance, MO_IN_GRADS, j->grads + leaf * j->net.params));
+    TRY(mo_instance_bind(instance, MO_IN_STATS, mo_buffer_floats(j->on_stats, group * j->net.stats, j->net.stats)));
+    TRY(mo_instance_bind(instance, MO_IN_GRADS, mo_buffer_floats(j->on_grads, leaf * j->net.params, j->net.params)));
     TRY(fill(instance, j->net.input, j->images + leaf * each * j->feature, each * j->feature));
     TRY(fill(instance, j->incoming, j->gradient + leaf * each * j->width, each * j->width));
 cleanup:
@@ -108,7 +109,7 @@ static moco_status_t end(void *ctx, mo_instance_t *instance, int32_t group, int3
     job_t *j = ctx;
     int64_t leaf = (int64_t)group * j->shards + shard, each = j->batch / j->groups / j->shards;
     float *values;
-    moco_status_t status = mo_instance_map(instance, j->net.backbone, &values);
+    moco_status_t status = mo_instance_map(instance, j->net.backbone, MO_READ, &values);
     if (status != MOCO_OK)
         return status;
     memcpy(j->rows + leaf * each * j->width, values, (size_t)(each * j->width) * sizeof *values);
@@ -121,7 +122,8 @@ static moco_status_t key_begin(void *ctx, mo_instance_t *instance, int32_t group
 {
     job_t *j = ctx;
     int64_t leaf = (int64_t)group * j->shards + shard, each = j->batch / j->groups / j->shards;
-    moco_status_t status = mo_instance_bind(instance, MO_IN_STATS, j->stats + group * j->net.stats);
+    moco_status_t status =
+        mo_instance_bind(instance, MO_IN_STATS, mo_buffer_floats(j->on_stats, group * j->net.stats, j->net.stats));
     if (status != MOCO_OK)
         return status;
     return fill(instance, j->net.input, j->images + leaf * each * j->feature, each * j->feature);
@@ -153,25 +155,39 @@ static void run(job_t *j, moco_device_t *device, mo_mode_t mode)
     mo_plan_t *plan = NULL;
     mo_packed_t *packed = NULL;
     mo_instance_t **instances = NULL;
-    void **arenas = NULL;
+    mo_buffer_t *arenas = NULL;
     int32_t sets = j->lanes < j->groups ? j->lanes : j->groups, count = sets * j->shards;
     int train = mode == MO_MODE_TRAIN;
-    mo_plan_spec_t spec = {.net = &j->net, .mode = mode, .shard = j->batch / j->groups / j->shards,
-                           .shards_per_group = j->shards, .inputs = {j->net.input, train ? j->incoming : -1, -1, -1},
-                           .outputs = {j->net.backbone, -1, -1, -1}, .primitives = j->primitives};
+    mo_plan_spec_t spec = {.net = &j->net,
+                           .mode = mode,
+                           .shard = j->batch / j->groups / j->shards,
+                           .shards_per_group = j->shards,
+                           .inputs = {j->net.input, train ? j->incoming : -1, -1, -1},
+                           .outputs = {j->net.backbone, -1, -1, -1},
+                           .primitives = j->primitives};
     CHECK(mo_plan_create(device, &spec, &plan));
+    CHECK(mo_buffer_create(device, (size_t)(j->groups * j->net.stats + 1) * sizeof(float), &j->on_stats));
+    CHECK(mo_buffer_create(device, (size_t)(j->groups * j->shards * j->net.params) * sizeof(float), &j->on_grads));
+    CHECK(mo_buffer_write(j->on_grads, j->grads));
     CHECK(mo_packed_create(plan, j->params, &packed));
     CHECK(mo_packed_refresh(packed));
     CHECK(mo_calloc((size_t)count, sizeof *instances, &instances));
     CHECK(mo_calloc((size_t)count, sizeof *arenas, &arenas));
     for (int32_t i = 0; i < count; i++) {
-        CHECK(mo_block_create(mo_plan_arena_bytes(plan), &arenas[i]));
-        memset(arenas[i], 0xff,
-               mo_plan_arena_bytes(plan)); /* not-a-numbers: nothing may be read before it is written */
+        void *values;
+        CHECK(mo_buffer_create(device, mo_plan_arena_bytes(plan), &arenas[i]));
+        CHECK(mo_buffer_map(arenas[i], MO_WRITE, &values));
+        memset(values, 0xff, arenas[i].bytes); /* not-a-numbers: nothing may be read before it is written */
+        mo_buffer_unmap(arenas[i], values);
         CHECK(mo_instance_create(plan, arenas[i], j->params, packed, &instances[i]));
     }
-    mo_pass_t pass = {.plan = plan, .instances = instances, .sets = sets, .groups = j->groups,
-                      .begin = train ? begin : key_begin, .end = end, .ctx = j};
+    mo_pass_t pass = {.plan = plan,
+                      .instances = instances,
+                      .sets = sets,
+                      .groups = j->groups,
+                      .begin = train ? begin : key_begin,
+                      .end = end,
+                      .ctx = j};
     CHECK(mo_pass_prepare(&pass));
     CHECK(mo_pass_run(device, &pass));
     for (int32_t i = 0; i < j->times; i++) {
@@ -186,8 +202,12 @@ static void run(job_t *j, moco_device_t *device, mo_mode_t mode)
     mo_pass_free(&pass);
     for (int32_t i = 0; i < count; i++) {
         mo_instance_free(instances[i]);
-        mo_block_free(arenas[i], mo_plan_arena_bytes(plan));
+        mo_buffer_free(&arenas[i]);
     }
+    CHECK(mo_buffer_read(j->on_stats, j->stats));
+    CHECK(mo_buffer_read(j->on_grads, j->grads));
+    mo_buffer_free(&j->on_stats);
+    mo_buffer_free(&j->on_grads);
     mo_free(instances);
     mo_free(arenas);
     mo_packed_free(packed);
@@ -279,10 +299,8 @@ static void init_command(job_t *j, const char *model)
 {
     mo_transform_t transform;
     mo_transform_of(&j->options, &transform);
-    mo_init_params(&j->net, j->options.seed, j->params);
-    mo_init_stats(&j->net, j->running);
-    const mo_encoder_t encoder = {.spec = j->spec, .net = j->net, .params = j->params, .running = j->running,
-                                  .steps = -1};
+    mo_encoder_t encoder = {.spec = j->spec, .net = j->net, .params = j->params, .running = j->running, .steps = -1};
+    CHECK(mo_encoder_start(&encoder, j->options.seed));
     CHECK(mo_model_write_encoder(&encoder, &transform, model));
 }
 
@@ -291,8 +309,8 @@ static int own_option(job_t *j, const char *name, const char *value)
     const struct {
         const char *name;
         int32_t *to;
-    } own[] = {{"batch", &j->batch},     {"groups", &j->groups}, {"shards", &j->shards}, {"lanes", &j->lanes},
-               {"primitives", &j->primitives}, {"times", &j->times}};
+    } own[] = {{"batch", &j->batch}, {"groups", &j->groups},         {"shards", &j->shards},
+               {"lanes", &j->lanes}, {"primitives", &j->primitives}, {"times", &j->times}};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         if (strcmp(own[i].name, name) == 0) {
             *own[i].to = atoi(value);
@@ -322,7 +340,7 @@ int main(int argc, char **argv)
     j.spec.head = -1;
     CHECK(mo_encoder_net(&j.spec, &j.net));
     j.feature = 3 * (int64_t)j.spec.image_size * j.spec.image_size;
-    j.params = block(j.net.params);
+    CHECK(mo_buffer_create(NULL, (size_t)j.net.params * sizeof(float), &j.params));
     j.running = block(j.net.stats + 1);
     if (is_run)
         run_command(&j, argv[2], argv[3], argv[4]);

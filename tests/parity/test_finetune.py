@@ -224,7 +224,7 @@ class Case:
                 for block, of_block in zip(blocks, factors):
                     block.factors = of_block if self.vit else of_block[0]
             for group in optim.param_groups:
-                group["lr"] = o["base_lr"] * rate * (BATCH / 256 if o["lr_scaling"] else 1)
+                group["lr"] = o["base_lr"] * rate * (BATCH / 256 if o["lr_scaling"] == "linear" else 1)
             net.train()
             loss = -(target * F.log_softmax(net(x), 1)).sum(1).mean()
             losses.append(loss.item())
@@ -244,7 +244,7 @@ class Case:
 
     def compare(self, title, optimizer, **options):
         o = dict(seed=7, epochs=2, batch_size=BATCH, bn_groups=1, crop_min_area=1.0, flip_probability=0.0,
-                 loader_threads=2, warmup_epochs=0, drop_path=0.0, mixup=0.0, label_smoothing=0.0, lr_scaling=0)
+                 loader_threads=2, warmup_epochs=0, drop_path=0.0, mixup=0.0, label_smoothing=0.0, lr_scaling="none")
         o.update(options)
         filled = moco.finetune_options(optimizer, **o)
         for name in "weight_decay", "decay_vectors", "base_lr", "adam_epsilon":
@@ -277,8 +277,8 @@ def main():
     verdict = Verdict("finetune")
     case = Case(verdict, False)
     case.compare("sgd", "sgd", base_lr=0.002)
-    case.compare("sgd, smoothing, mixup, warm-up, two groups", "sgd", base_lr=0.1, lr_scaling=1, label_smoothing=0.1,
-                 mixup=0.8, warmup_epochs=1, bn_groups=2, decay_vectors=0, weight_decay=0.01)
+    case.compare("sgd, smoothing, mixup, warm-up, two groups", "sgd", base_lr=0.1, lr_scaling="linear",
+                 label_smoothing=0.1, mixup=0.8, warmup_epochs=1, bn_groups=2, decay_vectors=0, weight_decay=0.01)
     case.compare("adamw, smoothing, mixup", "adamw", base_lr=2e-4, label_smoothing=0.2, mixup=1.5, adam_epsilon=1e-2)
     case.compare("adamw, drop path, shards that meet", "adamw", base_lr=2e-4, drop_path=0.4, shard=2, adam_epsilon=1e-2)
     tuned = case.compare("sgd, everything", "sgd", base_lr=0.002, drop_path=0.3, shard=2, bn_groups=2, mixup=0.3,

@@ -30,8 +30,7 @@ CC = os.environ.get("CC", "cc")
 WITHOUT = set()
 # Tables of names in moco.py: the prefix of their constants. A table may leave constants out, but has no others.
 CONSTANTS = {"_TAPS": "MOCO_TAP_", "_LAYOUTS": "MOCO_LAYOUT_", "_FINETUNE_OPTIMIZERS": "MOCO_OPTIMIZER_",
-             "_PROTOCOLS": "MOCO_PROBE_", "_FILES": "MOCO_FILE_", "_ENCODERS": "MOCO_ENCODER_",
-             "_HEADS": "MOCO_CONVERT_HEAD_"}
+             "_PROTOCOLS": "MOCO_PROBE_"}
 NUMBERS = {"int32_t": ctypes.c_int32, "int64_t": ctypes.c_int64, "uint64_t": ctypes.c_uint64,
            "uint8_t": ctypes.c_uint8, "double": ctypes.c_double, "float": ctypes.c_float, "int": ctypes.c_int}
 
@@ -242,7 +241,7 @@ def function_faults():
 def constant_faults(values):
     faults = []
     for table, prefix in CONSTANTS.items():
-        for name, number in getattr(moco, table, {}).items():
+        for name, number in getattr(moco, table).items():
             constant = prefix + name.upper().replace("-", "_")
             if values.get(constant) != number:
                 faults.append("%s[%r] is %d, %s is %s" % (table, name, number, constant, values.get(constant)))

@@ -11,12 +11,26 @@
 
 enum { FLOATS = 37 };
 
-static void fill(float *block, int32_t leaf)
+static void draw(float *block, int32_t leaf)
 {
     mo_rng_t rng;
     mo_rng_start(&rng, 4, 100, (uint32_t)leaf, 0);
     for (int i = 0; i < FLOATS; i++)
         block[i] = (float)(mo_rng_normal(&rng) * (i % 3 == 0 ? 1e4 : 1.0)); /* so that order shows */
+}
+
+static void fill(mo_buffer_t block, int32_t leaf)
+{
+    float drawn[FLOATS];
+    draw(drawn, leaf);
+    ck_assert_int_eq(mo_buffer_write(block, drawn), MOCO_OK);
+}
+
+static const float *total_of(const mo_gradients_t *g)
+{
+    static float total[FLOATS];
+    ck_assert_int_eq(mo_buffer_read(g->total, total), MOCO_OK);
+    return total;
 }
 
 /* The tree as documented: neighbours in pairs, level after level; one that has no neighbour goes up as it is. */
@@ -36,7 +50,7 @@ static void pairwise(float (*level)[FLOATS], int32_t size)
 static void random_run(mo_gradients_t *g, int32_t leaves, int32_t in_flight, mo_rng_t *rng)
 {
     int32_t working[64], count = 0, next = 0;
-    float *block[64];
+    mo_buffer_t block[64];
     mo_gradients_recycle(g);
     while (next < leaves || count > 0) {
         if (next < leaves && count < in_flight && (count == 0 || mo_rng_below(rng, 2) == 0)) {
@@ -45,7 +59,7 @@ static void random_run(mo_gradients_t *g, int32_t leaves, int32_t in_flight, mo_
             working[count++] = next++;
         } else {
             int32_t at = (int32_t)mo_rng_below(rng, (uint32_t)count);
-            mo_gradients_finish(g, working[at], block[at]);
+            ck_assert_int_eq(mo_gradients_finish(g, working[at], block[at]), MOCO_OK);
             count--;
             working[at] = working[count];
             block[at] = block[count];
@@ -60,16 +74,16 @@ START_TEST(test_same_bits)
     mo_rng_start(&rng, 8, 100, 0, 0);
     for (int32_t leaves = 1; leaves <= 33; leaves += leaves < 9 ? 1 : 4) {
         for (int32_t leaf = 0; leaf < leaves; leaf++)
-            fill(level[leaf], leaf);
+            draw(level[leaf], leaf);
         pairwise(level, leaves);
         for (int32_t in_flight = 1; in_flight <= 5; in_flight++) {
             mo_gradients_t g;
-            ck_assert_int_eq(mo_gradients_create(&g, FLOATS, leaves, in_flight, 1), MOCO_OK);
+            ck_assert_int_eq(mo_gradients_create(&g, FLOATS, leaves, in_flight, 1, NULL), MOCO_OK);
             ck_assert_int_eq(g.blocks, mo_gradient_blocks(leaves, in_flight, 1));
             for (int run = 0; run < 20; run++) {
                 random_run(&g, leaves, in_flight, &rng);
-                ck_assert_ptr_nonnull(g.total);
-                ck_assert_mem_eq(g.total, level[0], sizeof level[0]);
+                ck_assert_ptr_nonnull(g.total.memory);
+                ck_assert_mem_eq(total_of(&g), level[0], sizeof level[0]);
                 ck_assert_int_eq(g.free_count, g.blocks - 1);
             }
             mo_gradients_free(&g);
@@ -83,7 +97,7 @@ END_TEST
 static void group_run(mo_gradients_t *g, int32_t groups, int32_t together, int32_t sets, mo_rng_t *rng)
 {
     int32_t working[8], count = 0, next = 0, slow = (int32_t)mo_rng_below(rng, 3);
-    float *block[256];
+    mo_buffer_t block[256];
     mo_gradients_recycle(g);
     while (next < groups || count > 0) {
         for (; next < groups && count < sets; working[count++] = next++)
@@ -96,7 +110,7 @@ static void group_run(mo_gradients_t *g, int32_t groups, int32_t together, int32
         if (slow == 2 && count > 1 && mo_rng_below(rng, 16) != 0)
             at = count - 1;
         for (int32_t s = working[at] * together; s < (working[at] + 1) * together; s++)
-            mo_gradients_finish(g, s, block[s]);
+            ck_assert_int_eq(mo_gradients_finish(g, s, block[s]), MOCO_OK);
         count--;
         for (; at < count; at++)
             working[at] = working[at + 1];
@@ -111,10 +125,10 @@ START_TEST(test_groups)
         for (int32_t together = 1; together <= 8; together++)
             for (int32_t sets = 1; sets <= 4; sets++) {
                 mo_gradients_t g;
-                ck_assert_int_eq(mo_gradients_create(&g, FLOATS, groups * together, sets, together), MOCO_OK);
+                ck_assert_int_eq(mo_gradients_create(&g, FLOATS, groups * together, sets, together, NULL), MOCO_OK);
                 for (int run = 0; run < 12; run++) {
                     group_run(&g, groups, together, sets, &rng);
-                    ck_assert_ptr_nonnull(g.total);
+                    ck_assert_ptr_nonnull(g.total.memory);
                 }
                 mo_gradients_free(&g);
             }
@@ -125,25 +139,25 @@ END_TEST
 START_TEST(test_worst)
 {
     static const int32_t wanted[][3] = {/* leaves, in flight, blocks */
-                                        {1, 1, 1}, {2, 1, 2}, {8, 1, 4}, {8, 2, 6}, {16, 2, 8}, {64, 2, 12},
-                                        {16, 4, 12}, {8, 8, 8}, {16, 8, 16}, {64, 4, 20}};
+                                        {1, 1, 1},   {2, 1, 2},   {8, 1, 4}, {8, 2, 6},   {16, 2, 8},
+                                        {64, 2, 12}, {16, 4, 12}, {8, 8, 8}, {16, 8, 16}, {64, 4, 20}};
     int32_t most = 0;
     mo_gradients_t g;
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
         ck_assert_int_eq(mo_gradient_blocks(wanted[i][0], wanted[i][1], 1), wanted[i][2]);
     ck_assert_int_eq(mo_gradient_blocks(64, 1, 8), 11); /* eight groups, one after the other */
-    ck_assert_int_eq(mo_gradients_create(&g, FLOATS, 16, 2, 1), MOCO_OK);
+    ck_assert_int_eq(mo_gradients_create(&g, FLOATS, 16, 2, 1, NULL), MOCO_OK);
     for (int32_t slow = 0; slow < 16; slow++) {
-        float *held = NULL, *block;
+        mo_buffer_t held = {0}, block;
         mo_gradients_recycle(&g);
         for (int32_t leaf = 0; leaf < 16; leaf++) {
             ck_assert_int_eq(mo_gradients_take(&g, leaf == slow ? &held : &block), MOCO_OK);
             most = g.blocks - g.free_count > most ? g.blocks - g.free_count : most;
             if (leaf != slow)
-                mo_gradients_finish(&g, leaf, block);
+                ck_assert_int_eq(mo_gradients_finish(&g, leaf, block), MOCO_OK);
         }
-        mo_gradients_finish(&g, slow, held);
-        ck_assert_ptr_nonnull(g.total);
+        ck_assert_int_eq(mo_gradients_finish(&g, slow, held), MOCO_OK);
+        ck_assert_ptr_nonnull(g.total.memory);
     }
     ck_assert_int_eq(most, g.blocks);
     mo_gradients_free(&g);
@@ -154,16 +168,16 @@ END_TEST
 START_TEST(test_recycle)
 {
     mo_gradients_t g;
-    float *block;
-    ck_assert_int_eq(mo_gradients_create(&g, FLOATS, 8, 2, 1), MOCO_OK);
+    mo_buffer_t block;
+    ck_assert_int_eq(mo_gradients_create(&g, FLOATS, 8, 2, 1, NULL), MOCO_OK);
     for (int32_t leaf = 0; leaf < 3; leaf++) {
         ck_assert_int_eq(mo_gradients_take(&g, &block), MOCO_OK);
         if (leaf < 2)
-            mo_gradients_finish(&g, leaf, block);
+            ck_assert_int_eq(mo_gradients_finish(&g, leaf, block), MOCO_OK);
     }
     mo_gradients_recycle(&g);
     ck_assert_int_eq(g.free_count, g.blocks);
-    ck_assert_ptr_null(g.total);
+    ck_assert_ptr_null(g.total.memory);
     for (int32_t i = 0; i < g.blocks; i++)
         ck_assert_int_eq(mo_gradients_take(&g, &block), MOCO_OK);
     ck_assert_int_eq(mo_gradients_take(&g, &block), MOCO_ERR_ENGINE);
@@ -182,11 +196,11 @@ static void *work(void *argument)
 {
     worker_t *w = argument;
     for (int32_t leaf = w->first; leaf < w->leaves; leaf += w->step) {
-        float *block;
+        mo_buffer_t block;
         if (mo_gradients_take(w->g, &block) != MOCO_OK)
             return w;
         fill(block, leaf);
-        mo_gradients_finish(w->g, leaf, block);
+        ck_assert_int_eq(mo_gradients_finish(w->g, leaf, block), MOCO_OK);
     }
     return NULL;
 }
@@ -197,9 +211,9 @@ START_TEST(test_threads)
     static float level[32][FLOATS];
     mo_gradients_t g;
     for (int32_t leaf = 0; leaf < 32; leaf++)
-        fill(level[leaf], leaf);
+        draw(level[leaf], leaf);
     pairwise(level, 32);
-    ck_assert_int_eq(mo_gradients_create(&g, FLOATS, 32, 32, 1), MOCO_OK);
+    ck_assert_int_eq(mo_gradients_create(&g, FLOATS, 32, 32, 1, NULL), MOCO_OK);
     for (int run = 0; run < 20; run++) {
         pthread_t threads[4];
         worker_t workers[4];
@@ -213,7 +227,7 @@ START_TEST(test_threads)
             pthread_join(threads[i], &failed);
             ck_assert_ptr_null(failed);
         }
-        ck_assert_mem_eq(g.total, level[0], sizeof level[0]);
+        ck_assert_mem_eq(total_of(&g), level[0], sizeof level[0]);
     }
     mo_gradients_free(&g);
 }
@@ -226,7 +240,7 @@ START_TEST(test_faults)
         mo_gradients_t g;
         ck_assert_int_lt(n, 50);
         mo_fault_arm(MO_FAULT_ALLOC, n);
-        status = mo_gradients_create(&g, FLOATS, 8, 3, 1);
+        status = mo_gradients_create(&g, FLOATS, 8, 3, 1, NULL);
         mo_fault_arm(MO_FAULT_ALLOC, -1);
         ck_assert(status == MOCO_OK || status == MOCO_ERR_MEMORY);
         mo_gradients_free(&g);

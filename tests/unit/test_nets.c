@@ -6,6 +6,7 @@
 
 #include <moco/trainer.h>
 
+#include "buffer_fixtures.h"
 #include "engine/ops.h"
 #include "nets/encoder.h"
 #include "train/trainer.h"
@@ -504,10 +505,10 @@ START_TEST(test_key_starts_as_query)
     mo_init_params(&t->state.query.net, o.seed, fresh);
     size_t bytes = (size_t)t->state.query.net.params * sizeof *fresh;
     ck_assert_int_eq(t->state.query.net.params, t->state.key.net.params);
-    ck_assert_mem_eq(t->state.query.params, t->state.key.params, bytes);
-    ck_assert_mem_eq(t->state.query.params, fresh, bytes);
+    assert_buffer(t->state.query.params, fresh, t->state.query.net.params);
+    assert_buffer(t->state.key.params, fresh, t->state.query.net.params);
     ck_assert_mem_eq(t->state.query.running, t->state.key.running, (size_t)t->state.query.net.stats * sizeof(float));
-    ck_assert_ptr_ne(t->state.query.params, t->state.key.params);
+    ck_assert_ptr_ne(t->state.query.params.memory, t->state.key.params.memory);
     ck_assert_ptr_ne(t->state.query.running, t->state.key.running);
     memset(fresh, 0, bytes);
     ck_assert_mem_eq(t->optim.state[0], fresh, bytes);

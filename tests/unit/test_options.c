@@ -626,9 +626,10 @@ START_TEST(test_set_and_json_of_other_structs)
     ck_assert_ptr_nonnull(strstr(text, "\"protocol\": \"cached\", "));
     const char *const bad[][3] = {
         {"base_lr", "1,-2", "base_lr[1] is -2, wanted above 0 to 1e+06"},
-        {"base_lr", "1,,2", "base_lr is '1,,2', wanted up to 16 numbers with commas between them"},
+        {"base_lr", "1,,2", "base_lr is '1,,2', wanted 1 to 16 numbers with commas between them"},
         {"base_lr", "1,2,", "base_lr is '1,2,'"},
-        {"base_lr", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", "up to 16 numbers"},
+        {"base_lr", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", "1 to 16 numbers"},
+        {"base_lr", "", "base_lr is '', wanted 1 to 16 numbers"},
         {"protocol", "v1", "protocol is chosen by moco_probe_options_init"},
         {"epoch", "3", "did you mean 'epochs'?"},
     };

@@ -11,15 +11,23 @@
 
 static mo_encoder_spec_t tiny_spec(int32_t arch)
 {
-    return (mo_encoder_spec_t){.arch = arch, .stem = MOCO_STEM_IMAGENET, .head = MOCO_HEAD_MLP, .width = 0.0625,
-                               .image_size = 32, .dimension = 16};
+    return (mo_encoder_spec_t){.arch = arch,
+                               .stem = MOCO_STEM_IMAGENET,
+                               .head = MOCO_HEAD_MLP,
+                               .width = 0.0625,
+                               .image_size = 32,
+                               .dimension = 16};
 }
 
 static mo_plan_t *planned(moco_device_t *device, const mo_net_t *net, int32_t unit, mo_mode_t mode, int32_t shards)
 {
     mo_plan_t *plan = NULL;
-    mo_plan_spec_t spec = {.net = net, .mode = mode, .shard = 2, .shards_per_group = shards,
-                           .inputs = {net->input, -1, -1, -1}, .outputs = {unit, net->backbone, -1, -1}};
+    mo_plan_spec_t spec = {.net = net,
+                           .mode = mode,
+                           .shard = 2,
+                           .shards_per_group = shards,
+                           .inputs = {net->input, -1, -1, -1},
+                           .outputs = {unit, net->backbone, -1, -1}};
     RIG_OK(mo_plan_create(device, &spec, &plan));
     return plan;
 }
@@ -112,7 +120,8 @@ typedef struct run {
     const mo_net_t *net;
     const float *image;
     int32_t unit;
-    float *stats, values[2 * 16];
+    mo_buffer_t stats;
+    float values[2 * 16];
 } run_t;
 
 static moco_status_t run_on_lane(mo_lane_t *lane, void *ctx)
@@ -121,11 +130,11 @@ static moco_status_t run_on_lane(mo_lane_t *lane, void *ctx)
     moco_status_t status = MOCO_OK;
     float *values;
     TRY(mo_instance_bind(r->instance, MO_IN_STATS, r->stats));
-    TRY(mo_instance_map(r->instance, r->net->input, &values));
+    TRY(mo_instance_map(r->instance, r->net->input, MO_WRITE, &values));
     memcpy(values, r->image, 2 * 3 * 32 * 32 * sizeof(float));
     mo_instance_unmap(r->instance, r->net->input, values);
     TRY(mo_instance_run(lane, r->instance));
-    TRY(mo_instance_map(r->instance, r->unit, &values));
+    TRY(mo_instance_map(r->instance, r->unit, MO_READ, &values));
     memcpy(r->values, values, sizeof r->values);
     mo_instance_unmap(r->instance, r->unit, values);
 cleanup:
@@ -139,7 +148,7 @@ START_TEST(test_key_mode)
     mo_encoder_spec_t spec = tiny_spec(MOCO_ARCH_RESNET50);
     moco_device_t *device = NULL;
     mo_packed_t *packed = NULL;
-    void *arena = NULL;
+    mo_buffer_t arena, on_params;
     run_t run = {.net = &net};
     float first[2 * 16];
     RIG_OK(mo_device_open_lanes(1, &device));
@@ -147,23 +156,28 @@ START_TEST(test_key_mode)
     run.unit = mo_l2norm(&net, net.projection);
     mo_plan_t *plan = planned(device, &net, run.unit, MO_MODE_KEY, 1);
     float *params = rig_block(net.params), *image = rig_block(2 * 3 * 32 * 32);
-    run.stats = rig_block(net.stats);
+    RIG_OK(mo_buffer_create(device, (size_t)net.stats * sizeof(float), &run.stats));
     run.image = image;
     mo_init_params(&net, 3, params);
     rig_normal(image, 2 * 3 * 32 * 32, 0, 1, 1);
-    RIG_OK(mo_block_create(mo_plan_arena_bytes(plan), &arena));
-    RIG_OK(mo_packed_create(plan, params, &packed));
+    RIG_OK(mo_buffer_create(device, mo_plan_arena_bytes(plan), &arena));
+    RIG_OK(mo_buffer_create(device, (size_t)net.params * sizeof(float), &on_params));
+    RIG_OK(mo_buffer_write(on_params, params));
+    RIG_OK(mo_packed_create(plan, on_params, &packed));
     RIG_OK(mo_packed_refresh(packed));
-    RIG_OK(mo_instance_create(plan, arena, params, packed, &run.instance));
+    RIG_OK(mo_instance_create(plan, arena, on_params, packed, &run.instance));
     for (int junk = 0; junk < 2; junk++) {
-        memset(arena, junk ? 0xff : 0, mo_plan_arena_bytes(plan));
+        rig_fill(arena, junk ? 0xff : 0);
         RIG_OK(mo_device_call(device, run_on_lane, &run));
         if (junk)
             ck_assert_mem_eq(first, run.values, sizeof first);
         memcpy(first, run.values, sizeof first);
     }
-    reference_t ref = {.net = &net, .rows = 2, .params = rig_doubles(params, net.params),
-                       .stats = rig_doubles(NULL, net.stats), .tensor = calloc((size_t)net.tensors, sizeof(double *))};
+    reference_t ref = {.net = &net,
+                       .rows = 2,
+                       .params = rig_doubles(params, net.params),
+                       .stats = rig_doubles(NULL, net.stats),
+                       .tensor = calloc((size_t)net.tensors, sizeof(double *))};
     for (int32_t i = 0; i < net.tensors; i++)
         ref.tensor[i] = rig_doubles(i == net.input ? image : NULL, ref_size(&ref, i));
     ref_forward(&ref);
@@ -177,10 +191,11 @@ START_TEST(test_key_mode)
     mo_instance_free(run.instance);
     mo_packed_free(packed);
     mo_plan_free(plan);
-    mo_block_free(arena, 0);
+    mo_buffer_free(&arena);
+    mo_buffer_free(&on_params);
+    mo_buffer_free(&run.stats);
     mo_block_free(params, 0);
     mo_block_free(image, 0);
-    mo_block_free(run.stats, 0);
     mo_net_free(&net);
     mo_device_release(device);
 }
@@ -193,7 +208,7 @@ static moco_status_t map_unplanned(mo_lane_t *lane, void *ctx)
     rig_t *r = ctx;
     float *values;
     (void)lane;
-    return mo_instance_map_gradient(r->instances[0], r->keys_tensor, &values);
+    return mo_instance_map_gradient(r->instances[0], r->keys_tensor, MO_READ, &values);
 }
 
 START_TEST(test_refusals)
@@ -207,8 +222,12 @@ START_TEST(test_refusals)
     ck_assert_ptr_nonnull(strstr(moco_last_message(), "not in this plan"));
     net.input = mo_net_tensor(&net, 16, 4, 4); /* a batch norm that no convolution can take over */
     int32_t out = mo_batchnorm(&net, net.input, "bn", 0, MO_INIT_ONE);
-    mo_plan_spec_t spec = {.net = &net, .mode = MO_MODE_INFER, .shard = 1, .shards_per_group = 1,
-                           .inputs = {net.input, -1, -1, -1}, .outputs = {out, -1, -1, -1}};
+    mo_plan_spec_t spec = {.net = &net,
+                           .mode = MO_MODE_INFER,
+                           .shard = 1,
+                           .shards_per_group = 1,
+                           .inputs = {net.input, -1, -1, -1},
+                           .outputs = {out, -1, -1, -1}};
     ck_assert_int_eq(mo_plan_create(r.device, &spec, &plan), MOCO_ERR_ENGINE);
     ck_assert_ptr_null(plan);
     mo_net_free(&net);

@@ -6,6 +6,7 @@
 
 #include <moco/trainer.h>
 
+#include "buffer_fixtures.h"
 #include "contrast/contrast.h"
 #include "util/fault.h"
 #include "util/rng.h"
@@ -15,27 +16,30 @@
 START_TEST(test_first_content)
 {
     mo_keys_t keys, again, other;
-    ck_assert_int_eq(mo_keys_create(&keys, 1000, 24, 5), MOCO_OK);
-    ck_assert_int_eq(mo_keys_create(&again, 1000, 24, 5), MOCO_OK);
-    ck_assert_int_eq(mo_keys_create(&other, 1000, 24, 6), MOCO_OK);
+    ck_assert_int_eq(mo_keys_create(&keys, 1000, 24, 5, NULL), MOCO_OK);
+    ck_assert_int_eq(mo_keys_create(&again, 1000, 24, 5, NULL), MOCO_OK);
+    ck_assert_int_eq(mo_keys_create(&other, 1000, 24, 6, NULL), MOCO_OK);
     ck_assert_int_eq(keys.pointer, 0);
+    float *rows = floats_of(keys.rows), *others = floats_of(other.rows);
     double mean = 0;
     for (int64_t n = 0; n < 1000; n++) {
         double sum = 0;
         for (int i = 0; i < 24; i++) {
-            sum += (double)keys.rows[n * 24 + i] * keys.rows[n * 24 + i];
-            mean += keys.rows[n * 24 + i] / 24000.0;
+            sum += (double)rows[n * 24 + i] * rows[n * 24 + i];
+            mean += rows[n * 24 + i] / 24000.0;
         }
         ck_assert_double_eq_tol(sqrt(sum), 1, 1e-6); /* a row of 24 rounded numbers */
     }
     ck_assert_double_eq_tol(mean, 0, 5 / sqrt(24.0 * 24000.0)); /* five standard errors */
-    ck_assert_mem_eq(keys.rows, again.rows, 24000 * sizeof(float));
-    ck_assert_mem_ne(keys.rows, other.rows, 24 * sizeof(float));
+    assert_buffer(again.rows, rows, 24000);
+    ck_assert_mem_ne(rows, others, 24 * sizeof(float));
+    free(rows);
+    free(others);
     mo_keys_free(&keys);
     mo_keys_free(&again);
     mo_keys_free(&other);
     mo_fault_arm(MO_FAULT_ALLOC, 0);
-    ck_assert_int_eq(mo_keys_create(&keys, 1000, 24, 5), MOCO_ERR_MEMORY);
+    ck_assert_int_eq(mo_keys_create(&keys, 1000, 24, 5, NULL), MOCO_ERR_MEMORY);
     mo_fault_arm(MO_FAULT_ALLOC, -1);
     mo_keys_free(&keys);
 }
@@ -50,24 +54,26 @@ START_TEST(test_ring)
     mo_rng_start(&rng, 3, 100, 0, 0);
     for (size_t l = 0; l < sizeof lengths / sizeof lengths[0]; l++) {
         mo_keys_t keys;
-        ck_assert_int_eq(mo_keys_create(&keys, lengths[l], DIMENSION, 1), MOCO_OK);
-        size_t bytes = (size_t)lengths[l] * DIMENSION * sizeof(float);
-        float *ring = malloc(bytes), rows[300 * DIMENSION], next = 0;
+        ck_assert_int_eq(mo_keys_create(&keys, lengths[l], DIMENSION, 1, NULL), MOCO_OK);
+        float *ring = floats_of(keys.rows), *mapped, rows[300 * DIMENSION], next = 0;
         int64_t at = 0;
-        memcpy(ring, keys.rows, bytes);
         for (int round = 0; round < 60; round++) {
             int64_t count = round == 7 ? 3 * lengths[l] : 1 + mo_rng_below(&rng, (uint32_t)lengths[l] * 2);
             for (int64_t i = 0; i < count * DIMENSION; i++)
                 rows[i] = next++;
             for (int64_t n = 0; n < count; n++, at = (at + 1) % lengths[l])
                 memcpy(ring + at * DIMENSION, rows + n * DIMENSION, sizeof(float) * DIMENSION);
-            mo_keys_enqueue(&keys, rows, count);
+            ck_assert_int_eq(mo_buffer_map(keys.rows, MO_UPDATE, &mapped), MOCO_OK);
+            mo_keys_enqueue(&keys, mapped, rows, count);
+            mo_buffer_unmap(keys.rows, mapped);
             ck_assert_int_eq(keys.pointer, at);
-            ck_assert_mem_eq(keys.rows, ring, bytes);
+            assert_buffer(keys.rows, ring, lengths[l] * DIMENSION);
         }
-        mo_keys_enqueue(&keys, rows, 0); /* nothing */
+        ck_assert_int_eq(mo_buffer_map(keys.rows, MO_UPDATE, &mapped), MOCO_OK);
+        mo_keys_enqueue(&keys, mapped, rows, 0); /* nothing */
+        mo_buffer_unmap(keys.rows, mapped);
         ck_assert_int_eq(keys.pointer, at);
-        ck_assert_mem_eq(keys.rows, ring, bytes);
+        assert_buffer(keys.rows, ring, lengths[l] * DIMENSION);
         free(ring);
         mo_keys_free(&keys);
     }

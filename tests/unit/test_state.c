@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "buffer_fixtures.h"
 #include "train/options.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
@@ -25,17 +26,18 @@ START_TEST(test_blocks)
     ck_assert_uint_eq(mo_blocks_bytes(&blocks, "queue"), 0);
     ck_assert_uint_eq(mo_blocks_bytes(&blocks, NULL), 1424);
     mo_fault_arm(MO_FAULT_ALLOC, 1); /* the second block is refused: the first goes back */
-    ck_assert_int_eq(mo_blocks_take(&blocks), MOCO_ERR_MEMORY);
+    ck_assert_int_eq(mo_blocks_take(&blocks, NULL), MOCO_ERR_MEMORY);
     mo_fault_arm(MO_FAULT_ALLOC, -1);
     ck_assert_ptr_nonnull(a);
     ck_assert_ptr_null(b);
-    OK(mo_blocks_take(&(mo_blocks_t){.list = {{"weights", 24, &b}}, .count = 1}));
+    OK(mo_blocks_take(&(mo_blocks_t){.list = {{.name = "weights", .bytes = 24, .pointer = &b}}, .count = 1},
+                      NULL));
     ck_assert(a[0] == 0 && a[99] == 0);
     mo_blocks_free(&blocks);
     ck_assert(a == NULL && b == NULL && blocks.count == 0);
     for (int i = 0; i <= MO_BLOCKS; i++)
         mo_blocks_count(&blocks, "packed", 1);
-    ck_assert_int_eq(mo_blocks_take(&blocks), MOCO_ERR_ENGINE);
+    ck_assert_int_eq(mo_blocks_take(&blocks, NULL), MOCO_ERR_ENGINE);
     mo_blocks_free(&blocks);
 }
 END_TEST
@@ -69,9 +71,9 @@ START_TEST(test_state)
     ck_assert_int_ge(file, 0);
     close(file);
     OK(mo_state_build(&s, &o));
-    ck_assert_ptr_null(s.query.params);
-    OK(mo_state_take(&s));
-    mo_state_start(&s);
+    ck_assert_ptr_null(s.query.params.memory);
+    OK(mo_state_take(&s, NULL));
+    OK(mo_state_start(&s));
     for (int64_t i = 0; i < s.query.net.bn_count; i++)
         s.query.running[s.query.net.bns[i].offset] = 0.25f;
     s.step = 7;
@@ -80,10 +82,15 @@ START_TEST(test_state)
     ck_assert_mem_eq(&read, &o, sizeof o);
     OK(moco_trainer_load(path, NULL, NULL, &t));
     ck_assert_int_eq(t->state.step, 7);
-    ck_assert_mem_eq(t->state.query.params, s.query.params, (size_t)s.query.net.params * sizeof(float));
+    float *params = floats_of(s.query.params);
+    assert_buffer(t->state.query.params, params, s.query.net.params);
+    free(params);
     ck_assert_mem_eq(t->state.query.running, s.query.running, (size_t)s.query.net.stats * sizeof(float));
-    if (s.queue.rows != NULL)
-        ck_assert_mem_eq(t->state.queue.rows, s.queue.rows, (size_t)(32 * 16) * sizeof(float));
+    if (s.queue.rows.memory != NULL) {
+        float *rows = floats_of(s.queue.rows);
+        assert_buffer(t->state.queue.rows, rows, 32 * 16);
+        free(rows);
+    }
     moco_trainer_free(t);
     mo_state_free(&s);
     remove(path);

@@ -20,7 +20,7 @@ static void listen(void *user, int32_t level, const char *message)
 
 static moco_trainer_t trainer(float *keys)
 {
-    moco_trainer_t t = {.keys = keys};
+    moco_trainer_t t = {.mapped.keys = keys};
     ck_assert_int_eq(mo_options_defaults(MOCO_RECIPE_CIFAR, &t.state.options), MOCO_OK);
     t.state.options.batch_size = 16;
     t.state.options.dimension = 8;

@@ -1,6 +1,6 @@
 /* Layer norm in loops. The primitives add up the gradients of scale and shift over all rows in float, one after the
- * other; here they are joined in double every 64 rows, and the gradient can be added to the
- * one that lies there already. */
+ * other; here they are joined in double every 64 rows, and the gradient can be added to the one that lies there
+ * already. */
 #include <math.h>
 #include <string.h>
 
@@ -9,14 +9,14 @@
 #include "engine/kernels/vec.h"
 #include "util/clones.h"
 
-#define JOIN(total, part)              \
-    do {                               \
+#define JOIN(total, part)                  \
+    do {                                   \
         for (int i_ = 0; i_ < WIDTH; i_++) \
-            (total) += (part)[i_];     \
+            (total) += (part)[i_];         \
     } while (0)
 
-MO_CLONES void mo_layernorm_forward(const float *x, int64_t rows, int64_t width, const float *scale,
-                                    const float *shift, float *stats, float *y)
+MO_CLONES void mo_layernorm_forward(const float *x, int64_t rows, int64_t width, const float *scale, const float *shift,
+                                    float *stats, float *y)
 {
     for (int64_t r = 0; r < rows; r++, x += width, y += width) {
         double sum = 0, squares = 0;

@@ -8,14 +8,14 @@
 
 #define ALL(value) ((vec){0} + (value))
 #define KEEP(value, mask) ((vec)((words)(value) & (mask)))
-#define LARGER(a, b)                                      \
-    __extension__({                                       \
-        const vec a_ = (a), b_ = (b);                     \
-        const words above_ = a_ > b_;                     \
+#define LARGER(a, b)                                         \
+    __extension__({                                          \
+        const vec a_ = (a), b_ = (b);                        \
+        const words above_ = a_ > b_;                        \
         (vec)(((words)a_ & above_) | ((words)b_ & ~above_)); \
     })
 /* The 16 numbers of a vector folded into one by halves. */
-#define HALF(v, n)                                                                                                   \
+#define HALF(v, n)                                                                                                     \
     __builtin_shufflevector((v), (v), 0 ^ (n), 1 ^ (n), 2 ^ (n), 3 ^ (n), 4 ^ (n), 5 ^ (n), 6 ^ (n), 7 ^ (n), 8 ^ (n), \
                             9 ^ (n), 10 ^ (n), 11 ^ (n), 12 ^ (n), 13 ^ (n), 14 ^ (n), 15 ^ (n))
 #define LARGEST(v)                    \
@@ -28,14 +28,14 @@
         t_[0];                        \
     })
 /* In float by halves: four roundings, then into the double sum. */
-#define SUM(v)               \
-    __extension__({          \
-        vec t_ = (v);        \
-        t_ += HALF(t_, 8);   \
-        t_ += HALF(t_, 4);   \
-        t_ += HALF(t_, 2);   \
-        t_ += HALF(t_, 1);   \
-        (double)t_[0];       \
+#define SUM(v)             \
+    __extension__({        \
+        vec t_ = (v);      \
+        t_ += HALF(t_, 8); \
+        t_ += HALF(t_, 4); \
+        t_ += HALF(t_, 2); \
+        t_ += HALF(t_, 1); \
+        (double)t_[0];     \
     })
 
 /* e^x for x <= 0 to one part in 10^7: x = n ln 2 + r with |r| <= ln(2)/2, e^r by its series to r^7, 2^n by its bits.
@@ -62,7 +62,7 @@
     })
 
 /* Which numbers of a row's last vector belong to it. */
-#define LAST_MASK(width, padded)                                                                     \
+#define LAST_MASK(width, padded) \
     (((words){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}) < (int32_t)((width) - (padded) + WIDTH))
 
 MO_CLONES void mo_softmax_forward(float *x, int64_t rows, int64_t width, float factor)

@@ -5,8 +5,9 @@
 
 const char *mo_dnnl_status_name(dnnl_status_t status)
 {
-    static const char *const names[] = {"success", "out of memory", "invalid arguments", "unimplemented",
-                                        "no more implementations", "runtime error", "not required"};
+    static const char *const names[] = {"success",       "out of memory",           "invalid arguments",
+                                        "unimplemented", "no more implementations", "runtime error",
+                                        "not required"};
     return (unsigned)status < sizeof names / sizeof names[0] ? names[status] : "unknown";
 }
 
@@ -43,8 +44,10 @@ void mo_attr_free(mo_attr_t *attr)
 
 mo_window_dims_t mo_window_dims(const mo_window_t *w)
 {
-    return (mo_window_dims_t){.strides = {w->stride, w->stride}, .kernel = {w->kernel_h, w->kernel_w},
-                              .dilates = {0, 0}, .pads = {w->pad, w->pad}};
+    return (mo_window_dims_t){.strides = {w->stride, w->stride},
+                              .kernel = {w->kernel_h, w->kernel_w},
+                              .dilates = {0, 0},
+                              .pads = {w->pad, w->pad}};
 }
 
 int mo_pd_is_named(const_dnnl_primitive_desc_t pd, const char *part)

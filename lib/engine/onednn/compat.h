@@ -1,5 +1,6 @@
-/* oneDNN in the shape of its v3 C API. compat_2.c and compat_3.c know 2.6 and 3.x, and the build takes one of them; every
- * other file of the engine calls these. Descriptors are opaque handles: create, query, free. All calls return a oneDNN status. */
+/* oneDNN in the shape of its v3 C API. compat_2.c and compat_3.c know 2.6 and 3.x, and the build takes one of them;
+ * every other file of the engine calls these. Descriptors are opaque handles: create, query, free. All calls return
+ * a oneDNN status. */
 #ifndef MO_ENGINE_DNNL_COMPAT_H
 #define MO_ENGINE_DNNL_COMPAT_H
 

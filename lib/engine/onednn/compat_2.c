@@ -168,8 +168,8 @@ dnnl_status_t mo_pd_pool_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_pr
 {
     mo_window_dims_t d = mo_window_dims(w);
     dnnl_pooling_v2_desc_t desc;
-    RETURN_IF(dnnl_pooling_v2_forward_desc_init(&desc, kind, alg, src, dst, d.strides, d.kernel, d.dilates, d.pads,
-                                                d.pads));
+    RETURN_IF(
+        dnnl_pooling_v2_forward_desc_init(&desc, kind, alg, src, dst, d.strides, d.kernel, d.dilates, d.pads, d.pads));
     return CREATE(desc, NULL);
 }
 
@@ -178,8 +178,8 @@ dnnl_status_t mo_pd_pool_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_al
 {
     mo_window_dims_t d = mo_window_dims(w);
     dnnl_pooling_v2_desc_t desc;
-    RETURN_IF(dnnl_pooling_v2_backward_desc_init(&desc, alg, d_src, d_dst, d.strides, d.kernel, d.dilates, d.pads,
-                                                 d.pads));
+    RETURN_IF(
+        dnnl_pooling_v2_backward_desc_init(&desc, alg, d_src, d_dst, d.strides, d.kernel, d.dilates, d.pads, d.pads));
     return CREATE(desc, hint);
 }
 

@@ -4,11 +4,11 @@
 
 #include "engine/onednn/compat.h"
 
-#define RETURN_IF(call)                      \
-    do {                                     \
-        dnnl_status_t status_ = (call);      \
-        if (status_ != dnnl_success)         \
-            return status_;                  \
+#define RETURN_IF(call)                 \
+    do {                                \
+        dnnl_status_t status_ = (call); \
+        if (status_ != dnnl_success)    \
+            return status_;             \
     } while (0)
 
 /* Square windows in oneDNN's arrays. */

@@ -50,8 +50,14 @@ static sizes_t sizes_of(const mo_op_t *op, const mo_net_t *net, int64_t images)
 {
     const int32_t heads = ((const mo_attention_form_t *)op->form)->heads;
     mo_shape_t src = net->shapes[op->src], dst = net->shapes[op->dst];
-    return (sizes_t){.all = images, .images = images, .heads = heads, .queries = dst.h, .tokens = src.h,
-                     .head = dst.c / heads, .width = dst.c, .row = MO_SOFTMAX_ROW((int64_t)src.h)};
+    return (sizes_t){.all = images,
+                     .images = images,
+                     .heads = heads,
+                     .queries = dst.h,
+                     .tokens = src.h,
+                     .head = dst.c / heads,
+                     .width = dst.c,
+                     .row = MO_SOFTMAX_ROW((int64_t)src.h)};
 }
 
 static int64_t image_scores(const sizes_t *s)
@@ -81,8 +87,8 @@ static float scale_of(const sizes_t *s)
 }
 
 /* View of float number `from` on, with these dims and strides. */
-static moco_status_t view4(mo_plan_t *plan, int32_t of, int64_t from, const dnnl_dims_t dims,
-                           const dnnl_dims_t strides, int32_t *view)
+static moco_status_t view4(mo_plan_t *plan, int32_t of, int64_t from, const dnnl_dims_t dims, const dnnl_dims_t strides,
+                           int32_t *view)
 {
     moco_status_t status = MOCO_OK;
     mo_md_t md = NULL;
@@ -182,7 +188,7 @@ static moco_status_t emit_softmax(mo_plan_t *plan, const mo_op_t *op, const size
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
     if (!plan->primitives)
-        return mo_emit_host_rows(plan, op, softmax, (int32_t)s->images, 1, &scores);
+        return mo_emit_host_rows(plan, op, softmax, (int32_t)s->images, "u", &scores);
     TRY(mo_emit_function(plan, op, MO_LINEAR, scale_of(s), 0.0f, scores, scores));
     TRY(mo_attr_plain(&attr));
     ENGINE(mo_pd_softmax_fwd(&pd, mo_device_engine(plan->device), dnnl_forward_training, MD(plan, scores), 3,
@@ -204,7 +210,7 @@ static moco_status_t emit_softmax_gradient(mo_plan_t *plan, const mo_op_t *op, c
     mo_attr_t attr = {0};
     mo_slot_id_t slots[] = {scores, d_scores};
     if (!plan->primitives)
-        return mo_emit_host_rows(plan, op, softmax_gradient, (int32_t)s->images, 2, slots);
+        return mo_emit_host_rows(plan, op, softmax_gradient, (int32_t)s->images, "ru", slots);
     TRY(mo_attr_plain(&attr));
     ENGINE(mo_pd_softmax_fwd(&hint, engine, dnnl_forward_training, MD(plan, scores), 3, attr.attr),
            "plan an attention's softmax");
@@ -308,7 +314,7 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     for (s.first = -1; next_images(&s);)
         TRY(some_gradients(plan, op, &s, slots));
     if (s.queries < s.tokens)
-        TRY(mo_emit_host(plan, op, no_queries, 1, &d_src));
+        TRY(mo_emit_host(plan, op, no_queries, "u", &d_src));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
     return status;
@@ -321,5 +327,5 @@ static int64_t multiply_adds(const mo_net_t *net, const mo_op_t *op)
     return 2 * (int64_t)out.c * out.h * net->shapes[op->src].h;
 }
 
-const mo_op_kind_t mo_kind_attention = {.name = "attention", .forward = forward, .backward = backward,
-                                        .multiply_adds = multiply_adds};
+const mo_op_kind_t mo_kind_attention = {
+    .name = "attention", .forward = forward, .backward = backward, .multiply_adds = multiply_adds};

@@ -79,8 +79,7 @@ static moments_t merge_tree(float *const *mean, float *const *variance, int32_t 
     if (to - from == 1)
         return (moments_t){n, mean[from][channel], (double)variance[from][channel] * n};
     int32_t half = from + (to - from + 1) / 2;
-    return merged(merge_tree(mean, variance, channel, n, from, half),
-                  merge_tree(mean, variance, channel, n, half, to));
+    return merged(merge_tree(mean, variance, channel, n, from, half), merge_tree(mean, variance, channel, n, half, to));
 }
 
 moco_status_t mo_norm_sync_statistics(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
@@ -89,11 +88,12 @@ moco_status_t mo_norm_sync_statistics(const mo_op_t *op, const mo_net_t *net, in
     const mo_shape_t shape = net->shapes[op->src];
     double n = (double)rows * shape.h * shape.w;
     float *const *mean = values, *const *variance = values + shards;
-    float *group_mean = values[2 * shards], *group_variance = values[3 * shards];
     for (int32_t c = 0; c < shape.c; c++) {
         moments_t all = merge_tree(mean, variance, c, n, 0, shards);
-        group_mean[c] = (float)all.mean;
-        group_variance[c] = (float)(all.m2 / all.n);
+        for (int32_t s = 0; s < shards; s++) {
+            values[2 * shards + s][c] = (float)all.mean;
+            values[3 * shards + s][c] = (float)(all.m2 / all.n);
+        }
     }
     return MOCO_OK;
 }
@@ -146,10 +146,15 @@ static moco_status_t moments(const mo_op_t *op, const mo_net_t *net, int32_t row
     return MOCO_OK;
 }
 
+static int cuts(const mo_op_t *op)
+{
+    return op->activation == MO_ACTIVATION_RELU;
+}
+
 /* values: x, y, mean, variance, scale, shift, factor. */
 static moco_status_t normalise(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
 {
-    mo_norm_t norm = {.mean = v[2], .variance = v[3], .factor = v[6], .shift = v[5], .relu = op->activation == MO_ACTIVATION_RELU};
+    mo_norm_t norm = {.mean = v[2], .variance = v[3], .factor = v[6], .shift = v[5], .relu = cuts(op)};
     mo_norm_factor(v[4], v[3], channels(op, net), v[6]);
     mo_norm_apply(v[0], positions(op, net, rows), channels(op, net), &norm, v[1]);
     return MOCO_OK;
@@ -158,7 +163,7 @@ static moco_status_t normalise(const mo_op_t *op, const mo_net_t *net, int32_t r
 /* values: x, d_y, scratch, mean, variance, factor, shift, d_scale, d_shift. */
 static moco_status_t sums(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
 {
-    mo_norm_t norm = {.mean = v[3], .variance = v[4], .factor = v[5], .shift = v[6], .relu = op->activation == MO_ACTIVATION_RELU};
+    mo_norm_t norm = {.mean = v[3], .variance = v[4], .factor = v[5], .shift = v[6], .relu = cuts(op)};
     mo_norm_sums(v[0], v[1], positions(op, net, rows), channels(op, net), &norm, (double *)v[2], v[7], v[8]);
     return MOCO_OK;
 }
@@ -172,7 +177,7 @@ static moco_status_t sums_of_one(const mo_op_t *op, const mo_net_t *net, int32_t
 /* values: x, d_y, d_x, mean, variance, factor, shift, k, c. */
 static moco_status_t gradient(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
 {
-    mo_norm_t norm = {.mean = v[3], .variance = v[4], .factor = v[5], .shift = v[6], .relu = op->activation == MO_ACTIVATION_RELU};
+    mo_norm_t norm = {.mean = v[3], .variance = v[4], .factor = v[5], .shift = v[6], .relu = cuts(op)};
     mo_norm_backward(v[0], v[1], positions(op, net, rows), channels(op, net), &norm, v[7], v[8], v[2]);
     return MOCO_OK;
 }
@@ -196,14 +201,14 @@ static moco_status_t loops(mo_plan_t *plan, const mo_op_t *op)
         TRY(mo_temporary(plan, 1, width, &shard_variance));
         mo_slot_id_t own[] = {src, scratch, shard_mean, shard_variance};
         mo_slot_id_t all[] = {shard_mean, shard_variance, mean, variance};
-        TRY(mo_emit_host(plan, op, moments, 4, own));
-        TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, 4, all));
+        TRY(mo_emit_host(plan, op, moments, "rwww", own));
+        TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, "rrww", all));
     } else {
         mo_slot_id_t own[] = {src, scratch, mean, variance};
-        TRY(mo_emit_host(plan, op, moments, 4, own));
+        TRY(mo_emit_host(plan, op, moments, "rwww", own));
     }
     mo_slot_id_t slots[] = {src, dst, mean, variance, scale, shift, factor};
-    TRY(mo_emit_host(plan, op, normalise, 7, slots));
+    TRY(mo_emit_host(plan, op, normalise, "rwrrrrw", slots));
     *mo_memo(plan, op, MEMO_FACTOR) = factor;
     *mo_memo(plan, op, MEMO_MEAN) = mean;
     *mo_memo(plan, op, MEMO_VARIANCE) = variance;
@@ -233,10 +238,10 @@ static moco_status_t loops_backward(mo_plan_t *plan, const mo_op_t *op)
     mo_slot_id_t own[] = {src, d_dst, scratch, mean, variance, factor, shift, d_scale, d_shift};
     mo_slot_id_t terms[] = {d_scale, d_shift, variance, scale, k, c};
     mo_slot_id_t slots[] = {src, d_dst, d_src, mean, variance, factor, shift, k, c};
-    TRY(mo_emit_host(plan, op, sums, 9, own));
-    TRY(mo_plan_syncs(plan) ? mo_emit_sync(plan, op, mo_norm_sync_gradients, 6, terms)
-                            : mo_emit_host(plan, op, sums_of_one, 6, terms));
-    TRY(mo_emit_host(plan, op, gradient, 9, slots));
+    TRY(mo_emit_host(plan, op, sums, "rrwrrrrww", own));
+    TRY(mo_plan_syncs(plan) ? mo_emit_sync(plan, op, mo_norm_sync_gradients, "rrrrww", terms)
+                            : mo_emit_host(plan, op, sums_of_one, "rrrrww", terms));
+    TRY(mo_emit_host(plan, op, gradient, "rrwrrrrrr", slots));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
     return status;
@@ -261,5 +266,5 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     return takes_loops(plan, op) ? loops_backward(plan, op) : mo_batchnorm_primitives_backward(plan, op);
 }
 
-const mo_op_kind_t mo_kind_batchnorm = {.name = "batch norm", .forward = forward, .backward = backward,
-                                        .traits = MO_SYNCS | MO_FOLDS};
+const mo_op_kind_t mo_kind_batchnorm = {
+    .name = "batch norm", .forward = forward, .backward = backward, .traits = MO_SYNCS | MO_FOLDS};

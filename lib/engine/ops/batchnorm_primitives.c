@@ -36,7 +36,8 @@ static moco_status_t shard_statistics(mo_plan_t *plan, const mo_op_t *op, int32_
     int32_t plane, shard_mean, shard_variance, channels = plan->net->bns[op->bn].channels;
     TRY(channel_vector(plan, channels, &plane, &shard_mean));
     TRY(channel_vector(plan, channels, &plane, &shard_variance));
-    ENGINE(mo_pd_bn_fwd(&pd, mo_device_engine(plan->device), dnnl_forward_training, MD(plan, src), (float)MO_BATCHNORM_EPSILON, 0, attr),
+    ENGINE(mo_pd_bn_fwd(&pd, mo_device_engine(plan->device), dnnl_forward_training, MD(plan, src),
+                        (float)MO_BATCHNORM_EPSILON, 0, attr),
            "plan batch statistics");
     mo_arg_t args[] = {{DNNL_ARG_SRC, src},
                        {DNNL_ARG_DST, dst}, /* overwritten by the normalisation below */
@@ -44,7 +45,7 @@ static moco_status_t shard_statistics(mo_plan_t *plan, const mo_op_t *op, int32_
                        {DNNL_ARG_VARIANCE, shard_variance}};
     TRY(mo_plan_primitive(plan, op, pd, 4, args, "make batch statistics"));
     mo_slot_id_t slots[] = {shard_mean, shard_variance, mean, variance};
-    TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, 4, slots));
+    TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, "rrww", slots));
 cleanup:
     return status;
 }
@@ -68,7 +69,8 @@ moco_status_t mo_batchnorm_primitives(mo_plan_t *plan, const mo_op_t *op)
     /* Without a backward the normalisation may be an inference primitive, except that only training computes
      * statistics. */
     dnnl_prop_kind_t kind = train || !syncs ? dnnl_forward_training : dnnl_forward_inference;
-    ENGINE(mo_pd_bn_fwd(&pd, mo_device_engine(plan->device), kind, MD(plan, src), (float)MO_BATCHNORM_EPSILON, flags, attr.attr),
+    ENGINE(mo_pd_bn_fwd(&pd, mo_device_engine(plan->device), kind, MD(plan, src), (float)MO_BATCHNORM_EPSILON, flags,
+                        attr.attr),
            "plan a batch norm");
     mo_cmd_t ws = dnnl_primitive_desc_query_md(pd, dnnl_query_workspace_md, 0);
     if (mo_md_size(ws) > 0)
@@ -78,9 +80,9 @@ moco_status_t mo_batchnorm_primitives(mo_plan_t *plan, const mo_op_t *op)
     *mo_memo(plan, op, MEMO_WORKSPACE) = workspace;
     *mo_memo(plan, op, MEMO_MEAN) = mean;
     *mo_memo(plan, op, MEMO_VARIANCE) = variance;
-    mo_arg_t args[] = {{DNNL_ARG_SRC, src},        {DNNL_ARG_DST, dst},           {DNNL_ARG_SCALE, scale},
-                       {DNNL_ARG_SHIFT, shift},    {DNNL_ARG_MEAN, mean},         {DNNL_ARG_VARIANCE, variance},
-                       {DNNL_ARG_WORKSPACE, workspace}};
+    mo_arg_t args[] = {
+        {DNNL_ARG_SRC, src},   {DNNL_ARG_DST, dst},           {DNNL_ARG_SCALE, scale},        {DNNL_ARG_SHIFT, shift},
+        {DNNL_ARG_MEAN, mean}, {DNNL_ARG_VARIANCE, variance}, {DNNL_ARG_WORKSPACE, workspace}};
     dnnl_primitive_desc_t given = pd;
     pd = NULL;
     TRY(mo_plan_primitive(plan, op, given, 7, args, "make a batch norm"));
@@ -129,7 +131,7 @@ static moco_status_t sync_backward(mo_plan_t *plan, const mo_op_t *op, int32_t s
     TRY(channel_vector(plan, channels, &k_plane, &k));
     TRY(channel_vector(plan, channels, &c_plane, &c));
     mo_slot_id_t slots[] = {d_scale, d_shift, variance, scale, k, c};
-    TRY(mo_emit_sync(plan, op, mo_norm_sync_gradients, 6, slots));
+    TRY(mo_emit_sync(plan, op, mo_norm_sync_gradients, "rrrrww", slots));
     ENGINE(mo_md_tag(&plane, 4, four, dnnl_f32, dnnl_nhwc), "describe a channel vector");
     TRY(mo_plan_view(plan, mean, plane, &mean_plane));
     TRY(mean_terms(plan, op, src, mean_plane, k_plane, c_plane, d_src));
@@ -158,8 +160,8 @@ moco_status_t mo_batchnorm_primitives_backward(mo_plan_t *plan, const mo_op_t *o
         d_src = d_dst; /* over the incoming gradient: nobody reads it again */
     else
         TRY(mo_gradient_slot(plan, op->src, &d_src));
-    ENGINE(mo_pd_bn_bwd(&pd, mo_device_engine(plan->device), MD(plan, src), (float)MO_BATCHNORM_EPSILON, flags, *mo_hint(plan, op, 0),
-                        attr.attr),
+    ENGINE(mo_pd_bn_bwd(&pd, mo_device_engine(plan->device), MD(plan, src), (float)MO_BATCHNORM_EPSILON, flags,
+                        *mo_hint(plan, op, 0), attr.attr),
            "plan a batch norm's gradient");
     mo_arg_t args[] = {{DNNL_ARG_SRC, src},
                        {DNNL_ARG_DIFF_DST, d_dst},

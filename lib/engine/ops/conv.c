@@ -89,5 +89,8 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     return mo_product_backward(plan, op, &calls);
 }
 
-const mo_op_kind_t mo_kind_conv = {.name = "convolution", .forward = forward, .backward = backward,
-                                   .multiply_adds = mo_product_multiply_adds, .traits = MO_MULTIPLIES};
+const mo_op_kind_t mo_kind_conv = {.name = "convolution",
+                                   .forward = forward,
+                                   .backward = backward,
+                                   .multiply_adds = mo_product_multiply_adds,
+                                   .traits = MO_MULTIPLIES};

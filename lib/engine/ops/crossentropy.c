@@ -65,7 +65,7 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_value(plan, op->src, &slots[0]));
     TRY(mo_value(plan, op->other, &slots[1]));
     TRY(mo_value(plan, op->dst, &slots[2]));
-    TRY(mo_emit_host(plan, op, losses, 3, slots));
+    TRY(mo_emit_host(plan, op, losses, "rrw", slots));
 cleanup:
     return status;
 }
@@ -77,7 +77,7 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_value(plan, op->src, &slots[0]));
     TRY(mo_value(plan, op->other, &slots[1]));
     TRY(mo_gradient_slot(plan, op->src, &slots[2]));
-    TRY(mo_emit_host(plan, op, gradients, 3, slots));
+    TRY(mo_emit_host(plan, op, gradients, "rrw", slots));
     TRY(mo_gradient_add(plan, op, op->src, slots[2]));
 cleanup:
     return status;

@@ -28,7 +28,7 @@ moco_status_t mo_emit_frozen(mo_plan_t *plan, const mo_op_t *op)
     for (int i = 0; i < 2; i++)
         if (parameters[i] >= 0 && plan->net->parameters[parameters[i]].frozen)
             TRY(mo_plan_parameter(plan, MO_IN_GRADS, parameters[i], &slots[count++]));
-    TRY(mo_emit_host(plan, op, zero, count, slots));
+    TRY(mo_emit_host(plan, op, zero, count == 2 ? "ww" : "w", slots));
 cleanup:
     return status;
 }

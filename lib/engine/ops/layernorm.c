@@ -41,8 +41,13 @@ static moco_status_t normalise(const mo_op_t *op, const mo_net_t *net, int32_t r
 
 static void differentiate(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v, int add)
 {
-    mo_layernorm_t n = {.x = v[0], .d_y = v[1], .scale = v[3], .stats = v[4], .rows = positions(op, net, rows),
-                        .width = net->shapes[op->src].c, .add = add};
+    mo_layernorm_t n = {.x = v[0],
+                        .d_y = v[1],
+                        .scale = v[3],
+                        .stats = v[4],
+                        .rows = positions(op, net, rows),
+                        .width = net->shapes[op->src].c,
+                        .add = add};
     mo_layernorm_backward(&n, v[5], v[2], v[6], v[7]);
 }
 
@@ -66,7 +71,7 @@ static moco_status_t loops(mo_plan_t *plan, const mo_op_t *op, int32_t src, int3
     int32_t stats;
     TRY(mo_temporary(plan, (int32_t)positions(op, plan->net, plan->shard), 2, &stats));
     mo_slot_id_t slots[] = {src, dst, scale, shift, stats};
-    TRY(mo_emit_host(plan, op, normalise, 5, slots));
+    TRY(mo_emit_host(plan, op, normalise, "rwrrw", slots));
     *mo_memo(plan, op, MEMO_STATS) = stats;
 cleanup:
     return status;
@@ -86,7 +91,8 @@ static moco_status_t loops_backward(mo_plan_t *plan, const mo_op_t *op, int32_t 
     else
         TRY(mo_gradient_slot(plan, op->src, &d_src));
     mo_slot_id_t slots[] = {src, d_dst, d_src, scale, *mo_memo(plan, op, MEMO_STATS), scratch, d_scale, d_shift};
-    TRY(mo_emit_host(plan, op, add ? gradient_on_top : gradient, 8, slots));
+    TRY(add ? mo_emit_host(plan, op, gradient_on_top, "rrurrwww", slots)
+            : mo_emit_host(plan, op, gradient, "rrwrrwww", slots));
     if (!add)
         TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
@@ -140,8 +146,8 @@ cleanup:
     return status;
 }
 
-static moco_status_t primitives_backward(mo_plan_t *plan, const mo_op_t *op, int32_t src, int32_t d_dst,
-                                         int32_t scale, int32_t d_scale, int32_t d_shift)
+static moco_status_t primitives_backward(mo_plan_t *plan, const mo_op_t *op, int32_t src, int32_t d_dst, int32_t scale,
+                                         int32_t d_scale, int32_t d_shift)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
@@ -156,10 +162,9 @@ static moco_status_t primitives_backward(mo_plan_t *plan, const mo_op_t *op, int
     ENGINE(mo_pd_ln_bwd(&pd, mo_device_engine(plan->device), MD(plan, src), MD(plan, mean), (float)MO_LAYERNORM_EPSILON,
                         dnnl_use_scale | dnnl_use_shift, *mo_hint(plan, op, 0), attr.attr),
            "plan a layer norm's gradient");
-    mo_arg_t args[] = {{DNNL_ARG_SRC, src},           {DNNL_ARG_DIFF_DST, d_dst}, {DNNL_ARG_MEAN, mean},
-                       {DNNL_ARG_VARIANCE, variance}, {DNNL_ARG_SCALE, scale},    {DNNL_ARG_SHIFT, shift},
-                       {DNNL_ARG_DIFF_SRC, view},     {DNNL_ARG_DIFF_SCALE, d_scale},
-                       {DNNL_ARG_DIFF_SHIFT, d_shift}};
+    mo_arg_t args[] = {{DNNL_ARG_SRC, src},           {DNNL_ARG_DIFF_DST, d_dst},     {DNNL_ARG_MEAN, mean},
+                       {DNNL_ARG_VARIANCE, variance}, {DNNL_ARG_SCALE, scale},        {DNNL_ARG_SHIFT, shift},
+                       {DNNL_ARG_DIFF_SRC, view},     {DNNL_ARG_DIFF_SCALE, d_scale}, {DNNL_ARG_DIFF_SHIFT, d_shift}};
     TRY(mo_plan_primitive(plan, op, pd, 9, args, "make a layer norm's gradient"));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
@@ -177,8 +182,7 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_value(plan, op->dst, &dst));
     TRY(mo_parameter(plan, op->weights, &scale));
     TRY(mo_parameter(plan, op->bias, &shift));
-    TRY(takes_loops(plan, op) ? loops(plan, op, src, dst, scale, shift)
-                              : primitives(plan, op, src, dst, scale, shift));
+    TRY(takes_loops(plan, op) ? loops(plan, op, src, dst, scale, shift) : primitives(plan, op, src, dst, scale, shift));
 cleanup:
     return status;
 }

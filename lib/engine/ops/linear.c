@@ -145,8 +145,8 @@ static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, int32_t src, 
     int32_t turned, d_weights;
     TRY(matrix(plan, d_dst, s.outputs, s.rows, 1, &turned));
     TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->weights, &d_weights));
-    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, turned), MD(plan, src), NULL,
-                        MD(plan, d_weights), GEMM, attr),
+    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, turned), MD(plan, src), NULL, MD(plan, d_weights),
+                        GEMM, attr),
            "plan a weight gradient");
     mo_arg_t args[] = {{DNNL_ARG_SRC, turned}, {DNNL_ARG_WEIGHTS, src}, {DNNL_ARG_DST, d_weights}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a weight gradient"));
@@ -154,7 +154,7 @@ static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, int32_t src, 
         mo_slot_id_t slots[3] = {d_dst};
         TRY(mo_temporary(plan, 2, (int32_t)s.outputs, &slots[1]));
         TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->bias, &slots[2]));
-        TRY(mo_emit_host(plan, op, bias_gradient, 3, slots));
+        TRY(mo_emit_host(plan, op, bias_gradient, "rww", slots));
     }
 cleanup:
     return status;
@@ -231,8 +231,8 @@ static dnnl_status_t source_pd(mo_plan_t *plan, const mo_op_t *op, mo_cmd_t d_sr
                                  attr);
 }
 
-static const mo_product_calls_t calls = {.forward = forward_pd, .d_weights = weights_pd, .d_source = source_pd,
-                                         .matrices = 1};
+static const mo_product_calls_t calls = {
+    .forward = forward_pd, .d_weights = weights_pd, .d_source = source_pd, .matrices = 1};
 
 /* ---- either ---- */
 
@@ -246,6 +246,8 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     return plan->primitives ? mo_product_backward(plan, op, &calls) : products_backward(plan, op);
 }
 
-const mo_op_kind_t mo_kind_linear = {.name = "linear", .forward = forward, .backward = backward,
+const mo_op_kind_t mo_kind_linear = {.name = "linear",
+                                     .forward = forward,
+                                     .backward = backward,
                                      .multiply_adds = mo_product_multiply_adds,
                                      .traits = MO_MULTIPLIES | MO_EACH_POSITION};

@@ -41,9 +41,8 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_value(plan, op->dst, &dst));
     TRY(mo_attr_plain(&attr));
-    ENGINE(mo_pd_pool_fwd(&pd, mo_device_engine(plan->device),
-                          train ? dnnl_forward_training : dnnl_forward_inference, algorithm(op), MD(plan, src),
-                          MD(plan, dst), &w, attr.attr),
+    ENGINE(mo_pd_pool_fwd(&pd, mo_device_engine(plan->device), train ? dnnl_forward_training : dnnl_forward_inference,
+                          algorithm(op), MD(plan, src), MD(plan, dst), &w, attr.attr),
            "plan a pooling");
     mo_cmd_t ws = dnnl_primitive_desc_query_md(pd, dnnl_query_workspace_md, 0);
     if (mo_md_size(ws) > 0)

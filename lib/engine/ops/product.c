@@ -139,10 +139,8 @@ static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, const mo_prod
            "plan a weight gradient");
     status = weight_gradient_slots(plan, op->weights, dnnl_primitive_desc_query_md(pd, dnnl_query_diff_weights_md, 0),
                                    &target, &block);
-    mo_arg_t args[] = {{DNNL_ARG_SRC, src},
-                       {DNNL_ARG_DIFF_DST, d_dst},
-                       {DNNL_ARG_DIFF_WEIGHTS, target},
-                       {DNNL_ARG_DIFF_BIAS, d_bias}};
+    mo_arg_t args[] = {
+        {DNNL_ARG_SRC, src}, {DNNL_ARG_DIFF_DST, d_dst}, {DNNL_ARG_DIFF_WEIGHTS, target}, {DNNL_ARG_DIFF_BIAS, d_bias}};
     TRY(finish(plan, op, pd, status, 4, args, "make a weight gradient"));
     TRY(bring_back(plan, op, target, block, attr));
 cleanup:

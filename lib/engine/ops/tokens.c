@@ -81,7 +81,7 @@ static moco_status_t assembly_forward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_value(plan, op->dst, &slots[1]));
     TRY(mo_parameter(plan, op->weights, &slots[2]));
     TRY(mo_parameter(plan, op->bias, &slots[3]));
-    TRY(mo_emit_host(plan, op, assemble, 4, slots));
+    TRY(mo_emit_host(plan, op, assemble, "rwrr", slots));
 cleanup:
     return status;
 }
@@ -96,7 +96,7 @@ static moco_status_t assembly_backward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_parameter_gradient(plan, op->weights, &slots[2]));
     if (!frozen)
         TRY(mo_parameter_gradient(plan, op->bias, &slots[3]));
-    TRY(mo_emit_host(plan, op, take_apart, frozen ? 3 : 4, slots));
+    TRY(mo_emit_host(plan, op, take_apart, frozen ? "rww" : "rwww", slots));
     if (frozen)
         TRY(mo_emit_frozen(plan, op));
     TRY(mo_gradient_add(plan, op, op->src, slots[1]));
@@ -150,7 +150,7 @@ static moco_status_t class_forward(mo_plan_t *plan, const mo_op_t *op)
     mo_slot_id_t slots[2];
     TRY(mo_value(plan, op->src, &slots[0]));
     TRY(mo_value(plan, op->dst, &slots[1]));
-    TRY(mo_emit_host(plan, op, take, 2, slots));
+    TRY(mo_emit_host(plan, op, take, "rw", slots));
 cleanup:
     return status;
 }
@@ -162,14 +162,14 @@ static moco_status_t class_backward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_gradient(plan, op->dst, &slots[1]));
     if (mo_has_gradient(plan, op->src)) {
         TRY(mo_gradient(plan, op->src, &slots[0]));
-        return mo_emit_host(plan, op, add_back, 2, slots);
+        return mo_emit_host(plan, op, add_back, "ur", slots);
     }
     TRY(mo_gradient_slot(plan, op->src, &slots[0]));
-    TRY(mo_emit_host(plan, op, put_back, 2, slots));
+    TRY(mo_emit_host(plan, op, put_back, "wr", slots));
     TRY(mo_gradient_add(plan, op, op->src, slots[0]));
 cleanup:
     return status;
 }
 
-const mo_op_kind_t mo_kind_class_token = {.name = "class token", .forward = class_forward,
-                                          .backward = class_backward, .traits = MO_SELECTS};
+const mo_op_kind_t mo_kind_class_token = {
+    .name = "class token", .forward = class_forward, .backward = class_backward, .traits = MO_SELECTS};

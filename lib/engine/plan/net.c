@@ -6,14 +6,13 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-#define PARAMETER_ALIGN 16 /* floats: 64 bytes, so every tensor starts on a cache line, where vector loops may read it */
+#define PARAMETER_ALIGN 16 /* floats: 64 bytes, so every tensor starts on a cache line, as vector loops want */
 #define ALIGNED(floats) (((floats) + PARAMETER_ALIGN - 1) / PARAMETER_ALIGN * PARAMETER_ALIGN)
 
-/* One more item fits; lists grow by doubling from 16. */
+/* One more item fits. */
 static int grow(mo_net_t *net, void *list, int32_t count, size_t size)
 {
-    int full = count == 0 || (count >= 16 && (count & (count - 1)) == 0);
-    if (net->failed || (full && mo_grow(list, count == 0 ? 16 : (size_t)count * 2, size) != MOCO_OK))
+    if (net->failed || mo_grow_by_one(list, count, size) != MOCO_OK)
         net->failed = 1;
     return !net->failed;
 }

@@ -36,16 +36,10 @@ size_t mo_plan_scratchpad_bytes(const mo_plan_t *plan)
 
 /* ---- lists ---- */
 
-static moco_status_t grow(void *list, int32_t count, size_t size)
-{
-    int full = count == 0 || (count >= 64 && (count & (count - 1)) == 0);
-    return full ? mo_grow(list, count == 0 ? 64 : (size_t)count * 2, size) : MOCO_OK;
-}
-
 static moco_status_t slot_new(mo_plan_t *plan, mo_space_t space, int64_t offset, int32_t root, mo_cmd_t md,
                               int32_t *slot)
 {
-    moco_status_t status = grow(&plan->slots, plan->slot_count, sizeof *plan->slots);
+    moco_status_t status = mo_grow_by_one(&plan->slots, plan->slot_count, sizeof *plan->slots);
     if (status != MOCO_OK)
         return status;
     mo_slot_t *s = &plan->slots[plan->slot_count];
@@ -90,7 +84,7 @@ moco_status_t mo_plan_view(mo_plan_t *plan, int32_t of, mo_cmd_t md, int32_t *sl
 
 moco_status_t mo_plan_instr(mo_plan_t *plan, const mo_instr_t *instr)
 {
-    moco_status_t status = grow(&plan->instrs, plan->instr_count, sizeof *plan->instrs);
+    moco_status_t status = mo_grow_by_one(&plan->instrs, plan->instr_count, sizeof *plan->instrs);
     if (status != MOCO_OK)
         return status;
     plan->instrs[plan->instr_count] = *instr;
@@ -145,7 +139,8 @@ static moco_status_t parameter_md(const mo_parameter_t *parameter, mo_md_t *md)
     dnnl_dims_t dims;
     for (int i = 0; i < parameter->rank; i++)
         dims[i] = parameter->dims[i];
-    return mo_engine_status(mo_md_tag(md, parameter->rank, dims, dnnl_f32, tags[parameter->rank]), "describe a parameter");
+    return mo_engine_status(mo_md_tag(md, parameter->rank, dims, dnnl_f32, tags[parameter->rank]),
+                            "describe a parameter");
 }
 
 moco_status_t mo_plan_parameter(mo_plan_t *plan, mo_space_t space, int32_t parameter, int32_t *slot)
@@ -187,7 +182,7 @@ moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_
             *slot = plan->packs[i].to;
             return MOCO_OK;
         }
-    TRY(grow(&plan->packs, plan->pack_count, sizeof *plan->packs));
+    TRY(mo_grow_by_one(&plan->packs, plan->pack_count, sizeof *plan->packs));
     TRY(mo_plan_slot(plan, MO_IN_PACKED, (int64_t)plan->packed_bytes, md, slot));
     mo_pack_t pack = {.from = plain, .to = *slot};
     TRY(mo_engine_status(mo_attr_begin(&attr), "make attributes"));

@@ -2,6 +2,7 @@
 #ifndef MO_ENGINE_PLAN_INTERNAL_H
 #define MO_ENGINE_PLAN_INTERNAL_H
 
+#include "engine/buffer.h"
 #include "engine/emit.h"
 #include "engine/run/lane.h"
 #include "engine/plan.h"
@@ -15,11 +16,11 @@
 
 typedef struct mo_slot {
     mo_space_t space;
-    int64_t offset;     /* bytes from the base of its space            */
+    int64_t offset; /* bytes from the base of its space            */
     size_t bytes;
     mo_md_t md;
-    int32_t root;       /* slot whose memory this is; itself when not a view */
-    int64_t within;     /* bytes from the root's first                  */
+    int32_t root;        /* slot whose memory this is; itself when not a view */
+    int64_t within;      /* bytes from the root's first                  */
     int32_t first, last; /* instructions that touch it (root, arena)    */
 } mo_slot_t;
 
@@ -34,6 +35,7 @@ typedef struct mo_instr {
     dnnl_primitive_t primitive;
     int32_t arg_count;
     mo_arg_t args[MO_MAX_ARGS];
+    mo_access_t access[MO_MAX_ARGS]; /* host and sync */
     mo_host_fn host;
     int32_t rows; /* host: images it covers */
     mo_sync_fn sync;
@@ -64,11 +66,11 @@ struct mo_plan {
     mo_pack_t *packs;
     int32_t pack_count;
 
-    int32_t *value;     /* [tensors] slot of each tensor, -1           */
-    int32_t *gradient;  /* [tensors] slot of its gradient, -1          */
-    uint8_t *shared;    /* [tensors] gradient slot also serves another */
-    uint8_t *no_grad;   /* [tensors] nobody wants its gradient         */
-    int32_t *memo;      /* [op_count * MO_MEMO] slots kept for backward */
+    int32_t *value;               /* [tensors] slot of each tensor, -1           */
+    int32_t *gradient;            /* [tensors] slot of its gradient, -1          */
+    uint8_t *shared;              /* [tensors] gradient slot also serves another */
+    uint8_t *no_grad;             /* [tensors] nobody wants its gradient         */
+    int32_t *memo;                /* [op_count * MO_MEMO] slots kept for backward */
     dnnl_primitive_desc_t *hints; /* [op_count * MO_MEMO] forward descriptors */
     int emitting_backward;
 
@@ -86,7 +88,8 @@ moco_status_t mo_plan_view_at(mo_plan_t *plan, int32_t of, int64_t bytes, mo_cmd
 moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
                                 const mo_arg_t *args, const char *what);
 moco_status_t mo_plan_instr(mo_plan_t *plan, const mo_instr_t *instr);
-/* Slot that holds parameter `parameter` in layout `md`: the parameter itself when it is laid out so, else a packed copy. */
+/* Slot that holds parameter `parameter` in layout `md`: the parameter itself when it is laid out so, else a packed
+ * copy. */
 moco_status_t mo_plan_weights(mo_plan_t *plan, int32_t parameter, mo_cmd_t md, int32_t *slot);
 /* The same from a slot of the parameter block: the parameter itself or a view of it. */
 moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_t *slot);

@@ -145,29 +145,33 @@ mo_slot_id_t mo_recall(const mo_plan_t *plan, const mo_op_t *op, int cell)
     return plan->memo[(op - plan->ops) * MO_MEMO + cell];
 }
 
-static void slot_args(mo_instr_t *instr, int count, const mo_slot_id_t *slots)
+static void slot_args(mo_instr_t *instr, const char *access, const mo_slot_id_t *slots)
 {
-    instr->arg_count = count;
-    for (int i = 0; i < count; i++)
+    for (; access[instr->arg_count] != '\0'; instr->arg_count++) {
+        const int i = instr->arg_count;
         instr->args[i] = (mo_arg_t){.id = i, .slot = slots[i]};
+        instr->access[i] = access[i] == 'r' ? MO_READ : access[i] == 'w' ? MO_WRITE : MO_UPDATE;
+    }
 }
 
-moco_status_t mo_emit_host_rows(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int32_t rows, int count,
+moco_status_t mo_emit_host_rows(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int32_t rows, const char *access,
                                 const mo_slot_id_t *slots)
 {
     mo_instr_t instr = {.kind = MO_RUN_HOST, .op = op, .host = fn, .rows = rows};
-    slot_args(&instr, count, slots);
+    slot_args(&instr, access, slots);
     return mo_plan_instr(plan, &instr);
 }
 
-moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int count, const mo_slot_id_t *slots)
+moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, const char *access,
+                           const mo_slot_id_t *slots)
 {
-    return mo_emit_host_rows(plan, op, fn, plan->shard, count, slots);
+    return mo_emit_host_rows(plan, op, fn, plan->shard, access, slots);
 }
 
-moco_status_t mo_emit_sync(mo_plan_t *plan, const mo_op_t *op, mo_sync_fn fn, int count, const mo_slot_id_t *slots)
+moco_status_t mo_emit_sync(mo_plan_t *plan, const mo_op_t *op, mo_sync_fn fn, const char *access,
+                           const mo_slot_id_t *slots)
 {
     mo_instr_t instr = {.kind = MO_RUN_SYNC, .op = op, .sync = fn};
-    slot_args(&instr, count, slots);
+    slot_args(&instr, access, slots);
     return mo_plan_instr(plan, &instr);
 }

@@ -295,9 +295,9 @@ static moco_status_t open_engine(mo_lane_t *lane, void *ctx)
     (void)lane;
     moco_status_t status = mo_engine_status(dnnl_engine_create(&device->engine, dnnl_cpu, 0), "create a CPU engine");
     for (int i = 0; i < device->lane_count && status == MOCO_OK; i++)
-        status = mo_engine_status(dnnl_stream_create(&device->lanes[i].stream, device->engine,
-                                                     dnnl_stream_default_flags),
-                                  "create a stream");
+        status =
+            mo_engine_status(dnnl_stream_create(&device->lanes[i].stream, device->engine, dnnl_stream_default_flags),
+                             "create a stream");
     return status;
 }
 
@@ -333,10 +333,12 @@ static void destroy(moco_device_t *device)
     mo_free(device);
 }
 
-moco_status_t mo_device_open(int32_t lanes, moco_device_t **out)
+moco_status_t mo_device_open_lanes(int32_t lanes, moco_device_t **out)
 {
     moco_status_t status = MOCO_OK;
     moco_device_t *device = NULL;
+    if (lanes <= 0)
+        lanes = mo_default_lanes();
     TRY(mo_calloc(1, sizeof *device, &device));
     pthread_mutex_init(&device->lock, NULL);
     pthread_cond_init(&device->wake, NULL);
@@ -356,11 +358,6 @@ cleanup:
     if (device != NULL)
         destroy(device);
     return status;
-}
-
-moco_status_t mo_device_open_lanes(int32_t lanes, moco_device_t **out)
-{
-    return mo_device_open(lanes > 0 ? lanes : mo_default_lanes(), out);
 }
 
 moco_device_t *mo_device_retain(moco_device_t *device)

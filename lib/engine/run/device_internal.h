@@ -12,17 +12,15 @@ struct moco_device {
     dnnl_engine_t engine;
     mo_lane_t *lanes;
     int lane_count;
-    pthread_mutex_t lock;     /* guards everything below            */
-    pthread_cond_t wake;      /* lanes sleep here                   */
-    pthread_cond_t finished;  /* callers sleep here                 */
+    pthread_mutex_t lock;    /* guards everything below            */
+    pthread_cond_t wake;     /* lanes sleep here                   */
+    pthread_cond_t finished; /* callers sleep here                 */
     mo_work_t *first, *last, *urgent_first, *urgent_last;
-    atomic_int urgent_parts;  /* a hint read between operations     */
-    int busy;                 /* parts running                      */
+    atomic_int urgent_parts; /* a hint read between operations     */
+    int busy;                /* parts running                      */
     int stop, forked;
     struct moco_device *after; /* list of all devices, for fork     */
 };
-
-moco_status_t mo_device_open(int32_t lanes, moco_device_t **out);
 
 /* host.c: what the machine and the OpenMP runtime are asked */
 int32_t mo_default_lanes(void);

@@ -3,33 +3,37 @@
 
 #include "engine/run/instance.h"
 
-moco_status_t mo_slot_memory(const mo_plan_t *plan, int32_t slot, uint8_t *base, dnnl_memory_t *memory)
+/* ---- memory ---- */
+
+moco_status_t mo_slot_memory(const mo_plan_t *plan, int32_t slot, mo_buffer_t base, dnnl_memory_t *memory)
 {
     const mo_slot_t *s = &plan->slots[slot];
+    uint8_t *at = mo_buffer_address(base);
     return mo_engine_status(dnnl_memory_create(memory, s->md, mo_device_engine(plan->device),
-                                               base != NULL ? base + s->offset : DNNL_MEMORY_NONE),
+                                               at != NULL ? at + s->offset : DNNL_MEMORY_NONE),
                             "create a memory object");
 }
 
-typedef struct binding {
-    mo_instance_t *instance;
-    const float *params;
-    mo_packed_t *packed;
-} binding_t;
+static moco_status_t check_base(mo_buffer_t base, size_t bytes, const char *what)
+{
+    if (base.memory != NULL && base.offset % MO_BUFFER_ALIGN != 0)
+        return mo_fail(MOCO_ERR_ENGINE, "%s begins at byte %zu of its memory, wanted a multiple of %d", what,
+                       base.offset, MO_BUFFER_ALIGN);
+    if (base.bytes < bytes)
+        return mo_fail(MOCO_ERR_ENGINE, "%s has %zu bytes, wanted %zu", what, base.bytes, bytes);
+    return MOCO_OK;
+}
 
 static moco_status_t make_instance(mo_lane_t *lane, void *ctx)
 {
-    binding_t *b = ctx;
-    mo_instance_t *instance = b->instance;
+    mo_instance_t *instance = ctx;
     const mo_plan_t *plan = instance->plan;
     moco_status_t status = MOCO_OK;
     (void)lane;
     for (int32_t i = 0; i < plan->slot_count; i++) {
-        uint8_t *bases[] = {instance->arena, (uint8_t *)b->params, b->packed != NULL ? b->packed->block : NULL,
-                            NULL,            NULL,                 NULL};
-        if (plan->slots[i].space == MO_IN_ARENA && plan->slots[plan->slots[i].root].last < 0)
-            continue; /* nothing touches it */
-        TRY(mo_slot_memory(plan, i, bases[plan->slots[i].space], &instance->memory[i]));
+        const mo_slot_t *slot = &plan->slots[i];
+        if (slot->space != MO_IN_ARENA || plan->slots[slot->root].last >= 0) /* else nothing touches it */
+            TRY(mo_slot_memory(plan, i, instance->space[slot->space].buffer, &instance->memory[i]));
     }
     for (int32_t i = 0; i < plan->instr_count; i++) {
         const mo_instr_t *instr = &plan->instrs[i];
@@ -41,21 +45,25 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_instance_create(mo_plan_t *plan, void *arena, const float *params, mo_packed_t *packed,
+moco_status_t mo_instance_create(mo_plan_t *plan, mo_buffer_t arena, mo_buffer_t params, mo_packed_t *packed,
                                  mo_instance_t **out)
 {
     moco_status_t status = MOCO_OK;
-    binding_t b = {.params = params, .packed = packed};
-    TRY(mo_calloc(1, sizeof *b.instance, &b.instance));
-    b.instance->plan = plan;
-    b.instance->arena = arena;
-    TRY(mo_calloc((size_t)plan->slot_count, sizeof *b.instance->memory, &b.instance->memory));
-    TRY(mo_calloc((size_t)plan->total_args, sizeof *b.instance->args, &b.instance->args));
-    TRY(mo_device_call(plan->device, make_instance, &b));
-    *out = b.instance;
-    b.instance = NULL;
+    mo_instance_t *instance = NULL;
+    TRY(check_base(arena, plan->arena_bytes, "an arena"));
+    TRY(mo_calloc(1, sizeof *instance, &instance));
+    instance->plan = plan;
+    instance->space[MO_IN_ARENA].buffer = arena;
+    instance->space[MO_IN_PARAMS].buffer = params;
+    if (packed != NULL)
+        instance->space[MO_IN_PACKED].buffer = packed->block;
+    TRY(mo_calloc((size_t)plan->slot_count, sizeof *instance->memory, &instance->memory));
+    TRY(mo_calloc((size_t)plan->total_args, sizeof *instance->args, &instance->args));
+    TRY(mo_device_call(plan->device, make_instance, instance));
+    *out = instance;
+    instance = NULL;
 cleanup:
-    mo_instance_free(b.instance);
+    mo_instance_free(instance);
     return status;
 }
 
@@ -71,48 +79,59 @@ void mo_instance_free(mo_instance_t *instance)
     mo_free(instance);
 }
 
-static moco_status_t map_slot(mo_instance_t *instance, int32_t slot, int32_t tensor, float **values)
-{
-    if (slot < 0 || instance->memory[slot] == NULL)
-        return mo_fail(MOCO_ERR_ENGINE, "tensor %d is not in this plan", tensor);
-    return mo_engine_status(dnnl_memory_map_data(instance->memory[slot], (void **)values), "map a tensor");
-}
-
-moco_status_t mo_instance_map(mo_instance_t *instance, int32_t tensor, float **values)
-{
-    return map_slot(instance, instance->plan->value[tensor], tensor, values);
-}
-
-void mo_instance_unmap(mo_instance_t *instance, int32_t tensor, float *values)
-{
-    dnnl_memory_unmap_data(instance->memory[instance->plan->value[tensor]], values);
-}
-
-moco_status_t mo_instance_map_gradient(mo_instance_t *instance, int32_t tensor, float **values)
-{
-    return map_slot(instance, instance->plan->gradient[tensor], tensor, values);
-}
-
-void mo_instance_unmap_gradient(mo_instance_t *instance, int32_t tensor, float *values)
-{
-    dnnl_memory_unmap_data(instance->memory[instance->plan->gradient[tensor]], values);
-}
-
-moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, void *base)
+moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, mo_buffer_t base)
 {
     return mo_instance_bind_from(instance, space, base, 0);
 }
 
-moco_status_t mo_instance_bind_from(mo_instance_t *instance, mo_space_t space, void *base, int64_t skip)
+moco_status_t mo_instance_bind_from(mo_instance_t *instance, mo_space_t space, mo_buffer_t base, int64_t skip)
 {
     const mo_plan_t *plan = instance->plan;
-    moco_status_t status = MOCO_OK;
+    uint8_t *at = mo_buffer_address(base);
+    moco_status_t status = check_base(base, 0, "what an instance is bound to");
+    instance->space[space] = (mo_bound_t){base, skip};
     for (int32_t i = 0; i < plan->slot_count && status == MOCO_OK; i++)
         if (plan->slots[i].space == space)
-            status = mo_engine_status(dnnl_memory_set_data_handle(instance->memory[i],
-                                                                  (uint8_t *)base + (plan->slots[i].offset - skip)),
-                                      "bind a tensor");
+            status =
+                mo_engine_status(dnnl_memory_set_data_handle(instance->memory[i], at + (plan->slots[i].offset - skip)),
+                                 "bind a tensor");
     return status;
+}
+
+/* ---- maps ---- */
+
+mo_buffer_t mo_instance_slot(const mo_instance_t *instance, int32_t slot)
+{
+    const mo_slot_t *s = &instance->plan->slots[slot];
+    const mo_bound_t *b = &instance->space[s->space];
+    return mo_buffer_part(b->buffer, (size_t)(s->offset - b->skip), s->bytes);
+}
+
+static moco_status_t map_slot(mo_instance_t *instance, int32_t slot, int32_t tensor, mo_access_t access, float **values)
+{
+    if (slot < 0 || instance->memory[slot] == NULL)
+        return mo_fail(MOCO_ERR_ENGINE, "tensor %d is not in this plan", tensor);
+    return mo_buffer_map(mo_instance_slot(instance, slot), access, values);
+}
+
+moco_status_t mo_instance_map(mo_instance_t *instance, int32_t tensor, mo_access_t access, float **values)
+{
+    return map_slot(instance, instance->plan->value[tensor], tensor, access, values);
+}
+
+void mo_instance_unmap(mo_instance_t *instance, int32_t tensor, float *values)
+{
+    mo_buffer_unmap(mo_instance_slot(instance, instance->plan->value[tensor]), values);
+}
+
+moco_status_t mo_instance_map_gradient(mo_instance_t *instance, int32_t tensor, mo_access_t access, float **values)
+{
+    return map_slot(instance, instance->plan->gradient[tensor], tensor, access, values);
+}
+
+void mo_instance_unmap_gradient(mo_instance_t *instance, int32_t tensor, float *values)
+{
+    mo_buffer_unmap(mo_instance_slot(instance, instance->plan->gradient[tensor]), values);
 }
 
 /* ---- running ---- */
@@ -123,22 +142,21 @@ static moco_status_t run_primitive(mo_lane_t *lane, mo_instance_t *instance, con
     int count = instr->arg_count;
     if (lane->scratchpad != NULL)
         args[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, lane->scratchpad};
-    return mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args),
-                            instr->op->kind->name);
+    return mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args), instr->op->kind->name);
 }
 
 static moco_status_t run_host(mo_lane_t *lane, mo_instance_t *instance, const mo_instr_t *instr)
 {
     moco_status_t status = MOCO_OK;
+    mo_buffer_t slots[MO_MAX_ARGS];
     float *values[MO_MAX_ARGS] = {0};
     TRY(mo_engine_status(dnnl_stream_wait(lane->stream), "wait"));
     for (int i = 0; i < instr->arg_count; i++)
-        TRY(mo_engine_status(dnnl_memory_map_data(instance->memory[instr->args[i].slot], (void **)&values[i]), "map"));
+        slots[i] = mo_instance_slot(instance, instr->args[i].slot);
+    TRY(mo_buffers_map(slots, instr->access, instr->arg_count, values));
     status = instr->host(instr->op, instance->plan->net, instr->rows, values);
 cleanup:
-    for (int i = 0; i < instr->arg_count; i++)
-        if (values[i] != NULL)
-            dnnl_memory_unmap_data(instance->memory[instr->args[i].slot], values[i]);
+    mo_buffers_unmap(slots, instr->arg_count, values);
     return status;
 }
 
@@ -153,6 +171,8 @@ moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int3
 {
     mo_plan_t *plan = instance->plan;
     moco_status_t status = mo_lane_scratchpad(lane, plan->scratchpad_bytes);
+    for (int i = 0; i < MO_SPACES; i++)
+        mo_buffer_enter(instance->space[i].buffer);
     for (int32_t i = from; i < to && status == MOCO_OK; i++) {
         const mo_instr_t *instr = &plan->instrs[i];
         double start = plan->seconds != NULL ? seconds_now() : 0;
@@ -163,6 +183,8 @@ moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int3
     }
     if (status == MOCO_OK)
         status = mo_engine_status(dnnl_stream_wait(lane->stream), "wait");
+    for (int i = 0; i < MO_SPACES; i++)
+        mo_buffer_leave(instance->space[i].buffer);
     return status;
 }
 

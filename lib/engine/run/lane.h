@@ -17,10 +17,10 @@ struct mo_lane {
     int started;
     int number;
     dnnl_stream_t stream;
-    dnnl_memory_t scratchpad;  /* user scratchpad of every primitive that runs here */
+    dnnl_memory_t scratchpad; /* user scratchpad of every primitive that runs here */
     void *scratchpad_block;
     size_t scratchpad_bytes;
-    int depth;                 /* > 0 while inside an urgent task */
+    int depth; /* > 0 while inside an urgent task */
 };
 
 /* A piece of work lives on its caller's stack: `parts` calls of fn. A running part may add more (mo_work_more); the

@@ -1,39 +1,34 @@
 /* Copies of parameters in the layouts that the primitives of a plan want. */
 #include "engine/run/instance.h"
 
-typedef struct packing {
-    mo_packed_t *packed;
-    const float *params;
-} packing_t;
-
 static moco_status_t make_packed(mo_lane_t *lane, void *ctx)
 {
-    packing_t *p = ctx;
-    mo_plan_t *plan = p->packed->plan;
+    mo_packed_t *packed = ctx;
+    const mo_plan_t *plan = packed->plan;
     moco_status_t status = MOCO_OK;
     (void)lane;
     for (int32_t i = 0; i < plan->pack_count; i++) {
-        TRY(mo_slot_memory(plan, plan->packs[i].from, (uint8_t *)p->params, &p->packed->memory[2 * i]));
-        TRY(mo_slot_memory(plan, plan->packs[i].to, p->packed->block, &p->packed->memory[2 * i + 1]));
+        TRY(mo_slot_memory(plan, plan->packs[i].from, packed->params, &packed->memory[2 * i]));
+        TRY(mo_slot_memory(plan, plan->packs[i].to, packed->block, &packed->memory[2 * i + 1]));
     }
 cleanup:
     return status;
 }
 
-moco_status_t mo_packed_create(mo_plan_t *plan, const float *params, mo_packed_t **out)
+moco_status_t mo_packed_create(mo_plan_t *plan, mo_buffer_t params, mo_packed_t **out)
 {
     moco_status_t status = MOCO_OK;
-    packing_t p = {.params = params};
-    TRY(mo_calloc(1, sizeof *p.packed, &p.packed));
-    p.packed->plan = plan;
-    p.packed->bytes = plan->packed_bytes;
-    TRY(mo_block_create(plan->packed_bytes, &p.packed->block));
-    TRY(mo_calloc((size_t)plan->pack_count * 2, sizeof *p.packed->memory, &p.packed->memory));
-    TRY(mo_device_call(plan->device, make_packed, &p));
-    *out = p.packed;
-    p.packed = NULL;
+    mo_packed_t *packed = NULL;
+    TRY(mo_calloc(1, sizeof *packed, &packed));
+    packed->plan = plan;
+    packed->params = params;
+    TRY(mo_buffer_create(plan->device, plan->packed_bytes, &packed->block));
+    TRY(mo_calloc((size_t)plan->pack_count * 2, sizeof *packed->memory, &packed->memory));
+    TRY(mo_device_call(plan->device, make_packed, packed));
+    *out = packed;
+    packed = NULL;
 cleanup:
-    mo_packed_free(p.packed);
+    mo_packed_free(packed);
     return status;
 }
 
@@ -46,10 +41,16 @@ static moco_status_t refresh_part(mo_lane_t *lane, void *ctx, int64_t part)
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, packed->memory[2 * part]},
                               {DNNL_ARG_TO, packed->memory[2 * part + 1]},
                               {DNNL_ARG_SCRATCHPAD, lane->scratchpad}};
+    mo_buffer_enter(packed->params);
+    mo_buffer_enter(packed->block);
     status = mo_engine_status(dnnl_primitive_execute(packed->plan->packs[part].reorder, lane->stream,
                                                      lane->scratchpad != NULL ? 3 : 2, args),
                               "pack weights");
-    return status == MOCO_OK ? mo_engine_status(dnnl_stream_wait(lane->stream), "pack weights") : status;
+    if (status == MOCO_OK)
+        status = mo_engine_status(dnnl_stream_wait(lane->stream), "pack weights");
+    mo_buffer_leave(packed->block);
+    mo_buffer_leave(packed->params);
+    return status;
 }
 
 moco_status_t mo_packed_refresh(mo_packed_t *packed)
@@ -66,6 +67,6 @@ void mo_packed_free(mo_packed_t *packed)
         if (packed->memory[i] != NULL)
             dnnl_memory_destroy(packed->memory[i]);
     mo_free(packed->memory);
-    mo_block_free(packed->block, packed->bytes);
+    mo_buffer_free(&packed->block);
     mo_free(packed);
 }

@@ -24,7 +24,10 @@ struct mo_pass_state {
     int32_t *ends; /* [stretches] index of each synchronisation point, then the instruction count */
     int32_t stretches;
     int32_t *stretch; /* [sets] number of the current stretch */
-    float **values;   /* scratch of a synchronisation: [MO_MAX_ARGS * shards] per set */
+    /* Scratch of a synchronisation: [MO_MAX_ARGS * shards] per set. */
+    float **values;
+    mo_buffer_t *slots;
+    mo_access_t *access;
     mo_work_t *work;
     mo_pass_t *pass;
     moco_device_t *device;
@@ -50,6 +53,8 @@ moco_status_t mo_pass_prepare(mo_pass_t *pass)
     TRY(mo_calloc((size_t)pass->sets, sizeof *s->stretch, &s->stretch));
     TRY(mo_calloc(in_flight, sizeof *s->ring, &s->ring));
     TRY(mo_calloc(in_flight * MO_MAX_ARGS, sizeof *s->values, &s->values));
+    TRY(mo_calloc(in_flight * MO_MAX_ARGS, sizeof *s->slots, &s->slots));
+    TRY(mo_calloc(in_flight * MO_MAX_ARGS, sizeof *s->access, &s->access));
     TRY(mo_calloc((size_t)plan->instr_count + 1, sizeof *s->ends, &s->ends));
     for (int32_t i = 0; i < plan->instr_count; i++)
         if (plan->instrs[i].kind == MO_RUN_SYNC)
@@ -71,6 +76,8 @@ void mo_pass_free(mo_pass_t *pass)
     mo_free(s->stretch);
     mo_free(s->ring);
     mo_free(s->values);
+    mo_free(s->slots);
+    mo_free(s->access);
     mo_free(s->ends);
     mo_free(s);
     pass->state = NULL;
@@ -110,20 +117,18 @@ static moco_status_t sync(struct mo_pass_state *s, int32_t set, int32_t at)
 {
     const mo_plan_t *plan = s->pass->plan;
     const mo_instr_t *instr = &plan->instrs[at];
-    int32_t shards = shards_of(s->pass);
+    const int32_t shards = shards_of(s->pass), count = instr->arg_count * shards;
+    const size_t first = (size_t)set * (size_t)shards * MO_MAX_ARGS;
     mo_instance_t **instances = s->pass->instances + set * shards;
-    float **values = s->values + (size_t)set * (size_t)shards * MO_MAX_ARGS;
-    moco_status_t status = MOCO_OK;
-    for (int32_t a = 0; a < instr->arg_count && status == MOCO_OK; a++)
-        for (int32_t i = 0; i < shards && status == MOCO_OK; i++)
-            status = mo_engine_status(dnnl_memory_map_data(instances[i]->memory[instr->args[a].slot],
-                                                           (void **)&values[a * shards + i]),
-                                      "map a tensor");
-    if (status == MOCO_OK)
-        status = instr->sync(instr->op, plan->net, plan->shard, shards, values);
     for (int32_t a = 0; a < instr->arg_count; a++)
-        for (int32_t i = 0; i < shards; i++)
-            dnnl_memory_unmap_data(instances[i]->memory[instr->args[a].slot], values[a * shards + i]);
+        for (int32_t i = 0; i < shards; i++) {
+            s->slots[first + (size_t)(a * shards + i)] = mo_instance_slot(instances[i], instr->args[a].slot);
+            s->access[first + (size_t)(a * shards + i)] = instr->access[a];
+        }
+    moco_status_t status = mo_buffers_map(s->slots + first, s->access + first, count, s->values + first);
+    if (status == MOCO_OK)
+        status = instr->sync(instr->op, plan->net, plan->shard, shards, s->values + first);
+    mo_buffers_unmap(s->slots + first, count, s->values + first);
     return status;
 }
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <moco/trainer.h>
 
+#include "engine/buffer.h"
 #include "engine/net.h"
 
 struct mo_method;
@@ -32,7 +33,7 @@ typedef struct mo_loss {
     void (*build)(mo_net_t *net, int32_t embedding, const moco_trainer_options_t *options,
                   const struct mo_method *method, mo_loss_tensors_t *tensors);
     /* What a query of `view` is compared with, bound as MO_IN_DICTIONARY; NULL = nothing beside its key. */
-    float *(*dictionary)(const moco_trainer_t *trainer, int32_t view);
+    mo_buffer_t (*dictionary)(const moco_trainer_t *trainer, int32_t view);
     void (*after_commit)(moco_trainer_t *trainer); /* NULL = nothing to do; cannot fail */
 } mo_loss_t;
 

@@ -26,7 +26,7 @@ static void build(mo_net_t *net, int32_t embedding, const moco_trainer_options_t
 }
 
 /* The loss itself gathers all rows there. */
-static float *dictionary(const moco_trainer_t *t, int32_t view)
+static mo_buffer_t dictionary(const moco_trainer_t *t, int32_t view)
 {
     (void)view;
     return t->keys;

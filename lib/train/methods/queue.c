@@ -20,7 +20,7 @@ static void build(mo_net_t *net, int32_t embedding, const moco_trainer_options_t
     tensors->result = mo_infonce(net, &spec);
 }
 
-static float *dictionary(const moco_trainer_t *t, int32_t view)
+static mo_buffer_t dictionary(const moco_trainer_t *t, int32_t view)
 {
     (void)view; /* both halves of a symmetric loss see the same frozen queue */
     return t->state.queue.rows;
@@ -29,9 +29,11 @@ static float *dictionary(const moco_trainer_t *t, int32_t view)
 /* Last of all, since the loss saw the queue without them: the keys of view 0, then those of view 1. */
 static void enqueue(moco_trainer_t *t)
 {
-    const int64_t count = t->state.method.key_views * (int64_t)t->state.options.batch_size;
-    mo_keys_enqueue(&t->state.queue, t->keys, count);
-    t->state.queue_seen += count;
+    const int64_t count = t->state.options.batch_size;
+    for (int32_t view = 0; view < t->state.method.key_views; view++)
+        mo_keys_enqueue(&t->state.queue, t->mapped.queue,
+                        t->mapped.keys + mo_trainer_keys(t, view).offset / sizeof(float), count);
+    t->state.queue_seen += t->state.method.key_views * count;
 }
 
 const mo_loss_t mo_loss_queue = {
