@@ -40,6 +40,9 @@ if section "address and undefined-behaviour build" build asan; then
     unset CK_FORK ASAN_OPTIONS UBSAN_OPTIONS
 fi
 
+group "C tests, buffers that are copies"
+section "buffers that are copies" sh tests/check_guard.sh "$root/build" "$jobs" copies || true
+
 group "deep static analysis"
 section "clang-tidy with the path-sensitive checks" sh tests/check_tidy.sh --deep "$root" || true
 

@@ -68,6 +68,9 @@ if [ -n "$quick" ]; then
 else
     tests "release" "$root/build"
 
+    group "C tests, buffers out of reach unless mapped"
+    section "guarded buffers" sh tests/check_guard.sh "$root/build" "$jobs" pages || true
+
     group "C tests, checked memory"
     if section "address and undefined-behaviour build" build_checked; then
         export CK_FORK=no ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
