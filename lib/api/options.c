@@ -19,10 +19,10 @@
 #include "util/structsize.h"
 
 static const mo_option_table_t *const tables[] = {
-    &mo_trainer_options, &mo_run_options,    &mo_snapshot_options, &mo_dataset_options,  &mo_device_options,
-    &mo_model_options,   &mo_embed_options,  &mo_convert_options,  &mo_index_options,    &mo_search_options,
-    &mo_classify_options, &mo_knn_options,   &mo_probe_options,    &mo_finetune_options, &mo_queue_options,
-    &mo_contrast_options,
+    &mo_trainer_options, &mo_run_options,      &mo_snapshot_options, &mo_dataset_options,
+    &mo_device_options,  &mo_model_options,    &mo_embed_options,    &mo_convert_options,
+    &mo_index_options,   &mo_search_options,   &mo_classify_options, &mo_knn_options,
+    &mo_probe_options,   &mo_finetune_options, &mo_queue_options,    &mo_contrast_options,
 };
 
 const mo_option_table_t *const *mo_option_tables(int32_t *count)

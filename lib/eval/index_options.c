@@ -4,15 +4,18 @@
 #include "eval/index.h"
 #include "eval/knn.h"
 
-#define I32         MO_OPTION_I32
-#define I64         MO_OPTION_I64
-#define F64         MO_OPTION_F64
-#define POINTER     MO_OPTION_POINTER
-#define I64_MAX     0x1p63
-#define CAPACITY    1099511627776.0 /* 2^40 */
+#define I32 MO_OPTION_I32
+#define I64 MO_OPTION_I64
+#define F64 MO_OPTION_F64
+#define POINTER MO_OPTION_POINTER
+#define I64_MAX 0x1p63
+#define CAPACITY 1099511627776.0 /* 2^40 */
 
+/* Rows of several structs. */
+/* clang-format off */
 #define CANCEL   {AT(cancel), POINTER, 0, 0, 0, 0, NULL, "", "stops the call from another thread"}
 #define RESERVED {AT(reserved), I32, 0, 0, 0, 0, NULL, "", "0"}
+/* clang-format on */
 
 #define AT(field) MO_OPTION_AT(moco_index_options_t, field)
 static const mo_option_row_t index_rows[] = {

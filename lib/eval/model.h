@@ -73,8 +73,10 @@ typedef struct mo_source {
 /* The options are checked; see moco_model_embed_encoded for those of them that count. */
 moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_source_t *source, int size,
                        const moco_embed_options_t *options, float *out);
+/* embed_dataset.c */
 moco_status_t mo_embed_dataset(moco_model_t *model, moco_dataset_t *dataset, const moco_embed_options_t *options,
                                moco_rows_fn rows, void *user);
+/* embed_files.c */
 moco_status_t mo_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
                               const moco_embed_options_t *options, moco_embed_result_t *result);
 int32_t mo_model_width(const moco_model_t *model, int32_t tap); /* 0 = no such tap */

@@ -7,11 +7,11 @@
 #include "util/status.h"
 
 #define NAMES(list) MO_OPTION_NAMES(list), ""
-#define I32         MO_OPTION_I32
-#define ENUM        MO_OPTION_ENUM
-#define F64         MO_OPTION_F64
-#define POINTER     MO_OPTION_POINTER
-#define OR_ZERO     MO_OPTION_OR_ZERO
+#define I32 MO_OPTION_I32
+#define ENUM MO_OPTION_ENUM
+#define F64 MO_OPTION_F64
+#define POINTER MO_OPTION_POINTER
+#define OR_ZERO MO_OPTION_OR_ZERO
 
 static const char *const encoder_names[] = {"query", "key"};
 static const char *const file_names[] = {"encoder", "training", "torchvision", "timm", "detectron2"};
@@ -19,16 +19,19 @@ static const char *const head_names[] = {"auto", "keep", "drop"};
 static const char *const tap_names[] = {"backbone", "projection"};
 static const char *const layout_names[] = {"nchw", "nhwc"};
 
+/* Rows of several structs. */
+/* clang-format off */
 #define CANCEL {AT(cancel), POINTER, 0, 0, 0, 0, NULL, "", "stops the call from another thread"}
-#define MEAN(c, colour) {AT(mean_##c), F64, 0, -1e3, 1e3, 0, NULL, "", "subtracted from " colour " in 0..1; used with std"}
+#define MEAN(c, colour) {AT(mean_##c), F64, 0, -1e3, 1e3, 0, NULL, "", "subtracted from " colour " in 0..1"}
 #define STD(c, colour)  {AT(std_##c), F64, 0, 1e-6, 1e6, OR_ZERO, NULL, "", "divides " colour "; all 0 = the file's"}
 #define TRANSFORM                                                                                               \
     MEAN(r, "red"), MEAN(g, "green"), MEAN(b, "blue"), STD(r, "red"), STD(g, "green"), STD(b, "blue")
 #define ENCODER     {AT(encoder), ENUM, MOCO_ENCODER_QUERY, NAMES(encoder_names), "of a training checkpoint"}
 #define IMAGE_SIZE  {AT(image_size), I32, 0, 16, 1024, OR_ZERO, NULL, "pixels", "side of the input; 0 = the file's"}
-#define EVAL_RESIZE {AT(eval_resize), I32, 0, 1, 4096, OR_ZERO, NULL, "pixels", "short side before the crop; 0 = the file's"}
-#define VIT_HEADS   {AT(vit_heads), I32, 0, 0, 1024, 0, NULL, "", "attention heads of a ViT; 0 = the file's, or as usual"}
+#define EVAL_RESIZE {AT(eval_resize), I32, 0, 1, 4096, OR_ZERO, NULL, "pixels", "before the crop; 0 = the file's"}
+#define VIT_HEADS   {AT(vit_heads), I32, 0, 0, 1024, 0, NULL, "", "attention heads of a ViT; 0 = the file's, or usual"}
 #define RESERVED    {AT(reserved), I32, 0, 0, 0, 0, NULL, "", "0"}
+/* clang-format on */
 
 #define AT(field) MO_OPTION_AT(moco_model_options_t, field)
 static const mo_option_row_t model_rows[] = {
@@ -116,7 +119,7 @@ static moco_status_t convert_agree(const void *options)
                                          file_names[o->layout]);
 }
 
-#define TRANSFORM_AGREES                                                                                        \
+#define TRANSFORM_AGREES \
     "`std_r`, `std_g` and `std_b` are all given or all 0; `eval_resize` is 0 or at least `image_size`"
 
 const mo_option_table_t mo_model_options = {

@@ -10,7 +10,8 @@
 _Static_assert(sizeof(moco_trainer_options_t) == 464, "every field has a row and there is no padding");
 _Static_assert(offsetof(moco_trainer_options_t, queue_length) == 96, "fields keep their places");
 _Static_assert(offsetof(moco_trainer_options_t, loader_threads) == 460, "fields keep their places");
-_Static_assert(sizeof(void *) != 8 || sizeof(moco_run_options_t) == 64, "every field has a row and there is no padding");
+_Static_assert(sizeof(void *) != 8 || sizeof(moco_run_options_t) == 64,
+               "every field has a row and there is no padding");
 
 static const char *const membership_names[] = {"contiguous", "strided"};
 static const char *const views_names[] = {"v1", "v2", "cifar", "v3", "simclr"};
