@@ -223,8 +223,8 @@ static void jitter_by_hand(mo_rng_t *rng, const mo_view_spec_t *spec, uint8_t *r
 START_TEST(every_pipeline)
 {
     enum { TURNS = 400 };
-    static const char *const pipelines[] = {"gjf", "jgbf", "fjg", "jgbsf", "fjgb", "jgbsf"};
-    static const double blur[][2] = {{0, 0}, {0.5, 0.5}, {0, 0}, {1, 0.1}, {0.5, 0.5}, {1, 0.1}};
+    static const char *const pipelines[] = {"gjf", "jgbf", "fjg", "jgbsf", "fjgb", "jgbsf", "jgbsf"};
+    static const double blur[][2] = {{0, 0}, {0.5, 0.5}, {0, 0}, {1, 0.1}, {0.5, 0.5}, {1, 0.1}, {1, 0.1}};
     const int recipe = _i / 2, view = _i % 2;
     const double solarize = strchr(pipelines[recipe], 's') && view ? 0.2 : 0;
     const size_t count = SIDE * SIDE;
@@ -260,7 +260,7 @@ START_TEST(every_pipeline)
                 solarized++;
             } else if (*step == 'b' && u < blur[recipe][view]) {
                 const double sigma = mo_rng_range(&rng, 0.1, 2.0);
-                const int true_kernel = recipe == MOCO_RECIPE_SIMCLR; /* side 3 at 24 pixels */
+                const int true_kernel = recipe == MOCO_RECIPE_SIMCLR || recipe == MOCO_RECIPE_BYOL; /* side 3 at 24 */
                 ck_assert_int_eq(true_kernel ? mo_blur_gaussian(&work, want, SIDE, SIDE, 1, sigma)
                                              : mo_blur(&work, want, SIDE, SIDE, sigma), MOCO_OK);
                 blurred++;
