@@ -31,9 +31,9 @@ mo_loader_spec_t mo_trainer_loader_spec(const moco_trainer_t *t)
 }
 
 /* The stage whose backward holds the gradients of the backbone. */
-static const mo_stage_t *back_stage(const moco_trainer_t *t)
+static const mo_learner_t *back_stage(const moco_trainer_t *t)
 {
-    return &t->stages[t->state.method.two_pass ? MO_STAGE_BODY_BACK : MO_STAGE_QUERY];
+    return &t->stages[t->state.method.two_pass ? MO_STAGE_BODY_BACK : MO_STAGE_QUERY].learner;
 }
 
 /* A pool of gradient blocks, as mo_gradients_create takes it. */
@@ -42,12 +42,12 @@ typedef struct pool {
     int32_t leaves, sets, together;
 } pool_t;
 
-static pool_t pool_of(const moco_trainer_t *t, const mo_stage_t *s, int32_t sets)
+static pool_t pool_of(const moco_trainer_t *t, const mo_learner_t *l, int32_t sets)
 {
     const mo_net_t *net = &t->state.query.net;
     const int64_t body = t->state.method.two_pass ? net->body_params : net->params;
-    return (pool_t){s->pool == &t->gradients[0] ? body : net->params - body, s->groups * s->shards_per_group, sets,
-                    s->shards_per_group};
+    return (pool_t){l->pool == &t->gradients[0] ? body : net->params - body, mo_learner_shards(l), sets,
+                    l->cut.shards_per_group};
 }
 
 /* What the stages take with so many shards in flight, or one group where that is more. They never run at once, so they
@@ -56,17 +56,17 @@ static void list_stages(moco_trainer_t *t, int32_t shards, mo_blocks_t *b)
 {
     size_t arena = 0, scratch = 0;
     for (int i = 0; i < MO_STAGES; i++) {
-        const mo_stage_t *s = &t->stages[i];
-        if (s->encoder == NULL)
+        const mo_learner_t *l = &t->stages[i].learner;
+        if (l->encoder == NULL)
             continue;
-        const int32_t sets = mo_stage_sets(s, shards);
-        const size_t bytes = (size_t)(sets * s->shards_per_group) * mo_plan_arena_bytes(s->plan),
-                     scratch_bytes = mo_plan_scratchpad_bytes(s->plan);
+        const int32_t sets = mo_learner_sets(l, shards);
+        const size_t bytes = (size_t)(sets * l->cut.shards_per_group) * mo_plan_arena_bytes(l->plan),
+                     scratch_bytes = mo_plan_scratchpad_bytes(l->plan);
         arena = bytes > arena ? bytes : arena;
         scratch = scratch_bytes > scratch ? scratch_bytes : scratch;
-        mo_blocks_count(b, "packed", mo_plan_packed_bytes(s->plan));
-        if (s->pool != NULL) {
-            const pool_t p = pool_of(t, s, sets);
+        mo_blocks_count(b, "packed", mo_plan_packed_bytes(l->plan));
+        if (l->pool != NULL) {
+            const pool_t p = pool_of(t, l, sets);
             mo_blocks_count(b, "gradients", (size_t)mo_gradient_blocks(p.leaves, p.sets, p.together) *
                                                 (size_t)p.floats * sizeof(float));
         }
@@ -106,7 +106,8 @@ static void list_batch(moco_trainer_t *t, mo_blocks_t *b)
         mo_blocks_add(b, "batch_results", key_rows * features * f, &t->features[1]);
         mo_blocks_add(b, "batch_results", rows * features * f, &t->feature_gradients);
     }
-    mo_blocks_add_buffer(b, "statistics", (size_t)t->query_staged.rows * (size_t)query->stats * f, &t->query_staged.values);
+    mo_blocks_add_buffer(b, "statistics", (size_t)t->query_staged.rows * (size_t)query->stats * f,
+                         &t->query_staged.values);
     mo_blocks_add_buffer(b, "statistics", (size_t)t->key_staged.rows * (size_t)key->stats * f, &t->key_staged.values);
     mo_blocks_count(b, "views", (size_t)mo_loader_bytes(&loader));
 }
@@ -132,9 +133,10 @@ static moco_status_t choose_sets(moco_trainer_t *t)
     for (t->blocks = blocks_with(t, shards); cap > 0 && shards > 1 && mo_trainer_bytes(t, NULL) > cap;)
         t->blocks = blocks_with(t, --shards);
     for (int i = 0; i < MO_STAGES; i++)
-        t->stages[i].sets = t->stages[i].encoder != NULL ? mo_stage_sets(&t->stages[i], shards) : 0;
-    t->shards = back_stage(t)->groups * back_stage(t)->shards_per_group;
-    t->shards_in_flight = mo_stage_in_flight(back_stage(t));
+        if (t->stages[i].learner.encoder != NULL)
+            t->stages[i].learner.sets = mo_learner_sets(&t->stages[i].learner, shards);
+    t->shards = mo_learner_shards(back_stage(t));
+    t->shards_in_flight = mo_learner_in_flight(back_stage(t));
     const unsigned long long bytes = mo_trainer_bytes(t, NULL);
     if (cap > 0 && bytes > cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP,
@@ -194,11 +196,11 @@ static moco_status_t take_gradients(moco_trainer_t *t)
 {
     moco_status_t status = MOCO_OK;
     for (int i = 0; i < MO_STAGES; i++) {
-        const mo_stage_t *s = &t->stages[i];
-        if (s->pool == NULL)
+        const mo_learner_t *l = &t->stages[i].learner;
+        if (l->pool == NULL)
             continue;
-        const pool_t p = pool_of(t, s, s->sets);
-        TRY(mo_gradients_create(s->pool, p.floats, p.leaves, p.sets, p.together, t->device));
+        const pool_t p = pool_of(t, l, l->sets);
+        TRY(mo_gradients_create(l->pool, p.floats, p.leaves, p.sets, p.together, t->device));
     }
 cleanup:
     return status;

@@ -1,9 +1,7 @@
 /* What a step changes. Prepared first: loss and gradient norm, and are they numbers; then plain loops over flat
  * blocks. */
-#include <math.h>
 #include <string.h>
 
-#include "train/running.h"
 #include "train/trainer.h"
 #include "util/status.h"
 
@@ -65,10 +63,7 @@ static moco_status_t read_outcome(moco_trainer_t *t, mo_outcome_t *out)
 {
     const mo_method_t *m = &t->state.method;
     int64_t rows = m->rows, first = 0, fifth = 0;
-    double loss = 0, norm = 0;
-    moco_status_t status = mo_optim_gradient_norm(&t->optim, t->device, &norm);
-    if (status != MOCO_OK)
-        return status;
+    double loss = 0;
     for (int64_t i = 0; i < rows; i++) {
         const float *row = t->results + i * MO_LOSS_WIDTH;
         loss += row[MO_LOSS_VALUE];
@@ -76,13 +71,10 @@ static moco_status_t read_outcome(moco_trainer_t *t, mo_outcome_t *out)
         fifth += row[MO_LOSS_RANK] < 5;
     }
     *out = (mo_outcome_t){loss / m->mean_rows, 100.0 * (double)first / (double)rows,
-                          100.0 * (double)fifth / (double)rows, norm, out->rates};
+                          100.0 * (double)fifth / (double)rows, 0, out->rates};
     if (m->loss->chance == NULL)
         out->top1 = out->top5 = -1;
-    if (!isfinite(out->loss) || !isfinite(out->gradient_norm))
-        return mo_fail(MOCO_ERR_NONFINITE, "step %lld: loss is %g and the gradient's norm %g; wanted finite numbers",
-                       (long long)t->state.step + 1, out->loss, out->gradient_norm);
-    return MOCO_OK;
+    return mo_learner_norm(&t->optim, t->device, t->state.step, out->loss, &out->gradient_norm);
 }
 
 /* All that can be refused, before anything has changed. The lanes have run by then, so that the commit can count on
@@ -117,32 +109,15 @@ static void commit_part(void *ctx, int64_t number)
                            c->rates.key_momentum);
 }
 
-/* One update per forward of the reference: views that go through an encoder one after the other give one each. */
-static void fold(const moco_trainer_t *t, mo_encoder_t *e, const mo_staged_t *staged, const float *values)
-{
-    int32_t forwards = t->state.method.mixed ? 1
-                       : e == &t->state.key  ? t->state.method.key_views
-                                             : t->state.method.query_views;
-    int64_t rows = t->state.method.mixed ? t->state.method.rows : t->state.options.batch_size;
-    for (int32_t i = 0; i < e->net.op_count; i++) {
-        const mo_op_t *op = &e->net.ops[i];
-        if (op->bn < 0)
-            continue;
-        mo_shape_t shape = e->net.shapes[op->src];
-        int32_t groups = (i < e->net.body_ops ? staged->body_groups : staged->head_groups) / forwards;
-        double m = (double)(rows / groups) * shape.h * shape.w;
-        for (int32_t f = 0; f < forwards; f++)
-            mo_running_fold(&e->net, &e->net.bns[op->bn], values, f * groups,
-                            t->state.options.bn_running == MOCO_BN_RUNNING_FIRST ? f * groups + 1 : (f + 1) * groups, m,
-                            e->running);
-    }
-}
-
 static void commit_statistics(moco_trainer_t *t)
 {
-    fold(t, &t->state.query, &t->query_staged, t->mapped.query_staged);
-    if (t->state.method.key_views > 0)
-        fold(t, &t->state.key, &t->key_staged, t->mapped.key_staged);
+    const mo_method_t *m = &t->state.method;
+    const int64_t rows = m->mixed ? m->rows : t->state.options.batch_size;
+    const int first = t->state.options.bn_running == MOCO_BN_RUNNING_FIRST;
+    mo_running_commit(&t->state.query, &t->query_staged, t->mapped.query_staged, rows, m->mixed ? 1 : m->query_views,
+                      first);
+    if (m->key_views > 0)
+        mo_running_commit(&t->state.key, &t->key_staged, t->mapped.key_staged, rows, m->key_views, first);
 }
 
 /* Pushed batches of a run without data set; with one, epochs are its own, and this step is in none of them. */

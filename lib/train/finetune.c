@@ -83,7 +83,7 @@ static moco_status_t measure(work_t *w)
     TRY(score(w, &scores));
     *rate = mo_classifier_rate(&scores, w->s.measured.count, w->s.report.loss);
     rate->base_lr = w->o->base_lr;
-    rate->effective_lr = mo_effective_lr(&w->tuner.like);
+    rate->effective_lr = w->tuner.schedule.rate;
     if (w->s.report.epoch + 1 == w->s.epochs)
         TRY(keep(w, model));
 cleanup:
@@ -106,7 +106,7 @@ static moco_status_t step(void *ctx, const mo_batch_t *batch)
     double loss = 0;
     mo_supervised_labels(&w->s, batch, w->labels);
     mo_tune_factors(t, t->step, w->factors);
-    r->lr = mo_schedule_lr(&t->like, now);
+    r->lr = mo_lr_at(&t->schedule, now);
     TRY(mo_tuner_step(t, &images, r->lr, &loss));
     w->loss += loss * (double)batch->count;
     w->seen += batch->count;

@@ -9,7 +9,8 @@
 #include "engine/plan.h"
 #include "eval/model.h"
 #include "optim/optim.h"
-#include "train/gradients.h"
+#include "train/learner.h"
+#include "train/schedule.h"
 #include "util/options.h"
 
 /* finetune_options.c */
@@ -31,25 +32,19 @@ typedef struct mo_tune_batch {
 
 typedef struct mo_tuner {
     moco_finetune_options_t options;
-    moco_trainer_options_t like; /* the same numbers, where the rule for shards and the schedule read them */
+    mo_lr_schedule_t schedule;
     moco_device_t *device;
     mo_encoder_t encoder;       /* its net: backbone, classifier, loss         */
     int32_t classes, logits, targets, loss; /* number; tensors                 */
     int32_t branches;           /* residual branches with drop path            */
-    mo_plan_t *plan;
-    mo_packed_t *packed;
-    int32_t shard, shards_per_group, groups, sets;
+    mo_learner_t learner;       /* forward, loss and backward in one plan      */
+    mo_staged_t staged;         /* batch statistics of the step at work        */
     mo_buffer_t arena;
-    mo_instance_t **instances;  /* [sets * shards_per_group]                   */
-    mo_pass_t pass;
     mo_gradients_t gradients;
-    mo_buffer_t *blocks;           /* [groups * shards_per_group] gradient block of each shard at work */
     mo_optim_t optim;
-    mo_buffer_t staged;         /* [groups][net.stats] of the step at work     */
     float *losses;              /* [B]                                         */
     float lut[3][256];
     int64_t feature;            /* floats of an image                          */
-    const mo_tune_batch_t *batch; /* of the step at work                       */
     int64_t step;               /* committed                                   */
 } mo_tuner_t;
 

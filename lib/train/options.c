@@ -3,6 +3,7 @@
 
 #include "data/data.h"
 #include "eval/model.h"
+#include "train/learner.h"
 #include "train/methods/method.h"
 #include "util/status.h"
 
@@ -130,14 +131,7 @@ cleanup:
 
 /* ---- what follows from them ---- */
 
-/* The largest s <= 32 that divides the group, with at least two shards in a batch for two lanes to share. */
-int32_t mo_options_shard(const moco_trainer_options_t *options)
+int32_t mo_options_shard(const moco_trainer_options_t *o)
 {
-    int32_t group = options->batch_size / options->bn_groups;
-    if (options->shard > 0)
-        return options->shard;
-    int32_t shard = group < 32 ? group : 32;
-    while (shard > 1 && (group % shard != 0 || options->batch_size / shard < 2))
-        shard--;
-    return shard;
+    return mo_shard_size(o->batch_size, o->bn_groups, o->shard);
 }

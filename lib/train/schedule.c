@@ -19,13 +19,13 @@ mo_time_t mo_time_next(mo_time_t now)
     return now;
 }
 
-static double step_factor(const moco_trainer_options_t *o, double e)
+static double step_factor(const mo_lr_schedule_t *s, double e)
 {
     double factor = 1.0;
-    if (e >= o->milestone_1)
-        factor *= o->lr_factor;
-    if (e >= o->milestone_2)
-        factor *= o->lr_factor;
+    if (e >= s->milestone_1)
+        factor *= s->factor;
+    if (e >= s->milestone_2)
+        factor *= s->factor;
     return factor;
 }
 
@@ -45,21 +45,29 @@ double mo_effective_lr(const moco_trainer_options_t *o)
     return o->base_lr * mo_lr_scale(o->lr_scaling, o->batch_size);
 }
 
-double mo_schedule_lr(const moco_trainer_options_t *o, mo_time_t now)
+double mo_lr_at(const mo_lr_schedule_t *s, mo_time_t now)
 {
-    double warmup = o->warmup_epochs, epochs = o->epochs;
-    double rate = mo_effective_lr(o);
-    double e = o->schedule_unit == MOCO_SCHEDULE_PER_STEP ? real_epoch(now) : (double)now.epoch;
+    double warmup = s->warmup_epochs, epochs = s->epochs, rate = s->rate;
+    double e = s->unit == MOCO_SCHEDULE_PER_STEP ? real_epoch(now) : (double)now.epoch;
     if (now.epoch < 0)
         return rate;
-    e += o->first_epoch;
+    e += s->first_epoch;
     if (e < warmup)
         return rate * e / warmup;
-    if (o->schedule == MOCO_SCHEDULE_CONSTANT)
+    if (s->form == MOCO_SCHEDULE_CONSTANT)
         return rate;
-    if (o->schedule == MOCO_SCHEDULE_STEP)
-        return rate * step_factor(o, e);
+    if (s->form == MOCO_SCHEDULE_STEP)
+        return rate * step_factor(s, e);
     return rate * (epochs > warmup ? cosine((e - warmup) / (epochs - warmup)) : 0.0);
+}
+
+double mo_schedule_lr(const moco_trainer_options_t *o, mo_time_t now)
+{
+    const mo_lr_schedule_t schedule = {.rate = mo_effective_lr(o), .form = o->schedule, .unit = o->schedule_unit,
+                                       .epochs = o->epochs, .warmup_epochs = o->warmup_epochs,
+                                       .first_epoch = o->first_epoch, .milestone_1 = o->milestone_1,
+                                       .milestone_2 = o->milestone_2, .factor = o->lr_factor};
+    return mo_lr_at(&schedule, now);
 }
 
 double mo_schedule_momentum(const moco_trainer_options_t *o, mo_time_t now)

@@ -15,14 +15,15 @@ typedef struct place {
 static place_t place_of(const mo_stage_t *s, int32_t group, int32_t shard, int64_t row)
 {
     const moco_trainer_t *t = s->trainer;
-    int64_t batch = t->state.options.batch_size, at = (int64_t)shard * s->shard + row;
+    int64_t batch = t->state.options.batch_size, at = (int64_t)shard * s->learner.cut.shard + row;
     int is_key = s->kind == MO_STAGE_KEY || s->kind == MO_STAGE_KEY_BODY;
     const int32_t *order = is_key && t->state.options.shuffle ? t->permutation : NULL;
     if (s->mixed) {
-        int64_t index = mo_member(t->state.options.membership, batch * s->views, s->groups, group, at, NULL);
+        int64_t index =
+            mo_member(t->state.options.membership, batch * s->views, s->learner.cut.groups, group, at, NULL);
         return (place_t){(int32_t)(index / batch), index % batch};
     }
-    int32_t per_view = s->groups / s->views;
+    int32_t per_view = s->learner.cut.groups / s->views;
     return (place_t){s->first_view + group / per_view,
                      mo_member(t->state.options.membership, batch, per_view, group % per_view, at, order)};
 }
@@ -41,7 +42,7 @@ typedef enum mo_way { ROWS_IN, ROWS_OUT, GRADIENT_IN, GRADIENT_OUT } mo_way_t;
 static moco_status_t move_rows(const mo_stage_t *s, mo_instance_t *instance, int32_t tensor, int32_t group,
                                int32_t shard, float *buffer, mo_way_t way)
 {
-    int64_t width = s->encoder->net.shapes[tensor].c;
+    int64_t width = s->learner.encoder->net.shapes[tensor].c;
     int gradient = way == GRADIENT_IN || way == GRADIENT_OUT, in = way == ROWS_IN || way == GRADIENT_IN;
     float *rows;
     const mo_access_t access = in ? MO_WRITE : MO_READ;
@@ -49,7 +50,7 @@ static moco_status_t move_rows(const mo_stage_t *s, mo_instance_t *instance, int
                                     : mo_instance_map(instance, tensor, access, &rows);
     if (status != MOCO_OK)
         return status;
-    for (int64_t row = 0; row < s->shard; row++) {
+    for (int64_t row = 0; row < s->learner.cut.shard; row++) {
         float *there = buffer + index_of(s, place_of(s, group, shard, row)) * width, *here = rows + row * width;
         memcpy(in ? here : there, in ? there : here, (size_t)width * sizeof(float));
     }
@@ -65,10 +66,10 @@ static moco_status_t load_images(const mo_stage_t *s, const mo_views_t *views, m
 {
     const moco_trainer_t *t = s->trainer;
     float *input;
-    moco_status_t status = mo_instance_map(instance, s->encoder->net.input, MO_WRITE, &input);
+    moco_status_t status = mo_instance_map(instance, s->learner.encoder->net.input, MO_WRITE, &input);
     if (status != MOCO_OK)
         return status;
-    for (int64_t row = 0; row < s->shard; row++) {
+    for (int64_t row = 0; row < s->learner.cut.shard; row++) {
         place_t p = place_of(s, group, shard, row);
         float *to = input + row * t->feature;
         if (views->bytes[p.view] != NULL)
@@ -76,7 +77,7 @@ static moco_status_t load_images(const mo_stage_t *s, const mo_views_t *views, m
         else
             mo_input_floats(views->floats[p.view] + p.image * t->feature, views->layout, t->feature, to);
     }
-    mo_instance_unmap(instance, s->encoder->net.input, input);
+    mo_instance_unmap(instance, s->learner.encoder->net.input, input);
     return MOCO_OK;
 }
 
@@ -95,7 +96,7 @@ static moco_status_t load_keys(const mo_stage_t *s, mo_instance_t *instance, int
     moco_status_t status = MOCO_OK;
     float *values = NULL;
     TRY(mo_instance_map(instance, t->loss.keys, MO_WRITE, &values));
-    for (int64_t row = 0; row < s->shard; row++)
+    for (int64_t row = 0; row < s->learner.cut.shard; row++)
         TRY(mo_buffer_read(mo_buffer_floats(mo_keys_for(t, view), place_of(s, group, shard, row).image * width, width),
                            values + row * width));
 cleanup:
@@ -116,7 +117,7 @@ static moco_status_t load_contrast(const mo_stage_t *s, mo_instance_t *instance,
         TRY(load_keys(s, instance, group, shard, first.view));
     if (t->loss.place >= 0) {
         TRY(mo_instance_map(instance, t->loss.place, MO_WRITE, &values));
-        for (int64_t row = 0; row < s->shard; row++) {
+        for (int64_t row = 0; row < s->learner.cut.shard; row++) {
             place_t p = place_of(s, group, shard, row);
             values[row] = (float)(s->mixed ? index_of(s, p) : p.image);
         }
@@ -134,37 +135,19 @@ typedef struct run {
     const mo_views_t *views;
 } run_t;
 
-static moco_status_t bind(mo_stage_t *s, mo_instance_t *instance, int32_t group, int32_t shard)
-{
-    moco_status_t status = MOCO_OK;
-    moco_trainer_t *t = s->trainer;
-    const int64_t row = group < s->staged->rows ? group : 0; /* more groups than rows: no batch norm, no use */
-    const int64_t stats = s->encoder->net.stats;
-    TRY(mo_instance_bind(instance, MO_IN_STATS, mo_buffer_floats(s->staged->values, row * stats, stats)));
-    if (s->pool != NULL) {
-        mo_buffer_t *block = &s->blocks[group * s->shards_per_group + shard];
-        int64_t from = s->pool == &t->gradients[1] ? s->encoder->net.body_params : 0;
-        TRY(mo_gradients_take(s->pool, block));
-        TRY(mo_instance_bind_from(instance, MO_IN_GRADS, *block, from * (int64_t)sizeof(float)));
-    }
-cleanup:
-    return status;
-}
-
 static float *features(const mo_stage_t *s)
 {
-    return s->trainer->features[s->encoder == &s->trainer->state.key];
+    return s->trainer->features[s->learner.encoder == &s->trainer->state.key];
 }
 
-static moco_status_t begin(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
+static moco_status_t before(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
 {
     const run_t *run = ctx;
     mo_stage_t *s = run->stage;
     moco_trainer_t *t = s->trainer;
     moco_status_t status = MOCO_OK;
-    int32_t backbone = s->encoder->net.backbone;
+    int32_t backbone = s->learner.encoder->net.backbone;
     TRY(mo_cancel_check(t->cancel)); /* nothing of a step is committed yet */
-    TRY(bind(s, instance, group, shard));
     if (s->kind == MO_STAGE_KEY_HEAD || s->kind == MO_STAGE_HEAD)
         TRY(move_rows(s, instance, backbone, group, shard, features(s), ROWS_IN));
     else
@@ -182,11 +165,11 @@ static moco_status_t keep_keys(const mo_stage_t *s, mo_instance_t *instance, int
 {
     const moco_trainer_t *t = s->trainer;
     const int64_t width = t->state.options.dimension;
-    const int32_t tensor = s->encoder->embedding;
+    const int32_t tensor = s->learner.encoder->embedding;
     moco_status_t status = MOCO_OK;
     float *rows = NULL;
     TRY(mo_instance_map(instance, tensor, MO_READ, &rows));
-    for (int64_t row = 0; row < s->shard; row++) {
+    for (int64_t row = 0; row < s->learner.cut.shard; row++) {
         const place_t p = place_of(s, group, shard, row);
         TRY(mo_buffer_write(mo_buffer_floats(mo_trainer_keys(t, p.view - s->first_view), p.image * width, width),
                             rows + row * width));
@@ -198,12 +181,12 @@ cleanup:
 }
 
 /* Keys and features of shuffled images go to the place of their image: the inverse of the shuffle. */
-static moco_status_t end(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
+static moco_status_t after(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
 {
     mo_stage_t *s = ((const run_t *)ctx)->stage;
     moco_trainer_t *t = s->trainer;
     moco_status_t status = MOCO_OK;
-    int32_t backbone = s->encoder->net.backbone;
+    int32_t backbone = s->learner.encoder->net.backbone;
     if (s->kind == MO_STAGE_KEY || s->kind == MO_STAGE_KEY_HEAD)
         TRY(keep_keys(s, instance, group, shard));
     if (s->kind == MO_STAGE_KEY_BODY || s->kind == MO_STAGE_BODY)
@@ -212,25 +195,13 @@ static moco_status_t end(void *ctx, mo_instance_t *instance, int32_t group, int3
         TRY(move_rows(s, instance, t->loss.result, group, shard, t->results, ROWS_OUT));
     if (s->kind == MO_STAGE_HEAD)
         TRY(move_rows(s, instance, backbone, group, shard, t->feature_gradients, GRADIENT_OUT));
-    if (s->pool != NULL) {
-        int32_t leaf = group * s->shards_per_group + shard;
-        TRY(mo_gradients_finish(s->pool, leaf, s->blocks[leaf]));
-    }
 cleanup:
     return status;
 }
 
 moco_status_t mo_stage_run(moco_trainer_t *t, mo_stage_kind_t kind, const mo_views_t *views)
 {
-    moco_status_t status = MOCO_OK;
-    mo_stage_t *s = &t->stages[kind];
-    run_t run = {s, views};
-    s->pass.begin = begin;
-    s->pass.end = end;
-    s->pass.ctx = &run;
-    TRY(mo_packed_refresh(s->packed)); /* parameters -> layouts of the primitives */
-    TRY(mo_pass_run(t->device, &s->pass));
-cleanup:
-    s->pass.ctx = NULL;
-    return status;
+    run_t run = {&t->stages[kind], views};
+    const mo_feed_t feed = {before, after, &run};
+    return mo_learner_run(&run.stage->learner, t->device, &feed);
 }

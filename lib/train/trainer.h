@@ -11,16 +11,9 @@
 #include "engine/plan.h"
 #include "nets/encoder.h"
 #include "optim/optim.h"
-#include "train/gradients.h"
+#include "train/learner.h"
 #include "train/state.h"
 #include "train/warnings.h"
-
-/* What a step stages of an encoder's batch statistics until its commit. */
-typedef struct mo_staged {
-    mo_buffer_t values; /* [rows][net.stats]                                                      */
-    int32_t rows;
-    int32_t body_groups, head_groups; /* how many of the rows the backbone and the head fill      */
-} mo_staged_t;
 
 /* One run of a batch through operations of an encoder (stage.c makes, stage_io.c feeds it). A step is a few of
  * these. */
@@ -37,18 +30,10 @@ typedef enum mo_stage_kind {
 
 typedef struct mo_stage {
     struct moco_trainer *trainer;
-    mo_encoder_t *encoder; /* NULL: this trainer has no such stage */
-    mo_staged_t *staged;   /* of that encoder */
+    mo_learner_t learner;      /* whose encoder is NULL where this trainer has no such stage            */
     mo_stage_kind_t kind;
-    mo_plan_t *plan;
-    mo_packed_t *packed;
-    mo_instance_t **instances; /* [sets * shards_per_group]                                             */
-    mo_pass_t pass;
-    int32_t shard, shards_per_group, groups, sets;
     int32_t first_view, views; /* whose images run through it                                           */
     int32_t mixed;             /* groups divide the images of both views together, else of each view    */
-    mo_gradients_t *pool;      /* where its gradients go, NULL = none                                   */
-    mo_buffer_t *blocks;       /* [groups * shards_per_group] gradient block of each shard at work      */
 } mo_stage_t;
 
 /* The images of one step. Rows are 8-bit [S,S,3], or float images already normalised. */
@@ -153,9 +138,6 @@ moco_status_t mo_trainer_load_file(const char *path, const moco_trainer_options_
 moco_status_t mo_stages_plan(moco_trainer_t *trainer);
 moco_status_t mo_stages_take(moco_trainer_t *trainer);
 void mo_stages_free(moco_trainer_t *trainer);
-int32_t mo_stage_in_flight(const mo_stage_t *stage); /* shards */
-/* As many groups in flight as have at most so many shards together, at least one, at most all. */
-int32_t mo_stage_sets(const mo_stage_t *stage, int32_t shards);
 
 /* stage_io.c: what goes into and comes out of the shards of a stage, and running one that the trainer has. */
 moco_status_t mo_stage_run(moco_trainer_t *trainer, mo_stage_kind_t kind, const mo_views_t *views);

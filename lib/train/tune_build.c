@@ -4,7 +4,6 @@
 #include "eval/classifier.h"
 #include "engine/ops.h"
 #include "train/finetune.h"
-#include "train/options.h"
 #include "util/alloc.h"
 #include "util/rng.h"
 #include "util/status.h"
@@ -23,61 +22,40 @@ cleanup:
     return status;
 }
 
-/* Where nothing syncs the shards of a group each is one of its own, and fewer are in memory. */
-static void divide(mo_tuner_t *t)
-{
-    t->shard = mo_options_shard(&t->like);
-    t->groups = mo_net_syncs(&t->encoder.net, 0, t->encoder.net.op_count) ? t->options.bn_groups
-                                                          : t->options.batch_size / t->shard;
-    t->shards_per_group = t->options.batch_size / t->groups / t->shard;
-    t->sets = mo_device_lanes(t->device) / t->shards_per_group;
-    if (t->sets > t->groups)
-        t->sets = t->groups;
-    if (t->sets < 1)
-        t->sets = 1;
-}
-
 static moco_status_t make_plan(mo_tuner_t *t)
 {
-    mo_plan_spec_t spec = {
-        .net = &t->encoder.net,
-        .mode = MO_MODE_TRAIN,
-        .shard = t->shard,
-        .shards_per_group = t->shards_per_group,
-        .inputs = {t->encoder.net.input, t->targets, t->branches > 0 ? t->encoder.net.paths : -1, -1},
-        .outputs = {t->loss, -1, -1, -1}};
-    return mo_plan_create(t->device, &spec, &t->plan);
-}
-
-static moco_status_t take_pass(mo_tuner_t *t)
-{
-    moco_status_t status = MOCO_OK;
-    const size_t in_flight = (size_t)t->sets * (size_t)t->shards_per_group, bytes = mo_plan_arena_bytes(t->plan);
-    TRY(mo_buffer_create(t->device, in_flight * bytes, &t->arena));
-    TRY(mo_packed_create(t->plan, t->encoder.params, &t->packed));
-    TRY(mo_calloc(in_flight, sizeof *t->instances, &t->instances));
-    for (size_t i = 0; i < in_flight; i++)
-        TRY(mo_instance_create(t->plan, mo_buffer_part(t->arena, i * bytes, bytes), t->encoder.params, t->packed,
-                               &t->instances[i]));
-    t->pass = (mo_pass_t){.plan = t->plan, .instances = t->instances, .sets = t->sets, .groups = t->groups, .ctx = t};
-    TRY(mo_pass_prepare(&t->pass));
-cleanup:
-    return status;
+    const moco_finetune_options_t *o = &t->options;
+    const mo_net_t *net = &t->encoder.net;
+    mo_learner_t *l = &t->learner;
+    l->encoder = &t->encoder;
+    l->staged = &t->staged;
+    l->pool = &t->gradients;
+    l->cut = mo_cut(o->batch_size, o->bn_groups, mo_shard_size(o->batch_size, o->bn_groups, o->shard),
+                    mo_net_syncs(net, 0, net->op_count));
+    l->sets = mo_learner_sets(l, mo_device_lanes(t->device));
+    t->staged.rows = t->staged.body_groups = t->staged.head_groups = l->cut.groups;
+    const mo_plan_spec_t spec = {.net = net,
+                                 .mode = MO_MODE_TRAIN,
+                                 .shard = l->cut.shard,
+                                 .shards_per_group = l->cut.shards_per_group,
+                                 .inputs = {net->input, t->targets, t->branches > 0 ? net->paths : -1, -1},
+                                 .outputs = {t->loss, -1, -1, -1}};
+    return mo_plan_create(t->device, &spec, &l->plan);
 }
 
 static moco_status_t take_memory(mo_tuner_t *t)
 {
     moco_status_t status = MOCO_OK;
-    const int32_t shards = t->groups * t->shards_per_group;
+    const mo_learner_t *l = &t->learner;
     const size_t params = (size_t)t->encoder.net.params * sizeof(float),
                  stats = (size_t)t->encoder.net.stats * sizeof(float);
     TRY(mo_encoder_take(&t->encoder, t->device));
-    TRY(mo_buffer_create(t->device, (size_t)t->groups * stats, &t->staged));
+    TRY(mo_buffer_create(t->device, (size_t)t->staged.rows * stats, &t->staged.values));
+    TRY(mo_buffer_create(t->device, (size_t)mo_learner_in_flight(l) * mo_plan_arena_bytes(l->plan), &t->arena));
     TRY(mo_calloc((size_t)t->options.batch_size, sizeof *t->losses, &t->losses));
-    TRY(mo_calloc((size_t)shards, sizeof *t->blocks, &t->blocks));
-    TRY(take_pass(t));
-    TRY(mo_gradients_create(&t->gradients, t->encoder.net.params, shards, t->sets, t->shards_per_group,
-                            t->device));
+    TRY(mo_learner_take(&t->learner, t->arena));
+    TRY(mo_gradients_create(&t->gradients, t->encoder.net.params, mo_learner_shards(l), l->sets,
+                            l->cut.shards_per_group, t->device));
     TRY(mo_optim_prepare(&t->optim, &t->encoder.net));
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)t->options.optimizer); i++)
         TRY(mo_block_create(params, &t->optim.state[i]));
@@ -127,13 +105,11 @@ moco_status_t mo_tuner_create(mo_tuner_t *t, const moco_model_t *model, const mo
     t->encoder.spec.drop_path = o->drop_path > 0;
     t->encoder.spec.freeze_patch = 0; /* what kept pre-training stable: labels train everything */
     t->encoder.spec.train_positions = 1;
-    t->like = (moco_trainer_options_t){
-        .batch_size = o->batch_size, .bn_groups = o->bn_groups, .shard = o->shard, .base_lr = o->base_lr,
-        .lr_scaling = o->lr_scaling, .schedule = o->schedule, .schedule_unit = MOCO_SCHEDULE_PER_STEP, .epochs = o->epochs,
-        .warmup_epochs = o->warmup_epochs};
+    t->schedule = (mo_lr_schedule_t){.rate = o->base_lr * mo_lr_scale(o->lr_scaling, o->batch_size),
+                                     .form = o->schedule, .unit = MOCO_SCHEDULE_PER_STEP, .epochs = o->epochs,
+                                     .warmup_epochs = o->warmup_epochs};
     memcpy(t->lut, model->lut, sizeof t->lut);
     TRY(build_net(t));
-    divide(t);
     TRY(make_plan(t));
     TRY(take_memory(t));
     TRY(initialise(t, model));
@@ -144,20 +120,14 @@ cleanup:
 void mo_tuner_free(mo_tuner_t *t)
 {
     const size_t params = (size_t)t->encoder.net.params * sizeof(float);
-    mo_pass_free(&t->pass);
-    for (int32_t i = 0; t->instances != NULL && i < t->sets * t->shards_per_group; i++)
-        mo_instance_free(t->instances[i]);
-    mo_free(t->instances);
-    mo_packed_free(t->packed);
-    mo_plan_free(t->plan);
+    mo_learner_free(&t->learner);
     mo_buffer_free(&t->arena);
     for (int i = 0; i < MO_OPTIM_BLOCKS; i++)
         mo_block_free(t->optim.state[i], params);
     mo_optim_free(&t->optim);
     mo_gradients_free(&t->gradients);
-    mo_buffer_free(&t->staged);
+    mo_buffer_free(&t->staged.values);
     mo_free(t->losses);
-    mo_free(t->blocks);
     mo_encoder_free(&t->encoder);
     mo_device_release(t->device);
     memset(t, 0, sizeof *t);
