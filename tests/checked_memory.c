@@ -1,8 +1,9 @@
 /* Memory for tests, which catches what works on a CPU only because host and engine share addresses. It lies on pages of
  * its own that nobody may touch but while it is open: mapped, or at work in the engine. In the kind "copies" a map is
- * a copy besides: one for reading cannot be written, one for writing holds NaNs until it is, and nobody sees what is
+ * a copy besides: one for reading must not be written, one for writing holds NaNs until it is, and nobody sees what is
  * written before the unmap. Two maps of the same numbers, of which one writes, are a mistake in both kinds. A mistake
  * ends the program, with a message or a memory fault. */
+#define _GNU_SOURCE /* memfd_create */
 #include "checked_memory.h"
 
 #include <pthread.h>
@@ -26,7 +27,8 @@ typedef struct mapping {
 typedef struct checked {
     mo_memory_t memory;
     pthread_mutex_t lock;
-    int open; /* maps and runs at work */
+    uint8_t *behind; /* the same pages at a second address, always open: for the copies */
+    int open;        /* maps and runs at work */
     mapping_t *mappings;
 } checked_t;
 
@@ -42,12 +44,19 @@ static size_t pages(size_t bytes)
     return (bytes / page + 1) * page;
 }
 
-static void *pages_take(size_t bytes, int protection)
+/* New pages at two addresses. */
+static void pages_take(checked_t *c, size_t bytes)
 {
-    void *at = mmap(NULL, pages(bytes), protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED)
+    const int file = memfd_create("checked", MFD_CLOEXEC);
+    if (file < 0 || ftruncate(file, (off_t)pages(bytes)) != 0)
         mistake("no pages left");
-    return at;
+    void *front = mmap(NULL, pages(bytes), PROT_NONE, MAP_SHARED, file, 0);
+    void *behind = mmap(NULL, pages(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (front == MAP_FAILED || behind == MAP_FAILED)
+        mistake("no pages left");
+    close(file);
+    c->memory.at = front;
+    c->behind = behind;
 }
 
 static moco_status_t create(size_t bytes, mo_memory_t **out)
@@ -60,7 +69,7 @@ static moco_status_t create(size_t bytes, mo_memory_t **out)
         mo_free(c);
         return mo_fail(MOCO_ERR_MEMORY, "no memory for a block of %zu bytes", bytes);
     }
-    c->memory.at = pages_take(bytes, PROT_NONE);
+    pages_take(c, bytes);
     pthread_mutex_init(&c->lock, NULL);
     *out = &c->memory;
     return MOCO_OK;
@@ -72,6 +81,7 @@ static void drop(mo_memory_t *memory)
     if (c->open != 0 || c->mappings != NULL)
         mistake("freed while it is mapped or at work");
     munmap(memory->at, pages(memory->bytes));
+    munmap(c->behind, pages(memory->bytes));
     pthread_mutex_destroy(&c->lock);
     mo_free(c);
 }
@@ -157,18 +167,16 @@ static void unmap_pages(mo_memory_t *memory, void *mapped)
 static moco_status_t map_copy(mo_memory_t *memory, size_t offset, size_t bytes, mo_access_t access, void **out)
 {
     checked_t *c = (checked_t *)memory;
-    void *copy = pages_take(bytes, PROT_READ | PROT_WRITE);
+    void *copy = NULL;
+    if (posix_memalign(&copy, MO_BUFFER_ALIGN, bytes + 1) != 0)
+        mistake("no memory left");
     pthread_mutex_lock(&c->lock);
     list(c, offset, bytes, access, copy);
-    open_by(c, 1);
     if (access == MO_WRITE)
         memset(copy, 0xff, bytes);
     else
-        memcpy(copy, memory->at + offset, bytes);
-    open_by(c, -1);
+        memcpy(copy, c->behind + offset, bytes);
     pthread_mutex_unlock(&c->lock);
-    if (access == MO_READ)
-        mprotect(copy, pages(bytes), PROT_READ);
     *out = copy;
     return MOCO_OK;
 }
@@ -178,13 +186,12 @@ static void unmap_copy(mo_memory_t *memory, void *mapped)
     checked_t *c = (checked_t *)memory;
     pthread_mutex_lock(&c->lock);
     mapping_t *one = unlist(c, mapped);
-    if (one->access != MO_READ) {
-        open_by(c, 1);
-        memcpy(memory->at + one->offset, mapped, one->bytes);
-        open_by(c, -1);
-    }
+    if (one->access != MO_READ)
+        memcpy(c->behind + one->offset, mapped, one->bytes);
+    else if (memcmp(c->behind + one->offset, mapped, one->bytes) != 0)
+        mistake("what was mapped for reading has changed");
     pthread_mutex_unlock(&c->lock);
-    munmap(mapped, pages(one->bytes));
+    free(mapped);
     free(one);
 }
 
