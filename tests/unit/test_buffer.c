@@ -111,7 +111,7 @@ static float *address(mo_buffer_t buffer)
 
 START_TEST(test_touched_unmapped)
 {
-    mo_buffer_t buffer = made(kinds[_i]);
+    mo_buffer_t buffer = made("pages");
     *(volatile float *)address(buffer) = 1;
 }
 END_TEST
@@ -169,7 +169,7 @@ int main(void)
     tcase_add_test(tc, test_no_buffer);
     tcase_add_loop_test(tc, test_no_memory, 0, 3);
 #ifndef __SANITIZE_ADDRESS__ /* which has its own answer to memory faults */
-    tcase_add_loop_test_raise_signal(tc, test_touched_unmapped, SIGSEGV, 1, 3);
+    tcase_add_test_raise_signal(tc, test_touched_unmapped, SIGSEGV);
     tcase_add_test_raise_signal(tc, test_touched_after_unmap, SIGSEGV);
 #endif
     tcase_add_test_raise_signal(tc, test_written_through_a_map_for_reading, SIGABRT);
