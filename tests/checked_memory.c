@@ -1,8 +1,8 @@
-/* Memory for tests, which catches what works on a CPU only because host and engine share addresses. It lies on pages of
- * its own that nobody may touch but while it is open: mapped, or at work in the engine. In the kind "copies" a map is
- * a copy besides: one for reading cannot be written, one for writing holds NaNs until it is, and nobody sees what is
- * written before the unmap. Two maps of the same numbers, of which one writes, are a mistake in both kinds. A mistake
- * ends the program, with a message or a memory fault. */
+/* Memory for tests, which catches what works on a CPU only because host and engine share addresses. Memory of the kind
+ * "pages" lies on pages of its own that nobody may touch but while they are open: mapped, or at work in the engine. Of
+ * the kind "copies" a map is a copy: one for reading must not be written, one for writing holds NaNs until it is, and
+ * nobody sees what is written before the unmap. Two maps of the same numbers, of which one writes, are a mistake in
+ * both kinds. A mistake ends the program, with a message or a memory fault. */
 #include "checked_memory.h"
 
 #include <pthread.h>
@@ -26,7 +26,7 @@ typedef struct mapping {
 typedef struct checked {
     mo_memory_t memory;
     pthread_mutex_t lock;
-    int open; /* maps and runs at work */
+    int open; /* "pages": maps and runs at work */
     mapping_t *mappings;
 } checked_t;
 
@@ -42,28 +42,32 @@ static size_t pages(size_t bytes)
     return (bytes / page + 1) * page;
 }
 
-static void *pages_take(size_t bytes, int protection)
-{
-    void *at = mmap(NULL, pages(bytes), protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED)
-        mistake("no pages left");
-    return at;
-}
-
-static moco_status_t create(size_t bytes, mo_memory_t **out)
+static moco_status_t create(size_t bytes, int protection, mo_memory_t **out)
 {
     checked_t *c = NULL;
     moco_status_t status = mo_calloc(1, sizeof *c, &c);
     if (status != MOCO_OK)
         return status;
-    if (mo_fault(MO_FAULT_ALLOC)) {
+    void *at = mo_fault(MO_FAULT_ALLOC) ? MAP_FAILED
+                                        : mmap(NULL, pages(bytes), protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) {
         mo_free(c);
         return mo_fail(MOCO_ERR_MEMORY, "no memory for a block of %zu bytes", bytes);
     }
-    c->memory.at = pages_take(bytes, PROT_NONE);
+    c->memory.at = at;
     pthread_mutex_init(&c->lock, NULL);
     *out = &c->memory;
     return MOCO_OK;
+}
+
+static moco_status_t create_closed(size_t bytes, mo_memory_t **out)
+{
+    return create(bytes, PROT_NONE, out);
+}
+
+static moco_status_t create_open(size_t bytes, mo_memory_t **out)
+{
+    return create(bytes, PROT_READ | PROT_WRITE, out);
 }
 
 static void drop(mo_memory_t *memory)
@@ -99,6 +103,11 @@ static void leave(mo_memory_t *memory)
     pthread_mutex_lock(&c->lock);
     open_by(c, -1);
     pthread_mutex_unlock(&c->lock);
+}
+
+static void nothing(mo_memory_t *memory)
+{
+    (void)memory;
 }
 
 /* ---- maps ---- */
@@ -157,18 +166,16 @@ static void unmap_pages(mo_memory_t *memory, void *mapped)
 static moco_status_t map_copy(mo_memory_t *memory, size_t offset, size_t bytes, mo_access_t access, void **out)
 {
     checked_t *c = (checked_t *)memory;
-    void *copy = pages_take(bytes, PROT_READ | PROT_WRITE);
+    void *copy = NULL;
+    if (posix_memalign(&copy, MO_BUFFER_ALIGN, bytes + 1) != 0)
+        mistake("no memory left");
     pthread_mutex_lock(&c->lock);
     list(c, offset, bytes, access, copy);
-    open_by(c, 1);
     if (access == MO_WRITE)
         memset(copy, 0xff, bytes);
     else
         memcpy(copy, memory->at + offset, bytes);
-    open_by(c, -1);
     pthread_mutex_unlock(&c->lock);
-    if (access == MO_READ)
-        mprotect(copy, pages(bytes), PROT_READ);
     *out = copy;
     return MOCO_OK;
 }
@@ -178,18 +185,17 @@ static void unmap_copy(mo_memory_t *memory, void *mapped)
     checked_t *c = (checked_t *)memory;
     pthread_mutex_lock(&c->lock);
     mapping_t *one = unlist(c, mapped);
-    if (one->access != MO_READ) {
-        open_by(c, 1);
+    if (one->access != MO_READ)
         memcpy(memory->at + one->offset, mapped, one->bytes);
-        open_by(c, -1);
-    }
+    else if (memcmp(memory->at + one->offset, mapped, one->bytes) != 0)
+        mistake("what was mapped for reading has changed");
     pthread_mutex_unlock(&c->lock);
-    munmap(mapped, pages(one->bytes));
+    free(mapped);
     free(one);
 }
 
-static const mo_memory_kind_t by_pages = {create, drop, map_pages, unmap_pages, enter, leave},
-                              by_copies = {create, drop, map_copy, unmap_copy, enter, leave};
+static const mo_memory_kind_t by_pages = {create_closed, drop, map_pages, unmap_pages, enter, leave},
+                              by_copies = {create_open, drop, map_copy, unmap_copy, nothing, nothing};
 
 void checked_memory(const char *guard)
 {

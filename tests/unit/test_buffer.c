@@ -111,14 +111,14 @@ static float *address(mo_buffer_t buffer)
 
 START_TEST(test_touched_unmapped)
 {
-    mo_buffer_t buffer = made(kinds[_i]);
+    mo_buffer_t buffer = made("pages");
     *(volatile float *)address(buffer) = 1;
 }
 END_TEST
 
 START_TEST(test_touched_after_unmap)
 {
-    mo_buffer_t buffer = made(kinds[_i]);
+    mo_buffer_t buffer = made("pages");
     float *values;
     OK(mo_buffer_map(buffer, MO_UPDATE, &values));
     mo_buffer_unmap(buffer, values);
@@ -126,12 +126,13 @@ START_TEST(test_touched_after_unmap)
 }
 END_TEST
 
-START_TEST(test_written_through_a_read_only_copy)
+START_TEST(test_written_through_a_map_for_reading)
 {
     mo_buffer_t buffer = made("copies");
     float *values;
     OK(mo_buffer_map(buffer, MO_READ, &values));
     *(volatile float *)values = 1;
+    mo_buffer_unmap(buffer, values);
 }
 END_TEST
 
@@ -168,10 +169,10 @@ int main(void)
     tcase_add_test(tc, test_no_buffer);
     tcase_add_loop_test(tc, test_no_memory, 0, 3);
 #ifndef __SANITIZE_ADDRESS__ /* which has its own answer to memory faults */
-    tcase_add_loop_test_raise_signal(tc, test_touched_unmapped, SIGSEGV, 1, 3);
-    tcase_add_loop_test_raise_signal(tc, test_touched_after_unmap, SIGSEGV, 1, 3);
-    tcase_add_test_raise_signal(tc, test_written_through_a_read_only_copy, SIGSEGV);
+    tcase_add_test_raise_signal(tc, test_touched_unmapped, SIGSEGV);
+    tcase_add_test_raise_signal(tc, test_touched_after_unmap, SIGSEGV);
 #endif
+    tcase_add_test_raise_signal(tc, test_written_through_a_map_for_reading, SIGABRT);
     tcase_add_loop_test_raise_signal(tc, test_mapped_twice, SIGABRT, 1, 3);
     tcase_add_test(tc, test_unwritten);
     suite_add_tcase(suite, tc);
