@@ -53,7 +53,7 @@ int main(int argc, char **argv)
     }
     CHECK(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_CIFAR,
                                     MOCO_ARCH_RECIPE)); /* small pixels, light views */
-    options.width = 0.25; /* 16-32-64-128 channels */
+    options.width = 0.25;                               /* 16-32-64-128 channels */
     options.batch_size = BATCH;
     options.bn_groups = 2; /* two batch-norm groups of eight */
     options.queue_length = 256;

@@ -197,7 +197,10 @@ typedef struct fixture_storage {
 static inline buffer_t make_legacy(const buffer_t *object, const fixture_storage_t *storages, int count)
 {
     buffer_t b = {0};
-    put(&b, "\x80\x02\x8a\x0al\xfc\x9c" "F\xf9 j\xa8P\x19.", 15);
+    put(&b,
+        "\x80\x02\x8a\x0al\xfc\x9c"
+        "F\xf9 j\xa8P\x19.",
+        15);
     put(&b, "\x80\x02M\xe9\x03.", 6);
     put(&b, "\x80\x02}", 3);
     put_text(&b, "little_endian");

@@ -177,18 +177,15 @@ static int take_value(const arg_command_t *command, const arg_option_t *o, const
             return bad_value(command, o, text, o->value);
         *(const char **)o->target = text;
         return ARG_GO_ON;
-    case ARG_INTEGER:
-        return take_integer(command, o, text);
+    case ARG_INTEGER: return take_integer(command, o, text);
     case ARG_NUMBER:
         *(double *)o->target = strtod(text, &end);
         return end != text && *end == '\0' && isfinite(*(double *)o->target) ? ARG_GO_ON
                                                                              : bad_value(command, o, text, "a number");
     case ARG_BYTES:
         return args_bytes(text, o->target) == 0 ? ARG_GO_ON : bad_value(command, o, text, "a size such as 512M or 2G");
-    case ARG_CHOICE:
-        return take_choice(command, o, text);
-    default:
-        return take_setting(command, o, text);
+    case ARG_CHOICE: return take_choice(command, o, text);
+    default: return take_setting(command, o, text);
     }
 }
 

@@ -31,7 +31,7 @@ typedef struct bench {
     moco_model_t *model;
     uint8_t *pixels; /* [IMAGES, side, side, 3] */
     int side, lanes;
-    double multiply_adds; /* per image of a step */
+    double multiply_adds;                       /* per image of a step */
     double rate[MOST_STEPS], share[MOST_STEPS]; /* of the steps that count */
     int steps;
 } bench_t;
@@ -49,7 +49,8 @@ static int parse(int argc, char **argv, bench_options_t *options)
         SETTINGS_FIELDS(options->settings),
         {"steps", 0, ARG_INTEGER, &options->steps, "N", "steps that count (default: as --seconds says)", 1, MOST_STEPS,
          NULL},
-        {"seconds", 0, ARG_NUMBER, &options->seconds, "S", "or steps for so long, at least one (default 20)", 0, 0, NULL},
+        {"seconds", 0, ARG_NUMBER, &options->seconds, "S", "or steps for so long, at least one (default 20)", 0, 0,
+         NULL},
         DEVICE_OPTIONS(options->place),
         {"memory-cap", 0, ARG_BYTES, &options->memory_cap, "BYTES", "refuse to plan more, such as 2G or 512M", 0, 0,
          NULL},
@@ -114,7 +115,8 @@ static moco_status_t show_plan(bench_t *b)
         output_json(json_pack("{s:s, s:O, s:O}", "event", "plan", "memory", plan, "options", values));
         goto cleanup;
     }
-    printf("%s, %s at width %g, %d pixels, batch %d on %d batch-norm groups\nlanes %d, planned %s, %.3g G multiply-adds an "
+    printf("%s, %s at width %g, %d pixels, batch %d on %d batch-norm groups\nlanes %d, planned %s, %.3g G "
+           "multiply-adds an "
            "image\n",
            json_string_value(json_object_get(values, "recipe")), json_string_value(json_object_get(values, "arch")),
            b->trained.width, (int)b->trained.image_size, (int)b->trained.batch_size, (int)b->trained.bn_groups,
@@ -183,10 +185,10 @@ static moco_status_t step(bench_t *b, int number)
     rate = b->trained.batch_size / report.step_seconds;
     share = peak > 0 ? 100 * rate * b->multiply_adds / peak : 0;
     if (b->options->json)
-        output_json(json_pack("{s:s, s:i, s:o, s:o, s:o, s:I, s:I}", "event", "step", "step", number, "images_per_second",
-                              output_real(rate, 3), "share_of_peak", output_real(share, 2), "peak_multiply_adds",
-                              output_real(peak, 0), "resident", (json_int_t)resident_bytes(), "page_faults",
-                              (json_int_t)(after.ru_minflt - before.ru_minflt)));
+        output_json(json_pack("{s:s, s:i, s:o, s:o, s:o, s:I, s:I}", "event", "step", "step", number,
+                              "images_per_second", output_real(rate, 3), "share_of_peak", output_real(share, 2),
+                              "peak_multiply_adds", output_real(peak, 0), "resident", (json_int_t)resident_bytes(),
+                              "page_faults", (json_int_t)(after.ru_minflt - before.ru_minflt)));
     else
         printf("step %d: %.4g images/s, %.1f %% of %.4g G multiply-adds/s, %ld page faults\n", number, rate, share,
                peak * 1e-9, after.ru_minflt - before.ru_minflt);
@@ -205,9 +207,9 @@ static moco_status_t train(bench_t *b)
     const double started = seconds_now();
 
     while (status == MOCO_OK && !signals_pending()) {
-        if (wanted != ARG_ABSENT ? b->steps == wanted
-                                 : b->steps == MOST_STEPS ||
-                                       (b->steps > 0 && seconds_now() - started >= b->options->seconds))
+        if (wanted != ARG_ABSENT
+                ? b->steps == wanted
+                : b->steps == MOST_STEPS || (b->steps > 0 && seconds_now() - started >= b->options->seconds))
             break;
         status = step(b, b->steps + 1);
     }
@@ -261,7 +263,8 @@ static void report(bench_t *b, double embedded, double embedded_share)
         output_json(json_pack("{s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:I}", "event", "done", "lanes", b->lanes, "steps",
                               b->steps, "train_images_per_second", output_real(rate, 3), "train_share_of_peak",
                               output_real(share, 2), "embed_images_per_second", output_real(embedded, 3),
-                              "embed_share_of_peak", output_real(embedded_share, 2), "peak_resident", (json_int_t)peak));
+                              "embed_share_of_peak", output_real(embedded_share, 2), "peak_resident",
+                              (json_int_t)peak));
     else
         printf("training   %.4g images/s, %.1f %% of the peak, median of %d step%s\nembedding  %.4g images/s, %.1f %%\n"
                "resident   %s at most\n",

@@ -46,8 +46,8 @@ static int parse(int argc, char **argv, convert_options_t *options)
         {"json", 0, ARG_FLAG, &options->json, NULL, "the report as a JSON object on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
-    const arg_command_t command = {"convert", "Read and write the checkpoints of other programs.", "IN OUT", 2, 2,
-                                   table, notes};
+    const arg_command_t command = {
+        "convert", "Read and write the checkpoints of other programs.", "IN OUT", 2, 2, table, notes};
     int code;
 
     options->size = options->resize = options->vit_heads = ARG_ABSENT;
@@ -116,7 +116,8 @@ int cmd_convert(int argc, char **argv)
 
     if (code != ARG_GO_ON || (code = library_options(&options, &library)) != EXIT_DONE)
         return code;
-    if (options.recipe != NULL && (code = settings_options("convert", options.recipe, &options.settings, &training)) != EXIT_DONE)
+    if (options.recipe != NULL &&
+        (code = settings_options("convert", options.recipe, &options.settings, &training)) != EXIT_DONE)
         return code;
     library.training = options.recipe != NULL ? &training : NULL;
     do { /* a report that does not fit is refused before anything is written */

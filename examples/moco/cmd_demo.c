@@ -12,7 +12,7 @@
 /* The run; chosen so that two cores are done within 90 seconds, drawing and measuring included. */
 #define TRAIN_PER_CLASS 200
 #define TEST_PER_CLASS 40
-#define NEIGHBOURS 50        /* that vote in kNN */
+#define NEIGHBOURS 50 /* that vote in kNN */
 #define SHEET_ROWS 16
 #define SHEET_NEIGHBOURS 5
 #define DEFAULT_SECONDS 75
@@ -21,9 +21,9 @@
  * view, and colour changes as strong as those of the images. Keys are at most eight steps old: with faster changes or
  * an older queue, telling old keys from new ones is easier than telling images apart, and nothing else is learnt. */
 static const char *const settings[][2] = {
-    {"arch", "resnet18"},    {"width", "0.125"},     {"image_size", "24"},       {"batch_size", "32"},
-    {"bn_groups", "2"}, {"epochs", "36"},      {"queue_length", "256"},    {"base_lr", "0.16"},
-    {"key_momentum", "0.97"}, {"temperature", "0.2"}, {"crop_min_area", "0.3"}, {"jitter_hue", "0.5"},
+    {"arch", "resnet18"},        {"width", "0.125"},     {"image_size", "24"},     {"batch_size", "32"},
+    {"bn_groups", "2"},          {"epochs", "36"},       {"queue_length", "256"},  {"base_lr", "0.16"},
+    {"key_momentum", "0.97"},    {"temperature", "0.2"}, {"crop_min_area", "0.3"}, {"jitter_hue", "0.5"},
     {"gray_probability", "0.4"},
 };
 
@@ -42,7 +42,7 @@ typedef struct demo {
     moco_trainer_t *trainer;
     moco_trainer_options_t trained;
     progress_t progress;
-    double started;          /* of training                    */
+    double started; /* of training                    */
     int out_of_time;
     moco_step_report_t last; /* of the last step               */
 } demo_t;
@@ -65,10 +65,12 @@ static int parse(int argc, char **argv, demo_options_t *options)
         {"json", 0, ARG_FLAG, &options->json, NULL, "one JSON object per line on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
+    /* clang-format off */
     const arg_command_t command = {
         "demo", "Draw a small image set, train on it, show what was learnt.", "", 0, 0, table,
         "DIR receives images/train and images/test, the run's checkpoint.safetensors, model.safetensors and\n"
         "log.jsonl, and neighbours.jpg: queries with their nearest images before and after training."};
+    /* clang-format on */
 
     return args_parse(&command, argc, argv, NULL);
 }
@@ -147,8 +149,8 @@ static int measure(demo_t *demo, const char *when, demo_measure_t *measure)
     if (demo->options->json)
         output_json(json_pack("{s:s, s:s, s:o, s:o, s:o}", "event", "knn", "when", when, "top1",
                               output_real(measure->knn.top1, 3), "chance", output_real(measure->knn.chance, 3),
-                              "neighbours_right", output_real(demo_hits_right(&measure->hits, demo->train, demo->test),
-                                                              3)));
+                              "neighbours_right",
+                              output_real(demo_hits_right(&measure->hits, demo->train, demo->test), 3)));
     else
         printf("kNN accuracy on held-out images %s training: %.1f %% (chance %.1f %%)\n", when, measure->knn.top1,
                measure->knn.chance);
@@ -225,8 +227,8 @@ static int conclude(demo_t *demo, const demo_measure_t *before, const demo_measu
         printf(": the same network, images and measure, so the %.1f points come from training",
                after->knn.top1 - before->knn.top1);
     printf("\n%s: green frames have the query's class\n"
-           "%s: try  moco near %s %s/images/train %s/images/test/%s/0000.jpg\n", sheet, model, model,
-           demo->options->folder, demo->options->folder, demo_class_names[0]);
+           "%s: try  moco near %s %s/images/train %s/images/test/%s/0000.jpg\n",
+           sheet, model, model, demo->options->folder, demo->options->folder, demo_class_names[0]);
     return EXIT_DONE;
 }
 

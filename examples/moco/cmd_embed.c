@@ -25,14 +25,16 @@ static int parse(int argc, char **argv, embed_options_t *options)
          NULL},
         {"limit", 0, ARG_INTEGER, &options->limit, "N", "use N images, spread evenly over the listing", 1, INT64_MAX,
          NULL},
-        {"batch", 0, ARG_INTEGER, &options->batch, "N", "a hint without effect on the rows: the plan has fixed "
-         "sizes", 1, 65536, NULL},
+        {"batch", 0, ARG_INTEGER, &options->batch, "N",
+         "a hint without effect on the rows: the plan has fixed "
+         "sizes",
+         1, 65536, NULL},
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "the summary as a JSON object on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
-    const arg_command_t command = {"embed", "Turn images into rows of a .npy file.", "MODEL DATA -o X.npy", 2, 2,
-                                   table, notes};
+    const arg_command_t command = {"embed", "Turn images into rows of a .npy file.", "MODEL DATA -o X.npy", 2, 2, table,
+                                   notes};
     const int code = args_parse(&command, argc, argv, options->paths);
 
     if (code == ARG_GO_ON && options->out == NULL) {
@@ -87,7 +89,8 @@ int cmd_embed(int argc, char **argv)
     status = moco_model_embed_to_npy(model, dataset, options.out, &how, &result);
     progress_clear(&progress);
     if (status == MOCO_OK)
-        report(&options, result.rows, result.skipped, moco_model_dimension(model, options.tap), seconds_now() - progress.started);
+        report(&options, result.rows, result.skipped, moco_model_dimension(model, options.tap),
+               seconds_now() - progress.started);
 cleanup:
     moco_dataset_free(dataset);
     moco_model_free(model);

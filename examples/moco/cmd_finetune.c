@@ -41,8 +41,9 @@ static int parse(int argc, char **argv, finetune_options_t *o)
         LEARN_OPTIONS(*learn),
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
-    const arg_command_t command = {"finetune", "Train all of an encoder and a classifier on labelled images.",
-                                   "MODEL TRAIN TEST", 3, 3, table, notes};
+    const arg_command_t command = {
+        "finetune", "Train all of an encoder and a classifier on labelled images.", "MODEL TRAIN TEST", 3, 3, table,
+        notes};
     const int code = args_parse(&command, argc, argv, learn->paths);
 
     if (code != ARG_GO_ON || learn->out != NULL)
@@ -59,8 +60,9 @@ static void put_number(double given, double *field)
 
 static moco_status_t fill(const finetune_options_t *o, moco_finetune_options_t *filled)
 {
-    const moco_status_t status = moco_finetune_options_init(
-        filled, sizeof *filled, o->optimizer == 0 ? MOCO_OPTIMIZER_ADAMW : MOCO_OPTIMIZER_SGD);
+    const moco_status_t status =
+        moco_finetune_options_init(filled, sizeof *filled,
+                                   o->optimizer == 0 ? MOCO_OPTIMIZER_ADAMW : MOCO_OPTIMIZER_SGD);
 
     if (status != MOCO_OK)
         return status;
@@ -90,8 +92,14 @@ static moco_status_t train(moco_model_t *model, moco_dataset_t *images, moco_dat
 
 int cmd_finetune(int argc, char **argv)
 {
-    finetune_options_t options = {.learn = LEARN_ABSENT, .bn_groups = ARG_ABSENT, .warmup = ARG_ABSENT, .lr = NAN,
-                                  .weight_decay = NAN, .label_smoothing = NAN, .mixup = NAN, .drop_path = NAN};
+    finetune_options_t options = {.learn = LEARN_ABSENT,
+                                  .bn_groups = ARG_ABSENT,
+                                  .warmup = ARG_ABSENT,
+                                  .lr = NAN,
+                                  .weight_decay = NAN,
+                                  .label_smoothing = NAN,
+                                  .mixup = NAN,
+                                  .drop_path = NAN};
     learn_watch_t watch = {.verb = "finetune", .phase = -1};
     moco_finetune_options_t filled;
     const int code = parse(argc, argv, &options);

@@ -19,11 +19,13 @@ static int parse(int argc, char **argv, info_options_t *options)
         {"json", 0, ARG_FLAG, &options->json, NULL, "a JSON object on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
+    /* clang-format off */
     const arg_command_t command = {
         "info", "Describe a model, a checkpoint, embeddings or a data set; or this machine.", "FILE | --system", 0, 1,
         table,
         "FILE is a checkpoint (safetensors, or another program's .pth), a folder of `moco train`, a .npy file, or a folder,\n"
         "tar or list of images."};
+    /* clang-format on */
     const int code = args_parse(&command, argc, argv, &options->path);
 
     if (code == ARG_GO_ON && (options->path == NULL) == !options->system) {

@@ -28,8 +28,9 @@ static int parse(int argc, char **argv, knn_options_t *options)
         {"json", 0, ARG_FLAG, &options->json, NULL, "the result as a JSON object on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
-    const arg_command_t command = {"knn", "Measure an encoder by weighted k-nearest-neighbour classification.",
-                                   "MODEL TRAIN TEST", 3, 3, table, notes};
+    const arg_command_t command = {
+        "knn", "Measure an encoder by weighted k-nearest-neighbour classification.", "MODEL TRAIN TEST", 3, 3, table,
+        notes};
     const int code = args_parse(&command, argc, argv, options->paths);
 
     if (code == ARG_GO_ON && !(options->temperature >= 1e-3 && options->temperature <= 1e3)) {

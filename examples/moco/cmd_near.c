@@ -18,16 +18,17 @@ static int parse(int argc, char **argv, near_options_t *options)
 {
     const arg_option_t table[] = {
         {"k", 'k', ARG_INTEGER, &options->k, "K", "images to list (default 5)", 1, INT64_MAX, NULL},
-        {"tap", 0, ARG_CHOICE, &options->tap, "backbone|projection", "which embeddings (default backbone)", 0, 0,
-         NULL},
+        {"tap", 0, ARG_CHOICE, &options->tap, "backbone|projection", "which embeddings (default backbone)", 0, 0, NULL},
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "a JSON object per image on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
+    /* clang-format off */
     const arg_command_t command = {
         "near", "Find the images most similar to one image.", "MODEL FOLDER|X.npy QUERY.jpg", 3, 3, table,
         "The second argument is a folder, tar or list of images, or a .npy file of `moco embed` taken at the same\n"
         "tap, whose names are in the .txt beside it."};
+    /* clang-format on */
 
     return args_parse(&command, argc, argv, options->paths);
 }
@@ -38,8 +39,7 @@ static int is_npy(const char *path)
     return length > 4 && strcmp(path + length - 4, ".npy") == 0;
 }
 
-static int open_source(const near_options_t *options, moco_device_t *device, moco_model_t *model,
-                       near_source_t *source)
+static int open_source(const near_options_t *options, moco_device_t *device, moco_model_t *model, near_source_t *source)
 {
     const int dimension = moco_model_dimension(model, options->tap);
     moco_dataset_t *dataset = NULL;
@@ -54,8 +54,8 @@ static int open_source(const near_options_t *options, moco_device_t *device, moc
     }
     status = dataset_open(options->paths[1], 0, &dataset);
     if (status == MOCO_OK)
-        status = near_from_dataset(source, model, options->tap, dataset, device,
-                                   (int32_t)options->place.loader_threads, NULL);
+        status = near_from_dataset(source, model, options->tap, dataset, device, (int32_t)options->place.loader_threads,
+                                   NULL);
     moco_dataset_free(dataset);
     return finish(status, NULL);
 }

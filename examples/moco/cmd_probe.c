@@ -53,13 +53,14 @@ static int parse(int argc, char **argv, probe_options_t *o)
         {"batch", 0, ARG_INTEGER, &learn->batch, "N", "images a step (default: the protocol's)", 1, 65536, NULL},
         {"normalize", 0, ARG_FLAG, &o->normalize, NULL, "divide features by their length", 0, 0, NULL},
         {"seed", 0, ARG_INTEGER, &learn->seed, "N", "of weights, order and crops (default 0)", 0, INT64_MAX, NULL},
-        {"out", 'o', ARG_TEXT, &learn->out, "FILE.safetensors", "write backbone and classifier (fc.weight, fc.bias)",
-         0, 0, NULL},
+        {"out", 'o', ARG_TEXT, &learn->out, "FILE.safetensors", "write backbone and classifier (fc.weight, fc.bias)", 0,
+         0, NULL},
         LEARN_OPTIONS(*learn),
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
-    const arg_command_t command = {"probe", "Measure an encoder by a linear classifier on its frozen features.",
-                                   "MODEL TRAIN TEST", 3, 3, table, notes};
+    const arg_command_t command = {
+        "probe", "Measure an encoder by a linear classifier on its frozen features.", "MODEL TRAIN TEST", 3, 3, table,
+        notes};
     return args_parse(&command, argc, argv, learn->paths);
 }
 

@@ -17,7 +17,7 @@ typedef struct watch {
     int64_t epochs;                /* finished                       */
     double step_seconds;           /* of the steps, waiting for data included */
     double loss, epoch_loss;
-    double first_knn, last_knn;    /* percent, -1 = not measured     */
+    double first_knn, last_knn; /* percent, -1 = not measured     */
 } watch_t;
 
 static void report_knn(watch_t *watch, const moco_step_report_t *r)
@@ -42,14 +42,15 @@ static void report_knn(watch_t *watch, const moco_step_report_t *r)
 
 static void report_step(const moco_step_report_t *r)
 {
-    output_json(json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "event", "step", "step",
-        (json_int_t)r->step, "steps_total", (json_int_t)r->steps_total, "epoch", (json_int_t)r->epoch, "step_in_epoch",
-        (json_int_t)r->step_in_epoch, "steps_per_epoch", (json_int_t)r->steps_per_epoch, "loss",
-        output_real(r->loss, 6), "epoch_loss", output_real(r->epoch_loss, 6), "chance_loss",
-        output_real(r->chance_loss, 6), "lr", output_real(r->lr, 9), "contrast_top1", output_measured(r->contrast_top1, 3),
-        "contrast_top5", output_measured(r->contrast_top5, 3), "queue_fill", output_real(r->queue_fill, 6),
-        "images_per_second", output_real(r->images_per_second, 2), "eta_seconds", output_real(r->eta_seconds, 1)));
+    output_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "event",
+                          "step", "step", (json_int_t)r->step, "steps_total", (json_int_t)r->steps_total, "epoch",
+                          (json_int_t)r->epoch, "step_in_epoch", (json_int_t)r->step_in_epoch, "steps_per_epoch",
+                          (json_int_t)r->steps_per_epoch, "loss", output_real(r->loss, 6), "epoch_loss",
+                          output_real(r->epoch_loss, 6), "chance_loss", output_real(r->chance_loss, 6), "lr",
+                          output_real(r->lr, 9), "contrast_top1", output_measured(r->contrast_top1, 3), "contrast_top5",
+                          output_measured(r->contrast_top5, 3), "queue_fill", output_real(r->queue_fill, 6),
+                          "images_per_second", output_real(r->images_per_second, 2), "eta_seconds",
+                          output_real(r->eta_seconds, 1)));
 }
 
 static int32_t on_step(void *user, const moco_step_report_t *report)

@@ -43,8 +43,8 @@ static int parse(int argc, char **argv, views_options_t *options)
         {"recipe", 0, ARG_TEXT, &options->recipe, "NAME", SETTINGS_RECIPES, 0, 0, NULL},
         {"set", 0, ARG_SETTING, &options->settings, "name=value", "any trainer option, repeatable", 0, 0, NULL},
         {"size", 0, ARG_FIELD, &options->settings, "PIXELS", "side of a view", 0, 0, "image_size"},
-        {"count", 0, ARG_INTEGER, &options->count, "N", "images, spread evenly over the listing (default 8)", 1,
-         100000, NULL},
+        {"count", 0, ARG_INTEGER, &options->count, "N", "images, spread evenly over the listing (default 8)", 1, 100000,
+         NULL},
         {"pairs", 0, ARG_INTEGER, &options->pairs, "K", "pairs of views of each, one per epoch (default 1)", 1, 1000,
          NULL},
         {"seed", 0, ARG_FIELD, &options->settings, "S", "of the run", 0, 0, "seed"},
@@ -54,10 +54,12 @@ static int parse(int argc, char **argv, views_options_t *options)
         {"json", 0, ARG_FLAG, &options->json, NULL, "one JSON object per line on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
+    /* clang-format off */
     const arg_command_t command = {
         "views", "Show the augmented views that training draws.", "DATA -o SHEET.jpg", 1, 1, table,
         "Each row is an image after the evaluation transform and its two views in epochs E, E+1, … of a run with this\n"
         "recipe and seed on this DATA: `moco train` draws the same. Broken images give way to the next good one."};
+    /* clang-format on */
     const int code = args_parse(&command, argc, argv, &options->data);
 
     if (code == ARG_GO_ON && options->sheet == NULL) {
@@ -130,8 +132,8 @@ static void draw_caption(views_t *v, int64_t index)
     const char *name = moco_dataset_name(v->dataset, index);
     const size_t module = (size_t)(v->sheet.width - 2 * MARGIN) / SHEET_LETTER, length = strlen(name);
 
-    sheet_text(&v->sheet, MARGIN, row_y(v, v->rows) + v->cell - GAP + 4, name + (length > module ? length - module : 0), 1,
-               FAINT);
+    sheet_text(&v->sheet, MARGIN, row_y(v, v->rows) + v->cell - GAP + 4, name + (length > module ? length - module : 0),
+               1, FAINT);
 }
 
 static void draw_cell(views_t *v, int column, const uint8_t *pixels, json_t *places)

@@ -9,10 +9,10 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
-#define TRY(call)                                     \
-    do {                                              \
-        if ((status = (call)) != MOCO_OK)             \
-            goto cleanup;                             \
+#define TRY(call)                         \
+    do {                                  \
+        if ((status = (call)) != MOCO_OK) \
+            goto cleanup;                 \
     } while (0)
 
 /* Writes "moco: …" to stderr; returns EXIT_FAILED. */
@@ -34,14 +34,18 @@ typedef struct run_place {
     int64_t loader_threads;
 } run_place_t;
 
-#define DEVICE_OPTIONS(place)                                                                                      \
-    {"device", 0, ARG_CHOICE, &(place).kind, "cpu|gpu", "where networks run (default cpu)", 0, 0, NULL},           \
-    {"threads", 0, ARG_INTEGER, &(place).threads, "LANES", "worker threads (default: the processors allowed)", 1,  \
-     1024, NULL}
-#define PLACE_OPTIONS(place)                                                                                       \
-    DEVICE_OPTIONS(place),                                                                                         \
-    {"loader-threads", 0, ARG_INTEGER, &(place).loader_threads, "N", "decoding threads (default: one per lane)",   \
-     1, 256, NULL}
+#define DEVICE_OPTIONS(place)                                                                                        \
+    {"device", 0, ARG_CHOICE, &(place).kind, "cpu|gpu", "where networks run (default cpu)", 0, 0, NULL},             \
+    {                                                                                                                \
+        "threads", 0, ARG_INTEGER, &(place).threads, "LANES", "worker threads (default: the processors allowed)", 1, \
+            1024, NULL                                                                                               \
+    }
+#define PLACE_OPTIONS(place)                                                                                           \
+    DEVICE_OPTIONS(place),                                                                                             \
+    {                                                                                                                  \
+        "loader-threads", 0, ARG_INTEGER, &(place).loader_threads, "N", "decoding threads (default: one per lane)", 1, \
+            256, NULL                                                                                                  \
+    }
 
 moco_status_t place_open(const run_place_t *place, moco_device_t **out);
 

@@ -8,7 +8,6 @@
 typedef const char *(*confusion_name_fn)(const void *owner, int32_t label);
 
 /* table [classes, classes]. Returns EXIT_DONE, or EXIT_FAILED with a message. */
-int confusion_write(const char *path, int32_t classes, confusion_name_fn name, const void *owner,
-                    const int64_t *table);
+int confusion_write(const char *path, int32_t classes, confusion_name_fn name, const void *owner, const int64_t *table);
 
 #endif

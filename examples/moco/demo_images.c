@@ -11,22 +11,22 @@
 #include "sheet.h"
 
 /* How strong the nuisances are. */
-#define PERIOD_MIN 0.25      /* one repeat of the pattern, of the side            */
+#define PERIOD_MIN 0.25 /* one repeat of the pattern, of the side            */
 #define PERIOD_MAX 0.38
-#define TILT_MAX 0.15        /* radians                                           */
-#define PATCH_MIN 0.40       /* half size of the patterned patch, of the side     */
+#define TILT_MAX 0.15  /* radians                                           */
+#define PATCH_MIN 0.40 /* half size of the patterned patch, of the side     */
 #define PATCH_MAX 0.70
-#define DARK_MIN 40          /* luma of the ground                                */
+#define DARK_MIN 40 /* luma of the ground                                */
 #define DARK_MAX 100
-#define BRIGHT_MIN 150       /* and of the pattern on it; hues are free           */
+#define BRIGHT_MIN 150 /* and of the pattern on it; hues are free           */
 #define BRIGHT_MAX 210
-#define LIGHT_MAX 0.35       /* fall of the light over the image                  */
-#define NOISE_MAX 8.0        /* of 255                                            */
-#define CLUTTER_MAX 2        /* loose shapes on top                               */
-#define SAMPLES 3            /* per pixel and axis, against staircases            */
+#define LIGHT_MAX 0.35 /* fall of the light over the image                  */
+#define NOISE_MAX 8.0  /* of 255                                            */
+#define CLUTTER_MAX 2  /* loose shapes on top                               */
+#define SAMPLES 3      /* per pixel and axis, against staircases            */
 #define TURN 6.283185307179586
 
-const char *const demo_class_names[DEMO_CLASSES] = {"bricks", "checks", "crosses", "dots",
+const char *const demo_class_names[DEMO_CLASSES] = {"bricks", "checks",  "crosses",   "dots",
                                                     "rings",  "stripes", "triangles", "waves"};
 
 typedef struct random {
@@ -85,22 +85,14 @@ static int on_pattern(int label, double u, double v, double ink)
         row = floor(1.6 * v);
         shifted = 0.8 * u + 0.5 * (row - 2 * floor(row / 2));
         return 1.6 * v - row < 0.2 + 0.15 * ink || shifted - floor(shifted) < 0.12 + 0.08 * ink;
-    case 1: /* checks */
-        return (fu < 0.5) == (fv < 0.5);
+    case 1: /* checks */ return (fu < 0.5) == (fv < 0.5);
     case 2: /* crosses */
         return (fabs(cu) < 0.09 + 0.06 * ink && fabs(cv) < 0.4) || (fabs(cv) < 0.09 + 0.06 * ink && fabs(cu) < 0.4);
-    case 3: /* dots */
-        return cu * cu + cv * cv < (0.24 + 0.12 * ink) * (0.24 + 0.12 * ink);
-    case 4: /* rings */
-        row = sqrt(u * u + v * v);
-        return row - floor(row) < 0.4 + 0.2 * ink;
-    case 5: /* stripes */
-        return fu < 0.4 + 0.2 * ink;
-    case 6: /* triangles */
-        return cv > -0.36 && cv < 0.40 - 2.0 * fabs(cu) + 0.2 * ink && fabs(cu) < 0.42;
-    default: /* waves */
-        row = v + 0.28 * sin(TURN * 0.8 * u);
-        return row - floor(row) < 0.4 + 0.2 * ink;
+    case 3: /* dots */ return cu * cu + cv * cv < (0.24 + 0.12 * ink) * (0.24 + 0.12 * ink);
+    case 4: /* rings */ row = sqrt(u * u + v * v); return row - floor(row) < 0.4 + 0.2 * ink;
+    case 5: /* stripes */ return fu < 0.4 + 0.2 * ink;
+    case 6: /* triangles */ return cv > -0.36 && cv < 0.40 - 2.0 * fabs(cu) + 0.2 * ink && fabs(cu) < 0.42;
+    default: /* waves */ row = v + 0.28 * sin(TURN * 0.8 * u); return row - floor(row) < 0.4 + 0.2 * ink;
     }
 }
 
@@ -108,14 +100,10 @@ static int on_pattern(int label, double u, double v, double ink)
 static int in_outline(int outline, double u, double v)
 {
     switch (outline) {
-    case 0:
-        return u * u + v * v < 1;
-    case 1:
-        return fabs(u) < 0.9 && fabs(v) < 0.9;
-    case 2:
-        return fabs(u) < 1.3 && fabs(v) < 0.65;
-    default:
-        return fabs(u) + fabs(v) < 1.25;
+    case 0: return u * u + v * v < 1;
+    case 1: return fabs(u) < 0.9 && fabs(v) < 0.9;
+    case 2: return fabs(u) < 1.3 && fabs(v) < 0.65;
+    default: return fabs(u) + fabs(v) < 1.25;
     }
 }
 
@@ -198,8 +186,8 @@ void demo_draw(uint64_t seed, int64_t number, int label, uint8_t *pixels)
             const double along = (x * scene.light_x + y * scene.light_y) / DEMO_SIDE;
             double sum[3] = {0};
             for (int s = 0; s < SAMPLES * SAMPLES; s++) {
-                const double *colour = scene_at(&scene, x + (s % SAMPLES + 0.5) / SAMPLES,
-                                                y + ((double)(s / SAMPLES) + 0.5) / SAMPLES);
+                const double *colour =
+                    scene_at(&scene, x + (s % SAMPLES + 0.5) / SAMPLES, y + ((double)(s / SAMPLES) + 0.5) / SAMPLES);
                 for (int c = 0; c < 3; c++)
                     sum[c] += colour[c] / (SAMPLES * SAMPLES);
             }

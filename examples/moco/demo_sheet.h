@@ -7,7 +7,7 @@
 /* Nearest bank images of a few queries, as one model sees them. */
 typedef struct demo_hits {
     int64_t queries, per_query;
-    int64_t *query;  /* [queries] entries of the test set             */
+    int64_t *query;   /* [queries] entries of the test set             */
     int64_t *nearest; /* [queries, per_query] entries of the bank      */
 } demo_hits_t;
 

@@ -70,11 +70,10 @@ static json_t *rates_json(const moco_classifier_t *classifier, int32_t count)
     for (int32_t i = 0; i < count; i++) {
         moco_classifier_rate_t r = {.struct_size = sizeof r};
         if (moco_classifier_rate(classifier, i, &r) == MOCO_OK)
-            json_array_append_new(list, json_pack("{s:f, s:f, s:o, s:o, s:o, s:o}", "base_lr", r.base_lr,
-                                                  "effective_lr", r.effective_lr, "top1", output_real(r.top1, 4),
-                                                  "top5", output_real(r.top5, 4), "train_loss",
-                                                  output_real(r.train_loss, 6), "test_loss",
-                                                  output_real(r.test_loss, 6)));
+            json_array_append_new(
+                list, json_pack("{s:f, s:f, s:o, s:o, s:o, s:o}", "base_lr", r.base_lr, "effective_lr", r.effective_lr,
+                                "top1", output_real(r.top1, 4), "top5", output_real(r.top5, 4), "train_loss",
+                                output_real(r.train_loss, 6), "test_loss", output_real(r.test_loss, 6)));
     }
     return list;
 }
@@ -82,13 +81,13 @@ static json_t *rates_json(const moco_classifier_t *classifier, int32_t count)
 static void report_json(const learn_options_t *o, const moco_classifier_t *classifier,
                         const moco_classifier_result_t *r, double seconds)
 {
-    json_t *line = json_pack(
-        "{s:s, s:o, s:o, s:f, s:f, s:o, s:o, s:o, s:i, s:i, s:I, s:I, s:I, s:o, s:o}", "event", "done", "top1",
-        output_real(r->top1, 4), "top5", output_real(r->top5, 4), "base_lr", r->base_lr, "effective_lr",
-        r->effective_lr, "train_loss", output_real(r->train_loss, 6), "test_loss", output_real(r->test_loss, 6),
-        "chance", output_real(r->chance, 4), "classes", r->classes, "features", r->features, "steps",
-        (json_int_t)r->steps, "train_images", (json_int_t)r->train_images, "test_images", (json_int_t)r->test_images,
-        "seconds", output_real(seconds, 3), "rates", rates_json(classifier, r->rates));
+    json_t *line = json_pack("{s:s, s:o, s:o, s:f, s:f, s:o, s:o, s:o, s:i, s:i, s:I, s:I, s:I, s:o, s:o}", "event",
+                             "done", "top1", output_real(r->top1, 4), "top5", output_real(r->top5, 4), "base_lr",
+                             r->base_lr, "effective_lr", r->effective_lr, "train_loss", output_real(r->train_loss, 6),
+                             "test_loss", output_real(r->test_loss, 6), "chance", output_real(r->chance, 4), "classes",
+                             r->classes, "features", r->features, "steps", (json_int_t)r->steps, "train_images",
+                             (json_int_t)r->train_images, "test_images", (json_int_t)r->test_images, "seconds",
+                             output_real(seconds, 3), "rates", rates_json(classifier, r->rates));
 
     if (line != NULL && o->out != NULL)
         json_object_set_new(line, "file", output_text(o->out));

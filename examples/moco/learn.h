@@ -15,8 +15,12 @@ typedef struct learn_options {
     run_place_t place;
 } learn_options_t;
 
-#define LEARN_ABSENT {.epochs = ARG_ABSENT, .batch = ARG_ABSENT, .limit = 0, .eval_every = ARG_ABSENT, .seed = 0}
+#define LEARN_ABSENT                                                                               \
+    {                                                                                              \
+        .epochs = ARG_ABSENT, .batch = ARG_ABSENT, .limit = 0, .eval_every = ARG_ABSENT, .seed = 0 \
+    }
 
+/* clang-format off */
 #define LEARN_OPTIONS(o)                                                                                              \
     {"limit", 0, ARG_INTEGER, &(o).limit, "N", "use N training images, spread evenly over the listing", 1, INT64_MAX, \
      NULL},                                                                                                           \
@@ -26,6 +30,7 @@ typedef struct learn_options {
      NULL},                                                                                                           \
     PLACE_OPTIONS((o).place),                                                                                         \
     {"json", 0, ARG_FLAG, &(o).json, NULL, "epochs and result as JSON lines on stdout", 0, 0, NULL}
+/* clang-format on */
 
 /* Leaves the field as it is if the option was not given. */
 void learn_put(int64_t given, int32_t *field);
@@ -40,8 +45,8 @@ typedef struct learn_watch {                                              /* …
 } learn_watch_t;
 
 /* The library's call with the options that the command has filled for it. */
-typedef moco_status_t (*learn_fn)(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
-                                  const void *options, moco_classifier_t **out);
+typedef moco_status_t (*learn_fn)(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test, const void *options,
+                                  moco_classifier_t **out);
 
 /* Opens what the options name, trains, saves and reports. Returns the exit code. */
 int learn_run(const learn_options_t *o, learn_watch_t *watch, learn_fn train, const void *options);

@@ -32,7 +32,9 @@ static void print_usage(FILE *out)
     fprintf(out, "usage: moco COMMAND …\n\nSelf-supervised image encoders (libmoco %s).\n\n", moco_version_string());
     for (int i = 0; i < COMMANDS; i++)
         fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
-    fputs("\nmoco COMMAND --help lists the options, moco help --man [COMMAND] writes a manual page. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted.\n", out);
+    fputs("\nmoco COMMAND --help lists the options, moco help --man [COMMAND] writes a manual page. Exit codes: 0 "
+          "done, 1 failed, 2 usage, 130 interrupted.\n",
+          out);
 }
 
 static int unknown_command(const char *name)

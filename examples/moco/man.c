@@ -172,12 +172,13 @@ void man_command_page(const arg_command_t *command)
 void man_program_page(const man_entry_t *entries, int count)
 {
     put_head("MOCO", "moco", "self-supervised image encoders");
-    fputs("\\fBmoco\\fR \\fICOMMAND\\fR [\\fIarguments\\fR]\n.br\n\\fBmoco help\\fR [\\fICOMMAND\\fR]\n.br\n"
-          "\\fBmoco \\-\\-version\\fR\n.SH DESCRIPTION\n"
-          "Trains image encoders without labels (MoCo, SimCLR, BYOL), measures them and uses them.\n"
-          "Every command has a page of its own, and \\fBmoco\\fR \\fICOMMAND\\fR \\fB\\-\\-help\\fR lists its options.\n"
-          ".SH COMMANDS\n",
-          stdout);
+    fputs(
+        "\\fBmoco\\fR \\fICOMMAND\\fR [\\fIarguments\\fR]\n.br\n\\fBmoco help\\fR [\\fICOMMAND\\fR]\n.br\n"
+        "\\fBmoco \\-\\-version\\fR\n.SH DESCRIPTION\n"
+        "Trains image encoders without labels (MoCo, SimCLR, BYOL), measures them and uses them.\n"
+        "Every command has a page of its own, and \\fBmoco\\fR \\fICOMMAND\\fR \\fB\\-\\-help\\fR lists its options.\n"
+        ".SH COMMANDS\n",
+        stdout);
     for (int i = 0; i < count; i++) {
         printf(".TP\n\\fBmoco\\-%s\\fR(1)\n", entries[i].name);
         put(entries[i].summary);

@@ -66,30 +66,23 @@ static void print_value(const json_t *value, int bytes)
     json_t *item;
 
     switch (json_typeof(value)) {
-    case JSON_STRING:
-        fputs(json_string_value(value), stdout);
-        break;
+    case JSON_STRING: fputs(json_string_value(value), stdout); break;
     case JSON_INTEGER:
         if (bytes && json_integer_value(value) >= 4096)
             fputs(output_bytes((double)json_integer_value(value), text), stdout);
         else
             printf("%lld", (long long)json_integer_value(value));
         break;
-    case JSON_REAL:
-        printf("%.9g", json_real_value(value));
-        break;
+    case JSON_REAL: printf("%.9g", json_real_value(value)); break;
     case JSON_ARRAY:
-        json_array_foreach((json_t *)value, index, item) {
+        json_array_foreach((json_t *)value, index, item)
+        {
             fputs(index > 0 ? ", " : "", stdout);
             print_value(item, bytes);
         }
         break;
-    case JSON_OBJECT:
-        json_dumpf(value, stdout, JSON_REAL_PRECISION(9));
-        break;
-    default:
-        fputs(json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "-", stdout);
-        break;
+    case JSON_OBJECT: json_dumpf(value, stdout, JSON_REAL_PRECISION(9)); break;
+    default: fputs(json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "-", stdout); break;
     }
 }
 
@@ -105,9 +98,9 @@ static void table(const json_t *object, int indent, int bytes)
     json_t *value;
     int width = 0;
 
+    json_object_foreach((json_t *)object, key, value) width = (int)strlen(key) > width ? (int)strlen(key) : width;
     json_object_foreach((json_t *)object, key, value)
-        width = (int)strlen(key) > width ? (int)strlen(key) : width;
-    json_object_foreach((json_t *)object, key, value) {
+    {
         const int are_bytes = bytes || strcmp(key, "bytes") == 0 || ends_with(key, "_bytes");
         if (json_is_object(value)) {
             printf("%*s%s\n", indent, "", key);

@@ -29,19 +29,19 @@ int output_close(int code);
 
 /* A library text call, run twice: for the size, then for the text. `json` receives the parsed object.
  * Usage: FETCH_JSON(status, json, moco_model_info, model). */
-#define FETCH_JSON(status, json, function, ...)                                      \
-    do {                                                                             \
-        uint64_t needed_ = 0;                                                        \
-        char *text_ = NULL;                                                          \
-        (json) = NULL;                                                               \
-        (status) = function(__VA_ARGS__, NULL, 0, &needed_);                         \
-        if ((status) == MOCO_OK && (text_ = malloc(needed_)) == NULL)                \
-            (status) = MOCO_ERR_MEMORY;                                              \
-        if ((status) == MOCO_OK)                                                     \
-            (status) = function(__VA_ARGS__, text_, needed_, NULL);                  \
-        if ((status) == MOCO_OK && ((json) = json_loads(text_, 0, NULL)) == NULL)    \
-            (status) = MOCO_ERR_MEMORY;                                              \
-        free(text_);                                                                 \
+#define FETCH_JSON(status, json, function, ...)                                   \
+    do {                                                                          \
+        uint64_t needed_ = 0;                                                     \
+        char *text_ = NULL;                                                       \
+        (json) = NULL;                                                            \
+        (status) = function(__VA_ARGS__, NULL, 0, &needed_);                      \
+        if ((status) == MOCO_OK && (text_ = malloc(needed_)) == NULL)             \
+            (status) = MOCO_ERR_MEMORY;                                           \
+        if ((status) == MOCO_OK)                                                  \
+            (status) = function(__VA_ARGS__, text_, needed_, NULL);               \
+        if ((status) == MOCO_OK && ((json) = json_loads(text_, 0, NULL)) == NULL) \
+            (status) = MOCO_ERR_MEMORY;                                           \
+        free(text_);                                                              \
     } while (0)
 
 #endif

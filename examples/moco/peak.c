@@ -12,7 +12,7 @@
 #include <immintrin.h>
 #endif
 
-#define CHAINS 12  /* more than latency times issue width needs */
+#define CHAINS 12 /* more than latency times issue width needs */
 #define ROUNDS 2000
 
 static double now(void)

@@ -131,7 +131,7 @@ void progress_learning(progress_t *progress, const moco_classifier_report_t *r)
     if (r->top1 >= 0)
         snprintf(measured, sizeof measured, " top-1 %.2f %% top-5 %.2f %%", r->top1, r->top5);
     snprintf(text, sizeof text, "%s epoch %d/%d loss %.4f%s ETA %s %.0f images/s", progress->verb, (int)r->epoch + 1,
-             (int)r->epochs, r->loss, measured,
-             speed > 0 ? duration((double)(r->total - r->done) / speed, eta) : "-", speed);
+             (int)r->epochs, r->loss, measured, speed > 0 ? duration((double)(r->total - r->done) / speed, eta) : "-",
+             speed);
     show(progress, r->total > 0 ? (double)r->done / (double)r->total : 0, text, r->top1 >= 0);
 }

@@ -11,7 +11,7 @@ typedef struct progress {
     int bar_shown;    /* a bar stands on the current line  */
     int32_t epochs;   /* planned; 0 if unknown             */
     double started, last_shown;
-    double speed;     /* images/s, smoothed                */
+    double speed; /* images/s, smoothed                */
 } progress_t;
 
 void progress_start(progress_t *progress, const char *verb, int32_t epochs);

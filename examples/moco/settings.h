@@ -11,15 +11,15 @@
 /* clang-format off */
 #define SETTINGS_FIELD(settings, name, value, help, field) {name, 0, ARG_FIELD, &(settings), value, help, 0, 0, field}
 /* clang-format on */
-#define SETTINGS_FIELDS(settings)                                                                                       \
-    SETTINGS_FIELD(settings, "arch", "NAME",                                                                            \
-                   "resnet18, 34, 50, 101, 152, vit_small, _base, _large, _huge, vit_conv_small, _base", "arch"),       \
-    SETTINGS_FIELD(settings, "width", "X", "multiplies the channels", "width"),                                         \
-    SETTINGS_FIELD(settings, "size", "PIXELS", "side of a training view", "image_size"),                                \
-    SETTINGS_FIELD(settings, "batch", "N", "images per step", "batch_size"),                                            \
-    SETTINGS_FIELD(settings, "bn-groups", "V", "batch-norm groups of a batch", "bn_groups"),                \
-    SETTINGS_FIELD(settings, "queue", "K", "keys in the queue", "queue_length"),                                        \
-    SETTINGS_FIELD(settings, "seed", "S", "fixes weights, order, shuffles and views", "seed")
+#define SETTINGS_FIELDS(settings)                                                                                 \
+    SETTINGS_FIELD(settings, "arch", "NAME",                                                                      \
+                   "resnet18, 34, 50, 101, 152, vit_small, _base, _large, _huge, vit_conv_small, _base", "arch"), \
+        SETTINGS_FIELD(settings, "width", "X", "multiplies the channels", "width"),                               \
+        SETTINGS_FIELD(settings, "size", "PIXELS", "side of a training view", "image_size"),                      \
+        SETTINGS_FIELD(settings, "batch", "N", "images per step", "batch_size"),                                  \
+        SETTINGS_FIELD(settings, "bn-groups", "V", "batch-norm groups of a batch", "bn_groups"),                  \
+        SETTINGS_FIELD(settings, "queue", "K", "keys in the queue", "queue_length"),                              \
+        SETTINGS_FIELD(settings, "seed", "S", "fixes weights, order, shuffles and views", "seed")
 
 /* Number of the recipe `name`, NULL being moco-v2. Returns EXIT_DONE, or EXIT_USAGE after a message. */
 int settings_recipe(const char *command, const char *name, int32_t *number);

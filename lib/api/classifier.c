@@ -125,8 +125,7 @@ moco_status_t moco_classifier_model(const moco_classifier_t *classifier, moco_mo
     return MOCO_OK;
 }
 
-moco_status_t moco_classifier_info(const moco_classifier_t *classifier, char *text, uint64_t capacity,
-                                   uint64_t *needed)
+moco_status_t moco_classifier_info(const moco_classifier_t *classifier, char *text, uint64_t capacity, uint64_t *needed)
 {
     MO_NEED(classifier);
     return mo_json_text(mo_classifier_json(classifier), text, capacity, needed);

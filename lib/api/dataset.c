@@ -71,8 +71,7 @@ const char *moco_dataset_broken_reason(const moco_dataset_t *dataset, int64_t in
     return mo_dataset_broken_reason(dataset, index);
 }
 
-moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size,
-                                  uint8_t *pixels)
+moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size, uint8_t *pixels)
 {
     moco_status_t status = MOCO_OK;
     mo_pixels_t decoded = {0};

@@ -16,8 +16,8 @@ moco_status_t mo_classifier_create(int32_t classes, int32_t features, moco_class
     moco_status_t status = MOCO_OK;
     moco_classifier_t *c = NULL;
     TRY(mo_calloc(1, sizeof *c, &c));
-    c->result = (moco_classifier_result_t){.struct_size = sizeof c->result, .classes = classes, .features = features,
-                                           .chance = 100.0 / classes};
+    c->result = (moco_classifier_result_t){
+        .struct_size = sizeof c->result, .classes = classes, .features = features, .chance = 100.0 / classes};
     TRY(mo_calloc((size_t)classes, sizeof *c->names, &c->names));
     TRY(mo_calloc((size_t)classes, (size_t)features * sizeof *c->weights, &c->weights));
     TRY(mo_calloc((size_t)classes, sizeof *c->bias, &c->bias));

@@ -14,9 +14,9 @@ struct moco_classifier {
     moco_model_t *model; /* the backbone: a reference                                  */
     moco_classifier_result_t result;
     moco_classifier_rate_t rates[MO_CLASSIFIER_RATES];
-    char **names;           /* [C] classes                                             */
-    float *weights, *bias;  /* [C,F], [C]                                              */
-    int64_t *confusion;     /* [C,C] true class, answer; NULL = not known, from a file */
+    char **names;          /* [C] classes                                             */
+    float *weights, *bias; /* [C,F], [C]                                              */
+    int64_t *confusion;    /* [C,C] true class, answer; NULL = not known, from a file */
 };
 
 /* Memory for C classes of F features; names and numbers are the caller's to set. Free with _delete, also if it was not
@@ -31,7 +31,7 @@ void mo_classifier_keep(moco_classifier_t *classifier, int32_t best, const float
                         moco_model_t *model);
 
 json_t *mo_classifier_names(const moco_classifier_t *classifier); /* of its classes; NULL without memory */
-json_t *mo_classifier_json(const moco_classifier_t *classifier); /* what it is; NULL without memory */
+json_t *mo_classifier_json(const moco_classifier_t *classifier);  /* what it is; NULL without memory */
 
 /* FNV-1a over the bits of a backbone's parameters and statistics, whatever head it has. */
 uint64_t mo_backbone_hash(const moco_model_t *model);

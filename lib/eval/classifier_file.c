@@ -169,9 +169,13 @@ static moco_status_t get_result(const mo_tensor_file_t *file, moco_classifier_t 
     TRY(mo_classifier_numbers_get(numbers, r));
     if (numbers == NULL)
         TRY(get_old_result(file, r));
-    c->rates[0] = (moco_classifier_rate_t){.struct_size = sizeof c->rates[0], .base_lr = r->base_lr,
-                                           .effective_lr = r->effective_lr, .top1 = r->top1, .top5 = r->top5,
-                                           .train_loss = r->train_loss, .test_loss = r->test_loss};
+    c->rates[0] = (moco_classifier_rate_t){.struct_size = sizeof c->rates[0],
+                                           .base_lr = r->base_lr,
+                                           .effective_lr = r->effective_lr,
+                                           .top1 = r->top1,
+                                           .top5 = r->top5,
+                                           .train_loss = r->train_loss,
+                                           .test_loss = r->test_loss};
 cleanup:
     json_decref(numbers);
     return status;

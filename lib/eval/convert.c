@@ -9,8 +9,8 @@
 moco_status_t mo_convert_encoder(const char *source, const char *target, const moco_convert_options_t *o,
                                  const mo_answer_t *answer)
 {
-    static const char *const schemes[] = {[MOCO_FILE_TORCHVISION] = "torchvision", [MOCO_FILE_TIMM] = "timm",
-                                          [MOCO_FILE_DETECTRON2] = "detectron2"};
+    static const char *const schemes[] = {
+        [MOCO_FILE_TORCHVISION] = "torchvision", [MOCO_FILE_TIMM] = "timm", [MOCO_FILE_DETECTRON2] = "detectron2"};
     moco_status_t status = MOCO_OK;
     mo_loaded_t l = {0};
     const int drop = o->head == MOCO_CONVERT_HEAD_DROP ||

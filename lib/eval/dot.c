@@ -6,8 +6,8 @@
 
 #include "util/clones.h"
 
-#define LANES   16
-#define ROWS    4 /* queries in a block  */
+#define LANES 16
+#define ROWS 4    /* queries in a block  */
 #define COLUMNS 2 /* vectors in a block: with ROWS enough independent sums to hide the latency of an addition */
 
 /* Sixteen sums side by side. The compiler cuts them to the registers of the instruction set; the order stays. */

@@ -1,7 +1,6 @@
 /* An encoder under other programs' names, for them to load. */
 #include <stdio.h>
 
-
 #include "eval/loaded.h"
 #include "eval/model_file.h"
 #include "nets/names.h"

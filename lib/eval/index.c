@@ -12,10 +12,10 @@
 #include "util/rows.h"
 #include "util/status.h"
 
-#define QUERY_TILE   16   /* queries and vectors of one product: 16 KiB of results on a lane's stack */
-#define VECTOR_TILE  256
-#define MIN_SEGMENT  4096 /* vectors worth a part of their own */
-#define WANTED_PARTS 16   /* few queries: cut the store until there is work for this many */
+#define QUERY_TILE 16 /* queries and vectors of one product: 16 KiB of results on a lane's stack */
+#define VECTOR_TILE 256
+#define MIN_SEGMENT 4096 /* vectors worth a part of their own */
+#define WANTED_PARTS 16  /* few queries: cut the store until there is work for this many */
 
 /* ---- the store ---- */
 
@@ -151,7 +151,7 @@ typedef struct search {
     heap_t *heaps;             /* [count, segments]                                             */
     mo_neighbour_t *out;       /* [count, k]                                                    */
     const moco_cancel_t *cancel;
-    atomic_int stopped;        /* a part was left out: the request may be taken back meanwhile  */
+    atomic_int stopped; /* a part was left out: the request may be taken back meanwhile  */
 } search_t;
 
 static int64_t divide_up(int64_t a, int64_t b)

@@ -7,12 +7,12 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-static moco_status_t vote(moco_index_t *index, const mo_features_t *test, const moco_knn_options_t *o,
-                          int32_t classes, moco_knn_result_t *result)
+static moco_status_t vote(moco_index_t *index, const mo_features_t *test, const moco_knn_options_t *o, int32_t classes,
+                          moco_knn_result_t *result)
 {
     moco_status_t status = MOCO_OK;
-    const moco_classify_options_t votes = {.cancel = o->cancel, .temperature = o->temperature, .k = o->k,
-                                           .classes = classes};
+    const moco_classify_options_t votes = {
+        .cancel = o->cancel, .temperature = o->temperature, .k = o->k, .classes = classes};
     int32_t *top = NULL, wide = classes < 5 ? classes : 5;
     int64_t first = 0, fifth = 0;
     TRY(mo_calloc((size_t)test->count * (size_t)wide, sizeof *top, &top));
@@ -37,8 +37,11 @@ moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_da
     int32_t classes = mo_dataset_classes(bank);
     moco_index_t *index = NULL;
     mo_features_t b = {0}, q = {0};
-    mo_features_spec_t spec = {.tap = tap, .loader_threads = o->loader_threads, .progress = o->progress,
-                               .user = o->user, .cancel = o->cancel,
+    mo_features_spec_t spec = {.tap = tap,
+                               .loader_threads = o->loader_threads,
+                               .progress = o->progress,
+                               .user = o->user,
+                               .cancel = o->cancel,
                                .total = mo_dataset_count(bank) + mo_dataset_count(test)};
     if (classes == 0 || mo_dataset_classes(test) == 0)
         return mo_fail(MOCO_ERR_ARGUMENT, "the %s set has no classes: wanted images in sub-folders or labels",

@@ -13,12 +13,12 @@
 #include "util/rng.h"
 #include "util/status.h"
 
-#define ROW_TILE   32  /* rows at the most and classes of one product  */
+#define ROW_TILE 32 /* rows at the most and classes of one product  */
 #define CLASS_TILE 32
-#define SLICE      64  /* features of a weight tile … */
-#define GROUP      64  /* … and its classes                            */
-#define RUN        128 /* rows packed at a time                        */
-#define BLOCK      4   /* classes whose sums stay in registers         */
+#define SLICE 64 /* features of a weight tile … */
+#define GROUP 64 /* … and its classes                            */
+#define RUN 128  /* rows packed at a time                        */
+#define BLOCK 4  /* classes whose sums stay in registers         */
 
 /* ---- making and freeing ---- */
 

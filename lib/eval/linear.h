@@ -12,15 +12,15 @@
 typedef struct mo_linear {
     moco_device_t *device; /* borrowed */
     int32_t heads, classes, features;
-    int64_t batch;          /* rows that one call may have at the most */
+    int64_t batch; /* rows that one call may have at the most */
     double momentum, decay;
-    int64_t step;           /* taken                                  */
-    float *weights, *bias;  /* [H,C,F], [H,C]                         */
+    int64_t step;                        /* taken                                  */
+    float *weights, *bias;               /* [H,C,F], [H,C]                         */
     float *weights_buffer, *bias_buffer; /* of momentum, likewise     */
-    float *packed;          /* [batch,F], rows that an order has picked */
-    float *gradient;        /* [batch,H,C], by the logits              */
-    double *losses;         /* [batch,H]                               */
-    int32_t *ranks, *best;  /* [batch,H] of the true class, from 0; the class that won */
+    float *packed;                       /* [batch,F], rows that an order has picked */
+    float *gradient;                     /* [batch,H,C], by the logits              */
+    double *losses;                      /* [batch,H]                               */
+    int32_t *ranks, *best;               /* [batch,H] of the true class, from 0; the class that won */
 } mo_linear_t;
 
 /* Bias 0, weights normal with deviation `std` from (seed, MO_STREAM_PROBE_WEIGHTS), the same for every classifier. */
@@ -34,7 +34,7 @@ typedef struct mo_linear_rows {
     const float *rows;
     const int32_t *labels; /* 0 … C-1 */
     const int32_t *order;
-    int64_t count;         /* >= 1; of a step at most `batch` */
+    int64_t count; /* >= 1; of a step at most `batch` */
 } mo_linear_rows_t;
 
 /* One step of SGD on the mean loss: d = g + decay w, v = momentum v + d, w -= lr v. lr[H]. Adds the summed loss of each

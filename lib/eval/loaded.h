@@ -8,11 +8,11 @@
 
 /* What is wanted of a file; all zero = the query encoder with its head, as the file has it. */
 typedef struct mo_wanted {
-    int32_t key;        /* 1: the key encoder                          */
-    int32_t no_head;    /* 1: the backbone alone                       */
-    int32_t image_size; /* pixels; 0 = the file's, or as published     */
-    int32_t eval_resize; /* pixels; 0 = the file's, or by image_size   */
-    int32_t vit_heads;  /* of a ViT; 0 = the file's, or as is usual    */
+    int32_t key;            /* 1: the key encoder                          */
+    int32_t no_head;        /* 1: the backbone alone                       */
+    int32_t image_size;     /* pixels; 0 = the file's, or as published     */
+    int32_t eval_resize;    /* pixels; 0 = the file's, or by image_size   */
+    int32_t vit_heads;      /* of a ViT; 0 = the file's, or as is usual    */
     double mean[3], std[3]; /* std all 0 = the file's, or as published */
 } mo_wanted_t;
 

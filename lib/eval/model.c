@@ -18,17 +18,27 @@ int32_t mo_eval_resize(int32_t stem, int32_t image_size)
 void mo_transform_of(const moco_trainer_options_t *o, mo_transform_t *transform)
 {
     int32_t s = o->image_size;
-    *transform = (mo_transform_t){.mean = {o->mean_r, o->mean_g, o->mean_b}, .std = {o->std_r, o->std_g, o->std_b},
-                                  .eval_crop = s, .eval_resize = mo_eval_resize(o->stem, s)};
+    *transform = (mo_transform_t){.mean = {o->mean_r, o->mean_g, o->mean_b},
+                                  .std = {o->std_r, o->std_g, o->std_b},
+                                  .eval_crop = s,
+                                  .eval_resize = mo_eval_resize(o->stem, s)};
 }
 
 mo_encoder_spec_t mo_encoder_spec_of(const moco_trainer_options_t *o)
 {
-    return (mo_encoder_spec_t){.arch = o->arch, .stem = o->stem, .head = o->head, .width = o->width,
-                               .head_width = o->head_width, .head_layers = o->head_layers,
-                               .image_size = o->image_size, .dimension = o->dimension,
-                               .zero_init_residual = o->zero_init_residual, .patch_size = o->patch_size,
-                               .depth = o->vit_depth, .heads = o->vit_heads, .vit_norm = o->vit_norm,
+    return (mo_encoder_spec_t){.arch = o->arch,
+                               .stem = o->stem,
+                               .head = o->head,
+                               .width = o->width,
+                               .head_width = o->head_width,
+                               .head_layers = o->head_layers,
+                               .image_size = o->image_size,
+                               .dimension = o->dimension,
+                               .zero_init_residual = o->zero_init_residual,
+                               .patch_size = o->patch_size,
+                               .depth = o->vit_depth,
+                               .heads = o->vit_heads,
+                               .vit_norm = o->vit_norm,
                                .freeze_patch = o->freeze_patch};
 }
 
@@ -107,7 +117,10 @@ static moco_status_t make_plans(moco_model_t *m)
     moco_status_t status = MOCO_OK;
     const mo_net_t *net = &m->encoder.net;
     for (int i = 0; i < MO_MODEL_SIZES; i++) {
-        mo_plan_spec_t spec = {.net = net, .mode = MO_MODE_INFER, .shard = sizes[i], .shards_per_group = 1,
+        mo_plan_spec_t spec = {.net = net,
+                               .mode = MO_MODE_INFER,
+                               .shard = sizes[i],
+                               .shards_per_group = 1,
                                .inputs = {net->input, -1, -1, -1},
                                .outputs = {net->backbone, m->encoder.embedding, -1, -1}};
         TRY(mo_plan_create(m->device, &spec, &m->plan[i]));

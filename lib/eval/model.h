@@ -41,7 +41,7 @@ struct moco_model {
     mo_model_lane_t *lanes;
     float lut[3][256];
     int64_t feature;
-    json_t *report;  /* what was taken from a foreign file; or NULL */
+    json_t *report; /* what was taken from a foreign file; or NULL */
 };
 
 /* Copies and packs the encoder's numbers. */

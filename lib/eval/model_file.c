@@ -270,11 +270,11 @@ cleanup:
 
 json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_transform_t *r)
 {
-    json_t *all = json_pack("{s:s, s:f, s:s, s:s, s:i, s:[f,f,f], s:[f,f,f], s:i, s:i}", "arch", mo_arch_names[spec->arch],
-                            "width", spec->width, "stem", mo_stem_names[spec->stem], "head",
-                            head_name(spec), "size", spec->image_size, "mean",
-                            r->mean[0], r->mean[1], r->mean[2], "std", r->std[0], r->std[1], r->std[2], "eval_resize",
-                            r->eval_resize, "eval_crop", r->eval_crop);
+    json_t *all = json_pack("{s:s, s:f, s:s, s:s, s:i, s:[f,f,f], s:[f,f,f], s:i, s:i}", "arch",
+                            mo_arch_names[spec->arch], "width", spec->width, "stem", mo_stem_names[spec->stem], "head",
+                            head_name(spec), "size", spec->image_size, "mean", r->mean[0], r->mean[1], r->mean[2],
+                            "std", r->std[0], r->std[1], r->std[2], "eval_resize", r->eval_resize, "eval_crop",
+                            r->eval_crop);
     if (all == NULL || !mo_is_vit(spec->arch))
         return all;
     mo_vit_form_t form = mo_vit_form(spec);

@@ -19,14 +19,14 @@ typedef struct work {
     mo_supervised_t s;
     moco_probe_options_t o; /* with the rates that the protocol chooses */
     mo_linear_t linear;
-    mo_features_t cache;      /* cached: of the training set                */
-    int32_t *order;           /* cached: of the epoch                       */
-    mo_loader_t *loader;      /* not cached                                 */
-    float *rows;              /* not cached: [batch,F] of the batch         */
-    int32_t *labels;          /* not cached: of the batch                   */
+    mo_features_t cache;               /* cached: of the training set                */
+    int32_t *order;                    /* cached: of the epoch                       */
+    mo_loader_t *loader;               /* not cached                                 */
+    float *rows;                       /* not cached: [batch,F] of the batch         */
+    int32_t *labels;                   /* not cached: of the batch                   */
     double lr[MOCO_PROBE_MAX_RATES];   /* of the epoch                      */
     double loss[MOCO_PROBE_MAX_RATES]; /* summed over the epoch so far      */
-    int64_t seen, images;     /* images of the epoch so far; of every epoch */
+    int64_t seen, images;              /* images of the epoch so far; of every epoch */
     mo_linear_score_t scores[MOCO_PROBE_MAX_RATES];
 } work_t;
 
@@ -190,9 +190,12 @@ cleanup:
 static moco_status_t prepare_loaded(work_t *w)
 {
     const moco_probe_options_t *o = &w->o;
-    const mo_supervised_draws_t draws = {.seed = o->seed, .order_stream = MO_STREAM_PROBE_ORDER,
-                                         .view_stream = MO_STREAM_PROBE_VIEW, .crop_min_area = o->crop_min_area,
-                                         .crop_max_area = o->crop_max_area, .flip_probability = o->flip_probability,
+    const mo_supervised_draws_t draws = {.seed = o->seed,
+                                         .order_stream = MO_STREAM_PROBE_ORDER,
+                                         .view_stream = MO_STREAM_PROBE_VIEW,
+                                         .crop_min_area = o->crop_min_area,
+                                         .crop_max_area = o->crop_max_area,
+                                         .flip_probability = o->flip_probability,
                                          .keep_last = 1};
     moco_status_t status = MOCO_OK;
     TRY(mo_calloc((size_t)o->batch_size, (size_t)w->linear.features * sizeof *w->rows, &w->rows));
@@ -227,8 +230,8 @@ static moco_status_t keep(work_t *w, int32_t best)
     c->result.train_images = w->seen;
     c->result.test_images = w->s.measured.count;
     c->result.rates = w->o.rates;
-    mo_classifier_keep(c, best, w->linear.weights + (size_t)best * block,
-                       w->linear.bias + best * c->result.classes, w->s.model);
+    mo_classifier_keep(c, best, w->linear.weights + (size_t)best * block, w->linear.bias + best * c->result.classes,
+                       w->s.model);
     return mo_supervised_score(&w->s, &w->linear, w->scores, best, 1);
 }
 
@@ -239,9 +242,16 @@ moco_status_t mo_probe_train(moco_model_t *model, moco_dataset_t *train, moco_da
     const uint64_t before = mo_backbone_hash(model);
     int32_t best = -1;
     work_t w = {.o = *options};
-    w.s = (mo_supervised_t){.model = model, .train = train, .test = test, .progress = options->progress, .user = options->user,
-                            .cancel = options->cancel, .batch_size = options->batch_size, .epochs = options->epochs,
-                            .eval_every = options->eval_every, .loader_threads = options->loader_threads,
+    w.s = (mo_supervised_t){.model = model,
+                            .train = train,
+                            .test = test,
+                            .progress = options->progress,
+                            .user = options->user,
+                            .cancel = options->cancel,
+                            .batch_size = options->batch_size,
+                            .epochs = options->epochs,
+                            .eval_every = options->eval_every,
+                            .loader_threads = options->loader_threads,
                             .normalize = options->normalize};
     mo_probe_choose_rates(&w.o, model->encoder.spec.arch);
     TRY(prepare(&w));

@@ -16,8 +16,11 @@ moco_status_t mo_supervised_open(mo_supervised_t *s)
 {
     moco_status_t status = MOCO_OK;
     const int32_t classes = mo_dataset_classes(s->train);
-    s->report = (moco_classifier_report_t){.struct_size = sizeof s->report, .top1 = -1, .top5 = -1,
-                                           .epochs = s->epochs, .phase = MOCO_CLASSIFIER_TRAINING};
+    s->report = (moco_classifier_report_t){.struct_size = sizeof s->report,
+                                           .top1 = -1,
+                                           .top5 = -1,
+                                           .epochs = s->epochs,
+                                           .phase = MOCO_CLASSIFIER_TRAINING};
     TRY(mo_calloc((size_t)mo_dataset_classes(s->test), sizeof *s->map, &s->map));
     TRY(mo_classes_check(s->train, s->test, s->batch_size, s->map, &s->labelled));
     TRY(mo_classifier_create(classes, mo_model_width(s->model, MOCO_TAP_BACKBONE), &s->classifier));
@@ -114,8 +117,13 @@ static moco_status_t embed(mo_supervised_t *s, moco_model_t *model, moco_dataset
                            moco_progress_fn progress, mo_features_t *out)
 {
     moco_status_t status = MOCO_OK;
-    const mo_features_spec_t spec = {.tap = MOCO_TAP_BACKBONE, .map = map, .loader_threads = s->loader_threads,
-                                     .cancel = s->cancel, .progress = progress, .user = s, .total = mo_dataset_count(dataset)};
+    const mo_features_spec_t spec = {.tap = MOCO_TAP_BACKBONE,
+                                     .map = map,
+                                     .loader_threads = s->loader_threads,
+                                     .cancel = s->cancel,
+                                     .progress = progress,
+                                     .user = s,
+                                     .total = mo_dataset_count(dataset)};
     TRY(mo_features_collect(model, dataset, &spec, out));
     TRY(mo_cancel_check(s->cancel)); /* since the last batch */
     TRY(mo_supervised_normalize(s, out->rows, out->count, out->width));
@@ -151,25 +159,24 @@ moco_status_t mo_supervised_score(const mo_supervised_t *s, mo_linear_t *linear,
 moco_status_t mo_supervised_loader(const mo_supervised_t *s, const mo_supervised_draws_t *draws, mo_loader_t **out)
 {
     const int32_t lanes = mo_device_lanes(s->model->device);
-    const mo_loader_spec_t spec = {
-        .train = 1,
-        .one_view = 1,
-        .keep_last = draws->keep_last,
-        .labelled = 1,
-        .seed = draws->seed,
-        .order_stream = draws->order_stream,
-        .batch = s->batch_size,
-        .depth = 2,
-        .max_broken = -1,
-        .threads = mo_loader_threads(s->loader_threads, lanes),
-        .views = {.order = MOCO_VIEWS_V1,
-                  .size = s->model->transform.eval_crop,
-                  .crop_min_area = draws->crop_min_area,
-                  .crop_max_area = draws->crop_max_area,
-                  .crop_tries = CROP_TRIES,
-                  .flip_probability = draws->flip_probability,
-                  .resize_filter = draws->resize_filter,
-                  .stream = draws->view_stream}};
+    const mo_loader_spec_t spec = {.train = 1,
+                                   .one_view = 1,
+                                   .keep_last = draws->keep_last,
+                                   .labelled = 1,
+                                   .seed = draws->seed,
+                                   .order_stream = draws->order_stream,
+                                   .batch = s->batch_size,
+                                   .depth = 2,
+                                   .max_broken = -1,
+                                   .threads = mo_loader_threads(s->loader_threads, lanes),
+                                   .views = {.order = MOCO_VIEWS_V1,
+                                             .size = s->model->transform.eval_crop,
+                                             .crop_min_area = draws->crop_min_area,
+                                             .crop_max_area = draws->crop_max_area,
+                                             .crop_tries = CROP_TRIES,
+                                             .flip_probability = draws->flip_probability,
+                                             .resize_filter = draws->resize_filter,
+                                             .stream = draws->view_stream}};
     return mo_loader_create(&spec, s->train, out);
 }
 

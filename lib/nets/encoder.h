@@ -9,7 +9,7 @@
 
 /* What an encoder is; numbers as MOCO_ARCH_… , MOCO_STEM_… , MOCO_HEAD_… in <moco/trainer.h>. */
 typedef struct mo_encoder_spec {
-    int32_t arch, stem, head; /* head: -1 = none (backbone only) */
+    int32_t arch, stem, head;        /* head: -1 = none (backbone only) */
     int32_t head_width, head_layers; /* 0 = the backbone's width; as published */
     double width;
     int32_t image_size;
@@ -18,8 +18,8 @@ typedef struct mo_encoder_spec {
     int32_t drop_path; /* 1: residual branches are multiplied by the net's tensor `paths` */
     /* Of a ViT; 0 = as published. */
     int32_t patch_size, depth, heads;
-    int32_t vit_norm;     /* MOCO_VIT_NORM_… */
-    int32_t freeze_patch; /* 1: the patch projection is not trained */
+    int32_t vit_norm;        /* MOCO_VIT_NORM_… */
+    int32_t freeze_patch;    /* 1: the patch projection is not trained */
     int32_t train_positions; /* 1: the positions are */
 } mo_encoder_spec_t;
 
@@ -34,10 +34,10 @@ moco_status_t mo_encoder_net(const mo_encoder_spec_t *spec, mo_net_t *net);
 typedef struct mo_encoder {
     mo_encoder_spec_t spec;
     mo_net_t net;
-    int32_t embedding; /* tensor: what is compared, rows of length 1; -1 = none */
+    int32_t embedding;  /* tensor: what is compared, rows of length 1; -1 = none */
     mo_buffer_t params; /* [net.params]; none until memory is taken             */
-    float *running;    /* [net.stats] running means and variances               */
-    int64_t steps;     /* of training behind it; -1 = unknown                   */
+    float *running;     /* [net.stats] running means and variances               */
+    int64_t steps;      /* of training behind it; -1 = unknown                   */
 } mo_encoder_t;
 
 /* The net of `spec` with its projection normalised, into a zeroed encoder; no memory for numbers yet. */
@@ -52,9 +52,9 @@ moco_status_t mo_encoder_copy_numbers(const mo_encoder_t *from, mo_encoder_t *to
 moco_status_t mo_encoder_copy(const mo_encoder_t *from, mo_encoder_t *to);
 void mo_encoder_free(mo_encoder_t *encoder); /* safe on a zeroed struct */
 
-int32_t mo_resnet(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input); /* -> backbone */
-int32_t mo_vit(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input);    /* -> backbone */
-int32_t mo_head(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t backbone); /* -> projection */
+int32_t mo_resnet(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input);         /* -> backbone */
+int32_t mo_vit(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input);            /* -> backbone */
+int32_t mo_head(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t backbone);        /* -> projection */
 int32_t mo_predictor(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t projection); /* "predictor.…" */
 int mo_is_vit(int32_t arch);
 int32_t mo_scaled_channels(int32_t base, double width);

@@ -50,8 +50,7 @@ int32_t mo_head(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t backbone)
     int32_t features = net->shapes[backbone].c, width = spec->head_width > 0 ? spec->head_width : features;
     mlp_t m = {.name = name, .layers = spec->head_layers, .hidden = width, .outputs = spec->dimension, .last_norm = 1};
     switch (spec->head) {
-    case MOCO_HEAD_LINEAR:
-        return mo_linear(net, backbone, name, spec->dimension);
+    case MOCO_HEAD_LINEAR: return mo_linear(net, backbone, name, spec->dimension);
     case MOCO_HEAD_MLP_V3:
         m.layers = m.layers > 0 ? m.layers : mo_is_vit(spec->arch) ? 3 : 2;
         m.init = MO_INIT_UNIFORM;
@@ -81,7 +80,12 @@ int32_t mo_predictor(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t proje
         return -1;
     int32_t width = spec->head_width > 0 ? spec->head_width : net->shapes[projection].c;
     const int last_norm = mo_is_vit(spec->arch) && spec->head != MOCO_HEAD_MLP_BYOL;
-    mlp_t m = {.name = "predictor", .layers = 2, .hidden = width, .outputs = spec->dimension,
-               .init = MO_INIT_UNIFORM, .last_norm = last_norm, .last = MO_AFFINE_NONE};
+    mlp_t m = {.name = "predictor",
+               .layers = 2,
+               .hidden = width,
+               .outputs = spec->dimension,
+               .init = MO_INIT_UNIFORM,
+               .last_norm = last_norm,
+               .last = MO_AFFINE_NONE};
     return mlp(net, projection, &m);
 }

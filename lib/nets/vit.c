@@ -60,14 +60,18 @@ moco_status_t mo_vit_check(const mo_encoder_spec_t *spec)
         return MOCO_OK;
     mo_vit_form_t f = mo_vit_form(spec);
     if (f.conv_stem && f.patch != 16)
-        return mo_fail(MOCO_ERR_ARGUMENT, "patch_size is %d, wanted 16 or 0: four convolutions of stride 2 make the "
-                                          "patches of this arch", f.patch);
+        return mo_fail(MOCO_ERR_ARGUMENT,
+                       "patch_size is %d, wanted 16 or 0: four convolutions of stride 2 make the "
+                       "patches of this arch",
+                       f.patch);
     if (spec->image_size % f.patch != 0)
         return mo_fail(MOCO_ERR_ARGUMENT, "patch_size is %d, wanted a divisor of image_size %d", f.patch,
                        spec->image_size);
     if (f.tokens > MAX_TOKENS)
-        return mo_fail(MOCO_ERR_ARGUMENT, "patch_size is %d, wanted at least %d for images of %d pixels: at most 256 "
-                                          "patches a side", f.patch, (spec->image_size + 255) / 256, spec->image_size);
+        return mo_fail(MOCO_ERR_ARGUMENT,
+                       "patch_size is %d, wanted at least %d for images of %d pixels: at most 256 "
+                       "patches a side",
+                       f.patch, (spec->image_size + 255) / 256, spec->image_size);
     return MOCO_OK;
 }
 

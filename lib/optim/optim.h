@@ -19,9 +19,9 @@ typedef enum mo_optimizer {
 typedef struct mo_optim_rates {
     mo_optimizer_t kind;
     double lr, momentum, weight_decay;
-    double trust;                /* LARS            */
+    double trust;                 /* LARS            */
     double beta1, beta2, epsilon; /* AdamW          */
-    int64_t step;                /* from 1          */
+    int64_t step;                 /* from 1          */
 } mo_optim_rates_t;
 
 /* Blocks of floats that an optimizer keeps beside the parameters: 1, or 2 for AdamW. */
@@ -44,8 +44,8 @@ typedef struct mo_optim {
     mo_gradient_piece_t pieces[2];
     struct mo_optim_part *parts; /* parameters cut into pieces of fixed size: mo_optim_prepare */
     int64_t part_count;
-    double *sums;                /* [part_count][2] of the call at work     */
-    float *ratio;                /* [parameters] trust ratio of the step at work */
+    double *sums; /* [part_count][2] of the call at work     */
+    float *ratio; /* [parameters] trust ratio of the step at work */
 } mo_optim_t;
 
 /* A part: some numbers of one parameter. Those of frozen parameters are not updated; a key encoder follows them all the same. */

@@ -25,9 +25,13 @@ static void set_groups(moco_trainer_t *t)
 mo_loader_spec_t mo_trainer_loader_spec(const moco_trainer_t *t)
 {
     const moco_trainer_options_t *o = &t->state.options;
-    return (mo_loader_spec_t){.train = 1, .views = t->view_spec, .seed = o->seed, .batch = o->batch_size,
+    return (mo_loader_spec_t){.train = 1,
+                              .views = t->view_spec,
+                              .seed = o->seed,
+                              .batch = o->batch_size,
                               .threads = mo_loader_threads(o->loader_threads, mo_device_lanes(t->device)),
-                              .depth = LOADER_DEPTH, .max_broken = -1};
+                              .depth = LOADER_DEPTH,
+                              .max_broken = -1};
 }
 
 /* The stage whose backward holds the gradients of the backbone. */
@@ -67,8 +71,9 @@ static void list_stages(moco_trainer_t *t, int32_t shards, mo_blocks_t *b)
         mo_blocks_count(b, "packed", mo_plan_packed_bytes(l->plan));
         if (l->pool != NULL) {
             const pool_t p = pool_of(t, l, sets);
-            mo_blocks_count(b, "gradients", (size_t)mo_gradient_blocks(p.leaves, p.sets, p.together) *
-                                                (size_t)p.floats * sizeof(float));
+            mo_blocks_count(b, "gradients",
+                            (size_t)mo_gradient_blocks(p.leaves, p.sets, p.together) * (size_t)p.floats *
+                                sizeof(float));
         }
     }
     mo_blocks_add_buffer(b, "activations", arena, &t->arena);
@@ -141,7 +146,8 @@ static moco_status_t choose_sets(moco_trainer_t *t)
     if (cap > 0 && bytes > cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP,
                        "one device in flight needs %llu bytes, the memory cap is %llu; a cap of %llu would fit, or a "
-                       "smaller batch, image or queue%s", bytes, (unsigned long long)cap, bytes,
+                       "smaller batch, image or queue%s",
+                       bytes, (unsigned long long)cap, bytes,
                        t->state.method.loss->joins_batch && !t->state.method.two_pass
                            ? ", or more batch-norm groups, which run in two passes"
                            : "");

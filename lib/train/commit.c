@@ -19,14 +19,11 @@ enum { HOLDS = 8 };
 static void holds_of(moco_trainer_t *t, hold_t holds[HOLDS])
 {
     mo_mapped_t *m = &t->mapped;
-    const hold_t all[HOLDS] = {{t->state.query.params, MO_UPDATE, &m->query},
-                               {t->state.key.params, MO_UPDATE, &m->key},
-                               {t->gradients[0].total, MO_READ, &m->gradients[0]},
-                               {t->gradients[1].total, MO_READ, &m->gradients[1]},
-                               {t->query_staged.values, MO_READ, &m->query_staged},
-                               {t->key_staged.values, MO_READ, &m->key_staged},
-                               {t->state.queue.rows, MO_UPDATE, &m->queue},
-                               {t->keys, MO_READ, &m->keys}};
+    const hold_t all[HOLDS] = {
+        {t->state.query.params, MO_UPDATE, &m->query},       {t->state.key.params, MO_UPDATE, &m->key},
+        {t->gradients[0].total, MO_READ, &m->gradients[0]},  {t->gradients[1].total, MO_READ, &m->gradients[1]},
+        {t->query_staged.values, MO_READ, &m->query_staged}, {t->key_staged.values, MO_READ, &m->key_staged},
+        {t->state.queue.rows, MO_UPDATE, &m->queue},         {t->keys, MO_READ, &m->keys}};
     memcpy(holds, all, sizeof all);
 }
 
@@ -85,9 +82,15 @@ moco_status_t mo_commit_prepare(moco_trainer_t *t, mo_commit_t *c)
     moco_status_t status = MOCO_OK;
     c->trainer = t;
     c->outcome.rates = c->rates;
-    c->optim = (mo_optim_rates_t){.kind = (mo_optimizer_t)o->optimizer, .lr = c->rates.lr, .momentum = o->sgd_momentum,
-                                  .weight_decay = o->weight_decay, .trust = o->lars_trust, .beta1 = o->adam_beta1,
-                                  .beta2 = o->adam_beta2, .epsilon = o->adam_epsilon, .step = t->state.step + 1};
+    c->optim = (mo_optim_rates_t){.kind = (mo_optimizer_t)o->optimizer,
+                                  .lr = c->rates.lr,
+                                  .momentum = o->sgd_momentum,
+                                  .weight_decay = o->weight_decay,
+                                  .trust = o->lars_trust,
+                                  .beta1 = o->adam_beta1,
+                                  .beta2 = o->adam_beta2,
+                                  .epsilon = o->adam_epsilon,
+                                  .step = t->state.step + 1};
     TRY(map_numbers(t));
     TRY(read_outcome(t, &c->outcome));
     TRY(mo_optim_begin(&t->optim, t->device, &c->optim)); /* LARS: the norms of parameters and steps */

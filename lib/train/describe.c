@@ -7,8 +7,8 @@
 
 static json_t *budget_json(const moco_trainer_t *t)
 {
-    static const char *const names[] = {"weights", "packed", "optimizer", "gradients", "activations", "queue",
-                                        "batch_results", "views", "statistics", "scratchpads"};
+    static const char *const names[] = {"weights", "packed",        "optimizer", "gradients",  "activations",
+                                        "queue",   "batch_results", "views",     "statistics", "scratchpads"};
     json_t *bytes = json_object();
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         json_object_set_new(bytes, names[i], json_integer((json_int_t)mo_trainer_bytes(t, names[i])));
@@ -31,8 +31,8 @@ static int64_t multiply_adds(const moco_trainer_t *t)
 {
     const mo_net_t *query = &t->state.query.net, *key = &t->state.key.net;
     const mo_method_t *m = &t->state.method;
-    int64_t each =
-        mo_net_multiply_adds(query, 0, query->op_count, 0) + mo_net_multiply_adds(query, 0, query->op_count, 1);
+    int64_t each = mo_net_multiply_adds(query, 0, query->op_count, 0) +
+                   mo_net_multiply_adds(query, 0, query->op_count, 1);
     if (m->two_pass) /* the second pass begins with the backbone forward */
         each += mo_net_multiply_adds(query, 0, query->body_ops, 0);
     return m->query_views * each + m->key_views * mo_net_multiply_adds(key, 0, key->op_count, 0);
@@ -51,8 +51,8 @@ json_t *mo_trainer_plan_json(const moco_trainer_t *t)
 json_t *mo_trainer_state_json(const moco_trainer_t *t)
 {
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:o}", "step", (json_int_t)t->state.step, "epoch",
-                     (json_int_t)t->state.epoch, "step_in_epoch", (json_int_t)t->state.step_in_epoch,
-                     "position", (json_int_t)t->state.position, "pushed", (json_int_t)t->pushed.count,
-                     "queue_fill", mo_queue_fill(&t->state), "parameters",
-                     (json_int_t)mo_net_numel(&t->state.query.net), "plan", mo_trainer_plan_json(t));
+                     (json_int_t)t->state.epoch, "step_in_epoch", (json_int_t)t->state.step_in_epoch, "position",
+                     (json_int_t)t->state.position, "pushed", (json_int_t)t->pushed.count, "queue_fill",
+                     mo_queue_fill(&t->state), "parameters", (json_int_t)mo_net_numel(&t->state.query.net), "plan",
+                     mo_trainer_plan_json(t));
 }

@@ -16,11 +16,11 @@ typedef struct work {
     const moco_finetune_options_t *o;
     mo_tuner_t tuner;
     mo_loader_t *loader;
-    int32_t *labels;         /* [B] of the batch                       */
-    float *factors;          /* [B, branches]                          */
-    int64_t per_epoch;       /* steps planned                          */
-    int64_t seen;            /* images of the epoch so far             */
-    double loss;             /* summed over them                       */
+    int32_t *labels;   /* [B] of the batch                       */
+    float *factors;    /* [B, branches]                          */
+    int64_t per_epoch; /* steps planned                          */
+    int64_t seen;      /* images of the epoch so far             */
+    double loss;       /* summed over them                       */
 } work_t;
 
 /* ---- measuring ---- */
@@ -101,8 +101,8 @@ static moco_status_t step(void *ctx, const mo_batch_t *batch)
     moco_classifier_report_t *r = &w->s.report;
     moco_status_t status = MOCO_OK;
     const mo_time_t now = {r->epoch, w->seen / w->o->batch_size, w->per_epoch};
-    const mo_tune_batch_t images = {.rows = batch->rows[0], .labels = w->labels,
-                                    .share = mo_tune_share(w->o, t->step), .factors = w->factors};
+    const mo_tune_batch_t images = {
+        .rows = batch->rows[0], .labels = w->labels, .share = mo_tune_share(w->o, t->step), .factors = w->factors};
     double loss = 0;
     mo_supervised_labels(&w->s, batch, w->labels);
     mo_tune_factors(t, t->step, w->factors);
@@ -126,7 +126,8 @@ static moco_status_t run_epoch(work_t *w)
     w->loss = 0;
     TRY(mo_supervised_epoch(w->loader, w->s.report.epoch, step, w));
     if (w->seen == 0)
-        TRY(mo_fail(MOCO_ERR_NO_DATA, "the training set has fewer than %d good images with a class, which a batch takes",
+        TRY(mo_fail(MOCO_ERR_NO_DATA,
+                    "the training set has fewer than %d good images with a class, which a batch takes",
                     w->o->batch_size));
     if (mo_supervised_due(&w->s)) {
         TRY(measure(w));
@@ -142,9 +143,12 @@ cleanup:
 static moco_status_t prepare(work_t *w)
 {
     const moco_finetune_options_t *o = w->o;
-    const mo_supervised_draws_t draws = {.seed = o->seed, .order_stream = MO_STREAM_TUNE_ORDER,
-                                         .view_stream = MO_STREAM_TUNE_VIEW, .crop_min_area = o->crop_min_area,
-                                         .crop_max_area = o->crop_max_area, .flip_probability = o->flip_probability,
+    const mo_supervised_draws_t draws = {.seed = o->seed,
+                                         .order_stream = MO_STREAM_TUNE_ORDER,
+                                         .view_stream = MO_STREAM_TUNE_VIEW,
+                                         .crop_min_area = o->crop_min_area,
+                                         .crop_max_area = o->crop_max_area,
+                                         .flip_probability = o->flip_probability,
                                          .resize_filter = o->resize_filter};
     moco_status_t status = MOCO_OK;
     TRY(mo_supervised_open(&w->s));
@@ -163,9 +167,16 @@ moco_status_t mo_finetune_train(moco_model_t *model, moco_dataset_t *train, moco
 {
     moco_status_t status = MOCO_OK;
     work_t w = {.o = options};
-    w.s = (mo_supervised_t){.model = model, .train = train, .test = test, .progress = options->progress, .user = options->user,
-                            .cancel = options->cancel, .batch_size = options->batch_size, .epochs = options->epochs,
-                            .eval_every = options->eval_every, .loader_threads = options->loader_threads};
+    w.s = (mo_supervised_t){.model = model,
+                            .train = train,
+                            .test = test,
+                            .progress = options->progress,
+                            .user = options->user,
+                            .cancel = options->cancel,
+                            .batch_size = options->batch_size,
+                            .epochs = options->epochs,
+                            .eval_every = options->eval_every,
+                            .loader_threads = options->loader_threads};
     TRY(prepare(&w));
     for (; w.s.report.epoch < options->epochs; w.s.report.epoch++)
         TRY(run_epoch(&w));

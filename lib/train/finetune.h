@@ -34,18 +34,18 @@ typedef struct mo_tuner {
     moco_finetune_options_t options;
     mo_lr_schedule_t schedule;
     moco_device_t *device;
-    mo_encoder_t encoder;       /* its net: backbone, classifier, loss         */
+    mo_encoder_t encoder;                   /* its net: backbone, classifier, loss         */
     int32_t classes, logits, targets, loss; /* number; tensors                 */
-    int32_t branches;           /* residual branches with drop path            */
-    mo_learner_t learner;       /* forward, loss and backward in one plan      */
-    mo_staged_t staged;         /* batch statistics of the step at work        */
+    int32_t branches;                       /* residual branches with drop path            */
+    mo_learner_t learner;                   /* forward, loss and backward in one plan      */
+    mo_staged_t staged;                     /* batch statistics of the step at work        */
     mo_buffer_t arena;
     mo_gradients_t gradients;
     mo_optim_t optim;
-    float *losses;              /* [B]                                         */
+    float *losses; /* [B]                                         */
     float lut[3][256];
-    int64_t feature;            /* floats of an image                          */
-    int64_t step;               /* committed                                   */
+    int64_t feature; /* floats of an image                          */
+    int64_t step;    /* committed                                   */
 } mo_tuner_t;
 
 /* tune_build.c. The model's backbone, a classifier of `classes`, and what training them takes. Free with _free, also

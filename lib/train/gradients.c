@@ -104,8 +104,7 @@ moco_status_t mo_gradients_take(mo_gradients_t *g, mo_buffer_t *block)
     pthread_mutex_lock(&g->lock);
     *block = g->free_count > 0 ? g->free_list[--g->free_count] : (mo_buffer_t){0};
     pthread_mutex_unlock(&g->lock);
-    return block->memory != NULL ? MOCO_OK
-                                 : mo_fail(MOCO_ERR_ENGINE, "all %d gradient blocks are in use", g->blocks);
+    return block->memory != NULL ? MOCO_OK : mo_fail(MOCO_ERR_ENGINE, "all %d gradient blocks are in use", g->blocks);
 }
 
 moco_status_t mo_gradients_finish(mo_gradients_t *g, int32_t leaf, mo_buffer_t block)

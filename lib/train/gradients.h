@@ -11,14 +11,14 @@
 
 typedef struct mo_gradients {
     pthread_mutex_t lock;
-    int64_t floats;       /* of a block */
-    int32_t leaves;       /* shards     */
+    int64_t floats; /* of a block */
+    int32_t leaves; /* shards     */
     int32_t blocks, free_count;
     mo_buffer_t *block, *free_list;
-    mo_buffer_t *node;    /* finished nodes waiting for their sibling, level after level */
+    mo_buffer_t *node; /* finished nodes waiting for their sibling, level after level */
     int32_t *level_start, *level_size, levels;
-    mo_buffer_t total;    /* the root, once all leaves are in; goes back with _recycle */
-    int ready;            /* the lock exists */
+    mo_buffer_t total; /* the root, once all leaves are in; goes back with _recycle */
+    int ready;         /* the lock exists */
 } mo_gradients_t;
 
 /* Blocks that never run out with `sets` groups of `together` shards in flight, whoever is slow. */

@@ -142,8 +142,8 @@ static moco_status_t read_state(mo_import_t *m, const mo_file_tensor_t *const *l
     m->has_state = present > 0;
     if (present < trained)
         TRY(mo_inventory_missing(&m->inventory, "%s of %d of the query encoder's %d parameters: 0",
-                               m->options.optimizer == MOCO_OPTIMIZER_ADAMW ? "exp_avg and exp_avg_sq" : "momentum",
-                               trained - present, trained));
+                                 m->options.optimizer == MOCO_OPTIMIZER_ADAMW ? "exp_avg and exp_avg_sq" : "momentum",
+                                 trained - present, trained));
 cleanup:
     return status;
 }
@@ -160,8 +160,8 @@ moco_status_t mo_import_optimizer(mo_import_t *m)
         TRY(mo_inventory_missing(&m->inventory, "the optimizer's state: it begins at 0"));
     else if (listed != count || mo_tensor_file_text(&m->file, "optimizer.param_groups.1.lr") != NULL)
         TRY(mo_inventory_missing(&m->inventory,
-                               "the optimizer's state: its first group lists %lld parameters, the file has %lld",
-                               (long long)listed, (long long)count));
+                                 "the optimizer's state: its first group lists %lld parameters, the file has %lld",
+                                 (long long)listed, (long long)count));
     else
         TRY(read_state(m, list, count));
 cleanup:

@@ -37,12 +37,12 @@ typedef struct mo_learner {
     mo_gradients_t *pool;  /* where its gradients go, NULL = none                        */
     int64_t pool_from;     /* float of the parameter block that the pool's blocks begin with */
     mo_cut_t cut;
-    int32_t sets;          /* groups in flight                                           */
+    int32_t sets; /* groups in flight                                           */
     mo_plan_t *plan;
     mo_packed_t *packed;
     mo_instance_t **instances; /* [sets * shards_per_group]                              */
     mo_pass_t pass;
-    mo_buffer_t *blocks;   /* [groups * shards_per_group] gradient block of each shard at work */
+    mo_buffer_t *blocks; /* [groups * shards_per_group] gradient block of each shard at work */
 } mo_learner_t;
 
 int32_t mo_learner_shards(const mo_learner_t *learner);    /* of a batch                     */

@@ -9,9 +9,9 @@
 #include "data/data.h"
 #include "util/options.h"
 
-extern const mo_option_table_t mo_trainer_options; /* of moco_trainer_options_t */
+extern const mo_option_table_t mo_trainer_options;  /* of moco_trainer_options_t */
 extern const mo_option_table_t mo_snapshot_options; /* of moco_snapshot_options_t */
-extern const mo_option_table_t mo_run_options;     /* of moco_run_options_t     */
+extern const mo_option_table_t mo_run_options;      /* of moco_run_options_t     */
 
 /* ---- recipes (recipe.c) ---- */
 

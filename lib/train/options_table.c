@@ -56,7 +56,8 @@ static const mo_option_row_t trainer_rows[] = {
     {AT(freeze_patch), I32, 0, 0, 1, 0, NULL, "", "1: a ViT's patch projection keeps its first values"},
 
     /* method */
-    {AT(loss), ENUM, MOCO_LOSS_QUEUE, NAMES(loss_names), "negatives: the queue, the other view's keys, all 2B views, none"},
+    {AT(loss), ENUM, MOCO_LOSS_QUEUE, NAMES(loss_names),
+     "negatives: the queue, the other view's keys, all 2B views, none"},
     {AT(loss_scale), ENUM, MOCO_LOSS_SCALE_ONE, NAMES(loss_scale_names), "factor on the loss: 1, 2 or 2 temperature"},
     {AT(symmetric), I32, 0, 0, 1, 0, NULL, "", "1: both views are queries in turn, losses summed"},
     {AT(predictor), I32, 0, 0, 1, 0, NULL, "", "1: a predictor follows the query's projection"},

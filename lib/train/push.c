@@ -44,8 +44,9 @@ static moco_status_t float_store(moco_trainer_t *t)
     if (cap > 0 && total > cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP,
                        "with a batch of float views, %llu bytes, the trainer needs %llu, the memory cap is %llu; "
-                       "pushed pixels need %llu", (unsigned long long)bytes, (unsigned long long)total,
-                       (unsigned long long)cap, (unsigned long long)(without + bytes / 4));
+                       "pushed pixels need %llu",
+                       (unsigned long long)bytes, (unsigned long long)total, (unsigned long long)cap,
+                       (unsigned long long)(without + bytes / 4));
     return mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats);
 }
 

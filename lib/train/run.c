@@ -32,30 +32,31 @@ static int64_t steps_per_epoch(const moco_trainer_t *t)
                                       : t->state.options.steps_per_epoch;
 }
 
-static void fill_report(const moco_trainer_t *t, const mo_outcome_t *o, double data_seconds,
-                        double step_seconds, moco_step_report_t *r)
+static void fill_report(const moco_trainer_t *t, const mo_outcome_t *o, double data_seconds, double step_seconds,
+                        moco_step_report_t *r)
 {
     double fill = mo_queue_fill(&t->state), seconds = data_seconds + step_seconds;
-    *r = (moco_step_report_t){
-        .struct_size = sizeof *r,
-        .step = t->state.step,
-        .epoch = t->state.epoch,
-        .step_in_epoch = t->state.step_in_epoch,
-        .steps_per_epoch = steps_per_epoch(t),
-        .steps_total = steps_per_epoch(t) * t->state.options.epochs,
-        .loss = o->loss,
-        .chance_loss = t->state.method.chance,
-        .lr = o->rates.lr,
-        .key_momentum = o->rates.key_momentum,
-        .gradient_norm = o->gradient_norm,
-        .contrast_top1 = o->top1,
-        .contrast_top5 = o->top5,
-        .queue_fill = fill,
-        .images_per_second = seconds > 0 ? t->state.options.batch_size / seconds : 0,
-        .data_seconds = data_seconds,
-        .step_seconds = step_seconds,
-        .knn_top1 = -1,
-        .epoch_loss = t->state.step_in_epoch > 0 ? t->state.epoch_loss_sum / (double)t->state.step_in_epoch : 0};
+    *r = (moco_step_report_t){.struct_size = sizeof *r,
+                              .step = t->state.step,
+                              .epoch = t->state.epoch,
+                              .step_in_epoch = t->state.step_in_epoch,
+                              .steps_per_epoch = steps_per_epoch(t),
+                              .steps_total = steps_per_epoch(t) * t->state.options.epochs,
+                              .loss = o->loss,
+                              .chance_loss = t->state.method.chance,
+                              .lr = o->rates.lr,
+                              .key_momentum = o->rates.key_momentum,
+                              .gradient_norm = o->gradient_norm,
+                              .contrast_top1 = o->top1,
+                              .contrast_top5 = o->top5,
+                              .queue_fill = fill,
+                              .images_per_second = seconds > 0 ? t->state.options.batch_size / seconds : 0,
+                              .data_seconds = data_seconds,
+                              .step_seconds = step_seconds,
+                              .knn_top1 = -1,
+                              .epoch_loss = t->state.step_in_epoch > 0
+                                                ? t->state.epoch_loss_sum / (double)t->state.step_in_epoch
+                                                : 0};
 }
 
 /* ---- pushed batches ---- */
@@ -403,8 +404,10 @@ static moco_status_t check_folder(const moco_trainer_t *t, const char *folder, i
     for (int i = 0; folder != NULL && t->state.step == 0 && !overwrite && i < 2; i++) {
         TRY(mo_strprintf(&path, "%s/%s", folder, names[i]));
         if (has_steps(path))
-            TRY(mo_fail(MOCO_ERR_EXISTS, "%s is of another run, which this trainer at step 0 would replace: load its "
-                        "checkpoint, choose another folder or set 'overwrite'", path));
+            TRY(mo_fail(MOCO_ERR_EXISTS,
+                        "%s is of another run, which this trainer at step 0 would replace: load its "
+                        "checkpoint, choose another folder or set 'overwrite'",
+                        path));
         mo_free(path);
         path = NULL;
     }
@@ -417,8 +420,14 @@ moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dat
                             const moco_run_options_t *options)
 {
     moco_status_t status = MOCO_OK;
-    run_t r = {.trainer = t, .dataset = dataset, .test = test, .folder = folder, .options = options,
-               .steps_before = t->state.step, .started = now(), .saved_step = -1};
+    run_t r = {.trainer = t,
+               .dataset = dataset,
+               .test = test,
+               .folder = folder,
+               .options = options,
+               .steps_before = t->state.step,
+               .started = now(),
+               .saved_step = -1};
     listing_t before = listing_of(t);
     t->cancel = options->cancel;
     TRY(check_folder(t, folder, options->overwrite));

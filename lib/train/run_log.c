@@ -70,9 +70,8 @@ moco_status_t mo_run_log_line(FILE *log, const moco_step_report_t *r)
 {
     json_t *line = json_pack("{s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:f, s:f, s:f}", "step", (json_int_t)r->step, "epoch",
                              (json_int_t)r->epoch, "loss", r->loss, "lr", r->lr, "momentum", r->key_momentum,
-                             "contrast_top1", measured(r->contrast_top1), "contrast_top5",
-                             measured(r->contrast_top5), "gradient_norm",
-                             r->gradient_norm, "queue_fill", r->queue_fill, "images_per_second",
+                             "contrast_top1", measured(r->contrast_top1), "contrast_top5", measured(r->contrast_top5),
+                             "gradient_norm", r->gradient_norm, "queue_fill", r->queue_fill, "images_per_second",
                              r->images_per_second);
     if (line != NULL && r->knn_top1 >= 0)
         json_object_set_new(line, "knn", json_real(r->knn_top1));

@@ -29,7 +29,7 @@ void mo_running_commit(mo_encoder_t *e, const mo_staged_t *staged, const float *
         const int32_t groups = (i < e->net.body_ops ? staged->body_groups : staged->head_groups) / forwards;
         const double m = (double)(rows / groups) * shape.h * shape.w;
         for (int32_t f = 0; f < forwards; f++)
-            mo_running_fold(&e->net, &e->net.bns[op->bn], values, f * groups,
-                            first ? f * groups + 1 : (f + 1) * groups, m, e->running);
+            mo_running_fold(&e->net, &e->net.bns[op->bn], values, f * groups, first ? f * groups + 1 : (f + 1) * groups,
+                            m, e->running);
     }
 }

@@ -63,10 +63,15 @@ double mo_lr_at(const mo_lr_schedule_t *s, mo_time_t now)
 
 double mo_schedule_lr(const moco_trainer_options_t *o, mo_time_t now)
 {
-    const mo_lr_schedule_t schedule = {.rate = mo_effective_lr(o), .form = o->schedule, .unit = o->schedule_unit,
-                                       .epochs = o->epochs, .warmup_epochs = o->warmup_epochs,
-                                       .first_epoch = o->first_epoch, .milestone_1 = o->milestone_1,
-                                       .milestone_2 = o->milestone_2, .factor = o->lr_factor};
+    const mo_lr_schedule_t schedule = {.rate = mo_effective_lr(o),
+                                       .form = o->schedule,
+                                       .unit = o->schedule_unit,
+                                       .epochs = o->epochs,
+                                       .warmup_epochs = o->warmup_epochs,
+                                       .first_epoch = o->first_epoch,
+                                       .milestone_1 = o->milestone_1,
+                                       .milestone_2 = o->milestone_2,
+                                       .factor = o->lr_factor};
     return mo_lr_at(&schedule, now);
 }
 

@@ -16,11 +16,11 @@ mo_time_t mo_time_next(mo_time_t now);
 
 /* A learning rate over a run. */
 typedef struct mo_lr_schedule {
-    double rate;   /* the highest, scaled to the batch                                */
-    int32_t form;  /* MOCO_SCHEDULE_…                                                 */
-    int32_t unit;  /* MOCO_SCHEDULE_PER_…                                             */
+    double rate;  /* the highest, scaled to the batch                                */
+    int32_t form; /* MOCO_SCHEDULE_…                                                 */
+    int32_t unit; /* MOCO_SCHEDULE_PER_…                                             */
     int32_t epochs, warmup_epochs;
-    int32_t first_epoch;      /* what the first epoch counts as                       */
+    int32_t first_epoch;              /* what the first epoch counts as                       */
     int32_t milestone_1, milestone_2; /* epochs from which the step schedule multiplies by factor */
     double factor;
 } mo_lr_schedule_t;

@@ -42,7 +42,9 @@ static moco_status_t plan_stage(moco_trainer_t *t, mo_stage_kind_t kind)
     int trains = kind == MO_STAGE_QUERY || kind == MO_STAGE_HEAD || kind == MO_STAGE_BODY_BACK;
     mo_encoder_t *e = is_key ? &t->state.key : &t->state.query;
     mo_learner_t *l = &s->learner;
-    *s = (mo_stage_t){.trainer = t, .kind = kind, .mixed = t->state.method.mixed,
+    *s = (mo_stage_t){.trainer = t,
+                      .kind = kind,
+                      .mixed = t->state.method.mixed,
                       .first_view = is_key ? t->state.method.first_key_view : 0,
                       .views = is_key ? t->state.method.key_views : t->state.method.query_views};
     const int32_t from_op = is_head ? e->net.body_ops : 0, to_op = is_body ? e->net.body_ops : e->net.op_count;
@@ -51,10 +53,15 @@ static moco_status_t plan_stage(moco_trainer_t *t, mo_stage_kind_t kind)
     l->cut = cut_of(t, s, is_head, mo_net_syncs(&e->net, from_op, to_op));
     l->pool = kind == MO_STAGE_HEAD ? &t->gradients[1] : trains ? &t->gradients[0] : NULL;
     l->pool_from = kind == MO_STAGE_HEAD ? e->net.body_params : 0;
-    mo_plan_spec_t spec = {.net = &e->net, .mode = trains ? MO_MODE_TRAIN : MO_MODE_KEY, .shard = l->cut.shard,
+    mo_plan_spec_t spec = {.net = &e->net,
+                           .mode = trains ? MO_MODE_TRAIN : MO_MODE_KEY,
+                           .shard = l->cut.shard,
                            .shards_per_group = l->cut.shards_per_group,
                            .inputs = {is_head ? e->net.backbone : e->net.input, -1, -1, -1},
-                           .outputs = {is_body ? e->net.backbone : is_key ? e->embedding : t->loss.result, -1, -1, -1},
+                           .outputs = {is_body  ? e->net.backbone
+                                       : is_key ? e->embedding
+                                                : t->loss.result,
+                                       -1, -1, -1},
                            .from_op = from_op,
                            .to_op = to_op,
                            .seeded = kind == MO_STAGE_BODY_BACK};

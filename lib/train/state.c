@@ -15,8 +15,8 @@ static moco_status_t build_query(mo_state_t *s, const mo_encoder_spec_t *spec)
     if (status != MOCO_OK)
         return status;
     s->query.spec = *spec;
-    s->query.embedding = mo_l2norm(net, s->options.predictor ? mo_predictor(net, spec, net->projection)
-                                                             : net->projection);
+    s->query.embedding =
+        mo_l2norm(net, s->options.predictor ? mo_predictor(net, spec, net->projection) : net->projection);
     return mo_net_done(net);
 }
 

@@ -17,14 +17,14 @@
 typedef struct mo_state {
     moco_trainer_options_t options;
     mo_method_t method;
-    int32_t shard;      /* images of one                                                      */
-    mo_encoder_t query; /* backbone, projection, [predictor,] normalisation                   */
-    mo_encoder_t key;   /* the same without predictor; not with NT-Xent                       */
+    int32_t shard;                     /* images of one                                                      */
+    mo_encoder_t query;                /* backbone, projection, [predictor,] normalisation                   */
+    mo_encoder_t key;                  /* the same without predictor; not with NT-Xent                       */
     float *optimizer[MO_OPTIM_BLOCKS]; /* [query.net.params]; NULL where the optimizer has none */
-    mo_keys_t queue;    /* with the queue's loss */
+    mo_keys_t queue;                   /* with the queue's loss */
     int64_t step, epoch, step_in_epoch, position; /* position in listing entries              */
-    int64_t queue_seen; /* keys ever enqueued                                                 */
-    int64_t pushed;     /* images that were pushed and used, or discarded: keys the draws of the next */
+    int64_t queue_seen;    /* keys ever enqueued                                                 */
+    int64_t pushed;        /* images that were pushed and used, or discarded: keys the draws of the next */
     double epoch_loss_sum; /* of the epoch at work                                            */
     int64_t listing_count; /* of the data set trained on; 0 = none yet                        */
     uint64_t listing_hash;
@@ -37,7 +37,7 @@ moco_status_t mo_state_build(mo_state_t *state, const moco_trainer_options_t *op
 /* The memory, zeroed; where `device` has it, or the host's, where it is NULL. */
 moco_status_t mo_state_take(mo_state_t *state, moco_device_t *device);
 moco_status_t mo_state_start(mo_state_t *state); /* first values: weights, statistics, queue              */
-void mo_state_free(mo_state_t *state);          /* safe on a zeroed struct                                */
+void mo_state_free(mo_state_t *state);           /* safe on a zeroed struct                                */
 
 /* The query encoder as a model has it: no predictor, no loss. Borrowed from the state. */
 mo_encoder_t mo_state_model(const mo_state_t *state);

@@ -30,7 +30,7 @@ typedef enum mo_stage_kind {
 
 typedef struct mo_stage {
     struct moco_trainer *trainer;
-    mo_learner_t learner;      /* whose encoder is NULL where this trainer has no such stage            */
+    mo_learner_t learner; /* whose encoder is NULL where this trainer has no such stage            */
     mo_stage_kind_t kind;
     int32_t first_view, views; /* whose images run through it                                           */
     int32_t mixed;             /* groups divide the images of both views together, else of each view    */
@@ -50,9 +50,9 @@ typedef struct mo_pushed {
     int64_t count;
     int is_float;
     int32_t layout;
-    uint8_t *bytes;          /* [2][B][S,S,3]   */
-    const uint8_t **rows;    /* [2][B]          */
-    float *floats;           /* [2][B][3*S*S]   */
+    uint8_t *bytes;       /* [2][B][S,S,3]   */
+    const uint8_t **rows; /* [2][B]          */
+    float *floats;        /* [2][B][3*S*S]   */
     mo_view_work_t work;
     mo_pixels_t pixels;
 } mo_pushed_t;
@@ -68,14 +68,14 @@ struct moco_trainer {
     moco_device_t *device;
     mo_view_spec_t view_spec;
     int32_t shards, shards_in_flight; /* of the stage that holds the gradients of the backbone */
-    int64_t feature;          /* floats of an image */
-    mo_loss_tensors_t loss;   /* in the query encoder's net */
+    int64_t feature;                  /* floats of an image */
+    mo_loss_tensors_t loss;           /* in the query encoder's net */
     mo_staged_t query_staged, key_staged;
     mo_stage_t stages[MO_STAGES];
     mo_optim_t optim;
     mo_gradients_t gradients[2]; /* of everything, or in two passes of the backbone and of the heads */
-    mo_buffer_t arena;        /* serves every stage in turn */
-    mo_buffer_t keys; /* of this step: mo_trainer_keys, in the order of the images; NT-Xent: [2B, D] and [2B] */
+    mo_buffer_t arena;           /* serves every stage in turn */
+    mo_buffer_t keys;         /* of this step: mo_trainer_keys, in the order of the images; NT-Xent: [2B, D] and [2B] */
     mo_mapped_t mapped;       /* at the end of a step                            */
     float *features[2];       /* two passes: [rows, F] of the query and of the key encoder     */
     float *feature_gradients; /* [rows, F] */
@@ -84,7 +84,7 @@ struct moco_trainer {
     void *draws;              /* what makes it                                   */
     float lut[3][256];        /* 8-bit value -> normalised float                 */
     mo_pushed_t pushed;
-    mo_blocks_t blocks;       /* of the machine; the state has its own           */
+    mo_blocks_t blocks; /* of the machine; the state has its own           */
     mo_warnings_t warnings;
 };
 
@@ -141,7 +141,8 @@ void mo_stages_free(moco_trainer_t *trainer);
 
 /* stage_io.c: what goes into and comes out of the shards of a stage, and running one that the trainer has. */
 moco_status_t mo_stage_run(moco_trainer_t *trainer, mo_stage_kind_t kind, const mo_views_t *views);
-mo_buffer_t mo_keys_for(const moco_trainer_t *trainer, int32_t view); /* keys of the other view, which its queries meet */
+mo_buffer_t mo_keys_for(const moco_trainer_t *trainer,
+                        int32_t view); /* keys of the other view, which its queries meet */
 
 /* commit.c: all that can be refused, then the change, which cannot. The numbers of both are mapped from _prepare on until
  * _done, which follows a failure, too. */

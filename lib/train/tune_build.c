@@ -106,7 +106,9 @@ moco_status_t mo_tuner_create(mo_tuner_t *t, const moco_model_t *model, const mo
     t->encoder.spec.freeze_patch = 0; /* what kept pre-training stable: labels train everything */
     t->encoder.spec.train_positions = 1;
     t->schedule = (mo_lr_schedule_t){.rate = o->base_lr * mo_lr_scale(o->lr_scaling, o->batch_size),
-                                     .form = o->schedule, .unit = MOCO_SCHEDULE_PER_STEP, .epochs = o->epochs,
+                                     .form = o->schedule,
+                                     .unit = MOCO_SCHEDULE_PER_STEP,
+                                     .epochs = o->epochs,
                                      .warmup_epochs = o->warmup_epochs};
     memcpy(t->lut, model->lut, sizeof t->lut);
     TRY(build_net(t));

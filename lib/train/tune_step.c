@@ -149,9 +149,14 @@ moco_status_t mo_tuner_step(mo_tuner_t *t, const mo_tune_batch_t *batch, double 
     const moco_finetune_options_t *o = &t->options;
     moco_status_t status = MOCO_OK;
     commit_t c = {.tuner = t,
-                  .rates = {.kind = (mo_optimizer_t)o->optimizer, .lr = lr, .momentum = o->sgd_momentum,
-                            .weight_decay = o->weight_decay, .beta1 = o->adam_beta1, .beta2 = o->adam_beta2,
-                            .epsilon = o->adam_epsilon, .step = t->step + 1}};
+                  .rates = {.kind = (mo_optimizer_t)o->optimizer,
+                            .lr = lr,
+                            .momentum = o->sgd_momentum,
+                            .weight_decay = o->weight_decay,
+                            .beta1 = o->adam_beta1,
+                            .beta2 = o->adam_beta2,
+                            .epsilon = o->adam_epsilon,
+                            .step = t->step + 1}};
     float *gradients = NULL, *staged = NULL, *params = NULL;
     run_t run = {t, batch};
     const mo_feed_t feed = {before, after, &run};

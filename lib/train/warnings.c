@@ -7,19 +7,20 @@
 #include "train/trainer.h"
 #include "util/status.h"
 
-#define PATIENCE    200  /* steps in a row before a loss at chance or a contrast without errors is spoken of */
+#define PATIENCE 200     /* steps in a row before a loss at chance or a contrast without errors is spoken of */
 #define NEAR_CHANCE 0.01 /* of the chance loss                                                               */
-#define EASY        99.0 /* percent                                                                          */
-#define COLLAPSED   0.05 /* of the spread of rows all over the sphere                                        */
+#define EASY 99.0        /* percent                                                                          */
+#define COLLAPSED 0.05   /* of the spread of rows all over the sphere                                        */
 #define COLLAPSE_PATIENCE 20
 
 void mo_warn_options(const moco_trainer_options_t *o)
 {
     if (mo_recipe_for(o->recipe, o->arch) != o->recipe)
-        mo_log(MOCO_LOG_WARNING,
-               "recipe %s has the values that were published for ResNets, and arch is a ViT: %s has those for ViTs, and "
-               "moco_trainer_options_init gives them when it is told the architecture",
-               mo_recipe_name(o->recipe), mo_recipe_name(mo_recipe_for(o->recipe, o->arch)));
+        mo_log(
+            MOCO_LOG_WARNING,
+            "recipe %s has the values that were published for ResNets, and arch is a ViT: %s has those for ViTs, and "
+            "moco_trainer_options_init gives them when it is told the architecture",
+            mo_recipe_name(o->recipe), mo_recipe_name(mo_recipe_for(o->recipe, o->arch)));
 }
 
 void mo_warn_setup(moco_trainer_t *t)
@@ -36,9 +37,8 @@ void mo_warn_setup(moco_trainer_t *t)
         return;
     t->warnings.told_setup = 1;
     if (queue && norms && o->bn_groups == 1)
-        mo_log(MOCO_LOG_WARNING,
-               "bn_groups is 1: a query and its key share their batch statistics, which give the "
-               "pair away; 8 devices with shuffle is what the method was published with");
+        mo_log(MOCO_LOG_WARNING, "bn_groups is 1: a query and its key share their batch statistics, which give the "
+                                 "pair away; 8 devices with shuffle is what the method was published with");
     else if (queue && norms && !o->shuffle)
         mo_log(MOCO_LOG_WARNING,
                "shuffle is 0: a query and its key share their batch statistics, which give the pair away");

@@ -56,28 +56,16 @@ enum { GOOD = 4, BROKEN = SPECIMENS - GOOD };
 
 static picture_t specimen(int number)
 {
-    static const int size[SPECIMENS][3] = {{20, 20, 1}, {20, 20, 4}, {1, 1, 3}, {20, 20, 3}, {1, 1, 3}, {1, 1, 3},
-                                           {20, 20, 3}, {20, 20, 3}, {20, 20, 3}, {1, 1, 3}, {1, 1, 3}, {3, 200, 3}};
+    static const int size[SPECIMENS][3] = {{20, 20, 1}, {20, 20, 4}, {1, 1, 3},   {20, 20, 3}, {1, 1, 3}, {1, 1, 3},
+                                           {20, 20, 3}, {20, 20, 3}, {20, 20, 3}, {1, 1, 3},   {1, 1, 3}, {3, 200, 3}};
     picture_t jpeg = draw_jpeg(size[number][0], size[number][1], size[number][2], number);
     switch (number) {
-    case 3:
-        jpeg.size = jpeg.size * 2 / 3;
-        break;
-    case 4:
-        jpeg.size = 0;
-        break;
-    case 5:
-        memcpy(jpeg.bytes, "GIF89a, says this file", 22);
-        break;
-    case 6:
-        memcpy(draw_frame(&jpeg) + 5, "\x4e\x20\x4e\x20", 4);
-        break;
-    case 7:
-        draw_frame(&jpeg)[4] = 12;
-        break;
-    case 8:
-        jpeg.size = 30;
-        break;
+    case 3: jpeg.size = jpeg.size * 2 / 3; break;
+    case 4: jpeg.size = 0; break;
+    case 5: memcpy(jpeg.bytes, "GIF89a, says this file", 22); break;
+    case 6: memcpy(draw_frame(&jpeg) + 5, "\x4e\x20\x4e\x20", 4); break;
+    case 7: draw_frame(&jpeg)[4] = 12; break;
+    case 8: jpeg.size = 30; break;
     }
     return jpeg;
 }
@@ -164,8 +152,7 @@ START_TEST(images_as_bytes)
     expect_ok(moco_model_embed_encoded(model, SPECIMENS, data, sizes,
                                        EMBED(.tap = MOCO_TAP_PROJECTION, .statuses = items), rows));
     for (int i = 0; i < SPECIMENS; i++)
-        ck_assert_int_eq(items[i],
-                         specimens[i].message != NULL && !specimens[i].path ? MOCO_ERR_IMAGE : MOCO_OK);
+        ck_assert_int_eq(items[i], specimens[i].message != NULL && !specimens[i].path ? MOCO_ERR_IMAGE : MOCO_OK);
     for (int i = 0; i < SPECIMENS; i++)
         free(jpegs[i].bytes);
     moco_model_free(model);
@@ -466,11 +453,11 @@ static const char *const headers[] = {
     "null",
     "{}}",
     "{\"a\":1}",
-    "{" T("a", "0", "8") "," T("a", "8", "16") "}",                                        /* duplicate keys        */
-    "{" T("a", "0", "8") "," T("b", "4", "12") "}",                                        /* overlap               */
-    "{" T("a", "0", "8") "," T("b", "12", "20") "}",                                       /* a hole                */
-    "{" T("a", "8", "0") "}",                                                              /* backwards             */
-    "{" T("a", "0", "12") "}",                                                             /* not its shape's bytes */
+    "{" T("a", "0", "8") "," T("a", "8", "16") "}",  /* duplicate keys        */
+    "{" T("a", "0", "8") "," T("b", "4", "12") "}",  /* overlap               */
+    "{" T("a", "0", "8") "," T("b", "12", "20") "}", /* a hole                */
+    "{" T("a", "8", "0") "}",                        /* backwards             */
+    "{" T("a", "0", "12") "}",                       /* not its shape's bytes */
     "{" T("a", "-8", "0") "}",
     "{" T("a", "0", "99999999999999999999999999") "}",
     "{" T("a", "18446744073709551608", "18446744073709551616") "}",
@@ -551,8 +538,8 @@ static void forge(const char *key, const char *text)
 /* Counters that no run can have reached: counting on from them must not overflow. */
 START_TEST(checkpoints_that_lie)
 {
-    static const char *const keys[] = {"step", "epoch", "step_in_epoch", "position", "queue_seen", "listing_count",
-                                       "pushed_number", "shard"};
+    static const char *const keys[] = {"step",       "epoch",         "step_in_epoch", "position",
+                                       "queue_seen", "listing_count", "pushed_number", "shard"};
     static const char *const values[] = {"-1", "9223372036854775807", "99999999999999999999", "1e3", "", "x"};
     moco_trainer_t *trainer = fresh(), *made = NULL;
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "good")));
@@ -566,8 +553,9 @@ START_TEST(checkpoints_that_lie)
             ck_assert_msg(strstr(moco_last_message(), keys[k]) != NULL, "%s: %s", keys[k], moco_last_message());
         }
     static const char *const others[][2] = {{"epoch_loss_sum", "nan"}, {"epoch_loss_sum", "1e999"},
-                                            {"listing_hash", "no"}, {"options", "{}"}, {"options", "[[[["},
-                                            {"kind", "model"}, {"width", "nan"}};
+                                            {"listing_hash", "no"},    {"options", "{}"},
+                                            {"options", "[[[["},       {"kind", "model"},
+                                            {"width", "nan"}};
     for (size_t i = 0; i < LENGTH(others); i++) {
         forge(others[i][0], others[i][1]);
         if (strcmp(others[i][0], "width") == 0) { /* the encoder's own, not the options' */

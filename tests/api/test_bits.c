@@ -13,11 +13,12 @@ typedef struct cut {
     const char *method; /* "name=value …": 0 = as the tiny options have it */
 } cut_t;
 
-#define V3                                                                                                             \
+#define V3 \
     "loss=batch loss_scale=2t symmetric=1 predictor=1 head=mlp-v3 head_width=32 momentum_schedule=cosine shuffle=0 "
 #define VIT "arch=vit_small width=0.125 vit_depth=2 vit_heads=4 patch_size=8 "
-#define BYOL                                                                                                           \
-    "loss=regression symmetric=1 predictor=1 head=mlp-byol head_width=32 momentum_schedule=cosine optimizer=lars shuffle=0 "
+#define BYOL                                                                                                       \
+    "loss=regression symmetric=1 predictor=1 head=mlp-byol head_width=32 momentum_schedule=cosine optimizer=lars " \
+    "shuffle=0 "
 #define SIMCLR "loss=nt-xent head=mlp-simclr optimizer=lars-simclr shuffle=0 "
 
 static const cut_t cuts[] = {

@@ -179,12 +179,12 @@ START_TEST(options_of_loading)
     float rows[4][128];
     const char *path = in_scratch(&scratch, "checkpoint");
     expect_ok(moco_trainer_save(trainer, path));
-#define REFUSED(field, value)                                                            \
-    do {                                                                                 \
-        expect_ok(moco_model_options_init(&o, sizeof o));                                \
-        o.field = value;                                                                 \
-        expect_status(MOCO_ERR_ARGUMENT, moco_model_load(path, &o, NULL, &loaded));      \
-        expect_message(#field);                                                          \
+#define REFUSED(field, value)                                                       \
+    do {                                                                            \
+        expect_ok(moco_model_options_init(&o, sizeof o));                           \
+        o.field = value;                                                            \
+        expect_status(MOCO_ERR_ARGUMENT, moco_model_load(path, &o, NULL, &loaded)); \
+        expect_message(#field);                                                     \
     } while (0)
     REFUSED(encoder, 2);
     REFUSED(drop_head, -1);

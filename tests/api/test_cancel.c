@@ -109,7 +109,8 @@ START_TEST(a_run)
     expect_ok(moco_trainer_save(again, in_scratch(&scratch, "a")));
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "b")));
     size_t size[2];
-    uint8_t *files[2] = {read_file(in_scratch(&scratch, "a"), &size[0]), read_file(in_scratch(&scratch, "b"), &size[1])};
+    uint8_t *files[2] = {read_file(in_scratch(&scratch, "a"), &size[0]),
+                         read_file(in_scratch(&scratch, "b"), &size[1])};
     ck_assert(size[0] == size[1] && memcmp(files[0], files[1], size[0]) == 0);
     free(files[0]);
     free(files[1]);
@@ -179,8 +180,8 @@ START_TEST(calls_that_begin_cancelled)
     expect_ok(moco_index_search(index, rows, 1, &search, &id, NULL));
     ck_assert_int_eq(id, 0);
     expect_ok(moco_knn(model, dataset, dataset, KNN(.cancel = cancel), &knn));
-    expect_ok(moco_model_embed_to_npy(model, dataset, in_scratch(&scratch, "out/x.npy"), EMBED(.cancel = cancel),
-                                      NULL));
+    expect_ok(
+        moco_model_embed_to_npy(model, dataset, in_scratch(&scratch, "out/x.npy"), EMBED(.cancel = cancel), NULL));
     ck_assert_int_eq(files_in(out), 3);
     expect_ok(moco_convert(in_scratch(&scratch, "checkpoint"), in_scratch(&scratch, "out/model"), &how, NULL, 0, NULL));
     free(jpeg.bytes);
@@ -202,8 +203,8 @@ START_TEST(embedding)
     expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
     ask_in(100);
     expect_status(MOCO_ERR_CANCELLED,
-                  moco_model_embed_pixels(model, MANY, images,
-                                          EMBED(.tap = MOCO_TAP_PROJECTION, .cancel = cancel), rows));
+                  moco_model_embed_pixels(model, MANY, images, EMBED(.tap = MOCO_TAP_PROJECTION, .cancel = cancel),
+                                          rows));
     asked();
     expect_ok(moco_model_embed_pixels(model, 20, images, EMBED(.tap = MOCO_TAP_PROJECTION, .cancel = cancel), rows));
     free(images);
@@ -224,9 +225,8 @@ START_TEST(searching)
         state = state * 1664525u + 1013904223u;
         vectors[i] = (float)(state >> 8) / 16777216.f - 0.5f;
     }
-    expect_ok(moco_index_create(D, &(moco_index_options_t){.struct_size = sizeof(moco_index_options_t),
-                                                           .capacity = VECTORS},
-                                NULL, &index));
+    expect_ok(moco_index_create(
+        D, &(moco_index_options_t){.struct_size = sizeof(moco_index_options_t), .capacity = VECTORS}, NULL, &index));
     expect_ok(moco_index_add(index, vectors, NULL, VECTORS));
     moco_search_options_t search = *SEARCH(10);
     search.cancel = cancel;

@@ -58,10 +58,10 @@ START_TEST(arguments)
     expect_status(bad, convert(in, &o));
     expect_status(bad, moco_file_info(NULL, NULL, 0, &needed));
     expect_status(bad, moco_file_info(path, NULL, 0, NULL));
-#define REFUSED(field, value)          \
-    do {                               \
-        o = defaults();                \
-        o.field = value;               \
+#define REFUSED(field, value)                \
+    do {                                     \
+        o = defaults();                      \
+        o.field = value;                     \
         expect_status(bad, convert(in, &o)); \
     } while (0)
     REFUSED(layout, 5);

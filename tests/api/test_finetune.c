@@ -228,7 +228,9 @@ typedef struct refusal {
 /* clang-format off */
 #define REAL(field, value) {#field, offsetof(moco_finetune_options_t, field), value, INT_MIN}
 /* clang-format on */
+/* clang-format off */
 #define WHOLE(field, value) {#field, offsetof(moco_finetune_options_t, field), 0, value}
+/* clang-format on */
 
 /* clang-format off */
 static const refusal_t refusals[] = {

@@ -106,9 +106,9 @@ static float images[64 * 3 * SIDE * SIDE];
 static void *keep_busy(void *model)
 {
     static float rows[64 * 128];
-    while (!stop && moco_model_embed_tensor(model, 64, images,
-                                            EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NCHW),
-                                            rows) == MOCO_OK)
+    while (!stop &&
+           moco_model_embed_tensor(model, 64, images, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NCHW),
+                                   rows) == MOCO_OK)
         rounds++;
     return NULL;
 }

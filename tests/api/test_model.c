@@ -112,7 +112,8 @@ START_TEST(every_way_in)
             }
         whole[i] = malloc(28 * 28 * 3);
         expect_ok(moco_dataset_pixels(dataset, entry, 28, 28, whole[i])); /* the decoded image itself */
-        images[i] = (moco_image_t){.struct_size = sizeof(moco_image_t), .planes = {whole[i]}, .width = 28, .height = 28};
+        images[i] =
+            (moco_image_t){.struct_size = sizeof(moco_image_t), .planes = {whole[i]}, .width = 28, .height = 28};
     }
     rows_of(model, MOCO_TAP_PROJECTION, IMAGES, rows[0]);
     expect_ok(moco_model_embed_pixels(model, IMAGES, images, EMBED(.tap = MOCO_TAP_PROJECTION), rows[1]));
@@ -126,8 +127,14 @@ START_TEST(every_way_in)
             rgba[4 * p + c] = whole[2][3 * p + c];
             rgba[4 * p + 3] = (uint8_t)p;
         }
-    images[1] = (moco_image_t){.struct_size = sizeof(moco_image_t), .planes = {bgr}, .width = 28, .height = 28, .strides = {90}, .format = MOCO_PIXELS_BGR};
-    images[2] = (moco_image_t){.struct_size = sizeof(moco_image_t), .planes = {rgba}, .width = 28, .height = 28, .format = MOCO_PIXELS_RGBA};
+    images[1] = (moco_image_t){.struct_size = sizeof(moco_image_t),
+                               .planes = {bgr},
+                               .width = 28,
+                               .height = 28,
+                               .strides = {90},
+                               .format = MOCO_PIXELS_BGR};
+    images[2] = (moco_image_t){
+        .struct_size = sizeof(moco_image_t), .planes = {rgba}, .width = 28, .height = 28, .format = MOCO_PIXELS_RGBA};
     expect_ok(moco_model_embed_pixels(model, IMAGES, images, EMBED(.tap = MOCO_TAP_PROJECTION), rows[4]));
     for (int i = 1; i < 5; i++)
         ck_assert_msg(memcmp(rows[0], rows[i], sizeof rows[0]) == 0, "way %d gives other bits", i);
@@ -183,8 +190,8 @@ static void *call_often(void *user)
     caller_t *c = user;
     float rows[IMAGES * D];
     for (int i = 0; i < 8; i++) {
-        moco_status_t status = moco_model_embed_encoded(model, c->count, data, sizes,
-                                                        EMBED(.tap = MOCO_TAP_PROJECTION), rows);
+        moco_status_t status =
+            moco_model_embed_encoded(model, c->count, data, sizes, EMBED(.tap = MOCO_TAP_PROJECTION), rows);
         c->wrong += status != MOCO_OK || memcmp(rows, c->want, (size_t)c->count * D * sizeof *rows) != 0;
         status = moco_model_embed_encoded(model, 1, data + 3, sizes + 3, EMBED(.tap = MOCO_TAP_PROJECTION), rows);
         c->wrong += status != MOCO_OK || memcmp(rows, c->want + IMAGES * D, D * sizeof *rows) != 0;
@@ -197,8 +204,8 @@ START_TEST(several_threads)
     float want[(IMAGES + 1) * D];
     caller_t callers[4];
     rows_of(model, MOCO_TAP_PROJECTION, IMAGES, want);
-    expect_ok(moco_model_embed_encoded(model, 1, data + 3, sizes + 3, EMBED(.tap = MOCO_TAP_PROJECTION),
-                                       want + IMAGES * D));
+    expect_ok(
+        moco_model_embed_encoded(model, 1, data + 3, sizes + 3, EMBED(.tap = MOCO_TAP_PROJECTION), want + IMAGES * D));
     for (int i = 0; i < 4; i++) {
         callers[i] = (caller_t){.count = 2 + 3 * i, .want = want};
         ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, call_often, &callers[i]), 0);
@@ -216,8 +223,8 @@ START_TEST(a_broken_image_among_good_ones)
     moco_status_t items[IMAGES];
     rows_of(model, MOCO_TAP_PROJECTION, IMAGES, rows[0]);
     sizes[BROKEN] /= 2;
-    expect_ok(moco_model_embed_encoded(model, IMAGES, data, sizes,
-                                       EMBED(.tap = MOCO_TAP_PROJECTION, .statuses = items), rows[1]));
+    expect_ok(moco_model_embed_encoded(model, IMAGES, data, sizes, EMBED(.tap = MOCO_TAP_PROJECTION, .statuses = items),
+                                       rows[1]));
     for (int i = 0; i < IMAGES; i++) {
         ck_assert_int_eq(items[i], i == BROKEN ? MOCO_ERR_IMAGE : MOCO_OK);
         ck_assert_mem_eq(rows[1] + i * D, i == BROKEN ? zero : rows[0] + i * D, sizeof zero);

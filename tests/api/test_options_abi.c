@@ -23,13 +23,14 @@ static moco_status_t init_trainer(void *options, uint64_t struct_size)
     return moco_trainer_options_init(options, struct_size, MOCO_RECIPE_V2, MOCO_ARCH_RECIPE);
 }
 
-#define SIMPLE(X)                                                                                          \
-    X(dataset) X(device) X(run) X(model) X(embed) X(queue) X(contrast) X(index) X(search) X(classify) X(knn) \
-        X(snapshot) X(convert)
-#define INIT(name)                                                       \
+#define SIMPLE(X)                                                                                             \
+    X(dataset)                                                                                                \
+    X(device) X(run) X(model) X(embed) X(queue) X(contrast) X(index) X(search) X(classify) X(knn) X(snapshot) \
+        X(convert)
+#define INIT(name)                                                        \
     static moco_status_t init_##name(void *options, uint64_t struct_size) \
-    {                                                                    \
-        return moco_##name##_options_init(options, struct_size);         \
+    {                                                                     \
+        return moco_##name##_options_init(options, struct_size);          \
     }
 SIMPLE(INIT)
 
@@ -56,8 +57,7 @@ static const struct {
     uint64_t size;
 } structs[] = {{init_trainer, sizeof(moco_trainer_options_t)},
 #define ROW(name) {init_##name, sizeof(moco_##name##_options_t)},
-               SIMPLE(ROW)
-               {init_probe, sizeof(moco_probe_options_t)},
+               SIMPLE(ROW){init_probe, sizeof(moco_probe_options_t)},
                {init_finetune, sizeof(moco_finetune_options_t)}};
 
 /* The layout is the interface: a field that moves breaks every host in the field. */

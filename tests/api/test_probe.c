@@ -22,7 +22,7 @@ START_TEST(defaults)
 {
     moco_probe_options_t o;
     expect_ok(moco_probe_options_init(&o, sizeof o, MOCO_PROBE_V1));
-    ck_assert(o.epochs == 100 && o.batch_size == 256 && o.schedule == MOCO_SCHEDULE_STEP && !o.cached && 
+    ck_assert(o.epochs == 100 && o.batch_size == 256 && o.schedule == MOCO_SCHEDULE_STEP && !o.cached &&
               o.lr_scaling == MOCO_LR_SCALING_NONE);
     ck_assert(o.sgd_momentum == 0.9 && o.weight_decay == 0 && o.lr_factor == 0.1 && o.init_std == 0.01);
     ck_assert(o.crop_min_area == 0.08 && o.crop_max_area == 1 && o.flip_probability == 0.5);
@@ -245,10 +245,12 @@ START_TEST(options_out_of_range)
         double bad[3];
         const char *name;
     } fields[] = {
+/* clang-format off */
 #define REAL(field, ...) {offsetof(moco_probe_options_t, field), 1, {__VA_ARGS__}, #field}
+/* clang-format on */
 /* clang-format off */
 #define WHOLE(field, ...) {offsetof(moco_probe_options_t, field), 0, {__VA_ARGS__}, #field}
-/* clang-format on */
+        /* clang-format on */
         REAL(base_lr[1], 0, -1, NAN),     REAL(base_lr[0], 2e6, INFINITY, 0),  REAL(lr_factor, 0, 1.5, NAN),
         REAL(sgd_momentum, 1, -0.1, NAN), REAL(weight_decay, -1, 11, NAN),     REAL(init_std, -1, 11, NAN),
         REAL(crop_min_area, 0, 1.1, NAN), REAL(crop_max_area, 0.01, 1.1, NAN), REAL(flip_probability, -0.1, 1.1, NAN),

@@ -23,7 +23,8 @@ static int waiting(const moco_trainer_t *trainer)
 static moco_image_t image_of(int number, uint8_t **pixels)
 {
     *pixels = draw_pixels(20, 18, 3, number);
-    return (moco_image_t){.struct_size = sizeof(moco_image_t), .planes = {*pixels}, .width = 20, .height = 18, .format = MOCO_PIXELS_RGB};
+    return (moco_image_t){
+        .struct_size = sizeof(moco_image_t), .planes = {*pixels}, .width = 20, .height = 18, .format = MOCO_PIXELS_RGB};
 }
 
 static float *views_of(int64_t count, int number)

@@ -226,8 +226,8 @@ START_TEST(saved_on_the_last_step_of_an_epoch)
     const char *whole = in_scratch(&scratch, "w"), *late = in_scratch(&scratch, "l");
     mkdir(whole, 0777);
     mkdir(late, 0777);
-    expect_status(MOCO_ERR_CANCELLED, moco_trainer_run(trainer, dataset, NULL, NULL,
-                                                       RUN(.progress = save_at_three, .user = &trainer)));
+    expect_status(MOCO_ERR_CANCELLED,
+                  moco_trainer_run(trainer, dataset, NULL, NULL, RUN(.progress = save_at_three, .user = &trainer)));
     expect_ok(moco_trainer_run(trainer, dataset, NULL, whole, NULL));
     moco_trainer_free(trainer);
     trainer = loaded(in_scratch(&scratch, "own"), NULL);

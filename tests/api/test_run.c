@@ -169,8 +169,8 @@ START_TEST(cancelling)
     moco_trainer_t *trainer = fresh(NULL);
     seen_t seen = watch();
     seen.stop_at = 4;
-    expect_status(MOCO_ERR_CANCELLED, moco_trainer_run(trainer, dataset, NULL, run,
-                                                       RUN(.progress = see, .user = &seen)));
+    expect_status(MOCO_ERR_CANCELLED,
+                  moco_trainer_run(trainer, dataset, NULL, run, RUN(.progress = see, .user = &seen)));
     expect_message("4");
     ck_assert_int_eq(seen.last, 4);
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "own")));
@@ -199,15 +199,14 @@ START_TEST(cancelling_before_the_first_step)
     moco_trainer_t *trainer = fresh(NULL);
     seen_t seen = watch();
     seen.stop_on_evaluation = 1;
-    expect_status(MOCO_ERR_CANCELLED,
-                  moco_trainer_run(trainer, dataset, test_set, in_scratch(&scratch, "run"),
-                                   RUN(.progress = see, .user = &seen)));
+    expect_status(MOCO_ERR_CANCELLED, moco_trainer_run(trainer, dataset, test_set, in_scratch(&scratch, "run"),
+                                                       RUN(.progress = see, .user = &seen)));
     ck_assert_int_eq(seen.reports, 1);
     moco_trainer_free(trainer);
     expect_ok(moco_trainer_load(in_scratch(&scratch, "run/checkpoint.safetensors"), NULL, NULL, &trainer));
     seen = watch();
-    expect_ok(moco_trainer_run(trainer, dataset, test_set, in_scratch(&scratch, "run"),
-                               RUN(.progress = see, .user = &seen)));
+    expect_ok(
+        moco_trainer_run(trainer, dataset, test_set, in_scratch(&scratch, "run"), RUN(.progress = see, .user = &seen)));
     ck_assert_int_eq(seen.reports, 9 + 4);
     ck_assert_int_eq(log_lines(in_scratch(&scratch, "run")), 9 + 4); /* the first evaluation is told once */
     moco_trainer_free(trainer);
@@ -364,8 +363,8 @@ END_TEST
 /* The parts of a plan add up. */
 START_TEST(plan_adds_up)
 {
-    static const char *const parts[] = {"weights", "packed", "optimizer", "gradients", "activations",
-                                        "queue", "batch_results", "views", "statistics", "scratchpads"};
+    static const char *const parts[] = {"weights", "packed",        "optimizer", "gradients",  "activations",
+                                        "queue",   "batch_results", "views",     "statistics", "scratchpads"};
     moco_trainer_options_t options;
     double sum = 0;
     tiny_options(&options);

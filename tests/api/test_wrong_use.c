@@ -25,8 +25,7 @@ START_TEST(version)
     char text[64];
     snprintf(text, sizeof text, "%d.%d.%d", MOCO_VERSION_MAJOR, MOCO_VERSION_MINOR, MOCO_VERSION_PATCH);
     ck_assert_str_eq(moco_version_string(), text);
-    ck_assert_int_eq(moco_version_number(),
-                     MOCO_VERSION_MAJOR * 10000 + MOCO_VERSION_MINOR * 100 + MOCO_VERSION_PATCH);
+    ck_assert_int_eq(moco_version_number(), MOCO_VERSION_MAJOR * 10000 + MOCO_VERSION_MINOR * 100 + MOCO_VERSION_PATCH);
 }
 END_TEST
 
@@ -229,8 +228,8 @@ START_TEST(options_by_name)
     expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V2, MOCO_ARCH_RECIPE));
     before = options;
     for (int b = 0; b < 4; b++) {
-        expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_set(&options, option_values[_i].name,
-                                                                  option_values[_i].bad[b]));
+        expect_status(MOCO_ERR_ARGUMENT,
+                      moco_trainer_options_set(&options, option_values[_i].name, option_values[_i].bad[b]));
         expect_message(option_values[_i].name);
         ck_assert_mem_eq(&options, &before, sizeof options);
     }
@@ -247,17 +246,17 @@ START_TEST(options_that_disagree)
 {
     moco_trainer_options_t options;
     moco_trainer_t *trainer = NULL;
-#define REFUSED(field, value)                                                                                       \
-    do {                                                                                                            \
-        tiny_options(&options);                                                                                     \
-        options.field = value;                                                                                      \
-        expect_status(MOCO_ERR_ARGUMENT, moco_trainer_create(&options, NULL, &trainer));                            \
-        ck_assert_ptr_null(trainer);                                                                                \
+#define REFUSED(field, value)                                                            \
+    do {                                                                                 \
+        tiny_options(&options);                                                          \
+        options.field = value;                                                           \
+        expect_status(MOCO_ERR_ARGUMENT, moco_trainer_create(&options, NULL, &trainer)); \
+        ck_assert_ptr_null(trainer);                                                     \
     } while (0)
-    REFUSED(batch_size, 9);       /* not a multiple of two groups */
+    REFUSED(batch_size, 9); /* not a multiple of two groups */
     REFUSED(bn_groups, 8);  /* groups of one image          */
     REFUSED(bn_groups, 3);
-    REFUSED(shard, 3);            /* does not divide a group      */
+    REFUSED(shard, 3); /* does not divide a group      */
     REFUSED(crop_min_area, 1.5);
     REFUSED(crop_max_area, 0.01); /* below crop_min_area          */
     REFUSED(blur_sigma_max, 0.001);
@@ -267,8 +266,8 @@ START_TEST(options_that_disagree)
     REFUSED(arch, 99);
     REFUSED(stem, -1);
     REFUSED(views, 5);
-    REFUSED(blur_probability_2, 0.5);       /* the pipeline has no blur      */
-    REFUSED(blur_probability_2, -0.5);      /* a share, or exactly -1        */
+    REFUSED(blur_probability_2, 0.5);  /* the pipeline has no blur      */
+    REFUSED(blur_probability_2, -0.5); /* a share, or exactly -1        */
     REFUSED(solarize_probability, 0.5);
     REFUSED(solarize_probability_2, -0.25);
     REFUSED(resize_filter, 2);
@@ -278,8 +277,8 @@ START_TEST(options_that_disagree)
     REFUSED(loader_threads, 257);
     REFUSED(queue_length, 0);
 #undef REFUSED
-    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_BYOL + 1,
-                                                               MOCO_ARCH_RECIPE));
+    expect_status(MOCO_ERR_ARGUMENT,
+                  moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_BYOL + 1, MOCO_ARCH_RECIPE));
     expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, 77, MOCO_ARCH_RECIPE));
     tiny_options(&options);
     options.memory_cap = 1000;
@@ -346,9 +345,9 @@ START_TEST(indexes)
     expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, rows, 1, SEARCH(1), NULL, &similarity));
     expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, rows, 1, CLASSIFY(0, 0.1, 2), top));
     expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, rows, 1, CLASSIFY(1, 0, 2), top));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, rows, 1, CLASSIFY(1, 0.1, 1),
-                                                         top)); /* label 1 is held */
-    expect_ok(moco_index_classify(index, rows, 2, CLASSIFY(10, 0.1, 2), top)); /* k beyond the index: all of it */
+    expect_status(MOCO_ERR_ARGUMENT,
+                  moco_index_classify(index, rows, 1, CLASSIFY(1, 0.1, 1), top)); /* label 1 is held */
+    expect_ok(moco_index_classify(index, rows, 2, CLASSIFY(10, 0.1, 2), top));    /* k beyond the index: all of it */
     ck_assert_int_eq(top[0], 0);
     ck_assert_int_eq(top[2], 1);
     moco_index_free(index);
@@ -403,8 +402,13 @@ START_TEST(trainers)
     moco_trainer_t *trainer = NULL;
     moco_step_report_t report = {.struct_size = sizeof report};
     uint8_t pixels[20 * 20 * 3] = {0};
-    moco_image_t images[2] = {{.struct_size = sizeof(moco_image_t), .planes = {pixels}, .width = 20, .height = 20, .format = MOCO_PIXELS_RGB},
-                              {.struct_size = sizeof(moco_image_t), .planes = {pixels}, .width = 20, .height = 20, .format = MOCO_PIXELS_RGB}};
+    moco_image_t images[2] = {
+        {.struct_size = sizeof(moco_image_t), .planes = {pixels}, .width = 20, .height = 20, .format = MOCO_PIXELS_RGB},
+        {.struct_size = sizeof(moco_image_t),
+         .planes = {pixels},
+         .width = 20,
+         .height = 20,
+         .format = MOCO_PIXELS_RGB}};
     float *views = calloc(9 * 3 * 16 * 16, sizeof *views);
     for (int i = 0; i < 9 * 3 * 16 * 16; i++)
         views[i] = (float)((i * 31) % 97) / 48.f - 1.f;
@@ -477,15 +481,20 @@ START_TEST(models)
     uint8_t pixels[24 * 24 * 4];
     for (size_t i = 0; i < sizeof pixels; i++)
         pixels[i] = (uint8_t)(i * 7);
-    moco_image_t images[3] = {{.struct_size = sizeof(moco_image_t), .planes = {pixels}, .width = 24, .height = 24, .format = MOCO_PIXELS_RGB},
-                              {.struct_size = sizeof(moco_image_t), .planes = {NULL}, .width = 24, .height = 24, .format = MOCO_PIXELS_RGB},
-                              {.struct_size = sizeof(moco_image_t), .planes = {pixels}, .width = 24, .height = 24, .format = MOCO_PIXELS_RGBA}};
+    moco_image_t images[3] = {
+        {.struct_size = sizeof(moco_image_t), .planes = {pixels}, .width = 24, .height = 24, .format = MOCO_PIXELS_RGB},
+        {.struct_size = sizeof(moco_image_t), .planes = {NULL}, .width = 24, .height = 24, .format = MOCO_PIXELS_RGB},
+        {.struct_size = sizeof(moco_image_t),
+         .planes = {pixels},
+         .width = 24,
+         .height = 24,
+         .format = MOCO_PIXELS_RGBA}};
     float rows[3][16], alone[16];
     moco_status_t items[3] = {77, 77, 77};
-    expect_status(MOCO_ERR_ARGUMENT, moco_model_embed_pixels(model, 1, images, EMBED(.tap = 2, .statuses = items),
-                                                             rows[0]));
-    expect_status(MOCO_ERR_ARGUMENT, moco_model_embed_pixels(model, 0, images, EMBED(.tap = 1, .statuses = items),
-                                                             rows[0]));
+    expect_status(MOCO_ERR_ARGUMENT,
+                  moco_model_embed_pixels(model, 1, images, EMBED(.tap = 2, .statuses = items), rows[0]));
+    expect_status(MOCO_ERR_ARGUMENT,
+                  moco_model_embed_pixels(model, 0, images, EMBED(.tap = 1, .statuses = items), rows[0]));
     expect_status(MOCO_ERR_ARGUMENT, moco_model_embed_pixels(model, 3, images, EMBED(.tap = 1), rows[0]));
     expect_ok(moco_model_embed_pixels(model, 3, images, EMBED(.tap = 1, .statuses = items), rows[0]));
     ck_assert_int_eq(items[0], MOCO_OK);

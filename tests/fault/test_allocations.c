@@ -25,7 +25,7 @@ static long resident_pages(void)
 }
 
 /* malloc's own stores of small pieces, one for each thread: 64 sizes of 7 pieces, half a KiB each at the most. */
-#define SLACK(threads) ((size_t)(threads) * 64 * 7 * 512)
+#define SLACK(threads) ((size_t)(threads)*64 * 7 * 512)
 
 /* Two steps to warm up, then ten. A lane takes its scratchpad when it runs its first operation, which on several lanes
  * may be later; nothing else is allowed. */
@@ -41,7 +41,10 @@ static void steps_of(moco_trainer_options_t o, int32_t lanes, int pixels)
     for (int32_t i = 0; i < batch; i++) {
         for (int j = 0; j < 24 * 24 * 3; j++)
             bytes[i * 24 * 24 * 3 + j] = (uint8_t)(i * 37 + j * 11);
-        images[i] = (moco_image_t){.struct_size = sizeof(moco_image_t), .planes = {bytes + i * 24 * 24 * 3}, .width = 24, .height = 24,
+        images[i] = (moco_image_t){.struct_size = sizeof(moco_image_t),
+                                   .planes = {bytes + i * 24 * 24 * 3},
+                                   .width = 24,
+                                   .height = 24,
                                    .format = MOCO_PIXELS_RGB};
     }
     size_t in_use = 0;
@@ -79,13 +82,22 @@ static void steps_take_nothing(int32_t lanes, int32_t batch, int32_t groups, int
     steps_of(o, lanes, pixels);
 }
 
-START_TEST(test_views) { steps_take_nothing(1, 8, 2, 0, 0); }
+START_TEST(test_views)
+{
+    steps_take_nothing(1, 8, 2, 0, 0);
+}
 END_TEST
 
-START_TEST(test_pixels) { steps_take_nothing(1, 8, 2, 0, 1); }
+START_TEST(test_pixels)
+{
+    steps_take_nothing(1, 8, 2, 0, 1);
+}
 END_TEST
 
-START_TEST(test_shards_that_meet) { steps_take_nothing(2, 8, 1, 2, 0); }
+START_TEST(test_shards_that_meet)
+{
+    steps_take_nothing(2, 8, 1, 2, 0);
+}
 END_TEST
 
 /* Losses over the whole batch, in one pass and in two. */
@@ -97,7 +109,10 @@ START_TEST(test_other_methods)
 END_TEST
 
 /* Beyond 1024 images the shuffle once took memory of its own. */
-START_TEST(test_large_batch) { steps_take_nothing(1, 1040, 65, 16, 0); }
+START_TEST(test_large_batch)
+{
+    steps_take_nothing(1, 1040, 65, 16, 0);
+}
 END_TEST
 
 /* A trainer that is freed leaves nothing. */

@@ -152,7 +152,8 @@ static void fail_each(int kind, filing_t *f)
         mo_fault_arm(kind, n);
         moco_status_t status = attempt(f);
         mo_fault_arm(kind, -1);
-        ck_assert_msg(status == MOCO_ERR_MEMORY || status == MOCO_ERR_IO, "request %ld of %ld: status %d", n, total, status);
+        ck_assert_msg(status == MOCO_ERR_MEMORY || status == MOCO_ERR_IO, "request %ld of %ld: status %d", n, total,
+                      status);
         ck_assert(moco_last_message()[0] != '\0');
         assert_kept(f);
     }

@@ -45,8 +45,8 @@ static long fail_each(int kind, const char *what, attempt_t attempt, check_t unc
         mo_fault_arm(kind, n);
         moco_status_t status = attempt(ctx);
         mo_fault_arm(kind, -1);
-        ck_assert_msg(status != MOCO_OK, "%s: %s %ld of %ld failed, the call did not", what,
-                      kind_names[kind], n, total);
+        ck_assert_msg(status != MOCO_OK, "%s: %s %ld of %ld failed, the call did not", what, kind_names[kind], n,
+                      total);
         ck_assert_msg(status == MOCO_OK || is_fault_status(status), "%s: %s %ld of %ld gave status %d (%s)", what,
                       kind_names[kind], n, total, status, moco_last_message());
         ck_assert_msg(status == MOCO_OK || moco_last_message()[0] != '\0', "%s: no message", what);
@@ -399,8 +399,7 @@ static moco_status_t embed(void *ctx)
     embedding_t *e = ctx;
     float rows[3 * 16] = {0};
     moco_status_t status = moco_model_embed_tensor(e->model, 3, e->images,
-                                                   EMBED(.tap = MOCO_TAP_PROJECTION, .layout = MOCO_LAYOUT_NHWC),
-                                                   rows);
+                                                   EMBED(.tap = MOCO_TAP_PROJECTION, .layout = MOCO_LAYOUT_NHWC), rows);
     if (status == MOCO_OK)
         ck_assert_mem_eq(rows, e->wanted, sizeof rows);
     return status;
@@ -410,7 +409,8 @@ static moco_status_t embed_pixels(void *ctx)
 {
     filing_t *f = ctx;
     static const uint8_t pixels[20 * 24 * 3] = {9, 8, 7};
-    moco_image_t image = {.struct_size = sizeof(moco_image_t), .planes = {pixels}, .width = 24, .height = 20, .format = MOCO_PIXELS_RGB};
+    moco_image_t image = {
+        .struct_size = sizeof(moco_image_t), .planes = {pixels}, .width = 24, .height = 20, .format = MOCO_PIXELS_RGB};
     moco_model_t *model = NULL; /* a fresh one: it makes its buffers for pixels at first use */
     float row[16];
     moco_status_t status = moco_trainer_snapshot(f->trainer, NULL, f->device, &model);

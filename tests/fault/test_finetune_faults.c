@@ -87,7 +87,7 @@ START_TEST(test_faults)
         OK(attempt(&p));
         const long total = mo_fault_arm(kind, -1);
         ck_assert_int_gt(total, 0);
-        for (long n = 0; n < total; n += total > 40 && n > 12 && n < total - 4 ? total / 20 + 1 : 1) {
+        for (long n = 0; n<total; n += total> 40 && n > 12 && n < total - 4 ? total / 20 + 1 : 1) {
             mo_fault_arm(kind, n);
             const moco_status_t status = attempt(&p);
             mo_fault_arm(kind, -1);

@@ -47,7 +47,8 @@ typedef enum tiny_method {
 static inline moco_trainer_options_t tiny_method_options(tiny_method_t method, int32_t batch)
 {
     moco_trainer_options_t o = tiny_options(batch, method == TINY_V3_TWO_PASS ? 2 : 1);
-    int v3 = method <= TINY_V3_VIT, byol = method == TINY_BYOL, vit = method == TINY_V3_VIT || method == TINY_SIMCLR_VIT;
+    int v3 = method <= TINY_V3_VIT, byol = method == TINY_BYOL,
+        vit = method == TINY_V3_VIT || method == TINY_SIMCLR_VIT;
     o.shuffle = 0;
     o.shard = batch / 2;
     o.loss = v3 ? MOCO_LOSS_BATCH : byol ? MOCO_LOSS_REGRESSION : MOCO_LOSS_NT_XENT;
@@ -94,8 +95,8 @@ static inline float *tiny_views(int32_t batch, uint32_t number)
 
 static inline moco_status_t tiny_push(moco_trainer_t *t, const float *views)
 {
-    return moco_trainer_push_views(t, t->state.options.batch_size, views, views + t->state.options.batch_size * TINY_FLOATS,
-                                   MOCO_LAYOUT_NHWC);
+    return moco_trainer_push_views(t, t->state.options.batch_size, views,
+                                   views + t->state.options.batch_size * TINY_FLOATS, MOCO_LAYOUT_NHWC);
 }
 
 /* ---- state ---- */
@@ -133,10 +134,11 @@ static inline state_t state_of(const moco_trainer_t *t)
         state_put(&s, encoders[e]->running, (size_t)encoders[e]->net.stats * sizeof(float));
     }
     for (int b = 0; b < MO_OPTIM_BLOCKS; b++)
-        state_put(&s, t->state.optimizer[b], t->state.optimizer[b] == NULL ? 0 : (size_t)t->state.query.net.params * sizeof(float));
+        state_put(&s, t->state.optimizer[b],
+                  t->state.optimizer[b] == NULL ? 0 : (size_t)t->state.query.net.params * sizeof(float));
     state_put_buffer(&s, t->state.queue.rows);
-    int64_t counters[] = {t->state.queue.pointer, t->state.step, t->state.epoch, t->state.step_in_epoch,
-                          t->state.position, t->state.queue_seen, t->pushed.count, t->state.pushed};
+    int64_t counters[] = {t->state.queue.pointer, t->state.step,       t->state.epoch,  t->state.step_in_epoch,
+                          t->state.position,      t->state.queue_seen, t->pushed.count, t->state.pushed};
     state_put(&s, counters, sizeof counters);
     state_put(&s, &t->state.epoch_loss_sum, sizeof t->state.epoch_loss_sum);
     return s;

@@ -47,24 +47,16 @@ static uint8_t *mutant(uint64_t *size)
         const char *scrap = scraps[draw(sizeof scraps / sizeof scraps[0])];
         uint64_t extra = strlen(scrap);
         switch (draw(5)) {
-        case 0: /* flip a bit */
-            bytes[at] ^= (uint8_t)(1u << draw(8));
-            break;
-        case 1: /* another digit */
-            bytes[at] = (uint8_t)('0' + draw(10));
-            break;
+        case 0: /* flip a bit */ bytes[at] ^= (uint8_t)(1u << draw(8)); break;
+        case 1: /* another digit */ bytes[at] = (uint8_t)('0' + draw(10)); break;
         case 2: /* insert a scrap */
             memmove(bytes + at + extra, bytes + at, total - at);
             memcpy(bytes + at, scrap, extra);
             length += extra;
             total += extra;
             break;
-        case 3: /* overwrite with a scrap */
-            memcpy(bytes + at, scrap, extra);
-            break;
-        default: /* cut the tail, keep what the header still needs */
-            total -= draw(3) == 0 ? draw(40) : 0;
-            break;
+        case 3: /* overwrite with a scrap */ memcpy(bytes + at, scrap, extra); break;
+        default: /* cut the tail, keep what the header still needs */ total -= draw(3) == 0 ? draw(40) : 0; break;
         }
     }
     uint64_t claimed = draw(12) == 0 ? draw(UINT64_MAX) : draw(12) == 0 ? draw(400) : length;

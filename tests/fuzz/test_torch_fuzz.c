@@ -21,7 +21,7 @@ static const fixture_tensor_t tensors[] = {
 static const struct {
     const char *bytes;
     uint64_t size;
-/* clang-format off */
+    /* clang-format off */
 } scraps[] = {
     {"(", 1},        {"t", 1},       {"R", 1},      {"q\0", 2},      {"h\0", 2},       {"Nb", 2},        {"0", 1},
     {"2", 1},        {"]", 1},       {"}", 1},      {"u", 1},        {"e", 1},         {"a", 1},         {"s", 1},
@@ -46,12 +46,8 @@ static void damage(buffer_t *b)
     for (uint64_t edits = 1 + draw(4); edits > 0 && b->size > 0; edits--) {
         uint64_t at = draw(b->size), pick = draw(sizeof scraps / sizeof *scraps), extra = scraps[pick].size;
         switch (draw(6)) {
-        case 0:
-            b->bytes[at] ^= (uint8_t)(1u << draw(8));
-            break;
-        case 1:
-            b->bytes[at] = (uint8_t)draw(256);
-            break;
+        case 0: b->bytes[at] ^= (uint8_t)(1u << draw(8)); break;
+        case 1: b->bytes[at] = (uint8_t)draw(256); break;
         case 2: /* insert */
             b->bytes = realloc(b->bytes, b->size + extra);
             memmove(b->bytes + at + extra, b->bytes + at, b->size - at);
@@ -93,7 +89,8 @@ static buffer_t mutant(void)
     if (legacy) {
         file = make_legacy(&pickle, storages, 2);
     } else {
-        const fixture_member_t members[] = {{"x/data.pkl", pickle.bytes, pickle.size}, {"x/data/0", numbers, 48},
+        const fixture_member_t members[] = {{"x/data.pkl", pickle.bytes, pickle.size},
+                                            {"x/data/0", numbers, 48},
                                             {"x/data/1", steps, 8}};
         file = make_zip(members, 3, (int)draw(2));
     }

@@ -123,9 +123,14 @@ START_TEST(test_regression)
     r.keys = mo_net_tensor(&r.net, WIDTH, 1, 1);
     r.loss = mo_regression(&r.net, mo_l2norm(&r.net, r.net.input), r.keys, BATCH, SCALE);
     OK(mo_net_done(&r.net));
-    const mo_plan_spec_t spec = {.net = &r.net, .mode = MO_MODE_TRAIN, .shard = ROWS, .shards_per_group = 1,
-                                 .inputs = {r.keys, -1, -1, -1}, .outputs = {r.loss, r.net.input, -1, -1},
-                                 .has_given = 1, .given = r.net.input};
+    const mo_plan_spec_t spec = {.net = &r.net,
+                                 .mode = MO_MODE_TRAIN,
+                                 .shard = ROWS,
+                                 .shards_per_group = 1,
+                                 .inputs = {r.keys, -1, -1, -1},
+                                 .outputs = {r.loss, r.net.input, -1, -1},
+                                 .has_given = 1,
+                                 .given = r.net.input};
     OK(mo_plan_create(device, &spec, &plan));
     OK(mo_buffer_create(device, (size_t)r.net.params * sizeof(float), &params));
     OK(mo_buffer_create(device, mo_plan_arena_bytes(plan), &arena));

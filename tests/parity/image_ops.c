@@ -16,7 +16,20 @@ typedef struct request {
 
 /* RESIZE takes its filter as the number, GAUSSIAN its radius as whole[0]. */
 enum {
-    DECODE, RESIZE, GRAY, BRIGHTNESS, CONTRAST, SATURATION, TO_HSV, TO_RGB, HUE, BLUR, FLIP, EVAL, SOLARIZE, GAUSSIAN
+    DECODE,
+    RESIZE,
+    GRAY,
+    BRIGHTNESS,
+    CONTRAST,
+    SATURATION,
+    TO_HSV,
+    TO_RGB,
+    HUE,
+    BLUR,
+    FLIP,
+    EVAL,
+    SOLARIZE,
+    GAUSSIAN
 };
 
 static void convert(void (*planes_to)(mo_planes_t *), const uint8_t *from, size_t count, uint8_t *to)

@@ -41,7 +41,8 @@ static inline fixture_t fixture_jpeg(int width, int height, int components, int 
     for (int y = 0; y < height; y++) {
         for (int i = 0; i < width * components; i++) {
             const uint32_t mixed = ((uint32_t)(i / components / 4) * 73u + (uint32_t)(y / 4) * 151u +
-                                    (uint32_t)(i % components) * 29u + seed * 1009u) * 2654435761u;
+                                    (uint32_t)(i % components) * 29u + seed * 1009u) *
+                                   2654435761u;
             row[i] = (uint8_t)(mixed >> 24);
         }
         jpeg_write_scanlines(&jpeg, &row, 1);

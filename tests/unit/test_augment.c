@@ -81,8 +81,15 @@ START_TEST(resize_windows)
     uint8_t src[W * H * 3], whole[FW * FH * 3], part[FW * FH * 3];
     for (size_t i = 0; i < sizeof src; i++)
         src[i] = (uint8_t)((i * i * 2654435761u) >> 13);
-    mo_resize_t r = {.src = src, .stride = W * 3, .width = W, .height = H, .full_width = FW, .full_height = FH,
-                     .window_width = FW, .window_height = FH, .filter = _i};
+    mo_resize_t r = {.src = src,
+                     .stride = W * 3,
+                     .width = W,
+                     .height = H,
+                     .full_width = FW,
+                     .full_height = FH,
+                     .window_width = FW,
+                     .window_height = FH,
+                     .filter = _i};
     ck_assert_int_eq(mo_resize(&work, &r, whole, FW * 3), MOCO_OK);
     for (r.left = 0; r.left < 7; r.left += 3)
         for (r.top = 0; r.top < 25; r.top += 5) {
@@ -143,8 +150,10 @@ START_TEST(saturation_check)
     static const struct {
         float factor;
         uint8_t to[3];
+        /* clang-format off */
     } checks[] = {{0.6f, {169, 109, 79}}, {1.4f, {230, 90, 20}}, {0.9f, {192, 102, 57}}, {0.0f, {124, 124, 124}},
                   {1.0f, {200, 100, 50}}};
+    /* clang-format on */
     uint8_t rgb[3] = {200, 100, 50};
     mo_saturation(rgb, 1, checks[_i].factor);
     ck_assert_mem_eq(rgb, checks[_i].to, 3);
@@ -163,11 +172,9 @@ START_TEST(hue_check)
         uint8_t rgb[3];
         double shift;
         uint8_t to[3];
-    } shifts[] = {{{200, 100, 50}, 0.1, {200, 188, 50}},
-                  {{200, 100, 50}, -0.1, {200, 50, 85}},
-                  {{1, 2, 250}, 0.1, {142, 2, 250}},
-                  {{1, 2, 250}, -0.1, {2, 154, 250}},
-                  {{1, 2, 250}, 0.0039, {2, 8, 250}},   /* truncates to 0 and still loses bits */
+    } shifts[] = {{{200, 100, 50}, 0.1, {200, 188, 50}}, {{200, 100, 50}, -0.1, {200, 50, 85}},
+                  {{1, 2, 250}, 0.1, {142, 2, 250}},     {{1, 2, 250}, -0.1, {2, 154, 250}},
+                  {{1, 2, 250}, 0.0039, {2, 8, 250}}, /* truncates to 0 and still loses bits */
                   {{1, 2, 250}, -0.0039, {2, 8, 250}}};
     uint8_t got[3];
     mo_planes_t planes = {0};
@@ -310,8 +317,14 @@ END_TEST
 START_TEST(no_memory)
 {
     uint8_t rgb[12] = {0}, out[12];
-    const mo_resize_t r = {.src = rgb, .stride = 6, .width = 2, .height = 2, .full_width = 1, .full_height = 1,
-                           .window_width = 1, .window_height = 1};
+    const mo_resize_t r = {.src = rgb,
+                           .stride = 6,
+                           .width = 2,
+                           .height = 2,
+                           .full_width = 1,
+                           .full_height = 1,
+                           .window_width = 1,
+                           .window_height = 1};
     int failures = 0;
     for (long n = 0;; n++) {
         mo_fault_arm(MO_FAULT_ALLOC, n);

@@ -104,8 +104,8 @@ END_TEST
 
 START_TEST(folder_links)
 {
-    static const char *const names[] = {"c/1.jpg", "c/dangling.jpg", "c/folder.jpg", "c/link.jpg", "d/1.jpg",
-                                        "d/dangling.jpg", "d/folder.jpg", "d/link.jpg"};
+    static const char *const names[] = {"c/1.jpg", "c/dangling.jpg", "c/folder.jpg", "c/link.jpg",
+                                        "d/1.jpg", "d/dangling.jpg", "d/folder.jpg", "d/link.jpg"};
     add("c/1.jpg");
     add("c/folder.jpg/inside.jpg");
     ck_assert_int_eq(symlink("nowhere", in_folder("c/dangling.jpg")), 0);
@@ -325,7 +325,7 @@ END_TEST
 START_TEST(tar_links_and_repeats)
 {
     static const char *const names[] = {"a/dangling.jpg", "a/device.jpg", "a/folder.jpg", "a/hard.jpg", "a/loop1.jpg",
-                                        "a/loop2.jpg", "a/soft.jpg", "b/1.jpg", "b/twice.jpg"};
+                                        "a/loop2.jpg",    "a/soft.jpg",   "b/1.jpg",      "b/twice.jpg"};
     static const int broken[] = {1, 1, 1, 0, 1, 1, 0, 0, 0};
     fixture_tar_add(&tar, "b/twice.jpg", '0', "not a jpeg", 10, NULL); /* replaced by the later one */
     tar_file("b/1.jpg", '0', NULL);
@@ -415,7 +415,7 @@ START_TEST(tar_refused)
         const char *bytes;
         size_t size;
         const char *message;
-    /* clang-format off */
+        /* clang-format off */
     } files[] = {{"\x1f\x8b\x08\0\0\0\0\0\0", 9, "gzip"},   {"\xfd" "7zXZ\0\0\0\0", 9, "xz"},
                  {"\x28\xb5\x2f\xfd....", 8, "zstd"},       {"BZh91AY&SY", 10, "bzip2"},
                  {"", 0, "end-of-archive"},                 {"short", 5, "end-of-archive"}};

@@ -155,9 +155,9 @@ START_TEST(test_search)
     compare_search(50, 7, 33, 50);
     compare_search(300, 128, 20, 5);
     compare_search(700, 33, 3, 200);
-    compare_search(9000, 16, 2, 40);    /* several segments */
-    compare_search(5000, 4, 1, 5000);   /* all of them, ordered */
-    compare_search(40, 16, 1100, 3);     /* several chunks of queries */
+    compare_search(9000, 16, 2, 40);  /* several segments */
+    compare_search(5000, 4, 1, 5000); /* all of them, ordered */
+    compare_search(40, 16, 1100, 3);  /* several chunks of queries */
 }
 END_TEST
 

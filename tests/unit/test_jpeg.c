@@ -39,8 +39,8 @@ START_TEST(good_images)
 {
     static const struct {
         int width, height, components, flags;
-    } images[] = {{32, 32, 3, 0}, {1, 1, 3, 0}, {1, 1, 1, 0}, {37, 21, 1, 0}, {19, 45, 4, 0}, {64, 9, 3, 1},
-                  {1, 300, 3, 1}};
+    } images[] = {{32, 32, 3, 0}, {1, 1, 3, 0},  {1, 1, 1, 0},  {37, 21, 1, 0},
+                  {19, 45, 4, 0}, {64, 9, 3, 1}, {1, 300, 3, 1}};
     fixture_t jpeg = fixture_jpeg(images[_i].width, images[_i].height, images[_i].components, images[_i].flags, 3);
     ck_assert_int_eq(decode(&jpeg, LIMIT), MOCO_OK);
     ck_assert_int_eq(pixels.width, images[_i].width);
@@ -199,14 +199,18 @@ START_TEST(host_pixels)
     static const uint8_t rgba[32] = {1, 2, 3, 99, 4, 5, 6, 99, [16] = 7, 8, 9, 99, 10, 11, 12, 99};
     const uint8_t *const formats[] = {rgb, bgr, rgba};
     for (int format = 0; format < 3; format++) {
-        const moco_image_t image = {.struct_size = sizeof image, .planes = {formats[format]}, .strides = {16},
-                                    .width = 2, .height = 2, .format = format};
+        const moco_image_t image = {.struct_size = sizeof image,
+                                    .planes = {formats[format]},
+                                    .strides = {16},
+                                    .width = 2,
+                                    .height = 2,
+                                    .format = format};
         ck_assert_int_eq(mo_pixels_from_images(&image, 0, &pixels), MOCO_OK);
         for (int i = 0; i < 12; i++)
             ck_assert_uint_eq(pixels.rgb[i], i + 1);
     }
-    const moco_image_t gray = {.struct_size = sizeof gray, .planes = {rgb}, .width = 3, .height = 2,
-                               .format = MOCO_PIXELS_GRAY};
+    const moco_image_t gray = {
+        .struct_size = sizeof gray, .planes = {rgb}, .width = 3, .height = 2, .format = MOCO_PIXELS_GRAY};
     ck_assert_int_eq(mo_pixels_from_images(&gray, 0, &pixels), MOCO_OK);
     ck_assert_uint_eq(pixels.rgb[3], 2);
     ck_assert_uint_eq(pixels.rgb[11], 4);
@@ -217,7 +221,10 @@ END_TEST
 START_TEST(host_pixels_refused)
 {
     static const uint8_t byte[64];
-#define IMAGE(...) {.struct_size = sizeof(moco_image_t), __VA_ARGS__}
+#define IMAGE(...)                                       \
+    {                                                    \
+        .struct_size = sizeof(moco_image_t), __VA_ARGS__ \
+    }
     const struct {
         moco_image_t image;
         moco_status_t status;

@@ -74,8 +74,8 @@ END_TEST
 /* A schedule without a trainer's options. */
 START_TEST(test_schedule)
 {
-    const mo_lr_schedule_t s = {.rate = 2, .form = MOCO_SCHEDULE_COSINE, .unit = MOCO_SCHEDULE_PER_STEP, .epochs = 12,
-                                .warmup_epochs = 2};
+    const mo_lr_schedule_t s = {
+        .rate = 2, .form = MOCO_SCHEDULE_COSINE, .unit = MOCO_SCHEDULE_PER_STEP, .epochs = 12, .warmup_epochs = 2};
     ck_assert(mo_lr_at(&s, (mo_time_t){0, 0, 10}) == 0);
     ck_assert_double_eq_tol(mo_lr_at(&s, (mo_time_t){0, 5, 10}), 0.5, 1e-15);
     ck_assert_double_eq_tol(mo_lr_at(&s, (mo_time_t){2, 0, 10}), 2, 1e-15);

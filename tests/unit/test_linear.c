@@ -19,7 +19,7 @@ typedef struct sizes {
 } sizes_t;
 
 /* Below, at and beyond the tiles of the arithmetic, and none a multiple of them. */
-static const sizes_t cases[] = {{1, 2, 3, 7, 7},     {1, 10, 64, 40, 16},  {2, 5, 33, 130, 130},
+static const sizes_t cases[] = {{1, 2, 3, 7, 7},      {1, 10, 64, 40, 16},   {2, 5, 33, 130, 130},
                                 {3, 37, 130, 61, 33}, {2, 70, 65, 300, 257}, {1, 3, 1, 5, 1}};
 enum { CASES = sizeof cases / sizeof *cases };
 

@@ -86,8 +86,8 @@ static moco_trainer_options_t options_of(int recipe)
 static mo_loader_spec_t recipe_spec(int recipe, int threads)
 {
     const moco_trainer_options_t options = options_of(recipe);
-    mo_loader_spec_t spec = {.train = 1, .seed = options.seed, .batch = BATCH, .threads = threads, .depth = 2,
-                             .max_broken = -1};
+    mo_loader_spec_t spec = {
+        .train = 1, .seed = options.seed, .batch = BATCH, .threads = threads, .depth = 2, .max_broken = -1};
     mo_options_views(&options, &spec.views);
     return spec;
 }
@@ -99,8 +99,8 @@ static mo_loader_spec_t train_spec(int threads)
 
 static mo_loader_spec_t eval_spec(int threads)
 {
-    return (mo_loader_spec_t){.resize = 18, .size = SIDE, .batch = BATCH, .threads = threads, .depth = 3,
-                              .max_broken = -1};
+    return (
+        mo_loader_spec_t){.resize = 18, .size = SIDE, .batch = BATCH, .threads = threads, .depth = 3, .max_broken = -1};
 }
 
 static void create(mo_loader_spec_t spec)
@@ -464,8 +464,8 @@ START_TEST(labelled_images_in_one_view)
                 const int32_t entry = order[position];
                 mo_view_spec_t view = spec.views;
                 ck_assert_int_eq(batch->index[i], entry);
-                ck_assert_int_eq(mo_image_decode(jpegs[entry].bytes, jpegs[entry].size, 1 << 20, &pixels, &(int64_t){0}),
-                                 MOCO_OK);
+                ck_assert_int_eq(
+                    mo_image_decode(jpegs[entry].bytes, jpegs[entry].size, 1 << 20, &pixels, &(int64_t){0}), MOCO_OK);
                 ck_assert_int_eq(mo_view_draw(&work, &view, &pixels, 77, 6, entry, 0, want), MOCO_OK);
                 ck_assert_mem_eq(batch->rows[0][i], want, ROW);
             }

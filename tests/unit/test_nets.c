@@ -34,8 +34,13 @@ static const size_case_t sizes[] = {
 static mo_net_t built(int32_t arch, int32_t stem, int32_t head, double width, int32_t image, int32_t zero)
 {
     mo_net_t net = {0};
-    mo_encoder_spec_t spec = {.arch = arch, .stem = stem, .head = head, .width = width, .image_size = image,
-                              .dimension = 128, .zero_init_residual = zero};
+    mo_encoder_spec_t spec = {.arch = arch,
+                              .stem = stem,
+                              .head = head,
+                              .width = width,
+                              .image_size = image,
+                              .dimension = 128,
+                              .zero_init_residual = zero};
     ck_assert_int_eq(mo_encoder_net(&spec, &net), MOCO_OK);
     return net;
 }
@@ -83,13 +88,15 @@ START_TEST(test_multiply_adds)
     const int64_t unasked = 196 * (9 * 768 * 768 + 2 * 197 * 768);
     for (size_t i = 0; i < sizeof published / sizeof published[0]; i++) {
         int vit = published[i].arch == MOCO_ARCH_VIT_BASE;
-        mo_encoder_spec_t spec = {.arch = published[i].arch, .head = -1, .width = 1, .image_size = 224, .freeze_patch = vit};
+        mo_encoder_spec_t spec = {
+            .arch = published[i].arch, .head = -1, .width = 1, .image_size = 224, .freeze_patch = vit};
         mo_net_t net = {0};
         ck_assert_int_eq(mo_encoder_net(&spec, &net), MOCO_OK);
         int64_t forward = mo_net_multiply_adds(&net, 0, net.op_count, 0);
         int64_t classifier = net.shapes[net.backbone].c * 1000, half = net.op_count / 2;
         ck_assert_double_eq_tol((double)(forward + classifier + vit * unasked) * 1e-9, published[i].giga, 5.01e-4);
-        ck_assert_int_eq(mo_net_multiply_adds(&net, 0, half, 0) + mo_net_multiply_adds(&net, half, net.op_count, 0), forward);
+        ck_assert_int_eq(mo_net_multiply_adds(&net, 0, half, 0) + mo_net_multiply_adds(&net, half, net.op_count, 0),
+                         forward);
         /* An image has no gradient, frozen weights have none. */
         ck_assert_int_eq(mo_net_multiply_adds(&net, 0, net.op_count, 1), 2 * forward - (vit ? 2 * patches : stem));
         mo_net_free(&net);
@@ -148,9 +155,11 @@ START_TEST(test_names)
         const name_case_t *c = &names[i];
         mo_net_t net = built(c->arch, c->stem, c->head, 1, 32, 0);
         const mo_parameter_t *parameter = span_of(&net, c->name);
-        ck_assert_msg((parameter == NULL) == (c->rank < 0), "%s is %s", c->name, parameter == NULL ? "missing" : "there");
+        ck_assert_msg((parameter == NULL) == (c->rank < 0), "%s is %s", c->name,
+                      parameter == NULL ? "missing" : "there");
         for (int d = 0; parameter != NULL && d < c->rank; d++)
-            ck_assert_msg(parameter->rank == c->rank && parameter->dims[d] == c->dims[d], "%s has other sizes", c->name);
+            ck_assert_msg(parameter->rank == c->rank && parameter->dims[d] == c->dims[d], "%s has other sizes",
+                          c->name);
         mo_net_free(&net);
     }
 }
@@ -212,11 +221,15 @@ START_TEST(test_published_heads)
         {VIT_H, MOCO_HEAD_MLP_V3, 0, 4096, 256, 23085056, 2105344},
         {R50, MOCO_HEAD_MLP_SIMCLR, 0, 0, 128, 2 * (2048 * 2048 + 2 * 2048) + 2048 * 128 + 128, 0},
         {R50, MOCO_HEAD_MLP_SIMCLR, 2, 0, 128, 2048 * 2048 + 2 * 2048 + 2048 * 128 + 128, 0},
-        {R50, MOCO_HEAD_MLP_BYOL, 0, 4096, 256, 2048 * 4096 + 2 * 4096 + 4096 * 256, 256 * 4096 + 2 * 4096 + 4096 * 256},
+        {R50, MOCO_HEAD_MLP_BYOL, 0, 4096, 256, 2048 * 4096 + 2 * 4096 + 4096 * 256,
+         256 * 4096 + 2 * 4096 + 4096 * 256},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        mo_encoder_spec_t spec = {.arch = cases[i].arch, .head = cases[i].head, .head_layers = cases[i].layers,
-                                  .head_width = cases[i].width, .dimension = cases[i].dimension};
+        mo_encoder_spec_t spec = {.arch = cases[i].arch,
+                                  .head = cases[i].head,
+                                  .head_layers = cases[i].layers,
+                                  .head_width = cases[i].width,
+                                  .dimension = cases[i].dimension};
         mo_net_t net = with_head(spec, cases[i].predictor > 0);
         ck_assert_int_eq(numbers_of(&net, mo_is_vit(cases[i].arch) ? "head." : "fc."), cases[i].projector);
         ck_assert_int_eq(numbers_of(&net, "predictor."), cases[i].predictor);
@@ -232,13 +245,16 @@ START_TEST(test_published_entries)
     static const struct {
         int32_t arch, stem, head, width, dimension, predictor, queue, entries;
     } cases[] = {
-        {R50, BIG, MOCO_HEAD_LINEAR, 0, 128, 0, 2, 642},    {R50, BIG, MOCO_HEAD_MLP, 0, 128, 0, 2, 646},
-        {R18, SMALL, MOCO_HEAD_LINEAR, 0, 128, 0, 2, 246},  {R50, BIG, MOCO_HEAD_MLP_V3, 4096, 256, 1, 0, 663},
+        {R50, BIG, MOCO_HEAD_LINEAR, 0, 128, 0, 2, 642},      {R50, BIG, MOCO_HEAD_MLP, 0, 128, 0, 2, 646},
+        {R18, SMALL, MOCO_HEAD_LINEAR, 0, 128, 0, 2, 246},    {R50, BIG, MOCO_HEAD_MLP_V3, 4096, 256, 1, 0, 663},
         {VIT_S, BIG, MOCO_HEAD_MLP_V3, 4096, 256, 1, 0, 342}, {VIT_B, BIG, MOCO_HEAD_MLP_V3, 4096, 256, 1, 0, 342},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        mo_encoder_spec_t spec = {.arch = cases[i].arch, .stem = cases[i].stem, .head = cases[i].head,
-                                  .head_width = cases[i].width, .dimension = cases[i].dimension};
+        mo_encoder_spec_t spec = {.arch = cases[i].arch,
+                                  .stem = cases[i].stem,
+                                  .head = cases[i].head,
+                                  .head_width = cases[i].width,
+                                  .dimension = cases[i].dimension};
         mo_net_t query = with_head(spec, cases[i].predictor), key = with_head(spec, 0);
         ck_assert_int_eq(entries_of(&query) + entries_of(&key) + cases[i].queue, cases[i].entries);
         mo_net_free(&query);
@@ -296,10 +312,13 @@ START_TEST(test_layers_of_heads)
         mo_encoder_spec_t spec = {.arch = cases[i].arch, .head = cases[i].head, .head_width = 4096, .dimension = 256};
         mo_net_t net = with_head(spec, cases[i].head == MOCO_HEAD_MLP_V3);
         const mo_parameter_t *parameter = span_of(&net, cases[i].name);
-        ck_assert_msg((parameter == NULL) == (cases[i].out < 0), "%s is %s", cases[i].name, parameter ? "there" : "missing");
-        ck_assert_msg(parameter == NULL || parameter->hidden == (cases[i].out == 0), "%s: in a file or not", cases[i].name);
+        ck_assert_msg((parameter == NULL) == (cases[i].out < 0), "%s is %s", cases[i].name,
+                      parameter ? "there" : "missing");
+        ck_assert_msg(parameter == NULL || parameter->hidden == (cases[i].out == 0), "%s: in a file or not",
+                      cases[i].name);
         if (parameter != NULL && !parameter->hidden)
-            ck_assert_msg(parameter->dims[0] == cases[i].out && (parameter->rank == 2 ? parameter->dims[1] : 1) == cases[i].in,
+            ck_assert_msg(parameter->dims[0] == cases[i].out &&
+                              (parameter->rank == 2 ? parameter->dims[1] : 1) == cases[i].in,
                           "%s has other sizes", cases[i].name);
         mo_net_free(&net);
     }
@@ -392,9 +411,10 @@ static void check_init(int32_t arch, int32_t stem, int32_t head, double width, i
         else if (s->rank == 4)
             assert_normal(s, v, sqrt(2.0 / (double)(s->dims[0] * s->dims[2] * s->dims[3])));
         else if (strncmp(s->name, "fc", 2) == 0)
-            assert_uniform(s, v, 1 / sqrt((double)(strcmp(s->name, "fc.2.bias") == 0 || s->rank == 1
-                                                       ? net.shapes[net.backbone].c
-                                                       : s->dims[1])));
+            assert_uniform(s, v,
+                           1 / sqrt((double)(strcmp(s->name, "fc.2.bias") == 0 || s->rank == 1
+                                                 ? net.shapes[net.backbone].c
+                                                 : s->dims[1])));
         else {
             int ones = strstr(s->name, ".weight") != NULL && !(zero && is_last_of_block(s->name, arch == R50));
             for (int64_t j = 0; j < s->count; j++)
@@ -405,8 +425,7 @@ static void check_init(int32_t arch, int32_t stem, int32_t head, double width, i
     int fresh = 1;
     for (int32_t b = 0; b < net.bn_count; b++)
         for (int32_t c = 0; c < net.bns[b].channels; c++)
-            fresh &= stats[net.bns[b].offset + c] == 0.0f &&
-                     stats[net.bns[b].offset + net.bns[b].channels + c] == 1.0f;
+            fresh &= stats[net.bns[b].offset + c] == 0.0f && stats[net.bns[b].offset + net.bns[b].channels + c] == 1.0f;
     ck_assert(fresh);
     free(values);
     free(stats);
@@ -426,8 +445,8 @@ END_TEST
 static void check_head_init(int32_t arch, int32_t head)
 {
     int v3 = head == MOCO_HEAD_MLP_V3;
-    mo_encoder_spec_t spec = {.arch = arch, .head = head, .width = 0.25, .image_size = 32, .head_width = 96,
-                              .dimension = 80};
+    mo_encoder_spec_t spec = {
+        .arch = arch, .head = head, .width = 0.25, .image_size = 32, .head_width = 96, .dimension = 80};
     mo_net_t net = with_head(spec, v3);
     float *values = calloc((size_t)net.params, sizeof *values);
     int weights = 0, norms = 0;
@@ -473,7 +492,8 @@ START_TEST(test_seeds)
     ck_assert_mem_eq(a, b, bytes);
     mo_init_params(&net, 6, b);
     ck_assert_mem_ne(a, b, (size_t)net.parameters[0].count * sizeof *a);
-    const mo_parameter_t *first = span_of(&net, "layer1.0.conv1.weight"), *second = span_of(&net, "layer1.0.conv2.weight");
+    const mo_parameter_t *first = span_of(&net, "layer1.0.conv1.weight"),
+                         *second = span_of(&net, "layer1.0.conv2.weight");
     ck_assert_mem_ne(a + first->offset, a + second->offset, (size_t)first->count * sizeof *a);
     free(a);
     free(b);
@@ -487,8 +507,8 @@ START_TEST(test_channels)
         int32_t base;
         double width;
         int32_t channels;
-    } cases[] = {{64, 1, 64}, {64, 0.0625, 16}, {64, 0.25, 16}, {128, 0.25, 32}, {64, 0.37, 16}, {64, 0.4, 32},
-                 {64, 2, 128}, {512, 8, 4096}, {512, 0.0625, 32}};
+    } cases[] = {{64, 1, 64},   {64, 0.0625, 16}, {64, 0.25, 16}, {128, 0.25, 32},  {64, 0.37, 16},
+                 {64, 0.4, 32}, {64, 2, 128},     {512, 8, 4096}, {512, 0.0625, 32}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         ck_assert_int_eq(mo_scaled_channels(cases[i].base, cases[i].width), cases[i].channels);
 }

@@ -110,8 +110,15 @@ static void run(rig_t *r, mo_optimizer_t kind)
     uint64_t state = 5;
     for (int step = 1; step <= STEPS; step++) {
         /* the rate changes, and is 0 once: where it stands must show */
-        mo_optim_rates_t rates = {.kind = kind, .lr = step == 2 ? 0 : 0.1 / step, .momentum = 0.9, .weight_decay = 0.05,
-                                  .trust = 0.01, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-6, .step = step};
+        mo_optim_rates_t rates = {.kind = kind,
+                                  .lr = step == 2 ? 0 : 0.1 / step,
+                                  .momentum = 0.9,
+                                  .weight_decay = 0.05,
+                                  .trust = 0.01,
+                                  .beta1 = 0.9,
+                                  .beta2 = 0.99,
+                                  .epsilon = 1e-6,
+                                  .step = step};
         void *both[] = {r, &rates};
         double norm, sum = 0;
         for (int32_t s = 0; s < r->net.parameter_count; s++)

@@ -147,7 +147,7 @@ static const struct {
     {"vit_norm", {NAN, MOCO_VIT_NORM_LAYER, NAN, NAN}},
     {"head", {MOCO_HEAD_MLP_V3, MOCO_HEAD_MLP_V3, MOCO_HEAD_MLP_SIMCLR, MOCO_HEAD_MLP_BYOL}},
     {"head_width", {4096, 4096, 0, 4096}}, /* 0: the backbone's 2048 */
-    {"head_layers", ALL(0)},         /* as published: 2 for ResNet, 3 for ViT, 3 */
+    {"head_layers", ALL(0)},               /* as published: 2 for ResNet, 3 for ViT, 3 */
     {"dimension", {256, 256, 128, 256}},
     {"predictor", {1, 1, 0, 1}},
     {"symmetric", {1, 1, 0, 1}},
@@ -201,8 +201,7 @@ static const struct {
     {"std_b", {0.225, 0.225, 1, 0.225}},
 };
 
-static const int32_t whole_batch_numbers[] = {MOCO_RECIPE_V3, MOCO_RECIPE_V3_VIT, MOCO_RECIPE_SIMCLR,
-                                               MOCO_RECIPE_BYOL};
+static const int32_t whole_batch_numbers[] = {MOCO_RECIPE_V3, MOCO_RECIPE_V3_VIT, MOCO_RECIPE_SIMCLR, MOCO_RECIPE_BYOL};
 
 START_TEST(test_whole_batch_recipes)
 {

@@ -309,7 +309,8 @@ START_TEST(test_round_trip)
     for (int64_t i = 0; i < st.count; i++) /* natural alignment inside the file */
         ck_assert_uint_eq((uint64_t)(st.tensors[i].data - st.file.bytes) % (st.tensors[i].dtype == MO_U8    ? 1
                                                                             : st.tensors[i].dtype == MO_F32 ? 4
-                                                                                                            : 8), 0);
+                                                                                                            : 8),
+                          0);
     ck_assert_str_eq(mo_tensor_file_text(&st, "seed"), "18446744073709551615");
     ck_assert_str_eq(mo_tensor_file_text(&st, "note"), "quote \" backslash \\ newline \n \xc3\xa9");
     mo_tensor_file_close(&st);

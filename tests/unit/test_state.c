@@ -30,8 +30,7 @@ START_TEST(test_blocks)
     mo_fault_arm(MO_FAULT_ALLOC, -1);
     ck_assert_ptr_nonnull(a);
     ck_assert_ptr_null(b);
-    OK(mo_blocks_take(&(mo_blocks_t){.list = {{.name = "weights", .bytes = 24, .pointer = &b}}, .count = 1},
-                      NULL));
+    OK(mo_blocks_take(&(mo_blocks_t){.list = {{.name = "weights", .bytes = 24, .pointer = &b}}, .count = 1}, NULL));
     ck_assert(a[0] == 0 && a[99] == 0);
     mo_blocks_free(&blocks);
     ck_assert(a == NULL && b == NULL && blocks.count == 0);

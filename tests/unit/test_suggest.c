@@ -22,14 +22,16 @@ static const char *nearest(const char *word)
 START_TEST(test_slips_are_found)
 {
     static const char *const cases[][2] = {
-        {"batchsize", "batch_size"},     /* a letter left out       */
-        {"batch-size", "batch_size"},    /* as a flag is spelt      */
-        {"Batch_Size", "batch_size"},    /* capitals                */
-        {"bathc_size", "batch_size"},    /* neighbours exchanged    */
-        {"epoch", "epochs"},             /* a letter missing at end */
-        {"epoxhs", "epochs"},            /* another letter          */
-        {"temprature", "temperature"},   {"temp", "temperature"}, /* the beginning of it */
-        {"lr", "base_lr"},               {"momentum", "key_momentum"},
+        {"batchsize", "batch_size"},  /* a letter left out       */
+        {"batch-size", "batch_size"}, /* as a flag is spelt      */
+        {"Batch_Size", "batch_size"}, /* capitals                */
+        {"bathc_size", "batch_size"}, /* neighbours exchanged    */
+        {"epoch", "epochs"},          /* a letter missing at end */
+        {"epoxhs", "epochs"},         /* another letter          */
+        {"temprature", "temperature"},
+        {"temp", "temperature"}, /* the beginning of it */
+        {"lr", "base_lr"},
+        {"momentum", "key_momentum"},
         {"K", "k"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -43,8 +45,9 @@ END_TEST
 START_TEST(test_strangers_are_not)
 {
     static const char *const words[] = {
-        "", "x", "colour", "struct_size_of_something", "zzz",
-        "a word of more letters than any name can have, and then some more",
+        "",       "x",
+        "colour", "struct_size_of_something",
+        "zzz",    "a word of more letters than any name can have, and then some more",
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         ck_assert_msg(nearest(words[i]) == NULL, "'%s' gives '%s'", words[i], nearest(words[i]));

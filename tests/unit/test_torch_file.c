@@ -50,8 +50,10 @@ static buffer_t pickle_of(const fixture_tensor_t *list, int count, int legacy)
 
 static buffer_t archive_of(const buffer_t *pickle, int flags)
 {
-    const fixture_member_t members[] = {{"x/data.pkl", pickle->bytes, pickle->size}, {"x/data/0", numbers, 48},
-                                        {"x/data/1", count7, 8}, {"x/version", "3\n", 2}};
+    const fixture_member_t members[] = {{"x/data.pkl", pickle->bytes, pickle->size},
+                                        {"x/data/0", numbers, 48},
+                                        {"x/data/1", count7, 8},
+                                        {"x/version", "3\n", 2}};
     return make_zip(members, 4, flags);
 }
 
@@ -135,7 +137,8 @@ START_TEST(test_types)
         mo_tensor_file_t file = {0};
         float real[2] = {0};
         int64_t whole[2] = {0};
-        ck_assert_msg(mo_tensor_file_open_memory(&file, zip.bytes, zip.size, "made") == MOCO_OK, "%s", moco_last_message());
+        ck_assert_msg(mo_tensor_file_open_memory(&file, zip.bytes, zip.size, "made") == MOCO_OK, "%s",
+                      moco_last_message());
         for (int k = 0; k < 2; k++) {
             const mo_file_tensor_t *found = mo_tensor_file_find(&file, k == 0 ? "t" : "second");
             ck_assert_int_eq(mo_file_floats(found, real, 2 - k), rows[i].real ? MOCO_OK : MOCO_ERR_FORMAT);
@@ -225,7 +228,7 @@ START_TEST(test_damaged_pickles)
         const char *bytes;
         uint64_t size;
         const char *reason;
-    /* clang-format off */
+        /* clang-format off */
     } rows[] = {
         {P("\x80\x02."), "its stack is empty"},
         {P("\x80\x02N0."), "its stack is empty"},
@@ -514,7 +517,7 @@ START_TEST(test_legacy_parts)
     static const struct {
         moco_status_t status;
         const char *reason;
-    /* clang-format off */
+        /* clang-format off */
     } wanted[] = {
         {MOCO_ERR_FORMAT, "comes twice"},           {MOCO_ERR_FORMAT, "numbers of a tensor are missing"},
         {MOCO_ERR_FORMAT, "has 11 numbers, 12"},    {MOCO_ERR_FORMAT, "belongs to no tensor"},

@@ -61,21 +61,21 @@ static void set(uint8_t *rgb, int r, int g, int b)
     rgb[2] = (uint8_t)b;
 }
 
-#define IMAGE(name, r, g, b)                         \
-    static void name(int x, int y, uint8_t *rgb)     \
-    {                                                \
-        (void)x, (void)y;                            \
-        set(rgb, r, g, b);                           \
+#define IMAGE(name, r, g, b)                     \
+    static void name(int x, int y, uint8_t *rgb) \
+    {                                            \
+        (void)x, (void)y;                        \
+        set(rgb, r, g, b);                       \
     }
 IMAGE(strong_colour, 250, 0, 60)
 IMAGE(red, 255, 0, 0)
 IMAGE(earthen, 200, 100, 20)
 IMAGE(nearly_white, 255, 240, 248)
 IMAGE(middling, 100, 100, 100)
-IMAGE(dark_slope, x, x, x)             /* of 64 pixels: solarizing leaves it, jitter included */
+IMAGE(dark_slope, x, x, x) /* of 64 pixels: solarizing leaves it, jitter included */
 IMAGE(slope, 4 * x, 4 * x, 4 * x)
 IMAGE(edge, x < SIDE / 2 ? 0 : 255, x < SIDE / 2 ? 0 : 255, x < SIDE / 2 ? 0 : 255)
-IMAGE(place, x, y, 0)                  /* of 256 pixels */
+IMAGE(place, x, y, 0) /* of 256 pixels */
 
 /* ---- drawing and judging ---- */
 

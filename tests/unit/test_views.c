@@ -44,8 +44,13 @@ static void teardown(void)
 
 static mo_view_spec_t plain_spec(void)
 {
-    return (mo_view_spec_t){.order = MOCO_VIEWS_V2, .size = SIDE, .crop_tries = 10, .crop_min_area = 0.2,
-                            .crop_max_area = 1, .blur_sigma_min = 0.1, .blur_sigma_max = 2};
+    return (mo_view_spec_t){.order = MOCO_VIEWS_V2,
+                            .size = SIDE,
+                            .crop_tries = 10,
+                            .crop_min_area = 0.2,
+                            .crop_max_area = 1,
+                            .blur_sigma_min = 0.1,
+                            .blur_sigma_max = 2};
 }
 
 static mo_view_spec_t v2_spec(void)
@@ -103,9 +108,15 @@ START_TEST(crop_follows_the_documented_draws)
             h = rint(sqrt(target / aspect));
         } while (w > 90 || h > 60);
         const uint32_t top = mo_rng_below(&rng, 61 - (uint32_t)h), left = mo_rng_below(&rng, 91 - (uint32_t)w);
-        const mo_resize_t r = {.src = pixels.rgb + (top * 90 + left) * 3, .stride = 270, .width = (int)w,
-                               .height = (int)h, .full_width = SIDE, .full_height = SIDE, .window_width = SIDE,
-                               .window_height = SIDE, .filter = _i};
+        const mo_resize_t r = {.src = pixels.rgb + (top * 90 + left) * 3,
+                               .stride = 270,
+                               .width = (int)w,
+                               .height = (int)h,
+                               .full_width = SIDE,
+                               .full_height = SIDE,
+                               .window_width = SIDE,
+                               .window_height = SIDE,
+                               .filter = _i};
         ck_assert_int_eq(mo_resize(&work, &r, want, SIDE * 3), MOCO_OK);
         draw(&spec, 5, 1, index, 0, got);
         ck_assert_mem_eq(got, want, sizeof got);
@@ -121,7 +132,7 @@ START_TEST(crop_tries)
     int central_boxes[3] = {0};
     mo_view_spec_t spec = plain_spec();
     spec.crop_min_area = 0.05;
-    make_map(200, 40); /* a fifth of the whole area is the most that fits */
+    make_map(200, 40);   /* a fifth of the whole area is the most that fits */
     spec.crop_tries = 0; /* refused from a caller: shows the central box */
     draw(&spec, 5, 1, 0, 0, central);
     for (int index = 0; index < 300; index++) {
@@ -156,8 +167,13 @@ START_TEST(crop_of_extreme_shapes)
     else if (height > width)
         h = (int)rint(width / (3.0 / 4.0));
     const size_t left = (size_t)((width - w) / 2), top = (size_t)((height - h) / 2);
-    const mo_resize_t r = {.src = pixels.rgb + (top * (size_t)width + left) * 3, .stride = (size_t)width * 3,
-                           .width = w, .height = h, .full_width = SIDE, .full_height = SIDE, .window_width = SIDE,
+    const mo_resize_t r = {.src = pixels.rgb + (top * (size_t)width + left) * 3,
+                           .stride = (size_t)width * 3,
+                           .width = w,
+                           .height = h,
+                           .full_width = SIDE,
+                           .full_height = SIDE,
+                           .window_width = SIDE,
                            .window_height = SIDE};
     ck_assert_int_eq(mo_resize(&work, &r, want, SIDE * 3), MOCO_OK);
     int fell_back = 0;
@@ -263,7 +279,8 @@ START_TEST(every_pipeline)
                 const double sigma = mo_rng_range(&rng, 0.1, 2.0);
                 const int true_kernel = spec.blur_form == MOCO_BLUR_GAUSSIAN; /* side 3 at 24 pixels */
                 ck_assert_int_eq(true_kernel ? mo_blur_gaussian(&work, want, SIDE, SIDE, 1, sigma)
-                                             : mo_blur(&work, want, SIDE, SIDE, sigma), MOCO_OK);
+                                             : mo_blur(&work, want, SIDE, SIDE, sigma),
+                                 MOCO_OK);
                 blurred++;
             } else if (*step == 'j' && u < (recipe == MOCO_RECIPE_V1 ? 1 : 0.8)) {
                 jitter_by_hand(&rng, &spec, want, count);
@@ -321,8 +338,14 @@ START_TEST(eval_transform)
     ck_assert_uint_eq(got[1], 2);
     /* the long side is truncated: 16 * 31 / 20 = 24.8 -> 24, so left (24 - 16) / 2 = 4 */
     make_map(31, 20);
-    const mo_resize_t r = {.src = pixels.rgb, .stride = 93, .width = 31, .height = 20, .full_width = 24,
-                           .full_height = 16, .window_width = 24, .window_height = 16};
+    const mo_resize_t r = {.src = pixels.rgb,
+                           .stride = 93,
+                           .width = 31,
+                           .height = 20,
+                           .full_width = 24,
+                           .full_height = 16,
+                           .window_width = 24,
+                           .window_height = 16};
     ck_assert_int_eq(mo_resize(&work, &r, want, 24 * 3), MOCO_OK);
     ck_assert_int_eq(mo_view_eval(&work, &pixels, 16, 16, got), MOCO_OK);
     for (int y = 0; y < 16; y++)
@@ -381,14 +404,14 @@ START_TEST(spec_operations)
             spec.blur_probability[view] = 0.1;
             ck_assert_int_eq(mo_view_spec_check(&spec) == MOCO_OK, has_blur[order]);
             if (!has_blur[order])
-                ck_assert_ptr_nonnull(strstr(moco_last_message(), view ? "blur_probability_2 is 0.1"
-                                                                       : "blur_probability is 0.1"));
+                ck_assert_ptr_nonnull(
+                    strstr(moco_last_message(), view ? "blur_probability_2 is 0.1" : "blur_probability is 0.1"));
             spec.blur_probability[view] = 0;
             spec.solarize_probability[view] = 1;
             ck_assert_int_eq(mo_view_spec_check(&spec) == MOCO_OK, has_solarize[order]);
             if (!has_solarize[order])
-                ck_assert_ptr_nonnull(strstr(moco_last_message(), view ? "solarize_probability_2 is 1"
-                                                                       : "solarize_probability is 1"));
+                ck_assert_ptr_nonnull(
+                    strstr(moco_last_message(), view ? "solarize_probability_2 is 1" : "solarize_probability is 1"));
         }
 }
 END_TEST
@@ -410,9 +433,9 @@ START_TEST(spec_warnings)
         int size, form;
         double blur, sigma_max;
         const char *says;
-    } cases[] = {{19, 1, 0.5, 2, "changes nothing"}, {20, 1, 0.5, 2, "side 3"}, {40, 1, 0.5, 2, NULL},
-                 {224, 1, 0.5, 2, NULL},             {224, 1, 0.5, 12, "side 23"}, {19, 0, 0.5, 2, NULL},
-                 {19, 1, 0, 2, NULL}};
+    } cases[] = {
+        {19, 1, 0.5, 2, "changes nothing"}, {20, 1, 0.5, 2, "side 3"}, {40, 1, 0.5, 2, NULL}, {224, 1, 0.5, 2, NULL},
+        {224, 1, 0.5, 12, "side 23"},       {19, 0, 0.5, 2, NULL},     {19, 1, 0, 2, NULL}};
     mo_view_spec_t spec = plain_spec();
     spec.size = cases[_i].size;
     spec.blur_form = cases[_i].form;
@@ -430,14 +453,26 @@ END_TEST
 
 START_TEST(spec_from_options)
 {
-    const moco_trainer_options_t options = {.views = MOCO_VIEWS_CIFAR, .image_size = 32, .crop_min_area = 0.08,
-                                            .crop_max_area = 0.9, .jitter_brightness = 0.1, .jitter_contrast = 0.2,
-                                            .jitter_saturation = 0.3, .jitter_hue = 0.4, .jitter_probability = 0.5,
-                                            .gray_probability = 0.6, .blur_probability = 0.7, .blur_sigma_min = 0.8,
-                                            .blur_sigma_max = 1.9, .flip_probability = 0.25,
-                                            .blur_probability_2 = -1, .solarize_probability = 0.15,
-                                            .solarize_probability_2 = 0, .resize_filter = MOCO_FILTER_BICUBIC,
-                                            .crop_tries = 7, .blur_form = MOCO_BLUR_GAUSSIAN};
+    const moco_trainer_options_t options = {.views = MOCO_VIEWS_CIFAR,
+                                            .image_size = 32,
+                                            .crop_min_area = 0.08,
+                                            .crop_max_area = 0.9,
+                                            .jitter_brightness = 0.1,
+                                            .jitter_contrast = 0.2,
+                                            .jitter_saturation = 0.3,
+                                            .jitter_hue = 0.4,
+                                            .jitter_probability = 0.5,
+                                            .gray_probability = 0.6,
+                                            .blur_probability = 0.7,
+                                            .blur_sigma_min = 0.8,
+                                            .blur_sigma_max = 1.9,
+                                            .flip_probability = 0.25,
+                                            .blur_probability_2 = -1,
+                                            .solarize_probability = 0.15,
+                                            .solarize_probability_2 = 0,
+                                            .resize_filter = MOCO_FILTER_BICUBIC,
+                                            .crop_tries = 7,
+                                            .blur_form = MOCO_BLUR_GAUSSIAN};
     mo_view_spec_t spec;
     mo_options_views(&options, &spec);
     ck_assert(spec.order == 2 && spec.size == 32 && spec.crop_min_area == 0.08 && spec.crop_max_area == 0.9);

@@ -29,8 +29,8 @@ enum {
 
 static mo_encoder_spec_t spec_of(int32_t arch, int32_t image, double width)
 {
-    return (mo_encoder_spec_t){.arch = arch, .head = -1, .width = width, .image_size = image, .dimension = 16,
-                               .freeze_patch = 1};
+    return (mo_encoder_spec_t){
+        .arch = arch, .head = -1, .width = width, .image_size = image, .dimension = 16, .freeze_patch = 1};
 }
 
 /* Small enough for double precision: 17 tokens of 48 channels, two blocks. */
@@ -139,10 +139,11 @@ START_TEST(test_names)
         for (int32_t k = 0; k < net.parameter_count; k++)
             if (strcmp(net.parameters[k].name, cases[i].name) == 0)
                 parameter = &net.parameters[k];
-        ck_assert_msg((parameter != NULL) == (cases[i].rank >= 0), "%s is %s", cases[i].name, parameter ? "there" : "missing");
+        ck_assert_msg((parameter != NULL) == (cases[i].rank >= 0), "%s is %s", cases[i].name,
+                      parameter ? "there" : "missing");
         for (int d = 0; parameter != NULL && d < cases[i].rank; d++)
-            ck_assert_msg(parameter->rank == cases[i].rank && parameter->dims[d] == cases[i].dims[d], "%s has other sizes",
-                          cases[i].name);
+            ck_assert_msg(parameter->rank == cases[i].rank && parameter->dims[d] == cases[i].dims[d],
+                          "%s has other sizes", cases[i].name);
         ck_assert(parameter == NULL || parameter->frozen == cases[i].frozen);
         ck_assert_str_eq(net.parameters[0].name, "cls_token"); /* the order of a state dict */
         ck_assert_str_eq(net.parameters[1].name, "pos_embed");
@@ -161,7 +162,7 @@ START_TEST(test_widths)
         int32_t arch, heads;
         double width;
         int32_t channels;
-    } cases[] = {{S, 0, 1, 384},  {S, 0, 0.25, 96}, {S, 0, 0.0625, 48}, {S, 3, 0.25, 96}, {S, 5, 1, 400},
+    } cases[] = {{S, 0, 1, 384},   {S, 0, 0.25, 96}, {S, 0, 0.0625, 48}, {S, 3, 0.25, 96},  {S, 5, 1, 400},
                  {S, 6, 0.5, 192}, {B, 0, 2, 1536},  {H, 0, 1, 1280},    {L, 16, 0.01, 64}, {S, 1, 0.0625, 32}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         mo_encoder_spec_t spec = spec_of(cases[i].arch, 224, cases[i].width);
@@ -338,8 +339,8 @@ START_TEST(test_lanes)
     float *first = NULL;
     for (int w = 0; w < 3; w++) {
         rig_t r;
-        rig_shape_t shape = {.batch = 8, .groups = 2, .shards_per_group = 2, .sets = lanes[w] > 1 ? 2 : 1,
-                             .lanes = lanes[w]};
+        rig_shape_t shape = {
+            .batch = 8, .groups = 2, .shards_per_group = 2, .sets = lanes[w] > 1 ? 2 : 1, .lanes = lanes[w]};
         rig_open(&r, shape, (mo_shape_t){3, 32, 32}, 37, vit_bn_body);
         for (int run = 0; run < 2; run++) {
             rig_run(&r, run == 0 ? 0xff : 0);
@@ -371,8 +372,12 @@ START_TEST(test_infer_plan)
     for (int32_t norm = LAYER; norm <= BATCH; norm++) {
         mo_net_t net = built(small_spec(norm));
         mo_plan_t *plan = NULL;
-        mo_plan_spec_t spec = {.net = &net, .mode = MO_MODE_INFER, .shard = 2, .shards_per_group = 1,
-                               .inputs = {net.input, -1, -1, -1}, .outputs = {net.backbone, -1, -1, -1}};
+        mo_plan_spec_t spec = {.net = &net,
+                               .mode = MO_MODE_INFER,
+                               .shard = 2,
+                               .shards_per_group = 1,
+                               .inputs = {net.input, -1, -1, -1},
+                               .outputs = {net.backbone, -1, -1, -1}};
         int linears = 0;
         RIG_OK(mo_plan_create(device, &spec, &plan));
         for (int32_t i = 0; i < plan->instr_count; i++) {
@@ -437,16 +442,17 @@ START_TEST(test_file)
     path_of(again, "vit-file-again");
     moco_model_t *model = written_and_read(&spec, path), *second = NULL;
     RIG_OK(moco_model_info(model, text, sizeof text, NULL));
-    static const char *const parts[] = {"\"arch\":\"vit_small\"", "\"patch_size\":8",       "\"vit_depth\":2",
-                                        "\"vit_heads\":4",       "\"vit_norm\":\"batch\"", "\"backbone_dimension\":48"};
+    static const char *const parts[] = {"\"arch\":\"vit_small\"", "\"patch_size\":8",
+                                        "\"vit_depth\":2",        "\"vit_heads\":4",
+                                        "\"vit_norm\":\"batch\"", "\"backbone_dimension\":48"};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         ck_assert_msg(strstr(text, parts[i]) != NULL, "no %s in %s", parts[i], text);
     RIG_OK(moco_model_save(model, again));
     RIG_OK(moco_model_load(again, NULL, NULL, &second));
     float *image = rig_block(3 * 32 * 32), rows[2][48];
     rig_normal(image, 3 * 32 * 32, 0, 1, 4);
-    RIG_OK(moco_model_embed_tensor(model, 1, image, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NCHW),
-                                   rows[0]));
+    RIG_OK(
+        moco_model_embed_tensor(model, 1, image, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NCHW), rows[0]));
     RIG_OK(moco_model_embed_tensor(second, 1, image, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NCHW),
                                    rows[1]));
     ck_assert_mem_eq(rows[0], rows[1], sizeof rows[0]);
@@ -484,8 +490,8 @@ START_TEST(test_memory)
     memset(bytes, 0, size); /* the model has copied what it took */
     float *image = rig_block(3 * 32 * 32), rows[2][48];
     rig_normal(image, 3 * 32 * 32, 0, 1, 4);
-    RIG_OK(moco_model_embed_tensor(model, 1, image, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NCHW),
-                                   rows[0]));
+    RIG_OK(
+        moco_model_embed_tensor(model, 1, image, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NCHW), rows[0]));
     RIG_OK(moco_model_embed_tensor(second, 1, image, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NCHW),
                                    rows[1]));
     ck_assert_mem_eq(rows[0], rows[1], sizeof rows[0]);
@@ -514,8 +520,7 @@ START_TEST(test_bad_files)
         {"vit_depth", "3", MOCO_ERR_SHAPE, "tensor 'blocks.2.norm1.weight' is missing"},
         {"vit_heads", "1025", MOCO_ERR_FORMAT, "metadata 'vit_heads' is '1025', wanted a whole number 1 to 1024"},
         {"vit_heads", "1024", MOCO_ERR_SHAPE, "'cls_token' is [1,1,48], wanted [1,1,4096]"},
-        {"vit_norm", "group", MOCO_ERR_UNSUPPORTED,
-         "metadata 'vit_norm' is 'group', which this version does not know"},
+        {"vit_norm", "group", MOCO_ERR_UNSUPPORTED, "metadata 'vit_norm' is 'group', which this version does not know"},
         {"vit_norm", "batch", MOCO_ERR_SHAPE, "tensor 'blocks.0.norm2.running_mean' is missing"},
         {"width", "8", MOCO_ERR_SHAPE, "'cls_token' is"}, /* not the size that is there */
         {"arch", "vit_tiny", MOCO_ERR_UNSUPPORTED, "metadata 'arch' is 'vit_tiny', which this version does not know"},
@@ -532,9 +537,10 @@ START_TEST(test_bad_files)
     fill(&net, &params, &running);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         static const char *const meta[][2] = {
-            {"libmoco", "0.1.0"}, {"format_version", "1"}, {"kind", "model"}, {"arch", "vit_small"}, {"stem", "imagenet"}, {"head", "none"},
-            {"width", "0.125"}, {"size", "32"}, {"dimension", "16"}, {"patch_size", "8"}, {"vit_depth", "2"},
-            {"vit_heads", "4"}, {"vit_norm", "layer"}, {"eval_resize", "37"}, {"eval_crop", "32"}, {"steps", "7"},
+            {"libmoco", "0.1.0"},    {"format_version", "1"},  {"kind", "model"},   {"arch", "vit_small"},
+            {"stem", "imagenet"},    {"head", "none"},         {"width", "0.125"},  {"size", "32"},
+            {"dimension", "16"},     {"patch_size", "8"},      {"vit_depth", "2"},  {"vit_heads", "4"},
+            {"vit_norm", "layer"},   {"eval_resize", "37"},    {"eval_crop", "32"}, {"steps", "7"},
             {"mean", "0.5,0.5,0.5"}, {"std", "0.25,0.25,0.25"}};
         mo_st_writer_t w = {0};
         moco_model_t *model = NULL;
@@ -595,8 +601,8 @@ START_TEST(test_crowd)
     pthread_t threads[4];
     crowd_t crowds[4];
     rig_normal(images, 5 * 3 * 32 * 32, 0, 1, 4);
-    RIG_OK(moco_model_embed_tensor(model, 1, images, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NHWC),
-                                   wanted));
+    RIG_OK(
+        moco_model_embed_tensor(model, 1, images, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NHWC), wanted));
     RIG_OK(moco_model_embed_tensor(model, 5, images, EMBED(.tap = MOCO_TAP_BACKBONE, .layout = MOCO_LAYOUT_NHWC),
                                    wanted + 48));
     for (int i = 0; i < 48; i++)
@@ -625,13 +631,18 @@ static moco_status_t make_all(moco_device_t *device, int32_t norm, int32_t primi
     mo_encoder_spec_t encoder = small_spec(norm);
     encoder.depth = 1;
     TRY(mo_encoder_net(&encoder, &net));
-    mo_plan_spec_t spec = {.net = &net, .mode = mode, .shard = 2, .shards_per_group = 1, .primitives = primitives,
-                           .inputs = {net.input, -1, -1, -1}, .outputs = {net.backbone, -1, -1, -1}};
+    mo_plan_spec_t spec = {.net = &net,
+                           .mode = mode,
+                           .shard = 2,
+                           .shards_per_group = 1,
+                           .primitives = primitives,
+                           .inputs = {net.input, -1, -1, -1},
+                           .outputs = {net.backbone, -1, -1, -1}};
     if (mode == MO_MODE_TRAIN) { /* something must give the features a gradient */
         int32_t keys = mo_net_tensor(&net, net.shapes[net.backbone].c, 1, 1);
         spec.inputs[1] = keys;
-        mo_infonce_spec_t loss = {.queries = net.backbone, .keys = keys, .place = -1, .count = 8, .temperature = 0.2,
-                                  .batch = 2, .scale = 1};
+        mo_infonce_spec_t loss = {
+            .queries = net.backbone, .keys = keys, .place = -1, .count = 8, .temperature = 0.2, .batch = 2, .scale = 1};
         spec.outputs[1] = mo_infonce(&net, &loss);
         TRY(mo_net_done(&net));
     }

@@ -7,7 +7,8 @@
 #include "train/options.h"
 #include "util/status.h"
 
-static const mo_loss_t *const losses[] = {[MOCO_LOSS_QUEUE] = &mo_loss_queue, [MOCO_LOSS_BATCH] = &mo_loss_batch,
+static const mo_loss_t *const losses[] = {[MOCO_LOSS_QUEUE] = &mo_loss_queue,
+                                          [MOCO_LOSS_BATCH] = &mo_loss_batch,
                                           [MOCO_LOSS_NT_XENT] = &mo_loss_nt_xent,
                                           [MOCO_LOSS_REGRESSION] = &mo_loss_regression};
 

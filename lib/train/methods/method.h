@@ -21,9 +21,9 @@ typedef struct mo_loss_tensors {
 
 typedef struct mo_loss {
     const char *query_prefix, *key_prefix; /* of the encoders in checkpoints, as published; key NULL: no key encoder */
-    int32_t joins_views;  /* both views go through the query encoder together and their groups hold both */
-    int32_t joins_batch;  /* loss or heads see the whole batch: its groups wait for each other           */
-    int32_t keeps_queue;  /* keys of earlier batches are part of the state                               */
+    int32_t joins_views;    /* both views go through the query encoder together and their groups hold both */
+    int32_t joins_batch;    /* loss or heads see the whole batch: its groups wait for each other           */
+    int32_t keeps_queue;    /* keys of earlier batches are part of the state                               */
     int32_t momentum_ahead; /* steps by which the schedule of key_momentum is ahead of the commit         */
     /* Loss when all logits are equal; NULL: there are no negatives, so nothing can be won by chance. */
     double (*chance)(const moco_trainer_options_t *options);
@@ -51,8 +51,8 @@ typedef struct mo_method {
     double scale;           /* factor on the mean                                                 */
     double chance;          /* loss when all logits are equal; not a number without negatives     */
     int two_pass;
-    int mixed;              /* groups divide both views together                                  */
-    int32_t groups;         /* of the query encoder's backbone in a step                          */
+    int mixed;      /* groups divide both views together                                  */
+    int32_t groups; /* of the query encoder's backbone in a step                          */
 } mo_method_t;
 
 const mo_loss_t *mo_loss_of(int32_t loss); /* by MOCO_LOSS_… */

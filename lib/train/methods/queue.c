@@ -14,8 +14,12 @@ static void build(mo_net_t *net, int32_t embedding, const moco_trainer_options_t
 {
     tensors->keys = mo_net_tensor(net, o->dimension, 1, 1);
     tensors->place = -1;
-    const mo_infonce_spec_t spec = {.queries = embedding, .keys = tensors->keys, .place = -1,
-                                    .count = o->queue_length, .temperature = o->temperature, .batch = m->mean_rows,
+    const mo_infonce_spec_t spec = {.queries = embedding,
+                                    .keys = tensors->keys,
+                                    .place = -1,
+                                    .count = o->queue_length,
+                                    .temperature = o->temperature,
+                                    .batch = m->mean_rows,
                                     .scale = m->scale};
     tensors->result = mo_infonce(net, &spec);
 }

@@ -16,8 +16,14 @@ void check(moco_status_t status)
 }
 
 struct Free {
-    void operator()(moco_index_t *index) const { moco_index_free(index); }
-    void operator()(moco_queue_t *queue) const { moco_queue_free(queue); }
+    void operator()(moco_index_t *index) const
+    {
+        moco_index_free(index);
+    }
+    void operator()(moco_queue_t *queue) const
+    {
+        moco_queue_free(queue);
+    }
 };
 } // namespace
 
