@@ -23,10 +23,9 @@ static moco_status_t init_trainer(void *options, uint64_t struct_size)
     return moco_trainer_options_init(options, struct_size, MOCO_RECIPE_V2, MOCO_ARCH_RECIPE);
 }
 
-#define SIMPLE(X)                                                                                             \
-    X(dataset)                                                                                                \
-    X(device) X(run) X(model) X(embed) X(queue) X(contrast) X(index) X(search) X(classify) X(knn) X(snapshot) \
-        X(convert)
+#define SIMPLE(X) \
+    X(dataset)    \
+    X(device) X(run) X(model) X(embed) X(queue) X(contrast) X(index) X(search) X(classify) X(knn) X(snapshot) X(convert)
 #define INIT(name)                                                        \
     static moco_status_t init_##name(void *options, uint64_t struct_size) \
     {                                                                     \
