@@ -14,11 +14,8 @@ static const struct {
 } numbers[] = {
 /* clang-format off */
 #define WHOLE(field) {#field, offsetof(moco_classifier_result_t, field), 1, 9e18}
-/* clang-format on */
-#define REAL(field, high)                                          \
-    {                                                              \
-#field, offsetof(moco_classifier_result_t, field), 0, high \
-    }
+#define REAL(field, high) {#field, offsetof(moco_classifier_result_t, field), 0, high}
+    /* clang-format on */
     WHOLE(steps),       WHOLE(train_images),       WHOLE(test_images),      REAL(top1, 100),        REAL(top5, 100),
     REAL(base_lr, 1e6), REAL(effective_lr, 1e300), REAL(train_loss, 1e300), REAL(test_loss, 1e300),
 };
