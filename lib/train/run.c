@@ -1,14 +1,13 @@
-/* What surrounds the step: reports, epochs over a data set, saving, evaluation. */
+/* Whole runs: epochs with their files, evaluation and log; and the model that a trainer stands for. */
 #include "train/run.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "eval/knn.h"
 #include "eval/model_file.h"
 #include "persist/tensor_file.h"
+#include "train/epochs.h"
 #include "train/run_log.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
@@ -16,204 +15,6 @@
 #include "util/file.h"
 #include "util/status.h"
 #include "util/structsize.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-/* ---- reports ---- */
-
-static int64_t steps_per_epoch(const moco_trainer_t *t)
-{
-    return t->state.listing_count > 0 ? t->state.listing_count / t->state.options.batch_size
-                                      : t->state.options.steps_per_epoch;
-}
-
-static void fill_report(const moco_trainer_t *t, const mo_outcome_t *o, double data_seconds, double step_seconds,
-                        moco_step_report_t *r)
-{
-    double fill = mo_queue_fill(&t->state), seconds = data_seconds + step_seconds;
-    *r = (moco_step_report_t){.struct_size = sizeof *r,
-                              .step = t->state.step,
-                              .epoch = t->state.epoch,
-                              .step_in_epoch = t->state.step_in_epoch,
-                              .steps_per_epoch = steps_per_epoch(t),
-                              .steps_total = steps_per_epoch(t) * t->state.options.epochs,
-                              .loss = o->loss,
-                              .chance_loss = t->state.method.chance,
-                              .lr = o->rates.lr,
-                              .key_momentum = o->rates.key_momentum,
-                              .gradient_norm = o->gradient_norm,
-                              .contrast_top1 = o->top1,
-                              .contrast_top5 = o->top5,
-                              .queue_fill = fill,
-                              .images_per_second = seconds > 0 ? t->state.options.batch_size / seconds : 0,
-                              .data_seconds = data_seconds,
-                              .step_seconds = step_seconds,
-                              .knn_top1 = -1,
-                              .epoch_loss = t->state.step_in_epoch > 0
-                                                ? t->state.epoch_loss_sum / (double)t->state.step_in_epoch
-                                                : 0};
-}
-
-/* ---- pushed batches ---- */
-
-moco_status_t mo_run_pushed(moco_trainer_t *t, moco_step_report_t *report)
-{
-    mo_outcome_t outcome;
-    moco_step_report_t full;
-    double start = now();
-    moco_status_t status = mo_step_pushed(t, &outcome);
-    if (status != MOCO_OK)
-        return status;
-    fill_report(t, &outcome, 0, now() - start, &full);
-    mo_report_out(&full, sizeof full, report);
-    return MOCO_OK;
-}
-
-/* ---- data sets ---- */
-
-/* Broken images tolerated in a listing. */
-static int64_t broken_limit(const moco_trainer_options_t *o, int64_t listing)
-{
-    int64_t limit = (int64_t)((double)listing * o->max_broken_percent / 100.0);
-    return o->max_broken > 0 && o->max_broken < limit ? o->max_broken : limit;
-}
-
-/* What a trainer knew of its data set before a call, for calls that fail before their first step. */
-typedef struct listing {
-    int64_t count, step, step_in_epoch;
-    uint64_t hash;
-    double loss_sum;
-} listing_t;
-
-static listing_t listing_of(const moco_trainer_t *t)
-{
-    return (listing_t){t->state.listing_count, t->state.step, t->state.step_in_epoch, t->state.listing_hash,
-                       t->state.epoch_loss_sum};
-}
-
-static void forget_listing(moco_trainer_t *t, const listing_t *before)
-{
-    if (before->count > 0 || t->state.step > before->step)
-        return;
-    t->state.listing_count = 0;
-    t->state.listing_hash = before->hash;
-    t->state.step_in_epoch = before->step_in_epoch;
-    t->state.epoch_loss_sum = before->loss_sum;
-}
-
-/* The first data set a trainer sees is its own, and an epoch begins with it; later ones must be the same. */
-static moco_status_t bind_listing(moco_trainer_t *t, int64_t count, uint64_t hash)
-{
-    if (count < t->state.options.batch_size)
-        return mo_fail(MOCO_ERR_NO_DATA, "the data set has %lld images, a batch needs %d", (long long)count,
-                       t->state.options.batch_size);
-    if (t->state.listing_count == 0) {
-        t->state.listing_count = count;
-        t->state.listing_hash = hash;
-        t->state.step_in_epoch = 0; /* steps on pushed batches were no part of it */
-        t->state.epoch_loss_sum = 0;
-        return MOCO_OK;
-    }
-    if (t->state.listing_count != count)
-        return mo_fail(MOCO_ERR_MISMATCH, "this run learns from %lld images, the data set has %lld",
-                       (long long)t->state.listing_count, (long long)count);
-    if (t->state.listing_hash != hash)
-        return mo_fail(MOCO_ERR_MISMATCH,
-                       "this run learns from images with names of hash %016" PRIx64 ", the data set's "
-                       "names have %016" PRIx64 ": other names, or another order",
-                       t->state.listing_hash, hash);
-    return MOCO_OK;
-}
-
-static moco_status_t open_loader(moco_trainer_t *t, moco_dataset_t *dataset, mo_loader_t **loader)
-{
-    moco_status_t status = MOCO_OK;
-    int64_t count = mo_dataset_count(dataset);
-    TRY(bind_listing(t, count, mo_dataset_name_hash(dataset)));
-    if (t->pushed.count == 0)
-        mo_pushed_free(&t->pushed); /* the store of pushed batches makes module for the loader's */
-    mo_loader_spec_t spec = mo_trainer_loader_spec(t);
-    spec.max_broken = broken_limit(&t->state.options, count);
-    TRY(mo_loader_create(&spec, dataset, loader));
-    TRY(mo_loader_seek(*loader, t->state.epoch, t->state.position));
-cleanup:
-    return status;
-}
-
-/* The epoch is over: by its planned steps, or because broken images left fewer than a batch. */
-static moco_status_t next_epoch(moco_trainer_t *t, mo_loader_t *loader)
-{
-    t->state.epoch++;
-    t->state.step_in_epoch = 0;
-    t->state.position = 0;
-    t->state.epoch_loss_sum = 0;
-    return mo_loader_seek(loader, t->state.epoch, 0);
-}
-
-static int epoch_done(const moco_trainer_t *t)
-{
-    return t->state.step_in_epoch >= steps_per_epoch(t);
-}
-
-/* One step on the loader's next batch; *ended when the epoch has none left. */
-static moco_status_t loader_step(moco_trainer_t *t, mo_loader_t *loader, moco_step_report_t *report, int *ended)
-{
-    moco_status_t status = MOCO_OK;
-    const mo_batch_t *batch = NULL;
-    mo_outcome_t outcome;
-    double start = now(), loaded;
-    *ended = 0;
-    TRY(mo_cancel_check(t->cancel));
-    status = mo_loader_next(loader, &batch);
-    if (status == MOCO_ERR_NO_DATA && t->state.step_in_epoch > 0) {
-        *ended = 1;
-        return MOCO_OK;
-    }
-    TRY(status);
-    loaded = now();
-    mo_views_t views = {.bytes = {batch->rows[0], batch->rows[1]}, .position = batch->position};
-    TRY(mo_trainer_step(t, &views, &outcome));
-    fill_report(t, &outcome, loaded - start, now() - loaded, report);
-cleanup:
-    if (batch != NULL)
-        mo_loader_return(loader, batch);
-    return status;
-}
-
-moco_status_t mo_run_steps(moco_trainer_t *t, moco_dataset_t *dataset, int64_t count, const moco_run_options_t *o,
-                           moco_step_report_t *report)
-{
-    moco_status_t status = MOCO_OK;
-    mo_loader_t *loader = NULL;
-    moco_step_report_t full;
-    listing_t before = listing_of(t);
-    int ended;
-    t->cancel = o->cancel;
-    TRY(open_loader(t, dataset, &loader));
-    for (int64_t done = 0; done < count;) {
-        if (epoch_done(t))
-            TRY(next_epoch(t, loader));
-        TRY(loader_step(t, loader, &full, &ended));
-        if (ended)
-            TRY(next_epoch(t, loader));
-        else
-            done++;
-    }
-    mo_report_out(&full, sizeof full, report);
-cleanup:
-    t->cancel = NULL;
-    if (status != MOCO_OK)
-        forget_listing(t, &before);
-    mo_loader_free(loader);
-    return status;
-}
-
-/* ---- whole runs ---- */
 
 moco_status_t mo_trainer_snapshot(moco_trainer_t *t, const moco_snapshot_options_t *o, moco_device_t *device,
                                   moco_model_t **out)
@@ -277,7 +78,7 @@ static moco_status_t evaluate(run_t *r, double *top1)
     moco_knn_result_t result = {.struct_size = sizeof result};
     moco_knn_options_t knn;
     const moco_snapshot_options_t query = {.encoder = MOCO_ENCODER_QUERY};
-    double start = now();
+    double start = mo_seconds();
     *top1 = -1;
     if (r->test == NULL)
         return MOCO_OK;
@@ -289,7 +90,7 @@ static moco_status_t evaluate(run_t *r, double *top1)
     *top1 = result.top1;
 cleanup:
     mo_model_release(model);
-    r->paused += now() - start;
+    r->paused += mo_seconds() - start;
     return status;
 }
 
@@ -302,7 +103,7 @@ static moco_status_t tell(run_t *r, moco_step_report_t *report)
     if (r->options->max_steps > 0 && r->options->max_steps < report->steps_total)
         left = r->options->max_steps - t->state.step;
     if (done > 0 && left > 0)
-        report->eta_seconds = (now() - r->started - r->paused) / (double)done * (double)left;
+        report->eta_seconds = (mo_seconds() - r->started - r->paused) / (double)done * (double)left;
     if (r->log != NULL && (report->knn_top1 >= 0 || t->state.step % r->options->log_every == 0))
         TRY(mo_run_log_line(r->log, report));
     if (r->options->progress != NULL && r->options->progress(r->options->user, report) != 0)
@@ -317,7 +118,7 @@ static moco_status_t end_epoch(run_t *r, moco_step_report_t *report)
     moco_trainer_t *t = r->trainer;
     moco_status_t status = MOCO_OK;
     int64_t done = t->state.epoch + 1;
-    TRY(next_epoch(t, r->loader));
+    TRY(mo_epoch_next(t, r->loader));
     TRY(save_both(r));
     if (done % r->options->eval_every == 0 || done == t->state.options.epochs) {
         TRY(evaluate(r, &report->knn_top1));
@@ -332,7 +133,7 @@ cleanup:
 static void fill_standing(const moco_trainer_t *t, moco_step_report_t *report)
 {
     mo_outcome_t none = {.rates = mo_rates_now(t)};
-    fill_report(t, &none, 0, 0, report);
+    mo_report_fill(t, &none, 0, 0, report);
     report->loss = report->epoch_loss;
 }
 
@@ -365,13 +166,13 @@ static moco_status_t run_steps(run_t *r)
     fill_standing(t, &report); /* a trainer saved on the last step of an epoch ends it without a step */
     TRY(before_first(r));
     while (!r->stop && !finished(r)) {
-        TRY(loader_step(t, r->loader, &report, &ended));
+        TRY(mo_epochs_step(t, r->loader, &report, &ended));
         if (!ended) {
             TRY(tell(r, &report));
-            if (r->options->save_every > 0 && t->state.step % r->options->save_every == 0 && !epoch_done(t))
+            if (r->options->save_every > 0 && t->state.step % r->options->save_every == 0 && !mo_epoch_done(t))
                 TRY(save_both(r));
         }
-        if (ended || epoch_done(t))
+        if (ended || mo_epoch_done(t))
             TRY(end_epoch(r, &report));
     }
 cleanup:
@@ -426,12 +227,12 @@ moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dat
                .folder = folder,
                .options = options,
                .steps_before = t->state.step,
-               .started = now(),
+               .started = mo_seconds(),
                .saved_step = -1};
-    listing_t before = listing_of(t);
+    mo_seen_listing_t before = mo_listing_of(t);
     t->cancel = options->cancel;
     TRY(check_folder(t, folder, options->overwrite));
-    TRY(open_loader(t, dataset, &r.loader));
+    TRY(mo_epochs_open(t, dataset, &r.loader));
     if (folder != NULL)
         TRY(mo_run_log_open(folder, t->state.step, &r.log));
     status = run_steps(&r);
@@ -448,7 +249,7 @@ moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dat
 cleanup:
     t->cancel = NULL;
     if (status != MOCO_OK)
-        forget_listing(t, &before);
+        mo_listing_forget(t, &before);
     mo_run_log_close(folder, r.log, status != MOCO_OK && t->state.step == r.steps_before);
     mo_loader_free(r.loader);
     return status;
