@@ -1,5 +1,5 @@
 #!/bin/sh
-# Documents tell the truth about the tree: links lead somewhere, the C of the README compiles, every option has its line.
+# Links in documents lead somewhere, the C of the README compiles, and docs/options.md names every trainer option.
 # usage: check_docs.sh SOURCE_DIR
 set -eu
 cd "$1"

@@ -111,7 +111,7 @@ int cmd_convert(int argc, char **argv)
     moco_status_t status;
     json_t *report = NULL;
     char *text = NULL;
-    uint64_t capacity = 0, needed = 65536; /* room for every usual report */
+    uint64_t capacity = 0, needed = 65536; /* enough for every usual report */
     int code = parse(argc, argv, &options);
 
     if (code != ARG_GO_ON || (code = library_options(&options, &library)) != EXIT_DONE)

@@ -955,7 +955,8 @@ class Trainer(_Handle):
 
     @classmethod
     def load(cls, path, device=None, overrides=None):
-        """overrides: TrainerOptions equal to the saved ones but for memory_cap and loader_threads."""
+        """overrides: TrainerOptions equal to the saved ones but for memory_cap, loader_threads,
+        max_broken and max_broken_percent."""
         self = cls.__new__(cls)
         _Handle.__init__(self, _create("trainer_load", _path(path), ctypes.byref(overrides) if overrides else None,
                                        device))

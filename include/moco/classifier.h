@@ -30,7 +30,7 @@ enum moco_classifier_phase {
 typedef struct moco_classifier_report {
     uint64_t struct_size; /**< set by the library to the size it knows                                            */
     int64_t done;         /**< images of this phase; in training, of all epochs                                   */
-    int64_t total;        /**< to come to at its end; broken images make it fewer                                 */
+    int64_t total;        /**< images expected in it; broken images make it fewer                                 */
     int64_t step;         /**< steps so far                                                                       */
     double loss;          /**< training: mean of the epoch so far in nats, against the targets of training; of a
                                probe's rates the smallest                                                         */
@@ -49,7 +49,7 @@ typedef int32_t (*moco_classifier_fn)(void *user, const moco_classifier_report_t
 
 /* ---- what was found ---- */
 
-/** Numbers that a file does not tell are -1. */
+/** Results of training. After moco_classifier_load, a number that the file does not hold is -1. */
 typedef struct moco_classifier_result {
     uint64_t struct_size;   /**< set by the caller to sizeof(moco_classifier_result_t)                             */
     uint64_t backbone_hash; /**< of the backbone's parameters and statistics; a probe's training leaves it as it was */
@@ -74,7 +74,7 @@ typedef struct moco_classifier_result {
 /** @return MOCO_ERR_ARGUMENT for a NULL. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_result(const moco_classifier_t *classifier, moco_classifier_result_t *result);
 
-/** One learning rate of a probe; of everything else the only one. */
+/** Results for one learning rate. A probe may have several; fine-tuning and a loaded classifier have one. */
 typedef struct moco_classifier_rate {
     uint64_t struct_size; /**< set by the caller to sizeof(moco_classifier_rate_t)                      */
     double base_lr;       /**< as in the options                                                        */

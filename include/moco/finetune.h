@@ -78,7 +78,7 @@ MOCO_API moco_status_t moco_finetune_options_json(const moco_finetune_options_t 
  * and the shard size, and neither on lanes nor on loader threads.
  *
  * @param train    labelled images; those without a class are left out, broken ones too.
- * @param test     labelled images; classes are matched by name. It has no say in what is kept: the last epoch is.
+ * @param test     labelled images; classes are matched by name. The weights of the last epoch are kept, whatever it shows.
  * @param options  NULL for the defaults of MOCO_OPTIMIZER_ADAMW.
  * @param out      receives the classifier with the new backbone; free with moco_classifier_free.
  * @return MOCO_ERR_ARGUMENT (a data set without classes, training with fewer than two, an option out of range),

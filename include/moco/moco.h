@@ -8,13 +8,14 @@
  *   embedded   moco_trainer_push_pixels + moco_trainer_step, moco_trainer_snapshot, moco_model_embed_pixels
  *   pieces     moco_queue_t (the dictionary and its loss), moco_index_t (search, kNN)
  *   measure    moco_knn, moco_probe_train (a linear classifier on frozen features), moco_finetune_train
+ *   stop       moco_cancel_t, in the options of every long call
  *   files      moco_convert, moco_file_info (checkpoints of other programs)
  *
  * Handles are opaque. Whatever a call creates, the matching _free releases; _free takes NULL. Options are plain structs
  * whose first field is their size; the matching _init fills them. A call that fails leaves its objects as they were,
  * returns a status, and moco_last_message() says what was found and what was wanted. The library does not print, exit
- * or start threads at load. Callbacks come on the calling thread only. Constants have functions
- * (moco_version_number, moco_status_name), so that Python's ctypes or cffi need no header.
+ * or start threads at load. Callbacks come on the calling thread only. Version and status names are also functions, and
+ * options can be set by name as text, so that most uses from Python's ctypes or cffi need no constants.
  */
 #ifndef MOCO_MOCO_H
 #define MOCO_MOCO_H

@@ -95,7 +95,7 @@ MOCO_API int32_t moco_model_image_size(const moco_model_t *model);
 
 /* ---- images to embeddings ---- */
 
-/** Of all moco_model_embed_* calls; a field that a call has no use for is left alone by it. */
+/** Of all moco_model_embed_* calls. Each call ignores the fields that it does not use. */
 typedef struct moco_embed_options {
     uint64_t struct_size;      /**< set by _init                                                                      */
     moco_cancel_t *cancel;     /**< NULL, or what stops the call from another thread                                  */

@@ -19,7 +19,7 @@ enum moco_status {
     MOCO_ERR_FORMAT = 4,      /**< a file is not what it claims to be, or is damaged                           */
     MOCO_ERR_IMAGE = 5,       /**< an image is broken, unsupported or over the size limit                      */
     MOCO_ERR_SHAPE = 6,       /**< a tensor or vector has other sizes than wanted                              */
-    MOCO_ERR_NO_DATA = 7,     /**< fewer images than the call needs                                            */
+    MOCO_ERR_NO_DATA = 7,     /**< fewer images or vectors than the call needs, or the object lacks what was asked for */
     MOCO_ERR_FULL = 8,        /**< more images pushed than a batch holds                                       */
     MOCO_ERR_NONFINITE = 9,   /**< a loss or gradient is not a finite number                                   */
     MOCO_ERR_EXISTS = 10,     /**< a file that would be replaced is an input of the call, or belongs to another run */
@@ -41,7 +41,7 @@ MOCO_API const char *moco_status_name(moco_status_t status);
 
 /**
  * One line about the last failure on this thread: what was found and what was wanted. Empty before the first failure,
- * and of use only right after one: calls that succeed may leave words of their own. @return thread-local text, valid
+ * and read it right after a call has failed: a call that succeeds may change it. @return thread-local text, valid
  * until this thread's next call. Since: 0.1.
  */
 MOCO_API const char *moco_last_message(void);
@@ -62,7 +62,7 @@ typedef void (*moco_log_fn)(void *user, int32_t level, const char *line);
  * Choose who receives log lines for calls made by this thread; the library itself never prints.
  * @param fn     NULL for nobody (the default).
  * @param user   handed to `fn` unchanged.
- * @param level  the most talkative level wanted, MOCO_LOG_ERROR … MOCO_LOG_DEBUG.
+ * @param level  the highest level that is delivered, MOCO_LOG_ERROR … MOCO_LOG_DEBUG.
  * Thread-local, so two hosts in one process do not disturb each other. Since: 0.1.
  */
 MOCO_API void moco_set_log(moco_log_fn fn, void *user, int32_t level);

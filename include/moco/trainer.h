@@ -28,7 +28,7 @@ enum moco_recipe {
 };
 
 /* Network. */
-/** Networks. */
+/** Encoders. */
 enum moco_arch {
     MOCO_ARCH_RECIPE = -1, /**< moco_trainer_options_init: the one that the recipe was published with */
     MOCO_ARCH_RESNET18 = 0,
@@ -245,7 +245,7 @@ MOCO_API void moco_trainer_free(moco_trainer_t *trainer);
 
 /** What one step did. */
 typedef struct moco_step_report {
-    uint64_t struct_size;      /**< set by the caller to sizeof(moco_step_report_t)                                  */
+    uint64_t struct_size;      /**< sizeof(moco_step_report_t), set by the caller; in a callback by the library */
     int64_t step;              /**< steps done, this one included                                                    */
     int64_t epoch;             /**< epoch this step belonged to, from 0                                              */
     int64_t step_in_epoch;     /**< steps done in that epoch, this one included                                      */

@@ -46,6 +46,7 @@ moco_status_t mo_emit_activation_backward(mo_plan_t *plan, const mo_op_t *op, mo
 typedef enum mo_binary { MO_ADD, MO_SUB, MO_MUL } mo_binary_t;
 moco_status_t mo_emit_binary(mo_plan_t *plan, const mo_op_t *op, mo_binary_t kind, mo_slot_id_t a, mo_slot_id_t b,
                              mo_slot_id_t dst, int relu);
+/* MO_POWER: alpha x^beta. MO_CLIP: x kept within alpha..beta. MO_LINEAR: alpha x + beta. */
 typedef enum mo_function { MO_POWER, MO_CLIP, MO_LINEAR } mo_function_t;
 moco_status_t mo_emit_function(mo_plan_t *plan, const mo_op_t *op, mo_function_t kind, float alpha, float beta,
                                mo_slot_id_t src, mo_slot_id_t dst);
