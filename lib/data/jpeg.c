@@ -175,7 +175,6 @@ static void start_reader(reader_t *reader)
     reader->progress.progress_monitor = on_progress;
 }
 
-/* Everything between setjmp and the end of these two functions may escape. What they change lies outside of them. */
 static moco_status_t escaped(const reader_t *reader)
 {
     return reader->out_of_memory ? mo_fail(MOCO_ERR_MEMORY, "no memory to decode a JPEG")
@@ -190,6 +189,7 @@ static void begin(reader_t *reader, const uint8_t *encoded, uint64_t size)
     jpeg_read_header(&reader->jpeg, TRUE);
 }
 
+/* Everything between setjmp and the end of the two functions that follow may escape. What they change lies outside of them. */
 static moco_status_t header_of(reader_t *reader, const uint8_t *encoded, uint64_t size, mo_image_header_t *header)
 {
     if (setjmp(reader->escape) != 0)

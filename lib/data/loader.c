@@ -168,6 +168,7 @@ static void place(mo_loader_t *loader, int64_t epoch, int64_t position)
     }
     loader->epoch = epoch;
     loader->front = loader->scan = loader->head = position;
+    loader->failed_at = -1;
     loader->delivered = loader->is_callback ? position : loader->count;
     loader->failed = 0;
     loader->paused = 0;

@@ -61,8 +61,10 @@ static void claim_and_fill(mo_worker_t *worker)
     item->status = status;
     if (status != MOCO_OK)
         loader->free_rows[loader->free_count++] = item->row;
-    if (item->state == MO_POSITION_FAILED)
+    if (item->state == MO_POSITION_FAILED && (loader->failed_at < 0 || position < loader->failed_at)) {
+        loader->failed_at = position; /* the caller comes to the first of them */
         mo_message_copy(loader->message);
+    }
     if (position == loader->scan || loader->paused || loader->is_callback)
         pthread_cond_signal(&loader->done); /* one caller only, and it waits for nothing else */
 }

@@ -70,7 +70,7 @@ static const float *gradient_at(const mo_optim_t *o, int64_t offset)
     return piece->values + (offset - piece->from);
 }
 
-/* ---- sums: eight running ones, for a fixed order and module for vector registers ---- */
+/* ---- sums: eight running ones, for a fixed order, and for vector registers ---- */
 
 MO_CLONES double mo_square_sum_of(const float *a, const float *b, float factor, int64_t count)
 {

@@ -55,7 +55,7 @@ typedef struct mo_optim_part {
     int frozen;
 } mo_optim_part_t;
 
-/* Parts and module for sums; params and state are set by the caller. */
+/* Parts and space for sums; params and state are set by the caller. */
 moco_status_t mo_optim_prepare(mo_optim_t *optim, const mo_net_t *net);
 void mo_optim_free(mo_optim_t *optim);
 

@@ -11,7 +11,7 @@
 
 #define MAGIC "\x93NUMPY"
 #define MAGIC_SIZE 6
-#define HEADER_SIZE 128  /* of files written here: a multiple of 64 with module for any row count */
+#define HEADER_SIZE 128  /* of files written here: a multiple of 64 with space for any row count */
 #define MAX_HEADER 65536 /* of files read here */
 
 /* ---- writing ---- */

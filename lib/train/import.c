@@ -118,11 +118,11 @@ static void take_settings(mo_import_t *m)
 static moco_status_t check_method(const mo_import_t *m)
 {
     const moco_trainer_options_t *o = &m->options;
-    if (is_v3(m) && (mo_loss_of(o->loss) != &mo_loss_batch || !o->predictor ||
+    if (is_v3(m) && (o->loss != MOCO_LOSS_BATCH || !o->predictor ||
                      (o->optimizer != MOCO_OPTIMIZER_LARS && o->optimizer != MOCO_OPTIMIZER_ADAMW)))
         return mo_fail(MOCO_ERR_ARGUMENT, "the checkpoint is of a loss over the batch, a predictor, and LARS or AdamW; "
                                           "wanted options of moco-v3 or moco-v3-vit");
-    if (!is_v3(m) && (mo_loss_of(o->loss) != &mo_loss_queue || o->optimizer != MOCO_OPTIMIZER_SGD))
+    if (!is_v3(m) && (o->loss != MOCO_LOSS_QUEUE || o->optimizer != MOCO_OPTIMIZER_SGD))
         return mo_fail(MOCO_ERR_ARGUMENT, "the checkpoint is of a queue and SGD, wanted options of moco-v1, moco-v2 or "
                                           "moco-cifar");
     return mo_options_check(o);

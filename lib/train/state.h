@@ -44,7 +44,7 @@ mo_encoder_t mo_state_model(const mo_state_t *state);
 double mo_queue_fill(const mo_state_t *state); /* share of real keys; 0 without a queue */
 
 /* save.c. `shard`, data set and counters are part of it; the numbering of pushed images goes on behind those that steps
- * have used. */
+ * have used or that were discarded. */
 moco_status_t mo_state_save(mo_state_t *state, const char *path);
 /* The options of a checkpoint of this library, without the rest of it. */
 moco_status_t mo_checkpoint_options(const char *path, moco_trainer_options_t *options);

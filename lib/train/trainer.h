@@ -142,7 +142,7 @@ void mo_stages_free(moco_trainer_t *trainer);
 /* stage_io.c: what goes into and comes out of the shards of a stage, and running one that the trainer has. */
 moco_status_t mo_stage_run(moco_trainer_t *trainer, mo_stage_kind_t kind, const mo_views_t *views);
 mo_buffer_t mo_keys_for(const moco_trainer_t *trainer,
-                        int32_t view); /* keys of the other view, which its queries meet */
+                        int32_t view); /* keys of the other view, with which its queries are compared */
 
 /* commit.c: all that can be refused, then the change, which cannot. The numbers of both are mapped from _prepare on until
  * _done, which follows a failure, too. */

@@ -29,8 +29,8 @@ void mo_warn_setup(moco_trainer_t *t)
     int queue = mo_loss_of(o->loss)->keeps_queue, norms = mo_backbone_has_batchnorm(o);
     if (queue && t->state.listing_count > 0 && o->queue_length >= t->state.listing_count && !t->warnings.told_queue)
         mo_log(MOCO_LOG_WARNING,
-               "queue_length is %lld and the data set has %lld images: every image meets older keys of itself as "
-               "negatives; a queue of a quarter of the data set or less, with key_momentum 0.99, suits small sets",
+               "queue_length is %lld and the data set has %lld images: every image is compared with older keys of "
+               "itself as negatives; a queue of a quarter of the data set or less, with key_momentum 0.99, suits small sets",
                (long long)o->queue_length, (long long)t->state.listing_count);
     t->warnings.told_queue = t->state.listing_count > 0; /* pushed images come without a number */
     if (t->warnings.told_setup)
@@ -73,7 +73,8 @@ void mo_warn_step(moco_trainer_t *t, const mo_outcome_t *outcome)
 {
     mo_warnings_t *w = &t->warnings;
     int64_t batch = t->state.options.batch_size;
-    double chance = t->state.method.chance, spread = mo_spread(t->mapped.keys, batch, t->state.options.dimension);
+    const double chance = t->state.method.chance;
+    const double spread = w->told_collapse ? 1 : mo_spread(t->mapped.keys, batch, t->state.options.dimension);
     /* While a queue fills, random rows make the contrast easy. */
     int filled = !t->state.method.loss->keeps_queue || t->state.queue_seen >= t->state.queue.length;
     mo_warn_setup(t);

@@ -15,7 +15,5 @@
 
 /* MOCO_ERR_ARGUMENT "k is 0, wanted 1 to 5"; "k is 0, wanted 1 or more" where high is INT64_MAX. */
 moco_status_t mo_need_whole(const char *name, int64_t value, int64_t low, int64_t high);
-/* MOCO_ERR_ARGUMENT "temperature is nan, wanted 0.001 to 1000"; "…, wanted 0 or more" where high is INFINITY. */
-moco_status_t mo_need_real(const char *name, double value, double low, double high);
 
 #endif

@@ -225,7 +225,7 @@ START_TEST(fewer_good_images_than_a_batch)
 }
 END_TEST
 
-/* ---- no module on the disk ---- */
+/* ---- no space on the disk ---- */
 
 /* On a full disk: saving fails and names the file; the checkpoint that was there is still whole. */
 static void expect_older_checkpoint(moco_trainer_t *trainer, moco_dataset_t *dataset, const char *run)
@@ -273,7 +273,7 @@ static void full_disk(const char *run, void (*fill)(const char *), void (*reliev
     expect_older_checkpoint(trainer, dataset, run);
     relieve(run);
     ck_assert(!leftovers(run));
-    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL)); /* and on, once there is module */
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL)); /* and on, once there is space */
     ck_assert_int_eq((int)trainer_number(trainer, "epoch"), 4);
     moco_dataset_free(dataset);
     moco_trainer_free(trainer);

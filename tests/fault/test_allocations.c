@@ -64,7 +64,7 @@ static void steps_of(moco_trainer_options_t o, int32_t lanes, int pixels)
     if (WATCHED) {
         ck_assert_msg(mallinfo2().uordblks <= in_use + SLACK(lanes + 1), "ten steps kept %zu bytes",
                       mallinfo2().uordblks - in_use);
-        /* packing buffers of oneDNN come and go in malloc's arenas: 256 KiB of module for each thread */
+        /* packing buffers of oneDNN come and go in malloc's arenas: 256 KiB of space for each thread */
         ck_assert_msg(resident_pages() - pages <= (lanes + 1) * 64, "ten steps grew by %ld pages",
                       resident_pages() - pages);
     }

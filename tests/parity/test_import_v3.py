@@ -207,6 +207,13 @@ def guesses(verdict):
                 verdict.true(f"{title}: refused for {words}", False)
             except binding.MocoError as error:
                 verdict.true(f"{title}: {error}", words in str(error))
+        none = binding.make_options(recipe)
+        none.loss = 99  # by the struct, where no range is checked
+        try:
+            binding.convert(torch_files.save(path, {"state_dict": file["state_dict"]}, "zip"), out, "training", none)
+            verdict.true(f"{title}: refused for a loss that does not exist", False)
+        except binding.MocoError as error:
+            verdict.true(f"{title}: {error}", "wanted options of moco-v3" in str(error))
 
 
 def main(names):

@@ -42,7 +42,7 @@ class Ops:
 
 
 rng = pictures.seeded()
-ImageFile.MAXBLOCK = 2 ** 22  # its encoder wants module for a whole optimised scan
+ImageFile.MAXBLOCK = 2 ** 22  # its encoder wants space for a whole optimised scan
 failures = 0
 compared = {}
 

@@ -1,6 +1,7 @@
 /* A method is a row of a table: what its loss compares an embedding with, and what follows from that for a step, for
  * memory and for files. Adding one is a file here with its row, a line in the table of method.c, a number MOCO_LOSS_…
- * with its name, and, for a published run, a recipe. Nothing else asks which method it is. */
+ * with its name, and, for a published run, a recipe. Only the import of published checkpoints
+ * asks which method it is. */
 #ifndef MO_TRAIN_METHODS_METHOD_H
 #define MO_TRAIN_METHODS_METHOD_H
 
@@ -24,7 +25,7 @@ typedef struct mo_loss {
     int32_t joins_views;    /* both views go through the query encoder together and their groups hold both */
     int32_t joins_batch;    /* loss or heads see the whole batch: its groups wait for each other           */
     int32_t keeps_queue;    /* keys of earlier batches are part of the state                               */
-    int32_t momentum_ahead; /* steps by which the schedule of key_momentum is ahead of the commit         */
+    int32_t momentum_ahead; /* 1: the commit uses the key momentum that is scheduled for the next step    */
     /* Loss when all logits are equal; NULL: there are no negatives, so nothing can be won by chance. */
     double (*chance)(const moco_trainer_options_t *options);
     /* What it needs of other options, whose ranges are checked; NULL = nothing. */
