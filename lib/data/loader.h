@@ -60,7 +60,7 @@ struct mo_loader {
     int32_t *free_rows;
     int64_t free_count;
 
-    int failed; /* the last call failed on the way: start again at `front` */
+    int failed;        /* the last call failed on the way: start again at `front` */
     int64_t failed_at; /* the first position that failed, whose message is kept; -1 = none */
     char message[MO_MESSAGE_SIZE];
     uint8_t *counted; /* [count] broken images met so far, in order */

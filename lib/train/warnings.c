@@ -30,7 +30,8 @@ void mo_warn_setup(moco_trainer_t *t)
     if (queue && t->state.listing_count > 0 && o->queue_length >= t->state.listing_count && !t->warnings.told_queue)
         mo_log(MOCO_LOG_WARNING,
                "queue_length is %lld and the data set has %lld images: every image is compared with older keys of "
-               "itself as negatives; a queue of a quarter of the data set or less, with key_momentum 0.99, suits small sets",
+               "itself as negatives; a queue of a quarter of the data set or less, with key_momentum 0.99, suits small "
+               "sets",
                (long long)o->queue_length, (long long)t->state.listing_count);
     t->warnings.told_queue = t->state.listing_count > 0; /* pushed images come without a number */
     if (t->warnings.told_setup)

@@ -3,6 +3,7 @@ program writes it (module, LARS's or AdamW's state by the number of the paramete
 three more steps. The yardstick is the float64 run that goes on from the same numbers.
 """
 import copy
+import os
 import sys
 
 import numpy as np
@@ -160,6 +161,13 @@ def go_on(verdict, title, config, more, container):
             verdict.tensors(f"{title}, step {step + 1}", ours, states[0], states[1:], TOLERANCE)
 
 
+def loss_offset():
+    """Where the field `loss` lies in moco_trainer_options_t."""
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples", "python"))
+    import moco
+    return moco.TrainerOptions.loss.offset
+
+
 def guesses(verdict):
     """Without options the recipe, the optimizer and its settings are the file's; what is absent begins anew."""
     folder = scenario.Folder()
@@ -208,7 +216,8 @@ def guesses(verdict):
             except binding.MocoError as error:
                 verdict.true(f"{title}: {error}", words in str(error))
         none = binding.make_options(recipe)
-        none.loss = 99  # by the struct, where no range is checked
+        place = loss_offset()
+        none[place:place + 4] = (99).to_bytes(4, "little")  # in the struct, where no range is checked
         try:
             binding.convert(torch_files.save(path, {"state_dict": file["state_dict"]}, "zip"), out, "training", none)
             verdict.true(f"{title}: refused for a loss that does not exist", False)
