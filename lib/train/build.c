@@ -145,7 +145,7 @@ static moco_status_t choose_sets(moco_trainer_t *t)
     const unsigned long long bytes = mo_trainer_bytes(t, NULL);
     if (cap > 0 && bytes > cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP,
-                       "one device in flight needs %llu bytes, the memory cap is %llu; a cap of %llu would fit, or a "
+                       "one group in flight needs %llu bytes, the memory cap is %llu; a cap of %llu would fit, or a "
                        "smaller batch, image or queue%s",
                        bytes, (unsigned long long)cap, bytes,
                        t->state.method.loss->joins_batch && !t->state.method.two_pass
