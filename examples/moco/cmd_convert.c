@@ -89,7 +89,7 @@ static int library_options(const convert_options_t *options, moco_convert_option
 
     if (status != MOCO_OK)
         return finish(status, NULL);
-    out->layout = options->to;
+    out->to = options->to;
     out->encoder = options->encoder;
     out->head = options->head;
     out->key_update = !options->no_key_update;

@@ -142,7 +142,7 @@ static int measure(demo_t *demo, const char *when, demo_measure_t *measure)
     how.loader_threads = loaders;
     how.progress = on_wait;
     how.user = &demo->progress;
-    TRY(moco_knn(model, demo->train, demo->test, &how, &measure->knn));
+    TRY(moco_knn_measure(model, demo->train, demo->test, &how, &measure->knn));
     TRY(demo_hits_find(&measure->hits, model, demo->train, demo->test, SHEET_ROWS, SHEET_NEIGHBOURS, demo->device,
                        loaders));
     progress_clear(&demo->progress);

@@ -9,7 +9,7 @@ typedef struct embed_options {
     const char *paths[2]; /* MODEL, DATA */
     const char *out;
     int tap, json;
-    int64_t limit, batch;
+    int64_t limit;
     run_place_t place;
 } embed_options_t;
 
@@ -25,10 +25,6 @@ static int parse(int argc, char **argv, embed_options_t *options)
          NULL},
         {"limit", 0, ARG_INTEGER, &options->limit, "N", "use N images, spread evenly over the listing", 1, INT64_MAX,
          NULL},
-        {"batch", 0, ARG_INTEGER, &options->batch, "N",
-         "a hint without effect on the rows: the plan has fixed "
-         "sizes",
-         1, 65536, NULL},
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "the summary as a JSON object on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},

@@ -84,7 +84,7 @@ int cmd_knn(int argc, char **argv)
     how.progress = on_progress;
     how.user = &progress;
     progress_start(&progress, "knn", 0);
-    status = moco_knn(model, bank, test, &how, &result);
+    status = moco_knn_measure(model, bank, test, &how, &result);
     progress_clear(&progress);
     if (status == MOCO_OK)
         report(&options, &result);

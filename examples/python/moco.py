@@ -136,7 +136,7 @@ class TrainerOptions(_Struct):
 class ConvertOptions(_Struct):
     _fields_ = ([("struct_size", _u64), ("cancel", _ptr), ("training", _ptr)]
                 + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
-                + [(name, _i32) for name in """layout encoder head image_size eval_resize key_update
+                + [(name, _i32) for name in """to encoder head image_size eval_resize key_update
                    vit_heads reserved""".split()])
 
 
@@ -244,13 +244,13 @@ _STATUS_CALLS = {
     "model_embed_pixels": [_ptr, _i64, _ptr, _ptr, _ptr], "model_embed_tensor": [_ptr, _i64, _ptr, _ptr, _ptr],
     "model_embed_dataset": [_ptr, _ptr, _ptr, _ROWS, _ptr], "model_embed_to_npy": [_ptr, _ptr, _text, _ptr, _ptr],
     "queue_create": [_ptr, _ptr, _ptr], "queue_enqueue": [_ptr, _ptr, _i64],
-    "queue_snapshot": [_ptr, _ptr, _ptr], "queue_restore": [_ptr, _ptr, _i64],
+    "queue_keys": [_ptr, _ptr, _ptr], "queue_restore": [_ptr, _ptr, _i64],
     "queue_contrast": [_ptr, _ptr, _ptr, _i64, _ptr, _ptr],
     "index_create": [_i32, _ptr, _ptr, _ptr], "index_add": [_ptr, _ptr, _ptr, _i64],
     "index_search": [_ptr, _ptr, _i64, _ptr, _ptr, _ptr],
     "index_classify": [_ptr, _ptr, _i64, _ptr, _ptr],
     "index_load_npy": [_text, _ptr, _ptr, _ptr], "index_save_npy": [_ptr, _text],
-    "knn": [_ptr, _ptr, _ptr, _ptr, _ptr],
+    "knn_measure": [_ptr, _ptr, _ptr, _ptr, _ptr],
     "probe_train": [_ptr, _ptr, _ptr, _ptr, _ptr],
     "finetune_train": [_ptr, _ptr, _ptr, _ptr, _ptr],
     "classifier_result": [_ptr, _ptr], "classifier_rate": [_ptr, _i32, _ptr], "classifier_confusion": [_ptr, _ptr],
@@ -748,10 +748,10 @@ class Queue(_Handle):
               ctypes.byref(result))
         return Contrast(result.loss, d_queries, result.top1, result.top5, result.chance_loss)
 
-    def snapshot(self):
+    def keys(self):
         """([K, D] keys, row that the next key overwrites)."""
         keys, pointer = np.empty((self.length, self.dimension), np.float32), _i64()
-        _call("queue_snapshot", self, _address(keys), ctypes.byref(pointer))
+        _call("queue_keys", self, _address(keys), ctypes.byref(pointer))
         return keys, pointer.value
 
     def restore(self, keys, pointer):
@@ -1053,7 +1053,7 @@ def convert(source, target, to="encoder", encoder="query", head="auto", training
 
     to: encoder, training, torchvision, timm or detectron2. training: TrainerOptions of a run, for to="training". options:
     image_size, eval_resize, key_update, vit_heads, cancel."""
-    options = _channels(dict(options, layout=to, encoder=encoder, head=head, mean=mean, std=std))
+    options = _channels(dict(options, to=to, encoder=encoder, head=head, mean=mean, std=std))
     options["training"] = None if training is None else ctypes.addressof(training)
     filled, needed = _options("convert", options), _u64(65536)
     _listen()
@@ -1086,7 +1086,7 @@ def knn(model, bank, test, k=200, temperature=0.1, loader_threads=0, progress=No
     result, caught = KnnResult(struct_size=ctypes.sizeof(KnnResult)), _Caught()
     filled = _options("knn", dict(k=k, temperature=temperature, loader_threads=loader_threads,
                                   progress=_progress(caught, progress), cancel=cancel))
-    status = _lib.moco_knn(model, bank, test, ctypes.byref(filled), ctypes.byref(result))
+    status = _lib.moco_knn_measure(model, bank, test, ctypes.byref(filled), ctypes.byref(result))
     if not caught.finish(status):
         _raise(status)
     return result

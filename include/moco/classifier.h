@@ -104,7 +104,7 @@ MOCO_API moco_status_t moco_classifier_weights(const moco_classifier_t *classifi
 MOCO_API moco_status_t moco_classifier_model(const moco_classifier_t *classifier, moco_model_t **out);
 
 /** JSON: method ("probe" or "finetune"), the fields of the result (what is not known is null, the hash is hexadecimal
- * text), classes (their names), model (as moco_model_info). Text rule as in moco_build_info. Since: 0.1. */
+ * text), class_names, model (as moco_model_info). Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_info(const moco_classifier_t *classifier, char *text, uint64_t capacity,
                                             uint64_t *needed);
 

@@ -31,7 +31,7 @@ typedef struct moco_convert_options {
     const moco_trainer_options_t *training; /**< TRAINING: see moco_convert; else NULL                                */
     double mean_r, mean_g, mean_b; /**< evaluation transform: subtracted from pixels in 0..1; used when std_r > 0     */
     double std_r, std_g, std_b;    /**< divides them; all 0 = the file's, or as published                             */
-    int32_t layout;                /**< MOCO_FILE_…                                                                   */
+    int32_t to;                    /**< MOCO_FILE_…                                                                   */
     int32_t encoder;               /**< MOCO_ENCODER_…: which encoder of the file                                     */
     int32_t head;                  /**< MOCO_CONVERT_HEAD_…                                                           */
     int32_t image_size;            /**< side of the encoder's input in pixels, 16..1024; 0 = the file's, or published */

@@ -126,7 +126,7 @@ MOCO_API moco_status_t moco_index_load_npy(const char *path, const moco_index_op
 /** Write the normalised vectors as .npy, by temporary file, sync and rename. @return MOCO_ERR_IO. Since: 0.1. */
 MOCO_API moco_status_t moco_index_save_npy(const moco_index_t *index, const char *path);
 
-/** How moco_knn measures. */
+/** How moco_knn_measure measures. */
 typedef struct moco_knn_options {
     uint64_t struct_size;      /**< set by _init                                                                  */
     moco_cancel_t *cancel;     /**< NULL, or what stops the call from another thread                              */
@@ -148,7 +148,7 @@ MOCO_API moco_status_t moco_knn_options_set(moco_knn_options_t *options, const c
 MOCO_API moco_status_t moco_knn_options_json(const moco_knn_options_t *options, char *text, uint64_t capacity,
                                              uint64_t *needed);
 
-/** What moco_knn measured. */
+/** What moco_knn_measure measured. */
 typedef struct moco_knn_result {
     uint64_t struct_size; /**< set by the caller to sizeof(moco_knn_result_t)   */
     double top1;          /**< percent                                          */
@@ -169,8 +169,8 @@ typedef struct moco_knn_result {
  * @return MOCO_ERR_ARGUMENT if a data set has no classes, MOCO_ERR_MISMATCH if they share none, MOCO_ERR_CANCELLED.
  * Threads: as the model. Since: 0.1.
  */
-MOCO_API moco_status_t moco_knn(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
-                                const moco_knn_options_t *options, moco_knn_result_t *result);
+MOCO_API moco_status_t moco_knn_measure(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
+                                        const moco_knn_options_t *options, moco_knn_result_t *result);
 
 MOCO_END_DECLS
 

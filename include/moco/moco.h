@@ -7,7 +7,7 @@
  *   simple     moco_dataset_open, moco_trainer_create, moco_trainer_run, moco_model_load, moco_model_embed_to_npy
  *   embedded   moco_trainer_push_pixels + moco_trainer_step, moco_trainer_snapshot, moco_model_embed_pixels
  *   pieces     moco_queue_t (the dictionary and its loss), moco_index_t (search, kNN)
- *   measure    moco_knn, moco_probe_train (a linear classifier on frozen features), moco_finetune_train
+ *   measure    moco_knn_measure, moco_probe_train (a linear classifier on frozen features), moco_finetune_train
  *   stop       moco_cancel_t, in the options of every long call
  *   files      moco_convert, moco_file_info (checkpoints of other programs)
  *

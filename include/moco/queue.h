@@ -62,9 +62,9 @@ MOCO_API int64_t moco_queue_pointer(const moco_queue_t *queue);
 MOCO_API moco_status_t moco_queue_enqueue(moco_queue_t *queue, const float *keys, int64_t count);
 
 /** Copy the keys out. @param keys  [K, D] float32, row i is physical row i. @param pointer  may be NULL. Since: 0.1. */
-MOCO_API moco_status_t moco_queue_snapshot(const moco_queue_t *queue, float *keys, int64_t *pointer);
+MOCO_API moco_status_t moco_queue_keys(const moco_queue_t *queue, float *keys, int64_t *pointer);
 
-/** Put keys in: the reverse of moco_queue_snapshot. Rows are checked as in moco_queue_enqueue. @param pointer  0..K-1.
+/** Put keys in: the reverse of moco_queue_keys. Rows are checked as in moco_queue_enqueue. @param pointer  0..K-1.
  * @return MOCO_ERR_ARGUMENT as there, and for a pointer out of range. Since: 0.1. */
 MOCO_API moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer);
 

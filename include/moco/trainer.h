@@ -223,11 +223,11 @@ MOCO_API moco_status_t moco_trainer_options_json(const moco_trainer_options_t *o
 /**
  * What a trainer with these options would take, without taking it. JSON: `bytes` (weights, packed, optimizer,
  * gradients, activations, queue, batch_results, views, statistics, scratchpads, total), shard (images of one), shards,
- * shards_in_flight, devices (batch-norm groups of a step; those of both views where both have queries),
- * devices_in_flight, lanes, effective_lr (base_lr scaled by the batch), push_views_bytes (what pushed float views would
- * take beside), multiply_adds (per image of the batch: those of a step in convolutions, linear layers and attentions,
- * forward and backward, query and key encoder). Honours memory_cap as moco_trainer_create does. Text rule as in
- * moco_build_info. Since: 0.1.
+ * shards_in_flight, bn_groups (batch-norm groups of a step; those of both views where both have queries),
+ * bn_groups_in_flight, lanes, effective_lr (base_lr scaled by the batch), push_views_bytes (what pushed float views
+ * would take beside), multiply_adds (per image of the batch: those of a step in convolutions, linear layers and
+ * attentions, forward and backward, query and key encoder). Honours memory_cap as moco_trainer_create does. Text rule
+ * as in moco_build_info. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,
                                          uint64_t capacity, uint64_t *needed);

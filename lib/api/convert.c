@@ -22,8 +22,8 @@ moco_status_t moco_convert(const char *source, const char *target, const moco_co
     TRY(mo_cancel_check(o.cancel));
     if (mo_file_same(source, target))
         return mo_fail(MOCO_ERR_EXISTS, "%s is the file to read and the file to write: wanted another target", target);
-    TRY(o.layout == MOCO_FILE_TRAINING ? mo_import_training(source, target, &o, &answer)
-                                       : mo_convert_encoder(source, target, &o, &answer));
+    TRY(o.to == MOCO_FILE_TRAINING ? mo_import_training(source, target, &o, &answer)
+                                   : mo_convert_encoder(source, target, &o, &answer));
 cleanup:
     return status;
 }

@@ -8,6 +8,7 @@ moco_status_t moco_device_create(const moco_device_options_t *options, moco_devi
 {
     moco_device_options_t full;
     MO_NEED(out);
+    *out = NULL;
     moco_status_t status = mo_option_resolve(&mo_device_options, options, &full);
     if (status != MOCO_OK)
         return status;

@@ -45,11 +45,11 @@ moco_status_t moco_queue_enqueue(moco_queue_t *queue, const float *keys, int64_t
     return status == MOCO_OK ? mo_queue_enqueue(queue, keys, count) : status;
 }
 
-moco_status_t moco_queue_snapshot(const moco_queue_t *queue, float *keys, int64_t *pointer)
+moco_status_t moco_queue_keys(const moco_queue_t *queue, float *keys, int64_t *pointer)
 {
     MO_NEED(queue);
     MO_NEED(keys);
-    return mo_queue_snapshot(queue, keys, pointer);
+    return mo_queue_copy(queue, keys, pointer);
 }
 
 moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer)

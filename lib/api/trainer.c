@@ -129,6 +129,7 @@ moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *
 {
     MO_NEED(path);
     MO_NEED(out);
+    *out = NULL;
     return mo_trainer_load_file(path, overrides, device, out);
 }
 

@@ -131,7 +131,7 @@ moco_status_t mo_queue_enqueue(moco_queue_t *q, const float *keys, int64_t count
     return status;
 }
 
-moco_status_t mo_queue_snapshot(const moco_queue_t *q, float *keys, int64_t *pointer)
+moco_status_t mo_queue_copy(const moco_queue_t *q, float *keys, int64_t *pointer)
 {
     const moco_status_t status = mo_buffer_read(q->keys.rows, keys);
     if (status == MOCO_OK && pointer != NULL)

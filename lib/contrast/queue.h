@@ -14,7 +14,7 @@ moco_status_t mo_queue_create(int64_t length, int32_t dimension, uint64_t seed, 
 void mo_queue_free(moco_queue_t *queue);
 const mo_keys_t *mo_queue_keys(const moco_queue_t *queue);
 moco_status_t mo_queue_enqueue(moco_queue_t *queue, const float *keys, int64_t count);
-moco_status_t mo_queue_snapshot(const moco_queue_t *queue, float *keys, int64_t *pointer);
+moco_status_t mo_queue_copy(const moco_queue_t *queue, float *keys, int64_t *pointer);
 moco_status_t mo_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer);
 /* The public call of this name on checked arguments. */
 moco_status_t mo_queue_contrast(moco_queue_t *queue, const float *queries, const float *keys, int64_t count,

@@ -131,10 +131,11 @@ json_t *mo_classifier_json(const moco_classifier_t *c)
     const moco_classifier_result_t *r = &c->result;
     char hash[24];
     snprintf(hash, sizeof hash, "%016" PRIx64, r->backbone_hash);
-    json_t *all = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:o, s:o}", "method",
-                            r->finetuned ? "finetune" : "probe", "backbone_hash", hash, "features", r->features,
-                            "rates", r->rates, "best", r->best, "normalize", r->normalize, "chance", r->chance,
-                            "classes", mo_classifier_names(c), "model", mo_model_json(c->model));
+    json_t *all = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:o, s:o}", "method",
+                            r->finetuned ? "finetune" : "probe", "backbone_hash", hash, "classes", r->classes,
+                            "features", r->features, "rates", r->rates, "best", r->best, "normalize", r->normalize,
+                            "chance", r->chance, "class_names", mo_classifier_names(c), "model",
+                            mo_model_json(c->model));
     if (all != NULL && put_numbers(all, r) != 0) {
         json_decref(all);
         return NULL;

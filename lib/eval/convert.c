@@ -14,7 +14,7 @@ moco_status_t mo_convert_encoder(const char *source, const char *target, const m
     moco_status_t status = MOCO_OK;
     mo_loaded_t l = {0};
     const int drop = o->head == MOCO_CONVERT_HEAD_DROP ||
-                     (o->head == MOCO_CONVERT_HEAD_AUTO && o->layout != MOCO_FILE_ENCODER);
+                     (o->head == MOCO_CONVERT_HEAD_AUTO && o->to != MOCO_FILE_ENCODER);
     const mo_wanted_t wanted = {.key = o->encoder == MOCO_ENCODER_KEY,
                                 .no_head = drop,
                                 .image_size = o->image_size,
@@ -27,10 +27,10 @@ moco_status_t mo_convert_encoder(const char *source, const char *target, const m
     if (json_object_set_new(l.report, "model", mo_spec_json(&l.encoder.spec, &l.transform)) != 0)
         TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a report"));
     TRY(mo_json_answer(json_incref(l.report), answer));
-    if (o->layout == MOCO_FILE_ENCODER)
+    if (o->to == MOCO_FILE_ENCODER)
         TRY(mo_model_write_encoder(&l.encoder, &l.transform, target));
     else
-        TRY(mo_export(&l, mo_scheme_find(schemes[o->layout]), target));
+        TRY(mo_export(&l, mo_scheme_find(schemes[o->to]), target));
 cleanup:
     mo_loaded_free(&l);
     return status;

@@ -8,7 +8,7 @@
 
 extern const mo_option_table_t mo_knn_options; /* index_options.c */
 
-/* The public call moco_knn on checked options. */
+/* The public call moco_knn_measure on checked options. */
 moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
                               const moco_knn_options_t *options, moco_knn_result_t *result);
 

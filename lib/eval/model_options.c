@@ -62,11 +62,11 @@ static const mo_option_row_t embed_rows[] = {
 #define AT(field) MO_OPTION_AT(moco_convert_options_t, field)
 static const mo_option_row_t convert_rows[] = {
     CANCEL,
-    {AT(training), POINTER, 0, 0, 0, 0, NULL, "", "options of the run, for layout training"},
+    {AT(training), POINTER, 0, 0, 0, 0, NULL, "", "options of the run, for to = training"},
     TRANSFORM,
-    {AT(layout), ENUM, MOCO_FILE_ENCODER, NAMES(file_names), "what is written"},
+    {AT(to), ENUM, MOCO_FILE_ENCODER, NAMES(file_names), "what is written"},
     ENCODER,
-    {AT(head), ENUM, MOCO_CONVERT_HEAD_AUTO, NAMES(head_names), "of the encoder; auto: kept in layout encoder alone"},
+    {AT(head), ENUM, MOCO_CONVERT_HEAD_AUTO, NAMES(head_names), "of the encoder; auto: kept in to = encoder alone"},
     IMAGE_SIZE,
     EVAL_RESIZE,
     {AT(key_update), I32, 1, 0, 1, 0, NULL, "", "training: 1 applies the key-momentum update that the reference owes"},
@@ -112,11 +112,11 @@ static moco_status_t convert_agree(const void *options)
     const moco_status_t status = check_transform(std, o->image_size, o->eval_resize);
     if (status != MOCO_OK)
         return status;
-    if (o->layout == MOCO_FILE_TRAINING)
+    if (o->to == MOCO_FILE_TRAINING)
         return check_training(o);
-    return o->training == NULL ? MOCO_OK
-                               : mo_fail(MOCO_ERR_ARGUMENT, "'training' is for layout training alone, layout is %s",
-                                         file_names[o->layout]);
+    return o->training == NULL
+               ? MOCO_OK
+               : mo_fail(MOCO_ERR_ARGUMENT, "'training' is for to = training alone, to is %s", file_names[o->to]);
 }
 
 #define TRANSFORM_AGREES \
@@ -142,6 +142,6 @@ const mo_option_table_t mo_convert_options = {
     .size = sizeof(moco_convert_options_t),
     MO_OPTION_ROWS(convert_rows),
     .agree = convert_agree,
-    .agreement = TRANSFORM_AGREES ";\nlayout `training` wants `encoder` query, `head` not drop, and image size and\n"
+    .agreement = TRANSFORM_AGREES ";\n`to` training wants `encoder` query, `head` not drop, and image size and\n"
                                   "transform 0; `training` is NULL for all others.",
 };

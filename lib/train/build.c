@@ -144,14 +144,13 @@ static moco_status_t choose_sets(moco_trainer_t *t)
     t->shards_in_flight = mo_learner_in_flight(back_stage(t));
     const unsigned long long bytes = mo_trainer_bytes(t, NULL);
     if (cap > 0 && bytes > cap)
-        return mo_fail(
-            MOCO_ERR_MEMORY_CAP,
-            "one batch-norm group in flight needs %llu bytes, the memory cap is %llu; a cap of %llu would fit, or a "
-            "smaller batch, image or queue%s",
-            bytes, (unsigned long long)cap, bytes,
-            t->state.method.loss->joins_batch && !t->state.method.two_pass
-                ? ", or more batch-norm groups, which run in two passes"
-                : "");
+        return mo_fail(MOCO_ERR_MEMORY_CAP,
+                       "one group in flight needs %llu bytes, the memory cap is %llu; a cap of %llu would fit, or a "
+                       "smaller batch, image or queue%s",
+                       bytes, (unsigned long long)cap, bytes,
+                       t->state.method.loss->joins_batch && !t->state.method.two_pass
+                           ? ", or more batch-norm groups, which run in two passes"
+                           : "");
     return MOCO_OK;
 }
 

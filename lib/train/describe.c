@@ -19,8 +19,8 @@ static json_t *budget_json(const moco_trainer_t *t)
     return NULL;
 }
 
-/* Devices with a shard in flight, at least. */
-static int32_t devices_in_flight(const moco_trainer_t *t)
+/* Batch-norm groups with a shard in flight, at least. */
+static int32_t bn_groups_in_flight(const moco_trainer_t *t)
 {
     int32_t shards_each = t->shards / t->state.method.groups;
     return (t->shards_in_flight + shards_each - 1) / shards_each;
@@ -41,8 +41,8 @@ static int64_t multiply_adds(const moco_trainer_t *t)
 json_t *mo_trainer_plan_json(const moco_trainer_t *t)
 {
     return json_pack("{s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I, s:I}", "bytes", budget_json(t), "shard",
-                     t->state.shard, "shards", t->shards, "shards_in_flight", t->shards_in_flight, "devices",
-                     t->state.method.groups, "devices_in_flight", devices_in_flight(t), "lanes",
+                     t->state.shard, "shards", t->shards, "shards_in_flight", t->shards_in_flight, "bn_groups",
+                     t->state.method.groups, "bn_groups_in_flight", bn_groups_in_flight(t), "lanes",
                      mo_device_lanes(t->device), "effective_lr", mo_effective_lr(&t->state.options), "push_views_bytes",
                      (json_int_t)(2 * t->feature * t->state.options.batch_size * (int64_t)sizeof(float)),
                      "multiply_adds", (json_int_t)multiply_adds(t));

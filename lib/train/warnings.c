@@ -39,7 +39,7 @@ void mo_warn_setup(moco_trainer_t *t)
     t->warnings.told_setup = 1;
     if (queue && norms && o->bn_groups == 1)
         mo_log(MOCO_LOG_WARNING, "bn_groups is 1: a query and its key share their batch statistics, which give the "
-                                 "pair away; 8 devices with shuffle is what the method was published with");
+                                 "pair away; the method was published with 8 groups and shuffle");
     else if (queue && norms && !o->shuffle)
         mo_log(MOCO_LOG_WARNING,
                "shuffle is 0: a query and its key share their batch statistics, which give the pair away");

@@ -9,7 +9,7 @@ static scratch_t scratch;
 /* How a batch is cut; 8 images of which 27 (two broken) are there. */
 typedef struct cut {
     const char *name;
-    int32_t devices, shard, membership;
+    int32_t groups, shard, membership;
     const char *method; /* "name=value …": 0 = as the tiny options have it */
 } cut_t;
 
@@ -22,18 +22,18 @@ typedef struct cut {
 #define SIMCLR "loss=nt-xent head=mlp-simclr optimizer=lars-simclr shuffle=0 "
 
 static const cut_t cuts[] = {
-    {"two devices of one shard", 2, 4, MOCO_MEMBERSHIP_CONTIGUOUS, ""},
-    {"one device of four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, ""},
-    {"four strided devices of one shard", 4, 2, MOCO_MEMBERSHIP_STRIDED, ""},
-    {"two strided devices of two shards", 2, 2, MOCO_MEMBERSHIP_STRIDED, ""},
+    {"two groups of one shard", 2, 4, MOCO_MEMBERSHIP_CONTIGUOUS, ""},
+    {"one group of four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, ""},
+    {"four strided groups of one shard", 4, 2, MOCO_MEMBERSHIP_STRIDED, ""},
+    {"two strided groups of two shards", 2, 2, MOCO_MEMBERSHIP_STRIDED, ""},
     {"symmetric loss with a queue", 2, 4, MOCO_MEMBERSHIP_CONTIGUOUS, "symmetric=1"},
-    {"v3, one device of four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 "optimizer=lars"},
-    {"v3, two passes over devices of two shards", 2, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 "optimizer=adamw"},
+    {"v3, one group of four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 "optimizer=lars"},
+    {"v3, two passes over groups of two shards", 2, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 "optimizer=adamw"},
     {"v3 with ViT, two passes over four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 VIT "optimizer=adamw"},
     {"v3 with ViT, one pass over four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, V3 VIT "execution=one-pass"},
     {"BYOL, one group of four shards", 1, 2, MOCO_MEMBERSHIP_CONTIGUOUS, BYOL},
-    {"SimCLR, one device of four shards", 1, 4, MOCO_MEMBERSHIP_CONTIGUOUS, SIMCLR},
-    {"SimCLR, two passes over devices of two shards", 4, 2, MOCO_MEMBERSHIP_CONTIGUOUS, SIMCLR "head_layers=2"},
+    {"SimCLR, one group of four shards", 1, 4, MOCO_MEMBERSHIP_CONTIGUOUS, SIMCLR},
+    {"SimCLR, two passes over groups of two shards", 4, 2, MOCO_MEMBERSHIP_CONTIGUOUS, SIMCLR "head_layers=2"},
 };
 #define CUTS ((int)(sizeof cuts / sizeof *cuts))
 
@@ -55,7 +55,7 @@ static void cut_options(const cut_t *cut, moco_trainer_options_t *options)
     tiny_options(options);
     options->seed = 20;
     options->base_lr = 1;
-    options->bn_groups = cut->devices;
+    options->bn_groups = cut->groups;
     options->shard = cut->shard;
     options->membership = cut->membership;
     char method[256], *rest = method;

@@ -160,7 +160,7 @@ START_TEST(calls_that_begin_cancelled)
     expect_status(stopped, moco_model_embed_dataset(model, dataset, EMBED(.cancel = cancel), no_rows, NULL));
     expect_status(stopped, moco_model_embed_to_npy(model, dataset, in_scratch(&scratch, "out/x.npy"),
                                                    EMBED(.cancel = cancel), NULL));
-    expect_status(stopped, moco_knn(model, dataset, dataset, KNN(.cancel = cancel), &knn));
+    expect_status(stopped, moco_knn_measure(model, dataset, dataset, KNN(.cancel = cancel), &knn));
     expect_status(stopped, moco_trainer_run(trainer, dataset, NULL, out, RUN(.cancel = cancel)));
     expect_status(stopped, moco_trainer_run(trainer, dataset, dataset, out, RUN(.cancel = cancel)));
     expect_ok(moco_convert_options_init(&how, sizeof how));
@@ -179,7 +179,7 @@ START_TEST(calls_that_begin_cancelled)
     moco_cancel_reset(cancel); /* the same objects do their work afterwards */
     expect_ok(moco_index_search(index, rows, 1, &search, &id, NULL));
     ck_assert_int_eq(id, 0);
-    expect_ok(moco_knn(model, dataset, dataset, KNN(.cancel = cancel), &knn));
+    expect_ok(moco_knn_measure(model, dataset, dataset, KNN(.cancel = cancel), &knn));
     expect_ok(
         moco_model_embed_to_npy(model, dataset, in_scratch(&scratch, "out/x.npy"), EMBED(.cancel = cancel), NULL));
     ck_assert_int_eq(files_in(out), 3);

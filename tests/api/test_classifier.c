@@ -146,7 +146,8 @@ START_TEST(info)
     moco_classifier_t *made = made_of(&w, _i);
     char *text = info_of(made);
     expect_text(text, _i ? "\"method\":\"finetune\"" : "\"method\":\"probe\"");
-    expect_text(text, "\"classes\":[\"c0\",\"c1\",\"c2\"]");
+    expect_text(text, "\"classes\":3");
+    expect_text(text, "\"class_names\":[\"c0\",\"c1\",\"c2\"]");
     expect_text(text, "\"features\":128");
     expect_text(text, "\"test_images\":13");
     expect_text(text, "\"effective_lr\":");

@@ -48,7 +48,7 @@ START_TEST(arguments)
     moco_trainer_options_t training;
     moco_convert_options_t o = defaults();
     uint64_t needed;
-    ck_assert(o.layout == MOCO_FILE_ENCODER && o.encoder == 0 && o.head == 0 && o.key_update == 1 && o.std_r == 0);
+    ck_assert(o.to == MOCO_FILE_ENCODER && o.encoder == 0 && o.head == 0 && o.key_update == 1 && o.std_r == 0);
     tiny_options(&training);
     expect_status(bad, moco_convert_options_init(NULL, sizeof o));
     expect_status(bad, moco_convert(NULL, "x", NULL, NULL, 0, NULL));
@@ -64,8 +64,8 @@ START_TEST(arguments)
         o.field = value;                     \
         expect_status(bad, convert(in, &o)); \
     } while (0)
-    REFUSED(layout, 5);
-    REFUSED(layout, -1);
+    REFUSED(to, 5);
+    REFUSED(to, -1);
     REFUSED(encoder, 2);
     REFUSED(head, 3);
     REFUSED(key_update, 2);
@@ -82,7 +82,7 @@ START_TEST(arguments)
     o.image_size = 64, o.eval_resize = 63;
     expect_status(bad, convert(in, &o));
     o = defaults();
-    o.layout = MOCO_FILE_TRAINING, o.image_size = 64;
+    o.to = MOCO_FILE_TRAINING, o.image_size = 64;
     expect_status(bad, convert(in, &o));
     o.image_size = 0, o.head = MOCO_CONVERT_HEAD_DROP;
     expect_status(bad, convert(in, &o));
@@ -99,14 +99,14 @@ START_TEST(other_releases)
     memset(&host, 0x5a, sizeof host);
     expect_ok(moco_convert_options_init(&host.options, 76)); /* older: knows half of the integers */
     ck_assert_int_eq(host.bytes[76], 0x5a);
-    host.options.layout = MOCO_FILE_TIMM;
+    host.options.to = MOCO_FILE_TIMM;
     expect_ok(convert("model", &host.options));
     expect_ok(moco_convert_options_init(&host.options, sizeof host)); /* newer */
     expect_ok(convert("model", &host.options));
     host.bytes[sizeof host.options] = 1;
     expect_status(MOCO_ERR_VERSION, convert("model", &host.options));
     ck_assert_uint_eq(sizeof(moco_convert_options_t), 104);
-    ck_assert_uint_eq(offsetof(moco_convert_options_t, layout), 72);
+    ck_assert_uint_eq(offsetof(moco_convert_options_t, to), 72);
     ck_assert_uint_eq(offsetof(moco_convert_options_t, key_update), 92);
 }
 END_TEST
@@ -131,9 +131,9 @@ START_TEST(own_files)
     expect_in_report("\"encoder\":\"encoder_k.\"");
     expect_status(MOCO_ERR_MISMATCH, convert("model", &o)); /* has no key encoder */
     o = defaults();
-    o.layout = MOCO_FILE_TRAINING;
+    o.to = MOCO_FILE_TRAINING;
     expect_status(MOCO_ERR_MISMATCH, convert("checkpoint", &o));
-    o.layout = MOCO_FILE_TORCHVISION;
+    o.to = MOCO_FILE_TORCHVISION;
     expect_ok(convert("model", &o));
     expect_ok(moco_model_load(in_scratch(&scratch, "out"), NULL, NULL, &model)); /* now a foreign file */
     ck_assert_int_eq(moco_model_dimension(model, MOCO_TAP_PROJECTION), 0);
@@ -169,12 +169,12 @@ START_TEST(transformers)
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "vit")));
     moco_trainer_free(trainer);
     for (int i = 0; i < 2; i++) {
-        o.layout = resnets[i];
+        o.to = resnets[i];
         expect_status(MOCO_ERR_UNSUPPORTED, convert("vit", &o));
         ck_assert_msg(strstr(moco_last_message(), "a ViT (vit_small); wanted timm") != NULL, "%s", moco_last_message());
         ck_assert_int_ne(access(in_scratch(&scratch, "out"), F_OK), 0);
     }
-    o.layout = MOCO_FILE_TIMM;
+    o.to = MOCO_FILE_TIMM;
     expect_ok(convert("vit", &o));
     expect_in_report("\"names\":\"timm\"");
     expect_ok(moco_file_info(in_scratch(&scratch, "out"), report, sizeof report, NULL));

@@ -270,7 +270,7 @@ class Use(Case):
         return path, json.loads(result.stdout)
 
     def test_embed(self):
-        path, summary = self.embed("x.npy", "--batch", "4")
+        path, summary = self.embed("x.npy")
         self.assertEqual((summary["rows"], summary["skipped"], summary["dimension"]), (32, 1, 64))
         names = read(self.path("x.txt")).decode().splitlines()
         self.assertEqual(len(names), 32)

@@ -108,7 +108,7 @@ START_TEST(evaluation)
     ck_assert_int_eq(seen.foreign, 0);
     ck_assert_int_eq(log_lines(run), 9 + 4);
     expect_ok(moco_model_load(in_folder(run, "model.safetensors"), NULL, NULL, &model));
-    expect_ok(moco_knn(model, dataset, test_set, KNN(.loader_threads = 1), &knn));
+    expect_ok(moco_knn_measure(model, dataset, test_set, KNN(.loader_threads = 1), &knn));
     ck_assert_int_eq(knn.bank, IMAGES);
     ck_assert_int_eq(knn.queries, 9);
     ck_assert_double_eq_tol(knn.chance, 25, 1e-12);
@@ -283,13 +283,13 @@ START_TEST(big_batches)
     ck_assert_int_eq(options.batch_size, 4096);
     ck_assert_int_eq((int)planned(&options, device, "shards"), 256);
     ck_assert_int_eq((int)planned(&options, device, "shards_in_flight"), 2);
-    ck_assert_int_eq((int)planned(&options, device, "devices"), 2);
+    ck_assert_int_eq((int)planned(&options, device, "bn_groups"), 2);
     ck_assert_double_eq_tol(planned(&options, device, "effective_lr"), 1.5e-4 * 4096 / 256, 1e-12);
     ck_assert(planned(&options, device, "total") < 16e9); /* ViT-S/16 at 224 pixels */
     expect_ok(moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_V3, MOCO_ARCH_RECIPE));
     options.bn_groups = 128; /* ResNet-50: a device of 32 is a shard */
     ck_assert_int_eq((int)planned(&options, device, "shards_in_flight"), 2);
-    ck_assert_int_eq((int)planned(&options, device, "devices"), 256);
+    ck_assert_int_eq((int)planned(&options, device, "bn_groups"), 256);
     ck_assert(planned(&options, device, "total") < 16e9);
     moco_device_free(device);
 }
@@ -304,11 +304,11 @@ START_TEST(memory_cap)
     options.bn_groups = 4;
     options.loader_threads = 1;
     const double whole = planned(&options, device, "total");
-    ck_assert_int_eq((int)planned(&options, device, "devices_in_flight"), 4);
-    ck_assert_int_eq((int)planned(&options, device, "devices"), 4);
+    ck_assert_int_eq((int)planned(&options, device, "bn_groups_in_flight"), 4);
+    ck_assert_int_eq((int)planned(&options, device, "bn_groups"), 4);
     ck_assert_int_eq((int)planned(&options, device, "shards"), 4);
 
-    /* Ever smaller caps: fewer devices in flight, the same bits, until not even one fits. */
+    /* Ever smaller caps: fewer groups in flight, the same bits, until not even one fits. */
     int in_flight = 4, refused = 0;
     int64_t fits = 0;
     for (int round = 0; round < 6; round++) {
@@ -327,13 +327,13 @@ START_TEST(memory_cap)
             break;
         }
         expect_ok(status);
-        int now = (int)json_number(text, "devices_in_flight");
+        int now = (int)json_number(text, "bn_groups_in_flight");
         ck_assert(round == 0 ? now == 4 : now < in_flight);
         in_flight = now;
         ck_assert(json_number(text, "total") <= whole);
         expect_ok(moco_trainer_create(&options, device, &trainer));
         ck_assert(trainer_number(trainer, "total") == json_number(text, "total"));
-        ck_assert_int_eq((int)trainer_number(trainer, "devices_in_flight"), now);
+        ck_assert_int_eq((int)trainer_number(trainer, "bn_groups_in_flight"), now);
         expect_ok(moco_trainer_steps(trainer, dataset, 4, NULL, NULL));
         expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, round == 0 ? "first" : "next")));
         moco_trainer_free(trainer);
@@ -346,7 +346,7 @@ START_TEST(memory_cap)
             trainer = NULL;
             mask_file(in_scratch(&scratch, "again"), "memory_cap");
             ck_assert_msg(same_checkpoints(in_scratch(&scratch, "next"), in_scratch(&scratch, "again")),
-                          "%d devices in flight give other bits", now);
+                          "%d groups in flight give other bits", now);
         }
     }
     ck_assert(refused && in_flight == 1);

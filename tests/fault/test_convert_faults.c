@@ -106,7 +106,7 @@ static buffer_t reference_file(const moco_trainer_t *t)
 
 typedef struct filing {
     char folder[64], in[96], out[96];
-    int32_t layout;
+    int32_t to;
     moco_trainer_options_t options;
     buffer_t kept; /* what stands at `out` */
 } filing_t;
@@ -128,8 +128,8 @@ static moco_status_t attempt(filing_t *f)
     static char report[65536];
     moco_convert_options_t o;
     OK(moco_convert_options_init(&o, sizeof o));
-    o.layout = f->layout;
-    o.training = f->layout == MOCO_FILE_TRAINING ? &f->options : NULL;
+    o.to = f->to;
+    o.training = f->to == MOCO_FILE_TRAINING ? &f->options : NULL;
     return moco_convert(f->in, f->out, &o, report, sizeof report, NULL);
 }
 
@@ -210,7 +210,7 @@ static void close_filing(filing_t *f)
 START_TEST(test_layouts)
 {
     filing_t f = open_filing(tiny_options(4, 2));
-    f.layout = _i;
+    f.to = _i;
     fail_each(MO_FAULT_ALLOC, &f);
     fail_each(MO_FAULT_FILE, &f);
     assert_no_engine(&f);
@@ -221,7 +221,7 @@ END_TEST
 START_TEST(test_training_v3)
 {
     filing_t f = open_filing(tiny_v3());
-    f.layout = MOCO_FILE_TRAINING;
+    f.to = MOCO_FILE_TRAINING;
     fail_each(MO_FAULT_ALLOC, &f);
     fail_each(MO_FAULT_FILE, &f);
     assert_no_engine(&f);

@@ -73,7 +73,7 @@ class ConvertOptions(ctypes.Structure):
     _fields_ = [("struct_size", ctypes.c_uint64), ("cancel", ctypes.c_void_p), ("training", ctypes.c_void_p)]
     _fields_ += [(name, ctypes.c_double) for name in ("mean_r", "mean_g", "mean_b", "std_r", "std_g", "std_b")]
     _fields_ += [(name, ctypes.c_int32) for name in
-                 ("layout", "encoder", "head", "image_size", "eval_resize", "key_update", "vit_heads", "reserved")]
+                 ("to", "encoder", "head", "image_size", "eval_resize", "key_update", "vit_heads", "reserved")]
 
 
 def library_path():
@@ -171,11 +171,11 @@ def shuffle(seed, step, count):
     return permutation.astype(np.int64)
 
 
-def convert(source, target, layout="encoder", training=None, **values):
-    """The report as a dictionary. `training`: options from make_options, for layout "training"."""
+def convert(source, target, to="encoder", training=None, **values):
+    """The report as a dictionary. `training`: options from make_options, for to="training"."""
     options = ConvertOptions()
     call("moco_convert_options_init", ctypes.byref(options), ctypes.c_uint64(ctypes.sizeof(options)))
-    options.layout = FILES[layout]
+    options.to = FILES[to]
     if training is not None:
         options.training = ctypes.addressof(training)
     for name, value in values.items():
@@ -269,10 +269,10 @@ class Queue(Handle):
         keys, pointer = floats(keys)
         call("moco_queue_enqueue", self.pointer, pointer, len(keys))
 
-    def snapshot(self):
+    def keys(self):
         keys = np.zeros((self.length, self.dimension), dtype=np.float32)
         pointer = ctypes.c_int64()
-        call("moco_queue_snapshot", self.pointer, keys.ctypes.data_as(F32), ctypes.byref(pointer))
+        call("moco_queue_keys", self.pointer, keys.ctypes.data_as(F32), ctypes.byref(pointer))
         return keys, pointer.value
 
     def restore(self, keys, position):

@@ -43,9 +43,9 @@ def check_contrast(verdict, rng, rows, width, length, temperature):
     queries = mix * keys + (1 - mix) * unit_rows(rng, rows, width)
     queries = (queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)).astype(np.float32)
     with binding.Queue(length, width, seed=3) as queue:
-        held, pointer = queue.snapshot()
+        held, pointer = queue.keys()
         loss, gradient, top1, top5 = queue.contrast(queries, keys, temperature)
-        after, after_pointer = queue.snapshot()
+        after, after_pointer = queue.keys()
     doubles = [a.astype(np.float64) for a in (queries, keys, held)]
     wanted, wanted_gradient, better = info_nce(*doubles, temperature)
     title = f"N {rows}, D {width}, K {length}, T {temperature}"
@@ -64,7 +64,7 @@ def check_first_content(verdict):
     """Standard normal, then divided by its norm: coordinates have mean 0 and variance 1/D; the seed matters."""
     with binding.Queue(4096, 64, seed=1) as first, binding.Queue(4096, 64, seed=2) as second, \
             binding.Queue(4096, 64, seed=1) as again:
-        a, b, c = (q.snapshot()[0] for q in (first, second, again))
+        a, b, c = (q.keys()[0] for q in (first, second, again))
     verdict.true(f"first content: mean {a.mean():.1e}, variance times D {a.var() * 64:.3f}",
                  abs(a.mean()) < 1e-3 and abs(a.var() * 64 - 1) < 1e-3)
     verdict.true("first content follows the seed", np.array_equal(a, c) and not np.array_equal(a, b))
@@ -76,24 +76,24 @@ def check_enqueue(verdict, rng):
     """Batches of every awkward size against a Python model of the ring."""
     for length in (1, 7, 64):
         with binding.Queue(length, 8, seed=4) as queue:
-            model, pointer = queue.snapshot()
+            model, pointer = queue.keys()
             for count in (1, 3, length, 5, 2 * length + 3, length - 1 or 1, 16, 1):
                 keys = unit_rows(rng, count, 8)
                 queue.enqueue(keys)
                 for row in keys:
                     model[pointer] = row
                     pointer = (pointer + 1) % length
-                held, at = queue.snapshot()
+                held, at = queue.keys()
                 verdict.quiet(f"K {length}: {count} keys in a Python ring", np.array_equal(held, model) and at == pointer)
             queue.restore(model[::-1], length - 1)
-            held, at = queue.snapshot()
+            held, at = queue.keys()
             verdict.quiet(f"K {length}: restored", np.array_equal(held, model[::-1]) and at == length - 1)
     verdict.true("wrap-around enqueueing equals a Python ring for K 1, 7, 64", not verdict.failed)
 
 
 def check_refusals(verdict, rng):
     with binding.Queue(10, 4, seed=1) as queue:
-        before = queue.snapshot()
+        before = queue.keys()
         keys = unit_rows(rng, 3, 4)
         keys[1] *= 1.01
         try:
@@ -101,7 +101,7 @@ def check_refusals(verdict, rng):
             refused = ""
         except binding.MocoError as error:
             refused = str(error)
-        after = queue.snapshot()
+        after = queue.keys()
         verdict.true(f"a key of norm 1.01 is refused: {refused}", "MOCO_ERR_ARGUMENT" in refused
                      and np.array_equal(before[0], after[0]) and before[1] == after[1])
 

@@ -142,7 +142,7 @@ def test_queue_contrast():
     cases = [(1, 1, 1, 1.0), (5, 40, 7, 0.2), (64, 512, 32, 0.07), (33, 1000, 128, 0.1)]
     for count, length, dimension, temperature in cases:
         queue = moco.Queue(length, dimension, seed=3)
-        held, pointer = queue.snapshot()
+        held, pointer = queue.keys()
         assert pointer == 0 and np.abs(np.linalg.norm(held, axis=1) - 1).max() < 1e-5
         q = unit(rng, count, dimension)
         k = unit(rng, count, dimension)
@@ -155,20 +155,20 @@ def test_queue_contrast():
         assert np.linalg.norm(got.d_queries - gradient) <= 1e-4 * np.linalg.norm(gradient) + 1e-7
         assert abs(got.top1 - top1) < 1e-9 and abs(got.top5 - top5) < 1e-9, (got, top1, top5)
         assert queue.contrast(q, k, temperature, gradient=False).d_queries is None
-        assert np.array_equal(queue.snapshot()[0], held)
+        assert np.array_equal(queue.keys()[0], held)
 
 
 def test_queue_wraps():
     rng = np.random.default_rng(2)
     queue, length, dimension = moco.Queue(10, 6, seed=5), 10, 6
-    model, pointer = queue.snapshot()
+    model, pointer = queue.keys()
     for count in (3, 4, 5, 10, 1, 23, 9):
         keys = unit(rng, count, dimension)
         queue.enqueue(keys)
         for row in keys:  # the definition: one at a time
             model[pointer] = row
             pointer = (pointer + 1) % length
-        held, where = queue.snapshot()
+        held, where = queue.keys()
         if count <= length:
             assert where == pointer == queue.pointer, (count, where, pointer)
             assert np.array_equal(held, model)
@@ -178,13 +178,13 @@ def test_queue_wraps():
             model, pointer = held.copy(), where
     other = moco.Queue(10, 6, seed=6)
     other.restore(model, pointer)
-    assert np.array_equal(other.snapshot()[0], model) and other.pointer == pointer
+    assert np.array_equal(other.keys()[0], model) and other.pointer == pointer
     raises("MOCO_ERR_ARGUMENT", lambda: queue.enqueue(2 * unit(rng, 2, 6)))
-    assert np.array_equal(queue.snapshot()[0], model)
+    assert np.array_equal(queue.keys()[0], model)
 
 
 def test_queue_seeds():
-    one, same, other = (moco.Queue(64, 16, seed=s).snapshot()[0] for s in (1, 1, 2))
+    one, same, other = (moco.Queue(64, 16, seed=s).keys()[0] for s in (1, 1, 2))
     assert np.array_equal(one, same) and not np.array_equal(one, other)
     assert abs(one.mean()) < 0.02
 
@@ -499,7 +499,7 @@ def test_convert():
         assert moco.Model(ours).info()["std"] == [0.25] * 3
         raises("MOCO_ERR_ARGUMENT", lambda: moco.convert(theirs, ours, to="training",
                                                          training=moco.trainer_options("moco-v1", batch_size=7)), "7")
-        raises("MOCO_ERR_ARGUMENT", lambda: moco.convert(theirs, ours, to="jax"), "layout is 'jax', wanted encoder")
+        raises("MOCO_ERR_ARGUMENT", lambda: moco.convert(theirs, ours, to="jax"), "to is 'jax', wanted encoder")
 
 
 def test_model_from_several_threads():
@@ -676,7 +676,9 @@ def check_loaded(made, path, test):
     assert all(np.array_equal(a, b) for a, b in zip(made.weights(), loaded.weights()))
     assert loaded.classes == made.classes and loaded.result.as_dict() == dict(made.result.as_dict(), rates=1, best=0)
     assert np.array_equal(loaded.model.embed_dataset(test)[0], made.model.embed_dataset(test)[0])
-    assert loaded.info()["classes"] == made.classes and loaded.info()["test_loss"] == made.result.test_loss
+    info = loaded.info()
+    assert info["class_names"] == made.classes and info["classes"] == len(made.classes)
+    assert info["test_loss"] == made.result.test_loss
     raises("MOCO_ERR_NO_DATA", loaded.confusion, "confusion")
 
 
@@ -800,7 +802,7 @@ def test_handles():
     queue.contrast(unit(np.random.default_rng(0), 2, 4), unit(np.random.default_rng(1), 2, 4))
     queue.close()
     try:
-        queue.snapshot()
+        queue.keys()
         raise AssertionError("a closed handle was used")
     except (ValueError, ctypes.ArgumentError):
         pass

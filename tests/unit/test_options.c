@@ -424,7 +424,7 @@ START_TEST(test_fields_of_a_method)
         ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     }
 
-    /* batch norm in the backbone and one device: two passes only where a shard is the whole group */
+    /* batch norm in the backbone and one group: two passes only where a shard is the whole group */
     const char *found = "execution is two-pass with bn_groups 1", *wanted = "wanted one-pass or more groups";
     o = recipe(MOCO_RECIPE_V3);
     o.execution = MOCO_EXECUTION_TWO_PASS;

@@ -76,7 +76,7 @@ START_TEST(setup)
     ck_assert_int_eq(count, 1);
     ck_assert_ptr_nonnull(strstr(said[0], "shuffle is 0"));
     ck_assert_int_eq(mo_options_defaults(MOCO_RECIPE_V3, &t.state.options),
-                     MOCO_OK); /* no queue: one device is what it wants */
+                     MOCO_OK); /* no queue: one group is what it wants */
     t.warnings = (mo_warnings_t){0};
     count = 0;
     mo_warn_setup(&t);
