@@ -1,8 +1,8 @@
 #!/bin/sh
 # Links in documents lead somewhere, the C of the README compiles, and docs/options.md names every trainer option.
-# usage: check_docs.sh SOURCE_DIR
+# usage: check_docs.sh [SOURCE_DIR]
 set -eu
-cd "$1"
+cd "${1:-$(dirname "$0")/..}"
 failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

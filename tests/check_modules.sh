@@ -1,10 +1,10 @@
 #!/bin/sh
 # The modules of lib/ depend only downwards, and each outside library has one door. Read from the sources, comments left
 # out, and, where a build with tests is given, from what its objects define and use.
-# usage: check_modules.sh SOURCE_DIR [BUILD_DIR]
+# usage: check_modules.sh [SOURCE_DIR [BUILD_DIR]]
 set -eu
 build=${2:+$(cd "$2" && pwd)}
-cd "$1"
+cd "${1:-$(dirname "$0")/..}"
 failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
