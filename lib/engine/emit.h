@@ -74,6 +74,11 @@ moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, co
 moco_status_t mo_emit_host_rows(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int32_t rows, const char *access,
                                 const mo_slot_id_t *slots);
 
+/* For an operation of two sources of which the first alone has a gradient: fn on (source, other source, result). */
+moco_status_t mo_emit_host_pair(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn);
+/* Its backward: fn on (`first`, other source, gradient of the source); `first` is what the formula needs. */
+moco_status_t mo_emit_host_pair_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t first, mo_host_fn fn);
+
 /* A synchronisation point: runs once when all shards of the group are here; values[i * shards + s] is slots[i] of
  * shard s. What all shards are to have is written for each of them: their slots may lie in one place or in as many
  * as there are shards. */

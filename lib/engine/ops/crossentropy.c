@@ -60,27 +60,14 @@ static moco_status_t gradients(const mo_op_t *op, const mo_net_t *net, int32_t r
 
 static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
 {
-    moco_status_t status = MOCO_OK;
-    mo_slot_id_t slots[3];
-    TRY(mo_value(plan, op->src, &slots[0]));
-    TRY(mo_value(plan, op->other, &slots[1]));
-    TRY(mo_value(plan, op->dst, &slots[2]));
-    TRY(mo_emit_host(plan, op, losses, "rrw", slots));
-cleanup:
-    return status;
+    return mo_emit_host_pair(plan, op, losses);
 }
 
 static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
 {
-    moco_status_t status = MOCO_OK;
-    mo_slot_id_t slots[3];
-    TRY(mo_value(plan, op->src, &slots[0]));
-    TRY(mo_value(plan, op->other, &slots[1]));
-    TRY(mo_gradient_slot(plan, op->src, &slots[2]));
-    TRY(mo_emit_host(plan, op, gradients, "rrw", slots));
-    TRY(mo_gradient_add(plan, op, op->src, slots[2]));
-cleanup:
-    return status;
+    mo_slot_id_t src;
+    moco_status_t status = mo_value(plan, op->src, &src);
+    return status == MOCO_OK ? mo_emit_host_pair_backward(plan, op, src, gradients) : status;
 }
 
 const mo_op_kind_t mo_kind_cross_entropy = {.name = "cross entropy", .forward = forward, .backward = backward};

@@ -36,27 +36,14 @@ static moco_status_t scale(const mo_op_t *op, const mo_net_t *net, int32_t rows,
 
 static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
 {
-    moco_status_t status = MOCO_OK;
-    mo_slot_id_t slots[3];
-    TRY(mo_value(plan, op->src, &slots[0]));
-    TRY(mo_value(plan, op->other, &slots[1]));
-    TRY(mo_value(plan, op->dst, &slots[2]));
-    TRY(mo_emit_host(plan, op, scale, "rrw", slots));
-cleanup:
-    return status;
+    return mo_emit_host_pair(plan, op, scale);
 }
 
 static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
 {
-    moco_status_t status = MOCO_OK;
-    mo_slot_id_t slots[3];
-    TRY(mo_gradient(plan, op->dst, &slots[0]));
-    TRY(mo_value(plan, op->other, &slots[1]));
-    TRY(mo_gradient_slot(plan, op->src, &slots[2]));
-    TRY(mo_emit_host(plan, op, scale, "rrw", slots));
-    TRY(mo_gradient_add(plan, op, op->src, slots[2]));
-cleanup:
-    return status;
+    mo_slot_id_t d_dst;
+    moco_status_t status = mo_gradient(plan, op->dst, &d_dst);
+    return status == MOCO_OK ? mo_emit_host_pair_backward(plan, op, d_dst, scale) : status;
 }
 
 const mo_op_kind_t mo_kind_drop_path = {.name = "drop path", .forward = forward, .backward = backward};

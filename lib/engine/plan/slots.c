@@ -168,6 +168,30 @@ moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, co
     return mo_emit_host_rows(plan, op, fn, plan->shard, access, slots);
 }
 
+moco_status_t mo_emit_host_pair(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn)
+{
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t slots[3];
+    TRY(mo_value(plan, op->src, &slots[0]));
+    TRY(mo_value(plan, op->other, &slots[1]));
+    TRY(mo_value(plan, op->dst, &slots[2]));
+    TRY(mo_emit_host(plan, op, fn, "rrw", slots));
+cleanup:
+    return status;
+}
+
+moco_status_t mo_emit_host_pair_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t first, mo_host_fn fn)
+{
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t slots[3] = {first};
+    TRY(mo_value(plan, op->other, &slots[1]));
+    TRY(mo_gradient_slot(plan, op->src, &slots[2]));
+    TRY(mo_emit_host(plan, op, fn, "rrw", slots));
+    TRY(mo_gradient_add(plan, op, op->src, slots[2]));
+cleanup:
+    return status;
+}
+
 moco_status_t mo_emit_sync(mo_plan_t *plan, const mo_op_t *op, mo_sync_fn fn, const char *access,
                            const mo_slot_id_t *slots)
 {
