@@ -49,9 +49,21 @@ void mo_message_copy(char text[MO_MESSAGE_SIZE])
     memcpy(text, last_message, MO_MESSAGE_SIZE);
 }
 
+/* Whether the message names the file: at its begin or in quotes, and not as a word that happens to be the same. */
+static int names_file(const char *path)
+{
+    const size_t length = strlen(path);
+    for (const char *at = strstr(last_message, path); at != NULL; at = strstr(at + 1, path)) {
+        const char after = at[length];
+        if (at == last_message ? after == ':' || after == ' ' : at[-1] == '\'' && after == '\'')
+            return 1;
+    }
+    return 0;
+}
+
 void mo_message_of_file(const char *path)
 {
-    if (strstr(last_message, path) == NULL)
+    if (!names_file(path))
         mo_fail(MOCO_OK, "%s: %s", path, last_message);
 }
 

@@ -98,6 +98,21 @@ START_TEST(checks_name_what_they_found)
 }
 END_TEST
 
+START_TEST(a_message_names_its_file)
+{
+    static const char *const messages[][2] = {
+        {"the checkpoint was made with shards of 4", "checkpoint: the checkpoint was made with shards of 4"},
+        {"'checkpoint' is a model", "'checkpoint' is a model"},
+        {"checkpoint: damaged", "checkpoint: damaged"},
+    };
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        mo_fail(MOCO_ERR_FORMAT, "%s", messages[i][0]);
+        mo_message_of_file("checkpoint");
+        ck_assert_str_eq(moco_last_message(), messages[i][1]);
+    }
+}
+END_TEST
+
 /* ---- arrays ---- */
 
 START_TEST(arrays_grow)
@@ -175,6 +190,7 @@ int main(void)
     tcase_add_test(tcase, numbers_refused);
     tcase_add_test(tcase, numbers_in_a_locale_with_commas);
     tcase_add_test(tcase, checks_name_what_they_found);
+    tcase_add_test(tcase, a_message_names_its_file);
     tcase_add_test(tcase, arrays_grow);
     tcase_add_test(tcase, rows_of_unit_length);
     tcase_add_test(tcase, half_a_cosine);
