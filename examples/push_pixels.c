@@ -1,5 +1,6 @@
-/* Train inside a program on its own pixels: push 8-bit images until the batch is full, step, and take a model at any
- * moment while training goes on. The images here are drawn; a real host would push camera frames or decoded files.
+/* Train inside a program on its own pixels: push 8-bit images until the batch is full, step, and
+ * take a model at any moment while training goes on. The images here are drawn; a real host would
+ * push camera frames or decoded files.
  *
  *   push_pixels OUT.safetensors [STEPS]
  */
@@ -21,7 +22,8 @@ static void draw(int64_t number, uint8_t *pixels)
         }
 }
 
-/* One batch, drawn and pushed image by image. The library draws both views of each inside the call. */
+/* One batch, drawn and pushed image by image. The library draws both views of each inside the
+ * call. */
 static moco_status_t push_batch(moco_trainer_t *trainer, int64_t first)
 {
     moco_status_t status = MOCO_OK;

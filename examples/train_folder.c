@@ -1,5 +1,6 @@
-/* Learn an encoder from a folder of JPEGs: options from a recipe, a run with progress, files in RUN that `moco embed`,
- * `moco knn` and embed_folder.c read. An interrupted run goes on from its checkpoint.
+/* Learn an encoder from a folder of JPEGs: options from a recipe, a run with progress, files in RUN
+ * that `moco embed`, `moco knn` and embed_folder.c read. An interrupted run goes on from its
+ * checkpoint.
  *
  *   train_folder IMAGES RUN [name=value ...]        names and values: docs/options.md
  */

@@ -1,4 +1,5 @@
-/* Options of calls, written where the call is: a struct with the named fields set and everything else at its default. */
+/* Options of calls, written where the call is: a struct with the named fields set and everything
+ * else at its default. */
 #ifndef TESTS_CALL_OPTIONS_H
 #define TESTS_CALL_OPTIONS_H
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Links in documents lead somewhere, the C of the README compiles, and docs/options.md names every trainer option.
+# Links in documents lead somewhere, lines of prose have at most 100 columns, the C of the README
+# compiles, and docs/options.md names every trainer option.
 # usage: check_docs.sh [SOURCE_DIR]
 set -eu
 cd "${1:-$(dirname "$0")/..}"
@@ -16,6 +17,18 @@ for page in *.md docs/*.md; do
         fi
     done <"$work/links"
 done
+
+# Tables, code and the comments behind a field or statement may be wider: they are read in columns.
+for page in *.md docs/*.md tests/*/*.md; do
+    sed '/^```/,/^```/s/.*//' "$page" | LC_ALL=C.UTF-8 grep -nE '^[^|].{100,}$' | sed "s|^|$page:|"
+done >"$work/wide"
+find include lib examples tests -name '*.[ch]' -o -name '*.cpp' | LC_ALL=C.UTF-8 xargs grep -nE '^.{101,}$' |
+    grep -E '^[^:]*:[0-9]*: *(/\*|\* )' | grep -v clang-format >>"$work/wide" || true
+if [ -s "$work/wide" ]; then
+    echo "lines of prose with more than 100 columns:"
+    head -n 20 "$work/wide"
+    failed=1
+fi
 
 sed -n '/^```c$/,/^```$/{/^```/d; p}' README.md >"$work/readme.c"
 if ! cc -std=c99 -Wall -Wextra -pedantic -Werror -Iinclude -c "$work/readme.c" -o "$work/readme.o"; then

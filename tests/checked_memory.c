@@ -1,8 +1,9 @@
-/* Memory for tests, which catches what works on a CPU only because host and engine share addresses. Memory of the kind
- * "pages" lies on pages of its own that nobody may touch but while they are open: mapped, or at work in the engine. Of
- * the kind "copies" a map is a copy: one for reading must not be written, one for writing holds NaNs until it is, and
- * nobody sees what is written before the unmap. Two maps of the same numbers, of which one writes, are a mistake in
- * both kinds. A mistake ends the program, with a message or a memory fault. */
+/* Memory for tests, which catches what works on a CPU only because host and engine share addresses.
+ * Memory of the kind "pages" lies on pages of its own that nobody may touch but while they are
+ * open: mapped, or at work in the engine. Of the kind "copies" a map is a copy: one for reading
+ * must not be written, one for writing holds NaNs until it is, and nobody sees what is written
+ * before the unmap. Two maps of the same numbers, of which one writes, are a mistake in both kinds.
+ * A mistake ends the program, with a message or a memory fault. */
 #include "checked_memory.h"
 
 #include <pthread.h>

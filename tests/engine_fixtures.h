@@ -1,5 +1,5 @@
-/* A small network ready to run forward and backward through mo_pass_run, and the same network in double precision. Used
- * by the tests of gradients, shards and plans. */
+/* A small network ready to run forward and backward through mo_pass_run, and the same network in
+ * double precision. Used by the tests of gradients, shards and plans. */
 #ifndef TESTS_ENGINE_FIXTURES_H
 #define TESTS_ENGINE_FIXTURES_H
 
@@ -73,7 +73,8 @@ static inline void rig_units(float *rows, int64_t count, int32_t width, uint32_t
     }
 }
 
-/* Weights that keep activations near one; batch-norm scales near 1 and shifts near 0, none of them equal. */
+/* Weights that keep activations near one; batch-norm scales near 1 and shifts near 0, none of them
+ * equal. */
 static inline void rig_params(rig_t *r)
 {
     for (int32_t i = 0; i < r->net.parameter_count; i++) {
@@ -229,7 +230,8 @@ static inline void rig_read_stats(rig_t *r)
     }
 }
 
-/* One pass. What is in the arenas and outputs before must not matter: they are filled with `junk` bytes first. */
+/* One pass. What is in the arenas and outputs before must not matter: they are filled with `junk`
+ * bytes first. */
 static inline void rig_run(rig_t *r, int junk)
 {
     for (int32_t i = 0; i < r->shape.sets * r->shape.shards_per_group; i++) {
@@ -336,7 +338,8 @@ static inline void twin_close(twin_t *t)
 
 /* ---- comparing the two ---- */
 
-/* Losses, ranks and batch statistics. float32 sums of some thousand products are good to about 1e-5 of their size. */
+/* Losses, ranks and batch statistics. float32 sums of some thousand products are good to about 1e-5
+ * of their size. */
 static inline void rig_assert_forward(const rig_t *r, twin_t *t)
 {
     double loss = twin_loss(t), ours = 0;
@@ -352,8 +355,9 @@ static inline void rig_assert_forward(const rig_t *r, twin_t *t)
                       "statistic %lld is %g, wanted %g", (long long)i, r->stats[i], t->stats[i]);
 }
 
-/* The gradient `ours` of `values` along a direction, against central differences of the double loss. The step of 1e-7
- * leaves 1e-8 of rounding; float32 gradients are good to some 1e-5 of their norm. */
+/* The gradient `ours` of `values` along a direction, against central differences of the double
+ * loss. The step of 1e-7 leaves 1e-8 of rounding; float32 gradients are good to some 1e-5 of their
+ * norm. */
 static inline void rig_assert_along(twin_t *t, const char *what, double *values, const double *ours, int64_t count,
                                     const double *direction)
 {
@@ -379,7 +383,8 @@ static inline void rig_assert_along(twin_t *t, const char *what, double *values,
                   tolerance);
 }
 
-/* Along random directions, and along the coordinates where the gradient is largest and in the middle. */
+/* Along random directions, and along the coordinates where the gradient is largest and in the
+ * middle. */
 static inline void rig_assert_gradient(twin_t *t, const char *what, double *values, const double *ours, int64_t count,
                                        int directions)
 {

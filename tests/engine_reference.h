@@ -1,5 +1,6 @@
-/* A network in double precision, by definition and in plain loops: what the engine's tests compare with. It walks the
- * operations of a mo_net_t; activations are [rows, h, w, c] as in the engine. One call is one batch-norm group. */
+/* A network in double precision, by definition and in plain loops: what the engine's tests compare
+ * with. It walks the operations of a mo_net_t; activations are [rows, h, w, c] as in the engine.
+ * One call is one batch-norm group. */
 #ifndef TESTS_ENGINE_REFERENCE_H
 #define TESTS_ENGINE_REFERENCE_H
 
@@ -222,7 +223,8 @@ static inline void ref_infonce(const reference_t *r, const mo_op_t *op)
     }
 }
 
-/* Every row against all others, its partner half the rows away; the group is the whole batch in order. */
+/* Every row against all others, its partner half the rows away; the group is the whole batch in
+ * order. */
 static inline void ref_nt_xent(const reference_t *r, const mo_op_t *op)
 {
     int32_t width = r->net->shapes[op->src].c;

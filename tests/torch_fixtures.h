@@ -1,5 +1,5 @@
-/* Files as torch.save writes them, put together byte by byte: pickles of protocol 2, zip archives, the older
- * sequence. */
+/* Files as torch.save writes them, put together byte by byte: pickles of protocol 2, zip archives,
+ * the older sequence. */
 #ifndef TORCH_FIXTURES_H
 #define TORCH_FIXTURES_H
 

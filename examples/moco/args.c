@@ -1,4 +1,5 @@
-/* Table-driven option parsing: see args.h. Called by every command before it touches the library. */
+/* Table-driven option parsing: see args.h. Called by every command before it touches the
+ * library. */
 #include "args.h"
 
 #include <errno.h>

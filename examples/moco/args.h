@@ -1,5 +1,5 @@
-/* Command-line options by table: every command lists its options once, and parsing, range checks, messages and --help
- * all come from that list. */
+/* Command-line options by table: every command lists its options once, and parsing, range checks,
+ * messages and --help all come from that list. */
 #ifndef PROGRAM_ARGS_H
 #define PROGRAM_ARGS_H
 
@@ -50,11 +50,12 @@ typedef struct arg_command {
 
 #define ARG_GO_ON (-1)
 
-/* Fills the targets and positionals. Returns ARG_GO_ON, or the exit code to end with: 0 after --help, 2 after an error
- * that has been written to stderr. */
+/* Fills the targets and positionals. Returns ARG_GO_ON, or the exit code to end with: 0 after
+ * --help, 2 after an error that has been written to stderr. */
 int args_parse(const arg_command_t *command, int argc, char **argv, const char **positionals);
 
-/* The candidate (NULL-terminated list) that differs from `word` by a slip of the fingers, or NULL. */
+/* The candidate (NULL-terminated list) that differs from `word` by a slip of the fingers, or
+ * NULL. */
 const char *args_nearest(const char *word, const char *const *candidates);
 
 /* "512M" -> 536870912. Returns 0, or -1 if it is not a size. */

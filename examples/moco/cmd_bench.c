@@ -1,5 +1,5 @@
-/* moco bench: training steps and embeddings of random images, as images per second and as shares of the machine's
- * multiply-add peak. */
+/* moco bench: training steps and embeddings of random images, as images per second and as shares of
+ * the machine's multiply-add peak. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,7 +216,8 @@ static moco_status_t train(bench_t *b)
     return status;
 }
 
-/* Embeddings of `EMBEDDED` images at a time, evaluation transform included, for two seconds; the first are not counted. */
+/* Embeddings of `EMBEDDED` images at a time, evaluation transform included, for two seconds; the
+ * first are not counted. */
 static moco_status_t embed(bench_t *b, double *rate, double *share)
 {
     moco_image_t images[EMBEDDED];

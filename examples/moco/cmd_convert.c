@@ -1,5 +1,5 @@
-/* moco convert: checkpoints of other programs to models and training checkpoints of this one, and encoders to other
- * programs' names. */
+/* moco convert: checkpoints of other programs to models and training checkpoints of this one, and
+ * encoders to other programs' names. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
-/* moco demo: draws an image set, measures an untrained encoder on it, trains, measures again, and shows both.
- * Everything goes the way of any other data: JPEG files in folders, the loader, the trainer, snapshots. */
+/* moco demo: draws an image set, measures an untrained encoder on it, trains, measures again, and
+ * shows both. Everything goes the way of any other data: JPEG files in folders, the loader, the
+ * trainer, snapshots. */
 #include <stdio.h>
 #include <string.h>
 
@@ -17,9 +18,10 @@
 #define SHEET_NEIGHBOURS 5
 #define DEFAULT_SECONDS 75
 
-/* moco-cifar with a small network, queue and batch (what counts is the number of steps), crops that keep the pattern in
- * view, and colour changes as strong as those of the images. Keys are at most eight steps old: with faster changes or
- * an older queue, telling old keys from new ones is easier than telling images apart, and nothing else is learnt. */
+/* moco-cifar with a small network, queue and batch (what counts is the number of steps), crops that
+ * keep the pattern in view, and colour changes as strong as those of the images. Keys are at most
+ * eight steps old: with faster changes or an older queue, telling old keys from new ones is easier
+ * than telling images apart, and nothing else is learnt. */
 static const char *const settings[][2] = {
     {"arch", "resnet18"},        {"width", "0.125"},     {"image_size", "24"},     {"batch_size", "32"},
     {"bn_groups", "2"},          {"epochs", "36"},       {"queue_length", "256"},  {"base_lr", "0.16"},

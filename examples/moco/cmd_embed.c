@@ -1,4 +1,5 @@
-/* moco embed: a data set through an encoder into a .npy file, with names and skipped images beside it. */
+/* moco embed: a data set through an encoder into a .npy file, with names and skipped images beside
+ * it. */
 #include <stdio.h>
 
 #include "common.h"

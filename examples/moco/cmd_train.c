@@ -1,5 +1,6 @@
-/* moco train: options -> trainer (new or resumed) -> moco_trainer_run, with progress, plan and results around it.
- * What a run is called and how it is described before it starts lives in train_setup.c. */
+/* moco train: options -> trainer (new or resumed) -> moco_trainer_run, with progress, plan and
+ * results around it. What a run is called and how it is described before it starts lives in
+ * train_setup.c. */
 #include <stdio.h>
 #include <string.h>
 

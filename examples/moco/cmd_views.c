@@ -1,5 +1,6 @@
-/* moco views: a sheet of images and the views that training would draw of them. Views come from moco_dataset_views,
- * which gives those of (seed, epoch, image) exactly, so the sheet shows what `moco train` learns from. */
+/* moco views: a sheet of images and the views that training would draw of them. Views come from
+ * moco_dataset_views, which gives those of (seed, epoch, image) exactly, so the sheet shows what
+ * `moco train` learns from. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,7 +149,8 @@ static void draw_cell(views_t *v, int column, const uint8_t *pixels, json_t *pla
 static moco_status_t draw_row(views_t *v, int64_t index, json_t *places)
 {
     const int32_t side = v->trained.image_size;
-    /* Networks for small images see them whole, others the middle of a slightly larger one, as evaluation does. */
+    /* Networks for small images see them whole, others the middle of a slightly larger one, as
+     * evaluation does. */
     const int32_t resize = v->trained.stem == MOCO_STEM_CIFAR ? side : (int32_t)(8.0 * side / 7.0 + 0.5);
     moco_status_t status = MOCO_OK;
 

@@ -1,4 +1,5 @@
-/* What every command shares: exit codes, failing with a message, signals, devices and data sets from options. */
+/* What every command shares: exit codes, failing with a message, signals, devices and data sets
+ * from options. */
 #ifndef PROGRAM_COMMON_H
 #define PROGRAM_COMMON_H
 
@@ -18,10 +19,12 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 /* Writes "moco: …" to stderr; returns EXIT_FAILED. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* The exit code of a library status; a failure's message goes to stderr, with `what` (may be NULL) in front. */
+/* The exit code of a library status; a failure's message goes to stderr, with `what` (may be NULL)
+ * in front. */
 int finish(moco_status_t status, const char *what);
 
-/* The first SIGINT or SIGTERM asks to stop at the next step, a second one ends the process at once. */
+/* The first SIGINT or SIGTERM asks to stop at the next step, a second one ends the process at
+ * once. */
 void signals_catch(void);
 int signals_pending(void);
 
@@ -57,11 +60,12 @@ void log_to_stderr(void);
 
 /* Returns 1 if something stands at `path`. */
 int path_exists(const char *path);
-/* Hours of work must not end at a folder that is not there, or at a folder where a file should be; NULL is fine. Says
- * why not. */
+/* Hours of work must not end at a folder that is not there, or at a folder where a file should be;
+ * NULL is fine. Says why not. */
 int path_writable(const char *path);
 
-/* folder + "/" + name in a buffer of PATH_SIZE bytes; returns -1 with a message if it does not fit. */
+/* folder + "/" + name in a buffer of PATH_SIZE bytes; returns -1 with a message if it does not
+ * fit. */
 #define PATH_SIZE 4096
 int path_join(char *path, const char *folder, const char *name);
 

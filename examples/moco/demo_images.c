@@ -1,7 +1,7 @@
-/* Drawing the images of `moco demo`. The class is a pattern; everything else is nuisance drawn anew for each image,
- * independently of the class: colours of pattern, ground and surroundings, the pattern's place, outline, size, tilt and
- * thickness, light, noise, and loose shapes on top. Most of it is what augmentation can teach an encoder to overlook.
- * Called by cmd_demo.c. */
+/* Drawing the images of `moco demo`. The class is a pattern; everything else is nuisance drawn anew
+ * for each image, independently of the class: colours of pattern, ground and surroundings, the
+ * pattern's place, outline, size, tilt and thickness, light, noise, and loose shapes on top. Most
+ * of it is what augmentation can teach an encoder to overlook. Called by cmd_demo.c. */
 #include "demo_images.h"
 
 #include <math.h>

@@ -29,7 +29,8 @@ static moco_status_t embed_queries(const demo_hits_t *hits, moco_model_t *model,
 
     how.tap = MOCO_TAP_PROJECTION;
     for (int64_t i = 0; status == MOCO_OK && i < hits->queries; i++) {
-        /* The images have the network's size, so that the evaluation transform leaves them as they are. */
+        /* The images have the network's size, so that the evaluation transform leaves them as they
+         * are. */
         TRY(moco_dataset_pixels(test, hits->query[i], side, side, pixels));
         TRY(moco_model_embed_pixels(model, 1, &image, &how,
                                     rows + i * moco_model_dimension(model, MOCO_TAP_PROJECTION)));

@@ -1,4 +1,5 @@
-/* The contact sheet of `moco demo`: queries with their nearest images, before and after training. */
+/* The contact sheet of `moco demo`: queries with their nearest images, before and after
+ * training. */
 #ifndef PROGRAM_DEMO_SHEET_H
 #define PROGRAM_DEMO_SHEET_H
 

@@ -1,5 +1,5 @@
-/* What `moco probe` and `moco finetune` share: both train a classifier on labelled images, show how it goes, and report
- * what came of it. */
+/* What `moco probe` and `moco finetune` share: both train a classifier on labelled images, show how
+ * it goes, and report what came of it. */
 #ifndef PROGRAM_LEARN_H
 #define PROGRAM_LEARN_H
 

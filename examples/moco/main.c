@@ -1,4 +1,5 @@
-/* The moco program: picks the command and hands it the rest of the line. Each command lives in cmd_NAME.c. */
+/* The moco program: picks the command and hands it the rest of the line. Each command lives in
+ * cmd_NAME.c. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
-/* Manual pages from the tables of options: see man.h. Called by args.c for a command and by main.c for the program. The
- * pages are in the man macros, checked by tests/check_man.sh; characters outside ASCII become escapes, so that they do
- * not depend on the reader's encoding. */
+/* Manual pages from the tables of options: see man.h. Called by args.c for a command and by main.c
+ * for the program. The pages are in the man macros, checked by tests/check_man.sh; characters
+ * outside ASCII become escapes, so that they do not depend on the reader's encoding. */
 #include "man.h"
 
 #include <moco/moco.h>
@@ -59,7 +59,8 @@ static void put(const char *text)
     put_text(text, strlen(text));
 }
 
-/* A line of the notes that begins with two spaces is an item, "  NAME  text"; returns the length of its name, or 0. */
+/* A line of the notes that begins with two spaces is an item, "  NAME  text"; returns the length of
+ * its name, or 0. */
 static size_t item_name(const char *line, size_t length)
 {
     if (length < 3 || line[0] != ' ' || line[1] != ' ' || line[2] == ' ')

@@ -1,4 +1,5 @@
-/* Manual pages, made from the same tables as --help: `moco help --man [COMMAND]` writes one to stdout. */
+/* Manual pages, made from the same tables as --help: `moco help --man [COMMAND]` writes one to
+ * stdout. */
 #ifndef PROGRAM_MAN_H
 #define PROGRAM_MAN_H
 

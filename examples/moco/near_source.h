@@ -10,7 +10,8 @@ typedef struct near_source {
     int64_t count;
 } near_source_t;
 
-/* Embeds a folder, tar or list. `numbers` (may be NULL) receives the data-set entry of every vector; free it. */
+/* Embeds a folder, tar or list. `numbers` (may be NULL) receives the data-set entry of every
+ * vector; free it. */
 moco_status_t near_from_dataset(near_source_t *source, moco_model_t *model, int tap, moco_dataset_t *dataset,
                                 moco_device_t *device, int32_t loader_threads, int64_t **numbers);
 

@@ -9,7 +9,8 @@
 /* Writes the object on one line, flushes and drops it; NULL (out of memory) writes nothing. */
 void output_json(json_t *object);
 
-/* One "name  value" line per member, indented; nested objects deeper. Whole numbers called "bytes", or in an object of
+/* One "name  value" line per member, indented; nested objects deeper. Whole numbers called "bytes",
+ *            or in an object of
  * that name, are shown as sizes. Does not drop it. */
 void output_table(const json_t *object, int indent);
 
@@ -24,11 +25,12 @@ json_t *output_measured(double percent, int digits);
 /* A file name as JSON text; bytes that are not UTF-8 become '?'. */
 json_t *output_text(const char *text);
 
-/* Flushes stdout; returns the exit code, EXIT_FAILED with a message if something could not be written. */
+/* Flushes stdout; returns the exit code, EXIT_FAILED with a message if something could not be
+ * written. */
 int output_close(int code);
 
-/* A library text call, run twice: for the size, then for the text. `json` receives the parsed object.
- * Usage: FETCH_JSON(status, json, moco_model_info, model). */
+/* A library text call, run twice: for the size, then for the text. `json` receives the parsed
+ * object. Usage: FETCH_JSON(status, json, moco_model_info, model). */
 #define FETCH_JSON(status, json, function, ...)                                   \
     do {                                                                          \
         uint64_t needed_ = 0;                                                     \

@@ -1,5 +1,5 @@
-/* Independent chains of fused multiply-adds in registers, one thread a lane; the widest instruction set the machine
- * has. */
+/* Independent chains of fused multiply-adds in registers, one thread a lane; the widest instruction
+ * set the machine has. */
 #include "peak.h"
 
 #include <pthread.h>

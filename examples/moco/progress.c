@@ -1,5 +1,5 @@
-/* Progress on stderr: see progress.h. A bar is redrawn a few times a second and never longer than the terminal is wide;
- * plain lines come every few seconds and at epoch ends. */
+/* Progress on stderr: see progress.h. A bar is redrawn a few times a second and never longer than
+ * the terminal is wide; plain lines come every few seconds and at epoch ends. */
 #include "progress.h"
 
 #include <math.h>

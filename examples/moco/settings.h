@@ -21,7 +21,8 @@
         SETTINGS_FIELD(settings, "queue", "K", "keys in the queue", "queue_length"),                              \
         SETTINGS_FIELD(settings, "seed", "S", "fixes weights, order, shuffles and views", "seed")
 
-/* Number of the recipe `name`, NULL being moco-v2. Returns EXIT_DONE, or EXIT_USAGE after a message. */
+/* Number of the recipe `name`, NULL being moco-v2. Returns EXIT_DONE, or EXIT_USAGE after a
+ * message. */
 int settings_recipe(const char *command, const char *name, int32_t *number);
 
 /* Lays what the user wrote over `options`. Returns the same. */

@@ -1,4 +1,5 @@
-/* Contact sheets and JPEG files: see sheet.h. Called by demo_sheet.c, demo_images.c and cmd_views.c. */
+/* Contact sheets and JPEG files: see sheet.h. Called by demo_sheet.c, demo_images.c and
+ * cmd_views.c. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdio.h>

@@ -17,7 +17,8 @@ void sheet_free(sheet_t *sheet);
 void sheet_box(sheet_t *sheet, int x, int y, int width, int height, uint32_t colour);
 void sheet_image(sheet_t *sheet, int x, int y, const uint8_t *rgb, int side, int zoom);
 
-/* Upper-case letters, digits and a few signs, 5x7 dots, each `zoom` pixels wide; others are blank. */
+/* Upper-case letters, digits and a few signs, 5x7 dots, each `zoom` pixels wide; others are
+ * blank. */
 #define SHEET_LETTER 6 /* dots from letter to letter */
 void sheet_text(sheet_t *sheet, int x, int y, const char *text, int zoom, uint32_t colour);
 

@@ -97,7 +97,8 @@ static int new_options(const train_options_t *options, moco_trainer_options_t *t
     return code == EXIT_DONE ? apply_rest(options, trained) : code;
 }
 
-/* The checkpoint's trainer, with the options that may differ; the library refuses the others and names both values. */
+/* The checkpoint's trainer, with the options that may differ; the library refuses the others and
+ * names both values. */
 static int resumed_trainer(const train_options_t *options, moco_device_t *device, moco_trainer_options_t *trained,
                            moco_trainer_t **trainer)
 {

@@ -1,4 +1,5 @@
-/* Everything of `moco train` that happens before the first step: options, the trainer, the plan, the folder. */
+/* Everything of `moco train` that happens before the first step: options, the trainer, the plan,
+ * the folder. */
 #ifndef PROGRAM_TRAIN_SETUP_H
 #define PROGRAM_TRAIN_SETUP_H
 
@@ -19,10 +20,12 @@ int train_parse(int argc, char **argv, train_options_t *options);
 /* --print: all values the run would have. Returns an exit code. */
 int train_print(const train_options_t *options);
 
-/* Refuses a folder that holds a run, or with --resume one that holds none. Returns -1 with a message. */
+/* Refuses a folder that holds a run, or with --resume one that holds none. Returns -1 with a
+ * message. */
 int train_folder_check(const train_options_t *options);
 
-/* A new trainer, or the one in the checkpoint; makes the folder and shows the plan. Returns an exit code. */
+/* A new trainer, or the one in the checkpoint; makes the folder and shows the plan. Returns an exit
+ * code. */
 int train_trainer(const train_options_t *options, moco_device_t *device, const moco_dataset_t *dataset,
                   moco_trainer_options_t *trained, moco_trainer_t **trainer);
 

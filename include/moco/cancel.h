@@ -1,4 +1,5 @@
-/* Stopping a long call from outside: another thread, or a signal handler, sets a flag that the call looks at. */
+/* Stopping a long call from outside: another thread, or a signal handler, sets a flag that the call
+ * looks at. */
 #ifndef MOCO_CANCEL_H
 #define MOCO_CANCEL_H
 
@@ -9,23 +10,26 @@
 MOCO_BEGIN_DECLS
 
 /**
- * A request to stop. The options of every long call have a field for one; the same object may serve any number of
- * calls at once. A call that sees the request stops at its next batch or shard of images, leaves no unfinished file
- * behind, and returns MOCO_ERR_CANCELLED. It must be kept until the calls that it was given to have returned.
+ * A request to stop. The options of every long call have a field for one; the same object may serve
+ * any number of calls at once. A call that sees the request stops at its next batch or shard of
+ * images, leaves no unfinished file behind, and returns MOCO_ERR_CANCELLED. It must be kept until
+ * the calls that it was given to have returned.
  */
 typedef struct moco_cancel moco_cancel_t;
 
-/** Create an object without a request. @param out  receives it; free with moco_cancel_free. Since: 0.1. */
+/** Create an object without a request. @param out  receives it; free with moco_cancel_free. Since:
+ * 0.1. */
 MOCO_API moco_status_t moco_cancel_create(moco_cancel_t **out);
 
-/** Ask to stop; the request stays until moco_cancel_reset. NULL is fine. Threads: any, at any time, also in a signal
- * handler. Since: 0.1. */
+/** Ask to stop; the request stays until moco_cancel_reset. NULL is fine. Threads: any, at any time,
+ * also in a signal handler. Since: 0.1. */
 MOCO_API void moco_cancel_request(moco_cancel_t *cancel);
 
 /** @return 1 after a request, else 0; 0 for NULL. Threads: as moco_cancel_request. Since: 0.1. */
 MOCO_API int32_t moco_cancel_requested(const moco_cancel_t *cancel);
 
-/** Take the request back, for the next call. NULL is fine. Threads: as moco_cancel_request. Since: 0.1. */
+/** Take the request back, for the next call. NULL is fine. Threads: as moco_cancel_request. Since:
+ * 0.1. */
 MOCO_API void moco_cancel_reset(moco_cancel_t *cancel);
 
 /** NULL is fine. No call may be at work with it. Since: 0.1. */

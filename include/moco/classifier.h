@@ -1,4 +1,5 @@
-/* A linear classifier with the backbone that it was trained on: what the linear probe and fine-tuning give. */
+/* A linear classifier with the backbone that it was trained on: what the linear probe and
+ * fine-tuning give. */
 #ifndef MOCO_CLASSIFIER_H
 #define MOCO_CLASSIFIER_H
 
@@ -11,9 +12,9 @@
 MOCO_BEGIN_DECLS
 
 /**
- * Weights and bias of the classifier, the names of its classes, its backbone, and how well both do on a test set. Made
- * by moco_probe_train, moco_finetune_train or moco_classifier_load; free with moco_classifier_free. Immutable.
- * Threads: any number at once.
+ * Weights and bias of the classifier, the names of its classes, its backbone, and how well both do
+ * on a test set. Made by moco_probe_train, moco_finetune_train or moco_classifier_load; free with
+ * moco_classifier_free. Immutable. Threads: any number at once.
  */
 typedef struct moco_classifier moco_classifier_t;
 
@@ -43,8 +44,8 @@ typedef struct moco_classifier_report {
     int32_t epoch_end;    /**< 1: the epoch is over, and measured if that was due                                 */
 } moco_classifier_report_t;
 
-/** Called on the calling thread after every step and every batch that is embedded. Non-zero stops the call with
- * MOCO_ERR_CANCELLED. It must not throw, longjmp or call into the objects at work. */
+/** Called on the calling thread after every step and every batch that is embedded. Non-zero stops
+ * the call with MOCO_ERR_CANCELLED. It must not throw, longjmp or call into the objects at work. */
 typedef int32_t (*moco_classifier_fn)(void *user, const moco_classifier_report_t *report);
 
 /* ---- what was found ---- */
@@ -74,7 +75,8 @@ typedef struct moco_classifier_result {
 /** @return MOCO_ERR_ARGUMENT for a NULL. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_result(const moco_classifier_t *classifier, moco_classifier_result_t *result);
 
-/** Results for one learning rate. A probe may have several; fine-tuning and a loaded classifier have one. */
+/** Results for one learning rate. A probe may have several; fine-tuning and a loaded classifier
+ * have one. */
 typedef struct moco_classifier_rate {
     uint64_t struct_size; /**< set by the caller to sizeof(moco_classifier_rate_t)                      */
     double base_lr;       /**< as in the options                                                        */
@@ -89,32 +91,36 @@ typedef struct moco_classifier_rate {
 MOCO_API moco_status_t moco_classifier_rate(const moco_classifier_t *classifier, int32_t index,
                                             moco_classifier_rate_t *rate);
 
-/** Answers on the test set. @param table  receives [C, C]: images of class (row) that were taken for class (column).
+/** Answers on the test set. @param table  receives [C, C]: images of class (row) that were taken
+ * for class (column).
  * @return MOCO_ERR_NO_DATA for a classifier from a file, which has no such table. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_confusion(const moco_classifier_t *classifier, int64_t *table);
 
-/** @return the name of class `label`, NULL out of range; valid until moco_classifier_free. Since: 0.1. */
+/** @return the name of class `label`, NULL out of range; valid until moco_classifier_free. Since:
+ * 0.1. */
 MOCO_API const char *moco_classifier_class_name(const moco_classifier_t *classifier, int32_t label);
 
 /** @param weights  receives [C, F]. @param bias  receives [C]. Either may be NULL. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_weights(const moco_classifier_t *classifier, float *weights, float *bias);
 
-/** The backbone: fine-tuned, or the very model that was probed. @param out  a reference of its own; free with
- * moco_model_free. Since: 0.1. */
+/** The backbone: fine-tuned, or the very model that was probed. @param out  a reference of its own;
+ * free with moco_model_free. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_model(const moco_classifier_t *classifier, moco_model_t **out);
 
-/** JSON: method ("probe" or "finetune"), the fields of the result (what is not known is null, the hash is hexadecimal
- * text), class_names, model (as moco_model_info). Text rule as in moco_build_info. Since: 0.1. */
+/** JSON: method ("probe" or "finetune"), the fields of the result (what is not known is null, the
+ * hash is hexadecimal text), class_names, model (as moco_model_info). Text rule as in
+ * moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_info(const moco_classifier_t *classifier, char *text, uint64_t capacity,
                                             uint64_t *needed);
 
 /* ---- files ---- */
 
 /**
- * Write backbone and classifier as `path` (safetensors, torchvision's names: `fc.weight` [C, F] and `fc.bias`, in a ViT
- * `head.weight` and `head.bias`), through a temporary file that is synced and renamed. Metadata: kind "classifier",
- * `classes` (names as a JSON array), `normalize` (of a probe), `result` (numbers of the result as a JSON object).
- * moco_model_load reads it as a model without projection head. Since: 0.1.
+ * Write backbone and classifier as `path` (safetensors, torchvision's names: `fc.weight` [C, F] and
+ * `fc.bias`, in a ViT `head.weight` and `head.bias`), through a temporary file that is synced and
+ * renamed. Metadata: kind "classifier", `classes` (names as a JSON array), `normalize` (of a
+ * probe), `result` (numbers of the result as a JSON object). moco_model_load reads it as a model
+ * without projection head. Since: 0.1.
  */
 MOCO_API moco_status_t moco_classifier_save(const moco_classifier_t *classifier, const char *path);
 
@@ -123,8 +129,8 @@ MOCO_API moco_status_t moco_classifier_save(const moco_classifier_t *classifier,
  * @param options  how the backbone is taken; NULL for the defaults: as it was saved.
  * @param device   where the backbone will run; NULL for a private default device.
  * @param out      receives the classifier; free with moco_classifier_free.
- * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (damaged, or no classifier of this library), MOCO_ERR_SHAPE, MOCO_ERR_VERSION
- *         (written by a newer library). Since: 0.1.
+ * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (damaged, or no classifier of this library), MOCO_ERR_SHAPE,
+ *         MOCO_ERR_VERSION (written by a newer library). Since: 0.1.
  */
 MOCO_API moco_status_t moco_classifier_load(const char *path, const moco_model_options_t *options,
                                             moco_device_t *device, moco_classifier_t **out);

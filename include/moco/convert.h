@@ -1,6 +1,6 @@
-/* Checkpoints of other programs, both ways. moco_model_load reads them directly; here they become files: models and
- * training checkpoints of this library, or encoders under the names that other programs look for. Nothing in a file is
- * ever executed. docs/checkpoints.md has the layouts. */
+/* Checkpoints of other programs, both ways. moco_model_load reads them directly; here they become
+ * files: models and training checkpoints of this library, or encoders under the names that other
+ * programs look for. Nothing in a file is ever executed. docs/checkpoints.md has the layouts. */
 #ifndef MOCO_CONVERT_H
 #define MOCO_CONVERT_H
 
@@ -41,7 +41,8 @@ typedef struct moco_convert_options {
     int32_t reserved;              /**< 0                                                                             */
 } moco_convert_options_t;
 
-/** Write the defaults: MOCO_FILE_ENCODER of the query encoder, key_update 1, everything else as the file has it.
+/** Write the defaults: MOCO_FILE_ENCODER of the query encoder, key_update 1, everything else as the
+ * file has it.
  * @param struct_size  sizeof(moco_convert_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_convert_options_init(moco_convert_options_t *options, uint64_t struct_size);
 
@@ -53,41 +54,44 @@ MOCO_API moco_status_t moco_convert_options_json(const moco_convert_options_t *o
                                                  uint64_t *needed);
 
 /**
- * Read any checkpoint that moco_model_load reads and write another file, through a temporary file that is synced and
- * renamed.
+ * Read any checkpoint that moco_model_load reads and write another file, through a temporary file
+ * that is synced and renamed.
  *
- * Found by their names in safetensors files and in those of torch.save, in both of its containers: MoCo v1, v2, v3, the
- * CIFAR demonstration, torchvision, timm's ViTs, detectron2. What the encoder is comes from the shapes: ResNet-18 to
- * -152 with both stems and any width, ViTs with both stems. Missing counters of batches, queue, key encoder or
- * optimizer are no error, and are reported.
+ * Found by their names in safetensors files and in those of torch.save, in both of its containers:
+ * MoCo v1, v2, v3, the CIFAR demonstration, torchvision, timm's ViTs, detectron2. What the encoder
+ * is comes from the shapes: ResNet-18 to -152 with both stems and any width, ViTs with both stems.
+ * Missing counters of batches, queue, key encoder or optimizer are no error, and are reported.
  *
- * With MOCO_FILE_TRAINING, `training` in the options holds the options of the run, of which network, embedding width
- * and queue length (of a ViT the image size, too) are taken from the file; they are options of moco-v3 or moco-v3-vit
- * for a checkpoint of MoCo v3. NULL is the recipe that the file looks like, with its optimizer, momentum or decays, and
- * weight decay.
+ * With MOCO_FILE_TRAINING, `training` in the options holds the options of the run, of which
+ * network, embedding width and queue length (of a ViT the image size, too) are taken from the file;
+ * they are options of moco-v3 or moco-v3-vit for a checkpoint of MoCo v3. NULL is the recipe that
+ * the file looks like, with its optimizer, momentum or decays, and weight decay.
  *
  * @param source    the file to read.
  * @param target    the file to write.
  * @param options   NULL for the defaults.
- * @param text      receives JSON: container, layout, names, encoder (its prefix), epoch, arch, taken (tensors), ignored
- *                  (names with counts), missing and notes (lists of texts), and as "model" the encoder's arch, width,
- *                  stem, head, size and transform. May be NULL when `capacity` is 0. The same lines go to the log,
- *                  level MOCO_LOG_INFO.
- * @param capacity  bytes at `text`. The text rule of moco_build_info holds, and a text that does not fit is refused
- *                  before anything is written. With 0 the file is written all the same.
+ * @param text      receives JSON: container, layout, names, encoder (its prefix), epoch, arch,
+ *                  taken (tensors), ignored (names with counts), missing and notes (lists of
+ *                  texts), and as "model" the encoder's arch, width, stem, head, size and
+ *                  transform. May be NULL when `capacity` is 0. The same lines go to the log, level
+ *                  MOCO_LOG_INFO.
+ * @param capacity  bytes at `text`. The text rule of moco_build_info holds, and a text that does
+ *                  not fit is refused before anything is written. With 0 the file is written all
+ *                  the same.
  * @param needed    receives the bytes of the text; may be NULL, also with a capacity of 0.
- * @return MOCO_ERR_FORMAT (no file of tensors, damaged, or without an encoder of a known name), MOCO_ERR_UNSUPPORTED
- *         (programs, compressed archives, networks that this version does not have), MOCO_ERR_SHAPE (tensors are
- *         missing or have other sizes), MOCO_ERR_MISMATCH (no key encoder; already a training checkpoint of this
- *         library), MOCO_ERR_EXISTS (`target` is `source`), MOCO_ERR_IO, MOCO_ERR_CANCELLED. A call that fails leaves
- *         `target` as it was. Threads: any. Since: 0.1.
+ * @return MOCO_ERR_FORMAT (no file of tensors, damaged, or without an encoder of a known name),
+ *         MOCO_ERR_UNSUPPORTED (programs, compressed archives, networks that this version does not
+ *         have), MOCO_ERR_SHAPE (tensors are missing or have other sizes), MOCO_ERR_MISMATCH (no
+ *         key encoder; already a training checkpoint of this library), MOCO_ERR_EXISTS (`target` is
+ *         `source`), MOCO_ERR_IO, MOCO_ERR_CANCELLED. A call that fails leaves `target` as it was.
+ *         Threads: any. Since: 0.1.
  */
 MOCO_API moco_status_t moco_convert(const char *source, const char *target, const moco_convert_options_t *options,
                                     char *text, uint64_t capacity, uint64_t *needed);
 
-/** JSON about any file of tensors, whether or not an encoder is known in it: container, tensors, numbers, layout,
- * names, encoder, epoch, arch (as the file calls it), kind (of this library's files). Text rule as in
- * moco_build_info. Since: 0.1. */
+/** JSON about any file of tensors, whether or not an encoder is known in it: container, tensors,
+ * numbers, layout, names, encoder, epoch, arch (as the file calls it), kind (of this library's
+ * files). Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_file_info(const char *path, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS

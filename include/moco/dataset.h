@@ -32,26 +32,29 @@ MOCO_API moco_status_t moco_dataset_options_json(const moco_dataset_options_t *o
 
 /**
  * Open images by path:
- * - a folder: every file in it or below whose name ends in .jpg or .jpeg (any case), links followed; the first
- *   sub-folder names the class;
- * - a file ending in .tar (uncompressed ustar, GNU or pax): its members by the same rules (a leading "./" is dropped);
- * - any other file: a list, one path per line, optionally a tab and a class name; relative to the list's folder; blank
- *   lines and lines that start with '#' are skipped.
- * Entries are in bytewise path order (a list keeps its own order); classes in bytewise order of their names. Hidden
- * names (starting with '.') are skipped.
+ * - a folder: every file in it or below whose name ends in .jpg or .jpeg (any case), links
+ *   followed; the first sub-folder names the class;
+ * - a file ending in .tar (uncompressed ustar, GNU or pax): its members by the same rules (a
+ *   leading "./" is dropped);
+ * - any other file: a list, one path per line, optionally a tab and a class name; relative to the
+ *   list's folder; blank lines and lines that start with '#' are skipped.
+ * Entries are in bytewise path order (a list keeps its own order); classes in bytewise order of
+ * their names. Hidden names (starting with '.') are skipped.
  *
  * @param path     folder, tar or list.
  * @param options  NULL for the defaults.
  * @param out      receives the data set; free with moco_dataset_free.
- * @return MOCO_ERR_IO if it cannot be read, MOCO_ERR_FORMAT for a damaged tar, MOCO_ERR_NO_DATA if it names no image.
- * Threads: a data set may be used by any number of threads and trainers at once. Since: 0.1.
+ * @return MOCO_ERR_IO if it cannot be read, MOCO_ERR_FORMAT for a damaged tar, MOCO_ERR_NO_DATA if
+ * it names no image. Threads: a data set may be used by any number of threads and trainers at once.
+ * Since: 0.1.
  */
 MOCO_API moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out);
 
 /**
- * Delivers image `index` as the bytes of its file: set *data and *size and return 0; any other value marks the image as
- * broken. The library copies the bytes before it calls again or returns. Called on the thread of the call that needs
- * the image; it must not throw, leave by longjmp or call the library with this data set.
+ * Delivers image `index` as the bytes of its file: set *data and *size and return 0; any other
+ * value marks the image as broken. The library copies the bytes before it calls again or returns.
+ * Called on the thread of the call that needs the image; it must not throw, leave by longjmp or
+ * call the library with this data set.
  */
 typedef int32_t (*moco_read_fn)(void *user, int64_t index, const uint8_t **data, uint64_t *size);
 
@@ -60,7 +63,8 @@ typedef int32_t (*moco_read_fn)(void *user, int64_t index, const uint8_t **data,
  * @param count    images, 1..2^31-1.
  * @param read     delivers their bytes.
  * @param user     handed to `read`.
- * @param labels   [count] class numbers, -1 (none) to 999,999; NULL = no labels; copied. Classes are 0 to the largest.
+ * @param labels   [count] class numbers, -1 (none) to 999,999; NULL = no labels; copied. Classes
+ * are 0 to the largest.
  * @param options  NULL for the defaults; `limit` applies.
  * Names are "0", "1", …; class names are the class numbers as text.
  * @param out      receives the data set; free with moco_dataset_free. Since: 0.1.
@@ -84,27 +88,31 @@ MOCO_API const char *moco_dataset_name(const moco_dataset_t *dataset, int64_t in
 /** @return the class of image `index`, -1 without one or out of range. Since: 0.1. */
 MOCO_API int32_t moco_dataset_label(const moco_dataset_t *dataset, int64_t index);
 
-/** @return the name of class `label`, NULL out of range; valid until moco_dataset_free. Since: 0.1. */
+/** @return the name of class `label`, NULL out of range; valid until moco_dataset_free. Since:
+ * 0.1. */
 MOCO_API const char *moco_dataset_class_name(const moco_dataset_t *dataset, int32_t label);
 
 /**
- * The pixels of one image after the evaluation transform: short side to `resize`, centre crop to `size` (black where
- * the image is smaller); both 1..16384 pixels.
+ * The pixels of one image after the evaluation transform: short side to `resize`, centre crop to
+ * `size` (black where the image is smaller); both 1..16384 pixels.
  * @param pixels  receives [size, size, 3] uint8 RGB.
- * @return MOCO_ERR_ARGUMENT; MOCO_ERR_IMAGE if it is broken: moco_dataset_broken_reason then tells why. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT; MOCO_ERR_IMAGE if it is broken: moco_dataset_broken_reason then tells
+ * why. Since: 0.1.
  */
 MOCO_API moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size,
                                            uint8_t *pixels);
 
-/** @return images that were found to be broken so far: each is read when it is first needed. 0 for NULL. Since: 0.1. */
+/** @return images that were found to be broken so far: each is read when it is first needed. 0 for
+ * NULL. Since: 0.1. */
 MOCO_API int64_t moco_dataset_broken_count(const moco_dataset_t *dataset);
 
-/** @return why image `index` is broken, in one line; NULL if it is not known to be, or out of range. Valid until
- * moco_dataset_free. Threads: any. Since: 0.1. */
+/** @return why image `index` is broken, in one line; NULL if it is not known to be, or out of
+ * range. Valid until moco_dataset_free. Threads: any. Since: 0.1. */
 MOCO_API const char *moco_dataset_broken_reason(const moco_dataset_t *dataset, int64_t index);
 
-/** JSON: source, kind, count, classes, name_hash (hex), broken (count so far), warnings (libjpeg warnings that left the
- * image usable), broken_names (the first 20, with reasons). Text rule as in moco_build_info. Since: 0.1. */
+/** JSON: source, kind, count, classes, name_hash (hex), broken (count so far), warnings (libjpeg
+ * warnings that left the image usable), broken_names (the first 20, with reasons). Text rule as in
+ * moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_dataset_info(const moco_dataset_t *dataset, char *text, uint64_t capacity,
                                          uint64_t *needed);
 

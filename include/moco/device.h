@@ -1,5 +1,6 @@
-/* A device: where networks run. On a CPU it is a set of lanes: worker threads that each run whole shards, so there is
- * no barrier inside a convolution. Lanes sleep when idle and are started at first use, never at load. */
+/* A device: where networks run. On a CPU it is a set of lanes: worker threads that each run whole
+ * shards, so there is no barrier inside a convolution. Lanes sleep when idle and are started at
+ * first use, never at load. */
 #ifndef MOCO_DEVICE_H
 #define MOCO_DEVICE_H
 
@@ -22,7 +23,8 @@ typedef struct moco_device_options {
     int32_t lanes;        /**< worker threads, 1..1024; 0 = processors allowed by affinity mask and cgroup quota   */
 } moco_device_options_t;
 
-/** Write the defaults. @param struct_size  sizeof(moco_device_options_t) as the caller knows it. Since: 0.1. */
+/** Write the defaults. @param struct_size  sizeof(moco_device_options_t) as the caller knows it.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_device_options_init(moco_device_options_t *options, uint64_t struct_size);
 
 /** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
@@ -35,15 +37,16 @@ MOCO_API moco_status_t moco_device_options_json(const moco_device_options_t *opt
 /**
  * Create a device.
  * @param options  NULL for the defaults.
- * @param out      receives the device; free with moco_device_free.
- * Models, trainers and queues made on it keep it alive. Threads: a device may be shared by any threads. Since: 0.1.
+ * @param out      receives the device; free with moco_device_free. Models, trainers and queues made
+ * on it keep it alive. Threads: a device may be shared by any threads. Since: 0.1.
  */
 MOCO_API moco_status_t moco_device_create(const moco_device_options_t *options, moco_device_t **out);
 
 /** Drop the caller's reference; NULL is fine. Since: 0.1. */
 MOCO_API void moco_device_free(moco_device_t *device);
 
-/** JSON: kind, lanes, instruction set, oneDNN version. Text rule as in moco_build_info. Since: 0.1. */
+/** JSON: kind, lanes, instruction set, oneDNN version. Text rule as in moco_build_info. Since:
+ * 0.1. */
 MOCO_API moco_status_t moco_device_info(const moco_device_t *device, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS

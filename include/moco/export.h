@@ -1,5 +1,6 @@
-/* Symbol visibility of the public interface. A program that only parses these headers (cffi, a generator of bindings)
- * defines MOCO_API as nothing before it includes them: what remains are plain C declarations. */
+/* Symbol visibility of the public interface. A program that only parses these headers (cffi, a
+ * generator of bindings) defines MOCO_API as nothing before it includes them: what remains are
+ * plain C declarations. */
 #ifndef MOCO_EXPORT_H
 #define MOCO_EXPORT_H
 

@@ -14,8 +14,9 @@
 MOCO_BEGIN_DECLS
 
 /**
- * Softmax cross entropy of a linear classifier on the backbone's features, backward through everything. Training images
- * are cropped and flipped at random; batch norm is that of its group and moves its running statistics.
+ * Softmax cross entropy of a linear classifier on the backbone's features, backward through
+ * everything. Training images are cropped and flipped at random; batch norm is that of its group
+ * and moves its running statistics.
  */
 typedef struct moco_finetune_options {
     uint64_t struct_size;    /**< set by _init                                                                        */
@@ -55,11 +56,13 @@ typedef struct moco_finetune_options {
 
 /**
  * Write the values for an optimizer.
- * - MOCO_OPTIMIZER_ADAMW: those of DeiT (arXiv 2012.12877), which MoCo v3 fine-tunes with: rate 2.5e-4 at batch 256,
- *   decay 0.05 on matrices, 100 epochs with 5 of warm-up, smoothing 0.1, mixup 0.8, drop path 0.1.
- * - MOCO_OPTIMIZER_SGD: rate 0.01 at batch 256, momentum 0.9, decay 1e-4 on everything, 100 epochs without warm-up,
- *   smoothing 0.1, neither mixup nor drop path.
- * Both: batch 128 in one group, cosine. @return MOCO_ERR_ARGUMENT for another optimizer. Since: 0.1.
+ * - MOCO_OPTIMIZER_ADAMW: those of DeiT (arXiv 2012.12877), which MoCo v3 fine-tunes with: rate
+ *   2.5e-4 at batch 256, decay 0.05 on matrices, 100 epochs with 5 of warm-up, smoothing 0.1, mixup
+ *   0.8, drop path 0.1.
+ * - MOCO_OPTIMIZER_SGD: rate 0.01 at batch 256, momentum 0.9, decay 1e-4 on everything, 100 epochs
+ *   without warm-up, smoothing 0.1, neither mixup nor drop path.
+ * Both: batch 128 in one group, cosine. @return MOCO_ERR_ARGUMENT for another optimizer. Since:
+ * 0.1.
  */
 MOCO_API moco_status_t moco_finetune_options_init(moco_finetune_options_t *options, uint64_t struct_size,
                                                   int32_t optimizer);
@@ -73,19 +76,22 @@ MOCO_API moco_status_t moco_finetune_options_json(const moco_finetune_options_t 
                                                   uint64_t capacity, uint64_t *needed);
 
 /**
- * Fine-tune a copy of the model's backbone with a new classifier in the place of its head, and measure both on the test
- * set after the last epoch. The model stays as it is; the work is done on its device. Results depend on options, data
- * and the shard size, and neither on lanes nor on loader threads.
+ * Fine-tune a copy of the model's backbone with a new classifier in the place of its head, and
+ * measure both on the test set after the last epoch. The model stays as it is; the work is done on
+ * its device. Results depend on options, data and the shard size, and neither on lanes nor on
+ * loader threads.
  *
  * @param train    labelled images; those without a class are left out, broken ones too.
- * @param test     labelled images; classes are matched by name. The weights of the last epoch are kept, whatever it shows.
+ * @param test     labelled images; classes are matched by name. The weights of the last epoch are
+ * kept, whatever it shows.
  * @param options  NULL for the defaults of MOCO_OPTIMIZER_ADAMW.
  * @param out      receives the classifier with the new backbone; free with moco_classifier_free.
- * @return MOCO_ERR_ARGUMENT (a data set without classes, training with fewer than two, an option out of range),
- *         MOCO_ERR_MISMATCH (a class of the test set that training does not have), MOCO_ERR_NO_DATA (fewer labelled
- *         images than a batch, no test image), MOCO_ERR_NONFINITE (loss or gradient, naming the step),
- *         MOCO_ERR_CANCELLED (nothing is kept).
- * Memory: about that of a trainer of the same batch without key encoder and queue. Threads: as the model. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT (a data set without classes, training with fewer than two, an option
+ *         out of range), MOCO_ERR_MISMATCH (a class of the test set that training does not have),
+ *         MOCO_ERR_NO_DATA (fewer labelled images than a batch, no test image), MOCO_ERR_NONFINITE
+ *         (loss or gradient, naming the step), MOCO_ERR_CANCELLED (nothing is kept). Memory: about
+ *         that of a trainer of the same batch without key encoder and queue. Threads: as the model.
+ *         Since: 0.1.
  */
 MOCO_API moco_status_t moco_finetune_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
                                            const moco_finetune_options_t *options, moco_classifier_t **out);

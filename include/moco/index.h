@@ -22,7 +22,8 @@ typedef struct moco_index_options {
     int64_t capacity;     /**< vectors to take memory for at once, 0..2^40; 0 = it grows as they come  */
 } moco_index_options_t;
 
-/** Write the defaults. @param struct_size  sizeof(moco_index_options_t) as the caller knows it. Since: 0.1. */
+/** Write the defaults. @param struct_size  sizeof(moco_index_options_t) as the caller knows it.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_index_options_init(moco_index_options_t *options, uint64_t struct_size);
 
 /** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
@@ -65,7 +66,8 @@ typedef struct moco_search_options {
     int64_t k;             /**< neighbours of each query, 1..moco_index_count; default 1 */
 } moco_search_options_t;
 
-/** Write the defaults. @param struct_size  sizeof(moco_search_options_t) as the caller knows it. Since: 0.1. */
+/** Write the defaults. @param struct_size  sizeof(moco_search_options_t) as the caller knows it.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_search_options_init(moco_search_options_t *options, uint64_t struct_size);
 
 /** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
@@ -76,7 +78,8 @@ MOCO_API moco_status_t moco_search_options_json(const moco_search_options_t *opt
                                                 uint64_t *needed);
 
 /**
- * The k most similar vectors of each query, best first; equal similarities in order of their numbers.
+ * The k most similar vectors of each query, best first; equal similarities in order of their
+ * numbers.
  * @param queries       [count, dimension] float32; normalised inside.
  * @param count         queries, >= 0.
  * @param options       NULL for the defaults.
@@ -96,7 +99,8 @@ typedef struct moco_classify_options {
     int32_t reserved;      /**< 0                                                                                 */
 } moco_classify_options_t;
 
-/** Write the defaults. @param struct_size  sizeof(moco_classify_options_t) as the caller knows it. Since: 0.1. */
+/** Write the defaults. @param struct_size  sizeof(moco_classify_options_t) as the caller knows it.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_classify_options_init(moco_classify_options_t *options, uint64_t struct_size);
 
 /** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
@@ -108,22 +112,25 @@ MOCO_API moco_status_t moco_classify_options_json(const moco_classify_options_t 
                                                   uint64_t capacity, uint64_t *needed);
 
 /**
- * Weighted kNN (Wu et al., arXiv 1805.01978): score(class) = sum of exp(cosine / temperature) over those of the k
- * nearest vectors that have it.
+ * Weighted kNN (Wu et al., arXiv 1805.01978): score(class) = sum of exp(cosine / temperature) over
+ * those of the k nearest vectors that have it.
  * @param queries  [count, dimension] float32; normalised inside.
  * @param options  NULL for the defaults.
- * @param top      receives [count, min(5, C)] class numbers, best first (equal scores: lower number first).
- * @return MOCO_ERR_STATE if a vector of the index has no label, MOCO_ERR_NO_DATA if it holds none. Since: 0.1.
+ * @param top      receives [count, min(5, C)] class numbers, best first (equal scores: lower number
+ * first).
+ * @return MOCO_ERR_STATE if a vector of the index has no label, MOCO_ERR_NO_DATA if it holds none.
+ * Since: 0.1.
  */
 MOCO_API moco_status_t moco_index_classify(moco_index_t *index, const float *queries, int64_t count,
                                            const moco_classify_options_t *options, int32_t *top);
 
-/** Read vectors from a .npy file: two dimensions, float32, little-endian, C order. @param options  NULL for the
- * defaults. Since: 0.1. */
+/** Read vectors from a .npy file: two dimensions, float32, little-endian, C order. @param options
+ * NULL for the defaults. Since: 0.1. */
 MOCO_API moco_status_t moco_index_load_npy(const char *path, const moco_index_options_t *options,
                                            moco_device_t *device, moco_index_t **out);
 
-/** Write the normalised vectors as .npy, by temporary file, sync and rename. @return MOCO_ERR_IO. Since: 0.1. */
+/** Write the normalised vectors as .npy, by temporary file, sync and rename. @return MOCO_ERR_IO.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_index_save_npy(const moco_index_t *index, const char *path);
 
 /** How moco_knn_measure measures. */
@@ -138,7 +145,8 @@ typedef struct moco_knn_options {
     int32_t reserved;          /**< 0                                                                             */
 } moco_knn_options_t;
 
-/** Write the defaults. @param struct_size  sizeof(moco_knn_options_t) as the caller knows it. Since: 0.1. */
+/** Write the defaults. @param struct_size  sizeof(moco_knn_options_t) as the caller knows it.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_knn_options_init(moco_knn_options_t *options, uint64_t struct_size);
 
 /** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
@@ -160,14 +168,14 @@ typedef struct moco_knn_result {
 } moco_knn_result_t;
 
 /**
- * Weighted kNN accuracy of a model: bank and test images through the evaluation transform, projection embeddings
- * (backbone if the model has no head), classes matched by name. A test image without a class, or of a class that the
- * bank does not have, counts as a miss.
+ * Weighted kNN accuracy of a model: bank and test images through the evaluation transform,
+ * projection embeddings (backbone if the model has no head), classes matched by name. A test image
+ * without a class, or of a class that the bank does not have, counts as a miss.
  * @param bank     labelled images that vote.
  * @param test     labelled images that are asked about.
  * @param options  NULL for the defaults.
- * @return MOCO_ERR_ARGUMENT if a data set has no classes, MOCO_ERR_MISMATCH if they share none, MOCO_ERR_CANCELLED.
- * Threads: as the model. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT if a data set has no classes, MOCO_ERR_MISMATCH if they share none,
+ * MOCO_ERR_CANCELLED. Threads: as the model. Since: 0.1.
  */
 MOCO_API moco_status_t moco_knn_measure(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
                                         const moco_knn_options_t *options, moco_knn_result_t *result);

@@ -1,4 +1,5 @@
-/* A model: a finished encoder that turns images into embeddings. Immutable; any number of threads may call it. */
+/* A model: a finished encoder that turns images into embeddings. Immutable; any number of threads
+ * may call it. */
 #ifndef MOCO_MODEL_H
 #define MOCO_MODEL_H
 
@@ -42,27 +43,28 @@ MOCO_API moco_status_t moco_model_options_json(const moco_model_options_t *optio
                                                uint64_t *needed);
 
 /**
- * Load an encoder: `model.safetensors`, a `checkpoint.safetensors`, or a checkpoint of another program in safetensors or
- * from torch.save: docs/checkpoints.md. Of other programs' files the network is read from the shapes, and the transform
- * is the published one. Nothing is executed.
+ * Load an encoder: `model.safetensors`, a `checkpoint.safetensors`, or a checkpoint of another
+ * program in safetensors or from torch.save: docs/checkpoints.md. Of other programs' files the
+ * network is read from the shapes, and the transform is the published one. Nothing is executed.
  *
  * @param options  NULL for the defaults.
  * @param device   NULL for a private default device.
  * @param out      receives the model; free with moco_model_free.
- * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no file of tensors, damaged, no encoder in it), MOCO_ERR_SHAPE (a tensor is
- *         missing or has other sizes than its architecture), MOCO_ERR_UNSUPPORTED (another network, a program instead
- *         of tensors), MOCO_ERR_MISMATCH (no key encoder in it), MOCO_ERR_VERSION (written by a newer
- *         library). Since: 0.1.
+ * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no file of tensors, damaged, no encoder in it),
+ *         MOCO_ERR_SHAPE (a tensor is missing or has other sizes than its architecture),
+ *         MOCO_ERR_UNSUPPORTED (another network, a program instead of tensors), MOCO_ERR_MISMATCH
+ *         (no key encoder in it), MOCO_ERR_VERSION (written by a newer library). Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_load(const char *path, const moco_model_options_t *options, moco_device_t *device,
                                        moco_model_t **out);
 
-/** The same from a file that lies in memory: `size` bytes at `data`, which are not needed after the call. Since: 0.1. */
+/** The same from a file that lies in memory: `size` bytes at `data`, which are not needed after the
+ * call. Since: 0.1. */
 MOCO_API moco_status_t moco_model_load_memory(const void *data, uint64_t size, const moco_model_options_t *options,
                                               moco_device_t *device, moco_model_t **out);
 
-/** Write the model as `path` (safetensors, torchvision names), through a temporary file that is synced and
- * renamed. Since: 0.1. */
+/** Write the model as `path` (safetensors, torchvision names), through a temporary file that is
+ * synced and renamed. Since: 0.1. */
 MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *path);
 
 /**
@@ -80,14 +82,15 @@ MOCO_API void moco_model_free(moco_model_t *model);
 
 /* ---- what it is ---- */
 
-/** JSON: arch, width, stem, head, size, backbone and projection dimensions, parameters, multiply_adds (per image, in
- * convolutions, linear layers and attentions), mean, std, eval_resize, eval_crop, steps (of training; -1 = unknown); of
- * a ViT also patch_size, vit_depth, vit_heads, vit_norm; for another program's file source: what was taken, ignored and
- * missing. Text rule as in moco_build_info. Since: 0.1. */
+/** JSON: arch, width, stem, head, size, backbone and projection dimensions, parameters,
+ * multiply_adds (per image, in convolutions, linear layers and attentions), mean, std, eval_resize,
+ * eval_crop, steps (of training; -1 = unknown); of a ViT also patch_size, vit_depth, vit_heads,
+ * vit_norm; for another program's file source: what was taken, ignored and missing. Text rule as in
+ * moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t capacity, uint64_t *needed);
 
-/** @return width of a row of embeddings at `tap` (MOCO_TAP_…); 0 for an unknown tap, or if the model has no head
- *         there. Since: 0.1. */
+/** @return width of a row of embeddings at `tap` (MOCO_TAP_…); 0 for an unknown tap, or if the
+ * model has no head there. Since: 0.1. */
 MOCO_API int32_t moco_model_dimension(const moco_model_t *model, int32_t tap);
 
 /** @return side of the square input in pixels. Since: 0.1. */
@@ -121,35 +124,37 @@ MOCO_API moco_status_t moco_embed_options_json(const moco_embed_options_t *optio
                                                uint64_t *needed);
 
 /**
- * Embed image files held in memory (JPEG): decode (at most 178,956,970 pixels each, three bytes a pixel while it is
- * decoded), evaluation transform, network.
+ * Embed image files held in memory (JPEG): decode (at most 178,956,970 pixels each, three bytes a
+ * pixel while it is decoded), evaluation transform, network.
  *
  * @param count    images, >= 1.
  * @param data     [count] first bytes.
  * @param sizes    [count] bytes.
  * @param options  NULL for the defaults.
  * @param out      [count, dimension] float32; the row of an image that fails is zero.
- * @return MOCO_OK if the call did its work. With `statuses` or `failed` in the options that includes images that could
- *         not be used; with neither, the first such image fails the call, and the message names it.
- * Within one of the plan's fixed sizes an image's row has the same bits whatever its neighbours. Threads: any, at
- * once. Since: 0.1.
+ * @return MOCO_OK if the call did its work. With `statuses` or `failed` in the options that
+ *         includes images that could not be used; with neither, the first such image fails the
+ *         call, and the message names it. Within one of the plan's fixed sizes an image's row has
+ *         the same bits whatever its neighbours. Threads: any, at once. Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t count, const uint8_t *const *data,
                                                 const uint64_t *sizes, const moco_embed_options_t *options, float *out);
 
-/** The same for 8-bit pixels of any size; the evaluation transform applies. @param images  [count]. Since: 0.1. */
+/** The same for 8-bit pixels of any size; the evaluation transform applies. @param images  [count].
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t count, const moco_image_t *images,
                                                const moco_embed_options_t *options, float *out);
 
 /**
  * The same for float images that are already of the model's size and normalised.
- * @param images  [count,3,S,S] (MOCO_LAYOUT_NCHW) or [count,S,S,3] (MOCO_LAYOUT_NHWC) float32, RGB. Since: 0.1.
+ * @param images  [count,3,S,S] (MOCO_LAYOUT_NCHW) or [count,S,S,3] (MOCO_LAYOUT_NHWC) float32, RGB.
+ * Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_tensor(moco_model_t *model, int64_t count, const float *images,
                                                const moco_embed_options_t *options, float *out);
 
-/** Receives finished rows in listing order: `count` rows of data-set entries `indices`. Non-zero stops the call. It must
- * not throw, leave by longjmp or call the library with this data set. */
+/** Receives finished rows in listing order: `count` rows of data-set entries `indices`. Non-zero
+ * stops the call. It must not throw, leave by longjmp or call the library with this data set. */
 typedef int32_t (*moco_rows_fn)(void *user, int64_t count, const int64_t *indices, const float *rows);
 
 /**
@@ -157,7 +162,8 @@ typedef int32_t (*moco_rows_fn)(void *user, int64_t count, const int64_t *indice
  * @param options  NULL for the defaults.
  * @param rows     receives [count, dimension] float32, batch by batch.
  * @param user     handed to `rows`.
- * @return MOCO_ERR_NO_DATA if no image was good, MOCO_ERR_CANCELLED if `rows` or `cancel` asked to stop. Since: 0.1.
+ * @return MOCO_ERR_NO_DATA if no image was good, MOCO_ERR_CANCELLED if `rows` or `cancel` asked to
+ * stop. Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_dataset(moco_model_t *model, moco_dataset_t *dataset,
                                                 const moco_embed_options_t *options, moco_rows_fn rows, void *user);
@@ -170,15 +176,16 @@ typedef struct moco_embed_result {
 } moco_embed_result_t;
 
 /**
- * Embed a data set into files: `path` (NumPy .npy, [good images, dimension] float32), and beside it, with ".npy"
- * replaced, `.txt` (a name per row, control characters as "?") and `.skipped.txt` (a line "name<TAB>reason" per broken
- * image). Rows are written as they come; `path` appears under its name when complete, and a call that fails or is
- * cancelled leaves older files of these names as they were.
+ * Embed a data set into files: `path` (NumPy .npy, [good images, dimension] float32), and beside
+ * it, with ".npy" replaced, `.txt` (a name per row, control characters as "?") and `.skipped.txt`
+ * (a line "name<TAB>reason" per broken image). Rows are written as they come; `path` appears under
+ * its name when complete, and a call that fails or is cancelled leaves older files of these names
+ * as they were.
  *
  * @param options  NULL for the defaults.
  * @param result   may be NULL.
- * @return as moco_model_embed_dataset; MOCO_ERR_IO; MOCO_ERR_EXISTS if one of the files is the list or archive that the
- *         data set was opened from. Since: 0.1.
+ * @return as moco_model_embed_dataset; MOCO_ERR_IO; MOCO_ERR_EXISTS if one of the files is the list
+ *         or archive that the data set was opened from. Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
                                                const moco_embed_options_t *options, moco_embed_result_t *result);

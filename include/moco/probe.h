@@ -1,4 +1,5 @@
-/* The linear probe: how well a linear classifier on an encoder's frozen features tells labelled images apart. */
+/* The linear probe: how well a linear classifier on an encoder's frozen features tells labelled
+ * images apart. */
 #ifndef MOCO_PROBE_H
 #define MOCO_PROBE_H
 
@@ -15,12 +16,14 @@ MOCO_BEGIN_DECLS
 
 /**
  * Where the options come from.
- * - V1: MoCo v1 and v2 (arXiv 1911.05722): batch 256, learning rate 30, times 0.1 after 60 % and 80 % of 100 epochs;
- *   training images are cropped (8 to 100 % of the area) and flipped at random, so every epoch runs the encoder.
- * - V3: MoCo v3 (arXiv 2104.02057): batch 1024, learning rate 0.1 (ResNet) or 3 (ViT) times batch/256, a cosine over
- *   90 epochs; images as V1.
- * - CACHED: the encoder runs once over each image, through the evaluation transform; then 100 epochs over the features
- *   in memory with batch 256 and a cosine, for nine learning rates from 0.01 to 100 side by side.
+ * - V1: MoCo v1 and v2 (arXiv 1911.05722): batch 256, learning rate 30, times 0.1 after 60 % and 80
+ *   % of 100 epochs; training images are cropped (8 to 100 % of the area) and flipped at random, so
+ *   every epoch runs the encoder.
+ * - V3: MoCo v3 (arXiv 2104.02057): batch 1024, learning rate 0.1 (ResNet) or 3 (ViT) times
+ *   batch/256, a cosine over 90 epochs; images as V1.
+ * - CACHED: the encoder runs once over each image, through the evaluation transform; then 100
+ *   epochs over the features in memory with batch 256 and a cosine, for nine learning rates from
+ *   0.01 to 100 side by side.
  * All: SGD with momentum 0.9, no weight decay, weights from N(0, 0.01), bias 0.
  */
 enum moco_probe_protocol { MOCO_PROBE_V1 = 0, MOCO_PROBE_V3 = 1, MOCO_PROBE_CACHED = 2 };
@@ -68,20 +71,22 @@ MOCO_API moco_status_t moco_probe_options_json(const moco_probe_options_t *optio
                                                uint64_t *needed);
 
 /**
- * Train linear classifiers on the frozen backbone, measure them, and keep the best: highest top-1 on the test set, then
- * lowest loss there. The backbone stays in evaluation mode and is checked to be as before; the classifier keeps a
- * reference to the model. Results depend on the seed and neither on lanes nor on loader threads.
+ * Train linear classifiers on the frozen backbone, measure them, and keep the best: highest top-1
+ * on the test set, then lowest loss there. The backbone stays in evaluation mode and is checked to
+ * be as before; the classifier keeps a reference to the model. Results depend on the seed and
+ * neither on lanes nor on loader threads.
  *
  * @param train    labelled images; those without a class are left out, broken ones too.
  * @param test     labelled images; classes are matched by name.
  * @param options  NULL for the defaults of MOCO_PROBE_CACHED.
  * @param out      receives the classifier; free with moco_classifier_free.
- * @return MOCO_ERR_ARGUMENT (a data set without classes, training with fewer than two, an option out of range),
- *         MOCO_ERR_MISMATCH (a class of the test set that training does not have), MOCO_ERR_NO_DATA (fewer labelled
- *         images than a batch, no test image), MOCO_ERR_NONFINITE (every learning rate diverged), MOCO_ERR_CANCELLED.
- * Memory: features of the test set and, if `cached`, of the training set (images x features x 4 bytes); for each rate
- * two classifiers (classes x features x 8 bytes) and the logits of a batch; classes x classes x 8 bytes. Threads: as
- * the model. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT (a data set without classes, training with fewer than two, an option
+ *         out of range), MOCO_ERR_MISMATCH (a class of the test set that training does not have),
+ *         MOCO_ERR_NO_DATA (fewer labelled images than a batch, no test image), MOCO_ERR_NONFINITE
+ *         (every learning rate diverged), MOCO_ERR_CANCELLED. Memory: features of the test set and,
+ *         if `cached`, of the training set (images x features x 4 bytes); for each rate two
+ *         classifiers (classes x features x 8 bytes) and the logits of a batch; classes x classes x
+ *         8 bytes. Threads: as the model. Since: 0.1.
  */
 MOCO_API moco_status_t moco_probe_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
                                         const moco_probe_options_t *options, moco_classifier_t **out);

@@ -1,5 +1,5 @@
-/* The dictionary of keys: a FIFO of K unit vectors, and the InfoNCE loss against it. Stands alone, for hosts with their
- * own networks; a trainer has one inside. */
+/* The dictionary of keys: a FIFO of K unit vectors, and the InfoNCE loss against it. Stands alone,
+ * for hosts with their own networks; a trainer has one inside. */
 #ifndef MOCO_QUEUE_H
 #define MOCO_QUEUE_H
 
@@ -22,7 +22,8 @@ typedef struct moco_queue_options {
     int32_t reserved;     /**< 0                                           */
 } moco_queue_options_t;
 
-/** Write the defaults. @param struct_size  sizeof(moco_queue_options_t) as the caller knows it. Since: 0.1. */
+/** Write the defaults. @param struct_size  sizeof(moco_queue_options_t) as the caller knows it.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_queue_options_init(moco_queue_options_t *options, uint64_t struct_size);
 
 /** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
@@ -33,8 +34,8 @@ MOCO_API moco_status_t moco_queue_options_json(const moco_queue_options_t *optio
                                                uint64_t *needed);
 
 /**
- * Create a queue filled with random unit vectors: standard normal, each key divided by its norm (MoCo, arXiv
- * 1911.05722).
+ * Create a queue filled with random unit vectors: standard normal, each key divided by its norm
+ * (MoCo, arXiv 1911.05722).
  * @param options  NULL for the defaults.
  * @param device   where products run; NULL for a private default.
  * @param out      receives the queue; free with moco_queue_free. Since: 0.1.
@@ -56,15 +57,17 @@ MOCO_API int64_t moco_queue_pointer(const moco_queue_t *queue);
  * Replace the oldest keys.
  * @param keys   [count, D] float32, C-contiguous, each row of L2 norm 1 (checked to 1e-3).
  * @param count  rows, >= 1; a batch may wrap past the end; beyond K only the last K rows stay.
- * @return MOCO_ERR_ARGUMENT if a row is not of unit length (its number and norm are named); the queue is then
- * unchanged. `keys` is copied. Threads: one thread at a time per queue. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT if a row is not of unit length (its number and norm are named); the
+ * queue is then unchanged. `keys` is copied. Threads: one thread at a time per queue. Since: 0.1.
  */
 MOCO_API moco_status_t moco_queue_enqueue(moco_queue_t *queue, const float *keys, int64_t count);
 
-/** Copy the keys out. @param keys  [K, D] float32, row i is physical row i. @param pointer  may be NULL. Since: 0.1. */
+/** Copy the keys out. @param keys  [K, D] float32, row i is physical row i. @param pointer  may be
+ * NULL. Since: 0.1. */
 MOCO_API moco_status_t moco_queue_keys(const moco_queue_t *queue, float *keys, int64_t *pointer);
 
-/** Put keys in: the reverse of moco_queue_keys. Rows are checked as in moco_queue_enqueue. @param pointer  0..K-1.
+/** Put keys in: the reverse of moco_queue_keys. Rows are checked as in moco_queue_enqueue. @param
+ * pointer  0..K-1.
  * @return MOCO_ERR_ARGUMENT as there, and for a pointer out of range. Since: 0.1. */
 MOCO_API moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer);
 
@@ -75,7 +78,8 @@ typedef struct moco_contrast_options {
     float *d_queries;     /**< NULL, or receives [count, D]: the gradient of the mean loss by the normalised queries */
 } moco_contrast_options_t;
 
-/** Write the defaults. @param struct_size  sizeof(moco_contrast_options_t) as the caller knows it. Since: 0.1. */
+/** Write the defaults. @param struct_size  sizeof(moco_contrast_options_t) as the caller knows it.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_contrast_options_init(moco_contrast_options_t *options, uint64_t struct_size);
 
 /** Set a field by its name from text; rules as of moco_trainer_options_set. Since: 0.1. */
@@ -96,9 +100,9 @@ typedef struct moco_contrast_result {
 } moco_contrast_result_t;
 
 /**
- * InfoNCE of queries against their own key and all K keys of the queue (MoCo, arXiv 1911.05722, eq. 1):
- * logits[n] = [<q_n,k_n>, <q_n,queue_0>, …, <q_n,queue_K-1>] / temperature, label 0; the mean of the cross-entropies.
- * The queue is read in place and not changed.
+ * InfoNCE of queries against their own key and all K keys of the queue (MoCo, arXiv 1911.05722, eq.
+ * 1): logits[n] = [<q_n,k_n>, <q_n,queue_0>, …, <q_n,queue_K-1>] / temperature, label 0; the mean
+ * of the cross-entropies. The queue is read in place and not changed.
  *
  * @param queries  [count, D] float32, rows of norm 1 (checked to 1e-3).
  * @param keys     [count, D] float32, rows of norm 1 (checked).

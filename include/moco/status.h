@@ -36,13 +36,14 @@ enum moco_status {
     MOCO_STATUS_COUNT = 21    /**< of this header; a newer library may return larger numbers                   */
 };
 
-/** @return the name of a status, such as "MOCO_ERR_ARGUMENT"; "unknown status" for any other number. Since: 0.1. */
+/** @return the name of a status, such as "MOCO_ERR_ARGUMENT"; "unknown status" for any other
+ * number. Since: 0.1. */
 MOCO_API const char *moco_status_name(moco_status_t status);
 
 /**
- * One line about the last failure on this thread: what was found and what was wanted. Empty before the first failure,
- * and read it right after a call has failed: a call that succeeds may change it. @return thread-local text, valid
- * until this thread's next call. Since: 0.1.
+ * One line about the last failure on this thread: what was found and what was wanted. Empty before
+ * the first failure, and read it right after a call has failed: a call that succeeds may change it.
+ * @return thread-local text, valid until this thread's next call. Since: 0.1.
  */
 MOCO_API const char *moco_last_message(void);
 
@@ -50,11 +51,13 @@ MOCO_API const char *moco_last_message(void);
 enum moco_log { MOCO_LOG_ERROR = 0, MOCO_LOG_WARNING = 1, MOCO_LOG_INFO = 2, MOCO_LOG_DEBUG = 3 };
 
 /**
- * Receives log lines (no newline at the end). Called only on threads that are inside a call into this library.
+ * Receives log lines (no newline at the end). Called only on threads that are inside a call into
+ * this library.
  *
- * This holds for every callback of the interface: it must return, so it must not throw an exception through the
- * library, leave by longjmp or end its thread; and it must not call a function of the library on the objects that the
- * call it is inside of works on. What it is handed is borrowed until it returns.
+ * This holds for every callback of the interface: it must return, so it must not throw an exception
+ * through the library, leave by longjmp or end its thread; and it must not call a function of the
+ * library on the objects that the call it is inside of works on. What it is handed is borrowed
+ * until it returns.
  */
 typedef void (*moco_log_fn)(void *user, int32_t level, const char *line);
 

@@ -1,4 +1,5 @@
-/* A trainer: a query encoder that learns, the key encoder that follows it, the queue, and the optimizer. */
+/* A trainer: a query encoder that learns, the key encoder that follows it, the queue, and the
+ * optimizer. */
 #ifndef MOCO_TRAINER_H
 #define MOCO_TRAINER_H
 
@@ -43,23 +44,24 @@ enum moco_arch {
     MOCO_ARCH_VIT_CONV_SMALL = 9, /**< stem of four 3x3 convolutions, 11 blocks */
     MOCO_ARCH_VIT_CONV_BASE = 10
 };
-/** How a ResNet begins: IMAGENET with a 7x7 convolution and a pooling, CIFAR with a 3x3 convolution. */
+/** How a ResNet begins: IMAGENET with a 7x7 convolution and a pooling, CIFAR with a 3x3
+ * convolution. */
 enum moco_stem { MOCO_STEM_IMAGENET = 0, MOCO_STEM_CIFAR = 1 };
 /** The normalisation in a ViT. */
 enum moco_vit_norm { MOCO_VIT_NORM_LAYER = 0, MOCO_VIT_NORM_BATCH = 1 };
 
 /* Method. */
-/** Negatives of a query: QUEUE the keys of the queue; BATCH the other images' keys of the other view (v3); NT_XENT all
- * other views of the batch, with gradients through both (SimCLR; no key encoder); REGRESSION none: the distance from
- * the key alone (BYOL). */
+/** Negatives of a query: QUEUE the keys of the queue; BATCH the other images' keys of the other
+ * view (v3); NT_XENT all other views of the batch, with gradients through both (SimCLR; no key
+ * encoder); REGRESSION none: the distance from the key alone (BYOL). */
 enum moco_loss { MOCO_LOSS_QUEUE = 0, MOCO_LOSS_BATCH = 1, MOCO_LOSS_NT_XENT = 2, MOCO_LOSS_REGRESSION = 3 };
 /** Factor on the mean loss: 1, 2 (SimCLR's published code), 2 temperature (v3). */
 enum moco_loss_scale { MOCO_LOSS_SCALE_ONE = 0, MOCO_LOSS_SCALE_TWO = 1, MOCO_LOSS_SCALE_2T = 2 };
 /** Whether the key momentum stays, or rises to 1 along half a cosine. */
 enum moco_momentum_schedule { MOCO_MOMENTUM_CONSTANT = 0, MOCO_MOMENTUM_COSINE = 1 };
-/** How whole-batch losses run: ONE_PASS keeps the activations of the whole batch; TWO_PASS embeds all shards, then runs
- * the heads, then backward shard by shard with its forward again. AUTO: two passes where no batch norm of the backbone
- * crosses shards. */
+/** How whole-batch losses run: ONE_PASS keeps the activations of the whole batch; TWO_PASS embeds
+ * all shards, then runs the heads, then backward shard by shard with its forward again. AUTO: two
+ * passes where no batch norm of the backbone crosses shards. */
 enum moco_execution { MOCO_EXECUTION_AUTO = 0, MOCO_EXECUTION_ONE_PASS = 1, MOCO_EXECUTION_TWO_PASS = 2 };
 /** Projection heads; docs/architecture.md lists their layers. */
 enum moco_head {
@@ -81,16 +83,18 @@ enum moco_bn_running { MOCO_BN_RUNNING_MEAN = 0, MOCO_BN_RUNNING_FIRST = 1 };
 enum moco_schedule_unit { MOCO_SCHEDULE_PER_EPOCH = 0, MOCO_SCHEDULE_PER_STEP = 1 };
 
 /* Views. */
-/** Order of the view pipeline: V1 crop gray jitter flip; V2 crop jitter gray blur flip; CIFAR crop flip jitter gray; V3
- * crop jitter gray blur solarize flip; SIMCLR crop flip jitter gray blur. */
+/** Order of the view pipeline: V1 crop gray jitter flip; V2 crop jitter gray blur flip; CIFAR crop
+ * flip jitter gray; V3 crop jitter gray blur solarize flip; SIMCLR crop flip jitter gray blur. */
 enum moco_views { MOCO_VIEWS_V1 = 0, MOCO_VIEWS_V2 = 1, MOCO_VIEWS_CIFAR = 2, MOCO_VIEWS_V3 = 3, MOCO_VIEWS_SIMCLR = 4 };
-/** PILLOW: three box blurs each way, edge pixels going on beyond the edges. GAUSSIAN: the kernel itself, cut to
- * 2 floor(floor(S/10)/2) + 1 pixels, black beyond the edges (SimCLR's published code). */
+/** PILLOW: three box blurs each way, edge pixels going on beyond the edges. GAUSSIAN: the kernel
+ * itself, cut to 2 floor(floor(S/10)/2) + 1 pixels, black beyond the edges (SimCLR's published
+ * code). */
 enum moco_blur_form { MOCO_BLUR_PILLOW = 0, MOCO_BLUR_GAUSSIAN = 1 };
 
 /**
- * Everything that defines a run. All fields are set by moco_trainer_options_init from a recipe; each can then be
- * changed, also by name with moco_trainer_options_set. docs/options.md lists type, default, range and unit of each.
+ * Everything that defines a run. All fields are set by moco_trainer_options_init from a recipe;
+ * each can then be changed, also by name with moco_trainer_options_set. docs/options.md lists type,
+ * default, range and unit of each.
  */
 typedef struct moco_trainer_options {
     uint64_t struct_size; /**< set by _init                                                                          */
@@ -188,8 +192,9 @@ typedef struct moco_trainer_options {
  * Write a recipe's values for an architecture.
  * @param struct_size  sizeof(moco_trainer_options_t) as the caller knows it.
  * @param recipe       MOCO_RECIPE_…
- * @param arch         MOCO_ARCH_…, or MOCO_ARCH_RECIPE. MoCo v3 was published with other values for ViTs than for
- *                     ResNets: MOCO_RECIPE_V3 with a ViT gives those of MOCO_RECIPE_V3_VIT.
+ * @param arch         MOCO_ARCH_…, or MOCO_ARCH_RECIPE. MoCo v3 was published with other values for
+ *                     ViTs than for ResNets: MOCO_RECIPE_V3 with a ViT gives those of
+ *                     MOCO_RECIPE_V3_VIT.
  * @return MOCO_ERR_ARGUMENT for an unknown recipe or architecture. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_t struct_size, int32_t recipe,
@@ -198,42 +203,48 @@ MOCO_API moco_status_t moco_trainer_options_init(moco_trainer_options_t *options
 /** @return how many recipes there are; their numbers are 0 to one less. Since: 0.1. */
 MOCO_API int32_t moco_recipe_count(void);
 
-/** @return the name of a recipe, such as "moco-v2"; NULL for an unknown number. Static storage. Since: 0.1. */
+/** @return the name of a recipe, such as "moco-v2"; NULL for an unknown number. Static storage.
+ * Since: 0.1. */
 MOCO_API const char *moco_recipe_name(int32_t recipe);
 
 /** @return the number of the recipe called `name`, -1 if there is none. Since: 0.1. */
 MOCO_API int32_t moco_recipe_number(const char *name);
 
-/** Write the options that a training checkpoint of this library was made with, without building a trainer.
+/** Write the options that a training checkpoint of this library was made with, without building a
+ * trainer.
  * @param struct_size  sizeof(moco_trainer_options_t) as the caller knows it.
  * @return as moco_trainer_load; `options` is then as it was. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_options_load(const char *path, moco_trainer_options_t *options,
                                                  uint64_t struct_size);
 
-/** Set a field by its name from text; enumerations by name ("resnet50", "strided", "cosine", …). The value is checked
- * against its range; the message names field, value and range, and for an unknown name one that is near. Fields that are
- * pointers have no text; the field that _init chose the values by cannot be set. @return MOCO_ERR_ARGUMENT, nothing is
- * changed then; MOCO_ERR_VERSION for a field that lies behind the caller's struct_size. Since: 0.1. */
+/** Set a field by its name from text; enumerations by name ("resnet50", "strided", "cosine", …).
+ * The value is checked against its range; the message names field, value and range, and for an
+ * unknown name one that is near. Fields that are pointers have no text; the field that _init chose
+ * the values by cannot be set. @return MOCO_ERR_ARGUMENT, nothing is changed then; MOCO_ERR_VERSION
+ * for a field that lies behind the caller's struct_size. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_options_set(moco_trainer_options_t *options, const char *name, const char *value);
 
-/** All fields but pointers as one JSON object, enumerations by name, lists as arrays, uint64 as text. Text rule as in moco_build_info. Since: 0.1. */
+/** All fields but pointers as one JSON object, enumerations by name, lists as arrays, uint64 as
+ * text. Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_options_json(const moco_trainer_options_t *options, char *text, uint64_t capacity,
                                                  uint64_t *needed);
 
 /**
- * What a trainer with these options would take, without taking it. JSON: `bytes` (weights, packed, optimizer,
- * gradients, activations, queue, batch_results, views, statistics, scratchpads, total), shard (images of one), shards,
- * shards_in_flight, bn_groups (batch-norm groups of a step; those of both views where both have queries),
- * bn_groups_in_flight, lanes, effective_lr (base_lr scaled by the batch), push_views_bytes (what pushed float views
- * would take beside), multiply_adds (per image of the batch: those of a step in convolutions, linear layers and
- * attentions, forward and backward, query and key encoder). Honours memory_cap as moco_trainer_create does. Text rule
- * as in moco_build_info. Since: 0.1.
+ * What a trainer with these options would take, without taking it. JSON: `bytes` (weights, packed,
+ * optimizer, gradients, activations, queue, batch_results, views, statistics, scratchpads, total),
+ * shard (images of one), shards, shards_in_flight, bn_groups (batch-norm groups of a step; those of
+ * both views where both have queries), bn_groups_in_flight, lanes, effective_lr (base_lr scaled by
+ * the batch), push_views_bytes (what pushed float views would take beside), multiply_adds (per
+ * image of the batch: those of a step in convolutions, linear layers and attentions, forward and
+ * backward, query and key encoder). Honours memory_cap as moco_trainer_create does. Text rule as in
+ * moco_build_info. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,
                                          uint64_t capacity, uint64_t *needed);
 
 /**
- * Create a trainer at step 0. @param device  NULL for a private default. @param out  free with moco_trainer_free.
+ * Create a trainer at step 0. @param device  NULL for a private default. @param out  free with
+ * moco_trainer_free.
  * @return MOCO_ERR_ARGUMENT (a field out of range, or fields that disagree), MOCO_ERR_MEMORY_CAP.
  * Threads: one thread at a time. Since: 0.1.
  */
@@ -268,15 +279,18 @@ typedef struct moco_step_report {
     double epoch_loss;         /**< mean loss of the epoch so far                                                    */
 } moco_step_report_t;
 
-/** Push float views of `count` images: [count,3,S,S] or [count,S,S,3] float32, normalised. Copied; accumulates to B.
- * @return MOCO_ERR_FULL if the batch would exceed B (nothing is taken), MOCO_ERR_STATE after pixels were pushed,
- * MOCO_ERR_MEMORY_CAP if a batch of float views does not fit beside the plan. Since: 0.1. */
+/** Push float views of `count` images: [count,3,S,S] or [count,S,S,3] float32, normalised. Copied;
+ * accumulates to B.
+ * @return MOCO_ERR_FULL if the batch would exceed B (nothing is taken), MOCO_ERR_STATE after pixels
+ * were pushed, MOCO_ERR_MEMORY_CAP if a batch of float views does not fit beside the plan. Since:
+ * 0.1. */
 MOCO_API moco_status_t moco_trainer_push_views(moco_trainer_t *trainer, int64_t count, const float *queries,
                                                const float *keys, int32_t layout);
 
-/** Push 8-bit images; both views of each are drawn inside the call from (seed, epoch 0, number of the image in pushing
- * order). All or nothing: a bad image refuses the call and counts nothing. @return MOCO_ERR_FULL if the batch would
- * exceed B, MOCO_ERR_STATE after float views were pushed, MOCO_ERR_ARGUMENT (names the image). Since: 0.1. */
+/** Push 8-bit images; both views of each are drawn inside the call from (seed, epoch 0, number of
+ * the image in pushing order). All or nothing: a bad image refuses the call and counts nothing.
+ * @return MOCO_ERR_FULL if the batch would exceed B, MOCO_ERR_STATE after float views were pushed,
+ * MOCO_ERR_ARGUMENT (names the image). Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_push_pixels(moco_trainer_t *trainer, int64_t count, const moco_image_t *images);
 
 /**
@@ -284,7 +298,8 @@ MOCO_API moco_status_t moco_trainer_push_pixels(moco_trainer_t *trainer, int64_t
  * moco_trainer_push_pixels. All or nothing.
  * @param data   [count] first bytes.
  * @param sizes  [count] bytes.
- * @return as moco_trainer_push_pixels; MOCO_ERR_IMAGE if one is broken or larger: the message names it. Since: 0.1.
+ * @return as moco_trainer_push_pixels; MOCO_ERR_IMAGE if one is broken or larger: the message names
+ * it. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_push_encoded(moco_trainer_t *trainer, int64_t count, const uint8_t *const *data,
                                                  const uint64_t *sizes);
@@ -293,15 +308,18 @@ MOCO_API moco_status_t moco_trainer_push_encoded(moco_trainer_t *trainer, int64_
 MOCO_API int64_t moco_trainer_discard(moco_trainer_t *trainer);
 
 /**
- * One step on the pushed batch. A failed step changes nothing and keeps its batch: step again, or discard.
+ * One step on the pushed batch. A failed step changes nothing and keeps its batch: step again, or
+ * discard.
  * @param report  may be NULL.
- * @return MOCO_ERR_NO_DATA below B images, MOCO_ERR_NONFINITE (message names the step), MOCO_ERR_ENGINE. Since: 0.1.
+ * @return MOCO_ERR_NO_DATA below B images, MOCO_ERR_NONFINITE (message names the step),
+ * MOCO_ERR_ENGINE. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_step(moco_trainer_t *trainer, moco_step_report_t *report);
 
-/** Called on the calling thread after each step, and once more with knn_top1 >= 0 after each kNN evaluation (the one
- * before step 1 included; `step` is then that of the last step). Non-zero asks to stop: the run saves and returns
- * MOCO_ERR_CANCELLED. It must not throw, leave by longjmp or call the library with this trainer. */
+/** Called on the calling thread after each step, and once more with knn_top1 >= 0 after each kNN
+ * evaluation (the one before step 1 included; `step` is then that of the last step). Non-zero asks
+ * to stop: the run saves and returns MOCO_ERR_CANCELLED. It must not throw, leave by longjmp or
+ * call the library with this trainer. */
 typedef int32_t (*moco_step_fn)(void *user, const moco_step_report_t *report);
 
 /** How far a run goes, what it saves and whom it tells. */
@@ -330,22 +348,27 @@ MOCO_API moco_status_t moco_run_options_json(const moco_run_options_t *options, 
                                              uint64_t *needed);
 
 /**
- * Train on a data set until the epochs are done, `max_steps` is reached or it is asked to stop. Goes on where the
- * trainer stands: a loaded trainer continues to the same bits as an uninterrupted run.
+ * Train on a data set until the epochs are done, `max_steps` is reached or it is asked to stop.
+ * Goes on where the trainer stands: a loaded trainer continues to the same bits as an uninterrupted
+ * run.
  *
- * @param dataset  what to learn from; on a loaded trainer its count and names must match the saved ones.
- * @param test     NULL, or a labelled set for kNN before step 1 and every `eval_every` epochs (bank: `dataset`).
- * @param folder   NULL, or an existing folder that receives checkpoint.safetensors, model.safetensors and log.jsonl.
+ * @param dataset  what to learn from; on a loaded trainer its count and names must match the saved
+ * ones.
+ * @param test     NULL, or a labelled set for kNN before step 1 and every `eval_every` epochs
+ * (bank: `dataset`).
+ * @param folder   NULL, or an existing folder that receives checkpoint.safetensors,
+ * model.safetensors and log.jsonl.
  * @param options  NULL for the defaults.
- * @return MOCO_ERR_NO_DATA (fewer good images than a batch), MOCO_ERR_BROKEN_DATA, MOCO_ERR_NONFINITE,
- *         MOCO_ERR_MISMATCH, MOCO_ERR_EXISTS (a trainer without steps, and a checkpoint or model in `folder`),
- *         MOCO_ERR_IO, MOCO_ERR_CANCELLED. Since: 0.1.
+ * @return MOCO_ERR_NO_DATA (fewer good images than a batch), MOCO_ERR_BROKEN_DATA,
+ *         MOCO_ERR_NONFINITE, MOCO_ERR_MISMATCH, MOCO_ERR_EXISTS (a trainer without steps, and a
+ *         checkpoint or model in `folder`), MOCO_ERR_IO, MOCO_ERR_CANCELLED. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset, moco_dataset_t *test,
                                         const char *folder, const moco_run_options_t *options);
 
-/** `count` steps on a data set, without files or evaluation; epochs roll over. @param options  NULL, or what stops it:
- * of its fields only `cancel` counts. @param report  of the last step, may be NULL. Since: 0.1. */
+/** `count` steps on a data set, without files or evaluation; epochs roll over. @param options
+ * NULL, or what stops it: of its fields only `cancel` counts. @param report  of the last step, may
+ * be NULL. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_t *dataset, int64_t count,
                                           const moco_run_options_t *options, moco_step_report_t *report);
 
@@ -372,19 +395,23 @@ MOCO_API moco_status_t moco_snapshot_options_json(const moco_snapshot_options_t 
  * @param options  NULL for the defaults.
  * @param device   NULL for the trainer's own.
  * @param out      receives the model; free with moco_model_free.
- * @return MOCO_ERR_MISMATCH (a method without key encoder), MOCO_ERR_MEMORY, MOCO_ERR_ENGINE. Since: 0.1. */
+ * @return MOCO_ERR_MISMATCH (a method without key encoder), MOCO_ERR_MEMORY, MOCO_ERR_ENGINE.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, const moco_snapshot_options_t *options,
                                              moco_device_t *device, moco_model_t **out);
 
-/** Write `path` (a checkpoint with everything needed to go on to the same bits), by temporary file, sync and rename: an
- * older file of that name stays whole until the new one is. @return MOCO_ERR_IO, MOCO_ERR_MEMORY. Since: 0.1. */
+/** Write `path` (a checkpoint with everything needed to go on to the same bits), by temporary file,
+ * sync and rename: an older file of that name stays whole until the new one is. @return
+ * MOCO_ERR_IO, MOCO_ERR_MEMORY. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path);
 
 /**
- * A trainer from a checkpoint, options included. @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no checkpoint of this library,
- * or damaged), MOCO_ERR_SHAPE (a tensor is missing or has other sizes), MOCO_ERR_VERSION, MOCO_ERR_MEMORY_CAP.
- * @param overrides  NULL, or options whose memory_cap, loader_threads, max_broken and max_broken_percent replace the
- *                   saved ones; any other field that differs is MOCO_ERR_MISMATCH, both values named. Since: 0.1.
+ * A trainer from a checkpoint, options included. @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no
+ * checkpoint of this library, or damaged), MOCO_ERR_SHAPE (a tensor is missing or has other sizes),
+ * MOCO_ERR_VERSION, MOCO_ERR_MEMORY_CAP.
+ * @param overrides  NULL, or options whose memory_cap, loader_threads, max_broken and
+ *                   max_broken_percent replace the saved ones; any other field that differs is
+ *                   MOCO_ERR_MISMATCH, both values named. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides,
                                          moco_device_t *device, moco_trainer_t **out);
@@ -393,20 +420,21 @@ MOCO_API moco_status_t moco_trainer_load(const char *path, const moco_trainer_op
 MOCO_API moco_status_t moco_trainer_options_get(const moco_trainer_t *trainer, moco_trainer_options_t *options,
                                                 uint64_t struct_size);
 
-/** @return steps done so far, those before a checkpoint that was loaded included; -1 for NULL. Since: 0.1. */
+/** @return steps done so far, those before a checkpoint that was loaded included; -1 for NULL.
+ * Since: 0.1. */
 MOCO_API int64_t moco_trainer_step_number(const moco_trainer_t *trainer);
 
-/** JSON: step, epoch, step_in_epoch, position, pushed (images waiting), queue_fill, plan (as moco_trainer_plan),
- * parameters. Text rule as in moco_build_info. Since: 0.1. */
+/** JSON: step, epoch, step_in_epoch, position, pushed (images waiting), queue_fill, plan (as
+ * moco_trainer_plan), parameters. Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_state(const moco_trainer_t *trainer, char *text, uint64_t capacity,
                                           uint64_t *needed);
 
-/** The permutation that shuffles the keys of step `step` (0 = the first) of a run with `seed`: position p encodes image
- * permutation[p]. @param permutation  receives [count]. Since: 0.1. */
+/** The permutation that shuffles the keys of step `step` (0 = the first) of a run with `seed`:
+ * position p encodes image permutation[p]. @param permutation  receives [count]. Since: 0.1. */
 MOCO_API moco_status_t moco_shuffle_permutation(uint64_t seed, int64_t step, int32_t count, int32_t *permutation);
 
-/** The two views of image `index` of a data set that a trainer with `options` draws in `epoch`, to the byte. Of options
- * that must agree, only those of the views are checked.
+/** The two views of image `index` of a data set that a trainer with `options` draws in `epoch`, to
+ * the byte. Of options that must agree, only those of the views are checked.
  * @param views  receives [2, S, S, 3] uint8 RGB. Since: 0.1. */
 MOCO_API moco_status_t moco_dataset_views(moco_dataset_t *dataset, const moco_trainer_options_t *options, int64_t epoch,
                                           int64_t index, uint8_t *views);

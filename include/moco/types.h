@@ -1,5 +1,6 @@
-/* Enumerations and callbacks that several headers share. Structs hold the values as int32_t, whose width no compiler
- * option changes. Numbers are pinned: they never change and are never used again. */
+/* Enumerations and callbacks that several headers share. Structs hold the values as int32_t, whose
+ * width no compiler option changes. Numbers are pinned: they never change and are never used
+ * again. */
 #ifndef MOCO_TYPES_H
 #define MOCO_TYPES_H
 
@@ -42,7 +43,8 @@ enum moco_optimizer {
     MOCO_OPTIMIZER_ADAMW = 3
 };
 
-/** The learning rate that an optimizer gets, from the option `base_lr` and the number of images in a batch. */
+/** The learning rate that an optimizer gets, from the option `base_lr` and the number of images in
+ * a batch. */
 enum moco_lr_scaling {
     MOCO_LR_SCALING_NONE = 0,   /**< base_lr                        */
     MOCO_LR_SCALING_LINEAR = 1, /**< base_lr times batch_size / 256 */
@@ -63,9 +65,10 @@ enum moco_encoder {
 };
 
 /**
- * Images of 8-bit pixels in the host's memory, borrowed for the time of the call. Fields that are 0 have the value that
- * their comment names, so that `{.struct_size = sizeof image, .planes = {pixels}, .width = w, .height = h}` is a packed
- * RGB image. In an array all images have the struct_size of the first.
+ * Images of 8-bit pixels in the host's memory, borrowed for the time of the call. Fields that are 0
+ * have the value that their comment names, so that `{.struct_size = sizeof image, .planes =
+ * {pixels}, .width = w, .height = h}` is a packed RGB image. In an array all images have the
+ * struct_size of the first.
  */
 typedef struct moco_image {
     uint64_t struct_size;      /**< set by the caller to sizeof(moco_image_t)                                        */
@@ -79,8 +82,9 @@ typedef struct moco_image {
     int32_t bit_depth;         /**< bits of a channel; 0 or 8. This version refuses others                           */
 } moco_image_t;
 
-/** An image of a call that could not be used: its number in the call or in the data set, a status, and one line of what
- * was found and wanted. Called on the calling thread, in order of the numbers. */
+/** An image of a call that could not be used: its number in the call or in the data set, a status,
+ * and one line of what was found and wanted. Called on the calling thread, in order of the
+ * numbers. */
 typedef void (*moco_failed_fn)(void *user, int64_t index, int32_t status, const char *reason);
 
 /** Progress of a long call: `done` of `total` images. Non-zero stops it with MOCO_ERR_CANCELLED. */

@@ -1,4 +1,5 @@
-/* The contrast module: the loss against the queue, the queue itself, the momentum update, the shuffle of the keys. */
+/* The contrast module: the loss against the queue, the queue itself, the momentum update, the
+ * shuffle of the keys. */
 #ifndef MO_CONTRAST_CONTRAST_H
 #define MO_CONTRAST_CONTRAST_H
 
@@ -12,27 +13,29 @@
 extern const mo_op_kind_t mo_kind_infonce, mo_kind_nt_xent, mo_kind_regression;
 /* What each row of the loss leaves, in this order. */
 enum { MO_LOSS_VALUE = 0, MO_LOSS_RANK = 1, MO_LOSS_WIDTH = 2 };
-/* InfoNCE. queries, keys: tensors of width D, rows of unit length; negatives are the [count, D] rows bound as
- * MO_IN_DICTIONARY. `place`: -1, or a tensor [1] that holds, as a number, which of those rows is the query's own key
- * (v3: the keys of the batch); it is then no negative. The loss is `scale` times a mean over `batch` rows, of which
- * a shard holds some. Returns the tensor [MO_LOSS_WIDTH] of per-row losses and ranks of the positive (0 = it won). */
+/* InfoNCE. queries, keys: tensors of width D, rows of unit length; negatives are the [count, D]
+ * rows bound as MO_IN_DICTIONARY. `place`: -1, or a tensor [1] that holds, as a number, which of
+ * those rows is the query's own key (v3: the keys of the batch); it is then no negative. The loss
+ * is `scale` times a mean over `batch` rows, of which a shard holds some. Returns the tensor
+ * [MO_LOSS_WIDTH] of per-row losses and ranks of the positive (0 = it won). */
 typedef struct mo_infonce_spec {
     int32_t queries, keys, place;
     int64_t count;
     double temperature, batch, scale;
 } mo_infonce_spec_t;
 int32_t mo_infonce(mo_net_t *net, const mo_infonce_spec_t *spec); /* its form is the spec */
-/* NT-Xent over all `rows` = 2B views of a batch, which must be one group. `embedding`: tensor of width D, rows of unit
- * length; `place`: tensor [1], number of the row, view 0 of all images before view 1. The block bound as
- * MO_IN_DICTIONARY holds rows * (D + 1) floats. The loss is `scale` times the mean over all rows. */
+/* NT-Xent over all `rows` = 2B views of a batch, which must be one group. `embedding`: tensor of
+ * width D, rows of unit length; `place`: tensor [1], number of the row, view 0 of all images before
+ * view 1. The block bound as MO_IN_DICTIONARY holds rows * (D + 1) floats. The loss is `scale`
+ * times the mean over all rows. */
 typedef struct mo_nt_xent_form {
     int32_t place;
     int64_t rows;
     double temperature, scale;
 } mo_nt_xent_form_t;
 int32_t mo_nt_xent(mo_net_t *net, int32_t embedding, int32_t place, int64_t rows, double temperature, double scale);
-/* Squared distance of a query from its key, rows of unit length; the rank it leaves is 0 and means nothing. The loss is
- * `scale` times a mean over `batch` rows, of which a shard holds some. */
+/* Squared distance of a query from its key, rows of unit length; the rank it leaves is 0 and means
+ * nothing. The loss is `scale` times a mean over `batch` rows, of which a shard holds some. */
 typedef struct mo_regression_form {
     double batch, scale;
 } mo_regression_form_t;
@@ -57,7 +60,8 @@ void mo_keys_enqueue(mo_keys_t *keys, float *mapped, const float *rows, int64_t 
 void mo_momentum_update(float *key, const float *query, int64_t count, double momentum);
 
 /* ---- shuffle (shuffle.c) ---- */
-/* Row of the batch that slot `row` of group `group` encodes, through `permutation` when it is not NULL. */
+/* Row of the batch that slot `row` of group `group` encodes, through `permutation` when it is not
+ * NULL. */
 int64_t mo_member(int32_t membership, int64_t batch, int32_t groups, int32_t group, int64_t row,
                   const int32_t *permutation);
 

@@ -1,7 +1,8 @@
 /* InfoNCE against the queue (MoCo, arXiv 1911.05722, eq. 1), by row:
  *   l_j = <q, queue_j>/T, l_+ = <q, k>/T, L = -log( e^{l_+} / (e^{l_+} + sum_j e^{l_j}) ).
- * The positive is kept apart from the K negatives, so the queue is read in place and no [rows, 1+K] matrix is built:
- * with Z = log sum_j e^{l_j} and P = sigmoid(Z - l_+) (all negatives together), L = log(1 + e^{Z - l_+}) and
+ * The positive is kept apart from the K negatives, so the queue is read in place and no [rows, 1+K]
+ * matrix is built: with Z = log sum_j e^{l_j} and P = sigmoid(Z - l_+) (all negatives together), L
+ * = log(1 + e^{Z - l_+}) and
  *   d L / d q = (P / T) * ( sum_j softmax(l)_j queue_j - k ). */
 #include <math.h>
 
@@ -46,9 +47,9 @@ static moco_status_t merge_positive(const mo_op_t *op, const mo_net_t *net, int3
             rank += l[j] > own;
             best = l[j] > l[best] ? j : best;
         }
-        /* Log-sum-exp from the largest term, whose softmax is at least 1/K: Z = l_best - log softmax_best. (Taken the
-         * other way round, softmax as exp of a rounded log softmax, all weights of a row would err to the same
-         * side.) */
+        /* Log-sum-exp from the largest term, whose softmax is at least 1/K: Z = l_best - log
+         * softmax_best. (Taken the other way round, softmax as exp of a rounded log softmax, all
+         * weights of a row would err to the same side.) */
         double margin = (double)l[best] - log((double)softmax[n * form->count + best]) - (double)own;
         values[3][n * MO_LOSS_WIDTH + MO_LOSS_VALUE] = (float)(form->scale * softplus(margin));
         values[3][n * MO_LOSS_WIDTH + MO_LOSS_RANK] = (float)rank;

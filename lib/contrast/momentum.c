@@ -2,8 +2,8 @@
 #include "contrast/contrast.h"
 #include "util/clones.h"
 
-/* 1-m is formed in double and each factor rounded once, as the reference does; no contraction (build flag), so the bits
- * do not depend on the instruction set. */
+/* 1-m is formed in double and each factor rounded once, as the reference does; no contraction
+ * (build flag), so the bits do not depend on the instruction set. */
 MO_CLONES void mo_momentum_update(float *key, const float *query, int64_t count, double momentum)
 {
     float keep = (float)momentum, take = (float)(1.0 - momentum);

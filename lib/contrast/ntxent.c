@@ -1,10 +1,11 @@
-/* NT-Xent (SimCLR, arXiv 2002.05709): every one of the 2B views of a batch is an anchor, its partner the positive, the
- * other 2B-2 views the negatives, with s_na = <z_n, z_a>/T:
+/* NT-Xent (SimCLR, arXiv 2002.05709): every one of the 2B views of a batch is an anchor, its
+ * partner the positive, the other 2B-2 views the negatives, with s_na = <z_n, z_a>/T:
  *   L = scale * mean_n ( log sum_{a != n} e^{s_na} - s_np ),
- *   d L / d z_n = scale / (2B T) * ( sum_a (p_na + p_an) z_a - 2 z_p ),   p_na = e^{s_na} / sum_{c != n} e^{s_nc}.
- * Gradients flow through both views, so a shard needs the rows of all others, then their denominators: two
- * synchronisations. Rows and the logarithms of the denominators lie in the block bound as MO_IN_DICTIONARY: [2B, D],
- * then [2B]. */
+ *   d L / d z_n = scale / (2B T) * ( sum_a (p_na + p_an) z_a - 2 z_p ),
+ *   p_na = e^{s_na} / sum_{c != n} e^{s_nc}.
+ * Gradients flow through both views, so a shard needs the rows of all others, then their
+ * denominators: two synchronisations. Rows and the logarithms of the denominators lie in the block
+ * bound as MO_IN_DICTIONARY: [2B, D], then [2B]. */
 #include <math.h>
 #include <string.h>
 
@@ -24,7 +25,8 @@ static int64_t partner(int64_t row, int64_t rows)
     return row < rows / 2 ? row + rows / 2 : row - rows / 2;
 }
 
-/* Whether shard `to` has a place of its own for what every shard gets, rather than the first one's. */
+/* Whether shard `to` has a place of its own for what every shard gets, rather than the first
+ * one's. */
 static int own_place(float *const *places, int32_t to)
 {
     return to == 0 || places[to] != places[0];
@@ -78,7 +80,8 @@ static moco_status_t share(const mo_op_t *op, const mo_net_t *net, int32_t rows,
     return MOCO_OK;
 }
 
-/* values: s [rows,2B] becomes the weights of all rows in the gradient, place, own logarithms, all logarithms. */
+/* values: s [rows,2B] becomes the weights of all rows in the gradient, place, own logarithms, all
+ * logarithms. */
 static moco_status_t weights(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
 {
     const mo_nt_xent_form_t *form = op->form;

@@ -1,5 +1,5 @@
-/* moco_queue_t. Contrast runs in tiles of 32 rows, each on one lane, so a row's result does not depend on how many come
- * with it; the plan is remade when the temperature changes. */
+/* moco_queue_t. Contrast runs in tiles of 32 rows, each on one lane, so a row's result does not
+ * depend on how many come with it; the plan is remade when the temperature changes. */
 #include "contrast/queue.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
-/* The regression loss of BYOL (arXiv 2006.07733, equation 2), by row, of rows q and k of unit length:
+/* The regression loss of BYOL (arXiv 2006.07733, equation 2), by row, of rows q and k of unit
+ * length:
  *   L = scale * |q - k|^2 = scale * (2 - 2 <q, k>),   d L / d q = 2 scale / batch * (q - k).
  * k comes from the target network and receives no gradient; there are no negatives. */
 #include "contrast/contrast.h"
@@ -14,8 +15,8 @@ int32_t mo_regression(mo_net_t *net, int32_t queries, int32_t keys, double batch
     return mo_net_result(net, op, MO_LOSS_WIDTH, 1, 1);
 }
 
-/* values: q [rows,D], k [rows,D], results [rows,2]. The distance itself, since 2 - 2 <q, k> loses digits where it is
- * small. */
+/* values: q [rows,D], k [rows,D], results [rows,2]. The distance itself, since 2 - 2 <q, k> loses
+ * digits where it is small. */
 static moco_status_t distances(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values)
 {
     const mo_regression_form_t *form = op->form;

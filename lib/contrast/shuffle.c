@@ -1,5 +1,5 @@
-/* Which image a group encodes in which row, for queries and for shuffled keys (fact: MoCo section 3.3, and the strided
- * membership of the single-process demo). */
+/* Which image a group encodes in which row, for queries and for shuffled keys (fact: MoCo section
+ * 3.3, and the strided membership of the single-process demo). */
 #include "contrast/contrast.h"
 
 #include <stddef.h>

@@ -1,5 +1,6 @@
-/* Gray, blends, solarizing and flip on 8-bit RGB. A blend is a + factor * (b - a) in float32, b the pixel and a what
- * the operation fades to; where a does not depend on the pixel's other channels it is a table of 256 bytes. */
+/* Gray, blends, solarizing and flip on 8-bit RGB. A blend is a + factor * (b - a) in float32, b the
+ * pixel and a what the operation fades to; where a does not depend on the pixel's other channels it
+ * is a table of 256 bytes. */
 #include "data/augment.h"
 
 #include <string.h>
@@ -18,7 +19,8 @@ void mo_gray(uint8_t *rgb, size_t count)
         rgb[0] = rgb[1] = rgb[2] = (uint8_t)luma(rgb[0], rgb[1], rgb[2]);
 }
 
-/* Truncates, and clips where a factor outside 0..1 leaves 0..255. Truncating first comes to the same: -0.9 is 0. */
+/* Truncates, and clips where a factor outside 0..1 leaves 0..255. Truncating first comes to the
+ * same: -0.9 is 0. */
 static inline int32_t blend(int32_t a, int32_t b, float factor)
 {
     int32_t value = (int32_t)((float)a + factor * (float)(b - a));

@@ -1,6 +1,7 @@
-/* Gaussian blur as Pillow approximates it: three extended box passes along rows, then three along columns, rounded to
- * 8 bits after each. A box has whole radius n and ends of fractional weight; outside the image the edge pixel goes
- * on. Scratch: bytes[0] a second image, bytes[1] two padded rows and the running sums of a row. */
+/* Gaussian blur as Pillow approximates it: three extended box passes along rows, then three along
+ * columns, rounded to 8 bits after each. A box has whole radius n and ends of fractional weight;
+ * outside the image the edge pixel goes on. Scratch: bytes[0] a second image, bytes[1] two padded
+ * rows and the running sums of a row. */
 #include "data/augment.h"
 
 #include <math.h>
@@ -13,8 +14,8 @@
 #define HALF (1u << 23)
 #define PASSES 3
 
-/* Box radius whose three passes have the variance of a Gaussian of `sigma`; float32 at the places where Pillow has
- * it. */
+/* Box radius whose three passes have the variance of a Gaussian of `sigma`; float32 at the places
+ * where Pillow has it. */
 mo_box_t mo_blur_box(double sigma)
 {
     const float radius = (float)sigma;

@@ -1,5 +1,5 @@
-/* The data module: from listings of image files to views as 8-bit pixels. Knows no engine and no trainer. Everything
- * here gives the same bytes for any number of threads. */
+/* The data module: from listings of image files to views as 8-bit pixels. Knows no engine and no
+ * trainer. Everything here gives the same bytes for any number of threads. */
 #ifndef MO_DATA_DATA_H
 #define MO_DATA_DATA_H
 
@@ -20,13 +20,14 @@ typedef struct mo_pixels {
 } mo_pixels_t;
 void mo_pixels_free(mo_pixels_t *pixels);
 
-/* Image `index` of the host's array to RGB, by the array's own struct_size. Checks the struct; messages have the
- * number. */
+/* Image `index` of the host's array to RGB, by the array's own struct_size. Checks the struct;
+ * messages have the number. */
 moco_status_t mo_pixels_from_images(const moco_image_t *images, int64_t index, mo_pixels_t *out);
 
 /* ---- views (views.c on augment.h) ---- */
 
-/* What a view pipeline does. The two views of an image differ in no more than their draws and the last two fields. */
+/* What a view pipeline does. The two views of an image differ in no more than their draws and the
+ * last two fields. */
 typedef struct mo_view_spec {
     int32_t order;         /* MOCO_VIEWS_…                                    */
     int32_t size;          /* S                                               */
@@ -39,8 +40,8 @@ typedef struct mo_view_spec {
     uint32_t stream; /* of view 0, where it is another than MO_STREAM_VIEW0; 0 = that one */
     double blur_probability[2], solarize_probability[2]; /* of view 0 and of view 1 */
 } mo_view_spec_t;
-/* Fields that must agree: ends of a range, and operations that the pipeline does not have. Each field's own range is
- * checked where options come in. Messages have the options' names. */
+/* Fields that must agree: ends of a range, and operations that the pipeline does not have. Each
+ * field's own range is checked where options come in. Messages have the options' names. */
 moco_status_t mo_view_spec_check(const mo_view_spec_t *spec);
 /* Logs a warning for a blur that does little or nothing at this size. */
 void mo_view_spec_warn(const mo_view_spec_t *spec);
@@ -76,8 +77,9 @@ int32_t mo_dataset_label(const moco_dataset_t *dataset, int64_t index);
 const char *mo_dataset_class_name(const moco_dataset_t *dataset, int32_t label);
 uint64_t mo_dataset_name_hash(const moco_dataset_t *dataset); /* FNV-1a over all names, '\n' after each */
 moco_dataset_t *mo_dataset_retain(moco_dataset_t *dataset);
-/* Read and decode entry `index` (thread-safe unless the data set is from a callback: then only on the caller's thread).
- * A broken image is remembered once with its reason and gives MOCO_ERR_IMAGE now and, without reading, ever after. */
+/* Read and decode entry `index` (thread-safe unless the data set is from a callback: then only on
+ * the caller's thread). A broken image is remembered once with its reason and gives MOCO_ERR_IMAGE
+ * now and, without reading, ever after. */
 moco_status_t mo_dataset_decode(moco_dataset_t *dataset, int64_t index, mo_pixels_t *out);
 int64_t mo_dataset_broken(const moco_dataset_t *dataset); /* distinct broken images so far */
 /* Reason why `index` is broken, NULL if it is not known to be. */
@@ -88,9 +90,10 @@ int mo_dataset_is_callback(const moco_dataset_t *dataset);
 
 /* ---- loader (loader.c) ---- */
 
-/* Threads that decode ahead into a bounded store of 8-bit rows. Train: two views per image, the order of each epoch
- * drawn from (seed, order stream, epoch), batches of exactly `batch` good images; the next image in order takes a
- * broken one's place. Eval: listing order, one row per image, last batch may be smaller. */
+/* Threads that decode ahead into a bounded store of 8-bit rows. Train: two views per image, the
+ * order of each epoch drawn from (seed, order stream, epoch), batches of exactly `batch` good
+ * images; the next image in order takes a broken one's place. Eval: listing order, one row per
+ * image, last batch may be smaller. */
 typedef struct mo_loader mo_loader_t;
 
 typedef struct mo_loader_spec {
@@ -124,8 +127,9 @@ uint64_t mo_loader_bytes(const mo_loader_spec_t *spec);
 int32_t mo_loader_threads(int32_t wanted, int32_t lanes);
 /* Start (again) at an entry of an epoch's order. Threads start working at once. */
 moco_status_t mo_loader_seek(mo_loader_t *loader, int64_t epoch, int64_t position);
-/* Wait for the next batch. MOCO_ERR_NO_DATA when the epoch has fewer than `batch` good images left (train) or none
- * (eval, keep_last): seek to go on. MOCO_ERR_BROKEN_DATA past the limit, naming count and the first few. */
+/* Wait for the next batch. MOCO_ERR_NO_DATA when the epoch has fewer than `batch` good images left
+ * (train) or none (eval, keep_last): seek to go on. MOCO_ERR_BROKEN_DATA past the limit, naming
+ * count and the first few. */
 moco_status_t mo_loader_next(mo_loader_t *loader, const mo_batch_t **batch);
 /* Give the batch from _next back; its rows may then be reused. */
 void mo_loader_return(mo_loader_t *loader, const mo_batch_t *batch);

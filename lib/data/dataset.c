@@ -1,5 +1,5 @@
-/* The data set handle: made of a listing, counted by reference, asked for names and classes. Called by the border, the
- * loader and the evaluators. */
+/* The data set handle: made of a listing, counted by reference, asked for names and classes. Called
+ * by the border, the loader and the evaluators. */
 #include "data/dataset.h"
 
 #include "util/alloc.h"

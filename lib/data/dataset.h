@@ -1,6 +1,6 @@
-/* The data set handle from inside: dataset.c makes it, dataset_callback.c makes one of a callback, dataset_read.c reads
- * and decodes, dataset_broken.c remembers what is broken, dataset_info.c tells of it. Included by these, the loader and
- * the border (lib/api/dataset.c). */
+/* The data set handle from inside: dataset.c makes it, dataset_callback.c makes one of a callback,
+ * dataset_read.c reads and decodes, dataset_broken.c remembers what is broken, dataset_info.c tells
+ * of it. Included by these, the loader and the border (lib/api/dataset.c). */
 #ifndef MO_DATA_DATASET_H
 #define MO_DATA_DATASET_H
 
@@ -36,8 +36,9 @@ moco_status_t mo_dataset_from_callback(int64_t count, moco_read_fn read, void *u
 void mo_dataset_release(moco_dataset_t *dataset);
 moco_status_t mo_dataset_json(const moco_dataset_t *dataset, char *text, uint64_t capacity, uint64_t *needed);
 
-/* The two halves of mo_dataset_decode, for the loader: bytes of entry `index`, then its pixels. Both remember a broken
- * image. Reading a callback data set calls the host, so only on a thread that is inside a call. */
+/* The two halves of mo_dataset_decode, for the loader: bytes of entry `index`, then its pixels.
+ * Both remember a broken image. Reading a callback data set calls the host, so only on a thread
+ * that is inside a call. */
 moco_status_t mo_dataset_read(moco_dataset_t *dataset, int64_t index, mo_bytes_t *bytes);
 moco_status_t mo_dataset_decode_bytes(moco_dataset_t *dataset, int64_t index, const mo_bytes_t *bytes,
                                       mo_pixels_t *out);
@@ -49,8 +50,8 @@ moco_status_t mo_dataset_create(const moco_dataset_options_t *options, moco_data
 moco_status_t mo_dataset_finish(moco_dataset_t *dataset);
 /* Bytes of entry `index` from the host, copied. (dataset_callback.c) */
 moco_status_t mo_dataset_call(moco_dataset_t *dataset, int64_t index, mo_bytes_t *bytes);
-/* `status` just failed with the bare reason as its message: fails with the image's name in front, and remembers the
- * reason where the image is at fault. (dataset_broken.c) */
+/* `status` just failed with the bare reason as its message: fails with the image's name in front,
+ * and remembers the reason where the image is at fault. (dataset_broken.c) */
 moco_status_t mo_dataset_note_broken(moco_dataset_t *dataset, int64_t index, moco_status_t status);
 /* The failure of an image that is known to be broken. (dataset_broken.c) */
 moco_status_t mo_dataset_fail_broken(const moco_dataset_t *dataset, int64_t index, const char *reason);

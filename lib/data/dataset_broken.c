@@ -1,5 +1,5 @@
-/* Which images of a data set turned out to be broken, and why: each is remembered once, with its first reason, by
- * whichever thread met it. */
+/* Which images of a data set turned out to be broken, and why: each is remembered once, with its
+ * first reason, by whichever thread met it. */
 #include "data/dataset.h"
 #include "util/alloc.h"
 #include "util/status.h"

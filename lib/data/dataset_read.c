@@ -1,5 +1,5 @@
-/* From an entry of a data set to its pixels, on any number of threads at once. Buffers of read bytes are kept for the
- * next reader. */
+/* From an entry of a data set to its pixels, on any number of threads at once. Buffers of read
+ * bytes are kept for the next reader. */
 #include "data/dataset.h"
 #include "data/decode.h"
 #include "util/alloc.h"

@@ -1,6 +1,7 @@
-/* Encoded images to pixels: a table of formats. A format recognises its files by their first bytes, reads the header,
- * and draws a window of the image at a scale; nothing else in the library knows one format from another. Called by
- * listings, data sets, the pushing side of the trainer and the embedder. docs/architecture.md says how to add one. */
+/* Encoded images to pixels: a table of formats. A format recognises its files by their first bytes,
+ * reads the header, and draws a window of the image at a scale; nothing else in the library knows
+ * one format from another. Called by listings, data sets, the pushing side of the trainer and the
+ * embedder. docs/architecture.md says how to add one. */
 #ifndef MO_DATA_DECODE_H
 #define MO_DATA_DECODE_H
 
@@ -26,8 +27,9 @@ typedef struct mo_draw {
     int64_t max_pixels; /* of the full image, which is refused beyond it                                              */
 } mo_draw_t;
 
-/* What was drawn. The whole image has full_width x full_height pixels at this scale, each side being that of the file
- * divided by `reduction` and rounded up; the pixels hold `window` of it, which covers the window wanted. */
+/* What was drawn. The whole image has full_width x full_height pixels at this scale, each side
+ * being that of the file divided by `reduction` and rounded up; the pixels hold `window` of it,
+ * which covers the window wanted. */
 typedef struct mo_drawn {
     int32_t reduction; /* 1 .. the one wanted */
     int32_t full_width, full_height;
@@ -39,10 +41,12 @@ typedef struct mo_image_format {
     const char *name;       /* for messages: "JPEG"                                                     */
     const char *endings[4]; /* of file names, without the dot, in lower case; a listing takes all cases */
     int (*recognise)(const uint8_t *encoded, uint64_t size);
-    /* The next two get what `recognise` has taken, and may find it damaged all the same: MOCO_ERR_IMAGE with the bare
-     * reason. Bytes are hostile, so the limit on pixels is checked before memory is taken. */
+    /* The next two get what `recognise` has taken, and may find it damaged all the same:
+     * MOCO_ERR_IMAGE with the bare reason. Bytes are hostile, so the limit on pixels is checked
+     * before memory is taken. */
     moco_status_t (*read_header)(const uint8_t *encoded, uint64_t size, mo_image_header_t *header);
-    /* RGB as Pillow gives it. Damage outside of the window may go unnoticed. On failure `out` keeps its size. */
+    /* RGB as Pillow gives it. Damage outside of the window may go unnoticed. On failure `out` keeps
+     * its size. */
     moco_status_t (*draw)(const uint8_t *encoded, uint64_t size, const mo_draw_t *draw, mo_pixels_t *out,
                           mo_drawn_t *drawn);
 } mo_image_format_t;
@@ -51,8 +55,8 @@ extern const mo_image_format_t mo_jpeg_format; /* jpeg.c */
 
 /* ---- what the rest of the library calls ---- */
 
-/* Every pixel at full size. *warnings grows by those of this image. MOCO_ERR_IMAGE with the bare reason: damaged, too
- * large, or of another format, which is named where it is known. */
+/* Every pixel at full size. *warnings grows by those of this image. MOCO_ERR_IMAGE with the bare
+ * reason: damaged, too large, or of another format, which is named where it is known. */
 moco_status_t mo_image_decode(const uint8_t *encoded, uint64_t size, int64_t max_pixels, mo_pixels_t *out,
                               int64_t *warnings);
 /* A window at a scale. MOCO_ERR_ARGUMENT for a window that is not inside the image. */
@@ -66,7 +70,8 @@ void mo_image_endings(char text[MO_ENDINGS_TEXT]); /* for messages: ".jpg or .jp
 
 /* ---- for formats ---- */
 
-/* The window of `draw` in an image of this size, drawn at 1/reduction: its place at that scale, rounded outwards. */
+/* The window of `draw` in an image of this size, drawn at 1/reduction: its place at that scale,
+ * rounded outwards. */
 moco_status_t mo_draw_window(const mo_draw_t *draw, int32_t width, int32_t height, int32_t reduction,
                              mo_drawn_t *drawn);
 /* MOCO_ERR_IMAGE for an image of more pixels than `max_pixels`. */

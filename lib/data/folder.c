@@ -1,5 +1,5 @@
-/* Listings of folders and of list files. Called by listing.c with listing->fd open; file systems are taken as hostile:
- * links may dangle or loop, names may be anything, folders may be deep. */
+/* Listings of folders and of list files. Called by listing.c with listing->fd open; file systems
+ * are taken as hostile: links may dangle or loop, names may be anything, folders may be deep. */
 #include "data/listing.h"
 
 #include <dirent.h>

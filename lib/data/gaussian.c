@@ -1,9 +1,11 @@
-/* Blur by a true Gaussian kernel, as SimCLR's published code has it: exp(-x^2 / 2 sigma^2) at whole x, cut at `radius`
- * and normalised to sum 1; along rows, then along columns. Beyond the edges the image is black, as under that code's
- * zero padding, so blurred edges are darker than their surroundings. Here the image has 8 bits before and after, and is
- * rounded (halves up) once, after both passes. Called by views.c.
+/* Blur by a true Gaussian kernel, as SimCLR's published code has it: exp(-x^2 / 2 sigma^2) at whole
+ * x, cut at `radius` and normalised to sum 1; along rows, then along columns. Beyond the edges the
+ * image is black, as under that code's zero padding, so blurred edges are darker than their
+ * surroundings. Here the image has 8 bits before and after, and is rounded (halves up) once, after
+ * both passes. Called by views.c.
  *
- * Scratch: bytes[0] the image after the pass along rows, float32; bytes[1] taps, a padded row, a row of sums. */
+ * Scratch: bytes[0] the image after the pass along rows, float32; bytes[1] taps, a padded row, a
+ * row of sums. */
 #include "data/augment.h"
 
 #include <math.h>
@@ -17,7 +19,8 @@ int32_t mo_gaussian_radius(int32_t size)
     return size / 10 / 2;
 }
 
-/* taps[0..radius] for distances 0, 1, …; gives the last distance whose tap is not 0, beyond which nothing is added. */
+/* taps[0..radius] for distances 0, 1, …; gives the last distance whose tap is not 0, beyond which
+ * nothing is added. */
 static int32_t fill_taps(double sigma, int32_t radius, float *taps)
 {
     double sum = 1.0;

@@ -1,13 +1,15 @@
-/* Hue shift by way of 8-bit HSV, a block of pixels at a time in loops without branches, which compilers vectorise. The
- * conversions keep Pillow's mixture of float32 and double, which decides the bytes; both directions are compared with
- * it over all 2^24 inputs (tests/parity/test_pillow.py). */
+/* Hue shift by way of 8-bit HSV, a block of pixels at a time in loops without branches, which
+ * compilers vectorise. The conversions keep Pillow's mixture of float32 and double, which decides
+ * the bytes; both directions are compared with it over all 2^24 inputs
+ * (tests/parity/test_pillow.py). */
 #include "data/augment.h"
 
 #include "data/planes.h"
 #include "util/clones.h"
 
-/* hue is 0..6 around the circle. Of the three distances to the highest channel, over d, one is 0 and one is 1, so each
- * case (bc - gc, 2 + rc - bc, 4 + gc - rc) is a whole number plus or, where it falls, minus the third. */
+/* hue is 0..6 around the circle. Of the three distances to the highest channel, over d, one is 0
+ * and one is 1, so each case (bc - gc, 2 + rc - bc, 4 + gc - rc) is a whole number plus or, where
+ * it falls, minus the third. */
 MO_CLONES void mo_planes_to_hsv(mo_planes_t *planes)
 {
     int32_t *const first = planes->first, *const second = planes->second, *const third = planes->third;

@@ -1,7 +1,8 @@
-/* JPEG, the first row of the table of formats (decode.h), and the only file that includes the JPEG library. Input may be
- * hostile: every error comes back by longjmp and becomes a status with a reason, sizes are checked from the header
- * before anything large is allocated, and an image may not ask for endless scans. The decode equals Pillow's: accurate
- * integer transform, triangle-filter chroma, gray replicated, CMYK taken as Adobe's inverted form, orientation tags
+/* JPEG, the first row of the table of formats (decode.h), and the only file that includes the JPEG
+ * library. Input may be hostile: every error comes back by longjmp and becomes a status with a
+ * reason, sizes are checked from the header before anything large is allocated, and an image may
+ * not ask for endless scans. The decode equals Pillow's: accurate integer transform,
+ * triangle-filter chroma, gray replicated, CMYK taken as Adobe's inverted form, orientation tags
  * ignored. Scales are those of the library's reduced transforms. */
 #include "data/decode.h"
 
@@ -140,7 +141,8 @@ static void read_whole_rows(struct jpeg_decompress_struct *jpeg, uint8_t *rgb)
     }
 }
 
-/* Row by row through one row of the library's: CMYK, and windows. Rows below the window are not decoded. */
+/* Row by row through one row of the library's: CMYK, and windows. Rows below the window are not
+ * decoded. */
 static void read_window(struct jpeg_decompress_struct *jpeg, const mo_window_t *window, uint8_t *rgb)
 {
     const int cmyk = jpeg->out_color_space == JCS_CMYK;
@@ -189,7 +191,8 @@ static void begin(reader_t *reader, const uint8_t *encoded, uint64_t size)
     jpeg_read_header(&reader->jpeg, TRUE);
 }
 
-/* Everything between setjmp and the end of the two functions that follow may escape. What they change lies outside of them. */
+/* Everything between setjmp and the end of the two functions that follow may escape. What they
+ * change lies outside of them. */
 static moco_status_t header_of(reader_t *reader, const uint8_t *encoded, uint64_t size, mo_image_header_t *header)
 {
     if (setjmp(reader->escape) != 0)

@@ -1,5 +1,5 @@
-/* Listings: opening, sorting, classes, limits and reading, whatever the source. What differs between sources is in
- * folder.c and tar.c. Called by dataset.c. */
+/* Listings: opening, sorting, classes, limits and reading, whatever the source. What differs
+ * between sources is in folder.c and tar.c. Called by dataset.c. */
 #define _GNU_SOURCE /* qsort_r */
 #include "data/listing.h"
 
@@ -119,7 +119,8 @@ static int same_part(const mo_listing_t *listing, const part_t *a, const part_t 
     return a->length == b->length && by_part(a, b, listing->text) == 0;
 }
 
-/* Class names where they change along the listing; entries of a class mostly stand together. NULL counts only. */
+/* Class names where they change along the listing; entries of a class mostly stand together. NULL
+ * counts only. */
 static size_t class_changes(const mo_listing_t *listing, part_t *changes)
 {
     size_t count = 0;

@@ -1,5 +1,6 @@
-/* What a data set is made of: names, classes, and where the bytes of each image are. listing.c opens, sorts and reads,
- * folder.c lists folders and list files, tar.c archives; dataset.c owns one and reads through it. */
+/* What a data set is made of: names, classes, and where the bytes of each image are. listing.c
+ * opens, sorts and reads, folder.c lists folders and list files, tar.c archives; dataset.c owns one
+ * and reads through it. */
 #ifndef MO_DATA_LISTING_H
 #define MO_DATA_LISTING_H
 
@@ -44,11 +45,12 @@ typedef struct mo_bytes {
     uint64_t size;
 } mo_bytes_t;
 
-/* Sets every field of `listing`; free it after a failure too. `limit` as in moco_dataset_options_t. */
+/* Sets every field of `listing`; free it after a failure too. `limit` as in
+ * moco_dataset_options_t. */
 moco_status_t mo_listing_open(mo_listing_t *listing, const char *path, int64_t limit);
 void mo_listing_free(mo_listing_t *listing);
-/* Entry `index` into `bytes`. MOCO_ERR_IMAGE with the bare reason where the file is at fault, MOCO_ERR_IO or
- * MOCO_ERR_MEMORY where the process is out of descriptors or memory. */
+/* Entry `index` into `bytes`. MOCO_ERR_IMAGE with the bare reason where the file is at fault,
+ * MOCO_ERR_IO or MOCO_ERR_MEMORY where the process is out of descriptors or memory. */
 moco_status_t mo_listing_read(const mo_listing_t *listing, int64_t index, uint64_t max_bytes, mo_bytes_t *bytes);
 
 /* ---- for those who fill a listing ---- */
@@ -58,7 +60,8 @@ moco_status_t mo_listing_text(mo_listing_t *listing, const char *from, size_t le
 moco_status_t mo_listing_add(mo_listing_t *listing, const mo_entry_t *entry);
 /* Keep `limit` entries, spread evenly; 0 = all. */
 void mo_listing_limit(mo_listing_t *listing, int64_t limit);
-/* Whether a path names an image: it has the ending of one (decode.h), and no part of it starts with a dot. */
+/* Whether a path names an image: it has the ending of one (decode.h), and no part of it starts with
+ * a dot. */
 int mo_listing_wants(const char *path);
 /* MOCO_ERR_FORMAT if the first bytes are those of a compressed file. */
 moco_status_t mo_listing_refuse_compressed(const char *path, const uint8_t *bytes, size_t size);
@@ -66,9 +69,11 @@ moco_status_t mo_listing_refuse_compressed(const char *path, const uint8_t *byte
 int64_t mo_read_at(int fd, void *to, uint64_t size, uint64_t offset);
 /* Every image below the folder listing->fd, in bytewise order of paths. (folder.c) */
 moco_status_t mo_folder_list(mo_listing_t *listing);
-/* The lines of the list file listing->fd of `size` bytes, which then becomes its folder. (folder.c) */
+/* The lines of the list file listing->fd of `size` bytes, which then becomes its folder.
+ * (folder.c) */
 moco_status_t mo_list_list(mo_listing_t *listing, uint64_t size);
-/* All members of the archive at listing->fd, links resolved; leaves them in bytewise order, each name once. (tar.c) */
+/* All members of the archive at listing->fd, links resolved; leaves them in bytewise order, each
+ * name once. (tar.c) */
 moco_status_t mo_tar_list(mo_listing_t *listing);
 /* Bytewise order of names; of equal names the one added first comes first. */
 void mo_listing_sort(mo_listing_t *listing);

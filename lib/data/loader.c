@@ -1,6 +1,6 @@
-/* The loader as its caller sees it: making, placing, gathering rows in order, batches. Called by the trainer's run
- * and by the evaluators, one thread at a time; the threads are in loader_worker.c, how both work together is in
- * loader.h. */
+/* The loader as its caller sees it: making, placing, gathering rows in order, batches. Called by
+ * the trainer's run and by the evaluators, one thread at a time; the threads are in
+ * loader_worker.c, how both work together is in loader.h. */
 #include "data/loader.h"
 
 #include <stdio.h>
@@ -155,7 +155,8 @@ static void hold_workers(mo_loader_t *loader)
         pthread_cond_wait(&loader->done, &loader->lock);
 }
 
-/* With the workers held: give back all rows but those of a batch that is out, begin at `position`, let workers go. */
+/* With the workers held: give back all rows but those of a batch that is out, begin at `position`,
+ * let workers go. */
 static void place(mo_loader_t *loader, int64_t epoch, int64_t position)
 {
     for (int64_t p = loader->scan; p < loader->head; p++)
@@ -234,7 +235,8 @@ static int over_limit(const mo_loader_t *loader)
     return loader->spec.max_broken >= 0 && loader->broken > loader->spec.max_broken;
 }
 
-/* Broken images count when their turn comes, so that a run fails at the same step for any number of threads. */
+/* Broken images count when their turn comes, so that a run fails at the same step for any number of
+ * threads. */
 static void count_broken(mo_loader_t *loader, int64_t entry)
 {
     if (loader->counted[entry])
@@ -284,8 +286,8 @@ static int can_deliver(const mo_loader_t *loader)
            loader->delivered - loader->scan < loader->ring_size && loader->delivered - loader->head < ahead;
 }
 
-/* With the lock held; gives it up while the host is asked. A broken answer is remembered by the data set, and the
- * worker that claims the position finds it there. */
+/* With the lock held; gives it up while the host is asked. A broken answer is remembered by the
+ * data set, and the worker that claims the position finds it there. */
 static moco_status_t deliver(mo_loader_t *loader)
 {
     const int64_t position = loader->delivered, entry = mo_entry_at(loader, position);

@@ -1,16 +1,20 @@
-/* Inside of the loader, shared by loader.c (the calling thread's side) and loader_worker.c (the threads' side).
+/* Inside of the loader, shared by loader.c (the calling thread's side) and loader_worker.c (the
+ * threads' side).
  *
- * Workers claim positions of the epoch's order one after the other, each with a row of the store, and mark the
- * position good, broken or passed over in a ring. The caller walks the ring strictly in order and gathers good rows; so
- * a batch depends on the order and on which images are broken, never on who was quicker. Every number below lies in
+ * Workers claim positions of the epoch's order one after the other, each with a row of the store,
+ * and mark the position good, broken or passed over in a ring. The caller walks the ring strictly
+ * in order and gathers good rows; so a batch depends on the order and on which images are broken,
+ * never on who was quicker. Every number below lies in
  *     front <= scan <= head <= delivered <= count
  * with  front      first position of the next batch
- *       scan       first position that the caller has not looked at; [front, scan) is gathered or left out
+ *       scan       first position that the caller has not looked at; [front, scan) is gathered or
+ *                  left out
  *       head       first position that no worker has claimed
- *       delivered  first position that workers may not claim yet: for a callback data set its bytes are still with the
- *                  host, and only the calling thread may ask for them; otherwise count.
- * The store cannot run dry: rows go to positions in order, so when all are taken, those of the next batch are among
- * them. */
+ *       delivered  first position that workers may not claim yet: for a callback data set its bytes
+ *                  are still with the host, and only the calling thread may ask for them; otherwise
+ *                  count.
+ * The store cannot run dry: rows go to positions in order, so when all are taken, those of the next
+ * batch are among them. */
 #ifndef MO_DATA_LOADER_H
 #define MO_DATA_LOADER_H
 
@@ -95,7 +99,8 @@ static inline uint8_t *mo_row_at(const mo_loader_t *loader, int32_t row, int vie
     return loader->store + ((size_t)row * (size_t)loader->views + (size_t)view) * loader->row_bytes;
 }
 
-/* Start all of spec.threads workers; those that started are counted in loader->started even on failure. */
+/* Start all of spec.threads workers; those that started are counted in loader->started even on
+ * failure. */
 moco_status_t mo_loader_start_workers(mo_loader_t *loader);
 
 #endif

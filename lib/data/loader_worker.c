@@ -1,4 +1,5 @@
-/* The threads of the loader: claim the next position of the order and a row, decode, draw the views, mark it done. */
+/* The threads of the loader: claim the next position of the order and a row, decode, draw the
+ * views, mark it done. */
 #include "data/loader.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* Buffers of 8-bit RGB, and the host's own pixel buffers brought into that form. Called by the decoder, the pushing
- * side of the trainer and the embedder. */
+/* Buffers of 8-bit RGB, and the host's own pixel buffers brought into that form. Called by the
+ * decoder, the pushing side of the trainer and the embedder. */
 #include "data/data.h"
 
 #include <stddef.h>
@@ -42,7 +42,8 @@ static int bytes_per_pixel(int32_t format)
     }
 }
 
-/* What a later version may read: told apart from nonsense, so that a host learns that it is the version. */
+/* What a later version may read: told apart from nonsense, so that a host learns that it is the
+ * version. */
 static moco_status_t check_form(const moco_image_t *image, long long number, int each)
 {
     if (image->plane_count < 0 || image->plane_count > 4)
@@ -80,7 +81,8 @@ static moco_status_t check_image(const moco_image_t *image, long long number)
     return check_form(image, number, each);
 }
 
-/* The array lies in memory as the host's compiler laid it out: elements are as far apart as it says they are long. */
+/* The array lies in memory as the host's compiler laid it out: elements are as far apart as it says
+ * they are long. */
 static moco_status_t take_image(const moco_image_t *images, int64_t index, moco_image_t *out)
 {
     static const moco_image_t nothing = {.struct_size = sizeof nothing};

@@ -1,5 +1,5 @@
-/* A block of pixels channel by channel, for operations that mix channels: loops over it vectorise, loops over triples
- * do not. Included by hue.c and augment.c. */
+/* A block of pixels channel by channel, for operations that mix channels: loops over it vectorise,
+ * loops over triples do not. Included by hue.c and augment.c. */
 #ifndef MO_DATA_PLANES_H
 #define MO_DATA_PLANES_H
 

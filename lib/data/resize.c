@@ -1,6 +1,7 @@
-/* Antialiased resize in fixed point, bilinear (triangle) or bicubic (a = -1/2), horizontal then vertical with 8 bits
- * between. Only the window asked for is made, from only the source rows and columns that it needs. Scratch: bytes[0]
- * the horizontal pass, bytes[2] the taps of both axes, weights those of one output pixel. */
+/* Antialiased resize in fixed point, bilinear (triangle) or bicubic (a = -1/2), horizontal then
+ * vertical with 8 bits between. Only the window asked for is made, from only the source rows and
+ * columns that it needs. Scratch: bytes[0] the horizontal pass, bytes[2] the taps of both axes,
+ * weights those of one output pixel. */
 #include "data/augment.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
-/* Index of an uncompressed tar archive: ustar, GNU (long names, base-256 numbers) and pax (path, linkpath, size).
- * Called by listing.c with listing->fd open. Archives are hostile: every number is checked against the file's size
- * before it is used, and names never reach the file system. Anything damaged refuses the whole archive, naming the
- * byte. */
+/* Index of an uncompressed tar archive: ustar, GNU (long names, base-256 numbers) and pax (path,
+ * linkpath, size). Called by listing.c with listing->fd open. Archives are hostile: every number is
+ * checked against the file's size before it is used, and names never reach the file system.
+ * Anything damaged refuses the whole archive, naming the byte. */
 #include "data/listing.h"
 
 #include <errno.h>
@@ -198,7 +198,8 @@ static const char *without_dot_slash(const char *name)
     return name;
 }
 
-/* A symbolic link's target as a path of the archive: joined to the link's folder, "." and ".." worked off. */
+/* A symbolic link's target as a path of the archive: joined to the link's folder, "." and ".."
+ * worked off. */
 static void join_target(const char *member, const char *target, char *out)
 {
     size_t length = 0;
@@ -341,7 +342,8 @@ static const mo_entry_t *find(const mo_listing_t *listing, const char *name)
     return NULL;
 }
 
-/* Links take the place of what they lead to; those that lead nowhere stay links and are broken images. */
+/* Links take the place of what they lead to; those that lead nowhere stay links and are broken
+ * images. */
 static void resolve_links(mo_listing_t *listing)
 {
     for (int64_t i = 0; i < listing->count; i++) {

@@ -1,20 +1,22 @@
-/* From an image to what an encoder sees: the random views of training and the fixed transform of evaluation.
+/* From an image to what an encoder sees: the random views of training and the fixed transform of
+ * evaluation.
  *
- * A view depends on (seed, view, index, epoch) alone. Its draws come from one stream in this order, and a decision
- * that is drawn as "no" skips the draws that belong to it; u is a uniform number in [0,1):
- *   crop      up to crop_tries tries: u area share, u log of the aspect; the accepted try then draws top, left (whole
- *             numbers)
+ * A view depends on (seed, view, index, epoch) alone. Its draws come from one stream in this order,
+ * and a decision that is drawn as "no" skips the draws that belong to it; u is a uniform number in
+ * [0,1):
+ *   crop      up to crop_tries tries: u area share, u log of the aspect; the accepted try then
+ *             draws top, left (whole numbers)
  *   then in the order of the pipeline
- *   jitter    u; if u < p: three whole numbers for the order of its four operations, then u for brightness, contrast,
- *             saturation and hue, always all four
+ *   jitter    u; if u < p: three whole numbers for the order of its four operations, then u for
+ *             brightness, contrast, saturation and hue, always all four
  *   gray      u
  *   blur      u; if u < p of this view: u sigma
  *   solarize  u, compared with p of this view
  *   flip      u
- * Pipelines that have an operation draw for it even where its p is 0. They are those of MoCo v1, v2 and v3 as
- * published, of the CIFAR-10 demonstration, and of SimCLR; operations are Pillow's in all of them, but for the blur of
- * SimCLR (gaussian.c), whose sigma is drawn for each view. The trainer, the loader and moco_dataset_views call this
- * file. */
+ * Pipelines that have an operation draw for it even where its p is 0. They are those of MoCo v1, v2
+ * and v3 as published, of the CIFAR-10 demonstration, and of SimCLR; operations are Pillow's in all
+ * of them, but for the blur of SimCLR (gaussian.c), whose sigma is drawn for each view. The
+ * trainer, the loader and moco_dataset_views call this file. */
 #include "data/augment.h"
 
 #include <math.h>
@@ -223,7 +225,8 @@ cleanup:
 
 /* ---- evaluation ---- */
 
-/* Where a window of `size` lies on an axis of `full` pixels: from `first`, `count` of them, at `pad` in the output. */
+/* Where a window of `size` lies on an axis of `full` pixels: from `first`, `count` of them, at
+ * `pad` in the output. */
 static void centre(int32_t full, int32_t size, int32_t *first, int32_t *count, int32_t *pad)
 {
     const int smaller = full < size;

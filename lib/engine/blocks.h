@@ -1,5 +1,5 @@
-/* The memory of an object as a list: what each block is for, how large it is, and who gets it. A plan is the
- * sum of the list; taking and freeing walk it. So every size is written once. */
+/* The memory of an object as a list: what each block is for, how large it is, and who gets it. A
+ * plan is the sum of the list; taking and freeing walk it. So every size is written once. */
 #ifndef MO_ENGINE_BLOCKS_H
 #define MO_ENGINE_BLOCKS_H
 
@@ -30,10 +30,11 @@ void mo_blocks_add_buffer(mo_blocks_t *blocks, const char *name, size_t bytes, m
 void mo_blocks_count(mo_blocks_t *blocks, const char *name, size_t bytes);
 /* Sum of the blocks of a name; of all, where `name` is NULL. */
 uint64_t mo_blocks_bytes(const mo_blocks_t *blocks, const char *name);
-/* Zeroed and touched, as mo_block_create does it; buffers where `device` has them, or in the host's memory, where it is
- * NULL. After a failure _free gives back what was taken. */
+/* Zeroed and touched, as mo_block_create does it; buffers where `device` has them, or in the host's
+ * memory, where it is NULL. After a failure _free gives back what was taken. */
 moco_status_t mo_blocks_take(mo_blocks_t *blocks, moco_device_t *device);
-/* The owner's pointers become NULL and its buffers {0}. Safe on a zeroed list, and on one that was never taken. */
+/* The owner's pointers become NULL and its buffers {0}. Safe on a zeroed list, and on one that was
+ * never taken. */
 void mo_blocks_free(mo_blocks_t *blocks);
 
 #endif

@@ -1,5 +1,6 @@
-/* Memory of a device's engine: what plans read and write. No oneDNN type here, and no address: the numbers may lie
- * where only the engine reaches them. Host code reaches them through map and unmap alone; on a CPU a map costs nothing.
+/* Memory of a device's engine: what plans read and write. No oneDNN type here, and no address: the
+ * numbers may lie where only the engine reaches them. Host code reaches them through map and unmap
+ * alone; on a CPU a map costs nothing.
  */
 #ifndef MO_ENGINE_BUFFER_H
 #define MO_ENGINE_BUFFER_H
@@ -19,8 +20,9 @@ typedef struct mo_buffer {
     size_t offset, bytes;
 } mo_buffer_t;
 
-/* A memory of its own, zeroed, as one buffer; where `device` is NULL, in the host's memory, which plans on a CPU can be
- * bound to as well. Free it with mo_buffer_free, from that buffer and not from a part. */
+/* A memory of its own, zeroed, as one buffer; where `device` is NULL, in the host's memory, which
+ * plans on a CPU can be bound to as well. Free it with mo_buffer_free, from that buffer and not
+ * from a part. */
 moco_status_t mo_buffer_create(moco_device_t *device, size_t bytes, mo_buffer_t *out);
 void mo_buffer_free(mo_buffer_t *buffer); /* and makes it {0} */
 /* `bytes` from byte `offset` of the buffer on; they must lie in it. */
@@ -37,9 +39,9 @@ typedef enum mo_access {
     MO_WRITE, /* everything is written; what is read before that is undefined                             */
     MO_UPDATE /* both: what is not written keeps its value                                                */
 } mo_access_t;
-/* out points to the buffer's bytes until the unmap. A buffer that is mapped for writing is not mapped a second time
- * and not read or written by the engine meanwhile; different parts may be mapped at once, on any threads. Of memory
- * on the host it cannot fail. */
+/* out points to the buffer's bytes until the unmap. A buffer that is mapped for writing is not
+ * mapped a second time and not read or written by the engine meanwhile; different parts may be
+ * mapped at once, on any threads. Of memory on the host it cannot fail. */
 moco_status_t mo_buffer_map(mo_buffer_t buffer, mo_access_t access, void *out);
 void mo_buffer_unmap(mo_buffer_t buffer, void *mapped); /* NULL is fine */
 /* The whole buffer to and from host memory; as many bytes as the smaller of two buffers. */

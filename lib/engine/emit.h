@@ -1,5 +1,5 @@
-/* What operations say to a plan: engine primitives on slots. No oneDNN type here. Each call appends instructions; the
- * order of the calls is the order of execution. */
+/* What operations say to a plan: engine primitives on slots. No oneDNN type here. Each call appends
+ * instructions; the order of the calls is the order of execution. */
 #ifndef MO_ENGINE_EMIT_H
 #define MO_ENGINE_EMIT_H
 
@@ -16,8 +16,8 @@ moco_status_t mo_value(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot);    
 moco_status_t mo_gradient(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot); /* must exist: of an output */
 int mo_has_gradient(const mo_plan_t *plan, int32_t tensor);                     /* so far */
 int mo_wants_gradient(const mo_plan_t *plan, int32_t tensor);
-/* Where an operation writes the gradient of an input: a slot of its own; `mo_gradient_add` then makes it, or its sum
- * with what other consumers gave, the gradient of the tensor. */
+/* Where an operation writes the gradient of an input: a slot of its own; `mo_gradient_add` then
+ * makes it, or its sum with what other consumers gave, the gradient of the tensor. */
 moco_status_t mo_gradient_slot(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot);
 moco_status_t mo_gradient_add(mo_plan_t *plan, const mo_op_t *op, int32_t tensor, mo_slot_id_t slot);
 /* Both tensors take this gradient as theirs; nobody may then write over it. */
@@ -36,12 +36,13 @@ moco_status_t mo_emit_frozen(mo_plan_t *plan, const mo_op_t *op);
 int mo_parameter_frozen(const mo_plan_t *plan, int32_t parameter);
 
 /* ---- primitives ---- */
-/* The operation's own activation. `kept`: what its backward reads again, of ReLU the result, of GELU the source.
- * Backward in place where the gradient slots are one. */
+/* The operation's own activation. `kept`: what its backward reads again, of ReLU the result, of
+ * GELU the source. Backward in place where the gradient slots are one. */
 moco_status_t mo_emit_activation(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
 moco_status_t mo_emit_activation_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t kept, mo_slot_id_t d_dst,
                                           mo_slot_id_t d_src);
-/* Elementwise on slots of equal shape, or b of [rows,1] against a of [rows,columns] (viewed as matrices). dst may be a.
+/* Elementwise on slots of equal shape, or b of [rows,1] against a of [rows,columns] (viewed as
+ * matrices). dst may be a.
  */
 typedef enum mo_binary { MO_ADD, MO_SUB, MO_MUL } mo_binary_t;
 moco_status_t mo_emit_binary(mo_plan_t *plan, const mo_op_t *op, mo_binary_t kind, mo_slot_id_t a, mo_slot_id_t b,
@@ -53,7 +54,8 @@ moco_status_t mo_emit_function(mo_plan_t *plan, const mo_op_t *op, mo_function_t
 /* [rows, columns] -> [rows, 1] */
 moco_status_t mo_emit_row_sums(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
 moco_status_t mo_emit_softmax(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
-/* A matrix [rows, columns] of the block bound with MO_IN_DICTIONARY, `from` floats after its begin. */
+/* A matrix [rows, columns] of the block bound with MO_IN_DICTIONARY, `from` floats after its
+ * begin. */
 moco_status_t mo_dictionary_slot(mo_plan_t *plan, int64_t from, int64_t rows, int32_t columns, mo_slot_id_t *slot);
 /* dst = scale * a · b, or a · b transposed; b is [b_rows, b_columns] as it lies. */
 moco_status_t mo_emit_matmul(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t a, mo_slot_id_t b, int64_t b_rows,
@@ -65,8 +67,8 @@ moco_status_t mo_matrix(mo_plan_t *plan, mo_slot_id_t of, int32_t columns, mo_sl
 void mo_remember(mo_plan_t *plan, const mo_op_t *op, int cell, mo_slot_id_t slot);
 mo_slot_id_t mo_recall(const mo_plan_t *plan, const mo_op_t *op, int cell);
 
-/* A host function on mapped slots: values[i] is slots[i]. `access` has a letter for each: r where it is read, w where
- * all of it is written, u where it is updated. A slot may stand there twice. */
+/* A host function on mapped slots: values[i] is slots[i]. `access` has a letter for each: r where
+ * it is read, w where all of it is written, u where it is updated. A slot may stand there twice. */
 typedef moco_status_t (*mo_host_fn)(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *values);
 moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, const char *access,
                            const mo_slot_id_t *slots);
@@ -74,14 +76,16 @@ moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, co
 moco_status_t mo_emit_host_rows(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int32_t rows, const char *access,
                                 const mo_slot_id_t *slots);
 
-/* For an operation of two sources of which the first alone has a gradient: fn on (source, other source, result). */
+/* For an operation of two sources of which the first alone has a gradient: fn on (source, other
+ * source, result). */
 moco_status_t mo_emit_host_pair(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn);
-/* Its backward: fn on (`first`, other source, gradient of the source); `first` is what the formula needs. */
+/* Its backward: fn on (`first`, other source, gradient of the source); `first` is what the formula
+ * needs. */
 moco_status_t mo_emit_host_pair_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t first, mo_host_fn fn);
 
-/* A synchronisation point: runs once when all shards of the group are here; values[i * shards + s] is slots[i] of
- * shard s. What all shards are to have is written for each of them: their slots may lie in one place or in as many
- * as there are shards. */
+/* A synchronisation point: runs once when all shards of the group are here; values[i * shards + s]
+ * is slots[i] of shard s. What all shards are to have is written for each of them: their slots may
+ * lie in one place or in as many as there are shards. */
 typedef moco_status_t (*mo_sync_fn)(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
                                     float *const *values);
 moco_status_t mo_emit_sync(mo_plan_t *plan, const mo_op_t *op, mo_sync_fn fn, const char *access,

@@ -1,5 +1,6 @@
-/* A network as data: tensors by number, operations in order, parameters as named pieces of one block of floats. Listed
- * by nets, walked by plans; nothing here allocates activations or knows oneDNN. */
+/* A network as data: tensors by number, operations in order, parameters as named pieces of one
+ * block of floats. Listed by nets, walked by plans; nothing here allocates activations or knows
+ * oneDNN. */
 #ifndef MO_ENGINE_NET_H
 #define MO_ENGINE_NET_H
 
@@ -11,7 +12,8 @@ typedef struct mo_plan mo_plan_t;
 typedef struct mo_net mo_net_t;
 typedef struct mo_op mo_op_t;
 
-/* What a plan may know of a kind of operation. Everything else is between the operation and its own file. */
+/* What a plan may know of a kind of operation. Everything else is between the operation and its own
+ * file. */
 enum mo_trait {
     MO_SYNCS = 1,         /* needs what the other shards of its group have                                      */
     MO_MULTIPLIES = 2,    /* a product with `weights` [outputs, …] plus `bias`; in infer plans it takes over
@@ -24,8 +26,8 @@ enum mo_trait {
     MO_SELECTS = 32       /* hands on some positions of src as they are                                         */
 };
 
-/* A kind of operation: how it puts its instructions into a plan, and its traits. Each file of engine/ops defines one or
- * two; a loss may be defined elsewhere. */
+/* A kind of operation: how it puts its instructions into a plan, and its traits. Each file of
+ * engine/ops defines one or two; a loss may be defined elsewhere. */
 typedef struct mo_op_kind {
     const char *name;
     moco_status_t (*forward)(mo_plan_t *plan, const mo_op_t *op);     /* in any mode              */
@@ -45,8 +47,9 @@ typedef enum mo_init {
     MO_INIT_SINCOS   /* sines and cosines of places on a square grid, behind a zero row         */
 } mo_init_t;
 
-/* A parameter tensor: plain torchvision layout (convolution [O,I,kh,kw], linear [O,I], vectors [C]). A frozen one keeps
- * its first value: its gradient is zero, and it has no part in decay, updates and norms. */
+/* A parameter tensor: plain torchvision layout (convolution [O,I,kh,kw], linear [O,I], vectors
+ * [C]). A frozen one keeps its first value: its gradient is zero, and it has no part in decay,
+ * updates and norms. */
 typedef struct mo_parameter {
     char *name;
     int32_t rank;
@@ -58,8 +61,8 @@ typedef struct mo_parameter {
     int32_t hidden; /* a constant of the arithmetic that the method does not have: frozen, in no file and no count */
 } mo_parameter_t;
 
-/* A batch norm's statistics: mean at offset, a multiple of 16, variance at offset + channels, in a block of `stats`
- * floats. */
+/* A batch norm's statistics: mean at offset, a multiple of 16, variance at offset + channels, in a
+ * block of `stats` floats. */
 typedef struct mo_bn {
     char *name;
     int32_t channels;
@@ -109,8 +112,9 @@ int32_t mo_net_parameter(mo_net_t *net, const char *prefix, const char *name, in
                          mo_init_t init, int64_t fan);
 void mo_net_freeze(mo_net_t *net, int32_t parameter);
 int32_t mo_net_bn(mo_net_t *net, const char *prefix, int32_t channels);
-/* The next operation, reading `src` (-1, where a builder has failed: NULL comes back) and with no other reference yet.
- * `form`: `bytes` that are copied for it; NULL = none. Valid until the next call. */
+/* The next operation, reading `src` (-1, where a builder has failed: NULL comes back) and with no
+ * other reference yet. `form`: `bytes` that are copied for it; NULL = none. Valid until the next
+ * call. */
 mo_op_t *mo_net_op(mo_net_t *net, const mo_op_kind_t *kind, int32_t src, const void *form, size_t bytes);
 /* Gives `op`, if it is one, its result [c,h,w], and returns it. */
 int32_t mo_net_result(mo_net_t *net, mo_op_t *op, int32_t c, int32_t h, int32_t w);
@@ -121,8 +125,8 @@ void mo_net_free(mo_net_t *net);
 /* ---- asking ---- */
 /* Whether any of the operations [from_op, to_op) syncs the shards of a group. */
 int mo_net_syncs(const mo_net_t *net, int32_t from_op, int32_t to_op);
-/* Multiply-adds per image in operations [from_op, to_op), padding included: forward, or of the gradients of sources and
- * weights (the network's input and frozen weights have none). */
+/* Multiply-adds per image in operations [from_op, to_op), padding included: forward, or of the
+ * gradients of sources and weights (the network's input and frozen weights have none). */
 int64_t mo_net_multiply_adds(const mo_net_t *net, int32_t from_op, int32_t to_op, int backward);
 int64_t mo_net_numel(const mo_net_t *net); /* numbers in all parameters, padding and hidden ones left out */
 /* The values of a hidden parameter, into the parameter block. */

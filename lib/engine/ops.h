@@ -1,5 +1,6 @@
-/* The kinds of operation a network is listed from. Each function adds one to `net` and returns the tensor it makes
- * (-1 once the net has failed; mo_net_done tells). `name` is the parameter prefix, in torchvision's terms. */
+/* The kinds of operation a network is listed from. Each function adds one to `net` and returns the
+ * tensor it makes (-1 once the net has failed; mo_net_done tells). `name` is the parameter prefix,
+ * in torchvision's terms. */
 #ifndef MO_ENGINE_OPS_H
 #define MO_ENGINE_OPS_H
 
@@ -34,10 +35,11 @@ int32_t mo_conv(mo_net_t *net, int32_t src, const char *name, int32_t channels, 
 /* Without padding and with bias; frozen: weight and bias keep their first values. */
 int32_t mo_conv_bias(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t kernel, int32_t stride,
                      mo_init_t init, mo_init_t bias_init, int frozen);
-/* Batch norm per group, eps 1e-5, then ReLU if asked. `scale_init` is MO_INIT_ONE, or MO_INIT_ZERO for zero-init
- * residuals. */
+/* Batch norm per group, eps 1e-5, then ReLU if asked. `scale_init` is MO_INIT_ONE, or MO_INIT_ZERO
+ * for zero-init residuals. */
 int32_t mo_batchnorm(mo_net_t *net, int32_t src, const char *name, int relu, mo_init_t scale_init);
-/* The same with only some of scale and shift trained: the others stay 1 and 0 and are in no file. */
+/* The same with only some of scale and shift trained: the others stay 1 and 0 and are in no
+ * file. */
 typedef enum mo_affine { MO_AFFINE_BOTH, MO_AFFINE_SCALE, MO_AFFINE_NONE } mo_affine_t;
 int32_t mo_batchnorm_part(mo_net_t *net, int32_t src, const char *name, int relu, mo_affine_t affine);
 int32_t mo_relu(mo_net_t *net, int32_t src);
@@ -54,15 +56,18 @@ int32_t mo_residual(mo_net_t *net, int32_t main, int32_t shortcut); /* ReLU(main
 
 /* ---- of transformers; tokens are [channels, tokens, 1] ---- */
 
-/* Parameters "cls_token" [1,1,channels] and, the next number, "pos_embed" [1,tokens,channels], sines and cosines. */
+/* Parameters "cls_token" [1,1,channels] and, the next number, "pos_embed" [1,tokens,channels],
+ * sines and cosines. */
 int32_t mo_token_parameters(mo_net_t *net, int32_t tokens, int32_t channels, int freeze_positions);
-/* Patches [c,h,w] to tokens [c,1+h*w,1]: the class token first, then row by row; each with its position. */
+/* Patches [c,h,w] to tokens [c,1+h*w,1]: the class token first, then row by row; each with its
+ * position. */
 int32_t mo_tokens(mo_net_t *net, int32_t src, int32_t class_token);
 int32_t mo_class_token(mo_net_t *net, int32_t src);                 /* [c,tokens,1] -> [c,1,1] */
 int32_t mo_layernorm(mo_net_t *net, int32_t src, const char *name); /* eps 1e-6 */
 int32_t mo_gelu(mo_net_t *net, int32_t src);                        /* exact */
 int32_t mo_sum(mo_net_t *net, int32_t main, int32_t shortcut);      /* main + shortcut */
-/* [q | k | v] of width 3D -> D; `heads` divides D. The second for the class token's query alone: [D,1,1]. */
+/* [q | k | v] of width 3D -> D; `heads` divides D. The second for the class token's query alone:
+ * [D,1,1]. */
 int32_t mo_attention(mo_net_t *net, int32_t src, int32_t heads);
 int32_t mo_class_attention(mo_net_t *net, int32_t src, int32_t heads);
 
@@ -70,10 +75,12 @@ int32_t mo_l2norm(mo_net_t *net, int32_t src); /* rows divided by max(norm, 1e-1
 
 /* ---- of supervised training; both end or stand in train plans only ---- */
 
-/* Mean over `batch` rows, of which a shard holds some, of the cross entropy of softmax(logits) with `targets`, a tensor
- * [classes] that the caller fills with each class's share. Returns the tensor [1] of per-row losses. */
+/* Mean over `batch` rows, of which a shard holds some, of the cross entropy of softmax(logits) with
+ * `targets`, a tensor [classes] that the caller fills with each class's share. Returns the tensor
+ * [1] of per-row losses. */
 int32_t mo_cross_entropy(mo_net_t *net, int32_t logits, int32_t targets, double batch);
-/* src times a factor per image, which the caller fills in: the next channel of tensor `factors`, which grows by it. */
+/* src times a factor per image, which the caller fills in: the next channel of tensor `factors`,
+ * which grows by it. */
 int32_t mo_drop_path(mo_net_t *net, int32_t src, int32_t factors);
 
 #endif

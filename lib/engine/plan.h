@@ -1,9 +1,10 @@
 /* Planned networks as the modules above see them: no oneDNN type here.
  *
- * A plan is made once for (network, mode, shard size). Its operations put instructions on a list, each a primitive or a
- * host function on numbered slots. A slot is a tensor in one of the spaces below; slots of the arena get their place
- * from their lifetimes. A plan is immutable afterwards and may run on any lane. An instance is one arena in flight with
- * the plan's memory objects bound to it. */
+ * A plan is made once for (network, mode, shard size). Its operations put instructions on a list,
+ * each a primitive or a host function on numbered slots. A slot is a tensor in one of the spaces
+ * below; slots of the arena get their place from their lifetimes. A plan is immutable afterwards
+ * and may run on any lane. An instance is one arena in flight with the plan's memory objects bound
+ * to it. */
 #ifndef MO_ENGINE_PLAN_H
 #define MO_ENGINE_PLAN_H
 
@@ -52,38 +53,44 @@ size_t mo_plan_arena_bytes(const mo_plan_t *plan);
 size_t mo_plan_packed_bytes(const mo_plan_t *plan);
 size_t mo_plan_scratchpad_bytes(const mo_plan_t *plan); /* per lane */
 int32_t mo_plan_shard(const mo_plan_t *plan);
-/* The operation that takes over batch norm `bn` in infer plans: the convolution or linear layer in front of it, or,
- * *behind = 1, the linear layer behind it; -1 if none can. */
+/* The operation that takes over batch norm `bn` in infer plans: the convolution or linear layer in
+ * front of it, or, *behind = 1, the linear layer behind it; -1 if none can. */
 int32_t mo_fold_target(const mo_op_t *ops, int32_t count, int32_t bn, int *behind);
 
-/* Packed weights of a plan for one parameter block. Refresh after the parameters changed; nothing else writes it. */
+/* Packed weights of a plan for one parameter block. Refresh after the parameters changed; nothing
+ * else writes it. */
 moco_status_t mo_packed_create(mo_plan_t *plan, mo_buffer_t params, mo_packed_t **out);
 moco_status_t mo_packed_refresh(mo_packed_t *packed);
 void mo_packed_free(mo_packed_t *packed);
 
-/* `arena`: mo_plan_arena_bytes, borrowed (may be shared by instances that never run at once). Where this and other
- * buffers that an instance is bound to begin in their memories, is a multiple of MO_BUFFER_ALIGN. */
+/* `arena`: mo_plan_arena_bytes, borrowed (may be shared by instances that never run at once). Where
+ * this and other buffers that an instance is bound to begin in their memories, is a multiple of
+ * MO_BUFFER_ALIGN. */
 moco_status_t mo_instance_create(mo_plan_t *plan, mo_buffer_t arena, mo_buffer_t params, mo_packed_t *packed,
                                  mo_instance_t **out);
 void mo_instance_free(mo_instance_t *instance);
-/* Host access to a tensor of the arena, on a lane: [shard, h, w, c] float32. Unmap before the next instruction. */
+/* Host access to a tensor of the arena, on a lane: [shard, h, w, c] float32. Unmap before the next
+ * instruction. */
 moco_status_t mo_instance_map(mo_instance_t *instance, int32_t tensor, mo_access_t access, float **values);
 void mo_instance_unmap(mo_instance_t *instance, int32_t tensor, float *values);
 
-/* The same for the gradient of a tensor that the plan was told to keep among its outputs, or to be given (`seeded`). */
+/* The same for the gradient of a tensor that the plan was told to keep among its outputs, or to be
+ * given (`seeded`). */
 moco_status_t mo_instance_map_gradient(mo_instance_t *instance, int32_t tensor, mo_access_t access, float **values);
 void mo_instance_unmap_gradient(mo_instance_t *instance, int32_t tensor, float *values);
 
 /* Bind a space of all the instance's slots to `base`; on a lane. */
 moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, mo_buffer_t base);
-/* The same where `base` holds the space from byte `skip` on, which no slot of the plan lies before. */
+/* The same where `base` holds the space from byte `skip` on, which no slot of the plan lies
+ * before. */
 moco_status_t mo_instance_bind_from(mo_instance_t *instance, mo_space_t space, mo_buffer_t base, int64_t skip);
 
 /* Run one shard from begin to end on this lane (plans without synchronisation points). */
 moco_status_t mo_instance_run(mo_lane_t *lane, mo_instance_t *instance);
 
-/* One pass: every group of a batch through a plan. `instances` hold sets × shards_per_group arenas; as many groups are
- * in flight. Hooks run on lanes: begin fills inputs and binds, end takes outputs. Groups start in order. */
+/* One pass: every group of a batch through a plan. `instances` hold sets × shards_per_group arenas;
+ * as many groups are in flight. Hooks run on lanes: begin fills inputs and binds, end takes
+ * outputs. Groups start in order. */
 typedef struct mo_pass {
     mo_plan_t *plan;
     mo_instance_t **instances; /* [sets * shards_per_group] */
@@ -97,8 +104,8 @@ moco_status_t mo_pass_prepare(mo_pass_t *pass);
 moco_status_t mo_pass_run(moco_device_t *device, mo_pass_t *pass);
 void mo_pass_free(mo_pass_t *pass);
 
-/* Seconds spent in each kind of operation. on 1: start (again) from zero; 0: fill `times`, stop, return their
- * number. For benchmarks on one lane: lanes do not lock the sums. */
+/* Seconds spent in each kind of operation. on 1: start (again) from zero; 0: fill `times`, stop,
+ * return their number. For benchmarks on one lane: lanes do not lock the sums. */
 typedef struct mo_plan_times {
     const char *kind;
     double forward_seconds, backward_seconds;

@@ -139,8 +139,8 @@ cleanup:
     return status;
 }
 
-/* Files of before `result` have two of its numbers as metadata of their own: the rate of a probe, the top-1 of
- * fine-tuning. */
+/* Files of before `result` have two of its numbers as metadata of their own: the rate of a probe,
+ * the top-1 of fine-tuning. */
 static moco_status_t get_old_result(const mo_tensor_file_t *file, moco_classifier_result_t *r)
 {
     moco_status_t status = MOCO_OK;

@@ -1,5 +1,5 @@
-/* Weighted kNN (Wu et al., arXiv 1805.01978, eq. 5 and below): each of the k nearest votes for its class with
- * exp(cosine / temperature). Called by the border and by kNN evaluation. */
+/* Weighted kNN (Wu et al., arXiv 1805.01978, eq. 5 and below): each of the k nearest votes for its
+ * class with exp(cosine / temperature). Called by the border and by kNN evaluation. */
 #include "eval/classify.h"
 
 #include <math.h>
@@ -43,7 +43,8 @@ static void vote_slice(void *ctx, int64_t slice)
     for (int64_t q = slice * v->count / SLICES; q < (slice + 1) * v->count / SLICES; q++) {
         const mo_neighbour_t *near = v->neighbours + q * v->k;
         memset(scores, 0, (size_t)v->classes * sizeof *scores);
-        /* By the distance to the best: the same order of classes, and no overflow at small temperatures. */
+        /* By the distance to the best: the same order of classes, and no overflow at small
+         * temperatures. */
         for (int64_t n = 0; n < v->k; n++)
             scores[v->index->labels[near[n].id]] +=
                 exp(((double)near[n].similarity - (double)near[0].similarity) / v->temperature);

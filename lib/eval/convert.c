@@ -1,4 +1,5 @@
-/* Conversion of encoders: read, describe, write; see convert.h. Training checkpoints are train/import.c's. */
+/* Conversion of encoders: read, describe, write; see convert.h. Training checkpoints are
+ * train/import.c's. */
 #include "eval/convert.h"
 
 #include "eval/loaded.h"

@@ -1,5 +1,5 @@
-/* The product behind search: small blocks of rows against rows, sixteen partial sums each. Called on lanes by
- * index.c. */
+/* The product behind search: small blocks of rows against rows, sixteen partial sums each. Called
+ * on lanes by index.c. */
 #include "eval/dot.h"
 
 #include <string.h>
@@ -10,7 +10,8 @@
 #define ROWS 4    /* queries in a block  */
 #define COLUMNS 2 /* vectors in a block: with ROWS enough independent sums to hide the latency of an addition */
 
-/* Sixteen sums side by side. The compiler cuts them to the registers of the instruction set; the order stays. */
+/* Sixteen sums side by side. The compiler cuts them to the registers of the instruction set; the
+ * order stays. */
 typedef float lanes_t __attribute__((vector_size(LANES * sizeof(float))));
 typedef float half_t __attribute__((vector_size(LANES / 2 * sizeof(float))));
 typedef float quarter_t __attribute__((vector_size(LANES / 4 * sizeof(float))));
@@ -43,7 +44,8 @@ INLINE float fold(const lanes_t *sums)
     return (q[0][0] + q[0][2]) + (q[0][1] + q[0][3]);
 }
 
-/* One block of `rows` queries and `columns` vectors; constants where it is called, so the loops unroll. */
+/* One block of `rows` queries and `columns` vectors; constants where it is called, so the loops
+ * unroll. */
 INLINE void block(const float *queries, const float *vectors, int64_t dim, int rows, int columns, float *out,
                   int64_t out_stride)
 {

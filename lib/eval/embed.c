@@ -1,5 +1,5 @@
-/* Images to embeddings: calls are cut into shards, shards go to the lanes, also between the operations of a training
- * step on the same device. */
+/* Images to embeddings: calls are cut into shards, shards go to the lanes, also between the
+ * operations of a training step on the same device. */
 #include <string.h>
 
 #include "data/decode.h"
@@ -70,7 +70,8 @@ cleanup:
     return status;
 }
 
-/* What became of an image, where the caller wants to know it; else its failure is that of the call. */
+/* What became of an image, where the caller wants to know it; else its failure is that of the
+ * call. */
 static moco_status_t note(embedding_t *e, int64_t image, moco_status_t item)
 {
     char message[MO_MESSAGE_SIZE];

@@ -1,4 +1,5 @@
-/* A data set to embeddings, batch by batch: while lanes embed one, loader threads decode the next. */
+/* A data set to embeddings, batch by batch: while lanes embed one, loader threads decode the
+ * next. */
 #include "eval/model.h"
 #include "util/alloc.h"
 #include "util/status.h"

@@ -1,5 +1,5 @@
-/* A data set's embeddings as files: X.npy with the rows, X.txt with a name for each, X.skipped.txt with the images that
- * were broken and why. */
+/* A data set's embeddings as files: X.npy with the rows, X.txt with a name for each, X.skipped.txt
+ * with the images that were broken and why. */
 #include <string.h>
 
 #include "eval/model.h"

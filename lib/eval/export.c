@@ -34,7 +34,8 @@ cleanup:
     return status;
 }
 
-/* "format" is what PyTorch's safetensors front end writes; the other two are detectron2's hints for loading. */
+/* "format" is what PyTorch's safetensors front end writes; the other two are detectron2's hints for
+ * loading. */
 moco_status_t mo_export(const mo_loaded_t *l, const mo_scheme_t *scheme, const char *path)
 {
     moco_status_t status = MOCO_OK;

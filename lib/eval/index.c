@@ -1,6 +1,7 @@
-/* The store of unit vectors and the exact k nearest by cosine. Tiles of queries are compared with segments of the store on the
- * lanes; each pair keeps a bounded heap, and heaps of one query are merged. Similarity first, lower number second is
- * a total order, so the result does not depend on how the work was cut. */
+/* The store of unit vectors and the exact k nearest by cosine. Tiles of queries are compared with
+ * segments of the store on the lanes; each pair keeps a bounded heap, and heaps of one query are
+ * merged. Similarity first, lower number second is a total order, so the result does not depend on
+ * how the work was cut. */
 #include "eval/index.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Unit vectors held for search and for the weighted kNN classifier. Called by the border and by kNN evaluation. */
+/* Unit vectors held for search and for the weighted kNN classifier. Called by the border and by kNN
+ * evaluation. */
 #ifndef MO_EVAL_INDEX_H
 #define MO_EVAL_INDEX_H
 
@@ -37,8 +38,8 @@ moco_status_t mo_index_add(moco_index_t *index, const float *vectors, const int3
 /* Memory for `count` more vectors at once. */
 moco_status_t mo_index_reserve(moco_index_t *index, int64_t count);
 
-/* out[count, k], best first, ties by lower id; queries are normalised rows; 1 <= k <= index->count. `cancel` may be
- * NULL. */
+/* out[count, k], best first, ties by lower id; queries are normalised rows; 1 <= k <= index->count.
+ * `cancel` may be NULL. */
 moco_status_t mo_index_nearest(const moco_index_t *index, const float *queries, int64_t count, int64_t k,
                                const moco_cancel_t *cancel, mo_neighbour_t *out);
 
@@ -49,7 +50,8 @@ int64_t mo_index_chunk(int64_t k);
 moco_status_t mo_index_read_npy(const char *path, int64_t capacity, moco_device_t *device, moco_index_t **out);
 moco_status_t mo_index_write_npy(const moco_index_t *index, const char *path);
 
-/* search.c: the public call of this name on checked arguments; queries as the host has them, count > 0. */
+/* search.c: the public call of this name on checked arguments; queries as the host has them, count
+ * > 0. */
 moco_status_t mo_index_search(const moco_index_t *index, const float *queries, int64_t count,
                               const moco_search_options_t *options, int64_t *ids, float *similarities);
 

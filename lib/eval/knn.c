@@ -1,4 +1,5 @@
-/* Bank and queries through the evaluation transform, then the index's weighted vote; classes are matched by name. */
+/* Bank and queries through the evaluation transform, then the index's weighted vote; classes are
+ * matched by name. */
 #include "eval/knn.h"
 
 #include "eval/classify.h"

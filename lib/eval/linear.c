@@ -1,5 +1,6 @@
-/* The arithmetic of the linear probe; see linear.h. A step is two sweeps over the lanes: rows (logits, softmax,
- * gradient by the logits), then tiles of the weights (their gradient, and SGD while the tile is at hand). */
+/* The arithmetic of the linear probe; see linear.h. A step is two sweeps over the lanes: rows
+ * (logits, softmax, gradient by the logits), then tiles of the weights (their gradient, and SGD
+ * while the tile is at hand). */
 #include "eval/linear.h"
 
 #include <math.h>
@@ -108,7 +109,8 @@ static void logits(const sweep_t *s, int64_t first, int64_t count)
     }
 }
 
-/* A row's logits of one classifier -> loss, and in training their gradient (p - 1[label]) / rows in their place. */
+/* A row's logits of one classifier -> loss, and in training their gradient (p - 1[label]) / rows in
+ * their place. */
 static double softmax(float *z, int32_t classes, int32_t label, int64_t rows, int train)
 {
     float most = z[0], own = z[label];
@@ -178,7 +180,8 @@ MO_CLONES static void outer(const float *g, const float *x, int64_t count, float
     }
 }
 
-/* Gradients of classes c0 … c0+classes-1 by features f0 … f0+wide-1, packed run by run: sums[GROUP][SLICE]. */
+/* Gradients of classes c0 … c0+classes-1 by features f0 … f0+wide-1, packed run by run:
+ * sums[GROUP][SLICE]. */
 static void tile_gradient(const sweep_t *s, int64_t c0, int64_t classes, int64_t f0, int64_t wide, float *sums)
 {
     const mo_linear_t *l = s->l;

@@ -1,6 +1,6 @@
-/* Linear classifiers on rows of features, several learning rates side by side: softmax cross-entropy by SGD with
- * momentum. Every number is summed in one fixed order, so the bits depend neither on lanes nor on which other
- * classifiers learn beside one. Called by the linear probe. */
+/* Linear classifiers on rows of features, several learning rates side by side: softmax
+ * cross-entropy by SGD with momentum. Every number is summed in one fixed order, so the bits depend
+ * neither on lanes nor on which other classifiers learn beside one. Called by the linear probe. */
 #ifndef MO_EVAL_LINEAR_H
 #define MO_EVAL_LINEAR_H
 
@@ -23,7 +23,8 @@ typedef struct mo_linear {
     int32_t *ranks, *best;               /* [batch,H] of the true class, from 0; the class that won */
 } mo_linear_t;
 
-/* Bias 0, weights normal with deviation `std` from (seed, MO_STREAM_PROBE_WEIGHTS), the same for every classifier. */
+/* Bias 0, weights normal with deviation `std` from (seed, MO_STREAM_PROBE_WEIGHTS), the same for
+ * every classifier. */
 moco_status_t mo_linear_create(moco_device_t *device, int32_t heads, int32_t classes, int32_t features, int64_t batch,
                                mo_linear_t *out);
 void mo_linear_init(mo_linear_t *linear, uint64_t seed, double std);
@@ -37,16 +38,16 @@ typedef struct mo_linear_rows {
     int64_t count; /* >= 1; of a step at most `batch` */
 } mo_linear_rows_t;
 
-/* One step of SGD on the mean loss: d = g + decay w, v = momentum v + d, w -= lr v. lr[H]. Adds the summed loss of each
- * classifier before the step to loss[H]. */
+/* One step of SGD on the mean loss: d = g + decay w, v = momentum v + d, w -= lr v. lr[H]. Adds the
+ * summed loss of each classifier before the step to loss[H]. */
 moco_status_t mo_linear_step(mo_linear_t *linear, const mo_linear_rows_t *rows, const double *lr, double *loss);
 
 typedef struct mo_linear_score {
     int64_t first, fifth; /* rows whose class is the best, among the five best */
     double loss;          /* summed                                            */
 } mo_linear_score_t;
-/* Any number of rows, in pieces. scores[H] are set; confusion [C,C] (true class, winner) gets the counts of classifier
- * `head` added, NULL = none. Equal logits: the lower class first. */
+/* Any number of rows, in pieces. scores[H] are set; confusion [C,C] (true class, winner) gets the
+ * counts of classifier `head` added, NULL = none. Equal logits: the lower class first. */
 moco_status_t mo_linear_score(mo_linear_t *linear, const mo_linear_rows_t *rows, mo_linear_score_t *scores,
                               int32_t head, int64_t *confusion);
 

@@ -1,5 +1,5 @@
-/* An encoder as a file gave it, ours or another program's: what it is made of and its numbers. Models and conversion
- * begin here. */
+/* An encoder as a file gave it, ours or another program's: what it is made of and its numbers.
+ * Models and conversion begin here. */
 #ifndef MO_EVAL_LOADED_H
 #define MO_EVAL_LOADED_H
 
@@ -31,13 +31,15 @@ void mo_loaded_free(mo_loaded_t *loaded); /* safe on a zeroed struct */
 
 /* Whether this library wrote the file. */
 int mo_is_ours(const mo_tensor_file_t *file);
-/* The evaluation transform that a foreign encoder was published with: ImageNet's, or with the CIFAR stem CIFAR-10's. */
+/* The evaluation transform that a foreign encoder was published with: ImageNet's, or with the CIFAR
+ * stem CIFAR-10's. */
 void mo_published_transform(const mo_encoder_spec_t *spec, mo_transform_t *transform);
 
 /* What a file of tensors is, whether or not an encoder is known in it (file_info.c). */
 moco_status_t mo_file_describe(const char *path, json_t **out);
 
-/* Other programs' names, in safetensors: `scheme` of persist/layout.h. With head if the net has one. */
+/* Other programs' names, in safetensors: `scheme` of persist/layout.h. With head if the net has
+ * one. */
 struct mo_scheme;
 moco_status_t mo_export(const mo_loaded_t *loaded, const struct mo_scheme *scheme, const char *path);
 

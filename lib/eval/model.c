@@ -1,4 +1,5 @@
-/* Making and freeing a model: batch norm folded into its neighbours, weights packed once per plan size. */
+/* Making and freeing a model: batch norm folded into its neighbours, weights packed once per plan
+ * size. */
 #include "eval/model.h"
 
 #include <math.h>
@@ -56,7 +57,8 @@ static affine_t affine_of(const mo_net_t *net, const mo_op_t *bn_op, const float
     return (affine_t){factor, params[net->parameters[bn_op->bias].offset + c] - mean * factor};
 }
 
-/* Into the product in front: w' = w * factor per output channel; the shift's place takes the bias. */
+/* Into the product in front: w' = w * factor per output channel; the shift's place takes the
+ * bias. */
 static void fold_forward(const mo_net_t *net, const mo_op_t *bn_op, const mo_op_t *front, const float *running,
                          float *params)
 {
@@ -72,8 +74,8 @@ static void fold_forward(const mo_net_t *net, const mo_op_t *bn_op, const mo_op_
     }
 }
 
-/* Into the linear layer behind: w' = w * factor per input channel, b' = b + w * offset. The batch norm's own places,
- * which nobody else reads, hold factor and offset meanwhile. */
+/* Into the linear layer behind: w' = w * factor per input channel, b' = b + w * offset. The batch
+ * norm's own places, which nobody else reads, hold factor and offset meanwhile. */
 static void fold_backward(const mo_net_t *net, const mo_op_t *bn_op, const mo_op_t *linear, const float *running,
                           float *params)
 {

@@ -49,8 +49,8 @@ moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t 
                               moco_model_t **out);
 moco_model_t *mo_model_retain(moco_model_t *model);
 void mo_model_release(moco_model_t *model); /* the last reference frees it; NULL is fine */
-/* model_file.c. Reading takes any container; `bytes` are a whole file and are not needed afterwards. Writing to memory
- * follows mo_st_write_memory. */
+/* model_file.c. Reading takes any container; `bytes` are a whole file and are not needed
+ * afterwards. Writing to memory follows mo_st_write_memory. */
 struct mo_wanted; /* loaded.h */
 moco_status_t mo_model_read(const char *path, const struct mo_wanted *wanted, moco_device_t *device,
                             moco_model_t **out);
@@ -86,7 +86,8 @@ extern const mo_option_table_t mo_embed_options;
 
 moco_status_t mo_model_check_tap(const moco_model_t *model, int32_t tap);
 
-/* How a training run's pixels are turned into inputs at evaluation (design: short side to floor(8S/7 + 1/2), crop S).
+/* How a training run's pixels are turned into inputs at evaluation (design: short side to
+ * floor(8S/7 + 1/2), crop S).
  */
 int32_t mo_eval_resize(int32_t stem, int32_t image_size);
 struct moco_trainer_options;

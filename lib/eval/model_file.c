@@ -1,5 +1,5 @@
-/* Models in files: what their metadata says, and writing model.safetensors (query encoder with its head, torchvision
- * names). */
+/* Models in files: what their metadata says, and writing model.safetensors (query encoder with its
+ * head, torchvision names). */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,5 +1,6 @@
-/* The linear probe from data sets to classifier: features of the test set once; training images batch by batch through
- * the encoder in evaluation mode, or their features once; classifiers by SGD (linear.c); the best one kept. */
+/* The linear probe from data sets to classifier: features of the test set once; training images
+ * batch by batch through the encoder in evaluation mode, or their features once; classifiers by SGD
+ * (linear.c); the best one kept. */
 #include "eval/probe.h"
 
 #include <math.h>
@@ -38,7 +39,8 @@ static moco_status_t too_few(const work_t *w, int64_t good)
 
 /* ---- epochs ---- */
 
-/* Of the rate with the smallest mean loss of the epoch so far; not a number if all have diverged. */
+/* Of the rate with the smallest mean loss of the epoch so far; not a number if all have
+ * diverged. */
 static void report_least(work_t *w)
 {
     moco_classifier_report_t *r = &w->s.report;

@@ -1,5 +1,6 @@
-/* What training a classifier on labelled images shares, whether its backbone is frozen (eval/probe.c) or learns too
- * (train/finetune.c): data sets and their classes, progress, batches of random crops, measurements on the test set. */
+/* What training a classifier on labelled images shares, whether its backbone is frozen
+ * (eval/probe.c) or learns too (train/finetune.c): data sets and their classes, progress, batches
+ * of random crops, measurements on the test set. */
 #ifndef MO_EVAL_SUPERVISED_H
 #define MO_EVAL_SUPERVISED_H
 
@@ -28,20 +29,23 @@ void mo_supervised_close(mo_supervised_t *s); /* what is still there; safe on on
 /* The finished classifier changes hands. */
 moco_classifier_t *mo_supervised_take(mo_supervised_t *s);
 
-/* Tells the callback of s->report. Its wish to stop, and a request of s->cancel, are MOCO_ERR_CANCELLED. */
+/* Tells the callback of s->report. Its wish to stop, and a request of s->cancel, are
+ * MOCO_ERR_CANCELLED. */
 moco_status_t mo_supervised_tell_step(mo_supervised_t *s);
 /* The same at the end of an epoch; `rate`: what was measured just now, NULL = nothing. */
 moco_status_t mo_supervised_tell_epoch(mo_supervised_t *s, const moco_classifier_rate_t *rate);
 /* Whether the epoch at work ends with a measurement: every eval_every, and the last. */
 int mo_supervised_due(const mo_supervised_t *s);
 
-/* Features of the training set's labelled images, normalised if that is wanted. Free them with mo_features_free. */
+/* Features of the training set's labelled images, normalised if that is wanted. Free them with
+ * mo_features_free. */
 moco_status_t mo_supervised_embed_train(mo_supervised_t *s, mo_features_t *out);
 /* Those of the test set into s->measured, by `model`. */
 moco_status_t mo_supervised_embed_test(mo_supervised_t *s, moco_model_t *model);
 /* Divides rows of features by their L2 norm if that is wanted. */
 moco_status_t mo_supervised_normalize(const mo_supervised_t *s, float *rows, int64_t count, int32_t width);
-/* Scores of all heads on s->measured; with `confusion` the table of the classifier gets the answers of `head`. */
+/* Scores of all heads on s->measured; with `confusion` the table of the classifier gets the answers
+ * of `head`. */
 moco_status_t mo_supervised_score(const mo_supervised_t *s, mo_linear_t *linear, mo_linear_score_t *scores,
                                   int32_t head, int confusion);
 

@@ -1,14 +1,15 @@
-/* Projection heads and the predictor. Numbers in the names count the modules of the sequence, ReLU included, as
- * published checkpoints do. D is the embedding's width, W the hidden one.
+/* Projection heads and the predictor. Numbers in the names count the modules of the sequence, ReLU
+ * included, as published checkpoints do. D is the embedding's width, W the hidden one.
  *
  *   linear      Linear(D), with bias
  *   mlp         Linear(W), ReLU, Linear(D), with biases
- *   mlp-v3      [Linear(W), BN, ReLU] (once for ResNet, twice for ViT), Linear(D), BN without scale and shift, no
- *               biases
- *   mlp-simclr  [Linear(W), BN, ReLU] (twice), Linear(D), BN without shift; no biases; weights N(0, 0.01)
+ *   mlp-v3      [Linear(W), BN, ReLU] (once for ResNet, twice for ViT), Linear(D), BN without scale
+ *               and shift, no biases
+ *   mlp-simclr  [Linear(W), BN, ReLU] (twice), Linear(D), BN without shift; no biases; weights N(0,
+ *               0.01)
  *   mlp-byol    [Linear(W), BN, ReLU] (once), Linear(D); no biases
- *   predictor   Linear(W), BN, ReLU, Linear(D), for ViT then BN without scale and shift, but not with mlp-byol; no
- *               biases */
+ *   predictor   Linear(W), BN, ReLU, Linear(D), for ViT then BN without scale and shift, but not
+ *               with mlp-byol; no biases */
 #include <stdio.h>
 
 #include <moco/trainer.h>

@@ -1,13 +1,15 @@
-/* Initial parameters, as published. ResNets: Kaiming normal (fan-out) for convolutions, PyTorch's default uniform for
- * linear layers and for the CIFAR stem, batch norm 1 and 0. ViTs: uniform by inputs and outputs, an almost vanishing
- * class token, fixed positions. Each tensor has its own random stream. */
+/* Initial parameters, as published. ResNets: Kaiming normal (fan-out) for convolutions, PyTorch's
+ * default uniform for linear layers and for the CIFAR stem, batch norm 1 and 0. ViTs: uniform by
+ * inputs and outputs, an almost vanishing class token, fixed positions. Each tensor has its own
+ * random stream. */
 #include <math.h>
 
 #include "nets/encoder.h"
 #include "util/rng.h"
 
 /* [1, 1+g*g, D]: the class token's row is zero; the patch in row y and column x of the grid has
- * [sin(y w) | cos(y w) | sin(x w) | cos(x w)], w_i = 10000^(-i/d) for i = 0..d-1, d = D/4 (arXiv 2104.02057). */
+ * [sin(y w) | cos(y w) | sin(x w) | cos(x w)], w_i = 10000^(-i/d) for i = 0..d-1, d = D/4 (arXiv
+ * 2104.02057). */
 static void positions(const mo_parameter_t *parameter, float *values)
 {
     int64_t tokens = parameter->dims[1], width = parameter->dims[2], quarter = width / 4;

@@ -1,5 +1,5 @@
-/* What options, files and JSON call the parts of an encoder: tables by number, each ending with NULL. Names stand in
- * files and never change. */
+/* What options, files and JSON call the parts of an encoder: tables by number, each ending with
+ * NULL. Names stand in files and never change. */
 #ifndef MO_NETS_NAMES_H
 #define MO_NETS_NAMES_H
 

@@ -1,5 +1,5 @@
-/* ResNet-18/34/50/101/152 in torchvision's form (stride in the 3x3 convolution of bottlenecks), with ImageNet or CIFAR
- * stem and a width multiplier on every channel count. */
+/* ResNet-18/34/50/101/152 in torchvision's form (stride in the 3x3 convolution of bottlenecks),
+ * with ImageNet or CIFAR stem and a width multiplier on every channel count. */
 #include <stdio.h>
 #include <string.h>
 
@@ -50,7 +50,8 @@ static int32_t conv_bn(mo_net_t *net, int32_t src, const char *block, int number
     return mo_batchnorm(net, t, join(name, block, part), relu, scale);
 }
 
-/* The shortcut is listed before the block's last convolution, so that in infer plans that one can add into it. */
+/* The shortcut is listed before the block's last convolution, so that in infer plans that one can
+ * add into it. */
 static int32_t block(mo_net_t *net, int32_t src, const char *name, const form_t *form, int32_t planes, int32_t stride,
                      mo_init_t last, int drop)
 {

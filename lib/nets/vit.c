@@ -1,9 +1,10 @@
-/* Vision transformers of MoCo v3 (arXiv 2104.02057, table 2): patches, a class token, fixed two-dimensional sine-cosine
- * positions, blocks that normalise first, the class token normalised at the end. Conv-stem variants put four 3x3
- * convolutions and a 1x1 one in place of the patch projection and have a block less (arXiv 2106.14881).
+/* Vision transformers of MoCo v3 (arXiv 2104.02057, table 2): patches, a class token, fixed
+ * two-dimensional sine-cosine positions, blocks that normalise first, the class token normalised at
+ * the end. Conv-stem variants put four 3x3 convolutions and a 1x1 one in place of the patch
+ * projection and have a block less (arXiv 2106.14881).
  *
- * Only the class token leaves the encoder, so from the last block's attention on it alone is computed: its query
- * against all keys, its MLP. The results are those of the whole block. */
+ * Only the class token leaves the encoder, so from the last block's attention on it alone is
+ * computed: its query against all keys, its MLP. The results are those of the whole block. */
 #include <stdio.h>
 
 #include <moco/trainer.h>
@@ -94,7 +95,8 @@ static int32_t branch(mo_net_t *net, int32_t t, int drop)
     return drop ? mo_drop_path(net, t, net->paths) : t;
 }
 
-/* x + proj(attention(norm1(x))), then x + fc2(gelu(fc1(norm2(x)))); `last`: for the class token alone. */
+/* x + proj(attention(norm1(x))), then x + fc2(gelu(fc1(norm2(x)))); `last`: for the class token
+ * alone. */
 static int32_t block(mo_net_t *net, int32_t x, int number, const mo_encoder_spec_t *spec, const mo_vit_form_t *f)
 {
     const int last = number == f->depth - 1, vit_norm = spec->vit_norm;

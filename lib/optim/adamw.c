@@ -1,5 +1,5 @@
-/* AdamW, PyTorch's form: the decay is multiplied by the rate. The scalars that depend on the step are formed in
- * double. */
+/* AdamW, PyTorch's form: the decay is multiplied by the rate. The scalars that depend on the step
+ * are formed in double. */
 #include <math.h>
 
 #include "optim/optim.h"
@@ -16,7 +16,8 @@ MO_CLONES static void update(float *restrict params, float *restrict mean, float
     }
 }
 
-/* lr/(1-b1^t) is divided into the denominator: step m / (sqrt(s) r + eps) = m / (sqrt(s) r/step + eps/step). */
+/* lr/(1-b1^t) is divided into the denominator: step m / (sqrt(s) r + eps) = m / (sqrt(s) r/step +
+ * eps/step). */
 void mo_adamw_loop(float *params, float *mean, float *square, const float *gradient, int64_t count,
                    const mo_optim_rates_t *rates)
 {

@@ -1,5 +1,5 @@
-/* LARS (arXiv 1708.03888) as MoCo v3 and SimCLR use it. The two differ in where the learning rate stands, which shows
- * whenever the rate changes. */
+/* LARS (arXiv 1708.03888) as MoCo v3 and SimCLR use it. The two differ in where the learning rate
+ * stands, which shows whenever the rate changes. */
 #include "optim/optim.h"
 #include "util/clones.h"
 

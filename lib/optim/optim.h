@@ -1,5 +1,6 @@
-/* Optimizers: how a tensor moves along its gradient. Plain loops over parts of flat blocks, without contraction, so
- * every instruction set and any number of lanes gives the same bits. Called by trainers and by fine-tuning. */
+/* Optimizers: how a tensor moves along its gradient. Plain loops over parts of flat blocks, without
+ * contraction, so every instruction set and any number of lanes gives the same bits. Called by
+ * trainers and by fine-tuning. */
 #ifndef MO_OPTIM_OPTIM_H
 #define MO_OPTIM_OPTIM_H
 
@@ -30,7 +31,8 @@ int32_t mo_optim_blocks(mo_optimizer_t kind);
 /* What a file calls them, in PyTorch's words: "momentum_buffer"; "exp_avg" and "exp_avg_sq". */
 const char *mo_optim_block_name(mo_optimizer_t kind, int32_t block);
 
-/* Where gradients lie: the block of a range of the parameters starts at float `from` of the whole. */
+/* Where gradients lie: the block of a range of the parameters starts at float `from` of the
+ * whole. */
 typedef struct mo_gradient_piece {
     const float *values;
     int64_t from, count;
@@ -48,7 +50,8 @@ typedef struct mo_optim {
     float *ratio; /* [parameters] trust ratio of the step at work */
 } mo_optim_t;
 
-/* A part: some numbers of one parameter. Those of frozen parameters are not updated; a key encoder follows them all the same. */
+/* A part: some numbers of one parameter. Those of frozen parameters are not updated; a key encoder
+ * follows them all the same. */
 typedef struct mo_optim_part {
     int64_t offset, count; /* floats of the parameter block */
     int32_t parameter;
@@ -61,7 +64,8 @@ void mo_optim_free(mo_optim_t *optim);
 
 /* L2 norm of the gradient over all trained parameters, in double, in a fixed order. */
 moco_status_t mo_optim_gradient_norm(mo_optim_t *optim, moco_device_t *device, double *norm);
-/* The trust ratios of the step; nothing for optimizers without. To be called before the updates, which cannot fail. */
+/* The trust ratios of the step; nothing for optimizers without. To be called before the updates,
+ * which cannot fail. */
 moco_status_t mo_optim_begin(mo_optim_t *optim, moco_device_t *device, const mo_optim_rates_t *rates);
 /* Update one part. Any thread, any order. */
 void mo_optim_update(mo_optim_t *optim, const mo_optim_part_t *part, const mo_optim_rates_t *rates);
@@ -71,12 +75,15 @@ double mo_lr_scale(int32_t scaling, int32_t batch);
 
 /* ---- the loops ---- */
 
-/* d = g + weight_decay p; v = d at first, then momentum v + d; p -= lr v. No dampening, no Nesterov. */
+/* d = g + weight_decay p; v = d at first, then momentum v + d; p -= lr v. No dampening, no
+ * Nesterov. */
 void mo_sgd_loop(float *params, float *velocity, const float *gradient, int64_t count, const mo_optim_rates_t *rates);
-/* d = ratio (g + weight_decay p); v = momentum v + d, p -= lr v; or, by rates->kind, v = momentum v + lr d, p -= v. */
+/* d = ratio (g + weight_decay p); v = momentum v + d, p -= lr v; or, by rates->kind, v = momentum v
+ * + lr d, p -= v. */
 void mo_lars_loop(float *params, float *velocity, const float *gradient, int64_t count, float ratio, float weight_decay,
                   const mo_optim_rates_t *rates);
-/* p *= 1 - lr decay; m = b1 m + (1-b1) g; s = b2 s + (1-b2) g²; p -= lr/(1-b1^t) m / (sqrt(s)/sqrt(1-b2^t) + eps). */
+/* p *= 1 - lr decay; m = b1 m + (1-b1) g; s = b2 s + (1-b2) g²; p -= lr/(1-b1^t) m /
+ * (sqrt(s)/sqrt(1-b2^t) + eps). */
 void mo_adamw_loop(float *params, float *mean, float *square, const float *gradient, int64_t count,
                    const mo_optim_rates_t *rates);
 /* Sum of squares in double, in a fixed order; the second of a + factor b. */

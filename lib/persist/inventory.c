@@ -119,8 +119,8 @@ void mo_inventory_take(mo_inventory_t *inv, const mo_file_tensor_t *tensor)
 
 /* ---- numbers ---- */
 
-/* One tensor of a net by its place in this order: parameters, then mean and variance of each batch norm. Constants of the
- * arithmetic are in no file. */
+/* One tensor of a net by its place in this order: parameters, then mean and variance of each batch
+ * norm. Constants of the arithmetic are in no file. */
 typedef struct wanted {
     char name[MO_LAYOUT_NAME];
     int32_t rank;

@@ -1,5 +1,6 @@
-/* The inventory of a file of tensors, ours or another program's: which encoders it holds and where (by the tables of
- * layout.h), what they are made of (by the shapes), their numbers, and what was taken, ignored and missing. */
+/* The inventory of a file of tensors, ours or another program's: which encoders it holds and where
+ * (by the tables of layout.h), what they are made of (by the shapes), their numbers, and what was
+ * taken, ignored and missing. */
 #ifndef MO_PERSIST_INVENTORY_H
 #define MO_PERSIST_INVENTORY_H
 
@@ -10,7 +11,8 @@
 
 #define MO_PREFIX 96
 
-/* An encoder's place: its tensors are called `prefix` and then as `scheme` has it. scheme NULL: the file has none. */
+/* An encoder's place: its tensors are called `prefix` and then as `scheme` has it. scheme NULL: the
+ * file has none. */
 typedef struct mo_root {
     char prefix[MO_PREFIX];
     const mo_scheme_t *scheme;
@@ -34,15 +36,19 @@ moco_status_t mo_inventory_open_at(mo_inventory_t *inventory, const mo_tensor_fi
                                    const mo_role_t *role);
 void mo_inventory_close(mo_inventory_t *inventory); /* safe on a zeroed struct */
 
-/* What the encoder at `root` is, from its shapes. image_size is what its stem was published with (a ViT's: what its
- * position embedding was made for). MOCO_ERR_FORMAT without an encoder, MOCO_ERR_UNSUPPORTED for another kind. */
+/* What the encoder at `root` is, from its shapes. image_size is what its stem was published with (a
+ * ViT's: what its position embedding was made for). MOCO_ERR_FORMAT without an encoder,
+ * MOCO_ERR_UNSUPPORTED for another kind. */
 moco_status_t mo_inventory_spec(mo_inventory_t *inventory, const mo_root_t *root, mo_encoder_spec_t *spec);
-/* That every tensor of the net is there with its sizes, before memory is taken for it: MOCO_ERR_SHAPE. */
+/* That every tensor of the net is there with its sizes, before memory is taken for it:
+ * MOCO_ERR_SHAPE. */
 moco_status_t mo_inventory_check(const mo_inventory_t *inventory, const mo_root_t *root, const mo_net_t *net);
-/* Their numbers; *batches = how many batches the first batch norm has counted, 0 if it did not count. */
+/* Their numbers; *batches = how many batches the first batch norm has counted, 0 if it did not
+ * count. */
 moco_status_t mo_inventory_encoder(mo_inventory_t *inventory, const mo_root_t *root, const mo_net_t *net, float *params,
                                    float *running, int64_t *batches);
-/* Counts what the net has of `root` as taken, for the report on an encoder that was read in another way. */
+/* Counts what the net has of `root` as taken, for the report on an encoder that was read in another
+ * way. */
 moco_status_t mo_inventory_mark(mo_inventory_t *inventory, const mo_root_t *root, const mo_net_t *net);
 
 /* By its name in the file, or by our name at a root; NULL if absent. */
@@ -53,8 +59,8 @@ moco_status_t mo_inventory_missing(mo_inventory_t *inventory, const char *format
 moco_status_t mo_inventory_note(mo_inventory_t *inventory, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* container, layout, encoder (its prefix), epoch, arch as the file calls it, taken, ignored, missing, notes. Also goes
- * to the log, level INFO. */
+/* container, layout, encoder (its prefix), epoch, arch as the file calls it, taken, ignored,
+ * missing, notes. Also goes to the log, level INFO. */
 moco_status_t mo_inventory_report(const mo_inventory_t *inventory, json_t **report);
 
 #endif

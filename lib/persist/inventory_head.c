@@ -31,7 +31,8 @@ static int has(const head_t *h, int part, const char *what)
     return sizes(h, part, what).rank >= 0;
 }
 
-/* [outputs,inputs] of linear layer `part` if it follows `inputs` numbers; 0 outputs if it does not. */
+/* [outputs,inputs] of linear layer `part` if it follows `inputs` numbers; 0 outputs if it does
+ * not. */
 static int32_t outputs_of(const head_t *h, int part, int64_t inputs)
 {
     const mo_sizes_t s = sizes(h, part, "weight");
@@ -50,8 +51,8 @@ static int read_mlp(const head_t *h, int64_t features, mo_encoder_spec_t *spec)
     return hidden > 0 && spec->dimension > 0;
 }
 
-/* v3's, SimCLR's and BYOL's: linear layers without bias, each followed by batch norm; the last one's has no scale and
- * shift (v3), a scale alone (SimCLR), or is not there (BYOL). */
+/* v3's, SimCLR's and BYOL's: linear layers without bias, each followed by batch norm; the last
+ * one's has no scale and shift (v3), a scale alone (SimCLR), or is not there (BYOL). */
 static int read_normed(const head_t *h, int64_t features, mo_encoder_spec_t *spec)
 {
     int layers = 0;
@@ -83,8 +84,8 @@ static int read_linear(const head_t *h, int64_t features, mo_encoder_spec_t *spe
     return has(h, -1, "bias") && spec->dimension > 0;
 }
 
-/* A linear layer without a method around it is a classifier, if it has as many outputs as ImageNet has classes or if
- * the file tells an accuracy. */
+/* A linear layer without a method around it is a classifier, if it has as many outputs as ImageNet
+ * has classes or if the file tells an accuracy. */
 static int is_classifier(const mo_inventory_t *inv, int32_t outputs)
 {
     return inv->role->key == NULL && (outputs == CLASSES || mo_tensor_file_text(inv->file, "best_acc1") != NULL ||

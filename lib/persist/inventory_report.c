@@ -52,7 +52,8 @@ static void group_of(const mo_inventory_t *inv, const char *name, char group[LIN
     snprintf(group, LINE, "%s", mo_show(name).text);
 }
 
-/* Groups in the order of their first tensor by name, each with its count; past LISTED of them the rest is one group. */
+/* Groups in the order of their first tensor by name, each with its count; past LISTED of them the
+ * rest is one group. */
 static json_t *ignored(const mo_inventory_t *inv)
 {
     json_t *counts = json_object();

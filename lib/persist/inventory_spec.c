@@ -63,8 +63,8 @@ static moco_status_t find_blocks(const mo_inventory_t *inv, const mo_root_t *roo
                    inv->path, found[0], found[1], found[2], found[3], *bottleneck ? "bottleneck" : "basic");
 }
 
-/* The multiplier that gives every stage its channels, which are rounded to multiples of 16: where several do, that of
- * the last stage, which is the least rounded. */
+/* The multiplier that gives every stage its channels, which are rounded to multiples of 16: where
+ * several do, that of the last stage, which is the least rounded. */
 static moco_status_t find_width(const mo_inventory_t *inv, const mo_root_t *root, int bottleneck,
                                 mo_encoder_spec_t *spec)
 {

@@ -15,7 +15,8 @@ static int has(const mo_inventory_t *inv, const mo_root_t *root, const char *our
     return mo_inventory_find(inv, root, ours) != NULL;
 }
 
-/* Patches and channels from the first layers, image size from the positions: [1, 1 + grid * grid, D]. */
+/* Patches and channels from the first layers, image size from the positions: [1, 1 + grid * grid,
+ * D]. */
 static moco_status_t find_patches(const mo_inventory_t *inv, const mo_root_t *root, int conv_stem,
                                   mo_encoder_spec_t *spec, int64_t *channels)
 {
@@ -61,8 +62,9 @@ static void find_arch(int conv_stem, int64_t channels, mo_encoder_spec_t *spec)
     }
 }
 
-/* Heads are in no shape. The caller may say them, and files of this library do; v3's are those published with it; other
- * programs' ViTs have 64 channels a head, but for the largest, which has 80 everywhere. */
+/* Heads are in no shape. The caller may say them, and files of this library do; v3's are those
+ * published with it; other programs' ViTs have 64 channels a head, but for the largest, which has
+ * 80 everywhere. */
 static moco_status_t choose_heads(mo_inventory_t *inv, int64_t channels, mo_encoder_spec_t *spec)
 {
     const char *text = mo_tensor_file_text(inv->file, "vit_heads");

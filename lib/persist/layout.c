@@ -30,7 +30,8 @@ static const mo_scheme_t schemes[] = {
 };
 #define SCHEMES ((int32_t)(sizeof schemes / sizeof schemes[0]))
 
-/* A saved object may hold the state dictionary itself, or under a key; a parallel wrapper adds its own part. */
+/* A saved object may hold the state dictionary itself, or under a key; a parallel wrapper adds its
+ * own part. */
 const char *const mo_layout_nests[] = {"", "state_dict.", "model.", "teacher.", NULL};
 const char *const mo_layout_wraps[] = {"", "module.", NULL};
 

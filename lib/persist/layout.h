@@ -1,5 +1,6 @@
-/* Where files keep encoders and what they call their tensors, as tables. Our own names are torchvision's for ResNets and
- * timm's for ViTs ("layer1.0.conv1.weight", "blocks.0.attn.qkv.weight"). */
+/* Where files keep encoders and what they call their tensors, as tables. Our own names are
+ * torchvision's for ResNets and timm's for ViTs ("layer1.0.conv1.weight",
+ * "blocks.0.attn.qkv.weight"). */
 #ifndef MO_PERSIST_LAYOUT_H
 #define MO_PERSIST_LAYOUT_H
 
@@ -25,8 +26,8 @@ const mo_scheme_t *mo_schemes(int32_t *count);
 /* Cut to the buffer's size where it would not fit; no network has such names. */
 void mo_scheme_theirs(const mo_scheme_t *scheme, const char *ours, char theirs[MO_LAYOUT_NAME]);
 
-/* Where files keep encoders: NEST WRAP ROLE scheme's name, such as "state_dict." "module." "encoder_q."
- * "conv1.weight". */
+/* Where files keep encoders: NEST WRAP ROLE scheme's name, such as "state_dict." "module."
+ * "encoder_q." "conv1.weight". */
 extern const char *const mo_layout_nests[];
 extern const char *const mo_layout_wraps[];
 typedef struct mo_role {

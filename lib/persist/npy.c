@@ -1,5 +1,6 @@
-/* NumPy .npy files of float32 matrices: rows written as they come, whole files read. Called by embedding to files and
- * by the index. The reader treats the header as hostile. Assumes a little-endian machine. */
+/* NumPy .npy files of float32 matrices: rows written as they come, whole files read. Called by
+ * embedding to files and by the index. The reader treats the header as hostile. Assumes a
+ * little-endian machine. */
 #include "persist/npy.h"
 
 #include <inttypes.h>
@@ -82,7 +83,8 @@ void mo_npy_abort(mo_npy_writer_t *npy)
 
 /* ---- reading ---- */
 
-/* The header is the text of a Python dictionary. `at` walks over it; nothing is read at or past `end`. */
+/* The header is the text of a Python dictionary. `at` walks over it; nothing is read at or past
+ * `end`. */
 typedef struct cursor {
     const char *at, *end;
 } cursor_t;

@@ -17,8 +17,8 @@ moco_status_t mo_npy_rows(mo_npy_writer_t *npy, const float *rows, int64_t count
 moco_status_t mo_npy_commit(mo_npy_writer_t *npy);
 void mo_npy_abort(mo_npy_writer_t *npy);
 
-/* Whole file: '<f4', C order, two dimensions, versions 1-3. *rows from mo_free-able memory. Hostile headers are
- * refused. */
+/* Whole file: '<f4', C order, two dimensions, versions 1-3. *rows from mo_free-able memory. Hostile
+ * headers are refused. */
 moco_status_t mo_npy_read(const char *path, float **values, int64_t *rows, int64_t *dimension);
 
 #endif

@@ -1,5 +1,6 @@
-/* The pickle machine: a stack, marks, a memo, and one small function per family of opcodes (protocols 2 to 5). It calls
- * nothing that the pickle names; lengths, memo numbers and counts are checked before use. Called by torch_file.c. */
+/* The pickle machine: a stack, marks, a memo, and one small function per family of opcodes
+ * (protocols 2 to 5). It calls nothing that the pickle names; lengths, memo numbers and counts are
+ * checked before use. Called by torch_file.c. */
 #include "persist/pickle.h"
 
 #include <string.h>

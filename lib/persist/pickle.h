@@ -1,7 +1,7 @@
-/* Pickles as torch.save writes them, read by a machine that executes nothing. It knows containers, texts, numbers and
- * the few globals of tensors; what such files also hold (argparse.Namespace, NumPy scalars, devices) becomes an ignored
- * value; every other global is refused by its name. Everything made is bounded by limits in pickle_internal.h, whatever
- * the bytes claim. */
+/* Pickles as torch.save writes them, read by a machine that executes nothing. It knows containers,
+ * texts, numbers and the few globals of tensors; what such files also hold (argparse.Namespace,
+ * NumPy scalars, devices) becomes an ignored value; every other global is refused by its name.
+ * Everything made is bounded by limits in pickle_internal.h, whatever the bytes claim. */
 #ifndef MO_PERSIST_PICKLE_H
 #define MO_PERSIST_PICKLE_H
 
@@ -40,7 +40,8 @@ typedef struct mo_pickle_value {
     };
 } mo_pickle_value_t;
 
-/* Numbers kept beside the pickle, under a key. `first` and `size`: the part that a view of a storage sees. */
+/* Numbers kept beside the pickle, under a key. `first` and `size`: the part that a view of a
+ * storage sees. */
 typedef struct mo_pickle_storage {
     mo_dtype_t dtype;
     int32_t key_size;
@@ -65,8 +66,9 @@ typedef struct mo_pickle {
     int32_t root;
 } mo_pickle_t;
 
-/* Reads one pickle from the start of `bytes`, which must live as long as the values; *used = its length. The struct is
- * zeroed or holds an earlier pickle, which is forgotten. MOCO_ERR_UNSUPPORTED for a global that is none of ours. */
+/* Reads one pickle from the start of `bytes`, which must live as long as the values; *used = its
+ * length. The struct is zeroed or holds an earlier pickle, which is forgotten. MOCO_ERR_UNSUPPORTED
+ * for a global that is none of ours. */
 moco_status_t mo_pickle_read(mo_pickle_t *pickle, const uint8_t *bytes, uint64_t size, const char *path,
                              uint64_t *used);
 void mo_pickle_free(mo_pickle_t *pickle); /* safe on a zeroed struct */

@@ -1,10 +1,12 @@
-/* What the machine (pickle.c), its stack (pickle_stack.c) and its objects (pickle_objects.c) give each other. */
+/* What the machine (pickle.c), its stack (pickle_stack.c) and its objects (pickle_objects.c) give
+ * each other. */
 #ifndef MO_PERSIST_PICKLE_INTERNAL_H
 #define MO_PERSIST_PICKLE_INTERNAL_H
 
 #include "persist/pickle.h"
 
-/* Far above what checkpoints hold (a ResNet-50 pair with its optimizer makes some 30,000 values). */
+/* Far above what checkpoints hold (a ResNet-50 pair with its optimizer makes some 30,000
+ * values). */
 enum {
     MO_PICKLE_MAX_VALUES = 1 << 21,
     MO_PICKLE_MAX_POOL = 1 << 24,
@@ -12,7 +14,8 @@ enum {
     MO_PICKLE_MAX_MARKS = 1 << 16
 };
 
-/* Makes place for one more item of an array that doubles up to a limit; MOCO_ERR_FORMAT beyond it. */
+/* Makes place for one more item of an array that doubles up to a limit; MOCO_ERR_FORMAT beyond
+ * it. */
 moco_status_t mo_pickle_room(const mo_pickle_t *p, void *items, int64_t count, int64_t *capacity, size_t size,
                              int64_t limit, const char *what);
 moco_status_t mo_pickle_new(mo_pickle_t *p, mo_pickle_value_t value, int32_t *number);
@@ -30,11 +33,13 @@ moco_status_t mo_pickle_drop(mo_pickle_t *p);
 moco_status_t mo_pickle_repeat(mo_pickle_t *p);
 moco_status_t mo_pickle_remember(mo_pickle_t *p, uint64_t place);
 moco_status_t mo_pickle_recall(mo_pickle_t *p, uint64_t place);
-/* New containers: of given numbers, of the last `count` on the stack, of all above the last mark. */
+/* New containers: of given numbers, of the last `count` on the stack, of all above the last
+ * mark. */
 moco_status_t mo_pickle_push_items(mo_pickle_t *p, mo_pickle_kind_t kind, const int32_t *numbers, int64_t count);
 moco_status_t mo_pickle_push_tuple(mo_pickle_t *p, int32_t count);
 moco_status_t mo_pickle_push_marked(mo_pickle_t *p, mo_pickle_kind_t kind);
-/* The last `count`, or all above the last mark, go into the list or dictionary below them, which stays there. */
+/* The last `count`, or all above the last mark, go into the list or dictionary below them, which
+ * stays there. */
 moco_status_t mo_pickle_add(mo_pickle_t *p, mo_pickle_kind_t kind, int32_t count);
 moco_status_t mo_pickle_add_marked(mo_pickle_t *p, mo_pickle_kind_t kind);
 

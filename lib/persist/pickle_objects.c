@@ -1,5 +1,5 @@
-/* The globals that a pickle may name, and what becomes of them: dictionaries, tensors, storages, or values that are
- * ignored. A row of the table is data; nothing is looked up or called by name. */
+/* The globals that a pickle may name, and what becomes of them: dictionaries, tensors, storages, or
+ * values that are ignored. A row of the table is data; nothing is looked up or called by name. */
 #include <string.h>
 
 #include "persist/pickle_internal.h"
@@ -28,7 +28,8 @@ static const struct global {
     {"torch", "CharStorage", AS_STORAGE, MO_I8},
     {"torch", "ByteStorage", AS_STORAGE, MO_U8},
     {"torch", "BoolStorage", AS_STORAGE, MO_BOOL},
-    /* What training programs put beside the tensors: command lines, best accuracies, devices, types. */
+    /* What training programs put beside the tensors: command lines, best accuracies, devices,
+     * types. */
     {"argparse", "Namespace", AS_IGNORED, 0},
     {"numpy.core.multiarray", "scalar", AS_IGNORED, 0},
     {"numpy._core.multiarray", "scalar", AS_IGNORED, 0},
@@ -172,7 +173,8 @@ cleanup:
 
 /* ---- objects ---- */
 
-/* An OrderedDict may be made from a list of pairs (Python 2); a defaultdict's factory is of no interest. */
+/* An OrderedDict may be made from a list of pairs (Python 2); a defaultdict's factory is of no
+ * interest. */
 static moco_status_t push_dict(mo_pickle_t *p, const mo_pickle_value_t *args)
 {
     moco_status_t status = MOCO_OK;
@@ -214,7 +216,8 @@ moco_status_t mo_pickle_reduce(mo_pickle_t *p)
     }
 }
 
-/* A dictionary's own attributes (an OrderedDict of modules has _metadata) and ignored objects' contents: left out. */
+/* A dictionary's own attributes (an OrderedDict of modules has _metadata) and ignored objects'
+ * contents: left out. */
 moco_status_t mo_pickle_build(mo_pickle_t *p)
 {
     const int32_t *numbers = NULL;

@@ -1,4 +1,5 @@
-/* The values of a pickle: a stack with marks, a memo, containers whose items lie in one pool. See pickle.h. */
+/* The values of a pickle: a stack with marks, a memo, containers whose items lie in one pool. See
+ * pickle.h. */
 #include <string.h>
 
 #include "persist/pickle_internal.h"
@@ -75,7 +76,8 @@ moco_status_t mo_pickle_pop_mark(mo_pickle_t *p, const int32_t **numbers, int64_
     return MOCO_OK;
 }
 
-/* Items of a container lie together in the pool; a full list or dictionary moves to a place of twice the size. */
+/* Items of a container lie together in the pool; a full list or dictionary moves to a place of
+ * twice the size. */
 moco_status_t mo_pickle_append(mo_pickle_t *p, int32_t container, const int32_t *numbers, int64_t count)
 {
     mo_pickle_value_t *v = &p->values[container];
@@ -162,7 +164,8 @@ moco_status_t mo_pickle_push_marked(mo_pickle_t *p, mo_pickle_kind_t kind)
     return status == MOCO_OK ? mo_pickle_push_items(p, kind, numbers, count) : status;
 }
 
-/* `count` numbers, lately on the stack, go into the list or dictionary below them, which stays there. */
+/* `count` numbers, lately on the stack, go into the list or dictionary below them, which stays
+ * there. */
 static moco_status_t add(mo_pickle_t *p, mo_pickle_kind_t kind, const int32_t *numbers, int64_t count)
 {
     if (above_mark(p) < 1)

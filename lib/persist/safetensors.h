@@ -8,8 +8,8 @@
 
 moco_status_t mo_safetensors_parse(mo_tensor_file_t *st, const uint8_t *bytes, uint64_t size, const char *path);
 
-/* Writing: list what goes in, then write it all at once, through mo_atomic_* or into memory. Data is borrowed until
- * written. */
+/* Writing: list what goes in, then write it all at once, through mo_atomic_* or into memory. Data
+ * is borrowed until written. */
 typedef struct mo_st_writer {
     struct mo_st_entry *entries;
     int64_t count, capacity;
@@ -20,8 +20,8 @@ moco_status_t mo_st_add(mo_st_writer_t *writer, const char *name, mo_dtype_t dty
                         const void *data);
 moco_status_t mo_st_meta(mo_st_writer_t *writer, const char *key, const char *value);
 moco_status_t mo_st_write(mo_st_writer_t *writer, const char *path);
-/* The bytes of that file into memory. *needed = their number, which may be NULL. capacity 0 only asks for it; less
- * than is needed is MOCO_ERR_ARGUMENT and leaves `bytes` as they are. */
+/* The bytes of that file into memory. *needed = their number, which may be NULL. capacity 0 only
+ * asks for it; less than is needed is MOCO_ERR_ARGUMENT and leaves `bytes` as they are. */
 moco_status_t mo_st_write_memory(mo_st_writer_t *writer, void *bytes, uint64_t capacity, uint64_t *needed);
 void mo_st_writer_free(mo_st_writer_t *writer);
 

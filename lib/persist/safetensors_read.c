@@ -1,5 +1,6 @@
-/* Reading safetensors. Every byte is hostile: header length, JSON, shapes and offsets are checked before anything is
- * believed, and nothing is copied. Called by checkpoints and by model loading. Assumes a little-endian machine. */
+/* Reading safetensors. Every byte is hostile: header length, JSON, shapes and offsets are checked
+ * before anything is believed, and nothing is copied. Called by checkpoints and by model loading.
+ * Assumes a little-endian machine. */
 #include "persist/safetensors.h"
 
 #include <stdlib.h>
@@ -13,7 +14,8 @@
 #define METADATA_NAME "__metadata__"
 #define MAX_DEPTH 8 /* a legal header has three levels */
 
-/* The dtypes of the format with the bits of one number; those that libmoco does not read are listed as OTHER. */
+/* The dtypes of the format with the bits of one number; those that libmoco does not read are listed
+ * as OTHER. */
 static const struct dtype_row {
     char name[16];
     mo_dtype_t dtype;

@@ -1,5 +1,6 @@
-/* Writing safetensors: tensors and texts are listed first, then written at once, to a file under a temporary name or to
- * memory. Called by checkpoints and by model saving. Assumes a little-endian machine. */
+/* Writing safetensors: tensors and texts are listed first, then written at once, to a file under a
+ * temporary name or to memory. Called by checkpoints and by model saving. Assumes a little-endian
+ * machine. */
 #include "persist/safetensors.h"
 
 #include <jansson.h>

@@ -1,5 +1,5 @@
-/* What all containers share: opening, finding, and turning a tensor's bytes into numbers. Assumes a little-endian
- * machine. Called by checkpoints, models and conversion. */
+/* What all containers share: opening, finding, and turning a tensor's bytes into numbers. Assumes a
+ * little-endian machine. Called by checkpoints, models and conversion. */
 #include "persist/tensor_file.h"
 
 #include <stdlib.h>
@@ -12,7 +12,8 @@
 
 moco_status_t mo_tensor_file_open_memory(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path)
 {
-    /* In safetensors a length of 8 bytes stands before the '{'; no torch.save file has one in that place. */
+    /* In safetensors a length of 8 bytes stands before the '{'; no torch.save file has one in that
+     * place. */
     if (size > 8 && bytes[8] == '{')
         return mo_safetensors_parse(file, bytes, size, path);
     if (size > 4 && memcmp(bytes, "PK\3\4", 4) == 0)
@@ -247,7 +248,8 @@ static void int_row(mo_dtype_t dtype, const uint8_t *data, int64_t step, int64_t
     ints_in_row(dtype, data, step, count, (int64_t *)out + at);
 }
 
-/* Whether the numbers lie one after the other in C order; dimensions of one number may have any stride. */
+/* Whether the numbers lie one after the other in C order; dimensions of one number may have any
+ * stride. */
 static int is_dense(const mo_file_tensor_t *t)
 {
     int64_t stride = 1;

@@ -1,6 +1,7 @@
-/* A file of named tensors and texts, whichever container they come in: safetensors, or what PyTorch's torch.save writes
- * (a zip archive, or the pickles one after the other of versions before 1.6). The container is told from the content,
- * never from the name. The file stays mapped and tensors point into it, so opening copies no numbers. */
+/* A file of named tensors and texts, whichever container they come in: safetensors, or what
+ * PyTorch's torch.save writes (a zip archive, or the pickles one after the other of versions before
+ * 1.6). The container is told from the content, never from the name. The file stays mapped and
+ * tensors point into it, so opening copies no numbers. */
 #ifndef MO_PERSIST_TENSOR_FILE_H
 #define MO_PERSIST_TENSOR_FILE_H
 
@@ -52,8 +53,8 @@ typedef struct mo_tensor_file {
 } mo_tensor_file_t;
 
 moco_status_t mo_tensor_file_open(mo_tensor_file_t *file, const char *path);
-/* The same of a file that lies in memory: tensors point into `bytes`, which are borrowed until the close. `path` names
- * it in messages. */
+/* The same of a file that lies in memory: tensors point into `bytes`, which are borrowed until the
+ * close. `path` names it in messages. */
 moco_status_t mo_tensor_file_open_memory(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path);
 void mo_tensor_file_close(mo_tensor_file_t *file); /* safe on a zeroed struct */
 const char *mo_container_name(mo_container_t container);
@@ -61,8 +62,8 @@ const char *mo_container_name(mo_container_t container);
 const mo_file_tensor_t *mo_tensor_file_find(const mo_tensor_file_t *file, const char *name); /* NULL if absent */
 const char *mo_tensor_file_text(const mo_tensor_file_t *file, const char *key);              /* NULL if absent */
 
-/* Numbers of a tensor in C order, as float32 (from F32, F16, BF16, F64) or as whole numbers (from the integer types);
- * count must match exactly: MOCO_ERR_SHAPE names both. */
+/* Numbers of a tensor in C order, as float32 (from F32, F16, BF16, F64) or as whole numbers (from
+ * the integer types); count must match exactly: MOCO_ERR_SHAPE names both. */
 moco_status_t mo_file_floats(const mo_file_tensor_t *tensor, float *out, int64_t count);
 moco_status_t mo_file_ints(const mo_file_tensor_t *tensor, int64_t *out, int64_t count);
 

@@ -1,6 +1,6 @@
-/* From the object that a pickle holds to a flat list: tensors and short texts under the names of their dictionaries'
- * keys and lists' places, joined by dots. A small file can name a value many times over; what is made of it is
- * bounded. */
+/* From the object that a pickle holds to a flat list: tensors and short texts under the names of
+ * their dictionaries' keys and lists' places, joined by dots. A small file can name a value many
+ * times over; what is made of it is bounded. */
 #include <stdio.h>
 #include <string.h>
 
@@ -99,8 +99,8 @@ static moco_status_t add_scalar(names_t *n, const mo_pickle_value_t *v)
 
 /* ---- tensors ---- */
 
-/* The last number that sizes and strides can reach lies inside the storage, and no number is told twice over: a tensor
- * is never larger than the bytes behind it. */
+/* The last number that sizes and strides can reach lies inside the storage, and no number is told
+ * twice over: a tensor is never larger than the bytes behind it. */
 static moco_status_t check_extent(const names_t *n, const mo_pickle_tensor_t *t, const mo_pickle_storage_t *s,
                                   int64_t count)
 {

@@ -1,4 +1,5 @@
-/* Reading a zip archive's central directory, with its 64-bit form. Every offset and length is hostile. */
+/* Reading a zip archive's central directory, with its 64-bit form. Every offset and length is
+ * hostile. */
 #include "persist/zip.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* The directory of a zip archive whose members are stored as they are: what torch.save writes. Nothing is unpacked or
- * copied. */
+/* The directory of a zip archive whose members are stored as they are: what torch.save writes.
+ * Nothing is unpacked or copied. */
 #ifndef MO_PERSIST_ZIP_H
 #define MO_PERSIST_ZIP_H
 

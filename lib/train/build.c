@@ -1,4 +1,5 @@
-/* Making the machine around a state: loss, plans, the list of memory that is known before any is taken, the memory. */
+/* Making the machine around a state: loss, plans, the list of memory that is known before any is
+ * taken, the memory. */
 #include <string.h>
 
 #include "train/options.h"
@@ -54,8 +55,8 @@ static pool_t pool_of(const moco_trainer_t *t, const mo_learner_t *l, int32_t se
                     l->cut.shards_per_group};
 }
 
-/* What the stages take with so many shards in flight, or one group where that is more. They never run at once, so they
- * share one arena and the scratchpads of the lanes. */
+/* What the stages take with so many shards in flight, or one group where that is more. They never
+ * run at once, so they share one arena and the scratchpads of the lanes. */
 static void list_stages(moco_trainer_t *t, int32_t shards, mo_blocks_t *b)
 {
     size_t arena = 0, scratch = 0;

@@ -1,5 +1,5 @@
-/* What a step changes. Prepared first: loss and gradient norm, and are they numbers; then plain loops over flat
- * blocks. */
+/* What a step changes. Prepared first: loss and gradient norm, and are they numbers; then plain
+ * loops over flat blocks. */
 #include <string.h>
 
 #include "train/trainer.h"
@@ -74,8 +74,8 @@ static moco_status_t read_outcome(moco_trainer_t *t, mo_outcome_t *out)
     return mo_learner_norm(&t->optim, t->device, t->state.step, out->loss, &out->gradient_norm);
 }
 
-/* All that can be refused, before anything has changed. The lanes have run by then, so that the commit can count on
- * them. */
+/* All that can be refused, before anything has changed. The lanes have run by then, so that the
+ * commit can count on them. */
 moco_status_t mo_commit_prepare(moco_trainer_t *t, mo_commit_t *c)
 {
     const moco_trainer_options_t *o = &t->state.options;
@@ -123,7 +123,8 @@ static void commit_statistics(moco_trainer_t *t)
         mo_running_commit(&t->state.key, &t->key_staged, t->mapped.key_staged, rows, m->key_views, first);
 }
 
-/* Pushed batches of a run without data set; with one, epochs are its own, and this step is in none of them. */
+/* Pushed batches of a run without data set; with one, epochs are its own, and this step is in none
+ * of them. */
 static void count_pushed(mo_state_t *s, double loss)
 {
     const int64_t per_epoch = s->options.steps_per_epoch;
@@ -154,8 +155,8 @@ static void count(moco_trainer_t *t, const mo_commit_t *c)
     }
 }
 
-/* Tensor by tensor over the flat blocks; each part moves the query encoder, then the key encoder after it:
- * k <- m k + (1-m) q. */
+/* Tensor by tensor over the flat blocks; each part moves the query encoder, then the key encoder
+ * after it: k <- m k + (1-m) q. */
 void mo_commit(moco_trainer_t *t, mo_commit_t *c)
 {
     mo_device_sweep(t->device, t->optim.part_count, commit_part, c);

@@ -1,4 +1,5 @@
-/* Steps and what is reported of them: on a pushed batch, or on the batches of a data set, epoch after epoch. */
+/* Steps and what is reported of them: on a pushed batch, or on the batches of a data set, epoch
+ * after epoch. */
 #include "train/epochs.h"
 
 #include <inttypes.h>
@@ -91,7 +92,8 @@ void mo_listing_forget(moco_trainer_t *t, const mo_seen_listing_t *before)
     t->state.epoch_loss_sum = before->loss_sum;
 }
 
-/* The first data set a trainer sees is its own, and an epoch begins with it; later ones must be the same. */
+/* The first data set a trainer sees is its own, and an epoch begins with it; later ones must be the
+ * same. */
 static moco_status_t bind_listing(moco_trainer_t *t, int64_t count, uint64_t hash)
 {
     if (count < t->state.options.batch_size)

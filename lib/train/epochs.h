@@ -1,4 +1,5 @@
-/* Steps over the epochs of a data set, and the report of a step: the parts that runs are made of. */
+/* Steps over the epochs of a data set, and the report of a step: the parts that runs are made
+ * of. */
 #ifndef MO_TRAIN_EPOCHS_H
 #define MO_TRAIN_EPOCHS_H
 
@@ -10,7 +11,8 @@ double mo_seconds(void); /* of a clock that never goes back */
 void mo_report_fill(const moco_trainer_t *trainer, const mo_outcome_t *outcome, double data_seconds,
                     double step_seconds, moco_step_report_t *report);
 
-/* What a trainer knew of its data set before a call, for calls that fail before their first step. */
+/* What a trainer knew of its data set before a call, for calls that fail before their first
+ * step. */
 typedef struct mo_seen_listing {
     int64_t count, step, step_in_epoch;
     uint64_t hash;
@@ -21,7 +23,8 @@ mo_seen_listing_t mo_listing_of(const moco_trainer_t *trainer);
 /* Back to `before`, unless a step was made since. */
 void mo_listing_forget(moco_trainer_t *trainer, const mo_seen_listing_t *before);
 
-/* A loader at the trainer's place in its data set, which must be the one that it has learnt from so far. */
+/* A loader at the trainer's place in its data set, which must be the one that it has learnt from so
+ * far. */
 moco_status_t mo_epochs_open(moco_trainer_t *trainer, moco_dataset_t *dataset, mo_loader_t **loader);
 /* One step on the loader's next batch; *ended when the epoch has none left. */
 moco_status_t mo_epochs_step(moco_trainer_t *trainer, mo_loader_t *loader, moco_step_report_t *report, int *ended);

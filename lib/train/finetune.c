@@ -1,4 +1,5 @@
-/* Fine-tuning from data sets to classifier: epochs of random crops, steps, measurements on the test set, what is kept. */
+/* Fine-tuning from data sets to classifier: epochs of random crops, steps, measurements on the test
+ * set, what is kept. */
 #include <math.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* Fine-tuning inside the library. tune_step.c is the step; finetune.c goes from data sets to the classifier. */
+/* Fine-tuning inside the library. tune_step.c is the step; finetune.c goes from data sets to the
+ * classifier. */
 #ifndef MO_TRAIN_FINETUNE_H
 #define MO_TRAIN_FINETUNE_H
 
@@ -48,18 +49,20 @@ typedef struct mo_tuner {
     int64_t step;    /* committed                                   */
 } mo_tuner_t;
 
-/* tune_build.c. The model's backbone, a classifier of `classes`, and what training them takes. Free with _free, also
- * after a failure. */
+/* tune_build.c. The model's backbone, a classifier of `classes`, and what training them takes. Free
+ * with _free, also after a failure. */
 moco_status_t mo_tuner_create(mo_tuner_t *tuner, const moco_model_t *model, const moco_finetune_options_t *options,
                               int32_t classes);
 void mo_tuner_free(mo_tuner_t *tuner); /* safe on a zeroed struct */
 /* The classifier's numbers among the parameters: [C,F] and [C]. */
 moco_status_t mo_tuner_read(const mo_tuner_t *tuner, float *weights, float *bias);
 
-/* tune_step.c. One step; MOCO_ERR_NONFINITE names it and has changed nothing. *loss is the mean before it. */
+/* tune_step.c. One step; MOCO_ERR_NONFINITE names it and has changed nothing. *loss is the mean
+ * before it. */
 moco_status_t mo_tuner_step(mo_tuner_t *tuner, const mo_tune_batch_t *batch, double lr, double *loss);
 
-/* tune_draws.c. What step number `step` draws: the share of mixup; the factors [B, branches] of drop path. */
+/* tune_draws.c. What step number `step` draws: the share of mixup; the factors [B, branches] of
+ * drop path. */
 double mo_tune_share(const moco_finetune_options_t *options, int64_t step);
 void mo_tune_factors(const mo_tuner_t *tuner, int64_t step, float *factors);
 /* Target [C] of an image of class `label`, smoothed, mixed with class `other` by 1 - share. */

@@ -26,10 +26,11 @@ cleanup:
     return status;
 }
 
-/* At work: one block a shard. Waiting: finished subtrees beside the paths from the root to the shards at work. `paths`
- * paths have at most min(paths, 2^d) nodes of level d; each but the lowest has two children, and those on no path can
- * wait: 2 - paths + the sum over the inner levels. A lane may be slow for any time, so all of it counts. Shards of a
- * group start and end together: where they fill whole subtrees a group is one leaf, else a run with two ends. */
+/* At work: one block a shard. Waiting: finished subtrees beside the paths from the root to the
+ * shards at work. `paths` paths have at most min(paths, 2^d) nodes of level d; each but the lowest
+ * has two children, and those on no path can wait: 2 - paths + the sum over the inner levels. A
+ * lane may be slow for any time, so all of it counts. Shards of a group start and end together:
+ * where they fill whole subtrees a group is one leaf, else a run with two ends. */
 int32_t mo_gradient_blocks(int32_t leaves, int32_t sets, int32_t together)
 {
     int aligned = (together & (together - 1)) == 0;

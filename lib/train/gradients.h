@@ -1,5 +1,6 @@
-/* Gradient blocks: each shard fills a whole one, and finished neighbours of a fixed pairwise tree merge at once, so the
- * sum has the same bits whoever finishes first and only a few blocks exist. */
+/* Gradient blocks: each shard fills a whole one, and finished neighbours of a fixed pairwise tree
+ * merge at once, so the sum has the same bits whoever finishes first and only a few blocks
+ * exist. */
 #ifndef MO_TRAIN_GRADIENTS_H
 #define MO_TRAIN_GRADIENTS_H
 

@@ -146,7 +146,8 @@ cleanup:
 
 /* ---- numbers ---- */
 
-/* What the file has of the query encoder. The key encoder's net is the same without the predictor, which comes last. */
+/* What the file has of the query encoder. The key encoder's net is the same without the predictor,
+ * which comes last. */
 static const mo_net_t *query_net(const mo_import_t *m)
 {
     const mo_state_t *s = &m->state;
@@ -217,9 +218,9 @@ static int64_t epochs_done(const mo_import_t *m)
     return epoch > 0 && epoch <= 1000000 ? epoch : 0;
 }
 
-/* The references count steps only in their batch norms, and the demonstration's do not count at all; AdamW counts its
- * own, without those that a loss scaler left out, and its arithmetic needs that number. Velocity of 0 or more needs a
- * step behind it: step 0 would forget it. */
+/* The references count steps only in their batch norms, and the demonstration's do not count at
+ * all; AdamW counts its own, without those that a loss scaler left out, and its arithmetic needs
+ * that number. Velocity of 0 or more needs a step behind it: step 0 would forget it. */
 static moco_status_t set_counters(mo_import_t *m)
 {
     mo_state_t *s = &m->state;
@@ -261,7 +262,8 @@ cleanup:
     return status;
 }
 
-/* The reference moves its key encoder at the start of a step, this library at the end: one move is owed. */
+/* The reference moves its key encoder at the start of a step, this library at the end: one move is
+ * owed. */
 static moco_status_t update_keys(mo_import_t *m, int32_t key_update)
 {
     mo_state_t *s = &m->state;

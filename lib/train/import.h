@@ -1,4 +1,5 @@
-/* Training checkpoints of the method's reference programs (MoCo v1, v2, v3 and the CIFAR demonstration) as ours. */
+/* Training checkpoints of the method's reference programs (MoCo v1, v2, v3 and the CIFAR
+ * demonstration) as ours. */
 #ifndef MO_TRAIN_IMPORT_H
 #define MO_TRAIN_IMPORT_H
 
@@ -6,10 +7,11 @@
 
 #include "util/json.h"
 
-/* Reads `in`, writes `out`. Of the options, training: the run's own, or NULL for the recipe that the file looks like; what the
- * file decides (network, queue) is taken from the file. key_update: 1 applies the key-momentum update that the
- * reference makes at the start of its next step. vit_heads: attention heads of a ViT; 0 = those of `training`, or as
- * published. The answer, as in persist/inventory.h, is given before the file is written; both of `options` are checked. */
+/* Reads `in`, writes `out`. Of the options, training: the run's own, or NULL for the recipe that
+ * the file looks like; what the file decides (network, queue) is taken from the file. key_update: 1
+ * applies the key-momentum update that the reference makes at the start of its next step.
+ * vit_heads: attention heads of a ViT; 0 = those of `training`, or as published. The answer, as in
+ * persist/inventory.h, is given before the file is written; both of `options` are checked. */
 moco_status_t mo_import_training(const char *in, const char *out, const moco_convert_options_t *options,
                                  const mo_answer_t *answer);
 

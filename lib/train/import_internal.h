@@ -19,7 +19,8 @@ typedef struct mo_import {
 
 /* options.optimizer by what the file keeps; as it was if the file keeps nothing. */
 void mo_import_optimizer_kind(mo_import_t *import);
-/* The optimizer's state of the query encoder's parameters; what is absent is reported and stays 0. */
+/* The optimizer's state of the query encoder's parameters; what is absent is reported and stays
+ * 0. */
 moco_status_t mo_import_optimizer(mo_import_t *import);
 
 #endif

@@ -1,5 +1,5 @@
-/* What the optimizer of a reference checkpoint keeps of each parameter. It knows parameters by their number over all of
- * the module's; only those that were trained have anything. */
+/* What the optimizer of a reference checkpoint keeps of each parameter. It knows parameters by
+ * their number over all of the module's; only those that were trained have anything. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +49,8 @@ static int by_order(const void *left, const void *right)
     return (a->order > b->order) - (a->order < b->order);
 }
 
-/* The module's parameters in the order in which they were registered, which is that of its state dictionary. */
+/* The module's parameters in the order in which they were registered, which is that of its state
+ * dictionary. */
 static moco_status_t list_parameters(const mo_import_t *m, const mo_file_tensor_t ***list, int64_t *count)
 {
     const size_t base = strlen(m->inventory.base);
@@ -65,7 +66,8 @@ static moco_status_t list_parameters(const mo_import_t *m, const mo_file_tensor_
     return status;
 }
 
-/* The optimizer knows parameters by number, or before PyTorch 1.6 by an address that its own list tells. */
+/* The optimizer knows parameters by number, or before PyTorch 1.6 by an address that its own list
+ * tells. */
 static const char *state_key(const mo_import_t *m, int64_t number)
 {
     char key[64];
@@ -73,7 +75,8 @@ static const char *state_key(const mo_import_t *m, int64_t number)
     return mo_tensor_file_text(&m->file, key);
 }
 
-/* "optimizer.state.17.": the beginning of the names of what is kept of a parameter; empty if it is not listed. */
+/* "optimizer.state.17.": the beginning of the names of what is kept of a parameter; empty if it is
+ * not listed. */
 static void state_prefix(const mo_import_t *m, const mo_file_tensor_t *const *list, int64_t count,
                          const mo_file_tensor_t *parameter, char prefix[128])
 {

@@ -1,6 +1,6 @@
-/* What learns from a batch: the batch cut into groups and shards, one pass of the shards through a plan, and the
- * gradient block and statistics row of each. Pre-training has a learner for each of its stages, fine-tuning has one;
- * what goes into a shard and comes out of it is told by a feed. */
+/* What learns from a batch: the batch cut into groups and shards, one pass of the shards through a
+ * plan, and the gradient block and statistics row of each. Pre-training has a learner for each of
+ * its stages, fine-tuning has one; what goes into a shard and comes out of it is told by a feed. */
 #ifndef MO_TRAIN_LEARNER_H
 #define MO_TRAIN_LEARNER_H
 
@@ -17,11 +17,11 @@ typedef struct mo_cut {
     int32_t shard, shards_per_group, groups;
 } mo_cut_t;
 
-/* `rows` in `groups` groups; where nothing syncs the shards of a group, each shard is a group of its own, and no more
- * of them are in flight than lanes. */
+/* `rows` in `groups` groups; where nothing syncs the shards of a group, each shard is a group of
+ * its own, and no more of them are in flight than lanes. */
 mo_cut_t mo_cut(int64_t rows, int32_t groups, int32_t shard, int syncs);
-/* The largest s <= 32 that divides the images of a group, with at least two shards in a batch for two lanes to share;
- * `given` where that is not 0. */
+/* The largest s <= 32 that divides the images of a group, with at least two shards in a batch for
+ * two lanes to share; `given` where that is not 0. */
 int32_t mo_shard_size(int32_t batch, int32_t groups, int32_t given);
 
 /* Hooks of a run, on lanes: `before` fills the inputs of a shard, `after` takes its results. */
@@ -54,7 +54,8 @@ moco_status_t mo_learner_take(mo_learner_t *learner, mo_buffer_t arena);
 void mo_learner_free(mo_learner_t *learner); /* and the plan; safe on a zeroed struct */
 /* Every group of a batch. */
 moco_status_t mo_learner_run(mo_learner_t *learner, moco_device_t *device, const mo_feed_t *feed);
-/* The gradient's norm; MOCO_ERR_NONFINITE names `step`, counted from 0, where it or the loss is no finite number. */
+/* The gradient's norm; MOCO_ERR_NONFINITE names `step`, counted from 0, where it or the loss is no
+ * finite number. */
 moco_status_t mo_learner_norm(mo_optim_t *optim, moco_device_t *device, int64_t step, double loss, double *norm);
 
 #endif

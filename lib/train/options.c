@@ -1,4 +1,5 @@
-/* A run's options: typed calls of the table's, fields that must agree, and what follows from them. */
+/* A run's options: typed calls of the table's, fields that must agree, and what follows from
+ * them. */
 #include "train/options.h"
 
 #include "data/data.h"

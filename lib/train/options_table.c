@@ -1,5 +1,6 @@
-/* The fields of moco_trainer_options_t and moco_run_options_t: name, type, default, range, unit, meaning. The defaults
- * are what most recipes share; recipe.c says what each of them changes. Pure data, walked by util/options.c. */
+/* The fields of moco_trainer_options_t and moco_run_options_t: name, type, default, range, unit,
+ * meaning. The defaults are what most recipes share; recipe.c says what each of them changes. Pure
+ * data, walked by util/options.c. */
 #include <stddef.h>
 
 #include "nets/names.h"

@@ -31,8 +31,8 @@ static moco_status_t check_room(const moco_trainer_t *t, int64_t count, int is_f
     return MOCO_OK;
 }
 
-/* The plan has a loader's store of 8-bit views, which pushing does without. 8-bit views need less than it, float views
- * more. */
+/* The plan has a loader's store of 8-bit views, which pushing does without. 8-bit views need less
+ * than it, float views more. */
 static moco_status_t float_store(moco_trainer_t *t)
 {
     mo_pushed_t *p = &t->pushed;

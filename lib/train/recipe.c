@@ -1,5 +1,5 @@
-/* The recipes: what each changes of the defaults in options_table.c, or of another recipe. A list gives the numbers
- * that its paper or published code gives, in the order of the struct. */
+/* The recipes: what each changes of the defaults in options_table.c, or of another recipe. A list
+ * gives the numbers that its paper or published code gives, in the order of the struct. */
 #include "train/options.h"
 
 #include <stddef.h>
@@ -7,8 +7,9 @@
 /* A value a line. */
 /* clang-format off */
 
-/* He et al., Momentum Contrast for Unsupervised Visual Representation Learning, arXiv 1911.05722: sections 3.3 and 4,
- * table 1 and the published code. ResNet-50 on 8 GPUs; keys are shuffled over them. */
+/* He et al., Momentum Contrast for Unsupervised Visual Representation Learning, arXiv 1911.05722:
+ * sections 3.3 and 4, table 1 and the published code. ResNet-50 on 8 GPUs; keys are shuffled over
+ * them. */
 static const mo_override_t moco_v1[] = {
     {"arch", MOCO_ARCH_RESNET50},
     {"loss", MOCO_LOSS_QUEUE},
@@ -37,8 +38,8 @@ static const mo_override_t moco_v1[] = {
     {NULL, 0},
 };
 
-/* Chen et al., Improved Baselines with Momentum Contrastive Learning, arXiv 2003.04297: an MLP head, stronger views, a
- * cosine schedule, and the temperature that goes with them. */
+/* Chen et al., Improved Baselines with Momentum Contrastive Learning, arXiv 2003.04297: an MLP
+ * head, stronger views, a cosine schedule, and the temperature that goes with them. */
 static const mo_override_t moco_v2[] = {
     {"temperature", 0.2},
     {"head", MOCO_HEAD_MLP},
@@ -50,8 +51,8 @@ static const mo_override_t moco_v2[] = {
     {NULL, 0},
 };
 
-/* The CIFAR-10 demonstration of MoCo's authors, at batch 256: ResNet-18 with a stem for small images, and split batch
- * norm in the place of 8 GPUs. */
+/* The CIFAR-10 demonstration of MoCo's authors, at batch 256: ResNet-18 with a stem for small
+ * images, and split batch norm in the place of 8 GPUs. */
 static const mo_override_t moco_cifar[] = {
     {"arch", MOCO_ARCH_RESNET18},
     {"stem", MOCO_STEM_CIFAR},
@@ -76,8 +77,9 @@ static const mo_override_t moco_cifar[] = {
     {NULL, 0},
 };
 
-/* Chen et al., An Empirical Study of Training Self-Supervised Vision Transformers, arXiv 2104.02057, and its published
- * code: ResNet-50 for 100 epochs. The two views' probabilities of blur and solarizing are BYOL's. */
+/* Chen et al., An Empirical Study of Training Self-Supervised Vision Transformers, arXiv
+ * 2104.02057, and its published code: ResNet-50 for 100 epochs. The two views' probabilities of
+ * blur and solarizing are BYOL's. */
 static const mo_override_t moco_v3[] = {
     {"arch", MOCO_ARCH_RESNET50},
     {"zero_init_residual", 1},
@@ -126,8 +128,9 @@ static const mo_override_t moco_v3_vit[] = {
     {NULL, 0},
 };
 
-/* Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, arXiv 2002.05709, and its
- * published code: ResNet-50 for 100 epochs. Images are not normalised; there is no key encoder. */
+/* Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, arXiv
+ * 2002.05709, and its published code: ResNet-50 for 100 epochs. Images are not normalised; there is
+ * no key encoder. */
 static const mo_override_t simclr[] = {
     {"arch", MOCO_ARCH_RESNET50},
     {"zero_init_residual", 1},
@@ -166,10 +169,11 @@ static const mo_override_t simclr[] = {
     {NULL, 0},
 };
 
-/* Grill et al., Bootstrap Your Own Latent, arXiv 2006.07733, and its published code (the presets of 300 epochs):
- * ResNet-50, batch norm over all of the batch. Rate 0.3, decay 1e-6 and target decay 0.99 are those of 300 epochs; 10
- * epochs of warm-up, LARS without decay and trust for biases and batch norms (section 3.3); heads 4096-256 (section
- * 3.3); views of table 6 in appendix B. The target network moves behind the online network in the same step. */
+/* Grill et al., Bootstrap Your Own Latent, arXiv 2006.07733, and its published code (the presets of
+ * 300 epochs): ResNet-50, batch norm over all of the batch. Rate 0.3, decay 1e-6 and target decay
+ * 0.99 are those of 300 epochs; 10 epochs of warm-up, LARS without decay and trust for biases and
+ * batch norms (section 3.3); heads 4096-256 (section 3.3); views of table 6 in appendix B. The
+ * target network moves behind the online network in the same step. */
 static const mo_override_t byol[] = {
     {"arch", MOCO_ARCH_RESNET50},
     {"zero_init_residual", 1},

@@ -1,4 +1,5 @@
-/* Whole runs: epochs with their files, evaluation and log; and the model that a trainer stands for. */
+/* Whole runs: epochs with their files, evaluation and log; and the model that a trainer stands
+ * for. */
 #include "train/run.h"
 
 #include <math.h>
@@ -112,7 +113,8 @@ cleanup:
     return status;
 }
 
-/* Epoch end: both files first, then evaluation if due, told in a report of its own with the epoch's mean loss. */
+/* Epoch end: both files first, then evaluation if due, told in a report of its own with the epoch's
+ * mean loss. */
 static moco_status_t end_epoch(run_t *r, moco_step_report_t *report)
 {
     moco_trainer_t *t = r->trainer;

@@ -13,7 +13,8 @@
 
 #define LOG_LIMIT ((uint64_t)1 << 32)
 
-/* Lines up to `step`, none at 0, where a run tells everything anew; a torn last line of a killed run is dropped too. */
+/* Lines up to `step`, none at 0, where a run tells everything anew; a torn last line of a killed
+ * run is dropped too. */
 static moco_status_t cut_back(const char *path, int64_t step)
 {
     moco_status_t status = MOCO_OK;

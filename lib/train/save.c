@@ -217,7 +217,8 @@ cleanup:
     return status;
 }
 
-/* Before plans are made and memory is taken for a network and a queue that the file only claims to have. */
+/* Before plans are made and memory is taken for a network and a queue that the file only claims to
+ * have. */
 static moco_status_t check_tensors(const mo_tensor_file_t *st, const mo_state_t *s)
 {
     moco_status_t status = MOCO_OK;

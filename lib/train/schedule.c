@@ -1,5 +1,6 @@
-/* Schedules. The rate follows whole epochs (MoCo v1, v2) or every step (v3, SimCLR: a real-valued epoch, linear warm-up
- * from 0); the key momentum stays, or rises to 1 by a cosine over the run without warm-up (v3). */
+/* Schedules. The rate follows whole epochs (MoCo v1, v2) or every step (v3, SimCLR: a real-valued
+ * epoch, linear warm-up from 0); the key momentum stays, or rises to 1 by a cosine over the run
+ * without warm-up (v3). */
 #include "train/schedule.h"
 
 #include <math.h>

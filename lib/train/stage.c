@@ -1,10 +1,11 @@
-/* The stages of a step: which operations of which encoder, in which mode, over which groups of which views.
+/* The stages of a step: which operations of which encoder, in which mode, over which groups of
+ * which views.
  *
  *   one pass    KEY: the key encoder keeps nothing; QUERY: forward, loss, backward in one plan
- *   two passes  KEY_BODY and BODY embed shard by shard; KEY_HEAD and HEAD run the heads (and the loss) over the whole
- *               batch in fixed tiles of rows that synchronise at every batch norm; BODY_BACK runs every shard forward
- *               again and then backward from the gradients of its features. Activations in flight are those of a
- *               shard per lane. */
+ *   two passes  KEY_BODY and BODY embed shard by shard; KEY_HEAD and HEAD run the heads (and the
+ *               loss) over the whole batch in fixed tiles of rows that synchronise at every batch
+ *               norm; BODY_BACK runs every shard forward again and then backward from the gradients
+ *               of its features. Activations in flight are those of a shard per lane. */
 #include "train/trainer.h"
 #include "util/status.h"
 
@@ -20,8 +21,9 @@ static int32_t largest_divisor(int64_t count, int32_t limit)
     return size;
 }
 
-/* The backbone's groups and shards are those of the options; the head's in two passes are one group of a whole view (of
- * both for NT-Xent) in tiles. Views that go one after the other have their groups one after the other. */
+/* The backbone's groups and shards are those of the options; the head's in two passes are one group
+ * of a whole view (of both for NT-Xent) in tiles. Views that go one after the other have their
+ * groups one after the other. */
 static mo_cut_t cut_of(const moco_trainer_t *t, const mo_stage_t *s, int is_head, int syncs)
 {
     const mo_method_t *m = &t->state.method;

@@ -1,5 +1,5 @@
-/* What goes into and comes out of every shard of a stage: images or features in; keys, features, losses, gradients out.
- * Hooks run on lanes. */
+/* What goes into and comes out of every shard of a stage: images or features in; keys, features,
+ * losses, gradients out. Hooks run on lanes. */
 #include <string.h>
 
 #include "train/trainer.h"
@@ -180,7 +180,8 @@ cleanup:
     return status;
 }
 
-/* Keys and features of shuffled images go to the place of their image: the inverse of the shuffle. */
+/* Keys and features of shuffled images go to the place of their image: the inverse of the
+ * shuffle. */
 static moco_status_t after(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
 {
     mo_stage_t *s = ((const run_t *)ctx)->stage;

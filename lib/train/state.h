@@ -1,5 +1,6 @@
-/* What a trainer has learnt: all that a checkpoint holds, and nothing of what does the learning. No device and no plan:
- * training, resuming and importing begin with one, and importing needs nothing else. */
+/* What a trainer has learnt: all that a checkpoint holds, and nothing of what does the learning. No
+ * device and no plan: training, resuming and importing begin with one, and importing needs nothing
+ * else. */
 #ifndef MO_TRAIN_STATE_H
 #define MO_TRAIN_STATE_H
 
@@ -32,7 +33,8 @@ typedef struct mo_state {
     mo_blocks_t blocks; /* weights, optimizer, queue, running statistics                      */
 } mo_state_t;
 
-/* Options are full; they are checked. Nets and the list of blocks, no memory. Free with _free, also after a failure. */
+/* Options are full; they are checked. Nets and the list of blocks, no memory. Free with _free, also
+ * after a failure. */
 moco_status_t mo_state_build(mo_state_t *state, const moco_trainer_options_t *options);
 /* The memory, zeroed; where `device` has it, or the host's, where it is NULL. */
 moco_status_t mo_state_take(mo_state_t *state, moco_device_t *device);
@@ -43,8 +45,8 @@ void mo_state_free(mo_state_t *state);           /* safe on a zeroed struct     
 mo_encoder_t mo_state_model(const mo_state_t *state);
 double mo_queue_fill(const mo_state_t *state); /* share of real keys; 0 without a queue */
 
-/* save.c. `shard`, data set and counters are part of it; the numbering of pushed images goes on behind those that steps
- * have used or that were discarded. */
+/* save.c. `shard`, data set and counters are part of it; the numbering of pushed images goes on
+ * behind those that steps have used or that were discarded. */
 moco_status_t mo_state_save(mo_state_t *state, const char *path);
 /* The options of a checkpoint of this library, without the rest of it. */
 moco_status_t mo_checkpoint_options(const char *path, moco_trainer_options_t *options);

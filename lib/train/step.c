@@ -14,8 +14,8 @@ mo_rates_t mo_rates_now(const moco_trainer_t *t)
         int64_t per_epoch = o->steps_per_epoch;
         now = per_epoch > 0 ? (mo_time_t){s->step / per_epoch, s->step % per_epoch, per_epoch} : (mo_time_t){-1, 0, 0};
     }
-    /* Where a published key encoder moves at the start of the next step, this commit uses that step's momentum: the
-     * sequence of keys is the same. */
+    /* Where a published key encoder moves at the start of the next step, this commit uses that
+     * step's momentum: the sequence of keys is the same. */
     const mo_time_t moved = s->method.loss->momentum_ahead ? mo_time_next(now) : now;
     return (mo_rates_t){mo_schedule_lr(o, now), mo_schedule_momentum(o, moved)};
 }
@@ -28,7 +28,8 @@ static void begin(moco_trainer_t *t)
     mo_rng_permutation_in(o->seed, MO_STREAM_SHUFFLE, (uint32_t)t->state.step, o->batch_size, t->draws, t->permutation);
 }
 
-/* Images of shuffled groups -> keys, each at the place of its image. Nothing here receives a gradient. */
+/* Images of shuffled groups -> keys, each at the place of its image. Nothing here receives a
+ * gradient. */
 static moco_status_t encode_keys(moco_trainer_t *t, const mo_views_t *views)
 {
     moco_status_t status = MOCO_OK;
@@ -48,7 +49,8 @@ static moco_status_t one_pass(moco_trainer_t *t, const mo_views_t *views)
     return mo_stage_run(t, MO_STAGE_QUERY, views);
 }
 
-/* Or the backbone runs twice, and holds the activations of a shard for each lane instead of the whole batch's. */
+/* Or the backbone runs twice, and holds the activations of a shard for each lane instead of the
+ * whole batch's. */
 static moco_status_t two_passes(moco_trainer_t *t, const mo_views_t *views)
 {
     moco_status_t status = MOCO_OK;
@@ -59,8 +61,9 @@ cleanup:
     return status;
 }
 
-/* B images in two views; all tensors are float32. Only the commit changes the trainer, and it cannot fail: after a
- * failed step weights, batch-norm statistics, optimizer state, queue and counters are exactly as they were. */
+/* B images in two views; all tensors are float32. Only the commit changes the trainer, and it
+ * cannot fail: after a failed step weights, batch-norm statistics, optimizer state, queue and
+ * counters are exactly as they were. */
 moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_outcome_t *outcome)
 {
     moco_status_t status = MOCO_OK;

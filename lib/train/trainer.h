@@ -1,5 +1,6 @@
-/* What a trainer holds, and the pieces its files give each other. Read step.c first. A trainer is a state (state.h),
- * which is what it has learnt, and the machine around it: device, plans, gradients, memory for a step. */
+/* What a trainer holds, and the pieces its files give each other. Read step.c first. A trainer is a
+ * state (state.h), which is what it has learnt, and the machine around it: device, plans,
+ * gradients, memory for a step. */
 #ifndef MO_TRAIN_TRAINER_H
 #define MO_TRAIN_TRAINER_H
 
@@ -15,8 +16,8 @@
 #include "train/state.h"
 #include "train/warnings.h"
 
-/* One run of a batch through operations of an encoder (stage.c makes, stage_io.c feeds it). A step is a few of
- * these. */
+/* One run of a batch through operations of an encoder (stage.c makes, stage_io.c feeds it). A step
+ * is a few of these. */
 typedef enum mo_stage_kind {
     MO_STAGE_KEY,       /* images -> keys                                     */
     MO_STAGE_QUERY,     /* images -> loss and gradients                       */
@@ -110,11 +111,13 @@ typedef struct mo_commit {
 /* The machine around `trainer->state`, which is built: plans and sizes, no memory yet. */
 moco_status_t mo_trainer_build(moco_trainer_t *trainer, moco_device_t *device);
 moco_status_t mo_trainer_take(moco_trainer_t *trainer); /* the memory of state and machine */
-/* State and machine by the caller's options, without memory: what can be told of a trainer before it is made. */
+/* State and machine by the caller's options, without memory: what can be told of a trainer before
+ * it is made. */
 moco_status_t mo_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, moco_trainer_t **out);
 moco_status_t mo_trainer_create(const moco_trainer_options_t *options, moco_device_t *device, moco_trainer_t **out);
 void mo_trainer_delete(moco_trainer_t *trainer); /* in any of these conditions; NULL is fine */
-/* Bytes of the plan that count as `name` (the keys of `bytes` in moco_trainer_plan); all, where it is NULL. */
+/* Bytes of the plan that count as `name` (the keys of `bytes` in moco_trainer_plan); all, where it
+ * is NULL. */
 uint64_t mo_trainer_bytes(const moco_trainer_t *trainer, const char *name);
 /* [B, D] of the first or second view that has keys. Views begin where an instance can be bound. */
 mo_buffer_t mo_trainer_keys(const moco_trainer_t *trainer, int32_t view);
@@ -139,13 +142,14 @@ moco_status_t mo_stages_plan(moco_trainer_t *trainer);
 moco_status_t mo_stages_take(moco_trainer_t *trainer);
 void mo_stages_free(moco_trainer_t *trainer);
 
-/* stage_io.c: what goes into and comes out of the shards of a stage, and running one that the trainer has. */
+/* stage_io.c: what goes into and comes out of the shards of a stage, and running one that the
+ * trainer has. */
 moco_status_t mo_stage_run(moco_trainer_t *trainer, mo_stage_kind_t kind, const mo_views_t *views);
 mo_buffer_t mo_keys_for(const moco_trainer_t *trainer,
                         int32_t view); /* keys of the other view, with which its queries are compared */
 
-/* commit.c: all that can be refused, then the change, which cannot. The numbers of both are mapped from _prepare on until
- * _done, which follows a failure, too. */
+/* commit.c: all that can be refused, then the change, which cannot. The numbers of both are mapped
+ * from _prepare on until _done, which follows a failure, too. */
 moco_status_t mo_commit_prepare(moco_trainer_t *trainer, mo_commit_t *commit);
 void mo_commit(moco_trainer_t *trainer, mo_commit_t *commit);
 void mo_commit_done(moco_trainer_t *trainer);

@@ -11,8 +11,9 @@ double mo_tune_share(const moco_finetune_options_t *o, int64_t step)
     return mo_rng_beta(&rng, o->mixup, o->mixup);
 }
 
-/* Blocks are dropped with probabilities that grow linearly from 0 to that of the last; both branches of a transformer's
- * block have the block's. What stays is multiplied up, so that its expectation is the whole branch. */
+/* Blocks are dropped with probabilities that grow linearly from 0 to that of the last; both
+ * branches of a transformer's block have the block's. What stays is multiplied up, so that its
+ * expectation is the whole branch. */
 void mo_tune_factors(const mo_tuner_t *t, int64_t step, float *factors)
 {
     const int32_t per_block = mo_is_vit(t->encoder.spec.arch) ? 2 : 1, blocks = t->branches / per_block;

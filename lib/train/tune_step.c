@@ -1,4 +1,5 @@
-/* One step of fine-tuning: every shard forward, loss, backward in one plan; loss and gradient norm; the commit. */
+/* One step of fine-tuning: every shard forward, loss, backward in one plan; loss and gradient norm;
+ * the commit. */
 #include <string.h>
 
 #include "train/finetune.h"
@@ -114,8 +115,8 @@ typedef struct commit {
     mo_optim_rates_t rates;
 } commit_t;
 
-/* Biases, scales and shifts, and what DeiT's protocol decays as little as them: the class token [1,1,D], which has the
- * shape of one, and the positions. */
+/* Biases, scales and shifts, and what DeiT's protocol decays as little as them: the class token
+ * [1,1,D], which has the shape of one, and the positions. */
 static int is_vector(const mo_parameter_t *parameter)
 {
     return parameter->count == parameter->dims[parameter->rank - 1] || strcmp(parameter->name, "pos_embed") == 0;

@@ -1,5 +1,5 @@
-/* What a user should be told of a run that is probably not meant so, once each, as warnings of the log. Nothing here
- * changes a number. */
+/* What a user should be told of a run that is probably not meant so, once each, as warnings of the
+ * log. Nothing here changes a number. */
 #ifndef MO_TRAIN_WARNINGS_H
 #define MO_TRAIN_WARNINGS_H
 
@@ -20,8 +20,8 @@ void mo_warn_options(const struct moco_trainer_options *options);
 void mo_warn_setup(struct moco_trainer *trainer);
 /* Of a step that was done. */
 void mo_warn_step(struct moco_trainer *trainer, const struct mo_outcome *outcome);
-/* Mean over the dimensions of the standard deviation of unit rows, times the root of their width: about 1 for rows
- * spread over the sphere, 0 when all are the same. */
+/* Mean over the dimensions of the standard deviation of unit rows, times the root of their width:
+ * about 1 for rows spread over the sphere, 0 when all are the same. */
 double mo_spread(const float *rows, int64_t count, int64_t width);
 
 #endif

@@ -104,7 +104,8 @@ moco_status_t mo_block_create(size_t bytes, void *out)
         *(void **)out = memory;
         return MOCO_OK;
     }
-    /* Large: own mapping, aligned to huge pages, so that freeing returns it and neighbours never share a page. */
+    /* Large: own mapping, aligned to huge pages, so that freeing returns it and neighbours never
+     * share a page. */
     size_t rounded = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     void *memory = NULL;
     if (mo_fault(MO_FAULT_ALLOC) || posix_memalign(&memory, HUGE_PAGE, rounded) != 0)

@@ -1,5 +1,5 @@
-/* The flag behind moco_cancel_t, which another thread or a signal handler sets. Looked at by every loop over batches,
- * shards or chunks of a long call. */
+/* The flag behind moco_cancel_t, which another thread or a signal handler sets. Looked at by every
+ * loop over batches, shards or chunks of a long call. */
 #ifndef MO_UTIL_CANCEL_H
 #define MO_UTIL_CANCEL_H
 

@@ -1,5 +1,5 @@
-/* Hot plain loops built for several instruction sets, the best chosen at load time. Without contraction every version
- * gives the same bits. */
+/* Hot plain loops built for several instruction sets, the best chosen at load time. Without
+ * contraction every version gives the same bits. */
 #ifndef MO_UTIL_CLONES_H
 #define MO_UTIL_CLONES_H
 

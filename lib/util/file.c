@@ -1,5 +1,6 @@
-/* Files: whole reads, mapped views and atomic writes. Called by persist, data and eval. Every request to the system
- * passes a fault point; every failure names the path and what the system said. */
+/* Files: whole reads, mapped views and atomic writes. Called by persist, data and eval. Every
+ * request to the system passes a fault point; every failure names the path and what the system
+ * said. */
 #include "util/file.h"
 
 #include <errno.h>
@@ -154,8 +155,8 @@ static moco_status_t folder_of(const char *path, char **folder)
     return mo_strprintf(folder, "%.*s", (int)(slash - path), path);
 }
 
-/* A new file beside `path`. The name holds the process number, so writers of one path do not meet; a leftover of a
- * killed process with the same number is stepped over. */
+/* A new file beside `path`. The name holds the process number, so writers of one path do not meet;
+ * a leftover of a killed process with the same number is stepped over. */
 static int create_beside(const char *path, char *temporary, size_t capacity)
 {
     for (int attempt = 0; attempt < MAX_LEFTOVERS; attempt++) {
@@ -262,7 +263,8 @@ moco_status_t mo_atomic_commit(mo_atomic_file_t *file)
     }
     mo_free(file->temporary); /* it has its name: nothing to remove any more */
     file->temporary = NULL;
-    /* Without this a power cut could forget the rename. EINVAL: a file system that cannot sync folders. */
+    /* Without this a power cut could forget the rename. EINVAL: a file system that cannot sync
+     * folders. */
     if (faulted() || (fsync(folder) != 0 && errno != EINVAL))
         status = failed(file->path, "sync its folder (the new file is in place)");
 cleanup:

@@ -14,7 +14,8 @@ int mo_file_exists(const char *path); /* anything of that name */
 /* Whether both paths lead to one file, by links and other names too; 0 where one is not there. */
 int mo_file_same(const char *a, const char *b);
 
-/* Read-only mapping; an empty file has bytes NULL. Another process that shortens the file meanwhile raises SIGBUS. */
+/* Read-only mapping; an empty file has bytes NULL. Another process that shortens the file meanwhile
+ * raises SIGBUS. */
 typedef struct mo_file_view {
     const uint8_t *bytes;
     uint64_t size;
@@ -22,9 +23,10 @@ typedef struct mo_file_view {
 moco_status_t mo_file_view_open(mo_file_view_t *view, const char *path);
 void mo_file_view_close(mo_file_view_t *view);
 
-/* Write to a temporary file in the same folder; commit = flush, fsync, rename, fsync of the folder. Abort (or a
- * failed commit) removes it and leaves an older file of that name as it was; only a commit whose very last request,
- * the sync of the folder, fails has already put the complete new file in place, and says so. */
+/* Write to a temporary file in the same folder; commit = flush, fsync, rename, fsync of the folder.
+ * Abort (or a failed commit) removes it and leaves an older file of that name as it was; only a
+ * commit whose very last request, the sync of the folder, fails has already put the complete new
+ * file in place, and says so. */
 typedef struct mo_atomic_file {
     FILE *stream;
     char *path, *temporary;

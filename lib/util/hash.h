@@ -1,5 +1,5 @@
-/* One hash for what only has to tell things apart: FNV-1a, 64 bits, over whatever units the caller adds. Hashes are
- * stored in files, so neither the arithmetic nor a caller's order may change. */
+/* One hash for what only has to tell things apart: FNV-1a, 64 bits, over whatever units the caller
+ * adds. Hashes are stored in files, so neither the arithmetic nor a caller's order may change. */
 #ifndef MO_UTIL_HASH_H
 #define MO_UTIL_HASH_H
 

@@ -1,4 +1,5 @@
-/* One pass over hostile JSON text for its depth and number of values, then the parser. Called by readers of files. */
+/* One pass over hostile JSON text for its depth and number of values, then the parser. Called by
+ * readers of files. */
 #include "util/json.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* JSON as this library uses it. What comes from files is measured before it is parsed, because a parser's stack and
- * memory follow its input. */
+/* JSON as this library uses it. What comes from files is measured before it is parsed, because a
+ * parser's stack and memory follow its input. */
 #ifndef MO_UTIL_JSON_H
 #define MO_UTIL_JSON_H
 
@@ -10,12 +10,13 @@
 #define MO_JSON_REASON 128
 #define MO_JSON_MAX_ITEMS 4000000 /* values beyond this would take hundreds of megabytes */
 
-/* Parse with duplicate keys refused and at most `depth` levels of nesting. MOCO_ERR_FORMAT or MOCO_ERR_MEMORY come with
- * a one-line reason for the caller's message. *out is freed with json_decref. */
+/* Parse with duplicate keys refused and at most `depth` levels of nesting. MOCO_ERR_FORMAT or
+ * MOCO_ERR_MEMORY come with a one-line reason for the caller's message. *out is freed with
+ * json_decref. */
 moco_status_t mo_json_load(const char *text, uint64_t size, int depth, json_t **out, char reason[MO_JSON_REASON]);
 
-/* Writes `object` as one line in the text rule of moco_build_info and drops the reference to it; NULL (no memory while
- * building it) is an error. */
+/* Writes `object` as one line in the text rule of moco_build_info and drops the reference to it;
+ * NULL (no memory while building it) is an error. */
 moco_status_t mo_json_text(json_t *object, char *text, uint64_t capacity, uint64_t *needed);
 
 /* Where a call's JSON answer goes: the arguments of the text rule. */
@@ -24,10 +25,12 @@ typedef struct mo_answer {
     uint64_t capacity, *needed;
 } mo_answer_t;
 
-/* mo_json_text for calls whose answer comes beside their work: with neither text nor `needed` nothing is asked for. */
+/* mo_json_text for calls whose answer comes beside their work: with neither text nor `needed`
+ * nothing is asked for. */
 moco_status_t mo_json_answer(json_t *object, const mo_answer_t *answer);
 
-/* File names are bytes, JSON is UTF-8: what is not becomes '?', and such a name is cut at 511 bytes. */
+/* File names are bytes, JSON is UTF-8: what is not becomes '?', and such a name is cut at 511
+ * bytes. */
 json_t *mo_json_bytes(const char *text);
 
 #endif

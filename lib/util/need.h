@@ -1,4 +1,5 @@
-/* Checks of arguments, with one sentence for each kind. Used by the border and by checks of options. */
+/* Checks of arguments, with one sentence for each kind. Used by the border and by checks of
+ * options. */
 #ifndef MO_UTIL_NEED_H
 #define MO_UTIL_NEED_H
 

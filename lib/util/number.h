@@ -1,4 +1,5 @@
-/* Numbers as text, always with a decimal point: a host may have set a locale that writes a comma. */
+/* Numbers as text, always with a decimal point: a host may have set a locale that writes a
+ * comma. */
 #ifndef MO_UTIL_NUMBER_H
 #define MO_UTIL_NUMBER_H
 

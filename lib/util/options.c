@@ -1,4 +1,5 @@
-/* Defaults, the struct_size rule, checks and comparisons of options structs, by walking their tables. */
+/* Defaults, the struct_size rule, checks and comparisons of options structs, by walking their
+ * tables. */
 #include "util/options.h"
 
 #include <math.h>

@@ -1,7 +1,8 @@
-/* Options structs as data. A table has one row per field; it drives defaults, named sets of values (presets: recipes,
- * protocols), the struct_size rule, range checks, setting by name, JSON and docs/options.md. Tables stand beside what
- * they configure; the border (lib/api/options.c) lists them all. Assumes structs that begin with uint64_t struct_size,
- * have no padding and only grow at the end. */
+/* Options structs as data. A table has one row per field; it drives defaults, named sets of values
+ * (presets: recipes, protocols), the struct_size rule, range checks, setting by name, JSON and
+ * docs/options.md. Tables stand beside what they configure; the border (lib/api/options.c) lists
+ * them all. Assumes structs that begin with uint64_t struct_size, have no padding and only grow at
+ * the end. */
 #ifndef MO_UTIL_OPTIONS_H
 #define MO_UTIL_OPTIONS_H
 
@@ -75,7 +76,8 @@ typedef struct mo_option_table {
 /* No options struct is larger. */
 #define MO_OPTION_STRUCT_SIZE 4096
 
-/* For tables: #define AT(field) MO_OPTION_AT(moco_run_options_t, field), and {AT(epochs), MO_OPTION_I32, …}. */
+/* For tables: #define AT(field) MO_OPTION_AT(moco_run_options_t, field), and {AT(epochs),
+ * MO_OPTION_I32, …}. */
 #define MO_OPTION_AT(type, field) .name = #field, .offset = offsetof(type, field)
 /* min, max, flags and names of an ENUM from its array of names. */
 #define MO_OPTION_NAMES(list) 0, sizeof(list) / sizeof(list)[0] - 1, 0, list
@@ -85,7 +87,8 @@ typedef struct mo_option_table {
 
 /* By its name or an older one; NULL if unknown. */
 const mo_option_row_t *mo_option_find(const mo_option_table_t *table, const char *name);
-/* A field as a number; integers up to 2^53 and enumerations are exact. Of a list its first item, of pointers 0. */
+/* A field as a number; integers up to 2^53 and enumerations are exact. Of a list its first item, of
+ * pointers 0. */
 double mo_option_get(const void *options, const mo_option_row_t *row);
 void mo_option_put(void *options, const mo_option_row_t *row, double value);
 int32_t mo_preset_count(const mo_option_table_t *table);
@@ -98,16 +101,19 @@ const mo_preset_t *mo_preset_named(const mo_option_table_t *table, const char *n
 moco_status_t mo_option_defaults(const mo_option_table_t *table, int32_t preset, void *out);
 /* What every _init does: as many bytes of the defaults as the caller's struct has. */
 moco_status_t mo_option_init(const mo_option_table_t *table, int32_t preset, void *options, uint64_t struct_size);
-/* The struct_size rule: the caller's bytes over the defaults of the preset they name. caller NULL = the usual ones. */
+/* The struct_size rule: the caller's bytes over the defaults of the preset they name. caller NULL =
+ * the usual ones. */
 moco_status_t mo_option_overlay(const mo_option_table_t *table, const void *caller, void *full);
 /* Ranges, then fields that must agree. Messages: "epochs is 0, wanted 1 to 1000000". */
 moco_status_t mo_option_check(const mo_option_table_t *table, const void *options);
 moco_status_t mo_option_check_ranges(const mo_option_table_t *table, const void *options);
 /* Overlay and check: what every call that takes options does first. */
 moco_status_t mo_option_resolve(const mo_option_table_t *table, const void *caller, void *full);
-/* One field from text, range checked; a failed call changes nothing. Near names are suggested for unknown ones. */
+/* One field from text, range checked; a failed call changes nothing. Near names are suggested for
+ * unknown ones. */
 moco_status_t mo_option_set(const mo_option_table_t *table, void *options, const char *name, const char *value);
-/* MOCO_ERR_MISMATCH names the first differing field and both values; fields marked FREE may differ. */
+/* MOCO_ERR_MISMATCH names the first differing field and both values; fields marked FREE may
+ * differ. */
 moco_status_t mo_option_compare(const mo_option_table_t *table, const void *saved, const void *now);
 /* For agree: MOCO_ERR_ARGUMENT "crop_max_area is 0.1, wanted at least crop_min_area 0.2". */
 moco_status_t mo_option_at_least(const char *name, double value, const char *low_name, double low);
@@ -124,11 +130,11 @@ void mo_option_range(const mo_option_table_t *table, const mo_option_row_t *row,
 /* Read `value` into the field; what cannot be read is refused, ranges are not checked. */
 moco_status_t mo_option_parse(const mo_option_table_t *table, void *options, const mo_option_row_t *row,
                               const char *value);
-/* One JSON object in a new string (mo_free): names for enumerations, lists as arrays, uint64 as a decimal string, for
- * readers whose numbers are doubles. */
+/* One JSON object in a new string (mo_free): names for enumerations, lists as arrays, uint64 as a
+ * decimal string, for readers whose numbers are doubles. */
 moco_status_t mo_option_to_json(const mo_option_table_t *table, const void *options, char **json);
-/* Back to the same bits. Fields that an older library did not write keep their preset's value; unknown ones are
- * MOCO_ERR_VERSION; anything else wrong is MOCO_ERR_FORMAT. */
+/* Back to the same bits. Fields that an older library did not write keep their preset's value;
+ * unknown ones are MOCO_ERR_VERSION; anything else wrong is MOCO_ERR_FORMAT. */
 moco_status_t mo_option_from_json(const mo_option_table_t *table, const char *json, void *out);
 
 #endif

@@ -1,5 +1,5 @@
-/* Options as text: values and ranges for messages, parsing, JSON for logs and checkpoints. Numbers are always written
- * and read in the C locale: a host may have set another. */
+/* Options as text: values and ranges for messages, parsing, JSON for logs and checkpoints. Numbers
+ * are always written and read in the C locale: a host may have set another. */
 #include "util/options.h"
 
 #include <errno.h>
@@ -217,7 +217,8 @@ moco_status_t mo_option_parse(const mo_option_table_t *table, void *options, con
 
 /* ---- JSON ---- */
 
-/* A decimal keeps a point or exponent, so that -0.0 and the kind of number survive; JSON has no NaN. */
+/* A decimal keeps a point or exponent, so that -0.0 and the kind of number survive; JSON has no
+ * NaN. */
 static void json_decimal(double value, char text[MO_NUMBER_TEXT + 4])
 {
     char number[MO_NUMBER_TEXT];

@@ -1,6 +1,6 @@
-/* Random numbers by counter. The generator itself is Random123's Philox4x32-10; this file lays out the counter, turns
- * words into the distributions the library needs, and draws permutations. Every module may call it, from any thread: the
- * only state is the caller's mo_rng_t. */
+/* Random numbers by counter. The generator itself is Random123's Philox4x32-10; this file lays out
+ * the counter, turns words into the distributions the library needs, and draws permutations. Every
+ * module may call it, from any thread: the only state is the caller's mo_rng_t. */
 #include "util/rng.h"
 
 #include <math.h>
@@ -98,8 +98,8 @@ typedef struct draw {
     int32_t index;
 } draw_t;
 
-/* Draws fall evenly over 2^64, so their top bits are very nearly their rank: one counting pass puts each within a few
- * places of where it belongs, and an insertion sort does the rest. */
+/* Draws fall evenly over 2^64, so their top bits are very nearly their rank: one counting pass puts
+ * each within a few places of where it belongs, and an insertion sort does the rest. */
 static void place_draws(mo_rng_t start, uint32_t count, draw_t *draws, uint32_t *first)
 {
     for (uint32_t i = 0; i <= count; i++)

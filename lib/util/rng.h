@@ -1,5 +1,6 @@
-/* Random numbers by counter: Philox4x32-10, key = seed, counter = (block, index, time, stream). The same counter gives
- * the same numbers on any thread in any order, so nothing depends on thread counts. */
+/* Random numbers by counter: Philox4x32-10, key = seed, counter = (block, index, time, stream). The
+ * same counter gives the same numbers on any thread in any order, so nothing depends on thread
+ * counts. */
 #ifndef MO_UTIL_RNG_H
 #define MO_UTIL_RNG_H
 
@@ -43,8 +44,8 @@ double mo_rng_gamma(mo_rng_t *rng, double shape);      /* > 0, scale 1; Marsagli
 double mo_rng_beta(mo_rng_t *rng, double a, double b); /* [0,1], from two gamma draws           */
 /* permutation[count]: indices sorted by 64-bit draws of (stream, index 0, time), ties by index. */
 moco_status_t mo_rng_permutation(uint64_t seed, uint32_t stream, uint32_t time, int64_t count, int32_t *permutation);
-/* The same in memory of the caller, mo_rng_permutation_bytes(count) of it aligned as malloc does; cannot fail. count is
- * 0..2147483647. */
+/* The same in memory of the caller, mo_rng_permutation_bytes(count) of it aligned as malloc does;
+ * cannot fail. count is 0..2147483647. */
 size_t mo_rng_permutation_bytes(int64_t count);
 void mo_rng_permutation_in(uint64_t seed, uint32_t stream, uint32_t time, int64_t count, void *memory,
                            int32_t *permutation);

@@ -8,7 +8,8 @@
 #define MIN_NORM 1e-12
 #define TOLERANCE 1e-3
 
-/* Squares of floats cannot overflow a double: a sum that is not finite comes from a number that is not. */
+/* Squares of floats cannot overflow a double: a sum that is not finite comes from a number that is
+ * not. */
 static double sum_of_squares(const float *row, int32_t width)
 {
     double sum = 0;

@@ -49,7 +49,8 @@ void mo_message_copy(char text[MO_MESSAGE_SIZE])
     memcpy(text, last_message, MO_MESSAGE_SIZE);
 }
 
-/* Whether the message names the file: at its begin or in quotes, and not as a word that happens to be the same. */
+/* Whether the message names the file: at its begin or in quotes, and not as a word that happens to
+ * be the same. */
 static int names_file(const char *path)
 {
     const size_t length = strlen(path);

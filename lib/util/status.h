@@ -1,4 +1,5 @@
-/* Errors inside the library: where a fault is first seen, `return mo_fail(...)`; callers above pass the code on. */
+/* Errors inside the library: where a fault is first seen, `return mo_fail(...)`; callers above pass
+ * the code on. */
 #ifndef MO_UTIL_STATUS_H
 #define MO_UTIL_STATUS_H
 
@@ -9,7 +10,8 @@
 /* Fills this thread's message and returns `status`. No allocation. */
 moco_status_t mo_fail(moco_status_t status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Worker threads hand their failure to the calling thread: copy text out there, put it back here. */
+/* Worker threads hand their failure to the calling thread: copy text out there, put it back
+ * here. */
 #define MO_MESSAGE_SIZE 512
 void mo_message_copy(char text[MO_MESSAGE_SIZE]);
 moco_status_t mo_message_set(moco_status_t status, const char *text);
@@ -21,8 +23,8 @@ void mo_log(int level, const char *format, ...) __attribute__((format(printf, 2,
 
 /* Text results: the rule of moco_build_info. */
 moco_status_t mo_text_out(const char *from, char *text, uint64_t capacity, uint64_t *needed);
-/* The same rule for bytes that the caller writes itself: sets *needed and refuses a capacity that is too small. With
- * MOCO_OK and a capacity of 0 nothing is to be written. */
+/* The same rule for bytes that the caller writes itself: sets *needed and refuses a capacity that
+ * is too small. With MOCO_OK and a capacity of 0 nothing is to be written. */
 moco_status_t mo_capacity_check(uint64_t size, const void *bytes, uint64_t capacity, uint64_t *needed);
 
 #define TRY(call)                         \

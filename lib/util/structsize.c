@@ -1,5 +1,5 @@
-/* The struct_size rule, once for all options structs. Assumes that the structs have no padding and only grow at the
- * end. */
+/* The struct_size rule, once for all options structs. Assumes that the structs have no padding and
+ * only grow at the end. */
 #include "util/structsize.h"
 
 #include <string.h>

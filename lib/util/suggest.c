@@ -1,4 +1,5 @@
-/* "Did you mean": see suggest.h. Called where a name is found to be unknown; nothing here allocates or fails. */
+/* "Did you mean": see suggest.h. Called where a name is found to be unknown; nothing here allocates
+ * or fails. */
 #include "util/suggest.h"
 
 #include <stdio.h>
@@ -20,9 +21,9 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
-/* Letters to insert, delete, replace, or exchange with their neighbour, until one word is the other (optimal string
- * alignment). Row i of the usual table holds the distances of a's first i letters to every beginning of b; the
- * recurrence looks back two rows. */
+/* Letters to insert, delete, replace, or exchange with their neighbour, until one word is the other
+ * (optimal string alignment). Row i of the usual table holds the distances of a's first i letters
+ * to every beginning of b; the recurrence looks back two rows. */
 static int distance(const char *a, const char *b)
 {
     int rows[3][LONGEST + 1];
@@ -68,8 +69,8 @@ const char *mo_nearest(const char *word, const char *const *first, size_t stride
 {
     const char *near = NULL, *longer = NULL;
     size_t length = strlen(word);
-    /* Words of one or two letters must fit but for capitals; longer ones may have a slip, and one more for every four
-     * letters. */
+    /* Words of one or two letters must fit but for capitals; longer ones may have a slip, and one
+     * more for every four letters. */
     int best = length >= 3 ? 1 + (int)(length / 4) : 0;
     if (length > LONGEST)
         return NULL;

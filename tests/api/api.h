@@ -1,4 +1,5 @@
-/* What the tests of the public interface share. They include nothing of lib/ and link to the real libmoco.so. */
+/* What the tests of the public interface share. They include nothing of lib/ and link to the real
+ * libmoco.so. */
 #ifndef TESTS_API_H
 #define TESTS_API_H
 

@@ -1,5 +1,6 @@
-/* What the tests of training and embedding share: small JPEGs drawn on the spot, scratch folders, files as bytes,
- * numbers out of JSON text. A picture is a direction and a frequency of stripes: different numbers look different. */
+/* What the tests of training and embedding share: small JPEGs drawn on the spot, scratch folders,
+ * files as bytes, numbers out of JSON text. A picture is a direction and a frequency of stripes:
+ * different numbers look different. */
 #ifndef TESTS_DRAW_H
 #define TESTS_DRAW_H
 
@@ -161,7 +162,8 @@ static inline void copy_file(const char *from, const char *folder, const char *n
     free(bytes);
 }
 
-/* Digits after KEY in a file's header become 0: options that may differ between runs of the same bits. */
+/* Digits after KEY in a file's header become 0: options that may differ between runs of the same
+ * bits. */
 static inline void mask_number(uint8_t *bytes, size_t size, const char *key)
 {
     uint8_t *at = memmem(bytes, size, key, strlen(key));

@@ -1,4 +1,5 @@
-/* What the tests of the linear probe and of fine-tuning share: a tiny model and two folders of labelled pictures. */
+/* What the tests of the linear probe and of fine-tuning share: a tiny model and two folders of
+ * labelled pictures. */
 #ifndef TESTS_LABELLED_H
 #define TESTS_LABELLED_H
 

@@ -1,5 +1,6 @@
-/* Bad input from outside: images, folders, disks, options and files. Each gives its status and says what was found; the
- * process, the objects and the files that were there before live on. The program says the same with its exit code. */
+/* Bad input from outside: images, folders, disks, options and files. Each gives its status and says
+ * what was found; the process, the objects and the files that were there before live on. The
+ * program says the same with its exit code. */
 #include "draw.h"
 #include "call_options.h"
 
@@ -179,7 +180,8 @@ START_TEST(folders_without_images)
 }
 END_TEST
 
-/* Fewer images than a batch, then fewer good ones, then too many broken ones; the trainer still takes a good set. */
+/* Fewer images than a batch, then fewer good ones, then too many broken ones; the trainer still
+ * takes a good set. */
 START_TEST(fewer_good_images_than_a_batch)
 {
     const char *run = in_scratch(&scratch, "run");
@@ -574,7 +576,8 @@ START_TEST(checkpoints_that_lie)
 }
 END_TEST
 
-/* Sizes that only the options claim are refused by the tensors that are there, before memory is taken for them. */
+/* Sizes that only the options claim are refused by the tensors that are there, before memory is
+ * taken for them. */
 START_TEST(checkpoints_that_boast)
 {
     static const struct boast {

@@ -1,4 +1,5 @@
-/* The same bits for any number of lanes and of loader threads: checkpoints after ten steps, byte for byte. */
+/* The same bits for any number of lanes and of loader threads: checkpoints after ten steps, byte
+ * for byte. */
 #include "draw.h"
 #include "call_options.h"
 
@@ -108,8 +109,8 @@ START_TEST(lanes_and_loader_threads)
 }
 END_TEST
 
-/* Four steps, a checkpoint, and six more in a new trainer: every kind of optimizer state and of encoder goes through
- * it. */
+/* Four steps, a checkpoint, and six more in a new trainer: every kind of optimizer state and of
+ * encoder goes through it. */
 START_TEST(saved_and_loaded)
 {
     moco_trainer_options_t options;
@@ -145,7 +146,8 @@ static const struct {
 static const int32_t whole_shards[] = {4, 16, 32, 64};
 #define WHOLE_SHARDS ((int)(sizeof whole_shards / sizeof *whole_shards))
 
-/* One view of the batch: every image is stripes of its own; the second view of an image is its first, shifted. */
+/* One view of the batch: every image is stripes of its own; the second view of an image is its
+ * first, shifted. */
 static float *whole_view(int view, int step)
 {
     enum { FLOATS = WHOLE_SIZE * WHOLE_SIZE * 3 };
@@ -202,7 +204,8 @@ START_TEST(what_changes_the_bits)
     train(&options, 2, 1, "next");
     ck_assert(!same_as_first("next"));
 
-    /* Options are part of the file, so the numbers themselves are compared: embeddings of one picture. */
+    /* Options are part of the file, so the numbers themselves are compared: embeddings of one
+     * picture. */
     float rows[4][16], *row = rows[0];
     picture_t jpeg = draw_jpeg(20, 20, 3, 3);
     const uint8_t *data[1] = {jpeg.bytes};

@@ -1,5 +1,6 @@
-/* What calls say and give beside their main work: reasons of images that could not be used, models in memory, snapshots
- * of either encoder, options of a checkpoint, names of recipes, and outputs that would replace an input. */
+/* What calls say and give beside their main work: reasons of images that could not be used, models
+ * in memory, snapshots of either encoder, options of a checkpoint, names of recipes, and outputs
+ * that would replace an input. */
 #include "draw.h"
 #include "call_options.h"
 

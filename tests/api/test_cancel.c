@@ -1,5 +1,5 @@
-/* Long calls stopped from another thread: each ends with MOCO_ERR_CANCELLED in good time, leaves no unfinished file, and
- * its objects go on as if nothing had happened. */
+/* Long calls stopped from another thread: each ends with MOCO_ERR_CANCELLED in good time, leaves no
+ * unfinished file, and its objects go on as if nothing had happened. */
 #include "draw.h"
 #include "call_options.h"
 
@@ -90,7 +90,8 @@ START_TEST(the_object)
 }
 END_TEST
 
-/* A run of 100,000 epochs: what was learnt until the request is in its files, and the run goes on from there. */
+/* A run of 100,000 epochs: what was learnt until the request is in its files, and the run goes on
+ * from there. */
 START_TEST(a_run)
 {
     const char *run = in_scratch(&scratch, "run");

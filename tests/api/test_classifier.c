@@ -1,5 +1,5 @@
-/* What the probe and fine-tuning give, as a host sees it: the same questions and the same files for both, old files, and
- * files that are none. */
+/* What the probe and fine-tuning give, as a host sees it: the same questions and the same files for
+ * both, old files, and files that are none. */
 #include "labelled.h"
 
 #include <stddef.h>
@@ -79,7 +79,8 @@ static double right_of(const moco_classifier_t *classifier, moco_dataset_t *test
     return 100.0 * (double)right / (double)f.count;
 }
 
-/* What is saved and loaded answers like what was measured, also when the model that it came from is gone. */
+/* What is saved and loaded answers like what was measured, also when the model that it came from is
+ * gone. */
 START_TEST(round_trip)
 {
     world_t w = world_of(1, TRAIN, TEST, SIDE);
@@ -160,7 +161,8 @@ END_TEST
 
 /* ---- files ---- */
 
-/* Another file with a piece of the header replaced. Tensors are addressed from its end, so they stay as they are. */
+/* Another file with a piece of the header replaced. Tensors are addressed from its end, so they
+ * stay as they are. */
 static void edit_header(const char *from, const char *to, const char *piece, const char *by)
 {
     size_t size;

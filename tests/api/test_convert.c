@@ -1,5 +1,5 @@
-/* moco_convert and moco_file_info as a host meets them: arguments, hosts of other releases, this library's own files.
- * The files of other programs are in tests/parity/test_foreign.py. */
+/* moco_convert and moco_file_info as a host meets them: arguments, hosts of other releases, this
+ * library's own files. The files of other programs are in tests/parity/test_foreign.py. */
 #include "draw.h" /* first: it asks for the system's extensions */
 
 #include <stddef.h>
@@ -188,7 +188,8 @@ START_TEST(transformers)
 }
 END_TEST
 
-/* What was not taken of a checkpoint is told by what it begins with, as of other programs' files. */
+/* What was not taken of a checkpoint is told by what it begins with, as of other programs'
+ * files. */
 START_TEST(own_reports)
 {
     moco_convert_options_t o = defaults();

@@ -1,6 +1,6 @@
-/* Fine-tuning as a host sees it: the same bits on any number of lanes and loader threads, what takes part and what is
- * left out, progress, what a failed or stopped run leaves, refusals. Its numbers are held against PyTorch in
- * tests/parity/test_finetune.py. */
+/* Fine-tuning as a host sees it: the same bits on any number of lanes and loader threads, what
+ * takes part and what is left out, progress, what a failed or stopped run leaves, refusals. Its
+ * numbers are held against PyTorch in tests/parity/test_finetune.py. */
 #include "labelled.h"
 
 #include <limits.h>
@@ -156,7 +156,8 @@ START_TEST(learns)
 }
 END_TEST
 
-/* Broken images and the rest that fills no batch are left out; a file of a fine-tuned encoder can be tuned again. */
+/* Broken images and the rest that fills no batch are left out; a file of a fine-tuned encoder can
+ * be tuned again. */
 START_TEST(left_out)
 {
     world_t w = world_open(1);

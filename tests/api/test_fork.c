@@ -1,4 +1,5 @@
-/* fork: a child goes on with idle handles, is told when work was in flight, and may free everything either way. */
+/* fork: a child goes on with idle handles, is told when work was in flight, and may free everything
+ * either way. */
 #include "api.h"
 #include "call_options.h"
 
@@ -11,9 +12,9 @@
 
 enum { D = 16, K = 64, SIDE = 32 };
 
-/* Runs `child` in a forked process and returns its exit code; a child that hangs is killed by its alarm. The alarm's
- * action must be the default one: Check's own handler, which the child inherits, kills the whole process group, and
- * without CK_FORK that is the shell that runs the tests. */
+/* Runs `child` in a forked process and returns its exit code; a child that hangs is killed by its
+ * alarm. The alarm's action must be the default one: Check's own handler, which the child inherits,
+ * kills the whole process group, and without CK_FORK that is the shell that runs the tests. */
 static int in_child(int (*child)(void *), void *context)
 {
     int state = 0;
@@ -113,7 +114,8 @@ static void *keep_busy(void *model)
     return NULL;
 }
 
-/* 0 when every call said FORKED, or worked because the lanes happened to be idle at that moment; 2 in the latter case.
+/* 0 when every call said FORKED, or worked because the lanes happened to be idle at that moment; 2
+ * in the latter case.
  */
 static int told_and_free(void *context)
 {

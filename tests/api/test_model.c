@@ -1,5 +1,5 @@
-/* Finished encoders: the same rows whichever way an image comes in and whoever else asks, in files and out of hostile
- * ones. */
+/* Finished encoders: the same rows whichever way an image comes in and whoever else asks, in files
+ * and out of hostile ones. */
 #include "draw.h"
 #include "call_options.h"
 
@@ -144,7 +144,8 @@ START_TEST(every_way_in)
 }
 END_TEST
 
-/* Rows have the same bits whatever their neighbours; alone, on the plan for one image, they agree to rounding. */
+/* Rows have the same bits whatever their neighbours; alone, on the plan for one image, they agree
+ * to rounding. */
 START_TEST(neighbours)
 {
     for (int32_t tap = 0; tap < 2; tap++) {

@@ -1,4 +1,5 @@
-/* Hosts compiled against another release: their options structs are shorter or longer than the library's. */
+/* Hosts compiled against another release: their options structs are shorter or longer than the
+ * library's. */
 #include "api.h"
 
 #include <stddef.h>
@@ -116,7 +117,8 @@ START_TEST(layout_is_pinned)
 }
 END_TEST
 
-/* For every prefix of the struct: what the host knows is what a full host gets, what lies behind stays untouched. */
+/* For every prefix of the struct: what the host knows is what a full host gets, what lies behind
+ * stays untouched. */
 START_TEST(init_writes_a_prefix)
 {
     init_fn init = structs[_i].init;
@@ -160,8 +162,8 @@ START_TEST(init_refuses_impossible_sizes)
 }
 END_TEST
 
-/* An old host: its struct ends before first_epoch. Its bytes are in a block of exactly that size, so that a sanitizer
- * sees any read behind it. */
+/* An old host: its struct ends before first_epoch. Its bytes are in a block of exactly that size,
+ * so that a sanitizer sees any read behind it. */
 START_TEST(old_host_trains_with_defaults)
 {
     const uint64_t size = offsetof(moco_trainer_options_t, first_epoch);

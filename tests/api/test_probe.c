@@ -1,5 +1,6 @@
-/* The linear probe as a host sees it: the same bits on any number of lanes and loader threads, what takes part and what
- * is left out, progress, refusals. Its numbers are held against PyTorch in tests/parity/test_probe.py. */
+/* The linear probe as a host sees it: the same bits on any number of lanes and loader threads, what
+ * takes part and what is left out, progress, refusals. Its numbers are held against PyTorch in
+ * tests/parity/test_probe.py. */
 #include "labelled.h"
 
 #include <stddef.h>
@@ -142,7 +143,8 @@ START_TEST(left_out)
 }
 END_TEST
 
-/* A test set with some of the classes, in another numbering, is measured by names: here training images themselves. */
+/* A test set with some of the classes, in another numbering, is measured by names: here training
+ * images themselves. */
 START_TEST(classes_by_name)
 {
     world_t w = world_open(1);
@@ -344,7 +346,8 @@ START_TEST(sets_that_do_not_fit)
 }
 END_TEST
 
-/* Decay of 10 at a rate of 1e6 makes weights explode; such a rate is out of the race, and alone an error. */
+/* Decay of 10 at a rate of 1e6 makes weights explode; such a rate is out of the race, and alone an
+ * error. */
 START_TEST(diverged)
 {
     world_t w = world_open(1);

@@ -1,4 +1,5 @@
-/* Batches pushed by the host: accumulation, refusals that take nothing, the views drawn, and a trainer that learns. */
+/* Batches pushed by the host: accumulation, refusals that take nothing, the views drawn, and a
+ * trainer that learns. */
 #include "draw.h"
 #include "call_options.h"
 
@@ -109,8 +110,9 @@ static void normalise(const moco_trainer_options_t *o, const uint8_t *from, floa
         to[i] = ((float)from[i] / 255.0f - (float)mean[i % 3]) / (float)std[i % 3];
 }
 
-/* A data set of the pushed images in pushing order has the same views at epoch 0, in every pipeline: a step on those,
- * pushed as floats, gives the same bits. The second batch goes on with the numbers. */
+/* A data set of the pushed images in pushing order has the same views at epoch 0, in every
+ * pipeline: a step on those, pushed as floats, gives the same bits. The second batch goes on with
+ * the numbers. */
 START_TEST(pixels_equal_data_set_views)
 {
     scratch_t scratch = scratch_make();
@@ -244,7 +246,8 @@ static void push_one(moco_trainer_t *trainer, int number)
     free(pixels);
 }
 
-/* Pushed images that wait are not saved, their numbers are not used up: push them again and the bits are the same. */
+/* Pushed images that wait are not saved, their numbers are not used up: push them again and the
+ * bits are the same. */
 START_TEST(saving_between_pushes)
 {
     scratch_t scratch = scratch_make();
@@ -309,8 +312,8 @@ END_TEST
 
 /* ---- it learns ---- */
 
-/* Pictures over and over: the loss falls well below chance, and below what it was when the queue had just filled;
- * queries find their own key among 32 others. */
+/* Pictures over and over: the loss falls well below chance, and below what it was when the queue
+ * had just filled; queries find their own key among 32 others. */
 START_TEST(overfit)
 {
     moco_trainer_options_t options;
@@ -345,7 +348,8 @@ START_TEST(overfit)
 }
 END_TEST
 
-/* SimCLR on a plain ViT whose head has no batch norm: the loss alone joins the shards, in both executions alike. */
+/* SimCLR on a plain ViT whose head has no batch norm: the loss alone joins the shards, in both
+ * executions alike. */
 START_TEST(loss_over_the_whole_batch)
 {
     enum { ROWS = 96 };

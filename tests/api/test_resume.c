@@ -44,7 +44,8 @@ static moco_trainer_t *loaded(const char *path, moco_device_t *device)
     return trainer;
 }
 
-/* Cut after any step of two epochs; the second half runs on other lanes and loader threads, under a memory cap. */
+/* Cut after any step of two epochs; the second half runs on other lanes and loader threads, under a
+ * memory cap. */
 START_TEST(steps_after_a_load)
 {
     const char *whole = in_scratch(&scratch, "whole"), *half = in_scratch(&scratch, "half");
@@ -100,7 +101,8 @@ END_TEST
 
 /* ---- whole runs ---- */
 
-/* Keeps the files of RUN as they are when step `at` is reported, as a process killed there would leave them. */
+/* Keeps the files of RUN as they are when step `at` is reported, as a process killed there would
+ * leave them. */
 typedef struct witness {
     const char *run, *copy;
     int64_t at;
@@ -138,7 +140,8 @@ static void expect_same_runs(const char *a, const char *b)
     ck_assert_str_eq(steps_a, steps_b);
 }
 
-/* A run with saves inside epochs, and one that goes on from what a kill after step `at` would have left. */
+/* A run with saves inside epochs, and one that goes on from what a kill after step `at` would have
+ * left. */
 static void cut_run(moco_dataset_t *dataset, moco_dataset_t *test, int64_t save_every, int64_t at)
 {
     const char *whole = in_scratch(&scratch, "whole-run"), *cut = in_scratch(&scratch, "cut-run");

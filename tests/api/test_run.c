@@ -1,4 +1,5 @@
-/* Whole runs: what is reported when, where they stop, what they leave, and how much memory they take. */
+/* Whole runs: what is reported when, where they stop, what they leave, and how much memory they
+ * take. */
 #include "draw.h"
 #include "call_options.h"
 
@@ -274,7 +275,8 @@ static double planned(const moco_trainer_options_t *options, moco_device_t *devi
     return json_number(text, key);
 }
 
-/* A plain ViT's images never meet outside the heads: its shards in flight follow the lanes, not the batch. */
+/* A plain ViT's images never meet outside the heads: its shards in flight follow the lanes, not the
+ * batch. */
 START_TEST(big_batches)
 {
     moco_device_t *device = device_of(2);

@@ -1,4 +1,5 @@
-/* Everything a host can get wrong in a call: each gives its status and one line, and nothing dies or changes. */
+/* Everything a host can get wrong in a call: each gives its status and one line, and nothing dies
+ * or changes. */
 #include "api.h"
 #include "call_options.h"
 
@@ -245,7 +246,8 @@ START_TEST(options_by_name)
 }
 END_TEST
 
-/* Fields that are fine each by itself and wrong together, or out of range in a struct filled by hand. */
+/* Fields that are fine each by itself and wrong together, or out of range in a struct filled by
+ * hand. */
 START_TEST(options_that_disagree)
 {
     moco_trainer_options_t options;
@@ -466,7 +468,8 @@ START_TEST(trainers)
 }
 END_TEST
 
-/* A model: broken images among good ones, taps it does not have, a folder where a file should be. */
+/* A model: broken images among good ones, taps it does not have, a folder where a file should
+ * be. */
 START_TEST(models)
 {
     moco_trainer_options_t options;

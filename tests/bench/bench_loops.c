@@ -1,5 +1,6 @@
-/* The loops that stand beside oneDNN's primitives, against those primitives, in turn in one run: batch norm forward and
- * backward, the optimizer, the momentum update. Prints medians of nanoseconds per number and their ratio. One lane.
+/* The loops that stand beside oneDNN's primitives, against those primitives, in turn in one run:
+ * batch norm forward and backward, the optimizer, the momentum update. Prints medians of
+ * nanoseconds per number and their ratio. One lane.
  *
  * usage: bench_loops [ROUNDS] */
 #include <stdio.h>
@@ -41,7 +42,8 @@ static double median(double *values, int count)
     return values[count / 2];
 }
 
-/* ---- operations of the commit as primitives on three tensors: parameter, velocity (or key), gradient ---- */
+/* ---- operations of the commit as primitives on three tensors: parameter, velocity (or key),
+ * gradient ---- */
 
 static moco_status_t sgd_as_primitives(mo_plan_t *plan, const mo_op_t *op)
 {

@@ -1,5 +1,6 @@
-/* After warm-up a step takes no memory: the library's own requests are counted, and the process does not grow. What
- * oneDNN takes inside an operation it gives back before the operation returns. */
+/* After warm-up a step takes no memory: the library's own requests are counted, and the process
+ * does not grow. What oneDNN takes inside an operation it gives back before the operation
+ * returns. */
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <stdio.h>
@@ -24,11 +25,12 @@ static long resident_pages(void)
     return resident;
 }
 
-/* malloc's own stores of small pieces, one for each thread: 64 sizes of 7 pieces, half a KiB each at the most. */
+/* malloc's own stores of small pieces, one for each thread: 64 sizes of 7 pieces, half a KiB each
+ * at the most. */
 #define SLACK(threads) ((size_t)(threads)*64 * 7 * 512)
 
-/* Two steps to warm up, then ten. A lane takes its scratchpad when it runs its first operation, which on several lanes
- * may be later; nothing else is allowed. */
+/* Two steps to warm up, then ten. A lane takes its scratchpad when it runs its first operation,
+ * which on several lanes may be later; nothing else is allowed. */
 static void steps_of(moco_trainer_options_t o, int32_t lanes, int pixels)
 {
     const int32_t batch = o.batch_size;
@@ -64,7 +66,8 @@ static void steps_of(moco_trainer_options_t o, int32_t lanes, int pixels)
     if (WATCHED) {
         ck_assert_msg(mallinfo2().uordblks <= in_use + SLACK(lanes + 1), "ten steps kept %zu bytes",
                       mallinfo2().uordblks - in_use);
-        /* packing buffers of oneDNN come and go in malloc's arenas: 256 KiB of space for each thread */
+        /* packing buffers of oneDNN come and go in malloc's arenas: 256 KiB of space for each
+         * thread */
         ck_assert_msg(resident_pages() - pages <= (lanes + 1) * 64, "ten steps grew by %ld pages",
                       resident_pages() - pages);
     }

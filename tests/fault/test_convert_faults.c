@@ -1,6 +1,7 @@
-/* Conversion under failing allocations and file requests: each failure is an error with a message, leaves the output as
- * it was and leaks nothing; an undisturbed call then gives the bytes of one that was never disturbed. The reference
- * checkpoint is put together from a trainer's own numbers. */
+/* Conversion under failing allocations and file requests: each failure is an error with a message,
+ * leaves the output as it was and leaks nothing; an undisturbed call then gives the bytes of one
+ * that was never disturbed. The reference checkpoint is put together from a trainer's own
+ * numbers. */
 #include <stdio.h>
 #include <unistd.h>
 

@@ -1,7 +1,8 @@
-/* Every allocation, engine call and file request of the large calls fails once, the first, the second and so on: each
- * failure is an error with a message, changes nothing, and the call then succeeds with the bits of an undisturbed one.
- * Where a call makes thousands of requests, the first and last and every so-manieth of them. Run under the address
- * sanitizer this also shows that nothing leaks. */
+/* Every allocation, engine call and file request of the large calls fails once, the first, the
+ * second and so on: each failure is an error with a message, changes nothing, and the call then
+ * succeeds with the bits of an undisturbed one. Where a call makes thousands of requests, the first
+ * and last and every so-manieth of them. Run under the address sanitizer this also shows that
+ * nothing leaks. */
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -18,7 +19,8 @@ enum { BATCH = 4, FIRST = 40, SPREAD = 60, LAST = 6 };
 
 static const char *const kind_names[] = {"allocation", "engine call", "file request"};
 
-/* One call under test. It must leave nothing behind when it fails, and drop what it made when it succeeds. */
+/* One call under test. It must leave nothing behind when it fails, and drop what it made when it
+ * succeeds. */
 typedef moco_status_t (*attempt_t)(void *ctx);
 typedef void (*check_t)(void *ctx);
 
@@ -35,7 +37,8 @@ static long counted(int kind, attempt_t attempt, void *ctx)
     return mo_fault_arm(kind, -1);
 }
 
-/* Fails the requests one after the other; returns how many attempts were made. `unchanged` looks after each. */
+/* Fails the requests one after the other; returns how many attempts were made. `unchanged` looks
+ * after each. */
 static long fail_each(int kind, const char *what, attempt_t attempt, check_t unchanged, void *ctx)
 {
     counted(kind, attempt, ctx); /* the first call may make what later ones find */
@@ -126,8 +129,9 @@ static void assert_as_before(void *ctx)
     state_free(&now);
 }
 
-/* A trainer's step fails at every request; then it steps as a trainer that never failed. On several lanes the last few
- * requests are left out: a lane makes a request or two more when it runs its first operation. */
+/* A trainer's step fails at every request; then it steps as a trainer that never failed. On several
+ * lanes the last few requests are left out: a lane makes a request or two more when it runs its
+ * first operation. */
 static void fail_steps(int kind, int32_t lanes, moco_trainer_options_t o)
 {
     moco_device_t *device = tiny_device(lanes);
@@ -350,7 +354,8 @@ START_TEST(test_save)
     filing_t f;
     filing_open(&f);
     fail_each(MO_FAULT_ALLOC, "save", save, assert_file_kept, &f);
-    /* Behind the rename a failing sync of the folder reports, with the new file in place: the same bytes here. */
+    /* Behind the rename a failing sync of the folder reports, with the new file in place: the same
+     * bytes here. */
     ck_assert_int_ge(fail_each(MO_FAULT_FILE, "save", save, assert_file_kept, &f), 8);
     filing_close(&f);
 }

@@ -1,5 +1,5 @@
-/* A linear probe with every allocation, engine call and file request failing in turn, and the guard that notices a
- * backbone that changes under it. */
+/* A linear probe with every allocation, engine call and file request failing in turn, and the guard
+ * that notices a backbone that changes under it. */
 #include <math.h>
 #include <stdio.h>
 #include <unistd.h>

@@ -1,4 +1,5 @@
-/* A trainer as small as they come, views for its steps, and all that a step may change in one block of bytes. */
+/* A trainer as small as they come, views for its steps, and all that a step may change in one block
+ * of bytes. */
 #ifndef TESTS_FAULT_TRAINER_FIXTURES_H
 #define TESTS_FAULT_TRAINER_FIXTURES_H
 

@@ -1,5 +1,6 @@
-/* Damaged JPEGs: thousands of them, made from good ones by a fixed seed. Each must decode or be refused with a reason,
- * within its limits; the sanitizers watch the rest. The same for whole archives. */
+/* Damaged JPEGs: thousands of them, made from good ones by a fixed seed. Each must decode or be
+ * refused with a reason, within its limits; the sanitizers watch the rest. The same for whole
+ * archives. */
 #include "unit/data_fixtures.h"
 
 #include "data/data.h"

@@ -1,6 +1,6 @@
-/* safetensors bytes damaged at random, thousands of times from a fixed seed. Whatever the reader accepts must be
- * coherent: tensors inside the file, sizes that multiply, every number readable. Run it under the address sanitizer
- * too. */
+/* safetensors bytes damaged at random, thousands of times from a fixed seed. Whatever the reader
+ * accepts must be coherent: tensors inside the file, sizes that multiply, every number readable.
+ * Run it under the address sanitizer too. */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>

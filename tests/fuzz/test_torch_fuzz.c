@@ -1,6 +1,7 @@
-/* Files of torch.save damaged at random, thousands of times from a fixed seed: the archive around the pickle, the
- * pickle inside a sound archive, and the older sequence. Whatever the reader accepts must be coherent: every number
- * that sizes and strides reach lies inside the file. Run it under the address sanitizer too. */
+/* Files of torch.save damaged at random, thousands of times from a fixed seed: the archive around
+ * the pickle, the pickle inside a sound archive, and the older sequence. Whatever the reader
+ * accepts must be coherent: every number that sizes and strides reach lies inside the file. Run it
+ * under the address sanitizer too. */
 #include <check.h>
 
 #include "persist/tensor_file.h"

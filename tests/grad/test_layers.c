@@ -1,6 +1,7 @@
-/* Every kind of layer, forward and backward, against the same network in double precision: losses, batch statistics,
- * and the gradients of all parameters and of the input along random directions. Each net ends in the loss the library
- * has; behind the layer under test stands a ReLU, so that the gradient that reaches it differs from place to place. */
+/* Every kind of layer, forward and backward, against the same network in double precision: losses,
+ * batch statistics, and the gradients of all parameters and of the input along random directions.
+ * Each net ends in the loss the library has; behind the layer under test stands a ReLU, so that the
+ * gradient that reaches it differs from place to place. */
 #include <stdio.h>
 
 #include "engine_fixtures.h"
@@ -95,8 +96,8 @@ static int32_t blocks(mo_net_t *net, int32_t t)
 
 /* ---- of transformers ---- */
 
-/* The last layer of a net that ends in tokens: a linear layer on each, and their mean, so that no gradient is a
- * multiple of another's. */
+/* The last layer of a net that ends in tokens: a linear layer on each, and their mean, so that no
+ * gradient is a multiple of another's. */
 static int32_t tokens_end(mo_net_t *net, int32_t t)
 {
     return mo_mean_pool(net, mo_relu(net, mo_linear(net, t, "end", 16)));
@@ -243,8 +244,8 @@ START_TEST(test_layer)
 }
 END_TEST
 
-/* NT-Xent over all rows of a batch in shards that meet, alone and behind a layer whose weights all rows share. The
- * block of the queue holds its rows and the logarithms of their denominators. */
+/* NT-Xent over all rows of a batch in shards that meet, alone and behind a layer whose weights all
+ * rows share. The block of the queue holds its rows and the logarithms of their denominators. */
 START_TEST(test_nt_xent)
 {
     static const struct {

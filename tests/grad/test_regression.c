@@ -1,5 +1,5 @@
-/* BYOL's regression loss behind a normalisation: values against double precision, the gradient against finite
- * differences of a double-precision loss, and a shard's share of a batch's mean. */
+/* BYOL's regression loss behind a normalisation: values against double precision, the gradient
+ * against finite differences of a double-precision loss, and a shard's share of a batch's mean. */
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>

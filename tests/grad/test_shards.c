@@ -1,5 +1,5 @@
-/* One batch-norm group cut into shards that meet, against the same group uncut and in double precision; and the same
- * bits for any number of lanes and of groups in flight. */
+/* One batch-norm group cut into shards that meet, against the same group uncut and in double
+ * precision; and the same bits for any number of lanes and of groups in flight. */
 #include <stdio.h>
 
 #include "engine_fixtures.h"
@@ -48,7 +48,8 @@ static const shard_case_t cases[] = {
     {encoder, {3, 7, 7}, 0.3},
 };
 
-/* 8 images as one shard of 8, as 2 of 4, 4 of 2 and 8 of 1; batch norm by the loops, then by the primitives. */
+/* 8 images as one shard of 8, as 2 of 4, 4 of 2 and 8 of 1; batch norm by the loops, then by the
+ * primitives. */
 static const int32_t cuts[] = {1, 2, 4, 8};
 
 START_TEST(test_cut)
@@ -148,8 +149,8 @@ START_TEST(test_lanes)
 }
 END_TEST
 
-/* The hooks see groups in order and each shard once; a hook that fails ends the pass with its message, and the next
- * pass is whole again. */
+/* The hooks see groups in order and each shard once; a hook that fails ends the pass with its
+ * message, and the next pass is whole again. */
 typedef struct watched {
     rig_t *rig;
     int32_t seen[8], fail_group;

@@ -1,6 +1,6 @@
-/* The operations of supervised training against the same in double: softmax cross entropy with targets that are data,
- * and drop path with factors that are data. One net has both: two branches scaled per image, a linear layer, the
- * loss. */
+/* The operations of supervised training against the same in double: softmax cross entropy with
+ * targets that are data, and drop path with factors that are data. One net has both: two branches
+ * scaled per image, a linear layer, the loss. */
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,13 +1,14 @@
 /* An encoder's backbone from inside the library, for test_vit.py.
  *
  *   encoder_ops init MODEL option=value …                     write a fresh encoder without a head
- *   encoder_ops run MODEL INPUT OUTPUT batch=B [groups=V] [shards=N] [lanes=L] [primitives=1] [times=R] option=value …
+ *   encoder_ops run MODEL INPUT OUTPUT batch=B [groups=V] [shards=N] [lanes=L] [primitives=1] \
+ *                   [times=R] option=value …
  *
- * Options as in docs/options.md, from recipe moco-v3-vit. INPUT holds "images" [B,S,S,3] and "gradient" [B,features],
- * the gradient that comes back to the features. OUTPUT receives "features" and "keys" [B,features] of train and key
- * mode, the sum over all shards of every parameter's gradient as "gradient.NAME", and each group's batch statistics,
- * "mean.NAME" and "variance.NAME" [V,C]. times=R: R runs more, and the seconds of each kind of operation on standard
- * output. */
+ * Options as in docs/options.md, from recipe moco-v3-vit. INPUT holds "images" [B,S,S,3] and
+ * "gradient" [B,features], the gradient that comes back to the features. OUTPUT receives "features"
+ * and "keys" [B,features] of train and key mode, the sum over all shards of every parameter's
+ * gradient as "gradient.NAME", and each group's batch statistics, "mean.NAME" and "variance.NAME"
+ * [V,C]. times=R: R runs more, and the seconds of each kind of operation on standard output. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

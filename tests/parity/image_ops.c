@@ -1,6 +1,6 @@
-/* Runs one image operation after the other for test_pillow.py: requests on standard input, answers on standard output.
- * Request: int32 operation, width, height, bytes, whole[6]; double number; then the bytes.
- * Answer: int32 status, width, height; then width*height*3 bytes. */
+/* Runs one image operation after the other for test_pillow.py: requests on standard input, answers
+ * on standard output. Request: int32 operation, width, height, bytes, whole[6]; double number; then
+ * the bytes. Answer: int32 status, width, height; then width*height*3 bytes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Draws the images that tests of programs need: FOLDER/<class>/<number>.jpg, small and always the same, and, when
- * asked, one file that is no image. A class is a direction of stripes.
+/* Draws the images that tests of programs need: FOLDER/<class>/<number>.jpg, small and always the
+ * same, and, when asked, one file that is no image. A class is a direction of stripes.
  *
  *   draw_folder FOLDER COUNT CLASSES SIDE [broken]
  */

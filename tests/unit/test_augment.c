@@ -1,5 +1,6 @@
-/* data/augment, hue, resize, blur, gaussian: values worked out by hand and the corners around them. All bytes are
- * compared with Pillow's in tests/parity/test_pillow.py; this suite needs nothing but the library. */
+/* data/augment, hue, resize, blur, gaussian: values worked out by hand and the corners around them.
+ * All bytes are compared with Pillow's in tests/parity/test_pillow.py; this suite needs nothing but
+ * the library. */
 #include "data_fixtures.h"
 
 #include <math.h>
@@ -40,8 +41,8 @@ static void resize_line(int filter, const uint8_t *values, int in, int out, int 
 
 START_TEST(resize_check_values)
 {
-    /* Bicubic, two to four: weights 0.8672 at distance 1/4, 0.2266 at 3/4 and -0.0703 at 5/4, brought to sum 1 over the
-     * pixels there are; so the outer results would be -22.5 and 277.5. */
+    /* Bicubic, two to four: weights 0.8672 at distance 1/4, 0.2266 at 3/4 and -0.0703 at 5/4,
+     * brought to sum 1 over the pixels there are; so the outer results would be -22.5 and 277.5. */
     static const struct {
         int filter, in, out;
         uint8_t from[5], to[4];
@@ -74,7 +75,8 @@ START_TEST(resize_taps)
 }
 END_TEST
 
-/* A window holds the same bytes as that part of the whole, and a part of the source never sees its surroundings. */
+/* A window holds the same bytes as that part of the whole, and a part of the source never sees its
+ * surroundings. */
 START_TEST(resize_windows)
 {
     enum { W = 23, H = 17, FW = 11, FH = 29 };
@@ -252,7 +254,8 @@ START_TEST(blur_wider_than_the_image)
 }
 END_TEST
 
-/* The kernel itself, and the black beyond the edges: no other handling halves a white corner twice. */
+/* The kernel itself, and the black beyond the edges: no other handling halves a white corner
+ * twice. */
 START_TEST(gaussian_check)
 {
     enum { SIDE = 13, RADIUS = 2 };

@@ -1,4 +1,5 @@
-/* Buffers: parts, maps and copies, on the host's own memory and on checked memory; what checked memory catches. */
+/* Buffers: parts, maps and copies, on the host's own memory and on checked memory; what checked
+ * memory catches. */
 #include <check.h>
 #include <math.h>
 #include <signal.h>

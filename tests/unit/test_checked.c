@@ -1,5 +1,6 @@
-/* Two steps of every recipe on checked memory have the bits of the host's own: nothing is touched outside of a map and
- * of the engine's runs, and nothing depends on a map being more than a copy. */
+/* Two steps of every recipe on checked memory have the bits of the host's own: nothing is touched
+ * outside of a map and of the engine's runs, and nothing depends on a map being more than a
+ * copy. */
 #include <check.h>
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
-/* data/dataset, listing, folder, tar and the border of <moco/dataset.h>: what is listed and in which order, classes,
- * limits, broken images and their reasons, hostile archives. */
+/* data/dataset, listing, folder, tar and the border of <moco/dataset.h>: what is listed and in
+ * which order, classes, limits, broken images and their reasons, hostile archives. */
 #include "data_fixtures.h"
 
 #include <jansson.h>
@@ -608,7 +608,8 @@ START_TEST(wrong_use)
 }
 END_TEST
 
-/* Every allocation and file call made to fail in turn: an error each time, no leak under sanitizers, then success. */
+/* Every allocation and file call made to fail in turn: an error each time, no leak under
+ * sanitizers, then success. */
 START_TEST(faults)
 {
     static const moco_status_t want[] = {[MO_FAULT_ALLOC] = MOCO_ERR_MEMORY, [MO_FAULT_FILE] = MOCO_ERR_IO};

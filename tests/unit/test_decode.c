@@ -1,5 +1,6 @@
-/* data/decode, data/jpeg: formats are told by their bytes, a refusal names what was found, and a window at a scale is
- * what cutting the whole image, drawn at that scale by the JPEG library itself, gives. */
+/* data/decode, data/jpeg: formats are told by their bytes, a refusal names what was found, and a
+ * window at a scale is what cutting the whole image, drawn at that scale by the JPEG library
+ * itself, gives. */
 #include "data_fixtures.h"
 
 #include "data/decode.h"

@@ -1,7 +1,9 @@
-/* Devices: parts and their failures, oneDNN on one thread a lane, fork, and embedding beside a training step.
+/* Devices: parts and their failures, oneDNN on one thread a lane, fork, and embedding beside a
+ * training step.
  *
- * The program defines the OpenMP functions that oneDNN asks, counts the calls and passes them on: on a lane the runtime
- * must have been told to use one thread, and no parallel region may ever start. */
+ * The program defines the OpenMP functions that oneDNN asks, counts the calls and passes them on:
+ * on a lane the runtime must have been told to use one thread, and no parallel region may ever
+ * start. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
-/* The tree of gradient blocks: same bits in any order of finishing, the documented tree, and never more blocks than
- * were planned for. */
+/* The tree of gradient blocks: same bits in any order of finishing, the documented tree, and never
+ * more blocks than were planned for. */
 #include <check.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -33,7 +33,8 @@ static const float *total_of(const mo_gradients_t *g)
     return total;
 }
 
-/* The tree as documented: neighbours in pairs, level after level; one that has no neighbour goes up as it is. */
+/* The tree as documented: neighbours in pairs, level after level; one that has no neighbour goes up
+ * as it is. */
 static void pairwise(float (*level)[FLOATS], int32_t size)
 {
     while (size > 1) {
@@ -92,8 +93,8 @@ START_TEST(test_same_bits)
 }
 END_TEST
 
-/* As a pass does it with shards that meet: a group takes all its blocks at once, `sets` groups are in flight, and any
- * of them may be slow for any time. */
+/* As a pass does it with shards that meet: a group takes all its blocks at once, `sets` groups are
+ * in flight, and any of them may be slow for any time. */
 static void group_run(mo_gradients_t *g, int32_t groups, int32_t together, int32_t sets, mo_rng_t *rng)
 {
     int32_t working[8], count = 0, next = 0, slow = (int32_t)mo_rng_below(rng, 3);
@@ -135,7 +136,8 @@ START_TEST(test_groups)
 }
 END_TEST
 
-/* One slow leaf after the other, and everything else done: the worst that two in flight can meet; no block is spare. */
+/* One slow leaf after the other, and everything else done: the worst that two in flight can meet;
+ * no block is spare. */
 START_TEST(test_worst)
 {
     static const int32_t wanted[][3] = {/* leaves, in flight, blocks */
@@ -205,7 +207,8 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* Real threads; each takes every fourth leaf, so the pool must hold what they can keep waiting: all leaves. */
+/* Real threads; each takes every fourth leaf, so the pool must hold what they can keep waiting: all
+ * leaves. */
 START_TEST(test_threads)
 {
     static float level[32][FLOATS];

@@ -53,7 +53,8 @@ START_TEST(test_dot_tile)
                     want += (double)q[r * dim + d] * v[c * dim + d];
                     size += fabs((double)q[r * dim + d] * v[c * dim + d]);
                 }
-                /* partial sums of dim/16 products, then four additions: their rounding bounds the error */
+                /* partial sums of dim/16 products, then four additions: their rounding bounds the
+                 * error */
                 ck_assert_double_le(fabs(out[r * nv + c] - want), (dim / 16 + 6) * 0x1p-24 * size);
                 mo_dot_tile(q + r * dim, 1, v + c * dim, 1, dim, &one);
                 ck_assert_mem_eq(&one, &out[r * nv + c], sizeof one); /* the same bits alone as in a tile */

@@ -1,4 +1,5 @@
-/* data/jpeg: what is a good image, what is a broken one, and why. Bytes are compared with Pillow in tests/parity. */
+/* data/jpeg: what is a good image, what is a broken one, and why. Bytes are compared with Pillow in
+ * tests/parity. */
 #include "data_fixtures.h"
 
 #include "data/data.h"

@@ -1,5 +1,6 @@
-/* The linear probe's classifiers: gradients against finite differences, steps against a naive double-precision SGD,
- * scores against counting, and the same bits on any number of lanes and whatever learns beside. */
+/* The linear probe's classifiers: gradients against finite differences, steps against a naive
+ * double-precision SGD, scores against counting, and the same bits on any number of lanes and
+ * whatever learns beside. */
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* data/loader: the same batches for any number of threads and after any seek, broken images replaced in order and
- * limited, failures brought to the caller, a clean end at any time. */
+/* data/loader: the same batches for any number of threads and after any seek, broken images
+ * replaced in order and limited, failures brought to the caller, a clean end at any time. */
 #include "data_fixtures.h"
 
 #include <pthread.h>
@@ -329,7 +329,8 @@ START_TEST(fewer_than_a_batch)
 }
 END_TEST
 
-/* The limit falls at the same batch for any number of threads: what is read ahead does not count. */
+/* The limit falls at the same batch for any number of threads: what is read ahead does not
+ * count. */
 START_TEST(limit_of_broken_images)
 {
     int when[3];
@@ -431,7 +432,8 @@ START_TEST(signals_stay_with_the_host)
 }
 END_TEST
 
-/* One view from streams of its own, images without a class passed over, the rest of an epoch as a smaller batch. */
+/* One view from streams of its own, images without a class passed over, the rest of an epoch as a
+ * smaller batch. */
 START_TEST(labelled_images_in_one_view)
 {
     int32_t labels[IMAGES], order[IMAGES];
@@ -526,8 +528,8 @@ START_TEST(wrong_use)
 }
 END_TEST
 
-/* Each allocation made to fail, on whichever thread: the call fails or the images come, and a second try goes on to
- * the same batches. */
+/* Each allocation made to fail, on whichever thread: the call fails or the images come, and a
+ * second try goes on to the same batches. */
 START_TEST(faults)
 {
     uint64_t want[16];

@@ -1,4 +1,5 @@
-/* Encoders as lists: sizes, names and shapes as torchvision has them, and what fresh parameters look like. */
+/* Encoders as lists: sizes, names and shapes as torchvision has them, and what fresh parameters
+ * look like. */
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
@@ -75,7 +76,8 @@ START_TEST(test_heads)
 }
 END_TEST
 
-/* Thousand millions of multiply-adds at 224 pixels with a classifier of 1000, as torchvision publishes them. */
+/* Thousand millions of multiply-adds at 224 pixels with a classifier of 1000, as torchvision
+ * publishes them. */
 START_TEST(test_multiply_adds)
 {
     static const struct published {
@@ -84,7 +86,8 @@ START_TEST(test_multiply_adds)
     } published[] = {{MOCO_ARCH_RESNET18, 1.814},  {MOCO_ARCH_RESNET34, 3.664},   {MOCO_ARCH_RESNET50, 4.089},
                      {MOCO_ARCH_RESNET101, 7.801}, {MOCO_ARCH_RESNET152, 11.514}, {MOCO_ARCH_VIT_BASE, 17.564}};
     const int64_t stem = 7 * 7 * 3 * 64 * 112 * 112, patches = 16 * 16 * 3 * 768 * 14 * 14;
-    /* Behind the last keys and values only the class token goes on: what the other 196 would cost. */
+    /* Behind the last keys and values only the class token goes on: what the other 196 would
+     * cost. */
     const int64_t unasked = 196 * (9 * 768 * 768 + 2 * 197 * 768);
     for (size_t i = 0; i < sizeof published / sizeof published[0]; i++) {
         int vit = published[i].arch == MOCO_ARCH_VIT_BASE;
@@ -239,7 +242,8 @@ START_TEST(test_published_heads)
 }
 END_TEST
 
-/* Entries of the state dicts of published training checkpoints: both encoders, predictor, queue and its pointer. */
+/* Entries of the state dicts of published training checkpoints: both encoders, predictor, queue and
+ * its pointer. */
 START_TEST(test_published_entries)
 {
     static const struct {
@@ -263,7 +267,8 @@ START_TEST(test_published_entries)
 }
 END_TEST
 
-/* Layer by layer: weights [out,in], scales, what there is none of (-1: no such parameter; 0: a constant in no file). */
+/* Layer by layer: weights [out,in], scales, what there is none of (-1: no such parameter; 0: a
+ * constant in no file). */
 START_TEST(test_layers_of_heads)
 {
     static const struct {
@@ -325,7 +330,8 @@ START_TEST(test_layers_of_heads)
 }
 END_TEST
 
-/* Parameters lie one after the other on cache lines and are named once; the strides sit in the 3x3 convolutions. */
+/* Parameters lie one after the other on cache lines and are named once; the strides sit in the 3x3
+ * convolutions. */
 START_TEST(test_layout)
 {
     mo_net_t net = built(R50, BIG, MOCO_HEAD_MLP, 1, 224, 0);
@@ -373,7 +379,8 @@ static moments_t moments_of(const float *values, int64_t count)
     return m;
 }
 
-/* A mean of n values is off by deviation/sqrt(n), a deviation by deviation/sqrt(2n): five of those are allowed. */
+/* A mean of n values is off by deviation/sqrt(n), a deviation by deviation/sqrt(2n): five of those
+ * are allowed. */
 static void assert_normal(const mo_parameter_t *s, const float *values, double deviation)
 {
     moments_t m = moments_of(values, s->count);
@@ -440,8 +447,8 @@ START_TEST(test_init)
 }
 END_TEST
 
-/* Linear layers of v3's heads and predictors uniform within 1/sqrt(inputs), also behind a ViT, whose own rule is
- * another; those of SimCLR normal with 0.01; batch norms 1 and 0. */
+/* Linear layers of v3's heads and predictors uniform within 1/sqrt(inputs), also behind a ViT,
+ * whose own rule is another; those of SimCLR normal with 0.01; batch norms 1 and 0. */
 static void check_head_init(int32_t arch, int32_t head)
 {
     int v3 = head == MOCO_HEAD_MLP_V3;

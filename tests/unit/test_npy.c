@@ -1,4 +1,5 @@
-/* .npy: rows that arrive in pieces read back as one matrix; foreign headers are read, hostile ones refused. */
+/* .npy: rows that arrive in pieces read back as one matrix; foreign headers are read, hostile ones
+ * refused. */
 #include <check.h>
 #include <stdint.h>
 #include <stdio.h>

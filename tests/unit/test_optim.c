@@ -1,5 +1,5 @@
-/* Optimizers against the same formulas in double, on a net with a matrix, a vector, a frozen and a hidden tensor, with
- * gradients in two pieces; any number of lanes gives the same bits. */
+/* Optimizers against the same formulas in double, on a net with a matrix, a vector, a frozen and a
+ * hidden tensor, with gradients in two pieces; any number of lanes gives the same bits. */
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Options: recipes, ranges, names, JSON, and that docs/options.md says what the table says. MOCO_UPDATE_DOCS=1
- * rewrites the page. */
+/* Options: recipes, ranges, names, JSON, and that docs/options.md says what the table says.
+ * MOCO_UPDATE_DOCS=1 rewrites the page. */
 #include <check.h>
 #include <jansson.h>
 #include <locale.h>
@@ -64,8 +64,8 @@ START_TEST(test_rows_cover_the_structs)
 }
 END_TEST
 
-/* The overrides of presets name options once, with values in range; a list on top of another one repeats nothing of
- * it. */
+/* The overrides of presets name options once, with values in range; a list on top of another one
+ * repeats nothing of it. */
 START_TEST(test_presets)
 {
     int32_t tables;
@@ -124,9 +124,9 @@ START_TEST(test_recipes)
 }
 END_TEST
 
-/* MoCo v3 with ResNet-50 for 100 epochs, v3 with a ViT for 300, SimCLR with ResNet-50, BYOL with ResNet-50 for 300:
- * arXiv 2104.02057, 2002.05709 and 2006.07733, and their published code. Every option that a step, a schedule or a view
- * of theirs reads. */
+/* MoCo v3 with ResNet-50 for 100 epochs, v3 with a ViT for 300, SimCLR with ResNet-50, BYOL with
+ * ResNet-50 for 300: arXiv 2104.02057, 2002.05709 and 2006.07733, and their published code. Every
+ * option that a step, a schedule or a view of theirs reads. */
 /* clang-format off */
 #define KEYS(x) {x, x, NAN, x}
 #define ALL(x) {x, x, x, x}
@@ -219,7 +219,8 @@ START_TEST(test_whole_batch_recipes)
 }
 END_TEST
 
-/* The loss when all logits are equal, 2 * 2T ln B for v3's two halves, ln(2B-1) for NT-Xent, and its doubled form. */
+/* The loss when all logits are equal, 2 * 2T ln B for v3's two halves, ln(2B-1) for NT-Xent, and
+ * its doubled form. */
 START_TEST(test_chance)
 {
     static const struct {
@@ -316,7 +317,8 @@ static void check_ends(const mo_option_table_t *table, const mo_option_row_t *ro
         assert_in_range(table, row, -1);
 }
 
-/* Both ends of every row are good, one step past either is not. Fields that must agree are left to the next test. */
+/* Both ends of every row are good, one step past either is not. Fields that must agree are left to
+ * the next test. */
 START_TEST(test_ranges)
 {
     int32_t tables;
@@ -530,8 +532,8 @@ START_TEST(test_run_options)
 }
 END_TEST
 
-/* The preset that the caller's bytes name says what its missing fields are; a struct too short to name one gets the
- * usual preset. */
+/* The preset that the caller's bytes name says what its missing fields are; a struct too short to
+ * name one gets the usual preset. */
 START_TEST(test_presets_of_callers)
 {
     moco_probe_options_t probe, full;
@@ -840,6 +842,22 @@ static void render_row(FILE *out, const mo_option_table_t *table, const mo_optio
     fprintf(out, " %s | %s | %s |\n", range, row->unit, row->meaning);
 }
 
+/* A paragraph in lines of at most 100 columns. */
+static void render_paragraph(FILE *out, const char *text)
+{
+    int32_t column = 0;
+    while (*text != '\0') {
+        int32_t word = (int32_t)strcspn(text, " ");
+        if (column > 0 && column + 1 + word > 100) {
+            fputc('\n', out);
+            column = 0;
+        }
+        column += fprintf(out, "%s%.*s", column > 0 ? " " : "", word, text);
+        text += word + strspn(text + word, " ");
+    }
+    fputc('\n', out);
+}
+
 static void render_table(FILE *out, const mo_option_table_t *table)
 {
     fprintf(out, "\n## %s_t\n\n", table->name);
@@ -857,8 +875,10 @@ static void render_table(FILE *out, const mo_option_table_t *table)
     fprintf(out, "%s---|---|---|\n", table->presets != NULL ? "" : "---|");
     for (int32_t i = 0; i < table->count; i++)
         render_row(out, table, &table->rows[i]);
-    if (table->agreement[0] != '\0')
-        fprintf(out, "\nFields that must agree: %s\n", table->agreement);
+    if (table->agreement[0] != '\0') {
+        fprintf(out, "\nFields that must agree:\n");
+        render_paragraph(out, table->agreement);
+    }
 }
 
 static char *render(void)
@@ -868,19 +888,16 @@ static char *render(void)
     FILE *out = open_memstream(&page, &size);
     int32_t tables;
     const mo_option_table_t *const *all = mo_option_tables(&tables);
-    fprintf(
-        out,
-        "# Options\n\n"
-        "Every field of every options struct, in the order of the struct. The same names are taken by the struct's\n"
-        "`_set` function (`moco_trainer_options_set`, `moco_probe_options_set`, ...), by `moco train --set "
-        "name=value`\n"
-        "and by Python's keywords, and are the keys of its `_json` function. Structs whose values come from a named\n"
-        "set (a recipe, a protocol, an optimizer) have a column for each; the field that names it is chosen by the\n"
-        "struct's `_init` function and cannot be set. Lists are written with commas between their numbers. This page "
-        "is\n"
-        "made from the tables beside the code that they configure, and a test compares them; `MOCO_UPDATE_DOCS=1`\n"
-        "with that test (`test_options`) rewrites it.\n\n"
-        "Fields marked * may differ when a checkpoint is resumed.\n");
+    fprintf(out, "# Options\n\n");
+    render_paragraph(
+        out, "Every field of every options struct, in the order of the struct. The same names are taken by the "
+             "struct's `_set` function (`moco_trainer_options_set`, `moco_probe_options_set`, ...), by `moco train "
+             "--set name=value` and by Python's keywords, and are the keys of its `_json` function. Structs whose "
+             "values come from a named set (a recipe, a protocol, an optimizer) have a column for each; the field "
+             "that names it is chosen by the struct's `_init` function and cannot be set. Lists are written with "
+             "commas between their numbers. This page is made from the tables beside the code that they configure, "
+             "and a test compares them; `MOCO_UPDATE_DOCS=1` with that test (`test_options`) rewrites it.");
+    fprintf(out, "\nFields marked * may differ when a checkpoint is resumed.\n");
     for (int32_t t = 0; t < tables; t++)
         render_table(out, all[t]);
     fclose(out);

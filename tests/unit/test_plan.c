@@ -1,5 +1,5 @@
-/* Plans: places that never overlap in use, the three modes against each other and against double precision, and what is
- * refused. */
+/* Plans: places that never overlap in use, the three modes against each other and against double
+ * precision, and what is refused. */
 #include <stdio.h>
 
 #include "engine/ops.h"
@@ -34,7 +34,8 @@ static mo_plan_t *planned(moco_device_t *device, const mo_net_t *net, int32_t un
 
 /* ---- places ---- */
 
-/* First and last instruction that touches a slot or a view of it, found from the instructions themselves. */
+/* First and last instruction that touches a slot or a view of it, found from the instructions
+ * themselves. */
 static void life_of(const mo_plan_t *plan, int32_t root, int32_t *first, int32_t *last)
 {
     *first = plan->instr_count + 1;

@@ -98,7 +98,8 @@ START_TEST(test_group_means)
 }
 END_TEST
 
-/* Every image is in one place of one group, with and without a shuffle; a shuffle moves places, not images. */
+/* Every image is in one place of one group, with and without a shuffle; a shuffle moves places, not
+ * images. */
 START_TEST(test_members_once)
 {
     enum { BATCH = 24 };

@@ -1,4 +1,5 @@
-/* util/rng: known answers of Philox4x32-10, the layout of the counter, distributions, permutations. */
+/* util/rng: known answers of Philox4x32-10, the layout of the counter, distributions,
+ * permutations. */
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@ static void words(uint64_t seed, uint32_t block, uint32_t index, uint32_t time, 
         out[i] = mo_rng_u32(&rng);
 }
 
-/* The three published vectors of philox 4x32 with 10 rounds; the last one fixes the order of all six words. */
+/* The three published vectors of philox 4x32 with 10 rounds; the last one fixes the order of all
+ * six words. */
 START_TEST(known_answers)
 {
     static const uint32_t want[3][4] = {{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
@@ -113,7 +115,8 @@ START_TEST(below_is_even)
     for (int i = 0; i < 7; i++)
         ck_assert(abs(seen[i] - 10000) < 500);
     ck_assert_uint_eq(mo_rng_below(&rng, 1), 0);
-    /* 3 * 2^30 rejects a quarter of all words: a plain high word would give the multiples of 3 twice as often */
+    /* 3 * 2^30 rejects a quarter of all words: a plain high word would give the multiples of 3
+     * twice as often */
     int third = 0;
     for (int i = 0; i < 30000; i++)
         third += mo_rng_below(&rng, 3u << 30) % 3 == 0;

@@ -1,5 +1,5 @@
-/* The loops over rows against their definitions in double precision, at every width around the vectors' and the
- * runs'. */
+/* The loops over rows against their definitions in double precision, at every width around the
+ * vectors' and the runs'. */
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
@@ -67,7 +67,8 @@ START_TEST(test_softmax)
 }
 END_TEST
 
-/* Far apart: no overflow, nothing denormal; what is not a number stays none and spoils its row alone. */
+/* Far apart: no overflow, nothing denormal; what is not a number stays none and spoils its row
+ * alone. */
 START_TEST(test_extremes)
 {
     float *x = block(4 * 32);

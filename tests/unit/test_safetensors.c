@@ -1,6 +1,6 @@
-/* safetensors: what is written reads back, foreign layouts are read, hostile files are refused with their reason.
- * With arguments the program serves tests/parity/test_safetensors.py: `write PATH` makes a known file, `dump PATH`
- * prints what it reads. */
+/* safetensors: what is written reads back, foreign layouts are read, hostile files are refused with
+ * their reason. With arguments the program serves tests/parity/test_safetensors.py: `write PATH`
+ * makes a known file, `dump PATH` prints what it reads. */
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -317,7 +317,8 @@ START_TEST(test_round_trip)
 }
 END_TEST
 
-/* Memory holds the bytes of the file, follows the rule of texts, and reads back, wherever it is aligned. */
+/* Memory holds the bytes of the file, follows the rule of texts, and reads back, wherever it is
+ * aligned. */
 START_TEST(test_memory)
 {
     mo_st_writer_t writer = {0};

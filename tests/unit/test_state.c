@@ -57,7 +57,8 @@ static moco_trainer_options_t small_options(int32_t recipe)
     return o;
 }
 
-/* A state without a device is a whole checkpoint; a trainer that reads it has its numbers and not random ones. */
+/* A state without a device is a whole checkpoint; a trainer that reads it has its numbers and not
+ * random ones. */
 START_TEST(test_state)
 {
     static const int32_t recipes[] = {MOCO_RECIPE_V2, MOCO_RECIPE_V3, MOCO_RECIPE_SIMCLR};

@@ -1,5 +1,5 @@
-/* Files of torch.save: both containers give the same tensors, views come out in C order, and what is damaged, hostile
- * or a program is refused with its reason and without effect. */
+/* Files of torch.save: both containers give the same tensors, views come out in C order, and what
+ * is damaged, hostile or a program is refused with its reason and without effect. */
 #define _GNU_SOURCE /* memmem */
 #include <check.h>
 #include <stdio.h>

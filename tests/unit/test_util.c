@@ -1,4 +1,5 @@
-/* util: numbers as text, growing arrays, rows of unit length, the sentences of checks, the hash of names. */
+/* util: numbers as text, growing arrays, rows of unit length, the sentences of checks, the hash of
+ * names. */
 #include <check.h>
 #include <float.h>
 #include <locale.h>

@@ -1,7 +1,8 @@
-/* data/views, counted: over a thousand draws of each view of every recipe, how often each operation strikes, on images
- * made so that its trace cannot be missed; in which order operations follow each other; how crops are spread. Shares
- * must lie within five standard deviations of their probability. Whole views, byte for byte, are compared in
- * test_views.c and tests/parity/test_views.py. */
+/* data/views, counted: over a thousand draws of each view of every recipe, how often each operation
+ * strikes, on images made so that its trace cannot be missed; in which order operations follow each
+ * other; how crops are spread. Shares must lie within five standard deviations of their
+ * probability. Whole views, byte for byte, are compared in test_views.c and
+ * tests/parity/test_views.py. */
 #include "data_fixtures.h"
 
 #include <math.h>
@@ -136,8 +137,8 @@ static int distinct(const uint8_t *rgb)
 
 /* ---- shares ---- */
 
-/* One colour stays one colour under crop, blur and flip, so only these two can have changed it (and solarizing, but
- * never to gray, nor unseen). */
+/* One colour stays one colour under crop, blur and flip, so only these two can have changed it (and
+ * solarizing, but never to gray, nor unseen). */
 START_TEST(jitter_and_gray)
 {
     const int recipe = _i / 2, view = _i % 2;
@@ -189,7 +190,8 @@ START_TEST(flipping)
 }
 END_TEST
 
-/* Two gray levels stay two until a blur spreads their edge; crop and blur are set so that they are seen. */
+/* Two gray levels stay two until a blur spreads their edge; crop and blur are set so that they are
+ * seen. */
 START_TEST(blurring)
 {
     const int recipe = _i / 2, view = _i % 2;
@@ -204,8 +206,8 @@ START_TEST(blurring)
 }
 END_TEST
 
-/* Boxes of a large square, read off the view's corners. Over log-uniform aspects up to 4/3 a box fits below the area
- * share 1/aspect, so the mean share of those that fit has a closed form. */
+/* Boxes of a large square, read off the view's corners. Over log-uniform aspects up to 4/3 a box
+ * fits below the area share 1/aspect, so the mean share of those that fit has a closed form. */
 START_TEST(crops)
 {
     const int recipe = _i / 2, view = _i % 2;
@@ -238,8 +240,8 @@ END_TEST
 
 /* ---- order ---- */
 
-/* Red that turns gray before the jitter is 76, and then only its brightness changes: 45..106. After the jitter its hue
- * has made other grays of it. */
+/* Red that turns gray before the jitter is 76, and then only its brightness changes: 45..106. After
+ * the jitter its hue has made other grays of it. */
 START_TEST(gray_and_jitter)
 {
     int grays = 0, others = 0;

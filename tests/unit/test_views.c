@@ -1,5 +1,5 @@
-/* data/views: crops inside the image and of the right sizes, pipelines as listed, draws that depend on nothing but
- * their counter, the evaluation transform. */
+/* data/views: crops inside the image and of the right sizes, pipelines as listed, draws that depend
+ * on nothing but their counter, the evaluation transform. */
 #include "data_fixtures.h"
 
 #include <math.h>
@@ -296,7 +296,8 @@ START_TEST(every_pipeline)
 }
 END_TEST
 
-/* A run that goes on with a newer library must see the views of the older one: the bytes of many, as one number. */
+/* A run that goes on with a newer library must see the views of the older one: the bytes of many,
+ * as one number. */
 START_TEST(views_keep_their_bits)
 {
     static const uint64_t want[] = {16188444735223773927u, 6350895956743615183u, 8898090293601361957u};

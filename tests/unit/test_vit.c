@@ -1,5 +1,6 @@
-/* Vision transformers: sizes, names and first values as published; what is refused; the whole network against double
- * precision; plans, files, and embeddings from many threads at once. tests/parity/test_vit.py compares with PyTorch. */
+/* Vision transformers: sizes, names and first values as published; what is refused; the whole
+ * network against double precision; plans, files, and embeddings from many threads at once.
+ * tests/parity/test_vit.py compares with PyTorch. */
 #include <pthread.h>
 #include <unistd.h>
 #include <stdio.h>
@@ -621,7 +622,8 @@ START_TEST(test_crowd)
 }
 END_TEST
 
-/* ---- failures while a plan is made: an error, and nothing is left behind (seen by the address sanitizer) ---- */
+/* ---- failures while a plan is made: an error, and nothing is left behind (seen by the address
+ * sanitizer) ---- */
 
 static moco_status_t make_all(moco_device_t *device, int32_t norm, int32_t primitives, mo_mode_t mode)
 {

@@ -1,4 +1,5 @@
-/* What is added to a variance before its root is taken, so that a constant channel or row divides by no zero. */
+/* What is added to a variance before its root is taken, so that a constant channel or row divides
+ * by no zero. */
 #ifndef MO_KERNELS_EPSILON_H
 #define MO_KERNELS_EPSILON_H
 

@@ -1,6 +1,6 @@
-/* Layer norm in loops. The primitives add up the gradients of scale and shift over all rows in float, one after the
- * other; here they are joined in double every 64 rows, and the gradient can be added to the one that lies there
- * already. */
+/* Layer norm in loops. The primitives add up the gradients of scale and shift over all rows in
+ * float, one after the other; here they are joined in double every 64 rows, and the gradient can be
+ * added to the one that lies there already. */
 #include <math.h>
 #include <string.h>
 

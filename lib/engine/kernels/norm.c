@@ -1,8 +1,8 @@
-/* Batch norm in loops. They beat the primitives twice over: two reads and a write forward where the primitive makes
- * three and one (and four and two when the group has several shards), no mask to keep, since ReLU's cut is recomputed
- * from x with the same operations; and sums in double over short float runs, where the primitive's long float sums are
- * the largest single rounding error of a step (docs/numerics.md). Every channel is summed in the same order on every
- * instruction set. */
+/* Batch norm in loops. They beat the primitives twice over: two reads and a write forward where the
+ * primitive makes three and one (and four and two when the group has several shards), no mask to
+ * keep, since ReLU's cut is recomputed from x with the same operations; and sums in double over
+ * short float runs, where the primitive's long float sums are the largest single rounding error of
+ * a step (docs/numerics.md). Every channel is summed in the same order on every instruction set. */
 #include "engine/kernels/norm.h"
 
 #include <math.h>
@@ -15,7 +15,8 @@
 /* `value` where `test` is not <= 0, else 0: a NaN stays one, so that the step notices it. */
 #define CUT(value, test) ((vec)((words)(value) & ~(words)((test) <= ZERO)))
 
-/* A run of positions is contiguous memory that stays in the second-level cache while its channels go by. */
+/* A run of positions is contiguous memory that stays in the second-level cache while its channels
+ * go by. */
 MO_CLONES void mo_norm_moments(const float *x, int64_t positions, int64_t channels, double *scratch, float *mean,
                                float *variance)
 {
@@ -88,7 +89,8 @@ MO_CLONES void mo_norm_apply(const float *x, int64_t positions, int64_t channels
     }
 }
 
-/* The incoming gradient behind ReLU, whose cut is found again from x by the operations of the forward pass. */
+/* The incoming gradient behind ReLU, whose cut is found again from x by the operations of the
+ * forward pass. */
 #define BEHIND_RELU(d_y, centred, k) (norm->relu ? CUT((d_y), (centred) * (k).factor + (k).shift) : (d_y))
 
 MO_CLONES void mo_norm_sums(const float *x, const float *d_y, int64_t positions, int64_t channels,

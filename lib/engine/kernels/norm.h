@@ -1,10 +1,12 @@
-/* Plain CPU loops of batch norm on [positions, channels] floats; channels in multiples of 16, 64-byte aligned. */
+/* Plain CPU loops of batch norm on [positions, channels] floats; channels in multiples of 16,
+ * 64-byte aligned. */
 #ifndef MO_ENGINE_NORM_LOOPS_H
 #define MO_ENGINE_NORM_LOOPS_H
 
 #include <stdint.h>
 
-/* What a channel's normalisation is made of: y = (x - mean) * factor + shift, factor = scale / sqrt(variance + 1e-5).
+/* What a channel's normalisation is made of: y = (x - mean) * factor + shift, factor = scale /
+ * sqrt(variance + 1e-5).
  */
 typedef struct mo_norm {
     const float *mean, *variance, *factor, *shift;
@@ -12,7 +14,8 @@ typedef struct mo_norm {
 } mo_norm_t;
 void mo_norm_factor(const float *scale, const float *variance, int64_t channels, float *factor);
 
-/* Mean and biased variance of each channel. Sums of 64 values in float, of those in double. scratch: 2 * channels. */
+/* Mean and biased variance of each channel. Sums of 64 values in float, of those in double.
+ * scratch: 2 * channels. */
 void mo_norm_moments(const float *x, int64_t positions, int64_t channels, double *scratch, float *mean,
                      float *variance);
 void mo_norm_apply(const float *x, int64_t positions, int64_t channels, const mo_norm_t *norm, float *y);

@@ -1,5 +1,5 @@
-/* Softmax along rows in loops: the factor and the three sweeps over a few rows stay in the first-level cache, and rows
- * are padded to whole vectors, so that no length is slow. */
+/* Softmax along rows in loops: the factor and the three sweeps over a few rows stay in the
+ * first-level cache, and rows are padded to whole vectors, so that no length is slow. */
 #include "engine/kernels/rows.h"
 #include "engine/kernels/vec.h"
 #include "util/clones.h"
@@ -38,9 +38,9 @@
         (double)t_[0];     \
     })
 
-/* e^x for x <= 0 to one part in 10^7: x = n ln 2 + r with |r| <= ln(2)/2, e^r by its series to r^7, 2^n by its bits.
- * Below -80 it is 0, so that probabilities are not denormal, which processors are slow with. A NaN stays one, so that
- * the step notices it. */
+/* e^x for x <= 0 to one part in 10^7: x = n ln 2 + r with |r| <= ln(2)/2, e^r by its series to r^7,
+ * 2^n by its bits. Below -80 it is 0, so that probabilities are not denormal, which processors are
+ * slow with. A NaN stays one, so that the step notices it. */
 #define LEAST (-80.0f)
 #define LOG2E 1.44269504088896341f
 #define LN2_HIGH 0.693145751953125f

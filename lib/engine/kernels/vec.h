@@ -1,5 +1,6 @@
-/* Vectors of 16 floats for the loops of this folder: one AVX-512 register, two of AVX2, four of SSE. Macros, because a
- * function that takes or returns wide vectors has another ABI on every instruction set. */
+/* Vectors of 16 floats for the loops of this folder: one AVX-512 register, two of AVX2, four of
+ * SSE. Macros, because a function that takes or returns wide vectors has another ABI on every
+ * instruction set. */
 #ifndef MO_KERNELS_VEC_H
 #define MO_KERNELS_VEC_H
 

@@ -1,6 +1,6 @@
-/* oneDNN in the shape of its v3 C API. compat_2.c and compat_3.c know 2.6 and 3.x, and the build takes one of them;
- * every other file of the engine calls these. Descriptors are opaque handles: create, query, free. All calls return
- * a oneDNN status. */
+/* oneDNN in the shape of its v3 C API. compat_2.c and compat_3.c know 2.6 and 3.x, and the build
+ * takes one of them; every other file of the engine calls these. Descriptors are opaque handles:
+ * create, query, free. All calls return a oneDNN status. */
 #ifndef MO_ENGINE_DNNL_COMPAT_H
 #define MO_ENGINE_DNNL_COMPAT_H
 
@@ -81,8 +81,8 @@ dnnl_status_t mo_pd_binary(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_
                            mo_cmd_t src1, mo_cmd_t dst, mo_cattr_t attr);
 dnnl_status_t mo_pd_reduction(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t src,
                               mo_cmd_t dst, mo_cattr_t attr);
-/* bias: NULL, or of dst's rank. `prefer`: part of an implementation's name that is taken if there is one, or NULL for
- * oneDNN's first choice. */
+/* bias: NULL, or of dst's rank. `prefer`: part of an implementation's name that is taken if there
+ * is one, or NULL for oneDNN's first choice. */
 dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t bias,
                            mo_cmd_t dst, const char *prefer, mo_cattr_t attr);
 dnnl_status_t mo_pd_softmax_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,

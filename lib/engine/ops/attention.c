@@ -1,12 +1,13 @@
-/* Multi-head self-attention over the tokens of an image (arXiv 1706.03762): the source holds queries, keys and values
- * of every token side by side, [q | k | v], each cut into heads of width d = D/heads; y = softmax(q kᵀ / sqrt(d)) v,
- * the heads side by side.
+/* Multi-head self-attention over the tokens of an image (arXiv 1706.03762): the source holds
+ * queries, keys and values of every token side by side, [q | k | v], each cut into heads of width d
+ * = D/heads; y = softmax(q kᵀ / sqrt(d)) v, the heads side by side.
  *
- * Multi-head attention as batched matrix products on views: queries, keys and values of a head are columns of the
- * [images, tokens, 3D] source, so nothing is copied into heads and back. The scores [images, heads, queries, tokens]
- * become probabilities in place and are kept for backward. A few images go at a time through product, softmax and
- * product, so that their scores stay in the second-level cache. Softmax runs in the loops of kernels/softmax.c, which
- * take the scale along; as primitives in plans made with `primitives`. */
+ * Multi-head attention as batched matrix products on views: queries, keys and values of a head are
+ * columns of the [images, tokens, 3D] source, so nothing is copied into heads and back. The scores
+ * [images, heads, queries, tokens] become probabilities in place and are kept for backward. A few
+ * images go at a time through product, softmax and product, so that their scores stay in the
+ * second-level cache. Softmax runs in the loops of kernels/softmax.c, which take the scale along;
+ * as primitives in plans made with `primitives`. */
 #include <math.h>
 #include <string.h>
 
@@ -38,7 +39,8 @@ int32_t mo_class_attention(mo_net_t *net, int32_t src, int32_t heads)
     return listed(net, src, heads, 1);
 }
 
-/* Sizes of one attention over `all` images, and which of them are at work: `images` from `first` on. */
+/* Sizes of one attention over `all` images, and which of them are at work: `images` from `first`
+ * on. */
 typedef struct sizes {
     int64_t all, first, images;
     int64_t heads, queries, tokens; /* `queries` tokens of `tokens` ask                    */
@@ -99,8 +101,8 @@ cleanup:
     return status;
 }
 
-/* Columns from `column` on of an [images, tokens, row] matrix as [images, heads, count, head], or with the last two
- * exchanged. */
+/* Columns from `column` on of an [images, tokens, row] matrix as [images, heads, count, head], or
+ * with the last two exchanged. */
 typedef struct columns {
     int64_t tokens, row, column, count;
     int transposed;

@@ -1,10 +1,11 @@
-/* Batch norm over the images of a group, per channel: y = scale * (x - mean) / sqrt(variance + 1e-5) + shift with the
- * biased variance of the batch, then ReLU if asked. In infer plans the convolution or linear layer before it, or
- * the linear layer behind it, takes it over.
+/* Batch norm over the images of a group, per channel: y = scale * (x - mean) / sqrt(variance +
+ * 1e-5) + shift with the biased variance of the batch, then ReLU if asked. In infer plans the
+ * convolution or linear layer before it, or the linear layer behind it, takes it over.
  *
- * By the loops of kernels/norm.c where channels come in multiples of 16, which is what encoders have, for groups of one
- * shard and of several: moments, [synchronisation,] normalisation; backward: sums, [synchronisation,] gradient. Else,
- * and in plans made with `primitives`, by oneDNN's primitives (batchnorm_primitives.c). */
+ * By the loops of kernels/norm.c where channels come in multiples of 16, which is what encoders
+ * have, for groups of one shard and of several: moments, [synchronisation,] normalisation;
+ * backward: sums, [synchronisation,] gradient. Else, and in plans made with `primitives`, by
+ * oneDNN's primitives (batchnorm_primitives.c). */
 #include <math.h>
 
 #include "engine/kernels/epsilon.h"
@@ -40,7 +41,8 @@ int32_t mo_batchnorm_part(mo_net_t *net, int32_t src, const char *name, int relu
     return batchnorm(net, src, name, relu, MO_INIT_ONE, affine);
 }
 
-/* Slots of the group's statistics row: what normalises, and what the commit folds into the running values. */
+/* Slots of the group's statistics row: what normalises, and what the commit folds into the running
+ * values. */
 moco_status_t mo_norm_stats_slots(mo_plan_t *plan, const mo_op_t *op, int32_t *mean, int32_t *variance)
 {
     moco_status_t status = MOCO_OK;
@@ -56,7 +58,8 @@ cleanup:
     return status;
 }
 
-/* ---- synchronisation of the shards, forward: combine (count, mean, variance) pairwise in shard order ---- */
+/* ---- synchronisation of the shards, forward: combine (count, mean, variance) pairwise in shard
+ * order ---- */
 
 typedef struct moments {
     double n, mean, m2;
@@ -106,8 +109,9 @@ static double sum_tree(float *const *values, int32_t channel, int32_t from, int3
     return sum_tree(values, channel, from, half) + sum_tree(values, channel, half, to);
 }
 
-/* Backward: every shard has d_src = (scale/sigma) g and its own sums of g and g·x̂; the mean terms need the group's
- * sums: d_src += (x - mean) * k + c with k = -scale * d_scale / (M sigma^2), c = -scale * d_shift / (M sigma). */
+/* Backward: every shard has d_src = (scale/sigma) g and its own sums of g and g·x̂; the mean terms
+ * need the group's sums: d_src += (x - mean) * k + c with k = -scale * d_scale / (M sigma^2), c =
+ * -scale * d_shift / (M sigma). */
 moco_status_t mo_norm_sync_gradients(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
                                      float *const *values)
 {

@@ -1,9 +1,10 @@
-/* Batch norm as oneDNN primitives: one over a group of one shard; statistics, synchronisation and normalisation over
- * several. The form that runs on CPUs is in batchnorm.c. */
+/* Batch norm as oneDNN primitives: one over a group of one shard; statistics, synchronisation and
+ * normalisation over several. The form that runs on CPUs is in batchnorm.c. */
 #include "engine/kernels/epsilon.h"
 #include "engine/ops/batchnorm.h"
 
-/* A vector of the arena, one float per channel, described as [1,C,1,1] (usable as [C] through the view). */
+/* A vector of the arena, one float per channel, described as [1,C,1,1] (usable as [C] through the
+ * view). */
 static moco_status_t channel_vector(mo_plan_t *plan, int32_t channels, int32_t *as_plane, int32_t *as_vector)
 {
     moco_status_t status = MOCO_OK;
@@ -66,8 +67,8 @@ moco_status_t mo_batchnorm_primitives(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_attr_plain(&attr));
     if (syncs)
         TRY(shard_statistics(plan, op, src, dst, mean, variance, attr.attr));
-    /* Without a backward the normalisation may be an inference primitive, except that only training computes
-     * statistics. */
+    /* Without a backward the normalisation may be an inference primitive, except that only training
+     * computes statistics. */
     dnnl_prop_kind_t kind = train || !syncs ? dnnl_forward_training : dnnl_forward_inference;
     ENGINE(mo_pd_bn_fwd(&pd, mo_device_engine(plan->device), kind, MD(plan, src), (float)MO_BATCHNORM_EPSILON, flags,
                         attr.attr),

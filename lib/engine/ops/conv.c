@@ -1,4 +1,5 @@
-/* Convolution: y[n,o,i,j] = bias[o] + sum w[o,c,a,b] x[n,c,i*stride+a-pad,j*stride+b-pad]. oneDNN's primitives. */
+/* Convolution: y[n,o,i,j] = bias[o] + sum w[o,c,a,b] x[n,c,i*stride+a-pad,j*stride+b-pad]. oneDNN's
+ * primitives. */
 #include "engine/ops.h"
 #include "engine/ops/product.h"
 

@@ -1,6 +1,6 @@
-/* Softmax cross entropy against targets that are data: a row of class shares, so that smoothed labels and mixed images
- * need no form of their own. L = sum_c t_c (log sum_j e^{l_j} - l_c), d L / d l_c = (softmax(l)_c sum_j t_j - t_c) /
- * batch. In double within a row. */
+/* Softmax cross entropy against targets that are data: a row of class shares, so that smoothed
+ * labels and mixed images need no form of their own. L = sum_c t_c (log sum_j e^{l_j} - l_c), d L /
+ * d l_c = (softmax(l)_c sum_j t_j - t_c) / batch. In double within a row. */
 #include <math.h>
 
 #include "engine/emit.h"

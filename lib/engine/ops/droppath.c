@@ -1,6 +1,7 @@
-/* Drop path, or stochastic depth (arXiv 1603.09382): a residual branch is multiplied by a factor per image, 0 or
- * 1/(share kept). The factors are data: rows [branches] of one tensor that the caller fills. What is not finite stays
- * so even under a factor of 0, so a step that has gone wrong is seen. */
+/* Drop path, or stochastic depth (arXiv 1603.09382): a residual branch is multiplied by a factor
+ * per image, 0 or 1/(share kept). The factors are data: rows [branches] of one tensor that the
+ * caller fills. What is not finite stays so even under a factor of 0, so a step that has gone wrong
+ * is seen. */
 #include "engine/emit.h"
 #include "engine/ops.h"
 #include "util/clones.h"

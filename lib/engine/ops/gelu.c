@@ -1,5 +1,5 @@
-/* GELU in its exact form: y = x · Φ(x), Φ the normal distribution. Backward needs x. In infer plans the linear layer
- * before it takes it over. */
+/* GELU in its exact form: y = x · Φ(x), Φ the normal distribution. Backward needs x. In infer plans
+ * the linear layer before it takes it over. */
 #include "engine/emit.h"
 #include "engine/ops.h"
 #include "util/status.h"

@@ -1,6 +1,6 @@
-/* Layer norm of every position over its channels: y = scale * (x - mean) / sqrt(variance + 1e-6) + shift with the
- * biased variance. By the loops of kernels/layernorm.c for channels in multiples of 16, else, and in plans made with
- * `primitives`, as oneDNN primitives. */
+/* Layer norm of every position over its channels: y = scale * (x - mean) / sqrt(variance + 1e-6) +
+ * shift with the biased variance. By the loops of kernels/layernorm.c for channels in multiples of
+ * 16, else, and in plans made with `primitives`, as oneDNN primitives. */
 #include "engine/kernels/epsilon.h"
 #include "engine/kernels/rows.h"
 #include "engine/ops.h"

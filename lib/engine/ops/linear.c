@@ -1,10 +1,11 @@
-/* Linear layer, with bias or without, on vectors or on every position of a tensor, as matrix products: Y = X Wᵀ + b,
- * dX = dY W, dW = dYᵀ X, db = column sums of dY. oneDNN's inner product does the same; its gradients reach 25 to 40
- * % of a core's multiply-adds on the token matrices of a ViT-S where these reach 65 to 80 %, and its weight gradient
- * has a layout of its own. Which implementation does what best was measured on AVX-512 with oneDNN 2.6.3: packed
- * weights forward; for gradients its gemm, which reads plain weights and writes plain gradients, except for the
- * input gradient of a few rows, where packed weights save a copy each time. Plans made with `primitives` have the
- * inner product. */
+/* Linear layer, with bias or without, on vectors or on every position of a tensor, as matrix
+ * products: Y = X Wᵀ + b, dX = dY W, dW = dYᵀ X, db = column sums of dY. oneDNN's inner product
+ * does the same; its gradients reach 25 to 40 % of a core's multiply-adds on the token matrices of
+ * a ViT-S where these reach 65 to 80 %, and its weight gradient has a layout of its own. Which
+ * implementation does what best was measured on AVX-512 with oneDNN 2.6.3: packed weights forward;
+ * for gradients its gemm, which reads plain weights and writes plain gradients, except for the
+ * input gradient of a few rows, where packed weights save a copy each time. Plans made with
+ * `primitives` have the inner product. */
 #include "engine/kernels/rows.h"
 #include "engine/ops.h"
 #include "engine/ops/product.h"

@@ -124,7 +124,8 @@ cleanup:
     return status;
 }
 
-/* Dims of a matrix slot, through its plan: rows and columns are asked for where the md is opaque. */
+/* Dims of a matrix slot, through its plan: rows and columns are asked for where the md is
+ * opaque. */
 static moco_status_t transposed(mo_plan_t *plan, mo_slot_id_t of, int64_t rows, int64_t columns, mo_slot_id_t *slot)
 {
     moco_status_t status = MOCO_OK;

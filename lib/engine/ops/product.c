@@ -1,5 +1,6 @@
-/* What products with weights share. Activations N,H,W,C; weights in whatever layout the primitive prefers, packed from
- * the plain parameter; weight gradients brought back to the plain layout of the gradient block. */
+/* What products with weights share. Activations N,H,W,C; weights in whatever layout the primitive
+ * prefers, packed from the plain parameter; weight gradients brought back to the plain layout of
+ * the gradient block. */
 #include "engine/ops/product.h"
 
 /* Descriptor of a parameter's dims in any layout (rank 4 or 2), or plain for a vector. */
@@ -13,7 +14,8 @@ static moco_status_t parameter_any(const mo_plan_t *plan, int32_t parameter, mo_
                             "describe weights");
 }
 
-/* Weight gradient: the primitive writes its own layout; a reorder brings it to the gradient block unless that is it. */
+/* Weight gradient: the primitive writes its own layout; a reorder brings it to the gradient block
+ * unless that is it. */
 static moco_status_t weight_gradient_slots(mo_plan_t *plan, int32_t parameter, mo_cmd_t chosen, int32_t *target,
                                            int32_t *block)
 {

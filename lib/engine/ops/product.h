@@ -6,12 +6,14 @@
 
 /* Attributes with what the operation has taken over in infer mode. */
 moco_status_t mo_product_attr(const mo_plan_t *plan, const mo_op_t *op, mo_attr_t *attr);
-/* Where the result goes: the memory of what is added to it, if the operation has taken over a sum. */
+/* Where the result goes: the memory of what is added to it, if the operation has taken over a
+ * sum. */
 moco_status_t mo_product_dst(mo_plan_t *plan, const mo_op_t *op, int32_t *dst);
 /* Every weight once for every position. */
 int64_t mo_product_multiply_adds(const mo_net_t *net, const mo_op_t *op);
 
-/* The primitives of one kind of product, by the descriptors of their arguments; bias may be NULL. */
+/* The primitives of one kind of product, by the descriptors of their arguments; bias may be
+ * NULL. */
 typedef struct mo_product_calls {
     dnnl_status_t (*forward)(mo_plan_t *plan, const mo_op_t *op, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t bias,
                              mo_cmd_t dst, mo_cattr_t attr, dnnl_primitive_desc_t *pd);

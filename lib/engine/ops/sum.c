@@ -1,6 +1,6 @@
-/* Sum of two tensors: y = main + shortcut, at the end of a ResNet's block with ReLU on top. Both sources take the
- * same gradient. In infer plans the product that makes `main` takes it over and the result grows in the shortcut's
- * memory. */
+/* Sum of two tensors: y = main + shortcut, at the end of a ResNet's block with ReLU on top. Both
+ * sources take the same gradient. In infer plans the product that makes `main` takes it over and
+ * the result grows in the shortcut's memory. */
 #include "engine/emit.h"
 #include "engine/ops.h"
 #include "util/status.h"

@@ -1,5 +1,6 @@
-/* Patches to tokens and back: the class token goes in front of the patches (row by row, left to right) and every token
- * gets its position; at the end the class token alone is taken out again. No oneDNN primitive does either. */
+/* Patches to tokens and back: the class token goes in front of the patches (row by row, left to
+ * right) and every token gets its position; at the end the class token alone is taken out again. No
+ * oneDNN primitive does either. */
 #include <string.h>
 
 #include "engine/emit.h"
@@ -60,7 +61,8 @@ static void sum_images(const float *images, int64_t image, int32_t rows, int64_t
     }
 }
 
-/* values: gradient of the tokens, of the patches, of the class token; of the positions, if those are trained. */
+/* values: gradient of the tokens, of the patches, of the class token; of the positions, if those
+ * are trained. */
 static moco_status_t take_apart(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
 {
     mo_shape_t s = net->shapes[op->dst];

@@ -1,7 +1,7 @@
-/* Inference: operations that a product with weights takes over; which ones they are is told by their traits. A product
- * without bias takes the batch norm behind it, a product of each position with bias the one in front of it; then what
- * adds or activates its result. The numbers of folded batch norms change with the parameters: who packs them asks
- * mo_fold_target where they go. */
+/* Inference: operations that a product with weights takes over; which ones they are is told by
+ * their traits. A product without bias takes the batch norm behind it, a product of each position
+ * with bias the one in front of it; then what adds or activates its result. The numbers of folded
+ * batch norms change with the parameters: who packs them asks mo_fold_target where they go. */
 #include "engine/plan/plan_internal.h"
 
 static int is(const mo_op_t *op, unsigned traits)

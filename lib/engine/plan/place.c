@@ -1,12 +1,13 @@
-/* Where the slots of an arena lie: largest first, each at the lowest offset that is free during its life. */
+/* Where the slots of an arena lie: largest first, each at the lowest offset that is free during its
+ * life. */
 #define _GNU_SOURCE /* qsort_r */
 #include <stdlib.h>
 
 #include "engine/plan/plan_internal.h"
 
-/* Large tensors do not follow each other at once: where their sizes are multiples of a page (often so for tokens), the
- * same element of all of them would share the address bits by which processors tell loads from earlier stores, and a
- * loop from one to another would take twice its time. */
+/* Large tensors do not follow each other at once: where their sizes are multiples of a page (often
+ * so for tokens), the same element of all of them would share the address bits by which processors
+ * tell loads from earlier stores, and a loop from one to another would take twice its time. */
 #define PLACED(bytes) (MO_ALIGNED(bytes) + ((bytes) >= 65536 ? 1088 : 0))
 
 static int by_size(const void *a, const void *b, void *slots)

@@ -67,7 +67,8 @@ moco_status_t mo_plan_view_at(mo_plan_t *plan, int32_t of, int64_t bytes, mo_cmd
             *slot = i;
             return MOCO_OK;
         }
-    /* The size of columns beside others counts the others of the last row too, so `bytes` cannot be added to it. */
+    /* The size of columns beside others counts the others of the last row too, so `bytes` cannot be
+     * added to it. */
     if (mo_md_size(md) > plan->slots[of].bytes || (size_t)bytes >= plan->slots[of].bytes)
         return mo_fail(MOCO_ERR_ENGINE, "a view of %zu bytes from %lld does not fit a tensor of %zu", mo_md_size(md),
                        (long long)bytes, plan->slots[of].bytes);

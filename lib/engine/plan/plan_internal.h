@@ -88,8 +88,8 @@ moco_status_t mo_plan_view_at(mo_plan_t *plan, int32_t of, int64_t bytes, mo_cmd
 moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
                                 const mo_arg_t *args, const char *what);
 moco_status_t mo_plan_instr(mo_plan_t *plan, const mo_instr_t *instr);
-/* Slot that holds parameter `parameter` in layout `md`: the parameter itself when it is laid out so, else a packed
- * copy. */
+/* Slot that holds parameter `parameter` in layout `md`: the parameter itself when it is laid out
+ * so, else a packed copy. */
 moco_status_t mo_plan_weights(mo_plan_t *plan, int32_t parameter, mo_cmd_t md, int32_t *slot);
 /* The same from a slot of the parameter block: the parameter itself or a view of it. */
 moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_t *slot);

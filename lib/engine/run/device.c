@@ -1,4 +1,5 @@
-/* The device handle: engine, lanes, the queue of work between callers and lanes, and its life across fork. */
+/* The device handle: engine, lanes, the queue of work between callers and lanes, and its life
+ * across fork. */
 #include "engine/device.h"
 
 #include <errno.h>
@@ -249,7 +250,8 @@ moco_status_t mo_device_parallel(moco_device_t *device, int64_t parts, mo_parall
     return mo_work_run(device, &work);
 }
 
-/* Only lanes that were never started, or were lost in a fork, refuse work, and then before any of it has run. */
+/* Only lanes that were never started, or were lost in a fork, refuse work, and then before any of
+ * it has run. */
 void mo_device_sweep(moco_device_t *device, int64_t parts, mo_parallel_fn fn, void *ctx)
 {
     if (mo_device_parallel(device, parts, fn, ctx) != MOCO_OK)

@@ -59,8 +59,9 @@ int32_t mo_default_lanes(void)
     return processors < 1024 ? processors : 1024;
 }
 
-/* One OpenMP thread for the calling thread, without linking an OpenMP runtime: the runtime that oneDNN's own references
- * reach may be found through the global scope or through oneDNN's dependencies; each distinct one found is told. */
+/* One OpenMP thread for the calling thread, without linking an OpenMP runtime: the runtime that
+ * oneDNN's own references reach may be found through the global scope or through oneDNN's
+ * dependencies; each distinct one found is told. */
 void mo_openmp_one_thread(void)
 {
     typedef void (*set_fn)(int);

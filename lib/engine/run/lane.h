@@ -23,8 +23,8 @@ struct mo_lane {
     int depth; /* > 0 while inside an urgent task */
 };
 
-/* A piece of work lives on its caller's stack: `parts` calls of fn. A running part may add more (mo_work_more); the
- * first failure wins and is what the caller gets. */
+/* A piece of work lives on its caller's stack: `parts` calls of fn. A running part may add more
+ * (mo_work_more); the first failure wins and is what the caller gets. */
 typedef struct mo_work {
     mo_lane_fn fn;
     void *ctx;
@@ -46,7 +46,8 @@ dnnl_engine_t mo_device_engine(const moco_device_t *device);
 /* Scratchpads of at least `bytes` on this lane. */
 moco_status_t mo_lane_scratchpad(mo_lane_t *lane, size_t bytes);
 
-/* A oneDNN failure as ours. Where a fault point pretends one, the call is not made: nothing is there to be freed. */
+/* A oneDNN failure as ours. Where a fault point pretends one, the call is not made: nothing is
+ * there to be freed. */
 moco_status_t mo_engine_result(dnnl_status_t status, const char *what);
 #define mo_engine_status(call, what) mo_engine_result(mo_fault(MO_FAULT_ENGINE) ? dnnl_runtime_error : (call), (what))
 

@@ -40,7 +40,8 @@ static inline void mo_buffer_leave(mo_buffer_t buffer)
         buffer.memory->kind->leave(buffer.memory);
 }
 
-/* Maps `count` buffers at once. A part that is given several times is mapped once, for all that is asked of it. */
+/* Maps `count` buffers at once. A part that is given several times is mapped once, for all that is
+ * asked of it. */
 moco_status_t mo_buffers_map(const mo_buffer_t *buffers, const mo_access_t *access, int32_t count, float **values);
 void mo_buffers_unmap(const mo_buffer_t *buffers, int32_t count, float *const *values); /* those that are not NULL */
 

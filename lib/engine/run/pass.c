@@ -1,6 +1,6 @@
-/* One pass of a batch through a plan: groups start in order, and their shards run on lanes from one synchronisation
- * point to the next. No lane ever waits for another: the last shard to arrive combines and queues the next stretch of
- * all. */
+/* One pass of a batch through a plan: groups start in order, and their shards run on lanes from one
+ * synchronisation point to the next. No lane ever waits for another: the last shard to arrive
+ * combines and queues the next stretch of all. */
 #include <string.h>
 
 #include "engine/run/instance.h"
@@ -112,7 +112,8 @@ static int32_t start_group(struct mo_pass_state *s, int32_t set)
     return shards_of(s->pass);
 }
 
-/* All shards of a set stand at a synchronisation point: map every argument of every shard and combine. */
+/* All shards of a set stand at a synchronisation point: map every argument of every shard and
+ * combine. */
 static moco_status_t sync(struct mo_pass_state *s, int32_t set, int32_t at)
 {
     const mo_plan_t *plan = s->pass->plan;
@@ -148,7 +149,8 @@ cleanup:
     return status;
 }
 
-/* A part: take a ready shard, run its stretch; the last of its group to arrive makes what follows ready. */
+/* A part: take a ready shard, run its stretch; the last of its group to arrive makes what follows
+ * ready. */
 static moco_status_t pass_part(mo_lane_t *lane, void *ctx, int64_t part)
 {
     struct mo_pass_state *s = ctx;

@@ -1,4 +1,5 @@
-/* MoCo v3 (arXiv 2104.02057): a query against the keys of the batch's other view, of which one is its own. */
+/* MoCo v3 (arXiv 2104.02057): a query against the keys of the batch's other view, of which one is
+ * its own. */
 #include <math.h>
 
 #include "train/trainer.h"

@@ -23,8 +23,8 @@ int mo_backbone_has_batchnorm(const moco_trainer_options_t *o)
            o->arch == MOCO_ARCH_VIT_CONV_BASE;
 }
 
-/* One pass keeps the activations of the whole batch and lets every batch norm see it; where the backbone's statistics
- * do not cross shards, that is not needed. */
+/* One pass keeps the activations of the whole batch and lets every batch norm see it; where the
+ * backbone's statistics do not cross shards, that is not needed. */
 static int two_pass(const moco_trainer_options_t *o, const mo_loss_t *loss)
 {
     if (!loss->joins_batch)

@@ -1,7 +1,7 @@
-/* A method is a row of a table: what its loss compares an embedding with, and what follows from that for a step, for
- * memory and for files. Adding one is a file here with its row, a line in the table of method.c, a number MOCO_LOSS_…
- * with its name, and, for a published run, a recipe. Only the import of published checkpoints
- * asks which method it is. */
+/* A method is a row of a table: what its loss compares an embedding with, and what follows from
+ * that for a step, for memory and for files. Adding one is a file here with its row, a line in the
+ * table of method.c, a number MOCO_LOSS_… with its name, and, for a published run, a recipe. Only
+ * the import of published checkpoints asks which method it is. */
 #ifndef MO_TRAIN_METHODS_METHOD_H
 #define MO_TRAIN_METHODS_METHOD_H
 
@@ -26,22 +26,24 @@ typedef struct mo_loss {
     int32_t joins_batch;    /* loss or heads see the whole batch: its groups wait for each other           */
     int32_t keeps_queue;    /* keys of earlier batches are part of the state                               */
     int32_t momentum_ahead; /* 1: the commit uses the key momentum that is scheduled for the next step    */
-    /* Loss when all logits are equal; NULL: there are no negatives, so nothing can be won by chance. */
+    /* Loss when all logits are equal; NULL: there are no negatives, so nothing can be won by
+     * chance. */
     double (*chance)(const moco_trainer_options_t *options);
     /* What it needs of other options, whose ranges are checked; NULL = nothing. */
     moco_status_t (*check)(const moco_trainer_options_t *options);
     /* The loss behind `embedding` in the net, which reports its own failures. */
     void (*build)(mo_net_t *net, int32_t embedding, const moco_trainer_options_t *options,
                   const struct mo_method *method, mo_loss_tensors_t *tensors);
-    /* What a query of `view` is compared with, bound as MO_IN_DICTIONARY; NULL = nothing beside its key. */
+    /* What a query of `view` is compared with, bound as MO_IN_DICTIONARY; NULL = nothing beside its
+     * key. */
     mo_buffer_t (*dictionary)(const moco_trainer_t *trainer, int32_t view);
     void (*after_commit)(moco_trainer_t *trainer); /* NULL = nothing to do; cannot fail */
 } mo_loss_t;
 
 extern const mo_loss_t mo_loss_queue, mo_loss_batch, mo_loss_nt_xent, mo_loss_regression;
 
-/* The shape of a step, from the options: how many views are queries, what a mean runs over, whether the backbone runs
- * twice. */
+/* The shape of a step, from the options: how many views are queries, what a mean runs over, whether
+ * the backbone runs twice. */
 typedef struct mo_method {
     const mo_loss_t *loss;
     int32_t query_views;    /* views that run through the query encoder, 1 or 2                   */

@@ -1,4 +1,5 @@
-/* SimCLR (arXiv 2002.05709): every one of the 2B views of a batch against all others, through one encoder. */
+/* SimCLR (arXiv 2002.05709): every one of the 2B views of a batch against all others, through one
+ * encoder. */
 #include <math.h>
 
 #include "train/trainer.h"

@@ -1,5 +1,5 @@
-/* MoCo v1 and v2 (arXiv 1911.05722, 2003.04297): a query against its own key and the queue, a FIFO of the keys of
- * earlier batches. Groups of a batch know nothing of each other. */
+/* MoCo v1 and v2 (arXiv 1911.05722, 2003.04297): a query against its own key and the queue, a FIFO
+ * of the keys of earlier batches. Groups of a batch know nothing of each other. */
 #include <math.h>
 
 #include "train/trainer.h"
@@ -30,7 +30,8 @@ static mo_buffer_t dictionary(const moco_trainer_t *t, int32_t view)
     return t->state.queue.rows;
 }
 
-/* Last of all, since the loss saw the queue without them: the keys of view 0, then those of view 1. */
+/* Last of all, since the loss saw the queue without them: the keys of view 0, then those of view
+ * 1. */
 static void enqueue(moco_trainer_t *t)
 {
     const int64_t count = t->state.options.batch_size;

@@ -1,5 +1,6 @@
-/* BYOL (arXiv 2006.07733): the online network's prediction of one view against the target network's projection of the
- * other. No negatives: what keeps the embeddings apart is the predictor and that the target follows slowly. */
+/* BYOL (arXiv 2006.07733): the online network's prediction of one view against the target network's
+ * projection of the other. No negatives: what keeps the embeddings apart is the predictor and that
+ * the target follows slowly. */
 #include "train/trainer.h"
 #include "util/status.h"
 

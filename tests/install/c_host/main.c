@@ -1,4 +1,5 @@
-/* A C host that found the library through pkg-config: learn for two steps from noise, embed one picture. */
+/* A C host that found the library through pkg-config: learn for two steps from noise, embed one
+ * picture. */
 #include <stdio.h>
 #include <moco/moco.h>
 
