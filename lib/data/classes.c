@@ -147,7 +147,16 @@ static uint64_t without_last_folder(const mo_listing_t *listing, uint64_t length
     return length;
 }
 
-/* ---- classes that are no classes ---- */
+/* ---- what is guessed is told ---- */
+
+static void tell_shared(const mo_listing_t *listing)
+{
+    if (listing->shared_length == 0 || listing->class_count < 2)
+        return;
+    mo_log(MOCO_LOG_WARNING, "'%s': all images lie in '%.*s', so the classes are its %d sub-folders, '%s' and others",
+           listing->path, (int)(listing->shared_length - 1), listing->text + listing->entries[0].name,
+           listing->class_count, listing->text + listing->classes[0]);
+}
 
 static int is_split(const char *name)
 {
@@ -166,9 +175,11 @@ static void warn_of_splits(const mo_listing_t *listing)
         if (!is_split(listing->text + listing->classes[i]))
             return;
     if (listing->class_count > 1 && listing->source != MO_SOURCE_LIST)
-        mo_log(MOCO_LOG_WARNING, "the classes of '%s' are '%s' and '%s'%s, which are mostly parts of a data set: open one "
-               "of them instead", listing->path, listing->text + listing->classes[0],
-               listing->text + listing->classes[1], listing->class_count > 2 ? ", …" : "");
+        mo_log(MOCO_LOG_WARNING,
+               "the classes of '%s' are '%s' and '%s'%s, which are mostly parts of a data set: open one "
+               "of them instead",
+               listing->path, listing->text + listing->classes[0], listing->text + listing->classes[1],
+               listing->class_count > 2 ? ", …" : "");
 }
 
 moco_status_t mo_listing_make_classes(mo_listing_t *listing)
@@ -186,6 +197,7 @@ moco_status_t mo_listing_make_classes(mo_listing_t *listing)
     }
     label_entries(listing, classes, (int32_t)count);
     TRY(name_classes(listing, classes, (int32_t)count));
+    tell_shared(listing);
     warn_of_splits(listing);
 cleanup:
     mo_free(classes);

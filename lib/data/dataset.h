@@ -13,9 +13,9 @@
 #include "data/listing.h"
 #include "util/options.h"
 
-#define MO_IDLE_BUFFERS 64                        /* read buffers kept for the next reader; more are freed */
-#define MO_IDLE_BUFFER_BYTES ((size_t)16 << 20)   /* larger ones are freed too                             */
-#define MO_NAMED_WARNINGS 10                      /* broken images that a data set warns of by their name  */
+#define MO_IDLE_BUFFERS 64                      /* read buffers kept for the next reader; more are freed */
+#define MO_IDLE_BUFFER_BYTES ((size_t)16 << 20) /* larger ones are freed too                             */
+#define MO_NAMED_WARNINGS 10                    /* broken images that a data set warns of by their name  */
 
 /* Marks of an image, each set once. */
 enum {
@@ -35,8 +35,8 @@ struct moco_dataset {
     _Atomic(char *) *reasons; /* [count] why an image is broken; set once                */
     atomic_uchar *marks;      /* [count] MO_MARK_…                                       */
     _Atomic int64_t examined, broken, warnings, turned, told;
-    atomic_uchar turned_told;                     /* the log has said that pictures are not turned          */
-    _Atomic(mo_bytes_t *) idle[MO_IDLE_BUFFERS];  /* NULL, or a buffer that nobody uses                     */
+    atomic_uchar turned_told;                    /* the log has said that pictures are not turned          */
+    _Atomic(mo_bytes_t *) idle[MO_IDLE_BUFFERS]; /* NULL, or a buffer that nobody uses                     */
 };
 
 extern const mo_option_table_t mo_dataset_options; /* dataset_options.c */

@@ -65,5 +65,6 @@ void mo_dataset_tell_turned(moco_dataset_t *dataset, int64_t index)
     if (atomic_exchange(&dataset->turned_told, 1) == 0)
         mo_log(MOCO_LOG_WARNING,
                "image '%s' has an EXIF orientation, which is not followed: pictures are seen as they are stored, and "
-               "others may lie on their side too", mo_dataset_name(dataset, index));
+               "others may lie on their side too",
+               mo_dataset_name(dataset, index));
 }

@@ -35,12 +35,12 @@ static json_t *left_out(const mo_left_out_t *left)
     return counts;
 }
 
-/* The folders that all images share, without the last slash. */
+/* The folders that all images share, without the last slash; NULL for none. */
 static json_t *shared_folder(const mo_listing_t *listing)
 {
     char text[512];
-    if (listing->shared_length == 0 || listing->count == 0)
-        return json_string("");
+    if (listing->shared_length == 0)
+        return NULL;
     const uint64_t length = listing->shared_length - 1;
     snprintf(text, sizeof text, "%.*s", (int)(length < sizeof text ? length : sizeof text - 1),
              listing->text + listing->entries[0].name);
@@ -53,13 +53,14 @@ moco_status_t mo_dataset_json(const moco_dataset_t *dataset, char *text, uint64_
     const mo_listing_t *listing = &dataset->listing;
     char hash[20];
     snprintf(hash, sizeof hash, "%016" PRIx64, dataset->name_hash);
-    json_t *root = json_pack(
-        "{so ss sI si so ss so sI sI sI sI sI sI so}", "source", mo_json_bytes(listing->path), "kind",
-        kinds[listing->source], "count", (json_int_t)listing->count, "classes", (int)listing->class_count,
-        "shared_folder", shared_folder(listing), "name_hash", hash, "left_out", left_out(&listing->left_out),
-        "left_out_images", (json_int_t)mo_left_out_images(&listing->left_out), "skipped_folders",
-        (json_int_t)listing->skipped_folders, "examined", (json_int_t)atomic_load(&dataset->examined), "broken",
-        (json_int_t)mo_dataset_broken(dataset), "warnings", (json_int_t)atomic_load(&dataset->warnings), "turned",
-        (json_int_t)atomic_load(&dataset->turned), "broken_names", broken_names(dataset));
+    json_t *root =
+        json_pack("{so ss sI si so* ss so sI sI sI sI sI sI so}", "source", mo_json_bytes(listing->path), "kind",
+                  kinds[listing->source], "count", (json_int_t)listing->count, "classes", (int)listing->class_count,
+                  "shared_folder", shared_folder(listing), "name_hash", hash, "left_out", left_out(&listing->left_out),
+                  "left_out_images", (json_int_t)mo_left_out_images(&listing->left_out), "skipped_folders",
+                  (json_int_t)listing->skipped_folders, "examined", (json_int_t)atomic_load(&dataset->examined),
+                  "broken", (json_int_t)mo_dataset_broken(dataset), "warnings",
+                  (json_int_t)atomic_load(&dataset->warnings), "turned", (json_int_t)atomic_load(&dataset->turned),
+                  "broken_names", broken_names(dataset));
     return mo_json_text(root, text, capacity, needed);
 }

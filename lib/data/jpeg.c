@@ -17,10 +17,9 @@
 #include "data/exif.h"
 #include "util/status.h"
 
-/* What an image may ask for at most. The most elaborate encoders write about a dozen scans, at most
- * two dozen for CMYK; a scan costs time for each pixel even where it holds nothing. */
+/* What an image may ask for at most. Encoders write about ten scans, twenty of CMYK; a scan costs time for each pixel even where it holds nothing. */
 #define MAX_SCANS 100
-#define MAX_SCANNED_PIXELS ((uint64_t)1 << 32) /* over all scans */
+#define MAX_SCANNED_PIXELS ((uint64_t)1 << 31) /* over all scans */
 
 typedef struct reader {
     struct jpeg_decompress_struct jpeg; /* first: the library's callbacks get this address */

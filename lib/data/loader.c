@@ -251,6 +251,18 @@ static moco_status_t too_many_broken(const mo_loader_t *loader)
                    loader->broken > MO_NAMED_BROKEN ? ", …" : "");
 }
 
+static moco_status_t refuse_short(const mo_loader_t *loader)
+{
+    const int64_t first = loader->first_broken[0];
+    const char *reason = loader->broken > 0 ? mo_dataset_broken_reason(loader->dataset, first) : NULL;
+    return mo_fail(MOCO_ERR_NO_DATA,
+                   "epoch %lld has %lld good images left from position %lld on; a batch takes %lld%s%.150s%s%s",
+                   (long long)loader->epoch, (long long)loader->gathered, (long long)loader->front,
+                   (long long)loader->spec.batch, reason != NULL ? "; broken is '" : "",
+                   reason != NULL ? mo_dataset_name(loader->dataset, first) : "", reason != NULL ? "': " : "",
+                   reason != NULL ? reason : "");
+}
+
 static int over_limit(const mo_loader_t *loader)
 {
     return loader->spec.max_broken >= 0 && loader->broken > loader->spec.max_broken;
@@ -291,7 +303,7 @@ static moco_status_t gather(mo_loader_t *loader)
             for (int view = 0; view < loader->views; view++)
                 loader->pointers[view][loader->gathered] = mo_row_at(loader, item->row, view);
             loader->indices[loader->gathered++] = entry;
-            if (atomic_load(&loader->dataset->marks[entry]) & MO_MARK_TURNED)
+            if (loader->turned < 0 && (atomic_load(&loader->dataset->marks[entry]) & MO_MARK_TURNED) != 0)
                 loader->turned = entry;
         }
         loader->scan++;
@@ -347,10 +359,7 @@ static moco_status_t wait_for_batch(mo_loader_t *loader)
     }
     const int whole = loader->spec.train && !loader->spec.keep_last;
     if (loader->gathered == 0 || (whole && loader->gathered < loader->spec.batch))
-        return mo_fail(MOCO_ERR_NO_DATA,
-                       "epoch %lld has %lld good images left from position %lld on; a batch takes %lld",
-                       (long long)loader->epoch, (long long)loader->gathered, (long long)loader->front,
-                       (long long)loader->spec.batch);
+        return refuse_short(loader);
     while (can_deliver(loader) && deliver(loader) == MOCO_OK) { /* so that workers have work during the step */
     }
 cleanup:

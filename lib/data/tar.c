@@ -219,8 +219,7 @@ static void leave_out(tar_t *tar, const char *name, uint64_t size)
     uint8_t first[MO_FILE_KIND_BYTES];
     if (!mo_left_out_wants_look(kind))
         return;
-    const int64_t got =
-        mo_read_at(tar->listing->fd, first, size < sizeof first ? size : sizeof first, tar->at + BLOCK);
+    const int64_t got = mo_read_at(tar->listing->fd, first, size < sizeof first ? size : sizeof first, tar->at + BLOCK);
     if (got > 0)
         mo_left_out_look(kind, first, (uint64_t)got);
 }
@@ -260,10 +259,10 @@ static moco_status_t skip_sparse_map(tar_t *tar, const uint8_t *header)
     moco_status_t status = MOCO_OK;
     uint8_t block[BLOCK];
     for (int more = header[482]; more != 0; more = block[504]) {
-        tar->at += BLOCK;
         if (tar->size - tar->at < 2 * (uint64_t)BLOCK)
             return damaged(tar, "the map of a sparse member ends early");
         TRY(read_block(tar, block, BLOCK, tar->at + BLOCK));
+        tar->at += BLOCK;
     }
 cleanup:
     return status;
@@ -418,8 +417,10 @@ static void tell_ends(const tar_t *tar)
     if (tar->no_end)
         mo_log(MOCO_LOG_WARNING, "'%s' has no end-of-archive block: members may be missing at its end", path);
     if (tar->joined > 0)
-        mo_log(MOCO_LOG_WARNING, "'%s' goes on behind its end-of-archive block, as archives that were put together: "
-               "all members are read", path);
+        mo_log(MOCO_LOG_WARNING,
+               "'%s' goes on behind its end-of-archive block, as archives that were put together: "
+               "all members are read",
+               path);
 }
 
 moco_status_t mo_tar_list(mo_listing_t *listing)

@@ -234,6 +234,8 @@ moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dat
     mo_seen_listing_t before = mo_listing_of(t);
     t->cancel = options->cancel;
     TRY(check_folder(t, folder, options->overwrite));
+    if (test != NULL) /* an evaluation that cannot be is not found after the first epoch */
+        TRY(mo_knn_check(dataset, test));
     TRY(mo_epochs_open(t, dataset, &r.loader));
     if (folder != NULL)
         TRY(mo_run_log_open(folder, t->state.step, &r.log));
