@@ -97,8 +97,8 @@ MOCO_API moco_status_t moco_classifier_rate(const moco_classifier_t *classifier,
  * @return MOCO_ERR_NO_DATA for a classifier from a file, which has no such table. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_confusion(const moco_classifier_t *classifier, int64_t *table);
 
-/** @return the name of class `label`, NULL out of range; valid until moco_classifier_free. Since:
- * 0.1. */
+/** @return the name of class `label`, NULL out of range; valid until moco_classifier_free.
+ * Since: 0.1. */
 MOCO_API const char *moco_classifier_class_name(const moco_classifier_t *classifier, int32_t label);
 
 /** @param weights  receives [C, F]. @param bias  receives [C]. Either may be NULL.

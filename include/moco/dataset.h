@@ -89,8 +89,8 @@ MOCO_API const char *moco_dataset_name(const moco_dataset_t *dataset, int64_t in
 /** @return the class of image `index`, -1 without one or out of range. Since: 0.1. */
 MOCO_API int32_t moco_dataset_label(const moco_dataset_t *dataset, int64_t index);
 
-/** @return the name of class `label`, NULL out of range; valid until moco_dataset_free. Since:
- * 0.1. */
+/** @return the name of class `label`, NULL out of range; valid until moco_dataset_free.
+ * Since: 0.1. */
 MOCO_API const char *moco_dataset_class_name(const moco_dataset_t *dataset, int32_t label);
 
 /**

@@ -66,7 +66,8 @@ MOCO_API moco_status_t moco_model_load_memory(const void *data, uint64_t size, c
 
 /** Write the model as `path` (safetensors, torchvision names), through a temporary file that is
  * synced and renamed.
- * @return MOCO_ERR_IO, MOCO_ERR_MEMORY; an older file of that name is then as it was. Since: 0.1. */
+ * @return MOCO_ERR_IO, MOCO_ERR_MEMORY; an older file of that name is then as it
+ * was. Since: 0.1. */
 MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *path);
 
 /**
