@@ -13,6 +13,7 @@
 #include "nets/encoder.h"
 #include "optim/optim.h"
 #include "train/learner.h"
+#include "train/update.h"
 #include "train/state.h"
 #include "train/warnings.h"
 
@@ -103,7 +104,7 @@ typedef struct mo_commit {
     const mo_views_t *views;
     mo_rates_t rates;
     mo_outcome_t outcome;
-    mo_optim_rates_t optim;
+    mo_update_t update;
     moco_trainer_t *trainer;
 } mo_commit_t;
 
