@@ -3,6 +3,7 @@
  * then per key a count and the bytes. */
 #include "persist/torch_file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
