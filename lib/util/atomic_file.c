@@ -157,6 +157,7 @@ moco_status_t mo_atomic_open_in(mo_atomic_file_t *file, const mo_folder_t *folde
     if (name == NULL || name[0] == '\0')
         return mo_fail(MOCO_ERR_ARGUMENT, "path to write is %s", name == NULL ? "NULL" : "empty");
     TRY(folder != NULL ? mo_folder_path(folder, name, &made.path) : mo_strdup(name, &made.path));
+    made.owner = getpid();
     TRY(open_new(&made, folder, name));
     *file = made;
     made = (mo_atomic_file_t){0};
@@ -196,7 +197,7 @@ static moco_status_t open_part(mo_atomic_file_t *file, uint64_t size)
 moco_status_t mo_atomic_resume(mo_atomic_file_t *file, const char *path, uint64_t size)
 {
     moco_status_t status = MOCO_OK;
-    mo_atomic_file_t made = {.kept = 1};
+    mo_atomic_file_t made = {.kept = 1, .owner = getpid()};
     int mode = -1;
     TRY(mo_strdup(path, &made.path));
     TRY(find_place(&made, NULL, path));
@@ -319,7 +320,7 @@ static moco_status_t sync_folder(mo_atomic_file_t *file)
 
 static void leave(mo_atomic_file_t *file, int remove)
 {
-    if (remove && file->temporary != NULL && (!file->placed || file->exchange))
+    if (remove && file->temporary != NULL && file->owner == getpid() && (!file->placed || file->exchange))
         unlinkat(file->folder.fd, file->temporary, 0);
     if (file->fd > 0)
         close(file->fd);

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <moco/status.h>
 #include "util/folder.h"
 
@@ -20,6 +21,7 @@ typedef struct mo_atomic_file {
     char *temporary;    /* in the folder; NULL: nothing to remove */
     uint8_t *buffer;    /* bytes that wait                       */
     size_t waiting;
+    pid_t owner;  /* a forked child leaves the file to the process that opened it         */
     int kept;     /* its name is not a passing one: the next process goes on with it     */
     int exchange; /* a commit has swapped it with an older file, which now is `temporary` */
     int placed;   /* a commit has given it its name                                       */
