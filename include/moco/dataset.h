@@ -69,15 +69,12 @@ MOCO_API moco_status_t moco_dataset_options_json(const moco_dataset_options_t *o
  */
 MOCO_API moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out);
 
-/** What a moco_read_fn returns where the image cannot be had now and nothing is known against it,
- * such as when a network does not answer: the call that needs it ends with MOCO_ERR_IO, a run can
- * be resumed, and the image is not marked as broken. Since: 0.1. */
-#define MOCO_READ_STOP (-2147483647)
-
 /**
- * Delivers image `index` as the bytes of its file: set *data and *size and return 0. Return
- * MOCO_READ_STOP to end the call; any other value marks the image as broken. The library copies
- * the bytes before it calls again or returns. Called on the thread of the call that needs the image; it must not throw, leave by longjmp or
+ * Delivers image `index` as the bytes of its file: set *data and *size and return 0.
+ * MOCO_ERR_CANCELLED stops the call that needs the image, which fails with that status and says
+ * nothing about the image: it is asked for again when it is next needed. Any other value marks the
+ * image as broken. The library copies the bytes before it calls again or returns.
+ * Called on the thread of the call that needs the image; it must not throw, leave by longjmp or
  * call the library with this data set.
  */
 typedef int32_t (*moco_read_fn)(void *user, int64_t index, const uint8_t **data, uint64_t *size);

@@ -251,7 +251,7 @@ static int32_t deliver(void *user, int64_t index, const uint8_t **data, uint64_t
 {
     picture_t *pictures = user;
     if (index == 5 && pictures[IMAGES].size-- == 1)
-        return MOCO_READ_STOP;
+        return MOCO_ERR_CANCELLED;
     *data = pictures[index].bytes;
     *size = pictures[index].size;
     return 0;
@@ -265,7 +265,7 @@ START_TEST(a_callback_may_say_so)
     for (int i = 0; i < IMAGES; i++)
         pictures[i] = draw_jpeg(SIDE, SIDE, 3, i);
     expect_ok(moco_dataset_create(IMAGES, deliver, pictures, NULL, NULL, &dataset));
-    expect_status(MOCO_ERR_IO, moco_dataset_pixels(dataset, 5, 8, 8, pixels));
+    expect_status(MOCO_ERR_CANCELLED, moco_dataset_pixels(dataset, 5, 8, 8, pixels));
     ck_assert_int_eq(moco_dataset_broken_count(dataset), 0);
     expect_ok(moco_dataset_pixels(dataset, 5, 8, 8, pixels));
     moco_dataset_free(dataset);
