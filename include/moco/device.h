@@ -54,9 +54,9 @@ MOCO_API moco_status_t moco_device_create(const moco_device_options_t *options, 
 /** Drop the caller's reference; NULL is fine. Since: 0.1. */
 MOCO_API void moco_device_free(moco_device_t *device);
 
-/** JSON: kind, lanes, lane_seconds (what the lanes have spent on "training", which counts all work that
- * is no embedding, and on "embedding"), instruction set, oneDNN version. Text rule as in moco_build_info.
- * Since: 0.1. */
+/** JSON: kind, lanes, lane_seconds (what the lanes have spent on "training", which counts all work
+ * that is no embedding, and on "embedding"), instruction set, oneDNN version. Text rule as in
+ * moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_device_info(const moco_device_t *device, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS

@@ -32,8 +32,8 @@ moco_status_t mo_device_parallel(moco_device_t *device, int64_t parts, mo_parall
 void mo_device_sweep(moco_device_t *device, int64_t parts, mo_parallel_fn fn, void *ctx);
 
 /* Parts that use a lane (instances run on it). `urgent` parts (embeddings) are also taken between
- * the operations of other work; a lane never runs two urgent parts at once, so state kept per lane number is safe
- * in them. */
+ * the operations of other work; a lane never runs two urgent parts at once, so state kept per lane
+ * number is safe in them. */
 typedef moco_status_t (*mo_lane_fn)(mo_lane_t *lane, void *ctx, int64_t part);
 moco_status_t mo_device_run(moco_device_t *device, int64_t parts, mo_lane_fn fn, void *ctx, int urgent);
 int32_t mo_lane_number(const mo_lane_t *lane);

@@ -1,10 +1,11 @@
-/* Processors, past the pin of an OpenMP runtime. With OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY
- * set, libgomp, which oneDNN brings, ties the thread that loads it to its first place, often one
- * processor, and every thread started from there inherits that. The pin is meant for OpenMP's
- * threads, and lanes are none. It looks like the mask that taskset sets, but two things tell it
- * apart: it equals the runtime's first place, and the mask before it is known. The library reads
- * that mask as it is loaded, before any other library of the process is initialised (the link
- * option "initfirst"); where the host loaded the runtime earlier, its list of places stands in. */
+/* Processors, past the pin of an OpenMP runtime. With OMP_PROC_BIND, OMP_PLACES or
+ * GOMP_CPU_AFFINITY set, libgomp, which oneDNN brings, ties the thread that loads it to its first
+ * place, often one processor, and every thread started from there inherits that. The pin is meant
+ * for OpenMP's threads, and lanes are none. It looks like the mask that taskset sets, but two
+ * things tell it apart: it equals the runtime's first place, and the mask before it is known. The
+ * library reads that mask as it is loaded, before any other library of the process is initialised
+ * (the link option "initfirst"); where the host loaded the runtime earlier, its list of places
+ * stands in. */
 #define _GNU_SOURCE
 #include "util/processors.h"
 
