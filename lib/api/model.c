@@ -96,8 +96,8 @@ cleanup:
 }
 
 /* options: resolved. */
-static moco_status_t embed(moco_model_t *model, int64_t count, const mo_image_source_t *source, const moco_embed_options_t *o,
-                           float *out)
+static moco_status_t embed(moco_model_t *model, int64_t count, const mo_image_source_t *source,
+                           const moco_embed_options_t *o, float *out)
 {
     MO_NEED(out);
     moco_status_t status = mo_need_whole("count", count, 1, INT64_MAX);
