@@ -4,6 +4,7 @@
 #include "data/decode.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
+#include "util/size.h"
 #include "util/status.h"
 
 void mo_pushed_free(mo_pushed_t *p)
@@ -43,11 +44,14 @@ static moco_status_t float_store(moco_trainer_t *t)
         return MOCO_OK;
     if (cap > 0 && total > cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP,
-                       "with a batch of float views, %llu bytes, the trainer needs %llu, the memory cap is %llu; "
-                       "pushed pixels need %llu",
-                       (unsigned long long)bytes, (unsigned long long)total, (unsigned long long)cap,
-                       (unsigned long long)(without + bytes / 4));
-    return mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats);
+                       "with a batch of float views of %s the trainer needs %s, the memory cap is %s; pushed pixels "
+                       "need %s",
+                       mo_size(bytes).text, mo_size(total).text, mo_size(cap).text,
+                       mo_size(without + bytes / 4).text);
+    mo_trainer_planned_begin(t);
+    const moco_status_t status = mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats);
+    mo_trainer_planned_end(t);
+    return status;
 }
 
 static moco_status_t byte_store(moco_trainer_t *t)
@@ -55,6 +59,7 @@ static moco_status_t byte_store(moco_trainer_t *t)
     mo_pushed_t *p = &t->pushed;
     moco_status_t status = MOCO_OK;
     size_t batch = (size_t)t->state.options.batch_size, size = (size_t)t->feature;
+    mo_trainer_planned_begin(t);
     if (p->rows == NULL)
         TRY(mo_calloc(2 * batch, sizeof *p->rows, &p->rows));
     if (p->bytes == NULL) {
@@ -63,6 +68,7 @@ static moco_status_t byte_store(moco_trainer_t *t)
             p->rows[i] = p->bytes + i * size;
     }
 cleanup:
+    mo_trainer_planned_end(t);
     return status;
 }
 
