@@ -242,9 +242,10 @@ static moco_status_t accept_plan(moco_trainer_t *t)
     char advice[256];
     moco_status_t status = MOCO_OK;
     TRY(fit_plan(t));
-    snprintf(advice, sizeof advice,
-             "; a smaller batch, image or queue would take less%s; memory_cap = %llu takes it whatever the machine says",
-             more_groups(t), (unsigned long long)mo_trainer_bytes(t, NULL));
+    snprintf(
+        advice, sizeof advice,
+        "; a smaller batch, image or queue would take less%s; memory_cap = %llu takes it whatever the machine says",
+        more_groups(t), (unsigned long long)mo_trainer_bytes(t, NULL));
     if (t->state.options.memory_cap == 0)
         TRY(mo_memory_check(MOCO_ERR_MEMORY_CAP, "the plan with one group in flight needs", mo_trainer_bytes(t, NULL),
                             advice));
