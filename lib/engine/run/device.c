@@ -8,6 +8,7 @@
 #include "engine/run/device_internal.h"
 #include "engine/run/lane.h"
 #include "util/alloc.h"
+#include "util/memory.h"
 #include "util/fault.h"
 
 /* Lanes sleep by the clock that nobody sets. */
@@ -210,7 +211,10 @@ moco_status_t mo_lane_scratchpad(mo_lane_t *lane, size_t bytes)
     if (bytes <= lane->scratchpad_bytes)
         return MOCO_OK;
     dnnl_dims_t dims = {(dnnl_dim_t)bytes};
-    TRY(mo_block_create(bytes, &block));
+    mo_memory_planned_begin(); /* every plan counts it */
+    status = mo_block_create(bytes, &block);
+    mo_memory_planned_end();
+    TRY(status);
     TRY(mo_engine_status(mo_md_tag(&md, 1, dims, dnnl_u8, dnnl_a), "describe a scratchpad"));
     TRY(mo_engine_status(dnnl_memory_create(&memory, md, lane->device->engine, block), "create a scratchpad"));
     if (lane->scratchpad != NULL)
