@@ -51,8 +51,10 @@ MOCO_API moco_status_t moco_dataset_options_json(const moco_dataset_options_t *o
 MOCO_API moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out);
 
 /**
- * Delivers image `index` as the bytes of its file: set *data and *size and return 0; any other
- * value marks the image as broken. The library copies the bytes before it calls again or returns.
+ * Delivers image `index` as the bytes of its file: set *data and *size and return 0.
+ * MOCO_ERR_CANCELLED stops the call that needs the image, which fails with that status and says
+ * nothing about the image: it is asked for again when it is next needed. Any other value marks the
+ * image as broken. The library copies the bytes before it calls again or returns.
  * Called on the thread of the call that needs the image; it must not throw, leave by longjmp or
  * call the library with this data set.
  */
