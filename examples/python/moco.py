@@ -268,12 +268,12 @@ _STATUS_CALLS = {
     "model_embed_encoded": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
     "model_embed_pixels": [_ptr, _i64, _ptr, _ptr, _ptr], "model_embed_tensor": [_ptr, _i64, _ptr, _ptr, _ptr],
     "model_embed_dataset": [_ptr, _ptr, _ptr, _ROWS, _ptr], "model_embed_to_npy": [_ptr, _ptr, _text, _ptr, _ptr],
-    "queue_create": [_ptr, _ptr, _ptr], "queue_enqueue": [_ptr, _ptr, _i64],
+    "queue_create": [_ptr, _ptr, _ptr], "queue_enqueue": [_ptr, _i64, _ptr],
     "queue_keys": [_ptr, _ptr, _ptr], "queue_restore": [_ptr, _ptr, _i64],
-    "queue_contrast": [_ptr, _ptr, _ptr, _i64, _ptr, _ptr],
-    "index_create": [_i32, _ptr, _ptr, _ptr], "index_add": [_ptr, _ptr, _ptr, _i64],
-    "index_search": [_ptr, _ptr, _i64, _ptr, _ptr, _ptr],
-    "index_classify": [_ptr, _ptr, _i64, _ptr, _ptr],
+    "queue_contrast": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
+    "index_create": [_i32, _ptr, _ptr, _ptr], "index_add": [_ptr, _i64, _ptr, _ptr],
+    "index_search": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
+    "index_classify": [_ptr, _i64, _ptr, _ptr, _ptr],
     "index_load_npy": [_text, _ptr, _ptr, _ptr], "index_save_npy": [_ptr, _text],
     "knn_measure": [_ptr, _ptr, _ptr, _ptr, _ptr],
     "probe_train": [_ptr, _ptr, _ptr, _ptr, _ptr],
@@ -286,7 +286,7 @@ _STATUS_CALLS = {
     "trainer_plan": [_ptr, _ptr, _ptr, _u64, _ptr],
     "trainer_create": [_ptr, _ptr, _ptr], "trainer_push_views": [_ptr, _i64, _ptr, _ptr, _i32],
     "trainer_push_pixels": [_ptr, _i64, _ptr], "trainer_push_encoded": [_ptr, _i64, _ptr, _ptr],
-    "trainer_step": [_ptr, _ptr],
+    "trainer_step": [_ptr, _ptr, _ptr],
     "trainer_run": [_ptr, _ptr, _ptr, _text, _ptr], "trainer_steps": [_ptr, _ptr, _i64, _ptr, _ptr],
     "trainer_snapshot": [_ptr, _ptr, _ptr, _ptr], "trainer_save": [_ptr, _text], "trainer_load": [_text, _ptr, _ptr, _ptr],
     "trainer_options_get": [_ptr, _ptr, _u64], "trainer_state": [_ptr, _ptr, _u64, _ptr],
@@ -1357,7 +1357,7 @@ class Queue(_Handle):
 
     def enqueue(self, keys):
         keys = _floats(keys, (None, self.dimension), "keys")
-        _call("queue_enqueue", self, keys, len(keys))
+        _call("queue_enqueue", self, len(keys), keys)
 
     def contrast(self, queries, keys, temperature=0.2, gradient=True):
         """Loss in nats, its gradient by the queries (None without), top-1 and top-5 in percent."""
@@ -1366,7 +1366,7 @@ class Queue(_Handle):
         d_queries = np.empty_like(queries) if gradient else None
         filled = _options("contrast", dict(temperature=temperature, d_queries=_Address.of(d_queries)))
         result = ContrastResult(struct_size=ctypes.sizeof(ContrastResult))
-        _call("queue_contrast", self, queries, keys, len(queries), ctypes.byref(filled), ctypes.byref(result))
+        _call("queue_contrast", self, len(queries), queries, keys, ctypes.byref(filled), ctypes.byref(result))
         return Contrast(result.loss, d_queries, result.top1, result.top5, result.chance_loss)
 
     def keys(self):
@@ -1408,7 +1408,7 @@ class Index(_Handle):
 
     def add(self, vectors, labels=None):
         vectors = _floats(vectors, (None, self.dimension), "vectors")
-        _call("index_add", self, vectors, _labels(labels, len(vectors)), len(vectors), alone=True)
+        _call("index_add", self, len(vectors), vectors, _labels(labels, len(vectors)), alone=True)
 
     def search(self, queries, k, cancel=None):
         """(numbers, cosines), each [count, k], best first."""
@@ -1416,7 +1416,7 @@ class Index(_Handle):
         shape = (len(queries), min(max(k, 0), len(self)))  # the library refuses a larger k
         ids, cosines = np.empty(shape, np.int64), np.empty(shape, np.float32)
         filled = _options("search", dict(k=k, cancel=cancel))
-        _call("index_search", self, queries, len(queries), ctypes.byref(filled), ids, cosines)
+        _call("index_search", self, len(queries), queries, ctypes.byref(filled), ids, cosines)
         return ids, cosines
 
     def classify(self, queries, k, classes, temperature=0.1, cancel=None):
@@ -1426,7 +1426,7 @@ class Index(_Handle):
             raise ValueError("classes is %d, expected at least 1" % classes)
         top = np.empty((len(queries), min(5, classes)), np.int32)
         filled = _options("classify", dict(k=k, classes=classes, temperature=temperature, cancel=cancel))
-        _call("index_classify", self, queries, len(queries), ctypes.byref(filled), top)
+        _call("index_classify", self, len(queries), queries, ctypes.byref(filled), top)
         return top
 
 
@@ -1623,10 +1623,10 @@ class Trainer(_Handle):
         """Drops the pushed images and returns how many they were."""
         return _query("trainer_discard", self)
 
-    def step(self):
+    def step(self, cancel=None):
         """One step on the pushed batch; returns a StepReport."""
-        report = _report()
-        _call("trainer_step", self, ctypes.byref(report))
+        report, filled = _report(), _options("run", dict(cancel=cancel))
+        _call("trainer_step", self, ctypes.byref(filled), ctypes.byref(report))
         return report
 
     def steps(self, dataset, count, cancel=None):

@@ -113,6 +113,7 @@ LONG = {
     "run into a folder": "os.mkdir('run'); t.run(d, folder='run', overwrite=1)",
     "run with a cancel": "t.run(d, cancel=moco.Cancel())",
     "steps": "t.steps(d, 10**9)",
+    "a pushed step": "big.step()",
     "embed_dataset": "m.embed_dataset(many)",
     "embed_to_npy": "m.embed_to_npy(many, 'x.npy')",
     "embed_to_npy with progress": "m.embed_to_npy(many, 'x.npy', progress=lambda done, total: 1)",
@@ -136,6 +137,8 @@ def test_interrupt():
         slow = moco.Dataset.from_images(lambda i: time.sleep(0.02) or jpeg(i), count=100000)
         m, i = t.snapshot(), moco.Index(64)
         i.add(v, np.arange(len(v)) % 3)
+        big = moco.Trainer("moco-v2", arch="resnet50", image_size=128, batch_size=64, queue_length=64, loader_threads=1)
+        big.push_pixels([np.zeros((32, 32, 3), np.uint8)] * 64)
         for name, call in LONG.items():
             sent = interrupt(0.15)
             try:
@@ -144,8 +147,8 @@ def test_interrupt():
             except KeyboardInterrupt:
                 if time.monotonic() - sent[0] > 10:
                     print(name, "late")
-        print(os.path.exists("x.npy"), m.embed_dataset(d)[0].shape)
-    """.replace("LONG.items()", repr(LONG) + ".items()"), "False (64, 128)")
+        print(os.path.exists("x.npy"), m.embed_dataset(d)[0].shape, big.step_number, big.state()["pushed"])
+    """.replace("LONG.items()", repr(LONG) + ".items()"), "False (64, 128) 0 64")
 
 
 def test_interrupts_that_come_together():
