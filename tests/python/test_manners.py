@@ -137,7 +137,7 @@ def test_interrupt():
         slow = moco.Dataset.from_images(lambda i: time.sleep(0.02) or jpeg(i), count=100000)
         m, i = t.snapshot(), moco.Index(64)
         i.add(v, np.arange(len(v)) % 3)
-        big = moco.Trainer("moco-v2", arch="resnet50", image_size=128, batch_size=64, queue_length=64, loader_threads=1)
+        big = moco.Trainer("moco-v2", arch="resnet18", image_size=128, batch_size=64, queue_length=64, loader_threads=1)
         big.push_pixels([np.zeros((32, 32, 3), np.uint8)] * 64)
         for name, call in LONG.items():
             sent = interrupt(0.15)
