@@ -126,6 +126,7 @@ moco_status_t mo_epochs_open(moco_trainer_t *t, moco_dataset_t *dataset, mo_load
         mo_pushed_free(&t->pushed); /* the store of pushed batches makes room for the loader's */
     mo_loader_spec_t spec = mo_trainer_loader_spec(t);
     spec.max_broken = broken_limit(&t->state.options, count);
+    spec.cancel = t->cancel;
     TRY(mo_loader_create(&spec, dataset, loader));
     TRY(mo_loader_seek(*loader, t->state.epoch, t->state.position));
 cleanup:

@@ -160,7 +160,7 @@ moco_status_t mo_tuner_step(mo_tuner_t *t, const mo_tune_batch_t *batch, double 
                             .step = t->step + 1}};
     float *gradients = NULL, *staged = NULL, *params = NULL;
     run_t run = {t, batch};
-    const mo_feed_t feed = {before, after, &run};
+    const mo_feed_t feed = {before, after, &run, o->cancel};
     mo_gradients_recycle(&t->gradients);
     TRY(mo_learner_run(&t->learner, t->device, &feed));
     TRY(mo_buffer_map(t->gradients.total, MO_READ, &gradients));
