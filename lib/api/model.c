@@ -96,8 +96,8 @@ cleanup:
 }
 
 /* options: resolved. */
-static moco_status_t embed(moco_model_t *model, int64_t count, const mo_source_t *source, const moco_embed_options_t *o,
-                           float *out)
+static moco_status_t embed(moco_model_t *model, int64_t count, const mo_image_source_t *source,
+                           const moco_embed_options_t *o, float *out)
 {
     MO_NEED(out);
     moco_status_t status = mo_need_whole("count", count, 1, INT64_MAX);
@@ -109,7 +109,7 @@ static moco_status_t embed(moco_model_t *model, int64_t count, const mo_source_t
 moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t count, const uint8_t *const *data,
                                        const uint64_t *sizes, const moco_embed_options_t *options, float *out)
 {
-    const mo_source_t source = {.encoded = data, .sizes = sizes};
+    const mo_image_source_t source = {.encoded = data, .sizes = sizes};
     moco_embed_options_t o;
     MO_NEED(model);
     MO_NEED(data);
@@ -121,7 +121,7 @@ moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t count, const
 moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t count, const moco_image_t *images,
                                       const moco_embed_options_t *options, float *out)
 {
-    const mo_source_t source = {.images = images};
+    const mo_image_source_t source = {.images = images};
     moco_embed_options_t o;
     MO_NEED(model);
     MO_NEED(images);
@@ -132,7 +132,7 @@ moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t count, const 
 moco_status_t moco_model_embed_tensor(moco_model_t *model, int64_t count, const float *images,
                                       const moco_embed_options_t *options, float *out)
 {
-    mo_source_t source = {.floats = images};
+    mo_image_source_t source = {.floats = images};
     moco_embed_options_t o;
     MO_NEED(model);
     MO_NEED(images);
