@@ -159,7 +159,8 @@ _STEP = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(StepReport))
 
 class RunOptions(_Struct):
     _fields_ = [("struct_size", _u64), ("cancel", _ptr), ("progress", _STEP), ("user", _ptr), ("max_steps", _i64),
-                ("save_every", _i64), ("eval_every", _i32), ("log_every", _i32), ("overwrite", _i32), ("reserved", _i32)]
+                ("save_every", _i64), ("save_minutes", _f64), ("eval_every", _i32), ("log_every", _i32),
+                ("overwrite", _i32), ("reserved", _i32)]
 
 
 class KnnResult(_Struct):
@@ -1014,7 +1015,8 @@ class Trainer(_Handle):
 
     def run(self, dataset, test=None, folder=None, progress=None, **options):
         """Trains to the end, or until progress(report) returns something true (then False is returned, and what was
-        learnt is saved in `folder`). options: max_steps, save_every, eval_every, log_every, overwrite, cancel."""
+        learnt is saved in `folder`). options: max_steps, save_every, save_minutes, eval_every, log_every, overwrite,
+        cancel."""
         caught = _Caught()
 
         def after_step(_user, report):

@@ -310,8 +310,8 @@ static moco_status_t deliver(mo_loader_t *loader)
 
 /* ---- batches ---- */
 
-/* Until a worker has news. A request to stop comes from a signal handler, which cannot wake anybody:
- * it is looked for a few times a second. */
+/* Until a worker has news. A signal handler that asks to stop can wake nobody, so the request is
+ * looked for a few times a second. */
 static moco_status_t wait_for_workers(mo_loader_t *loader)
 {
     enum { LOOK_EVERY = 50000000 /* nanoseconds */ };
