@@ -89,6 +89,7 @@ static int library_options(const convert_options_t *options, moco_convert_option
 
     if (status != MOCO_OK)
         return finish(status, NULL);
+    out->cancel = signals_cancel();
     out->to = options->to;
     out->encoder = options->encoder;
     out->head = options->head;

@@ -44,7 +44,7 @@ static int parse(int argc, char **argv, embed_options_t *options)
 static int32_t on_progress(void *user, int64_t done, int64_t total)
 {
     progress_images(user, done, total);
-    return signals_pending();
+    return 0;
 }
 
 static void report(const embed_options_t *options, int64_t rows, int64_t skipped, int dimension, double seconds)
@@ -80,6 +80,7 @@ int cmd_embed(int argc, char **argv)
     TRY(moco_embed_options_init(&how, sizeof how));
     how.tap = options.tap;
     how.loader_threads = (int32_t)options.place.loader_threads;
+    how.cancel = signals_cancel();
     how.progress = on_progress;
     how.user = &progress;
     progress_start(&progress, "embed", 0);

@@ -43,7 +43,7 @@ static int parse(int argc, char **argv, knn_options_t *options)
 static int32_t on_progress(void *user, int64_t done, int64_t total)
 {
     progress_images(user, done, total);
-    return signals_pending();
+    return 0;
 }
 
 static void report(const knn_options_t *options, const moco_knn_result_t *result)
@@ -81,6 +81,7 @@ int cmd_knn(int argc, char **argv)
     how.k = options.k;
     how.temperature = options.temperature;
     how.loader_threads = (int32_t)options.place.loader_threads;
+    how.cancel = signals_cancel();
     how.progress = on_progress;
     how.user = &progress;
     progress_start(&progress, "knn", 0);

@@ -84,6 +84,13 @@ static int embed_query(const near_options_t *options, moco_model_t *model, float
     return finish(status, path);
 }
 
+static void print_row(long long rank, float similarity, const char *name)
+{
+    printf("%3lld  %7.4f  ", rank, similarity);
+    output_plain(name, stdout);
+    putchar('\n');
+}
+
 static int search(const near_options_t *options, near_source_t *source, const float *query)
 {
     const int64_t count = moco_index_count(source->index);
@@ -98,6 +105,7 @@ static int search(const near_options_t *options, near_source_t *source, const fl
         code = fail("out of memory");
         goto cleanup;
     }
+    how.cancel = signals_cancel();
     how.k = k;
     if (status == MOCO_OK)
         status = moco_index_search(source->index, 1, query, &how, ids, similarities);
@@ -106,7 +114,7 @@ static int search(const near_options_t *options, near_source_t *source, const fl
             output_json(json_pack("{s:I, s:o, s:o}", "rank", (json_int_t)i + 1, "similarity",
                                   output_real(similarities[i], 6), "name", output_text(source->names[ids[i]])));
         else
-            printf("%3lld  %7.4f  %s\n", (long long)i + 1, similarities[i], source->names[ids[i]]);
+            print_row((long long)i + 1, similarities[i], source->names[ids[i]]);
     }
     code = finish(status, NULL);
 cleanup:

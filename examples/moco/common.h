@@ -7,6 +7,7 @@
 #include <moco/moco.h>
 
 #include "args.h"
+#include "signals.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
@@ -16,17 +17,13 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
             goto cleanup;                 \
     } while (0)
 
-/* Writes "moco: …" to stderr; returns EXIT_FAILED. */
+/* Writes "moco: …" to stderr, control characters of names escaped; returns EXIT_FAILED. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The exit code of a library status; a failure's message goes to stderr, with `what` (may be NULL)
  * in front. */
 int finish(moco_status_t status, const char *what);
-
-/* The first SIGINT or SIGTERM asks to stop at the next step, a second one ends the process at
- * once. */
-void signals_catch(void);
-int signals_pending(void);
 
 double seconds_now(void);
 

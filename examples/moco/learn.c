@@ -58,7 +58,7 @@ int32_t learn_report(void *user, const moco_classifier_report_t *r)
         progress_images(&watch->embedding, r->done, r->total);
     if (watch->json && r->epoch_end)
         epoch_json(r);
-    return signals_pending();
+    return 0;
 }
 
 /* ---- what came of it ---- */
@@ -173,8 +173,11 @@ int learn_run(const learn_options_t *o, learn_watch_t *watch, learn_fn train_fn,
     TRY(dataset_open(o->paths[2], 0, &test));
     status = train_fn(model, train, test, options, &classifier);
     clear(watch);
-    if (status == MOCO_OK)
+    if (status == MOCO_OK) {
+        signals_begin("moco: stopping; what was learnt is saved first\n");
         code = report(o, classifier, seconds_now() - started);
+        signals_end();
+    }
 cleanup:
     if (status != MOCO_OK)
         code = finish(status, NULL);

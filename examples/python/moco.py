@@ -185,7 +185,8 @@ _STEP = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(StepReport))
 
 class RunOptions(_Struct):
     _fields_ = [("struct_size", _u64), ("cancel", _ptr), ("progress", _STEP), ("user", _ptr), ("max_steps", _i64),
-                ("save_every", _i64), ("eval_every", _i32), ("log_every", _i32), ("overwrite", _i32), ("reserved", _i32)]
+                ("save_every", _i64), ("save_minutes", _f64), ("eval_every", _i32), ("log_every", _i32),
+                ("overwrite", _i32), ("reserved", _i32)]
 
 
 class KnnResult(_Struct):
@@ -1642,8 +1643,8 @@ class Trainer(_Handle):
     def run(self, dataset, test=None, folder=None, progress=None, **options):
         """Trains to the end: True; or until progress(report) returns moco.STOP or `cancel` is requested: False. What was
         learnt by then is saved in `folder`, which is made when it is missing; so it is after an exception of `progress`
-        or of a signal's handler, which is raised. options: max_steps, save_every, eval_every, log_every, overwrite,
-        cancel."""
+        or of a signal's handler, which is raised. options: max_steps, save_every, save_minutes, eval_every, log_every,
+        overwrite, cancel."""
         filled = _options("run", dict(options, progress=_progress(progress, _STEP, _report_of(StepReport))))
         work = _Work("trainer_run", (self, _need(dataset, Dataset, "dataset"), _need(test, Dataset, "test", True),
                                      _path(folder), ctypes.byref(filled)))

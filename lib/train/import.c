@@ -353,7 +353,7 @@ moco_status_t mo_import_training(const char *in, const char *out, const moco_con
     report = NULL;
     TRY(status);
     TRY(mo_cancel_check(o->cancel));
-    TRY(mo_state_save(&m.state, out));
+    TRY(mo_state_save(&m.state, NULL, out));
 cleanup:
     mo_state_free(&m.state);
     mo_inventory_close(&m.inventory);

@@ -86,7 +86,8 @@ START_TEST(layout_is_pinned)
     ck_assert_uint_eq(sizeof(moco_embed_result_t), 24);
     if (sizeof(void *) == 8) { /* structs with pointers */
         ck_assert_uint_eq(offsetof(moco_run_options_t, max_steps), 32);
-        ck_assert_uint_eq(sizeof(moco_run_options_t), 64);
+        ck_assert_uint_eq(offsetof(moco_run_options_t, save_minutes), 48);
+        ck_assert_uint_eq(sizeof(moco_run_options_t), 72);
         ck_assert_uint_eq(offsetof(moco_embed_options_t, tap), 48);
         ck_assert_uint_eq(sizeof(moco_embed_options_t), 64);
         ck_assert_uint_eq(sizeof(moco_contrast_options_t), 24);
