@@ -64,7 +64,8 @@ _FAILED = ctypes.CFUNCTYPE(None, _ptr, _i64, _i32, _text)
 
 class ModelOptions(_Struct):
     _fields_ = ([("struct_size", _u64)] + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
-                + [(name, _i32) for name in "encoder drop_head image_size eval_resize vit_heads reserved".split()])
+                + [(name, _i32) for name in "encoder drop_head image_size eval_resize vit_heads reserved".split()]
+                + [("prefix", _text)])
 
 
 class EmbedOptions(_Struct):
@@ -137,7 +138,7 @@ class ConvertOptions(_Struct):
     _fields_ = ([("struct_size", _u64), ("cancel", _ptr), ("training", _ptr)]
                 + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
                 + [(name, _i32) for name in """to encoder head image_size eval_resize key_update
-                   vit_heads reserved""".split()])
+                   vit_heads reserved""".split()] + [("prefix", _text)])
 
 
 class StepReport(_Struct):
@@ -372,6 +373,8 @@ def _set_options(kind, options, values):
             continue
         if types.get(name) is _ptr or issubclass(types.get(name, _i32), ctypes._CFuncPtr):
             setattr(options, name, getattr(value, "_as_parameter_", value))
+        elif types.get(name) is _text:
+            setattr(options, name, str(value).encode())
         else:
             _call(kind + "_options_set", ctypes.byref(options), name.encode(), _option_text(value).encode())
     return options
@@ -622,7 +625,7 @@ class Model(_Handle):
 
     def __init__(self, path, device=None, **options):
         """options: encoder ("query" or "key", of a training checkpoint), drop_head, image_size, eval_resize, vit_heads,
-        mean, std."""
+        mean, std; prefix, of the encoder's tensors in another program's file ("student.backbone")."""
         filled = _model_options(options)
         super().__init__(_create("model_load", _path(path), ctypes.byref(filled), device))
 
@@ -1052,7 +1055,7 @@ def convert(source, target, to="encoder", encoder="query", head="auto", training
     """Checkpoints of other programs in, or out under their names (docs/checkpoints.md): the report as a dictionary.
 
     to: encoder, training, torchvision, timm or detectron2. training: TrainerOptions of a run, for to="training". options:
-    image_size, eval_resize, key_update, vit_heads, cancel."""
+    image_size, eval_resize, key_update, vit_heads, prefix, cancel."""
     options = _channels(dict(options, to=to, encoder=encoder, head=head, mean=mean, std=std))
     options["training"] = None if training is None else ctypes.addressof(training)
     filled, needed = _options("convert", options), _u64(65536)

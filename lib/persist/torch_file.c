@@ -1,4 +1,4 @@
-/* The two containers of torch.save. Zip: TOP/data.pkl is the pickle, TOP/data/KEY the bytes of a
+/* The two containers of torch.save, and plain pickles. Zip: TOP/data.pkl is the pickle, TOP/data/KEY the bytes of a
  * storage. Legacy: five pickles (magic number, protocol, system, object, list of storage keys),
  * then per key a count and the bytes. */
 #include "persist/torch_file.h"
@@ -83,7 +83,7 @@ static moco_status_t locate_in_archive(void *ctx, const mo_pickle_storage_t *s, 
     if (m == NULL)
         return mo_fail(MOCO_ERR_FORMAT, "%s: the numbers of a tensor are missing: there is no member data/%.*s",
                        a->path, (int)(s->key_size < 32 ? s->key_size : 32), (const char *)s->key);
-    if (__builtin_mul_overflow((uint64_t)s->count, mo_dtype_bytes(s->dtype), &size) || size > m->size)
+    if (__builtin_mul_overflow((uint64_t)s->count, s->item, &size) || size > m->size)
         return mo_fail(MOCO_ERR_FORMAT, "%s: member %s has %llu bytes, %lld numbers of type %s were promised", a->path,
                        mo_show(a->name).text, (unsigned long long)m->size, (long long)s->count,
                        mo_dtype_name(s->dtype));
@@ -157,17 +157,18 @@ static int is_key(const mo_pickle_value_t *v, const char *key)
     return v->kind == MO_PICKLE_TEXT && v->count == (int32_t)strlen(key) && memcmp(v->bytes, key, strlen(key)) == 0;
 }
 
-static moco_status_t read_preamble(sequence_t *s, mo_pickle_t *pickle)
+/* Whether the first pickle is torch.save's magic number; then the two that follow it. */
+static int is_magic(const mo_pickle_value_t *v)
 {
     static const uint8_t magic[10] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
+    return v->kind == MO_PICKLE_BIG && v->count == sizeof magic && memcmp(v->bytes, magic, sizeof magic) == 0;
+}
+
+static moco_status_t read_preamble(sequence_t *s, mo_pickle_t *pickle)
+{
     moco_status_t status = MOCO_OK;
     TRY(next_pickle(s, pickle));
     const mo_pickle_value_t *v = mo_pickle_root(pickle);
-    if (v->kind != MO_PICKLE_BIG || v->count != sizeof magic || memcmp(v->bytes, magic, sizeof magic) != 0)
-        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: is a pickle, but not one of torch.save: its magic number is missing",
-                    s->path));
-    TRY(next_pickle(s, pickle));
-    v = mo_pickle_root(pickle);
     if (v->kind != MO_PICKLE_INT || v->whole != 1001)
         TRY(mo_fail(MOCO_ERR_UNSUPPORTED, "%s: protocol of torch.save is not 1001", s->path));
     TRY(next_pickle(s, pickle));
@@ -228,7 +229,10 @@ static moco_status_t read_storages(sequence_t *s, const mo_pickle_t *keys)
         if (count != (uint64_t)place->storage->count)
             return mo_fail(MOCO_ERR_FORMAT, "%s: storage %d has %llu numbers, %lld were promised", s->path, (int)i,
                            (unsigned long long)count, (long long)place->storage->count);
-        if (__builtin_mul_overflow(count, mo_dtype_bytes(place->storage->dtype), &size) ||
+        if (place->storage->item == 0)
+            return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: storage %d has numbers of a type of unknown size", s->path,
+                           (int)i);
+        if (__builtin_mul_overflow(count, place->storage->item, &size) ||
             size > (uint64_t)(s->end - s->at))
             return mo_fail(MOCO_ERR_FORMAT,
                            "%s: ends inside storage %d of %d: %llu numbers of type %s claimed, %llu "
@@ -251,24 +255,46 @@ static moco_status_t locate_in_sequence(void *ctx, const mo_pickle_storage_t *st
     return MOCO_OK;
 }
 
+static moco_status_t parse_sequence(sequence_t *s, mo_pickle_t *other, mo_tensor_file_t *made)
+{
+    moco_status_t status = MOCO_OK;
+    mo_pickle_t object = {0};
+    made->container = MO_TORCH_LEGACY;
+    TRY(read_preamble(s, other));
+    TRY(next_pickle(s, &object));
+    TRY(next_pickle(s, other));
+    TRY(list_storages(s, &object));
+    TRY(read_storages(s, other));
+    TRY(mo_torch_names(made, &object, locate_in_sequence, s));
+cleanup:
+    mo_pickle_free(&object);
+    return status;
+}
+
+static moco_status_t parse_plain(sequence_t *s, mo_pickle_t *pickle, mo_tensor_file_t *made)
+{
+    made->container = MO_PLAIN_PICKLE;
+    const moco_status_t status = mo_torch_names(made, pickle, locate_in_sequence, s);
+    if (status != MOCO_OK || made->count > 0)
+        return status;
+    return mo_fail(MOCO_ERR_FORMAT,
+                   "%s: is a pickle without NumPy arrays, and not one of torch.save: its magic number is missing",
+                   s->path);
+}
+
 moco_status_t mo_torch_legacy_parse(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path)
 {
     moco_status_t status = MOCO_OK;
     sequence_t s = {.path = path, .at = bytes, .end = bytes + size};
-    mo_pickle_t object = {0}, other = {0};
-    mo_tensor_file_t made = {.container = MO_TORCH_LEGACY};
-    TRY(read_preamble(&s, &other));
-    TRY(next_pickle(&s, &object));
-    TRY(next_pickle(&s, &other));
-    TRY(list_storages(&s, &object));
-    TRY(read_storages(&s, &other));
-    TRY(mo_torch_names(&made, &object, locate_in_sequence, &s));
+    mo_pickle_t first = {0};
+    mo_tensor_file_t made = {0};
+    TRY(next_pickle(&s, &first));
+    TRY(is_magic(mo_pickle_root(&first)) ? parse_sequence(&s, &first, &made) : parse_plain(&s, &first, &made));
     *file = made;
     made = (mo_tensor_file_t){0};
 cleanup:
     mo_tensor_file_close(&made);
-    mo_pickle_free(&object);
-    mo_pickle_free(&other);
+    mo_pickle_free(&first);
     mo_free(s.places);
     return status;
 }

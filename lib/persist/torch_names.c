@@ -1,4 +1,4 @@
-/* From the object that a pickle holds to a flat list: tensors and short texts under the names of
+/* From the object that a pickle holds to a flat list: tensors, arrays and short texts under the names of
  * their dictionaries' keys and lists' places, joined by dots. A small file can name a value many
  * times over; what is made of it is bounded. */
 #include <stdio.h>
@@ -14,7 +14,7 @@ enum { MAX_DEPTH = 24, MAX_NAME = 512, MAX_TEXT = 4096, MAX_VISITS = 1 << 21, MA
 
 typedef struct names {
     mo_tensor_file_t *file;
-    const mo_pickle_t *pickle;
+    mo_pickle_t *pickle;
     mo_locate_fn locate;
     void *ctx;
     char name[MAX_NAME + 1];
@@ -99,13 +99,13 @@ static moco_status_t add_scalar(names_t *n, const mo_pickle_value_t *v)
 
 /* ---- tensors ---- */
 
-/* The last number that sizes and strides can reach lies inside the storage, and no number is told
- * twice over: a tensor is never larger than the bytes behind it. */
+/* The last number that sizes and strides can reach lies inside the storage. The numbers may be more
+ * than it has, where a stride of 0 tells one again and again. */
 static moco_status_t check_extent(const names_t *n, const mo_pickle_tensor_t *t, const mo_pickle_storage_t *s,
                                   int64_t count)
 {
     int64_t last = t->offset, reach;
-    int inside = count <= s->size;
+    int inside = 1;
     for (int32_t i = 0; i < t->rank && count > 0 && inside; i++)
         inside = !__builtin_mul_overflow(t->dims[i] - 1, t->strides[i], &reach) &&
                  !__builtin_add_overflow(last, reach, &last);
@@ -115,26 +115,44 @@ static moco_status_t check_extent(const names_t *n, const mo_pickle_tensor_t *t,
                    mo_show(n->name).text, (long long)s->size);
 }
 
+static moco_status_t find_numbers(const names_t *n, const mo_pickle_tensor_t *t, int64_t count, mo_file_tensor_t *made)
+{
+    const mo_pickle_storage_t *s = t->storage >= 0 ? &n->pickle->storages[t->storage] : NULL;
+    const uint8_t *bytes = t->data;
+    made->dtype = s != NULL ? s->dtype : t->dtype;
+    if (s != NULL) {
+        moco_status_t status = check_extent(n, t, s, count);
+        if (status == MOCO_OK)
+            status = n->locate(n->ctx, s, &bytes);
+        if (status != MOCO_OK)
+            return status;
+        if (count > 0)
+            bytes += (uint64_t)(s->first + t->offset) * mo_dtype_bytes(s->dtype);
+    }
+    made->data = bytes;
+    made->bytes = (uint64_t)count * mo_dtype_bytes(made->dtype);
+    snprintf(made->dtype_name, sizeof made->dtype_name, "%s", mo_dtype_name(made->dtype));
+    return MOCO_OK;
+}
+
+/* One that cannot be read has a name and a type, and no numbers. */
 static moco_status_t add_tensor(names_t *n, const mo_pickle_tensor_t *t)
 {
     moco_status_t status = MOCO_OK;
-    const mo_pickle_storage_t *s = &n->pickle->storages[t->storage];
-    mo_file_tensor_t made = {.dtype = s->dtype, .rank = t->rank, .order = n->file->count};
-    const uint8_t *bytes;
+    mo_file_tensor_t made = {.dtype = MO_DTYPE_OTHER, .rank = t->rank, .order = n->file->count};
     int64_t count;
     memcpy(made.dims, t->dims, sizeof made.dims);
     memcpy(made.strides, t->strides, sizeof made.strides);
-    snprintf(made.dtype_name, sizeof made.dtype_name, "%s", mo_dtype_name(s->dtype));
     if (n->name[0] == '\0')
         return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: holds one tensor without a name, wanted a dictionary of tensors",
                        n->pickle->path);
-    if (!mo_file_count(&made, &count))
+    if (!mo_file_count(&made, &count) || count > INT64_MAX / 16)
         return mo_fail(MOCO_ERR_FORMAT, "%s: the shape of tensor '%s' overflows", n->pickle->path,
                        mo_show(n->name).text);
-    TRY(check_extent(n, t, s, count));
-    TRY(n->locate(n->ctx, s, &bytes));
-    made.bytes = (uint64_t)count * mo_dtype_bytes(s->dtype);
-    made.data = count > 0 ? bytes + (uint64_t)(s->first + t->offset) * mo_dtype_bytes(s->dtype) : bytes;
+    if (t->odd != NULL)
+        snprintf(made.dtype_name, sizeof made.dtype_name, "%s", t->odd);
+    else
+        TRY(find_numbers(n, t, count, &made));
     TRY(spend(n, strlen(n->name) + 1));
     TRY(one_more(n, &n->file->tensors, n->file->count, &n->tensor_capacity, sizeof made));
     TRY(mo_strdup(n->name, &made.name));
@@ -199,6 +217,14 @@ cleanup:
     return status;
 }
 
+/* The first one is for a message: a file that has no tensors beside it is a program's own. */
+static moco_status_t add_opaque(names_t *n, const mo_pickle_value_t *v)
+{
+    if (v->number < 0 || n->file->opaque != NULL)
+        return MOCO_OK;
+    return mo_strdup(mo_pickle_class_name(n->pickle, v).text, &n->file->opaque);
+}
+
 static moco_status_t visit(names_t *n, const mo_pickle_value_t *v, int depth)
 {
     if (depth > MAX_DEPTH || ++n->visits > MAX_VISITS)
@@ -213,18 +239,34 @@ static moco_status_t visit(names_t *n, const mo_pickle_value_t *v, int depth)
     case MO_PICKLE_INT:
     case MO_PICKLE_REAL:
     case MO_PICKLE_TEXT: return add_scalar(n, v);
+    case MO_PICKLE_OPAQUE: return add_opaque(n, v);
     default: return MOCO_OK;
     }
 }
 
-moco_status_t mo_torch_names(mo_tensor_file_t *file, const mo_pickle_t *pickle, mo_locate_fn locate, void *ctx)
+static moco_status_t check_found(const names_t *n)
+{
+    if (n->file->count > 0 || n->file->opaque == NULL)
+        return MOCO_OK;
+    return mo_fail(MOCO_ERR_UNSUPPORTED,
+                   "%s: holds '%s', which is neither tensor, number nor text: not read, and nothing of it was run; "
+                   "wanted a file of state dictionaries, as torch.save(module.state_dict(), FILE) writes it",
+                   n->pickle->path, n->file->opaque);
+}
+
+moco_status_t mo_torch_names(mo_tensor_file_t *file, mo_pickle_t *pickle, mo_locate_fn locate, void *ctx)
 {
     moco_status_t status = MOCO_OK;
     names_t *n = NULL;
     TRY(mo_calloc(1, sizeof *n, &n));
     *n = (names_t){.file = file, .pickle = pickle, .locate = locate, .ctx = ctx};
     TRY(visit(n, mo_pickle_root(pickle), 0));
+    TRY(check_found(n));
     TRY(mo_tensor_file_sort(file, pickle->path));
+    file->decoded = pickle->decoded; /* arrays point into it */
+    file->decoded_count = pickle->decoded_count;
+    pickle->decoded = NULL;
+    pickle->decoded_count = 0;
 cleanup:
     mo_free(n);
     return status;
