@@ -56,12 +56,12 @@ typedef struct model_file {
     int64_t vit_heads; /* 0 = as the file has it */
 } model_file_t;
 
-#define MODEL_FILE_OPTIONS(file)                                                                                       \
-    {"prefix", 0, ARG_TEXT, &(file).prefix, "NAME", "of the encoder's tensors (default: found by their names)", 0, 0,  \
-     NULL},                                                                                                            \
-    {                                                                                                                  \
-        "vit-heads", 0, ARG_INTEGER, &(file).vit_heads, "N", "attention heads of a ViT (default: as is usual)", 1,     \
-            1024, NULL                                                                                                 \
+#define MODEL_FILE_OPTIONS(file)                                                                                   \
+    {"prefix", 0, ARG_TEXT, &(file).prefix, "NAME", "of the encoder's tensors (default: found by their names)",    \
+     0,        0, NULL},                                                                                           \
+    {                                                                                                              \
+        "vit-heads", 0, ARG_INTEGER, &(file).vit_heads, "N", "attention heads of a ViT (default: as is usual)", 1, \
+            1024, NULL                                                                                             \
     }
 
 /* `device` may be NULL. */

@@ -46,8 +46,9 @@ static moco_status_t describe_foreign(const mo_tensor_file_t *file, const char *
     TRY(mo_inventory_open(&inv, file, path, NULL));
     if (is_readable(&inv, &spec)) {
         mo_published_transform(&spec, &transform);
-        model = json_pack("{s:s, s:s, s:s, s:o}", "layout", inv.roots.role->layout, "names", inv.roots.query.scheme->name,
-                          "encoder", inv.roots.query.prefix, "model", mo_spec_json(&spec, &transform));
+        model = json_pack("{s:s, s:s, s:s, s:o}", "layout", inv.roots.role->layout, "names",
+                          inv.roots.query.scheme->name, "encoder", inv.roots.query.prefix, "model",
+                          mo_spec_json(&spec, &transform));
         if (model != NULL && inv.roots.key.scheme != NULL)
             json_object_set_new(model, "key_encoder", json_string(inv.roots.key.prefix));
     } else {

@@ -12,7 +12,7 @@
 
 typedef struct mo_inventory {
     const mo_tensor_file_t *file;
-    const char *path;      /* for messages */
+    const char *path; /* for messages */
     mo_roots_t roots;
     uint8_t *taken;          /* [file->count] */
     int32_t vit_heads;       /* of a ViT, as the caller says, set after opening; 0 = the file's, or as is usual */

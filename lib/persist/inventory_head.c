@@ -104,7 +104,7 @@ static int read_linear(const head_t *h, int64_t features, mo_encoder_spec_t *spe
 static int is_classifier(const mo_inventory_t *inv, int32_t outputs)
 {
     return inv->roots.role->key == NULL && (outputs == CLASSES || mo_tensor_file_text(inv->file, "best_acc1") != NULL ||
-                                      mo_tensor_file_find(inv->file, "best_acc1") != NULL);
+                                            mo_tensor_file_find(inv->file, "best_acc1") != NULL);
 }
 
 moco_status_t mo_inventory_head(mo_inventory_t *inv, const mo_root_t *root, const char *name, int64_t features,

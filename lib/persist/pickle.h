@@ -56,8 +56,8 @@ typedef struct mo_pickle_storage {
 typedef struct mo_pickle_tensor {
     int32_t storage, rank; /* storage -1: an array, whose numbers lie at `data` */
     int64_t offset, dims[MO_FILE_DIMS], strides[MO_FILE_DIMS];
-    const char *odd; /* why its numbers cannot be read, as a type: "complex"; else NULL */
-    mo_dtype_t dtype;    /* of an array */
+    const char *odd;  /* why its numbers cannot be read, as a type: "complex"; else NULL */
+    mo_dtype_t dtype; /* of an array */
     const uint8_t *data;
     int64_t data_size;
 } mo_pickle_tensor_t;
@@ -70,18 +70,20 @@ typedef struct mo_pickle_class {
 
 typedef struct mo_pickle {
     const char *path; /* for messages */
-    uint64_t size;    /* of the pickle and what follows it */
+    const uint8_t *bytes;
+    uint64_t size, at; /* of the pickle and what follows it; its place in the file, set by the caller after reading */
     mo_pickle_value_t *values;
     int32_t *pool; /* items of containers */
     int32_t *stack, *marks, *memo;
     mo_pickle_storage_t *storages;
     mo_pickle_tensor_t *tensors;
     mo_pickle_class_t *classes;
-    uint8_t **decoded; /* bytes that the pickle keeps as texts; whoever needs them longer may take them */
+    uint8_t *decoded;     /* bytes that the pickle keeps as texts, one after the other */
+    int decoded_is_taken; /* 1: somebody else frees them */
     int64_t value_count, value_capacity, pool_count, pool_capacity, stack_count, stack_capacity, mark_count,
         mark_capacity, memo_count, memo_capacity, storage_count, storage_capacity, tensor_count, tensor_capacity,
-        class_count, class_capacity, decoded_count, decoded_capacity;
-    uint64_t decoded_bytes;
+        class_count, class_capacity;
+    uint64_t decoded_size;
     int32_t root;
 } mo_pickle_t;
 

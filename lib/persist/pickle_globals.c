@@ -86,13 +86,14 @@ static const mo_pickle_global_row_t globals[] = {
 /* Packages whose functions run programs, read and write files or reach the net, or that make code:
  * no checkpoint needs them, and a pickle that names one means harm to whoever loads it in Python.
  * Of the built-in functions only the rows above are allowed. */
-static const char *const harmful[] = {
-    "__builtin__", "builtins",   "os",       "posix",        "nt",        "sys",      "subprocess", "commands",
-    "popen2",      "pty",        "shutil",   "socket",       "socketserver", "ssl",   "http",       "httplib",
-    "urllib",      "urllib2",    "requests", "ftplib",       "smtplib",   "telnetlib", "webbrowser", "asyncio",
-    "runpy",       "code",       "codeop",   "pdb",          "bdb",       "timeit",   "cProfile",   "profile",
-    "trace",       "importlib",  "imp",      "pkgutil",      "zipimport", "marshal",  "types",      "ctypes",
-    "_ctypes",     "operator",   "_operator", "pip",         "setuptools", "distutils", "pydoc",    "doctest"};
+static const char *const harmful[] = {"__builtin__",  "builtins", "os",         "posix",     "nt",         "sys",
+                                      "subprocess",   "commands", "popen2",     "pty",       "shutil",     "socket",
+                                      "socketserver", "ssl",      "http",       "httplib",   "urllib",     "urllib2",
+                                      "requests",     "ftplib",   "smtplib",    "telnetlib", "webbrowser", "asyncio",
+                                      "runpy",        "code",     "codeop",     "pdb",       "bdb",        "timeit",
+                                      "cProfile",     "profile",  "trace",      "importlib", "imp",        "pkgutil",
+                                      "zipimport",    "marshal",  "types",      "ctypes",    "_ctypes",    "operator",
+                                      "_operator",    "pip",      "setuptools", "distutils", "pydoc",      "doctest"};
 
 int mo_pickle_same(const char *wanted, const uint8_t *bytes, int64_t size)
 {

@@ -95,8 +95,8 @@ moco_status_t mo_pickle_build_array(mo_pickle_t *p, int32_t tensor, const mo_pic
         return MOCO_OK;
     if (state->count != 5)
         return mo_pickle_damaged(p, "the state of an array is no tuple of 5");
-    return fill(p, t, item(p, state, 1), item(p, state, 2), item(p, state, 3)->kind == MO_PICKLE_BOOL &&
-                item(p, state, 3)->whole, item(p, state, 4));
+    return fill(p, t, item(p, state, 1), item(p, state, 2),
+                item(p, state, 3)->kind == MO_PICKLE_BOOL && item(p, state, 3)->whole, item(p, state, 4));
 }
 
 /* (bytes, type, shape, "C" or "F") */
@@ -112,30 +112,32 @@ moco_status_t mo_pickle_push_buffer_array(mo_pickle_t *p, const mo_pickle_value_
     return status == MOCO_OK ? mo_pickle_push_tensor(p, &t) : status;
 }
 
+static int64_t whole_number(mo_dtype_t dtype, const uint8_t *bytes)
+{
+    const int count = (int)mo_dtype_bytes(dtype);
+    uint64_t bits = dtype != MO_U8 && bytes[count - 1] & 0x80 ? UINT64_MAX : 0;
+    memcpy(&bits, bytes, (size_t)count);
+    return (int64_t)bits;
+}
+
 /* (type, bytes): a number. */
 moco_status_t mo_pickle_push_scalar(mo_pickle_t *p, const mo_pickle_value_t *args)
 {
     const mo_pickle_value_t *dtype = args->count == 2 ? item(p, args, 0) : NULL;
     mo_pickle_value_t made = {.kind = MO_PICKLE_INT};
-    float real = 0;
-    int64_t whole = 0;
     if (dtype == NULL || dtype->kind != MO_PICKLE_DTYPE || dtype->number == MO_DTYPE_OTHER ||
         !is_bytes(item(p, args, 1)) || item(p, args, 1)->count != dtype->count)
         return mo_pickle_push_opaque(p, -1);
-    const mo_file_tensor_t number = {.name = "", .dtype = (mo_dtype_t)dtype->number, .data = item(p, args, 1)->bytes};
-    if (dtype->number == MO_F64) {
-        made.kind = MO_PICKLE_REAL;
-        memcpy(&made.real, number.data, sizeof made.real);
-    } else if (dtype->number < MO_F64) {
-        made.kind = MO_PICKLE_REAL;
-        if (mo_file_floats(&number, &real, 1) == MOCO_OK)
-            made.real = real;
-    } else if (dtype->number == MO_BOOL) {
-        made.kind = MO_PICKLE_BOOL;
-        made.whole = number.data[0] != 0;
-    } else if (mo_file_ints(&number, &whole, 1) == MOCO_OK) {
-        made.whole = whole;
+    const uint8_t *bytes = item(p, args, 1)->bytes;
+    float narrow;
+    switch (dtype->number) {
+    case MO_F64: memcpy(&made.real, bytes, sizeof made.real); break;
+    case MO_F32: made.real = (memcpy(&narrow, bytes, sizeof narrow), narrow); break;
+    case MO_F16: return mo_pickle_push_opaque(p, -1);
+    case MO_BOOL: made.whole = bytes[0] != 0; break;
+    default: made.whole = whole_number((mo_dtype_t)dtype->number, bytes);
     }
+    made.kind = dtype->number <= MO_F64 ? MO_PICKLE_REAL : dtype->number == MO_BOOL ? MO_PICKLE_BOOL : MO_PICKLE_INT;
     return mo_pickle_push_new(p, made);
 }
 
@@ -159,28 +161,24 @@ static int64_t latin1(const mo_pickle_value_t *text, uint8_t *out)
 }
 
 /* (text, "latin1"): how protocols before 3 keep bytes. All of them together are never larger than
- * the file: a text may be named many times over. */
+ * the pickle: a text may be named many times over. */
 moco_status_t mo_pickle_push_encoded(mo_pickle_t *p, const mo_pickle_value_t *args)
 {
     moco_status_t status = MOCO_OK;
-    uint8_t *bytes = NULL;
     if (args->count != 2 || item(p, args, 0)->kind != MO_PICKLE_TEXT || item(p, args, 1)->kind != MO_PICKLE_TEXT ||
         !mo_pickle_same("latin1", item(p, args, 1)->bytes, item(p, args, 1)->count))
         return mo_pickle_push_opaque(p, -1);
     const mo_pickle_value_t *text = item(p, args, 0);
-    if ((uint64_t)text->count > p->size - p->decoded_bytes)
+    if ((uint64_t)text->count > p->size - p->decoded_size)
         return mo_pickle_damaged(p, "its bytes are more than the file has");
-    TRY(mo_pickle_room(p, &p->decoded, p->decoded_count, &p->decoded_capacity, sizeof bytes, MO_PICKLE_MAX_VALUES,
-                       "texts of bytes"));
-    TRY(mo_calloc((size_t)text->count + 1, 1, &bytes));
+    if (p->decoded == NULL)
+        TRY(mo_calloc(p->size, 1, &p->decoded));
+    uint8_t *bytes = p->decoded + p->decoded_size;
     const int64_t size = latin1(text, bytes);
     if (size < 0)
-        TRY(mo_pickle_damaged(p, "bytes are kept as a text that is not Latin-1"));
-    p->decoded_bytes += (uint64_t)text->count;
-    p->decoded[p->decoded_count++] = bytes;
-    status = mo_pickle_push_new(p, (mo_pickle_value_t){.kind = MO_PICKLE_BYTES, .count = (int32_t)size, .bytes = bytes});
-    bytes = NULL;
+        return mo_pickle_damaged(p, "bytes are kept as a text that is not Latin-1");
+    p->decoded_size += (uint64_t)size;
+    return mo_pickle_push_new(p, (mo_pickle_value_t){.kind = MO_PICKLE_BYTES, .count = (int32_t)size, .bytes = bytes});
 cleanup:
-    mo_free(bytes);
     return status;
 }

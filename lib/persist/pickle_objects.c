@@ -79,7 +79,8 @@ static moco_status_t read_storage(const mo_pickle_t *p, const mo_pickle_value_t 
     const mo_pickle_value_t *class = item(p, id, 1), *key = item(p, id, 2), *count = item(p, id, 4);
     const mo_pickle_global_row_t *row = mo_pickle_row(class);
     const int known = row != NULL && row->meaning == MO_AS_STORAGE;
-    if ((!known && class->kind != MO_PICKLE_OPAQUE) || key->kind != MO_PICKLE_TEXT || count->kind != MO_PICKLE_INT || count->whole < 0)
+    if ((!known && class->kind != MO_PICKLE_OPAQUE) || key->kind != MO_PICKLE_TEXT || count->kind != MO_PICKLE_INT ||
+        count->whole < 0)
         return mo_pickle_damaged(p, "a storage has no class, key or count");
     const mo_dtype_t dtype = known ? row->dtype : MO_DTYPE_OTHER;
     *s = (mo_pickle_storage_t){.dtype = dtype,
@@ -149,7 +150,8 @@ cleanup:
 static moco_status_t push_subtype(mo_pickle_t *p, const mo_pickle_value_t *args)
 {
     const mo_pickle_global_row_t *row = args->count >= 3 ? mo_pickle_row(item(p, args, 0)) : NULL;
-    return row != NULL && row->meaning == MO_AS_TENSOR ? push_tensor(p, item(p, args, 2)) : mo_pickle_push_opaque(p, -1);
+    return row != NULL && row->meaning == MO_AS_TENSOR ? push_tensor(p, item(p, args, 2))
+                                                       : mo_pickle_push_opaque(p, -1);
 }
 
 moco_status_t mo_pickle_reduce(mo_pickle_t *p)
@@ -181,8 +183,8 @@ moco_status_t mo_pickle_reduce(mo_pickle_t *p)
     }
 }
 
-/* The state of an array is its numbers. A dictionary's own attributes (an OrderedDict of modules has
- * _metadata), a parameter's and the contents of opaque objects are left out. */
+/* The state of an array is its numbers. A dictionary's own attributes (an OrderedDict of modules
+ * has _metadata), a parameter's and the contents of opaque objects are left out. */
 moco_status_t mo_pickle_build(mo_pickle_t *p)
 {
     const int32_t *numbers = NULL;

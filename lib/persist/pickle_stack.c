@@ -225,9 +225,8 @@ moco_status_t mo_pickle_repeat(mo_pickle_t *p)
 
 void mo_pickle_free(mo_pickle_t *p)
 {
-    for (int64_t i = 0; i < p->decoded_count; i++)
-        mo_free(p->decoded[i]);
-    mo_free(p->decoded);
+    if (!p->decoded_is_taken)
+        mo_free(p->decoded);
     mo_free(p->classes);
     mo_free(p->values);
     mo_free(p->pool);

@@ -104,7 +104,8 @@ static const struct average *average_of(const char *prefix)
     for (size_t i = 0; i < sizeof averages / sizeof averages[0]; i++) {
         const size_t length = strlen(averages[i].word);
         for (const char *at = prefix; (at = strstr(at, averages[i].word)) != NULL; at++)
-            if ((at == prefix || strchr("._", at[-1]) != NULL) && at[length] != '\0' && strchr("._", at[length]) != NULL)
+            if ((at == prefix || strchr("._", at[-1]) != NULL) && at[length] != '\0' &&
+                strchr("._", at[length]) != NULL)
                 return &averages[i];
     }
     return NULL;
@@ -132,7 +133,7 @@ static const mo_root_t *first_of(const mo_tensor_file_t *file, const found_t *f,
             continue;
         if (first == NULL)
             first = &f->list[i];
-        *count += *count == 0 || marker_of(file, &f->list[i])->data != marker_of(file, first)->data;
+        *count += *count == 0 || marker_of(file, &f->list[i])->at != marker_of(file, first)->at;
     }
     return first;
 }
@@ -164,8 +165,9 @@ static moco_status_t none_meant(const found_t *f, const char *wanted, mo_roots_t
     list_found(f, list, sizeof list);
     if (f->count == 0)
         return wanted == NULL ? MOCO_OK
-                              : mo_strprintf(&r->choice, "has no encoder of a known name, and none under the prefix "
-                                                         "'%.100s'",
+                              : mo_strprintf(&r->choice,
+                                             "has no encoder of a known name, and none under the prefix "
+                                             "'%.100s'",
                                              wanted);
     if (wanted == NULL)
         return mo_strprintf(&r->choice, "has several encoders, under %s: name one by the prefix (--prefix)", list);

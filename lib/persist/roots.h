@@ -19,7 +19,7 @@ typedef struct mo_roots {
     const mo_role_t *role; /* NULL: no encoder was found, or several and none is meant */
     char base[MO_PREFIX];  /* before the names of the saved module's own entries: "state_dict.module." */
     mo_root_t query, key;
-    int from_average;    /* 1: `query` is the averaged encoder of a pair, as its program evaluates it */
+    int from_average;     /* 1: `query` is the averaged encoder of a pair, as its program evaluates it */
     char *other, *choice; /* prefix of the encoder that was left out; why none is meant: NULL without, mo_free */
 } mo_roots_t;
 

@@ -15,6 +15,7 @@ enum { MAX_DEPTH = 24, MAX_NAME = 512, MAX_TEXT = 4096, MAX_VISITS = 1 << 21, MA
 typedef struct names {
     mo_tensor_file_t *file;
     mo_pickle_t *pickle;
+    const mo_source_t *source;
     mo_locate_fn locate;
     void *ctx;
     char name[MAX_NAME + 1];
@@ -115,31 +116,38 @@ static moco_status_t check_extent(const names_t *n, const mo_pickle_tensor_t *t,
                    mo_show(n->name).text, (long long)s->size);
 }
 
-static moco_status_t find_numbers(const names_t *n, const mo_pickle_tensor_t *t, int64_t count, mo_file_tensor_t *made)
+/* An array's numbers, in the pickle or in what was decoded of it. */
+static void find_in_pickle(const names_t *n, const mo_pickle_tensor_t *t, mo_file_tensor_t *made)
 {
-    const mo_pickle_storage_t *s = t->storage >= 0 ? &n->pickle->storages[t->storage] : NULL;
-    const uint8_t *bytes = t->data;
-    made->dtype = s != NULL ? s->dtype : t->dtype;
-    if (s != NULL) {
-        moco_status_t status = check_extent(n, t, s, count);
-        if (status == MOCO_OK)
-            status = n->locate(n->ctx, s, &bytes);
-        if (status != MOCO_OK)
-            return status;
-        if (count > 0)
-            bytes += (uint64_t)(s->first + t->offset) * mo_dtype_bytes(s->dtype);
+    const mo_pickle_t *p = n->pickle;
+    const uintptr_t data = (uintptr_t)t->data, start = (uintptr_t)p->bytes;
+    made->dtype = t->dtype;
+    if (data >= start && data - start <= p->size) {
+        made->at = p->at + (data - start);
+    } else {
+        made->source = n->file->lent;
+        made->at = (uint64_t)(t->data - p->decoded);
     }
-    made->data = bytes;
-    made->bytes = (uint64_t)count * mo_dtype_bytes(made->dtype);
-    snprintf(made->dtype_name, sizeof made->dtype_name, "%s", mo_dtype_name(made->dtype));
-    return MOCO_OK;
+}
+
+static moco_status_t find_in_storage(const names_t *n, const mo_pickle_tensor_t *t, int64_t count,
+                                     mo_file_tensor_t *made)
+{
+    moco_status_t status = MOCO_OK;
+    const mo_pickle_storage_t *s = &n->pickle->storages[t->storage];
+    made->dtype = s->dtype;
+    TRY(check_extent(n, t, s, count));
+    TRY(n->locate(n->ctx, s, &made->at));
+    made->at += count > 0 ? (uint64_t)(s->first + t->offset) * mo_dtype_bytes(s->dtype) : 0;
+cleanup:
+    return status;
 }
 
 /* One that cannot be read has a name and a type, and no numbers. */
 static moco_status_t add_tensor(names_t *n, const mo_pickle_tensor_t *t)
 {
     moco_status_t status = MOCO_OK;
-    mo_file_tensor_t made = {.dtype = MO_DTYPE_OTHER, .rank = t->rank, .order = n->file->count};
+    mo_file_tensor_t made = {.dtype = MO_DTYPE_OTHER, .rank = t->rank, .source = n->source, .order = n->file->count};
     int64_t count;
     memcpy(made.dims, t->dims, sizeof made.dims);
     memcpy(made.strides, t->strides, sizeof made.strides);
@@ -149,10 +157,12 @@ static moco_status_t add_tensor(names_t *n, const mo_pickle_tensor_t *t)
     if (!mo_file_count(&made, &count) || count > INT64_MAX / 16)
         return mo_fail(MOCO_ERR_FORMAT, "%s: the shape of tensor '%s' overflows", n->pickle->path,
                        mo_show(n->name).text);
-    if (t->odd != NULL)
-        snprintf(made.dtype_name, sizeof made.dtype_name, "%s", t->odd);
-    else
-        TRY(find_numbers(n, t, count, &made));
+    if (t->odd == NULL && t->storage < 0)
+        find_in_pickle(n, t, &made);
+    else if (t->odd == NULL)
+        TRY(find_in_storage(n, t, count, &made));
+    made.bytes = (uint64_t)count * mo_dtype_bytes(made.dtype);
+    snprintf(made.dtype_name, sizeof made.dtype_name, "%s", t->odd != NULL ? t->odd : mo_dtype_name(made.dtype));
     TRY(spend(n, strlen(n->name) + 1));
     TRY(one_more(n, &n->file->tensors, n->file->count, &n->tensor_capacity, sizeof made));
     TRY(mo_strdup(n->name, &made.name));
@@ -254,19 +264,31 @@ static moco_status_t check_found(const names_t *n)
                    n->pickle->path, n->file->opaque);
 }
 
-moco_status_t mo_torch_names(mo_tensor_file_t *file, mo_pickle_t *pickle, mo_locate_fn locate, void *ctx)
+/* What was decoded, as a source that the file owns. */
+static moco_status_t take_decoded(names_t *n)
+{
+    mo_pickle_t *p = n->pickle;
+    if (p->decoded == NULL)
+        return MOCO_OK;
+    const moco_status_t status = mo_source_lend(p->decoded, p->decoded_size, p->path, &n->file->lent);
+    if (status == MOCO_OK) {
+        n->file->decoded = p->decoded;
+        p->decoded_is_taken = 1;
+    }
+    return status;
+}
+
+moco_status_t mo_torch_names(mo_tensor_file_t *file, mo_pickle_t *pickle, const mo_source_t *source,
+                             mo_locate_fn locate, void *ctx)
 {
     moco_status_t status = MOCO_OK;
     names_t *n = NULL;
     TRY(mo_calloc(1, sizeof *n, &n));
-    *n = (names_t){.file = file, .pickle = pickle, .locate = locate, .ctx = ctx};
+    *n = (names_t){.file = file, .pickle = pickle, .source = source, .locate = locate, .ctx = ctx};
+    TRY(take_decoded(n));
     TRY(visit(n, mo_pickle_root(pickle), 0));
     TRY(check_found(n));
     TRY(mo_tensor_file_sort(file, pickle->path));
-    file->decoded = pickle->decoded; /* arrays point into it */
-    file->decoded_count = pickle->decoded_count;
-    pickle->decoded = NULL;
-    pickle->decoded_count = 0;
 cleanup:
     mo_free(n);
     return status;

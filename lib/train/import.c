@@ -223,8 +223,10 @@ static int64_t epochs_done(const mo_import_t *m)
 }
 
 /* The references count steps only in their batch norms, and the demonstration's do not count at
- * all: then the step is told by the epoch, which push mode reads off the step with steps_per_epoch; AdamW counts its own, without those that a loss scaler left out, and its arithmetic needs
- * that number. Velocity of 0 or more needs a step behind it: step 0 would forget it. */
+ * all: then the epoch tells the step, from which push mode reads the epoch again with
+ * steps_per_epoch. AdamW counts its own, without those that a loss scaler left out, and its
+ * arithmetic needs that number. Velocity of 0 or more needs a step behind it: step 0 would forget
+ * it. */
 static moco_status_t set_counters(mo_import_t *m)
 {
     mo_state_t *s = &m->state;
