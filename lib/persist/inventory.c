@@ -152,7 +152,8 @@ moco_status_t mo_inventory_check(const mo_inventory_t *inv, const mo_root_t *roo
                    absent - 1, wanted_count(net));
 }
 
-/* What of the net is there, counters left out, is known; what else lies inside the encoder is not. */
+/* What of the net is there, counters left out, is known; what else lies inside the encoder is
+ * not. */
 moco_status_t mo_inventory_strange(const mo_inventory_t *inv, const mo_root_t *root, const mo_net_t *net)
 {
     const mo_tensor_file_t *file = inv->file;

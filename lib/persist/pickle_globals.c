@@ -1,5 +1,6 @@
 /* The globals that a pickle may name, and what becomes of them: dictionaries, tensors, arrays,
- * storages, or opaque values. A row of the table is data; nothing is looked up or called by name. */
+ * storages, or opaque values. A row of the table is data; nothing is looked up or called by
+ * name. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* NumPy's arrays, numbers and types in pickles, as data. An array is made empty and gets shape, type
- * and bytes as its state; in protocol 5 it is made of its bytes at once. */
+/* NumPy's arrays, numbers and types in pickles, as data. An array is made empty and gets shape,
+ * type and bytes as its state; in protocol 5 it is made of its bytes at once. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,7 +59,8 @@ moco_status_t mo_pickle_push_array(mo_pickle_t *p)
     return mo_pickle_push_tensor(p, &empty);
 }
 
-/* The numbers follow each other, the last dimension or, in Fortran's order, the first one fastest. */
+/* The numbers follow each other, the last dimension or, in Fortran's order, the first one
+ * fastest. */
 static moco_status_t fill(mo_pickle_t *p, mo_pickle_tensor_t *t, const mo_pickle_value_t *shape,
                           const mo_pickle_value_t *dtype, int fortran, const mo_pickle_value_t *data)
 {

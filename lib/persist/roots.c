@@ -230,7 +230,8 @@ static int64_t before_part(const char *prefix, int64_t length, const char *end)
     return left == 0 || prefix[left - 1] == '.' ? left : -1;
 }
 
-/* The role by the prefix's last part; a wrapper behind it is no part of it ("encoder_q.module."). */
+/* The role by the prefix's last part; a wrapper behind it is no part of it
+ * ("encoder_q.module."). */
 static void name_role(const mo_tensor_file_t *file, mo_roots_t *r)
 {
     static const char wrapper[] = "module.";

@@ -1,7 +1,8 @@
 /* A file of named tensors and texts, whichever container they come in: safetensors, what PyTorch's
  * torch.save writes (a zip archive, or the pickles one after the other of versions before 1.6), or
- * a plain pickle of NumPy arrays. The container is told from the content, never from the name. The file stays open: opening
- * reads what describes the tensors, and the numbers are read when they are asked for. */
+ * a plain pickle of NumPy arrays. The container is told from the content, never from the name. The
+ * file stays open: opening reads what describes the tensors, and the numbers are read when they are
+ * asked for. */
 #ifndef MO_PERSIST_TENSOR_FILE_H
 #define MO_PERSIST_TENSOR_FILE_H
 

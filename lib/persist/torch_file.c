@@ -1,6 +1,6 @@
-/* The two containers of torch.save, and plain pickles. Zip: TOP/data.pkl is the pickle, TOP/data/KEY the bytes of a
- * storage. Legacy: five pickles (magic number, protocol, system, object, list of storage keys),
- * then per key a count and the bytes. */
+/* The two containers of torch.save, and plain pickles. Zip: TOP/data.pkl is the pickle,
+ * TOP/data/KEY the bytes of a storage. Legacy: five pickles (magic number, protocol, system,
+ * object, list of storage keys), then per key a count and the bytes. */
 #include "persist/torch_file.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* From the object that a pickle holds to a flat list: tensors, arrays and short texts under the names of
- * their dictionaries' keys and lists' places, joined by dots. A small file can name a value many
- * times over; what is made of it is bounded. */
+/* From the object that a pickle holds to a flat list: tensors, arrays and short texts under the
+ * names of their dictionaries' keys and lists' places, joined by dots. A small file can name a
+ * value many times over; what is made of it is bounded. */
 #include <stdio.h>
 #include <string.h>
 
