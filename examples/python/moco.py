@@ -90,7 +90,7 @@ _FAILED = ctypes.CFUNCTYPE(None, _ptr, _i64, _i32, _text)
 class ModelOptions(_Struct):
     _fields_ = ([("struct_size", _u64)] + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
                 + [(name, _i32) for name in "encoder drop_head image_size eval_resize vit_heads reserved".split()]
-                + [("memory_cap", _i64)])
+                + [("memory_cap", _i64), ("prefix", _text)])
 
 
 class EmbedOptions(_Struct):
@@ -163,7 +163,7 @@ class ConvertOptions(_Struct):
     _fields_ = ([("struct_size", _u64), ("cancel", _ptr), ("training", _ptr)]
                 + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
                 + [(name, _i32) for name in """to encoder head image_size eval_resize key_update
-                   vit_heads reserved""".split()])
+                   vit_heads reserved""".split()] + [("prefix", _text)])
 
 
 class StepReport(_Struct):
@@ -865,6 +865,8 @@ def _set_options(kind, options, values):
             options.kept = value
         elif isinstance(value, ctypes._CFuncPtr):
             setattr(options, name, value)
+        elif dict(options._fields_).get(name) is _text:
+            setattr(options, name, _text_of(value, name))
         else:
             value = _name_of(kind, options, name, value)
             _brief(kind + "_options_set", ctypes.byref(options), _text_of(name, "the name of an option"),
@@ -1221,7 +1223,7 @@ class Model(_Handle):
 
     def __init__(self, path, device=None, **options):
         """options: encoder ("query" or "key", of a training checkpoint), drop_head, image_size, eval_resize, vit_heads,
-        memory_cap, mean, std."""
+        memory_cap, mean, std; prefix, of the encoder's tensors in another program's file ("student.backbone")."""
         filled, device = _model_options(options), _need(device, Device, "device", True)
         super().__init__(_create(self._free, "model_load", _path(path), ctypes.byref(filled), device))
 
@@ -1685,7 +1687,7 @@ def convert(source, target, to="encoder", encoder="query", head="auto", training
     """Checkpoints of other programs in, or out under their names (docs/checkpoints.md): the report as a dictionary.
 
     to: encoder, training, torchvision, timm or detectron2. training: TrainerOptions of a run, for to="training". options:
-    image_size, eval_resize, key_update, vit_heads, cancel."""
+    image_size, eval_resize, key_update, vit_heads, prefix, cancel."""
     options = _channels(dict(options, to=to, encoder=encoder, head=head, mean=mean, std=std))
     options["training"] = None if training is None else _Address.of(_trainer_options(training, "training"))
     filled, needed = _options("convert", options), _u64(65536)
