@@ -126,6 +126,23 @@ static moco_status_t vectors_info(const char *path, json_t **info)
     return status;
 }
 
+/* Numbers that mean nothing: of images that nobody has looked at, and of what there is none of. */
+static void leave_out_unknown(json_t *info)
+{
+    static const char *const unknown[] = {"broken", "warnings", "turned", "broken_names", "examined"};
+    size_t i;
+
+    if (json_integer_value(json_object_get(info, "examined")) == 0)
+        for (i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
+            json_object_del(info, unknown[i]);
+    if (json_object_size(json_object_get(info, "left_out")) == 0) {
+        json_object_del(info, "left_out");
+        json_object_del(info, "left_out_images");
+    }
+    if (json_integer_value(json_object_get(info, "skipped_folders")) == 0)
+        json_object_del(info, "skipped_folders");
+}
+
 static moco_status_t dataset_info(const char *path, json_t **info)
 {
     moco_dataset_t *dataset = NULL;
@@ -133,6 +150,8 @@ static moco_status_t dataset_info(const char *path, json_t **info)
 
     if (status == MOCO_OK)
         FETCH_JSON(status, *info, moco_dataset_info, dataset);
+    if (status == MOCO_OK)
+        leave_out_unknown(*info);
     moco_dataset_free(dataset);
     return status;
 }
