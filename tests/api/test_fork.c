@@ -173,10 +173,10 @@ typedef struct readers {
 } readers_t;
 
 /* One image is good, one is broken: reading and remembering. */
-static readers_t readers_of(int pictures)
+static readers_t readers_of(int count)
 {
     readers_t r = {.scratch = scratch_make()};
-    draw_tree(in_scratch(&r.scratch, "set"), pictures, 2, 24);
+    draw_tree(in_scratch(&r.scratch, "set"), count, 2, 24);
     break_picture(in_scratch(&r.scratch, "set"), 1, 2);
     r.dataset = dataset_of(in_scratch(&r.scratch, "set"));
     return r;
