@@ -31,12 +31,26 @@ cleanup:
     return status;
 }
 
+/* Images without a class beside others that have one are seldom meant. */
+static void warn_unlabelled(const char *what, const moco_dataset_t *dataset, const char *consequence)
+{
+    int64_t without = 0;
+    for (int64_t i = 0; i < mo_dataset_count(dataset); i++)
+        without += mo_dataset_label(dataset, i) < 0;
+    if (without > 0)
+        mo_log(MOCO_LOG_WARNING, "%lld of %lld images of the %s have no class and %s", (long long)without,
+               (long long)mo_dataset_count(dataset), what, consequence);
+}
+
 moco_status_t mo_knn_check(moco_dataset_t *bank, moco_dataset_t *test)
 {
     const moco_status_t status = mo_classes_check("bank", bank, test);
-    if (status == MOCO_OK)
-        mo_overlap_warn("bank", bank, test);
-    return status;
+    if (status != MOCO_OK)
+        return status;
+    warn_unlabelled("bank", bank, "do not vote");
+    warn_unlabelled("test set", test, "count as misses");
+    mo_overlap_warn("bank", bank, test);
+    return MOCO_OK;
 }
 
 moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
