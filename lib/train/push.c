@@ -4,7 +4,7 @@
 #include "data/decode.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
-#include "util/memory.h"
+#include "util/headroom.h"
 #include "util/size.h"
 #include "util/status.h"
 
@@ -65,7 +65,7 @@ static moco_status_t float_store(moco_trainer_t *t)
     moco_status_t status = MOCO_OK;
     mo_trainer_planned_begin(t);
     if (cap == 0)
-        TRY(mo_memory_check(MOCO_ERR_MEMORY_CAP, "a batch of float views needs", bytes,
+        TRY(mo_headroom_check(MOCO_ERR_MEMORY_CAP, "a batch of float views needs", bytes,
                             "; pushed pixels need a quarter"));
     TRY(mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats));
 cleanup:
