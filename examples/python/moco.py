@@ -46,7 +46,7 @@ def _fields(*runs):
 
 
 class DeviceOptions(_Struct):
-    _fields_ = [("struct_size", _u64), ("kind", _i32), ("lanes", _i32)]
+    _fields_ = [("struct_size", _u64), ("kind", _i32), ("lanes", _i32), ("training_percent", _i64)]
 
 
 class DatasetOptions(_Struct):
@@ -518,11 +518,12 @@ def _channels(values):
 # ---- objects ----
 
 class Device(_Handle):
-    """Worker threads that models, trainers, queues and indexes may share; lanes=0 takes what the process may use."""
+    """Worker threads that models, trainers, queues and indexes may share; lanes=0 takes what the process may use.
+    training_percent is the lane time that training keeps while embeddings wait too."""
     _free = "moco_device_free"
 
-    def __init__(self, lanes=0, kind="cpu"):
-        options = _options("device", dict(lanes=lanes, kind=kind))
+    def __init__(self, lanes=0, kind="cpu", training_percent=50):
+        options = _options("device", dict(lanes=lanes, kind=kind, training_percent=training_percent))
         super().__init__(_create("device_create", ctypes.byref(options)))
 
     def info(self):

@@ -65,7 +65,7 @@ static moco_status_t save_both(run_t *r)
     mo_free(path);
     path = NULL;
     TRY(mo_strprintf(&path, "%s/model.safetensors", r->folder));
-    TRY(mo_model_write_encoder(&encoder, &transform, path));
+    TRY(mo_model_write_encoder(&encoder, &transform, NULL, path));
     r->saved_step = t->state.step;
     r->saved_epoch = t->state.epoch;
 cleanup:
