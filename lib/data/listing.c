@@ -15,6 +15,7 @@
 #include "data/decode.h"
 #include "util/alloc.h"
 #include "util/fault.h"
+#include "util/size.h"
 #include "util/status.h"
 
 void mo_listing_free(mo_listing_t *listing)
@@ -291,8 +292,7 @@ int64_t mo_read_at(int fd, void *to, uint64_t size, uint64_t offset)
 static moco_status_t read_into(int fd, uint64_t offset, uint64_t size, uint64_t max_bytes, mo_bytes_t *bytes)
 {
     if (size > max_bytes)
-        return mo_fail(MOCO_ERR_IMAGE, "has %llu bytes; the limit is %llu", (unsigned long long)size,
-                       (unsigned long long)max_bytes);
+        return mo_fail(MOCO_ERR_IMAGE, "has %s; the limit is %s", mo_size(size).text, mo_size(max_bytes).text);
     const moco_status_t status = mo_bytes_reserve(&bytes->data, &bytes->capacity, size);
     if (status != MOCO_OK)
         return status;

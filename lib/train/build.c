@@ -248,7 +248,7 @@ static moco_status_t accept_plan(moco_trainer_t *t)
         more_groups(t), (unsigned long long)mo_trainer_bytes(t, NULL));
     if (t->state.options.memory_cap == 0)
         TRY(mo_headroom_check(MOCO_ERR_MEMORY_CAP, "the plan with one group in flight needs", mo_trainer_bytes(t, NULL),
-                            advice));
+                              advice));
     mo_log(MOCO_LOG_INFO, "plan: %s, %d of %d shards in flight, %d images each",
            mo_size(mo_trainer_bytes(t, NULL)).text, t->shards_in_flight, t->shards, t->state.shard);
 cleanup:

@@ -75,7 +75,8 @@ static moco_status_t fit_memory(mo_tuner_t *t)
             return MOCO_OK;
     }
     return mo_headroom_check(MOCO_ERR_MEMORY_CAP, "fine-tuning with one group in flight needs",
-                           mo_blocks_bytes(&t->blocks, NULL), "; a smaller batch or more batch-norm groups take less");
+                             mo_blocks_bytes(&t->blocks, NULL),
+                             "; a smaller batch or more batch-norm groups take less");
 }
 
 static moco_status_t take_memory(mo_tuner_t *t)

@@ -17,8 +17,8 @@ typedef struct tree {
     uint64_t swap;
     int version;
     char path[PATH_MAX]; /* of this process's group */
-    mo_headroom_t own;     /* through mounts that hold the group       */
-    mo_headroom_t other;   /* through mounts that hold another part    */
+    mo_headroom_t own;   /* through mounts that hold the group       */
+    mo_headroom_t other; /* through mounts that hold another part    */
     int found;           /* a mount that holds the group             */
 } tree_t;
 

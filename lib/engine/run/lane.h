@@ -56,10 +56,10 @@ moco_status_t mo_engine_result(dnnl_status_t status, const char *what);
 /* The same for calls that make something. oneDNN 2.6 writes through pointers that its own
  * allocations did not get, so it is asked only where the system still hands out memory. */
 #define MO_ENGINE_ROOM ((size_t)8 << 20)
-#define mo_engine_make(call, what)                                          \
-    mo_engine_result(mo_fault(MO_FAULT_ENGINE)        ? dnnl_runtime_error  \
+#define mo_engine_make(call, what)                                             \
+    mo_engine_result(mo_fault(MO_FAULT_ENGINE)           ? dnnl_runtime_error  \
                      : mo_headroom_probe(MO_ENGINE_ROOM) ? (call)              \
-                                                      : dnnl_out_of_memory, \
+                                                         : dnnl_out_of_memory, \
                      (what))
 
 #endif
