@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "persist/check.h"
 #include "persist/safetensors.h"
+#include "persist/safetensors_sum.h"
 #include "persist/torch_file.h"
 #include "util/alloc.h"
 #include "util/status.h"
@@ -13,8 +15,8 @@
 #define PART 16384                      /* bytes of a file that lie on the stack */
 #define MAX_WINDOW ((uint64_t)64 << 20) /* of a tensor that is read at once      */
 
-/* Takes `source` over, whatever comes of it. */
-static moco_status_t parse(mo_tensor_file_t *file, mo_source_t *source)
+/* Takes `source` over, whatever comes of it. `whole`: compare the checksum of the numbers. */
+static moco_status_t parse(mo_tensor_file_t *file, mo_source_t *source, int whole)
 {
     moco_status_t status = MOCO_OK;
     uint8_t head[9] = {0};
@@ -34,6 +36,10 @@ static moco_status_t parse(mo_tensor_file_t *file, mo_source_t *source)
     TRY(status);
     file->source = source;
     source = NULL;
+    if (whole && file->container == MO_SAFETENSORS)
+        status = mo_data_sum_check(file, file->data, mo_source_path(file->source));
+    if (status != MOCO_OK)
+        mo_tensor_file_close(file);
 cleanup:
     mo_source_close(source);
     return status;
@@ -43,14 +49,24 @@ moco_status_t mo_tensor_file_open_memory(mo_tensor_file_t *file, const uint8_t *
 {
     mo_source_t *source = NULL;
     moco_status_t status = mo_source_lend(bytes, size, path, &source);
-    return status == MOCO_OK ? parse(file, source) : status;
+    return status == MOCO_OK ? parse(file, source, 1) : status;
+}
+
+static moco_status_t open_path(mo_tensor_file_t *file, const char *path, int whole)
+{
+    mo_source_t *source = NULL;
+    moco_status_t status = mo_source_open(path, &source);
+    return status == MOCO_OK ? parse(file, source, whole) : status;
 }
 
 moco_status_t mo_tensor_file_open(mo_tensor_file_t *file, const char *path)
 {
-    mo_source_t *source = NULL;
-    moco_status_t status = mo_source_open(path, &source);
-    return status == MOCO_OK ? parse(file, source) : status;
+    return open_path(file, path, 1);
+}
+
+moco_status_t mo_tensor_file_peek(mo_tensor_file_t *file, const char *path)
+{
+    return open_path(file, path, 0);
 }
 
 void mo_tensor_file_close(mo_tensor_file_t *file)
@@ -373,7 +389,8 @@ moco_status_t mo_file_floats(const mo_file_tensor_t *tensor, float *out, int64_t
     if (tensor->dtype > MO_F64)
         return mo_fail(MOCO_ERR_FORMAT, "tensor '%s' is %s, wanted F32, F16, BF16 or F64", mo_show(tensor->name).text,
                        tensor->dtype_name);
-    return copy_numbers(tensor, count, float_row, out);
+    status = copy_numbers(tensor, count, float_row, out);
+    return status == MOCO_OK ? mo_check_finite(tensor->name, tensor->rank, tensor->dims, out, count) : status;
 }
 
 moco_status_t mo_file_ints(const mo_file_tensor_t *tensor, int64_t *out, int64_t count)

@@ -188,7 +188,7 @@ static int has_steps(const char *path)
     const char *steps = NULL;
     if (!mo_file_exists(path))
         return 0;
-    if (mo_tensor_file_open(&file, path) == MOCO_OK) {
+    if (mo_tensor_file_peek(&file, path) == MOCO_OK) {
         steps = mo_tensor_file_text(&file, "step"); /* of a checkpoint */
         if (steps == NULL)
             steps = mo_tensor_file_text(&file, "steps"); /* of a model */

@@ -276,7 +276,8 @@ static moco_status_t put_in_place(mo_atomic_file_t *file, int swap)
     return MOCO_OK;
 }
 
-/* A later file of the same commit failed. What replaced an older file without a swap has to stay. */
+/* A later file of the same commit failed. What replaced an older file without a swap has to
+ * stay. */
 static void take_back(mo_atomic_file_t *file, int had_older)
 {
     const int folder = file->folder.fd;

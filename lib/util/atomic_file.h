@@ -30,8 +30,8 @@ moco_status_t mo_atomic_open(mo_atomic_file_t *file, const char *path);
 /* The same for `name` in an opened folder. */
 moco_status_t mo_atomic_open_in(mo_atomic_file_t *file, const mo_folder_t *folder, const char *name);
 /* A temporary file that outlives the process, PATH.moco-part, opened again with its first `size`
- * bytes; 0 starts it over. MOCO_ERR_STATE where another process has it open. MOCO_ERR_IO where fewer
- * bytes are there. */
+ * bytes; 0 starts it over. MOCO_ERR_STATE where another process has it open. MOCO_ERR_IO where
+ * fewer bytes are there. */
 moco_status_t mo_atomic_resume(mo_atomic_file_t *file, const char *path, uint64_t size);
 moco_status_t mo_atomic_write(mo_atomic_file_t *file, const void *bytes, uint64_t size);
 moco_status_t mo_atomic_seek(mo_atomic_file_t *file, uint64_t offset);
@@ -42,7 +42,7 @@ moco_status_t mo_atomic_commit(mo_atomic_file_t *file);
  * Where a later one cannot get it, the earlier ones give theirs back to the older files. */
 moco_status_t mo_atomic_commit_all(mo_atomic_file_t *const *files, int count);
 void mo_atomic_abort(mo_atomic_file_t *file); /* safe after commit and on a zeroed struct */
-/* Like abort, but the temporary file stays for mo_atomic_resume, as a failed commit leaves it too. */
+/* Like abort, but the temporary file stays for mo_atomic_resume; a failed commit leaves it too. */
 void mo_atomic_keep(mo_atomic_file_t *file);
 
 #endif
