@@ -8,11 +8,12 @@
 #include <moco/status.h>
 #include "util/folder.h"
 
-/* The bytes go to a temporary file beside the one to write, NAME.moco-part-0; commit = flush, fsync,
- * rename, fsync of the folder. Abort (or a failed commit) removes it and leaves an older file of
- * that name as it was; only a commit whose very last request, the sync of the folder, fails has
- * already put the complete new file in place, and says so. A symbolic link stays one: the file that
- * it leads to is written. A file that is replaced hands its permissions on. Zeroed: none is open. */
+/* The bytes go to a temporary file beside the one to write, NAME.moco-part-0; commit = flush,
+ * fsync, rename, fsync of the folder. Abort (or a failed commit) removes it and leaves an older
+ * file of that name as it was; only a commit whose very last request, the sync of the folder, fails
+ * has already put the complete new file in place, and says so. A symbolic link stays one: the file
+ * that it leads to is written. A file that is replaced hands its permissions on. Zeroed: none is
+ * open. */
 typedef struct mo_atomic_file {
     int fd;
     mo_folder_t folder; /* where the file is, links followed: a change of directory does not move it */

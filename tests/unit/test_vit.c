@@ -14,6 +14,7 @@
 #include "eval/model_file.h"
 #include "persist/checkpoint.h"
 #include "train/options.h"
+#include "util/file.h"
 #include "util/fault.h"
 #include "util/file.h"
 #include "call_options.h"
