@@ -34,6 +34,9 @@ moco_status_t mo_atomic_open_in(mo_atomic_file_t *file, const mo_folder_t *folde
  * bytes; 0 starts it over. MOCO_ERR_STATE where another process has it open. MOCO_ERR_IO where
  * fewer bytes are there. */
 moco_status_t mo_atomic_resume(mo_atomic_file_t *file, const char *path, uint64_t size);
+/* The bytes of a resumed file from `from` to its end as it was opened, piece by piece. */
+moco_status_t mo_atomic_reread(mo_atomic_file_t *file, uint64_t from,
+                               void (*take)(void *user, const void *bytes, uint64_t size), void *user);
 moco_status_t mo_atomic_write(mo_atomic_file_t *file, const void *bytes, uint64_t size);
 moco_status_t mo_atomic_seek(mo_atomic_file_t *file, uint64_t offset);
 /* All that was written so far to the disk, under the temporary name. */
