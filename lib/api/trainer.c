@@ -128,7 +128,7 @@ moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path)
     MO_NEED(trainer);
     MO_NEED(path);
     const moco_status_t status = mo_output_check(path, MO_OUTPUT_SAFETENSORS);
-    return status == MOCO_OK ? mo_state_save(&trainer->state, path) : status;
+    return status == MOCO_OK ? mo_state_save(&trainer->state, NULL, path) : status;
 }
 
 moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,
