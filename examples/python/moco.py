@@ -46,7 +46,7 @@ def _fields(*runs):
 
 
 class DeviceOptions(_Struct):
-    _fields_ = [("struct_size", _u64), ("kind", _i32), ("lanes", _i32)]
+    _fields_ = [("struct_size", _u64), ("kind", _i32), ("lanes", _i32), ("training_percent", _i64)]
 
 
 class DatasetOptions(_Struct):
@@ -64,7 +64,8 @@ _FAILED = ctypes.CFUNCTYPE(None, _ptr, _i64, _i32, _text)
 
 class ModelOptions(_Struct):
     _fields_ = ([("struct_size", _u64)] + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
-                + [(name, _i32) for name in "encoder drop_head image_size eval_resize vit_heads reserved".split()])
+                + [(name, _i32) for name in "encoder drop_head image_size eval_resize vit_heads reserved".split()]
+                + [("memory_cap", _i64)])
 
 
 class EmbedOptions(_Struct):
@@ -244,12 +245,12 @@ _STATUS_CALLS = {
     "model_embed_encoded": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
     "model_embed_pixels": [_ptr, _i64, _ptr, _ptr, _ptr], "model_embed_tensor": [_ptr, _i64, _ptr, _ptr, _ptr],
     "model_embed_dataset": [_ptr, _ptr, _ptr, _ROWS, _ptr], "model_embed_to_npy": [_ptr, _ptr, _text, _ptr, _ptr],
-    "queue_create": [_ptr, _ptr, _ptr], "queue_enqueue": [_ptr, _ptr, _i64],
+    "queue_create": [_ptr, _ptr, _ptr], "queue_enqueue": [_ptr, _i64, _ptr],
     "queue_keys": [_ptr, _ptr, _ptr], "queue_restore": [_ptr, _ptr, _i64],
-    "queue_contrast": [_ptr, _ptr, _ptr, _i64, _ptr, _ptr],
-    "index_create": [_i32, _ptr, _ptr, _ptr], "index_add": [_ptr, _ptr, _ptr, _i64],
-    "index_search": [_ptr, _ptr, _i64, _ptr, _ptr, _ptr],
-    "index_classify": [_ptr, _ptr, _i64, _ptr, _ptr],
+    "queue_contrast": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
+    "index_create": [_i32, _ptr, _ptr, _ptr], "index_add": [_ptr, _i64, _ptr, _ptr],
+    "index_search": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
+    "index_classify": [_ptr, _i64, _ptr, _ptr, _ptr],
     "index_load_npy": [_text, _ptr, _ptr, _ptr], "index_save_npy": [_ptr, _text],
     "knn_measure": [_ptr, _ptr, _ptr, _ptr, _ptr],
     "probe_train": [_ptr, _ptr, _ptr, _ptr, _ptr],
@@ -262,7 +263,7 @@ _STATUS_CALLS = {
     "trainer_plan": [_ptr, _ptr, _ptr, _u64, _ptr],
     "trainer_create": [_ptr, _ptr, _ptr], "trainer_push_views": [_ptr, _i64, _ptr, _ptr, _i32],
     "trainer_push_pixels": [_ptr, _i64, _ptr], "trainer_push_encoded": [_ptr, _i64, _ptr, _ptr],
-    "trainer_step": [_ptr, _ptr],
+    "trainer_step": [_ptr, _ptr, _ptr],
     "trainer_run": [_ptr, _ptr, _ptr, _text, _ptr], "trainer_steps": [_ptr, _ptr, _i64, _ptr, _ptr],
     "trainer_snapshot": [_ptr, _ptr, _ptr, _ptr], "trainer_save": [_ptr, _text], "trainer_load": [_text, _ptr, _ptr, _ptr],
     "trainer_options_get": [_ptr, _ptr, _u64], "trainer_state": [_ptr, _ptr, _u64, _ptr],
@@ -283,7 +284,7 @@ for _kind in _OPTIONS:
     _STATUS_CALLS[_kind + "_options_json"] = [_ptr, _ptr, _u64, _ptr]
 # The others: result, arguments.
 _OTHER_CALLS = {
-    "version_number": (_i32, []), "version_string": (_text, []), "status_name": (_text, [_i32]),
+    "version_number": (_i32, []), "version_string": (_text, []), "memory_left": (_u64, [_ptr, _u64]), "status_name": (_text, [_i32]),
     "last_message": (_text, []), "set_log": (None, [_LOG, _ptr, _i32]), 
     "recipe_number": (_i32, [_text]), "recipe_count": (_i32, []), "recipe_name": (_text, [_i32]),
     "cancel_request": (None, [_ptr]), "cancel_requested": (_i32, [_ptr]), "cancel_reset": (None, [_ptr]),
@@ -518,11 +519,12 @@ def _channels(values):
 # ---- objects ----
 
 class Device(_Handle):
-    """Worker threads that models, trainers, queues and indexes may share; lanes=0 takes what the process may use."""
+    """Worker threads that models, trainers, queues and indexes may share; lanes=0 takes what the process may use.
+    training_percent is the lane time that training keeps while embeddings wait too."""
     _free = "moco_device_free"
 
-    def __init__(self, lanes=0, kind="cpu"):
-        options = _options("device", dict(lanes=lanes, kind=kind))
+    def __init__(self, lanes=0, kind="cpu", training_percent=50):
+        options = _options("device", dict(lanes=lanes, kind=kind, training_percent=training_percent))
         super().__init__(_create("device_create", ctypes.byref(options)))
 
     def info(self):
@@ -623,7 +625,7 @@ class Model(_Handle):
 
     def __init__(self, path, device=None, **options):
         """options: encoder ("query" or "key", of a training checkpoint), drop_head, image_size, eval_resize, vit_heads,
-        mean, std."""
+        memory_cap, mean, std."""
         filled = _model_options(options)
         super().__init__(_create("model_load", _path(path), ctypes.byref(filled), device))
 
@@ -736,7 +738,7 @@ class Queue(_Handle):
 
     def enqueue(self, keys):
         keys = _floats(keys, (None, self.dimension), "keys")
-        _call("queue_enqueue", self, _address(keys), len(keys))
+        _call("queue_enqueue", self, len(keys), _address(keys))
 
     def contrast(self, queries, keys, temperature=0.2, gradient=True):
         """Loss in nats, its gradient by the queries (None without), top-1 and top-5 in percent."""
@@ -745,7 +747,7 @@ class Queue(_Handle):
         d_queries = np.empty_like(queries) if gradient else None
         filled = _options("contrast", dict(temperature=temperature, d_queries=_address(d_queries)))
         result = ContrastResult(struct_size=ctypes.sizeof(ContrastResult))
-        _call("queue_contrast", self, _address(queries), _address(keys), len(queries), ctypes.byref(filled),
+        _call("queue_contrast", self, len(queries), _address(queries), _address(keys), ctypes.byref(filled),
               ctypes.byref(result))
         return Contrast(result.loss, d_queries, result.top1, result.top5, result.chance_loss)
 
@@ -791,14 +793,14 @@ class Index(_Handle):
             labels = np.ascontiguousarray(labels, np.int32)
             if labels.shape != (len(vectors),):
                 raise ValueError("labels are %s, expected [%d]" % (list(labels.shape), len(vectors)))
-        _call("index_add", self, _address(vectors), _address(labels), len(vectors))
+        _call("index_add", self, len(vectors), _address(vectors), _address(labels))
 
     def search(self, queries, k, cancel=None):
         """(numbers, cosines), each [count, k], best first."""
         queries = _floats(queries, (None, self.dimension), "queries")
         ids, cosines = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
         filled = _options("search", dict(k=k, cancel=cancel))
-        _call("index_search", self, _address(queries), len(queries), ctypes.byref(filled), _address(ids),
+        _call("index_search", self, len(queries), _address(queries), ctypes.byref(filled), _address(ids),
               _address(cosines))
         return ids, cosines
 
@@ -807,7 +809,7 @@ class Index(_Handle):
         queries = _floats(queries, (None, self.dimension), "queries")
         top = np.empty((len(queries), max(0, min(5, classes))), np.int32)
         filled = _options("classify", dict(k=k, classes=classes, temperature=temperature, cancel=cancel))
-        _call("index_classify", self, _address(queries), len(queries), ctypes.byref(filled), _address(top))
+        _call("index_classify", self, len(queries), _address(queries), ctypes.byref(filled), _address(top))
         return top
 
 
@@ -1004,7 +1006,7 @@ class Trainer(_Handle):
     def step(self):
         """One step on the pushed batch; returns a StepReport."""
         report = _report()
-        _call("trainer_step", self, ctypes.byref(report))
+        _call("trainer_step", self, None, ctypes.byref(report))
         return report
 
     def steps(self, dataset, count, cancel=None):
@@ -1043,6 +1045,13 @@ def version():
 
 def build_info():
     return _json("build_info")
+
+
+def memory_left():
+    """Bytes that this process may still take, and what says so; (None, "") where nothing does."""
+    source = ctypes.create_string_buffer(4200)
+    left = _lib.moco_memory_left(source, len(source))
+    return (None, "") if left == 2 ** 64 - 1 else (left, source.value.decode(errors="replace"))
 
 
 def file_info(path):

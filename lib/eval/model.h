@@ -44,9 +44,10 @@ struct moco_model {
     json_t *report; /* what was taken from a foreign file; or NULL */
 };
 
-/* Copies and packs the encoder's numbers. */
-moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t *transform, moco_device_t *device,
-                              moco_model_t **out);
+/* Copies and packs the encoder's numbers. `memory_cap`: bytes; 0 = what the process may still
+ * take. */
+moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t *transform, int64_t memory_cap,
+                              moco_device_t *device, moco_model_t **out);
 moco_model_t *mo_model_retain(moco_model_t *model);
 void mo_model_release(moco_model_t *model); /* the last reference frees it; NULL is fine */
 /* model_file.c. Reading takes any container; `bytes` are a whole file and are not needed

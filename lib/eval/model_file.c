@@ -135,7 +135,7 @@ moco_status_t mo_model_read_file(const mo_tensor_file_t *file, const char *path,
     mo_loaded_t l = {0};
     moco_model_t *model = NULL;
     TRY(mo_loaded_take(file, path, wanted, &l));
-    TRY(mo_model_create(&l.encoder, &l.transform, device, &model));
+    TRY(mo_model_create(&l.encoder, &l.transform, wanted->memory_cap, device, &model));
     if (l.foreign) {
         model->report = l.report;
         l.report = NULL;

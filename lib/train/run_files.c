@@ -11,8 +11,8 @@
 
 #include "eval/model_file.h"
 #include "persist/tensor_file.h"
-#include "train/epochs.h"
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/status.h"
 
 #define GIVE_UP_SECONDS 600.0 /* a run goes on for so long without being able to save */

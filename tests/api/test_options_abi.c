@@ -76,11 +76,11 @@ START_TEST(layout_is_pinned)
     ck_assert_uint_eq(offsetof(moco_trainer_options_t, loader_threads), 460);
     ck_assert_uint_eq(sizeof(moco_trainer_options_t), 464);
     ck_assert_uint_eq(sizeof(moco_dataset_options_t), 32);
-    ck_assert_uint_eq(sizeof(moco_device_options_t), 16);
+    ck_assert_uint_eq(sizeof(moco_device_options_t), 24);
     ck_assert_uint_eq(sizeof(moco_snapshot_options_t), 16);
     ck_assert_uint_eq(sizeof(moco_queue_options_t), 32);
     ck_assert_uint_eq(sizeof(moco_index_options_t), 16);
-    ck_assert_uint_eq(sizeof(moco_model_options_t), 80);
+    ck_assert_uint_eq(sizeof(moco_model_options_t), 88);
     ck_assert_uint_eq(offsetof(moco_model_options_t, encoder), 56);
     ck_assert_uint_eq(sizeof(moco_contrast_result_t), 40);
     ck_assert_uint_eq(sizeof(moco_embed_result_t), 24);
@@ -312,7 +312,7 @@ START_TEST(short_report)
     memset(&out, GUARD, sizeof out);
     const uint64_t size = offsetof(moco_step_report_t, lr);
     out.report.struct_size = size;
-    expect_ok(moco_trainer_step(trainer, &out.report));
+    expect_ok(moco_trainer_step(trainer, NULL, &out.report));
     ck_assert_int_eq(out.report.step, 1);
     ck_assert(out.report.loss > 0);
     ck_assert_uint_eq(out.report.struct_size, size);
@@ -322,16 +322,16 @@ START_TEST(short_report)
     /* An impossible size is refused before anything happens: the step is not taken. */
     expect_ok(moco_trainer_push_views(trainer, 8, views, views, MOCO_LAYOUT_NCHW));
     out.report.struct_size = 0;
-    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_step(trainer, &out.report));
+    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_step(trainer, NULL, &out.report));
     out.report.struct_size = size;
-    expect_ok(moco_trainer_step(trainer, &out.report));
+    expect_ok(moco_trainer_step(trainer, NULL, &out.report));
     ck_assert_int_eq(out.report.step, 2);
 
     /* A newer host's longer report: what this library does not know is zero. */
     expect_ok(moco_trainer_push_views(trainer, 8, views, views, MOCO_LAYOUT_NCHW));
     memset(&out, GUARD, sizeof out);
     out.report.struct_size = sizeof out.report + 16;
-    expect_ok(moco_trainer_step(trainer, &out.report));
+    expect_ok(moco_trainer_step(trainer, NULL, &out.report));
     ck_assert_uint_eq(out.report.struct_size, sizeof out.report + 16);
     for (uint64_t i = sizeof out.report; i < sizeof out.report + 16; i++)
         ck_assert_uint_eq(out.bytes[i], 0);

@@ -103,6 +103,7 @@ class Usage(Case):
                 (["--epochs", "0"], ["--epochs", "epochs", "0"]),
                 (["--arch", "resnet19"], ["--arch", "resnet19"]),
                 (["--recipe", "moco-v9"], ["--recipe", "moco-v9"]),
+                (["--recipe", "simlcr"], ["--recipe", "did you mean 'simclr'?"]),
                 (["--max-broken", "101%"], ["--max-broken", "101%"]),
                 (["--eval-every", "2"], ["--eval-every needs --eval"]),
                 (["--batch", "9"], ["batch_size is 9"]),
@@ -490,6 +491,7 @@ class Use(Case):
         self.assertEqual(info(self.data)["count"], 33)
         self.assertEqual(info(self.embed("i.npy")[0])["rows"], 32)
         self.assertEqual(info("--system", "--threads", "1")["device"]["lanes"], 1)
+        self.assertEqual(set(info("--system")["memory"]), {"left_bytes", "limited_by"})
         self.assertRegex(self.run_moco("info", self.model).stdout, r"(?m)^arch +resnet18$")
         broken = self.path("broken.safetensors")
         with open(broken, "wb") as file:
