@@ -2,9 +2,11 @@
 #include "near_source.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common.h"
 #include "progress.h"
@@ -121,14 +123,31 @@ void near_free(near_source_t *source)
     memset(source, 0, sizeof *source);
 }
 
+/* A named pipe that nobody writes to is empty, and not waited for. */
+static FILE *open_file(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    FILE *file = NULL;
+
+    if (fd >= 0 && fcntl(fd, F_SETFL, 0) == 0)
+        file = fdopen(fd, "rb");
+    if (fd >= 0 && file == NULL)
+        close(fd);
+    return file;
+}
+
 uint8_t *read_file(const char *path, uint64_t *size)
 {
-    enum { CHUNK = 1 << 16 };
-    FILE *file = fopen(path, "rb");
+    enum { CHUNK = 1 << 16, LARGEST = 256 << 20 /* as of data sets */ };
+    FILE *file = open_file(path);
     uint8_t *bytes = NULL, *grown;
     size_t used = 0, got = 0, capacity = 0;
 
     while (file != NULL) {
+        if (used > LARGEST || signals_pending()) {
+            errno = signals_pending() ? EINTR : EFBIG;
+            break;
+        }
         if (capacity - used < CHUNK) {
             capacity = capacity * 2 + CHUNK;
             if ((grown = realloc(bytes, capacity)) == NULL)
