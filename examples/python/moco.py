@@ -90,7 +90,7 @@ _FAILED = ctypes.CFUNCTYPE(None, _ptr, _i64, _i32, _text)
 class ModelOptions(_Struct):
     _fields_ = ([("struct_size", _u64)] + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
                 + [(name, _i32) for name in "encoder drop_head image_size eval_resize vit_heads reserved".split()]
-                + [("memory_cap", _i64)])
+                + [("memory_cap", _i64), ("prefix", _text)])
 
 
 class EmbedOptions(_Struct):
@@ -163,7 +163,7 @@ class ConvertOptions(_Struct):
     _fields_ = ([("struct_size", _u64), ("cancel", _ptr), ("training", _ptr)]
                 + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
                 + [(name, _i32) for name in """to encoder head image_size eval_resize key_update
-                   vit_heads reserved""".split()])
+                   vit_heads reserved""".split()] + [("prefix", _text)])
 
 
 class StepReport(_Struct):
@@ -185,7 +185,8 @@ _STEP = ctypes.CFUNCTYPE(_i32, _ptr, ctypes.POINTER(StepReport))
 
 class RunOptions(_Struct):
     _fields_ = [("struct_size", _u64), ("cancel", _ptr), ("progress", _STEP), ("user", _ptr), ("max_steps", _i64),
-                ("save_every", _i64), ("eval_every", _i32), ("log_every", _i32), ("overwrite", _i32), ("reserved", _i32)]
+                ("save_every", _i64), ("save_minutes", _f64), ("eval_every", _i32), ("log_every", _i32),
+                ("overwrite", _i32), ("reserved", _i32)]
 
 
 class KnnResult(_Struct):
@@ -348,9 +349,9 @@ def _open_library():
     try:
         library = ctypes.CDLL(path)
     except OSError as error:
-        raise ImportError("libmoco cannot be loaded: %s. Set the environment variable MOCO_LIBRARY to the file libmoco.so.0; %s "
-                          "looked for: %s" % (error, "it names what was" if "MOCO_LIBRARY" in os.environ else
-                                              "it is not set, and these were", ", ".join(_library_places()))) from None
+        tried = "it is now %s" if "MOCO_LIBRARY" in os.environ else "it is not set, and these were tried: %s"
+        raise ImportError("libmoco cannot be loaded: %s. Set the environment variable MOCO_LIBRARY to the file "
+                          "libmoco.so.0; %s" % (error, tried % ", ".join(_library_places()))) from None
     calls = [(name, _i32, arguments) for name, arguments in _STATUS_CALLS.items()]
     calls += [(name, result, arguments) for name, (result, arguments) in _OTHER_CALLS.items()]
     for name, result, arguments in calls:
@@ -864,6 +865,8 @@ def _set_options(kind, options, values):
             options.kept = value
         elif isinstance(value, ctypes._CFuncPtr):
             setattr(options, name, value)
+        elif dict(options._fields_).get(name) is _text:
+            setattr(options, name, _text_of(value, name))
         else:
             value = _name_of(kind, options, name, value)
             _brief(kind + "_options_set", ctypes.byref(options), _text_of(name, "the name of an option"),
@@ -1220,7 +1223,7 @@ class Model(_Handle):
 
     def __init__(self, path, device=None, **options):
         """options: encoder ("query" or "key", of a training checkpoint), drop_head, image_size, eval_resize, vit_heads,
-        memory_cap, mean, std."""
+        memory_cap, mean, std; prefix, of the encoder's tensors in another program's file ("student.backbone")."""
         filled, device = _model_options(options), _need(device, Device, "device", True)
         super().__init__(_create(self._free, "model_load", _path(path), ctypes.byref(filled), device))
 
@@ -1642,8 +1645,8 @@ class Trainer(_Handle):
     def run(self, dataset, test=None, folder=None, progress=None, **options):
         """Trains to the end: True; or until progress(report) returns moco.STOP or `cancel` is requested: False. What was
         learnt by then is saved in `folder`, which is made when it is missing; so it is after an exception of `progress`
-        or of a signal's handler, which is raised. options: max_steps, save_every, eval_every, log_every, overwrite,
-        cancel."""
+        or of a signal's handler, which is raised. options: max_steps, save_every, save_minutes, eval_every, log_every,
+        overwrite, cancel."""
         filled = _options("run", dict(options, progress=_progress(progress, _STEP, _report_of(StepReport))))
         work = _Work("trainer_run", (self, _need(dataset, Dataset, "dataset"), _need(test, Dataset, "test", True),
                                      _path(folder), ctypes.byref(filled)))
@@ -1684,7 +1687,7 @@ def convert(source, target, to="encoder", encoder="query", head="auto", training
     """Checkpoints of other programs in, or out under their names (docs/checkpoints.md): the report as a dictionary.
 
     to: encoder, training, torchvision, timm or detectron2. training: TrainerOptions of a run, for to="training". options:
-    image_size, eval_resize, key_update, vit_heads, cancel."""
+    image_size, eval_resize, key_update, vit_heads, prefix, cancel."""
     options = _channels(dict(options, to=to, encoder=encoder, head=head, mean=mean, std=std))
     options["training"] = None if training is None else _Address.of(_trainer_options(training, "training"))
     filled, needed = _options("convert", options), _u64(65536)

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <moco/cancel.h>
 #include <moco/dataset.h>
 #include <moco/types.h> /* moco_image_t */
 
@@ -105,10 +106,11 @@ typedef struct mo_loader_spec {
     mo_view_spec_t views;  /* train                                              */
     int32_t resize, size;  /* eval                                               */
     uint64_t seed;
-    int64_t batch;      /* images a batch                                     */
-    int32_t threads;    /* 1..256                                             */
-    int32_t depth;      /* batches in the store, the one handed out included, >= 2 */
-    int64_t max_broken; /* MOCO_ERR_BROKEN_DATA past this many distinct broken images; < 0 = no limit */
+    int64_t batch;               /* images a batch                                     */
+    int32_t threads;             /* 1..256                                             */
+    int32_t depth;               /* batches in the store, the one handed out included, >= 2 */
+    int64_t max_broken;          /* MOCO_ERR_BROKEN_DATA past this many distinct broken images; < 0 = no limit */
+    const moco_cancel_t *cancel; /* ends the wait for a batch with MOCO_ERR_CANCELLED; NULL = none */
 } mo_loader_spec_t;
 
 typedef struct mo_batch {

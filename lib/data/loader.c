@@ -5,9 +5,11 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "data/augment.h"
 #include "util/alloc.h"
+#include "util/cancel.h"
 #include "util/rng.h"
 
 #define MAX_THREADS 256
@@ -85,6 +87,7 @@ cleanup:
 moco_status_t mo_loader_create(const mo_loader_spec_t *spec, moco_dataset_t *dataset, mo_loader_t **out)
 {
     mo_loader_t *loader = NULL;
+    pthread_condattr_t clock;
     moco_status_t status = check_spec(spec);
     if (status == MOCO_OK)
         status = mo_calloc(1, sizeof *loader, &loader);
@@ -92,7 +95,10 @@ moco_status_t mo_loader_create(const mo_loader_spec_t *spec, moco_dataset_t *dat
         return status;
     pthread_mutex_init(&loader->lock, NULL); /* default attributes: cannot fail */
     pthread_cond_init(&loader->work, NULL);
-    pthread_cond_init(&loader->done, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&loader->done, &clock);
+    pthread_condattr_destroy(&clock);
     loader->spec = *spec;
     loader->dataset = mo_dataset_retain(dataset);
     loader->count = dataset->listing.count;
@@ -304,6 +310,27 @@ static moco_status_t deliver(mo_loader_t *loader)
 
 /* ---- batches ---- */
 
+/* Until a worker has news. A signal handler that asks to stop can wake nobody, so the request is
+ * looked for a few times a second. */
+static moco_status_t wait_for_workers(mo_loader_t *loader)
+{
+    enum { LOOK_EVERY = 50000000 /* nanoseconds */ };
+    struct timespec until;
+    moco_status_t status = mo_cancel_check(loader->spec.cancel);
+    if (status != MOCO_OK)
+        return status;
+    if (loader->spec.cancel == NULL) {
+        pthread_cond_wait(&loader->done, &loader->lock);
+        return MOCO_OK;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += LOOK_EVERY;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&loader->done, &loader->lock, &until);
+    return MOCO_OK;
+}
+
 static moco_status_t wait_for_batch(mo_loader_t *loader)
 {
     moco_status_t status = MOCO_OK;
@@ -318,7 +345,7 @@ static moco_status_t wait_for_batch(mo_loader_t *loader)
         if (can_deliver(loader))
             TRY(deliver(loader));
         else
-            pthread_cond_wait(&loader->done, &loader->lock);
+            TRY(wait_for_workers(loader));
     }
     const int whole = loader->spec.train && !loader->spec.keep_last;
     if (loader->gathered == 0 || (whole && loader->gathered < loader->spec.batch))

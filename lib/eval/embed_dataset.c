@@ -31,6 +31,7 @@ moco_status_t mo_embed_dataset(moco_model_t *model, moco_dataset_t *dataset, con
                              .batch = DATASET_BATCH,
                              .depth = 2,
                              .max_broken = -1,
+                             .cancel = o->cancel,
                              .threads = mo_loader_threads(o->loader_threads, mo_device_lanes(model->device))};
     TRY(mo_calloc((size_t)DATASET_BATCH * (size_t)mo_model_width(model, o->tap), sizeof *values, &values));
     TRY(mo_loader_create(&spec, dataset, &loader));

@@ -168,6 +168,7 @@ moco_status_t mo_supervised_loader(const mo_supervised_t *s, const mo_supervised
                                    .batch = s->batch_size,
                                    .depth = 2,
                                    .max_broken = -1,
+                                   .cancel = s->cancel,
                                    .threads = mo_loader_threads(s->loader_threads, lanes),
                                    .views = {.order = MOCO_VIEWS_V1,
                                              .size = s->model->transform.eval_crop,

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <time.h>
 
 enum { IMAGES = 24, D = 16 };
@@ -37,6 +38,25 @@ static void tear_down(void)
 }
 
 /* ---- a thread that asks to stop while the call is at work ---- */
+
+/* Runs are asked once they have made a step: a busy machine may take its time for that. */
+static atomic_int steps_made;
+
+static int32_t count_step(void *user, const moco_step_report_t *report)
+{
+    (void)user;
+    atomic_store(&steps_made, (int)report->step);
+    return 0;
+}
+
+static void *ask_after_a_step(void *unused)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    while (atomic_load(&steps_made) < 3)
+        nanosleep(&moment, NULL);
+    moco_cancel_request(cancel);
+    return unused;
+}
 
 static void *ask_later(void *milliseconds)
 {
@@ -96,9 +116,10 @@ START_TEST(a_run)
 {
     const char *run = in_scratch(&scratch, "run");
     moco_trainer_t *again = NULL;
-    mkdir(run, 0777);
-    ask_in(300);
-    expect_status(MOCO_ERR_CANCELLED, moco_trainer_run(trainer, dataset, NULL, run, RUN(.cancel = cancel)));
+    atomic_store(&steps_made, 0);
+    ck_assert_int_eq(pthread_create(&asking, NULL, ask_after_a_step, NULL), 0);
+    expect_status(MOCO_ERR_CANCELLED,
+                  moco_trainer_run(trainer, dataset, NULL, run, RUN(.cancel = cancel, .progress = count_step)));
     asked();
     const int64_t steps = moco_trainer_step_number(trainer);
     ck_assert(steps > 0);
@@ -277,6 +298,7 @@ START_TEST(from_a_signal_handler)
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
     timer_t timer;
     sigaction(SIGUSR1, &action, &before);
+    expect_ok(moco_trainer_steps(trainer, dataset, 1, RUN(.cancel = cancel), NULL));
     ck_assert_int_eq(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
     timer_settime(timer, 0, &soon, NULL);
     expect_status(MOCO_ERR_CANCELLED, moco_trainer_steps(trainer, dataset, 1 << 30, RUN(.cancel = cancel), NULL));
