@@ -349,9 +349,9 @@ def _open_library():
     try:
         library = ctypes.CDLL(path)
     except OSError as error:
-        raise ImportError("libmoco cannot be loaded: %s. Set the environment variable MOCO_LIBRARY to the file libmoco.so.0; %s "
-                          "looked for: %s" % (error, "it names what was" if "MOCO_LIBRARY" in os.environ else
-                                              "it is not set, and these were", ", ".join(_library_places()))) from None
+        tried = "it is now %s" if "MOCO_LIBRARY" in os.environ else "it is not set, and these were tried: %s"
+        raise ImportError("libmoco cannot be loaded: %s. Set the environment variable MOCO_LIBRARY to the file "
+                          "libmoco.so.0; %s" % (error, tried % ", ".join(_library_places()))) from None
     calls = [(name, _i32, arguments) for name, arguments in _STATUS_CALLS.items()]
     calls += [(name, result, arguments) for name, (result, arguments) in _OTHER_CALLS.items()]
     for name, result, arguments in calls:
