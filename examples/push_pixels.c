@@ -64,7 +64,7 @@ int main(int argc, char **argv)
     for (int64_t step = 0; step < steps; step++) {
         if ((status = push_batch(trainer, step * BATCH)) != MOCO_OK)
             goto cleanup;
-        CHECK(moco_trainer_step(trainer, &report));
+        CHECK(moco_trainer_step(trainer, NULL, &report));
         printf("step %lld  loss %.3f  chance %.3f\n", (long long)report.step, report.loss, report.chance_loss);
     }
 

@@ -177,7 +177,7 @@ static moco_status_t step(bench_t *b, int number)
         return status;
     peak = peak_rate(b->lanes, PEAK_SECONDS);
     getrusage(RUSAGE_SELF, &before);
-    status = moco_trainer_step(b->trainer, &report);
+    status = moco_trainer_step(b->trainer, NULL, &report);
     getrusage(RUSAGE_SELF, &after);
     if (status != MOCO_OK)
         return status;

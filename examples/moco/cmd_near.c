@@ -100,7 +100,7 @@ static int search(const near_options_t *options, near_source_t *source, const fl
     }
     how.k = k;
     if (status == MOCO_OK)
-        status = moco_index_search(source->index, query, 1, &how, ids, similarities);
+        status = moco_index_search(source->index, 1, query, &how, ids, similarities);
     for (int64_t i = 0; status == MOCO_OK && i < k; i++) {
         if (options->json)
             output_json(json_pack("{s:I, s:o, s:o}", "rank", (json_int_t)i + 1, "similarity",

@@ -64,7 +64,7 @@ moco_status_t demo_hits_find(demo_hits_t *hits, moco_model_t *model, moco_datase
     TRY(embed_queries(hits, model, test, rows));
     TRY(moco_search_options_init(&how, sizeof how));
     how.k = per_query;
-    TRY(moco_index_search(source.index, rows, queries, &how, hits->nearest, NULL));
+    TRY(moco_index_search(source.index, queries, rows, &how, hits->nearest, NULL));
     for (int64_t i = 0; i < queries * per_query; i++)
         hits->nearest[i] = numbers[hits->nearest[i]];
 cleanup:

@@ -21,7 +21,7 @@ static int32_t on_rows(void *user, int64_t count, const int64_t *indices, const 
     collector_t *c = user;
     near_source_t *source = c->source;
 
-    c->status = moco_index_add(source->index, rows, NULL, count);
+    c->status = moco_index_add(source->index, count, rows, NULL);
     if (c->status != MOCO_OK)
         return 1;
     for (int64_t i = 0; i < count; i++) {

@@ -243,12 +243,12 @@ _STATUS_CALLS = {
     "model_embed_encoded": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
     "model_embed_pixels": [_ptr, _i64, _ptr, _ptr, _ptr], "model_embed_tensor": [_ptr, _i64, _ptr, _ptr, _ptr],
     "model_embed_dataset": [_ptr, _ptr, _ptr, _ROWS, _ptr], "model_embed_to_npy": [_ptr, _ptr, _text, _ptr, _ptr],
-    "queue_create": [_ptr, _ptr, _ptr], "queue_enqueue": [_ptr, _ptr, _i64],
+    "queue_create": [_ptr, _ptr, _ptr], "queue_enqueue": [_ptr, _i64, _ptr],
     "queue_keys": [_ptr, _ptr, _ptr], "queue_restore": [_ptr, _ptr, _i64],
-    "queue_contrast": [_ptr, _ptr, _ptr, _i64, _ptr, _ptr],
-    "index_create": [_i32, _ptr, _ptr, _ptr], "index_add": [_ptr, _ptr, _ptr, _i64],
-    "index_search": [_ptr, _ptr, _i64, _ptr, _ptr, _ptr],
-    "index_classify": [_ptr, _ptr, _i64, _ptr, _ptr],
+    "queue_contrast": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
+    "index_create": [_i32, _ptr, _ptr, _ptr], "index_add": [_ptr, _i64, _ptr, _ptr],
+    "index_search": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
+    "index_classify": [_ptr, _i64, _ptr, _ptr, _ptr],
     "index_load_npy": [_text, _ptr, _ptr, _ptr], "index_save_npy": [_ptr, _text],
     "knn_measure": [_ptr, _ptr, _ptr, _ptr, _ptr],
     "probe_train": [_ptr, _ptr, _ptr, _ptr, _ptr],
@@ -261,7 +261,7 @@ _STATUS_CALLS = {
     "trainer_plan": [_ptr, _ptr, _ptr, _u64, _ptr],
     "trainer_create": [_ptr, _ptr, _ptr], "trainer_push_views": [_ptr, _i64, _ptr, _ptr, _i32],
     "trainer_push_pixels": [_ptr, _i64, _ptr], "trainer_push_encoded": [_ptr, _i64, _ptr, _ptr],
-    "trainer_step": [_ptr, _ptr],
+    "trainer_step": [_ptr, _ptr, _ptr],
     "trainer_run": [_ptr, _ptr, _ptr, _text, _ptr], "trainer_steps": [_ptr, _ptr, _i64, _ptr, _ptr],
     "trainer_snapshot": [_ptr, _ptr, _ptr, _ptr], "trainer_save": [_ptr, _text], "trainer_load": [_text, _ptr, _ptr, _ptr],
     "trainer_options_get": [_ptr, _ptr, _u64], "trainer_state": [_ptr, _ptr, _u64, _ptr],
@@ -735,7 +735,7 @@ class Queue(_Handle):
 
     def enqueue(self, keys):
         keys = _floats(keys, (None, self.dimension), "keys")
-        _call("queue_enqueue", self, _address(keys), len(keys))
+        _call("queue_enqueue", self, len(keys), _address(keys))
 
     def contrast(self, queries, keys, temperature=0.2, gradient=True):
         """Loss in nats, its gradient by the queries (None without), top-1 and top-5 in percent."""
@@ -744,7 +744,7 @@ class Queue(_Handle):
         d_queries = np.empty_like(queries) if gradient else None
         filled = _options("contrast", dict(temperature=temperature, d_queries=_address(d_queries)))
         result = ContrastResult(struct_size=ctypes.sizeof(ContrastResult))
-        _call("queue_contrast", self, _address(queries), _address(keys), len(queries), ctypes.byref(filled),
+        _call("queue_contrast", self, len(queries), _address(queries), _address(keys), ctypes.byref(filled),
               ctypes.byref(result))
         return Contrast(result.loss, d_queries, result.top1, result.top5, result.chance_loss)
 
@@ -790,14 +790,14 @@ class Index(_Handle):
             labels = np.ascontiguousarray(labels, np.int32)
             if labels.shape != (len(vectors),):
                 raise ValueError("labels are %s, expected [%d]" % (list(labels.shape), len(vectors)))
-        _call("index_add", self, _address(vectors), _address(labels), len(vectors))
+        _call("index_add", self, len(vectors), _address(vectors), _address(labels))
 
     def search(self, queries, k, cancel=None):
         """(numbers, cosines), each [count, k], best first."""
         queries = _floats(queries, (None, self.dimension), "queries")
         ids, cosines = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
         filled = _options("search", dict(k=k, cancel=cancel))
-        _call("index_search", self, _address(queries), len(queries), ctypes.byref(filled), _address(ids),
+        _call("index_search", self, len(queries), _address(queries), ctypes.byref(filled), _address(ids),
               _address(cosines))
         return ids, cosines
 
@@ -806,7 +806,7 @@ class Index(_Handle):
         queries = _floats(queries, (None, self.dimension), "queries")
         top = np.empty((len(queries), max(0, min(5, classes))), np.int32)
         filled = _options("classify", dict(k=k, classes=classes, temperature=temperature, cancel=cancel))
-        _call("index_classify", self, _address(queries), len(queries), ctypes.byref(filled), _address(top))
+        _call("index_classify", self, len(queries), _address(queries), ctypes.byref(filled), _address(top))
         return top
 
 
@@ -1003,7 +1003,7 @@ class Trainer(_Handle):
     def step(self):
         """One step on the pushed batch; returns a StepReport."""
         report = _report()
-        _call("trainer_step", self, ctypes.byref(report))
+        _call("trainer_step", self, None, ctypes.byref(report))
         return report
 
     def steps(self, dataset, count, cancel=None):

@@ -17,8 +17,8 @@ MOCO_BEGIN_DECLS
  */
 typedef struct moco_cancel moco_cancel_t;
 
-/** Create an object without a request. @param out  receives it; free with moco_cancel_free. Since:
- * 0.1. */
+/** Create an object without a request. @param out  receives it; free with moco_cancel_free.
+ * @return MOCO_ERR_MEMORY. Since: 0.1. */
 MOCO_API moco_status_t moco_cancel_create(moco_cancel_t **out);
 
 /** Ask to stop; the request stays until moco_cancel_reset. NULL is fine. Threads: any, at any time,
@@ -28,8 +28,8 @@ MOCO_API void moco_cancel_request(moco_cancel_t *cancel);
 /** @return 1 after a request, else 0; 0 for NULL. Threads: as moco_cancel_request. Since: 0.1. */
 MOCO_API int32_t moco_cancel_requested(const moco_cancel_t *cancel);
 
-/** Take the request back, for the next call. NULL is fine. Threads: as moco_cancel_request. Since:
- * 0.1. */
+/** Take the request back, for the next call. NULL is fine. Threads: as moco_cancel_request.
+ * Since: 0.1. */
 MOCO_API void moco_cancel_reset(moco_cancel_t *cancel);
 
 /** NULL is fine. No call may be at work with it. Since: 0.1. */

@@ -87,7 +87,8 @@ typedef struct moco_classifier_rate {
     double test_loss;     /**< mean, nats; not a number if it diverged                                  */
 } moco_classifier_rate_t;
 
-/** @param index  0..rates-1 of the result. Since: 0.1. */
+/** @param index  0..rates-1 of the result.
+ * @return MOCO_ERR_ARGUMENT for an index outside 0..rates - 1. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_rate(const moco_classifier_t *classifier, int32_t index,
                                             moco_classifier_rate_t *rate);
 
@@ -96,15 +97,17 @@ MOCO_API moco_status_t moco_classifier_rate(const moco_classifier_t *classifier,
  * @return MOCO_ERR_NO_DATA for a classifier from a file, which has no such table. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_confusion(const moco_classifier_t *classifier, int64_t *table);
 
-/** @return the name of class `label`, NULL out of range; valid until moco_classifier_free. Since:
- * 0.1. */
+/** @return the name of class `label`, NULL out of range; valid until moco_classifier_free.
+ * Since: 0.1. */
 MOCO_API const char *moco_classifier_class_name(const moco_classifier_t *classifier, int32_t label);
 
-/** @param weights  receives [C, F]. @param bias  receives [C]. Either may be NULL. Since: 0.1. */
+/** @param weights  receives [C, F]. @param bias  receives [C]. Either may be NULL.
+ * @return MOCO_ERR_ARGUMENT. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_weights(const moco_classifier_t *classifier, float *weights, float *bias);
 
 /** The backbone: fine-tuned, or the very model that was probed. @param out  a reference of its own;
- * free with moco_model_free. Since: 0.1. */
+ * free with moco_model_free.
+ * @return MOCO_ERR_ARGUMENT. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_model(const moco_classifier_t *classifier, moco_model_t **out);
 
 /** JSON: method ("probe" or "finetune"), the fields of the result (what is not known is null, the
@@ -120,7 +123,8 @@ MOCO_API moco_status_t moco_classifier_info(const moco_classifier_t *classifier,
  * `fc.bias`, in a ViT `head.weight` and `head.bias`), through a temporary file that is synced and
  * renamed. Metadata: kind "classifier", `classes` (names as a JSON array), `normalize` (of a
  * probe), `result` (numbers of the result as a JSON object). moco_model_load reads it as a model
- * without projection head. Since: 0.1.
+ * without projection head.
+ * @return MOCO_ERR_IO, MOCO_ERR_MEMORY; an older file of that name is then as it was. Since: 0.1.
  */
 MOCO_API moco_status_t moco_classifier_save(const moco_classifier_t *classifier, const char *path);
 

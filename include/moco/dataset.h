@@ -14,9 +14,9 @@ typedef struct moco_dataset moco_dataset_t;
 /** How a data set is listed and decoded. */
 typedef struct moco_dataset_options {
     uint64_t struct_size; /**< set by _init                                                                          */
-    int64_t limit;        /**< use only this many images, spread evenly: entry floor(i*total/limit); 0 = all          */
+    int64_t limit;        /**< use only this many images, spread evenly: entry floor(i*total/limit), >= 1; 0 = all    */
     int64_t max_pixels;   /**< refuse images of more pixels (width*height); default 178,956,970; 1..2^31-1            */
-    int64_t max_bytes;    /**< refuse files of more bytes; default 268,435,456                                        */
+    int64_t max_bytes;    /**< refuse files of more bytes, >= 1; default 268,435,456                                  */
 } moco_dataset_options_t;
 
 /** Fill with the defaults. @param struct_size  sizeof(moco_dataset_options_t) of the caller:
@@ -67,7 +67,8 @@ typedef int32_t (*moco_read_fn)(void *user, int64_t index, const uint8_t **data,
  * are 0 to the largest.
  * @param options  NULL for the defaults; `limit` applies.
  * Names are "0", "1", …; class names are the class numbers as text.
- * @param out      receives the data set; free with moco_dataset_free. Since: 0.1.
+ * @param out      receives the data set; free with moco_dataset_free.
+ * @return MOCO_ERR_ARGUMENT (count, or a label out of range), MOCO_ERR_MEMORY. Since: 0.1.
  */
 MOCO_API moco_status_t moco_dataset_create(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
                                            const moco_dataset_options_t *options, moco_dataset_t **out);
@@ -88,8 +89,8 @@ MOCO_API const char *moco_dataset_name(const moco_dataset_t *dataset, int64_t in
 /** @return the class of image `index`, -1 without one or out of range. Since: 0.1. */
 MOCO_API int32_t moco_dataset_label(const moco_dataset_t *dataset, int64_t index);
 
-/** @return the name of class `label`, NULL out of range; valid until moco_dataset_free. Since:
- * 0.1. */
+/** @return the name of class `label`, NULL out of range; valid until moco_dataset_free.
+ * Since: 0.1. */
 MOCO_API const char *moco_dataset_class_name(const moco_dataset_t *dataset, int32_t label);
 
 /**

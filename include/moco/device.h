@@ -38,15 +38,18 @@ MOCO_API moco_status_t moco_device_options_json(const moco_device_options_t *opt
  * Create a device.
  * @param options  NULL for the defaults.
  * @param out      receives the device; free with moco_device_free. Models, trainers and queues made
- * on it keep it alive. Threads: a device may be shared by any threads. Since: 0.1.
+ * on it keep it alive.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_UNSUPPORTED (a kind that this build does not have),
+ *         MOCO_ERR_MEMORY, MOCO_ERR_THREAD, MOCO_ERR_ENGINE. Threads: a device may be shared by any
+ *         threads. Since: 0.1.
  */
 MOCO_API moco_status_t moco_device_create(const moco_device_options_t *options, moco_device_t **out);
 
 /** Drop the caller's reference; NULL is fine. Since: 0.1. */
 MOCO_API void moco_device_free(moco_device_t *device);
 
-/** JSON: kind, lanes, instruction set, oneDNN version. Text rule as in moco_build_info. Since:
- * 0.1. */
+/** JSON: kind, lanes, instruction set, oneDNN version. Text rule as in moco_build_info.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_device_info(const moco_device_t *device, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS

@@ -61,8 +61,8 @@ typedef struct moco_finetune_options {
  *   0.8, drop path 0.1.
  * - MOCO_OPTIMIZER_SGD: rate 0.01 at batch 256, momentum 0.9, decay 1e-4 on everything, 100 epochs
  *   without warm-up, smoothing 0.1, neither mixup nor drop path.
- * Both: batch 128 in one group, cosine. @return MOCO_ERR_ARGUMENT for another optimizer. Since:
- * 0.1.
+ * Both: batch 128 in one group, cosine. @return MOCO_ERR_ARGUMENT for another optimizer.
+ * Since: 0.1.
  */
 MOCO_API moco_status_t moco_finetune_options_init(moco_finetune_options_t *options, uint64_t struct_size,
                                                   int32_t optimizer);

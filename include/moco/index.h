@@ -39,7 +39,8 @@ MOCO_API moco_status_t moco_index_options_json(const moco_index_options_t *optio
  * @param options    NULL for the defaults.
  * @param device     NULL for a private default.
  * @param out        receives the index; free with moco_index_free.
- * Threads: one thread at a time while adding, any number at once afterwards. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_MEMORY. Threads: one thread at a time while adding, any
+ *         number at once afterwards. Since: 0.1.
  */
 MOCO_API moco_status_t moco_index_create(int32_t dimension, const moco_index_options_t *options, moco_device_t *device,
                                          moco_index_t **out);
@@ -50,9 +51,11 @@ MOCO_API void moco_index_free(moco_index_t *index);
 /**
  * Add vectors; each is divided by its L2 norm, max(norm, 1e-12).
  * @param vectors  [count, dimension] float32, finite.
- * @param labels   [count] class numbers >= 0, or NULL (then classify is refused). Since: 0.1.
+ * @param labels   [count] class numbers >= 0, or NULL (then classify is refused).
+ * @return MOCO_ERR_ARGUMENT (a number that is not finite, a negative label: the row is named),
+ *         MOCO_ERR_MEMORY; nothing is added then. Since: 0.1.
  */
-MOCO_API moco_status_t moco_index_add(moco_index_t *index, const float *vectors, const int32_t *labels, int64_t count);
+MOCO_API moco_status_t moco_index_add(moco_index_t *index, int64_t count, const float *vectors, const int32_t *labels);
 
 /** @return vectors held. Since: 0.1. */
 MOCO_API int64_t moco_index_count(const moco_index_t *index);
@@ -80,13 +83,15 @@ MOCO_API moco_status_t moco_search_options_json(const moco_search_options_t *opt
 /**
  * The k most similar vectors of each query, best first; equal similarities in order of their
  * numbers.
- * @param queries       [count, dimension] float32; normalised inside.
  * @param count         queries, >= 0.
+ * @param queries       [count, dimension] float32; normalised inside.
  * @param options       NULL for the defaults.
  * @param ids           receives [count, k] numbers in order of adding.
- * @param similarities  receives [count, k] cosines; may be NULL. Since: 0.1.
+ * @param similarities  receives [count, k] cosines; may be NULL.
+ * @return MOCO_ERR_ARGUMENT (k, or a number that is not finite), MOCO_ERR_CANCELLED,
+ *         MOCO_ERR_MEMORY, MOCO_ERR_ENGINE. Since: 0.1.
  */
-MOCO_API moco_status_t moco_index_search(moco_index_t *index, const float *queries, int64_t count,
+MOCO_API moco_status_t moco_index_search(moco_index_t *index, int64_t count, const float *queries,
                                          const moco_search_options_t *options, int64_t *ids, float *similarities);
 
 /** How moco_index_classify votes. */
@@ -121,11 +126,13 @@ MOCO_API moco_status_t moco_classify_options_json(const moco_classify_options_t 
  * @return MOCO_ERR_STATE if a vector of the index has no label, MOCO_ERR_NO_DATA if it holds none.
  * Since: 0.1.
  */
-MOCO_API moco_status_t moco_index_classify(moco_index_t *index, const float *queries, int64_t count,
+MOCO_API moco_status_t moco_index_classify(moco_index_t *index, int64_t count, const float *queries,
                                            const moco_classify_options_t *options, int32_t *top);
 
 /** Read vectors from a .npy file: two dimensions, float32, little-endian, C order. @param options
- * NULL for the defaults. Since: 0.1. */
+ * NULL for the defaults.
+ * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (damaged, or no such array), MOCO_ERR_VERSION,
+ *         MOCO_ERR_MEMORY. Since: 0.1. */
 MOCO_API moco_status_t moco_index_load_npy(const char *path, const moco_index_options_t *options,
                                            moco_device_t *device, moco_index_t **out);
 

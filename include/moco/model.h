@@ -59,12 +59,15 @@ MOCO_API moco_status_t moco_model_load(const char *path, const moco_model_option
                                        moco_model_t **out);
 
 /** The same from a file that lies in memory: `size` bytes at `data`, which are not needed after the
- * call. Since: 0.1. */
+ * call.
+ * @return as moco_model_load. Since: 0.1. */
 MOCO_API moco_status_t moco_model_load_memory(const void *data, uint64_t size, const moco_model_options_t *options,
                                               moco_device_t *device, moco_model_t **out);
 
 /** Write the model as `path` (safetensors, torchvision names), through a temporary file that is
- * synced and renamed. Since: 0.1. */
+ * synced and renamed.
+ * @return MOCO_ERR_IO, MOCO_ERR_MEMORY; an older file of that name is then as it
+ * was. Since: 0.1. */
 MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *path);
 
 /**
@@ -141,14 +144,14 @@ MOCO_API moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t cou
                                                 const uint64_t *sizes, const moco_embed_options_t *options, float *out);
 
 /** The same for 8-bit pixels of any size; the evaluation transform applies. @param images  [count].
- * Since: 0.1. */
+ * @return as moco_model_embed_encoded. Since: 0.1. */
 MOCO_API moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t count, const moco_image_t *images,
                                                const moco_embed_options_t *options, float *out);
 
 /**
  * The same for float images that are already of the model's size and normalised.
  * @param images  [count,3,S,S] (MOCO_LAYOUT_NCHW) or [count,S,S,3] (MOCO_LAYOUT_NHWC) float32, RGB.
- * Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_CANCELLED, MOCO_ERR_MEMORY, MOCO_ERR_ENGINE. Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_tensor(moco_model_t *model, int64_t count, const float *images,
                                                const moco_embed_options_t *options, float *out);

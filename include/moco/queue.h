@@ -38,7 +38,8 @@ MOCO_API moco_status_t moco_queue_options_json(const moco_queue_options_t *optio
  * (MoCo, arXiv 1911.05722).
  * @param options  NULL for the defaults.
  * @param device   where products run; NULL for a private default.
- * @param out      receives the queue; free with moco_queue_free. Since: 0.1.
+ * @param out      receives the queue; free with moco_queue_free.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_MEMORY, MOCO_ERR_ENGINE. Since: 0.1.
  */
 MOCO_API moco_status_t moco_queue_create(const moco_queue_options_t *options, moco_device_t *device,
                                          moco_queue_t **out);
@@ -55,15 +56,16 @@ MOCO_API int64_t moco_queue_pointer(const moco_queue_t *queue);
 
 /**
  * Replace the oldest keys.
- * @param keys   [count, D] float32, C-contiguous, each row of L2 norm 1 (checked to 1e-3).
  * @param count  rows, >= 1; a batch may wrap past the end; beyond K only the last K rows stay.
+ * @param keys   [count, D] float32, C-contiguous, each row of L2 norm 1 (checked to 1e-3).
  * @return MOCO_ERR_ARGUMENT if a row is not of unit length (its number and norm are named); the
  * queue is then unchanged. `keys` is copied. Threads: one thread at a time per queue. Since: 0.1.
  */
-MOCO_API moco_status_t moco_queue_enqueue(moco_queue_t *queue, const float *keys, int64_t count);
+MOCO_API moco_status_t moco_queue_enqueue(moco_queue_t *queue, int64_t count, const float *keys);
 
 /** Copy the keys out. @param keys  [K, D] float32, row i is physical row i. @param pointer  may be
- * NULL. Since: 0.1. */
+ * NULL.
+ * @return MOCO_ERR_ARGUMENT. Since: 0.1. */
 MOCO_API moco_status_t moco_queue_keys(const moco_queue_t *queue, float *keys, int64_t *pointer);
 
 /** Put keys in: the reverse of moco_queue_keys. Rows are checked as in moco_queue_enqueue. @param
@@ -104,14 +106,15 @@ typedef struct moco_contrast_result {
  * 1): logits[n] = [<q_n,k_n>, <q_n,queue_0>, …, <q_n,queue_K-1>] / temperature, label 0; the mean
  * of the cross-entropies. The queue is read in place and not changed.
  *
+ * @param count    rows, >= 1.
  * @param queries  [count, D] float32, rows of norm 1 (checked to 1e-3).
  * @param keys     [count, D] float32, rows of norm 1 (checked).
- * @param count    rows, >= 1.
  * @param options  NULL for the defaults.
  * @param result   receives loss and accuracies.
- * Threads: one thread at a time per queue. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT (a row that is not of unit length is named), MOCO_ERR_MEMORY,
+ *         MOCO_ERR_ENGINE. Threads: one thread at a time per queue. Since: 0.1.
  */
-MOCO_API moco_status_t moco_queue_contrast(moco_queue_t *queue, const float *queries, const float *keys, int64_t count,
+MOCO_API moco_status_t moco_queue_contrast(moco_queue_t *queue, int64_t count, const float *queries, const float *keys,
                                            const moco_contrast_options_t *options, moco_contrast_result_t *result);
 
 MOCO_END_DECLS

@@ -282,8 +282,8 @@ typedef struct moco_step_report {
 /** Push float views of `count` images: [count,3,S,S] or [count,S,S,3] float32, normalised. Copied;
  * accumulates to B.
  * @return MOCO_ERR_FULL if the batch would exceed B (nothing is taken), MOCO_ERR_STATE after pixels
- * were pushed, MOCO_ERR_MEMORY_CAP if a batch of float views does not fit beside the plan. Since:
- * 0.1. */
+ * were pushed, MOCO_ERR_MEMORY_CAP if a batch of float views does not fit beside the plan.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_push_views(moco_trainer_t *trainer, int64_t count, const float *queries,
                                                const float *keys, int32_t layout);
 
@@ -306,15 +306,6 @@ MOCO_API moco_status_t moco_trainer_push_encoded(moco_trainer_t *trainer, int64_
 
 /** Drop the pushed batch. @return the number of images dropped, or -1 for NULL. Since: 0.1. */
 MOCO_API int64_t moco_trainer_discard(moco_trainer_t *trainer);
-
-/**
- * One step on the pushed batch. A failed step changes nothing and keeps its batch: step again, or
- * discard.
- * @param report  may be NULL.
- * @return MOCO_ERR_NO_DATA below B images, MOCO_ERR_NONFINITE (message names the step),
- * MOCO_ERR_ENGINE. Since: 0.1.
- */
-MOCO_API moco_status_t moco_trainer_step(moco_trainer_t *trainer, moco_step_report_t *report);
 
 /** Called on the calling thread after each step, and once more with knn_top1 >= 0 after each kNN
  * evaluation (the one before step 1 included; `step` is then that of the last step). Non-zero asks
@@ -366,9 +357,25 @@ MOCO_API moco_status_t moco_run_options_json(const moco_run_options_t *options, 
 MOCO_API moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset, moco_dataset_t *test,
                                         const char *folder, const moco_run_options_t *options);
 
-/** `count` steps on a data set, without files or evaluation; epochs roll over. @param options
- * NULL, or what stops it: of its fields only `cancel` counts. @param report  of the last step, may
- * be NULL. Since: 0.1. */
+/**
+ * One step on the pushed batch. A failed or cancelled step changes nothing and keeps its batch:
+ * step again, or discard.
+ * @param options  NULL, or what stops it: of its fields only `cancel` counts.
+ * @param report   may be NULL.
+ * @return MOCO_ERR_NO_DATA below B images, MOCO_ERR_NONFINITE (message names the step),
+ *         MOCO_ERR_CANCELLED, MOCO_ERR_ENGINE. Since: 0.1.
+ */
+MOCO_API moco_status_t moco_trainer_step(moco_trainer_t *trainer, const moco_run_options_t *options,
+                                         moco_step_report_t *report);
+
+/**
+ * `count` steps on a data set, without files or evaluation; epochs roll over.
+ * @param dataset  as of moco_trainer_run.
+ * @param count    steps, >= 1.
+ * @param options  NULL, or what stops it: of its fields only `cancel` counts.
+ * @param report   of the last step, may be NULL.
+ * @return as moco_trainer_run; the steps before a failed or cancelled one are done. Since: 0.1.
+ */
 MOCO_API moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_t *dataset, int64_t count,
                                           const moco_run_options_t *options, moco_step_report_t *report);
 
@@ -416,7 +423,8 @@ MOCO_API moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *pa
 MOCO_API moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides,
                                          moco_device_t *device, moco_trainer_t **out);
 
-/** The options the trainer runs with. @param struct_size  bytes at `options`. Since: 0.1. */
+/** The options the trainer runs with. @param struct_size  bytes at `options`.
+ * @return MOCO_ERR_ARGUMENT. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_options_get(const moco_trainer_t *trainer, moco_trainer_options_t *options,
                                                 uint64_t struct_size);
 
@@ -430,12 +438,19 @@ MOCO_API moco_status_t moco_trainer_state(const moco_trainer_t *trainer, char *t
                                           uint64_t *needed);
 
 /** The permutation that shuffles the keys of step `step` (0 = the first) of a run with `seed`:
- * position p encodes image permutation[p]. @param permutation  receives [count]. Since: 0.1. */
+ * position p encodes image permutation[p].
+ * @param count        images of a batch, >= 1.
+ * @param permutation  receives [count].
+ * @return MOCO_ERR_ARGUMENT for a step or count out of range, MOCO_ERR_MEMORY. Since: 0.1. */
 MOCO_API moco_status_t moco_shuffle_permutation(uint64_t seed, int64_t step, int32_t count, int32_t *permutation);
 
 /** The two views of image `index` of a data set that a trainer with `options` draws in `epoch`, to
  * the byte. Of options that must agree, only those of the views are checked.
- * @param views  receives [2, S, S, 3] uint8 RGB. Since: 0.1. */
+ * @param epoch  from 0.
+ * @param index  0..moco_dataset_count - 1.
+ * @param views  receives [2, S, S, 3] uint8 RGB.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_IMAGE (the image is broken; the message names it),
+ *         MOCO_ERR_IO. Threads: any. Since: 0.1. */
 MOCO_API moco_status_t moco_dataset_views(moco_dataset_t *dataset, const moco_trainer_options_t *options, int64_t epoch,
                                           int64_t index, uint8_t *views);
 

@@ -48,13 +48,13 @@ static moco_status_t check_rows(const moco_index_t *index, const char *name, con
     return MOCO_OK;
 }
 
-moco_status_t moco_index_add(moco_index_t *index, const float *vectors, const int32_t *labels, int64_t count)
+moco_status_t moco_index_add(moco_index_t *index, int64_t count, const float *vectors, const int32_t *labels)
 {
     moco_status_t status = check_rows(index, "vectors", vectors, count);
     return status == MOCO_OK && count > 0 ? mo_index_add(index, vectors, labels, count) : status;
 }
 
-moco_status_t moco_index_search(moco_index_t *index, const float *queries, int64_t count,
+moco_status_t moco_index_search(moco_index_t *index, int64_t count, const float *queries,
                                 const moco_search_options_t *options, int64_t *ids, float *similarities)
 {
     moco_status_t status = MOCO_OK;
@@ -87,7 +87,7 @@ static moco_status_t check_classes(const moco_index_t *index, moco_classify_opti
     return MOCO_OK;
 }
 
-moco_status_t moco_index_classify(moco_index_t *index, const float *queries, int64_t count,
+moco_status_t moco_index_classify(moco_index_t *index, int64_t count, const float *queries,
                                   const moco_classify_options_t *options, int32_t *top)
 {
     moco_status_t status = MOCO_OK;

@@ -37,7 +37,7 @@ int64_t moco_queue_pointer(const moco_queue_t *queue)
     return queue != NULL ? mo_queue_keys(queue)->pointer : 0;
 }
 
-moco_status_t moco_queue_enqueue(moco_queue_t *queue, const float *keys, int64_t count)
+moco_status_t moco_queue_enqueue(moco_queue_t *queue, int64_t count, const float *keys)
 {
     MO_NEED(queue);
     MO_NEED(keys);
@@ -59,7 +59,7 @@ moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t
     return mo_queue_restore(queue, keys, pointer);
 }
 
-moco_status_t moco_queue_contrast(moco_queue_t *queue, const float *queries, const float *keys, int64_t count,
+moco_status_t moco_queue_contrast(moco_queue_t *queue, int64_t count, const float *queries, const float *keys,
                                   const moco_contrast_options_t *options, moco_contrast_result_t *result)
 {
     moco_status_t status = MOCO_OK;

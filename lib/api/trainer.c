@@ -71,11 +71,16 @@ int64_t moco_trainer_discard(moco_trainer_t *trainer)
     return trainer != NULL ? mo_push_done(trainer) : -1;
 }
 
-moco_status_t moco_trainer_step(moco_trainer_t *trainer, moco_step_report_t *report)
+moco_status_t moco_trainer_step(moco_trainer_t *trainer, const moco_run_options_t *options, moco_step_report_t *report)
 {
+    moco_status_t status = MOCO_OK;
+    moco_run_options_t o;
     MO_NEED(trainer);
-    moco_status_t status = mo_report_check(report);
-    return status != MOCO_OK ? status : mo_run_pushed(trainer, report);
+    TRY(mo_option_resolve(&mo_run_options, options, &o));
+    TRY(mo_report_check(report));
+    TRY(mo_run_pushed(trainer, &o, report));
+cleanup:
+    return status;
 }
 
 moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_t *dataset, int64_t count,

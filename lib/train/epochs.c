@@ -54,12 +54,14 @@ void mo_report_fill(const moco_trainer_t *t, const mo_outcome_t *o, double data_
 
 /* ---- pushed batches ---- */
 
-moco_status_t mo_run_pushed(moco_trainer_t *t, moco_step_report_t *report)
+moco_status_t mo_run_pushed(moco_trainer_t *t, const moco_run_options_t *o, moco_step_report_t *report)
 {
     mo_outcome_t outcome;
     moco_step_report_t full;
     double start = mo_seconds();
+    t->cancel = o->cancel;
     moco_status_t status = mo_step_pushed(t, &outcome);
+    t->cancel = NULL;
     if (status != MOCO_OK)
         return status;
     mo_report_fill(t, &outcome, 0, mo_seconds() - start, &full);

@@ -4,7 +4,7 @@
 
 #include <moco/trainer.h>
 
-moco_status_t mo_run_pushed(moco_trainer_t *trainer, moco_step_report_t *report);
+moco_status_t mo_run_pushed(moco_trainer_t *trainer, const moco_run_options_t *options, moco_step_report_t *report);
 moco_status_t mo_run_steps(moco_trainer_t *trainer, moco_dataset_t *dataset, int64_t count,
                            const moco_run_options_t *options, moco_step_report_t *report);
 moco_status_t mo_run_epochs(moco_trainer_t *trainer, moco_dataset_t *dataset, moco_dataset_t *test, const char *folder,

@@ -41,8 +41,8 @@ if [ "$(grep -c ';' "$work/plain")" -lt 100 ]; then
     echo "the declarations of the headers were not found"
     failed=1
 fi
-if grep -nE '^ \* Since: ' "$source"/include/moco/*.h; then
-    echo "'Since' stands alone on the lines above"
+if grep -nE 'Since:$' "$source"/include/moco/*.h; then
+    echo "the lines above part 'Since:' from its release"
     failed=1
 fi
 [ $failed -eq 0 ] && echo "$count compilations"

@@ -180,7 +180,7 @@ START_TEST(whole_batch_lanes)
             for (int step = 0; step < WHOLE_STEPS; step++) {
                 float *first = whole_view(0, step), *second = whole_view(1, step);
                 expect_ok(moco_trainer_push_views(trainer, WHOLE_BATCH, first, second, MOCO_LAYOUT_NHWC));
-                expect_ok(moco_trainer_step(trainer, &report));
+                expect_ok(moco_trainer_step(trainer, NULL, &report));
                 ck_assert(isfinite(report.loss) && report.gradient_norm > 0 && report.lr > 0);
                 free(first);
                 free(second);

@@ -130,6 +130,27 @@ START_TEST(steps)
 }
 END_TEST
 
+START_TEST(a_pushed_batch)
+{
+    moco_trainer_options_t o;
+    expect_ok(moco_trainer_options_get(trainer, &o, sizeof o));
+    for (int i = 0; i < o.batch_size; i++) {
+        uint8_t *pixels = draw_pixels(20, 18, 3, i);
+        moco_image_t image = {
+            .struct_size = sizeof image, .planes = {pixels}, .width = 20, .height = 18, .format = MOCO_PIXELS_RGB};
+        expect_ok(moco_trainer_push_pixels(trainer, 1, &image));
+        free(pixels);
+    }
+    moco_cancel_request(cancel);
+    expect_status(MOCO_ERR_CANCELLED, moco_trainer_step(trainer, RUN(.cancel = cancel), NULL));
+    ck_assert_int_eq(moco_trainer_step_number(trainer), 0);
+    moco_cancel_reset(cancel);
+    expect_ok(moco_trainer_step(trainer, RUN(.cancel = cancel), NULL)); /* the batch still waits */
+    ck_assert_int_eq(moco_trainer_step_number(trainer), 1);
+    ck_assert_int_eq(moco_trainer_discard(trainer), 0);
+}
+END_TEST
+
 /* A request that is there before the call: nothing is written, not even begun. */
 static int32_t no_rows(void *user, int64_t count, const int64_t *indices, const float *rows)
 {
@@ -153,7 +174,7 @@ START_TEST(calls_that_begin_cancelled)
     expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "checkpoint")));
     expect_ok(moco_index_create(D, NULL, NULL, &index));
-    expect_ok(moco_index_add(index, rows, labels, IMAGES));
+    expect_ok(moco_index_add(index, IMAGES, rows, labels));
     moco_cancel_request(cancel);
     const moco_status_t stopped = MOCO_ERR_CANCELLED;
     expect_status(stopped, moco_model_embed_encoded(model, ONE_FILE(jpeg.bytes, jpeg.size),
@@ -171,14 +192,14 @@ START_TEST(calls_that_begin_cancelled)
     moco_search_options_t search = *SEARCH(1);
     moco_classify_options_t classify = *CLASSIFY(1, 0.1, 1);
     search.cancel = classify.cancel = cancel;
-    expect_status(stopped, moco_index_search(index, rows, 1, &search, &id, NULL));
-    expect_status(stopped, moco_index_classify(index, rows, 1, &classify, top));
+    expect_status(stopped, moco_index_search(index, 1, rows, &search, &id, NULL));
+    expect_status(stopped, moco_index_classify(index, 1, rows, &classify, top));
     ck_assert_int_eq(files_in(out), 0);
     ck_assert(knn.top1 == -7 && id == -5 && top[0] == -5);
     ck_assert_int_eq(moco_trainer_step_number(trainer), 0);
 
     moco_cancel_reset(cancel); /* the same objects do their work afterwards */
-    expect_ok(moco_index_search(index, rows, 1, &search, &id, NULL));
+    expect_ok(moco_index_search(index, 1, rows, &search, &id, NULL));
     ck_assert_int_eq(id, 0);
     expect_ok(moco_knn_measure(model, dataset, dataset, KNN(.cancel = cancel), &knn));
     expect_ok(
@@ -228,13 +249,13 @@ START_TEST(searching)
     }
     expect_ok(moco_index_create(
         D, &(moco_index_options_t){.struct_size = sizeof(moco_index_options_t), .capacity = VECTORS}, NULL, &index));
-    expect_ok(moco_index_add(index, vectors, NULL, VECTORS));
+    expect_ok(moco_index_add(index, VECTORS, vectors, NULL));
     moco_search_options_t search = *SEARCH(10);
     search.cancel = cancel;
     ask_in(30);
-    expect_status(MOCO_ERR_CANCELLED, moco_index_search(index, vectors, QUERIES, &search, ids, NULL));
+    expect_status(MOCO_ERR_CANCELLED, moco_index_search(index, QUERIES, vectors, &search, ids, NULL));
     asked();
-    expect_ok(moco_index_search(index, vectors, 2, &search, ids, NULL));
+    expect_ok(moco_index_search(index, 2, vectors, &search, ids, NULL));
     ck_assert(ids[0] == 0 && ids[10] == 1);
     free(ids);
     free(vectors);
@@ -274,6 +295,7 @@ int main(void)
     tcase_add_test(tcase, the_object);
     tcase_add_test(tcase, a_run);
     tcase_add_test(tcase, steps);
+    tcase_add_test(tcase, a_pushed_batch);
     tcase_add_test(tcase, calls_that_begin_cancelled);
     tcase_add_test(tcase, embedding);
     tcase_add_test(tcase, searching);

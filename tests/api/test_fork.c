@@ -35,7 +35,7 @@ static moco_status_t contrast(moco_queue_t *queue, double *loss)
     float rows[2 * D] = {0};
     rows[0] = rows[D + 1] = 1;
     moco_contrast_result_t result = {.struct_size = sizeof result};
-    moco_status_t status = moco_queue_contrast(queue, rows, rows, 2, CONTRAST(0.5, NULL), &result);
+    moco_status_t status = moco_queue_contrast(queue, 2, rows, rows, CONTRAST(0.5, NULL), &result);
     *loss = result.loss;
     return status;
 }

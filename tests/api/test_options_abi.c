@@ -311,7 +311,7 @@ START_TEST(short_report)
     memset(&out, GUARD, sizeof out);
     const uint64_t size = offsetof(moco_step_report_t, lr);
     out.report.struct_size = size;
-    expect_ok(moco_trainer_step(trainer, &out.report));
+    expect_ok(moco_trainer_step(trainer, NULL, &out.report));
     ck_assert_int_eq(out.report.step, 1);
     ck_assert(out.report.loss > 0);
     ck_assert_uint_eq(out.report.struct_size, size);
@@ -321,16 +321,16 @@ START_TEST(short_report)
     /* An impossible size is refused before anything happens: the step is not taken. */
     expect_ok(moco_trainer_push_views(trainer, 8, views, views, MOCO_LAYOUT_NCHW));
     out.report.struct_size = 0;
-    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_step(trainer, &out.report));
+    expect_status(MOCO_ERR_ARGUMENT, moco_trainer_step(trainer, NULL, &out.report));
     out.report.struct_size = size;
-    expect_ok(moco_trainer_step(trainer, &out.report));
+    expect_ok(moco_trainer_step(trainer, NULL, &out.report));
     ck_assert_int_eq(out.report.step, 2);
 
     /* A newer host's longer report: what this library does not know is zero. */
     expect_ok(moco_trainer_push_views(trainer, 8, views, views, MOCO_LAYOUT_NCHW));
     memset(&out, GUARD, sizeof out);
     out.report.struct_size = sizeof out.report + 16;
-    expect_ok(moco_trainer_step(trainer, &out.report));
+    expect_ok(moco_trainer_step(trainer, NULL, &out.report));
     ck_assert_uint_eq(out.report.struct_size, sizeof out.report + 16);
     for (uint64_t i = sizeof out.report; i < sizeof out.report + 16; i++)
         ck_assert_uint_eq(out.bytes[i], 0);

@@ -44,13 +44,13 @@ START_TEST(accumulation)
     uint8_t *pixels[BATCH + 1];
     for (int i = 0; i <= BATCH; i++)
         images[i] = image_of(i, &pixels[i]);
-    expect_status(MOCO_ERR_NO_DATA, moco_trainer_step(trainer, &report));
+    expect_status(MOCO_ERR_NO_DATA, moco_trainer_step(trainer, NULL, &report));
     expect_message("0");
     expect_message("8");
     expect_ok(moco_trainer_push_pixels(trainer, 3, images));
     expect_ok(moco_trainer_push_pixels(trainer, 4, images + 3));
     ck_assert_int_eq(waiting(trainer), 7);
-    expect_status(MOCO_ERR_NO_DATA, moco_trainer_step(trainer, &report));
+    expect_status(MOCO_ERR_NO_DATA, moco_trainer_step(trainer, NULL, &report));
     expect_message("7");
     expect_status(MOCO_ERR_FULL, moco_trainer_push_pixels(trainer, 2, images + 7));
     expect_message("7");
@@ -66,7 +66,7 @@ START_TEST(accumulation)
     expect_ok(moco_trainer_push_encoded(trainer, ONE_FILE(jpeg.bytes, jpeg.size))); /* 8-bit images mix with JPEGs */
     ck_assert_int_eq(waiting(trainer), 8);
     expect_status(MOCO_ERR_FULL, moco_trainer_push_encoded(trainer, ONE_FILE(jpeg.bytes, jpeg.size)));
-    expect_ok(moco_trainer_step(trainer, &report));
+    expect_ok(moco_trainer_step(trainer, NULL, &report));
     ck_assert_int_eq(report.step, 1);
     ck_assert_int_eq(waiting(trainer), 0);
     ck_assert_double_eq_tol(report.queue_fill, 0.25, 1e-12);
@@ -74,7 +74,7 @@ START_TEST(accumulation)
     expect_ok(moco_trainer_push_pixels(trainer, 5, images));
     ck_assert_int_eq(moco_trainer_discard(trainer), 5);
     ck_assert_int_eq(moco_trainer_discard(trainer), 0);
-    expect_status(MOCO_ERR_NO_DATA, moco_trainer_step(trainer, &report));
+    expect_status(MOCO_ERR_NO_DATA, moco_trainer_step(trainer, NULL, &report));
     for (int i = 0; i <= BATCH; i++)
         free(pixels[i]);
     free(jpeg.bytes);
@@ -145,8 +145,8 @@ START_TEST(pixels_equal_data_set_views)
                 normalise(&options, bytes[view], views[view] + i * FEATURE);
         }
         expect_ok(moco_trainer_push_views(b, BATCH, views[0], views[1], MOCO_LAYOUT_NHWC));
-        expect_ok(moco_trainer_step(a, &report_a));
-        expect_ok(moco_trainer_step(b, &report_b));
+        expect_ok(moco_trainer_step(a, NULL, &report_a));
+        expect_ok(moco_trainer_step(b, NULL, &report_b));
         ck_assert(report_a.loss == report_b.loss && report_a.gradient_norm == report_b.gradient_norm);
     }
     moco_trainer_t *both[2] = {a, b};
@@ -182,8 +182,8 @@ START_TEST(layouts_are_the_same_images)
     expect_ok(moco_trainer_push_views(a, 3, nhwc[0] + 5 * FEATURE, nhwc[1] + 5 * FEATURE, MOCO_LAYOUT_NHWC));
     expect_ok(moco_trainer_push_views(b, 8, nchw[0], nchw[1], MOCO_LAYOUT_NCHW));
     memset(nchw[0], 0, FEATURE * sizeof **nchw); /* they were copied */
-    expect_ok(moco_trainer_step(a, &report_a));
-    expect_ok(moco_trainer_step(b, &report_b));
+    expect_ok(moco_trainer_step(a, NULL, &report_a));
+    expect_ok(moco_trainer_step(b, NULL, &report_b));
     ck_assert(report_a.loss == report_b.loss && report_a.gradient_norm == report_b.gradient_norm);
     for (int v = 0; v < 2; v++) {
         free(nhwc[v]);
@@ -204,15 +204,15 @@ START_TEST(a_step_that_fails_changes_nothing)
     float *views = views_of(BATCH, 0);
     const float bad[] = {NAN, INFINITY, -INFINITY};
     expect_ok(moco_trainer_push_views(trainer, BATCH, views, views, MOCO_LAYOUT_NCHW));
-    expect_ok(moco_trainer_step(trainer, &report));
+    expect_ok(moco_trainer_step(trainer, NULL, &report));
     for (int i = 0; i < 3; i++) {
         float good = views[100 + FEATURE * i];
         expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "before")));
         views[100 + FEATURE * i] = bad[i];
         expect_ok(moco_trainer_push_views(trainer, BATCH, views, views, MOCO_LAYOUT_NCHW));
-        expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, &report));
+        expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, NULL, &report));
         expect_message("step 2");
-        expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, &report)); /* the batch is still there */
+        expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, NULL, &report)); /* the batch is still there */
         ck_assert_int_eq(report.step, 1);
         ck_assert_int_eq(moco_trainer_discard(trainer), BATCH);
         views[100 + FEATURE * i] = good;
@@ -224,7 +224,7 @@ START_TEST(a_step_that_fails_changes_nothing)
     for (int i = 0; i < 2; i++) {
         for (int n = 0; n < 2; n++) {
             expect_ok(moco_trainer_push_views(both[i], BATCH, views, views, MOCO_LAYOUT_NCHW));
-            expect_ok(moco_trainer_step(both[i], &report));
+            expect_ok(moco_trainer_step(both[i], NULL, &report));
         }
         ck_assert_int_eq(report.step, 3);
         expect_ok(moco_trainer_save(both[i], in_scratch(&scratch, names[i])));
@@ -254,13 +254,13 @@ START_TEST(saving_between_pushes)
     moco_trainer_t *trainer = fresh();
     for (int i = 0; i < BATCH; i++)
         push_one(trainer, i);
-    expect_ok(moco_trainer_step(trainer, NULL));
+    expect_ok(moco_trainer_step(trainer, NULL, NULL));
     for (int i = 0; i < 2 * BATCH; i++) {
         if (i == 3)
             expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "waiting")));
         push_one(trainer, i);
         if (i % BATCH == BATCH - 1)
-            expect_ok(moco_trainer_step(trainer, NULL));
+            expect_ok(moco_trainer_step(trainer, NULL, NULL));
     }
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "a")));
     moco_trainer_free(trainer);
@@ -269,7 +269,7 @@ START_TEST(saving_between_pushes)
     for (int i = 0; i < 2 * BATCH; i++) {
         push_one(trainer, i);
         if (i % BATCH == BATCH - 1)
-            expect_ok(moco_trainer_step(trainer, NULL));
+            expect_ok(moco_trainer_step(trainer, NULL, NULL));
     }
     expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "b")));
     moco_trainer_free(trainer);
@@ -289,7 +289,7 @@ START_TEST(pushes_and_a_data_set)
     for (int step = 0; step < 6; step++) {
         for (int i = 0; i < BATCH; i++)
             push_one(trainer, i);
-        expect_ok(moco_trainer_step(trainer, &report));
+        expect_ok(moco_trainer_step(trainer, NULL, &report));
         if (step == 2) {
             expect_ok(moco_trainer_steps(trainer, dataset, 1, NULL, &report));
             ck_assert_int_eq(report.step_in_epoch, 1);
@@ -333,7 +333,7 @@ START_TEST(overfit)
     for (int step = 0; step < 120; step++) {
         for (int i = 0; i < 16; i++)
             push_one(trainer, (step * 16 + i) % 64);
-        expect_ok(moco_trainer_step(trainer, &report));
+        expect_ok(moco_trainer_step(trainer, NULL, &report));
         if (step >= 20 && step < 40)
             first += report.loss / 20;
         if (step >= 100) {
@@ -374,7 +374,7 @@ START_TEST(loss_over_the_whole_batch)
         expect_ok(moco_trainer_create(&options, NULL, &trainer));
         float *queries = views_of(ROWS, 1), *keys = views_of(ROWS, 5);
         expect_ok(moco_trainer_push_views(trainer, ROWS, queries, keys, MOCO_LAYOUT_NCHW));
-        expect_ok(moco_trainer_step(trainer, &report));
+        expect_ok(moco_trainer_step(trainer, NULL, &report));
         loss[i] = report.loss;
         norm[i] = report.gradient_norm;
         free(queries);

@@ -255,7 +255,7 @@ START_TEST(steps_per_epoch)
         expect_ok(moco_trainer_create(&options, NULL, &trainer));
         for (int step = 0; step < 6; step++) {
             expect_ok(moco_trainer_push_views(trainer, 8, views, views, MOCO_LAYOUT_NCHW));
-            expect_ok(moco_trainer_step(trainer, &report));
+            expect_ok(moco_trainer_step(trainer, NULL, &report));
             ck_assert_double_eq_tol(report.lr, 0.01 * rates[mode][step], 1e-12);
             ck_assert_int_eq(report.epoch, mode ? step / 2 : 0);
             ck_assert_int_eq(report.step_in_epoch, mode ? step % 2 + 1 : step + 1);

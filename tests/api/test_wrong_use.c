@@ -120,14 +120,14 @@ START_TEST(null_arguments)
     expect_status(bad, moco_model_embed_dataset(NULL, NULL, NULL, NULL, NULL));
     expect_status(bad, moco_model_embed_to_npy(NULL, NULL, "x.npy", NULL, NULL));
     expect_status(bad, moco_queue_create(QUEUE(4, 4, 0), NULL, NULL));
-    expect_status(bad, moco_queue_enqueue(NULL, row, 1));
+    expect_status(bad, moco_queue_enqueue(NULL, 1, row));
     expect_status(bad, moco_queue_keys(NULL, back, NULL));
     expect_status(bad, moco_queue_restore(NULL, row, 0));
-    expect_status(bad, moco_queue_contrast(NULL, row, row, 1, NULL, &result));
+    expect_status(bad, moco_queue_contrast(NULL, 1, row, row, NULL, &result));
     expect_status(bad, moco_index_create(4, NULL, NULL, NULL));
-    expect_status(bad, moco_index_add(NULL, row, NULL, 1));
-    expect_status(bad, moco_index_search(NULL, row, 1, SEARCH(1), ids, NULL));
-    expect_status(bad, moco_index_classify(NULL, row, 1, CLASSIFY(1, 0.1, 2), numbers));
+    expect_status(bad, moco_index_add(NULL, 1, row, NULL));
+    expect_status(bad, moco_index_search(NULL, 1, row, SEARCH(1), ids, NULL));
+    expect_status(bad, moco_index_classify(NULL, 1, row, CLASSIFY(1, 0.1, 2), numbers));
     expect_status(bad, moco_index_load_npy(NULL, NULL, NULL, NULL));
     expect_status(bad, moco_index_save_npy(NULL, "x"));
     expect_status(bad, moco_knn_measure(NULL, NULL, NULL, NULL, NULL));
@@ -141,7 +141,7 @@ START_TEST(null_arguments)
     expect_status(bad, moco_trainer_push_views(NULL, 1, row, row, 0));
     expect_status(bad, moco_trainer_push_pixels(NULL, 1, NULL));
     expect_status(bad, moco_trainer_push_encoded(NULL, ONE_FILE(&byte, 1)));
-    expect_status(bad, moco_trainer_step(NULL, NULL));
+    expect_status(bad, moco_trainer_step(NULL, NULL, NULL));
     expect_status(bad, moco_trainer_run(NULL, NULL, NULL, NULL, NULL));
     expect_status(bad, moco_trainer_steps(NULL, NULL, 1, NULL, NULL));
     expect_status(bad, moco_trainer_snapshot(NULL, NULL, NULL, &model));
@@ -307,17 +307,17 @@ START_TEST(queues)
     float before[8], after[8], rows[4] = {1, 0, 0.6f, 0.9f}, unit[4] = {0, 1, 1, 0}, gradient[4] = {7, 7, 7, 7};
     moco_contrast_result_t result = {.struct_size = sizeof result, .loss = -3};
     expect_ok(moco_queue_keys(queue, before, NULL));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_enqueue(queue, rows, 2)); /* row 1 is not of length 1 */
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_enqueue(queue, 2, rows)); /* row 1 is not of length 1 */
     expect_message("1");
     rows[2] = NAN;
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_enqueue(queue, rows, 2));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_enqueue(queue, rows, 0));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_enqueue(queue, NULL, 1));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, rows, unit, 2, CONTRAST(0.1, gradient), &result));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, unit, rows, 2, CONTRAST(0.1, gradient), &result));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, unit, unit, 2, CONTRAST(0, gradient), &result));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, unit, unit, 2, CONTRAST((double)NAN, NULL), &result));
-    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, unit, unit, 2, NULL, NULL));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_enqueue(queue, 2, rows));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_enqueue(queue, 0, rows));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_enqueue(queue, 1, NULL));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, 2, rows, unit, CONTRAST(0.1, gradient), &result));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, 2, unit, rows, CONTRAST(0.1, gradient), &result));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, 2, unit, unit, CONTRAST(0, gradient), &result));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, 2, unit, unit, CONTRAST((double)NAN, NULL), &result));
+    expect_status(MOCO_ERR_ARGUMENT, moco_queue_contrast(queue, 2, unit, unit, NULL, NULL));
     expect_status(MOCO_ERR_ARGUMENT, moco_queue_restore(queue, before, 4));
     expect_status(MOCO_ERR_ARGUMENT, moco_queue_restore(queue, before, -1));
     ck_assert(result.loss == -3 && gradient[0] == 7);
@@ -337,31 +337,31 @@ START_TEST(indexes)
     expect_status(MOCO_ERR_ARGUMENT, moco_index_create(0, NULL, NULL, &index));
     expect_status(MOCO_ERR_ARGUMENT, moco_index_create(65537, NULL, NULL, &index));
     expect_ok(moco_index_create(2, NULL, NULL, &index));
-    ck_assert_int_ne(moco_index_search(index, rows, 1, SEARCH(1), &id, NULL), MOCO_OK); /* empty */
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_add(index, wrong, NULL, 1));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_add(index, rows, negative, 1));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_add(index, rows, labels, -1));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_add(index, NULL, labels, 1));
+    ck_assert_int_ne(moco_index_search(index, 1, rows, SEARCH(1), &id, NULL), MOCO_OK); /* empty */
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_add(index, 1, wrong, NULL));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_add(index, 1, rows, negative));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_add(index, -1, rows, labels));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_add(index, 1, NULL, labels));
     ck_assert_int_eq(moco_index_count(index), 0);
-    expect_ok(moco_index_add(index, rows, labels, 2));
+    expect_ok(moco_index_add(index, 2, rows, labels));
     ck_assert_int_eq(moco_index_count(index), 2);
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, rows, 1, SEARCH(0), &id, &similarity));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, rows, 1, SEARCH(3), &id, &similarity));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, wrong, 1, SEARCH(1), &id, &similarity));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, rows, 1, SEARCH(1), NULL, &similarity));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, rows, 1, CLASSIFY(0, 0.1, 2), top));
-    expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, rows, 1, CLASSIFY(1, 0, 2), top));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, 1, rows, SEARCH(0), &id, &similarity));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, 1, rows, SEARCH(3), &id, &similarity));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, 1, wrong, SEARCH(1), &id, &similarity));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_search(index, 1, rows, SEARCH(1), NULL, &similarity));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, 1, rows, CLASSIFY(0, 0.1, 2), top));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, 1, rows, CLASSIFY(1, 0, 2), top));
     expect_status(MOCO_ERR_ARGUMENT,
-                  moco_index_classify(index, rows, 1, CLASSIFY(1, 0.1, 1), top)); /* label 1 is held */
-    expect_ok(moco_index_classify(index, rows, 2, CLASSIFY(10, 0.1, 2), top));    /* k beyond the index: all of it */
+                  moco_index_classify(index, 1, rows, CLASSIFY(1, 0.1, 1), top)); /* label 1 is held */
+    expect_ok(moco_index_classify(index, 2, rows, CLASSIFY(10, 0.1, 2), top));    /* k beyond the index: all of it */
     ck_assert_int_eq(top[0], 0);
     ck_assert_int_eq(top[2], 1);
     moco_index_free(index);
 
     index = NULL;
     expect_ok(moco_index_create(2, NULL, NULL, &index));
-    expect_ok(moco_index_add(index, rows, NULL, 2));
-    ck_assert_int_ne(moco_index_classify(index, rows, 1, CLASSIFY(1, 0.1, 2), top), MOCO_OK); /* no labels */
+    expect_ok(moco_index_add(index, 2, rows, NULL));
+    ck_assert_int_ne(moco_index_classify(index, 1, rows, CLASSIFY(1, 0.1, 2), top), MOCO_OK); /* no labels */
     moco_index_free(index);
 }
 END_TEST
@@ -421,7 +421,7 @@ START_TEST(trainers)
     tiny_options(&options);
     expect_ok(moco_trainer_create(&options, NULL, &trainer));
 
-    expect_status(MOCO_ERR_NO_DATA, moco_trainer_step(trainer, &report));
+    expect_status(MOCO_ERR_NO_DATA, moco_trainer_step(trainer, NULL, &report));
     expect_status(MOCO_ERR_IMAGE, moco_trainer_push_encoded(trainer, ONE_FILE(pixels, sizeof pixels)));
     expect_status(MOCO_ERR_ARGUMENT, moco_trainer_push_encoded(trainer, ONE_FILE(NULL, 10)));
     images[1].width = 0; /* all or nothing: the good first image is not taken either */
@@ -441,7 +441,7 @@ START_TEST(trainers)
     expect_status(MOCO_ERR_FULL, moco_trainer_push_views(trainer, 4, views, views, MOCO_LAYOUT_NHWC));
     images[1].format = MOCO_PIXELS_RGB;
     expect_status(MOCO_ERR_STATE, moco_trainer_push_pixels(trainer, 1, images));
-    expect_status(MOCO_ERR_NO_DATA, moco_trainer_step(trainer, &report));
+    expect_status(MOCO_ERR_NO_DATA, moco_trainer_step(trainer, NULL, &report));
     ck_assert_int_eq(moco_trainer_discard(trainer), 5);
     expect_ok(moco_trainer_push_pixels(trainer, 2, images));
     expect_status(MOCO_ERR_STATE, moco_trainer_push_views(trainer, 1, views, views, MOCO_LAYOUT_NCHW));
@@ -450,13 +450,13 @@ START_TEST(trainers)
     /* A loss that is no number: the step is refused, the batch stays until it is dropped. */
     views[7] = NAN;
     expect_ok(moco_trainer_push_views(trainer, 8, views, views, MOCO_LAYOUT_NCHW));
-    expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, &report));
+    expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, NULL, &report));
     expect_message("1");
-    expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, &report));
+    expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, NULL, &report));
     ck_assert_int_eq(moco_trainer_discard(trainer), 8);
     views[7] = 0;
     expect_ok(moco_trainer_push_views(trainer, 8, views, views, MOCO_LAYOUT_NCHW));
-    expect_ok(moco_trainer_step(trainer, &report));
+    expect_ok(moco_trainer_step(trainer, NULL, &report));
     ck_assert_int_eq(report.step, 1);
     ck_assert(isfinite(report.loss) && report.loss > 0);
     ck_assert_double_eq_tol(report.chance_loss, log(33.0), 1e-12);

@@ -58,7 +58,7 @@ static void steps_of(moco_trainer_options_t o, int32_t lanes, int pixels)
         }
         OK(pixels ? moco_trainer_push_pixels(t, batch, images) : tiny_push(t, views));
         mo_fault_arm(MO_FAULT_ALLOC, -1);
-        OK(moco_trainer_step(t, NULL));
+        OK(moco_trainer_step(t, NULL, NULL));
         long now = mo_fault_arm(MO_FAULT_ALLOC, -1);
         taken += step < 2 ? 0 : now;
     }
@@ -130,7 +130,7 @@ START_TEST(test_trainers_come_and_go)
         OK(moco_trainer_create(&o, device, &t));
         for (int step = 0; step < 2; step++) {
             OK(tiny_push(t, views));
-            OK(moco_trainer_step(t, NULL));
+            OK(moco_trainer_step(t, NULL, NULL));
         }
         moco_trainer_free(t);
         free(views);

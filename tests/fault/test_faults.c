@@ -144,18 +144,18 @@ static void fail_steps(int kind, int32_t lanes, moco_trainer_options_t o)
         OK(tiny_push(t, views));
         stepping_t s = {.trainer = t, .views = views, .before = state_of(t)};
         mo_fault_arm(kind, -1);
-        OK(moco_trainer_step(calm, NULL));
+        OK(moco_trainer_step(calm, NULL, NULL));
         long total = mo_fault_arm(kind, -1) - (lanes > 1 ? 4 * lanes : 0), stride = total / SPREAD + 1;
         if (step == 0) /* has woken the lanes */
             total = 0;
         for (long n = 0; n < total; n += n < FIRST || n >= total - LAST ? 1 : stride) {
             mo_fault_arm(kind, n);
-            moco_status_t status = moco_trainer_step(t, NULL);
+            moco_status_t status = moco_trainer_step(t, NULL, NULL);
             mo_fault_arm(kind, -1);
             ck_assert_msg(is_fault_status(status), "step: request %ld of %ld gave status %d", n, total, status);
             assert_as_before(&s);
         }
-        OK(moco_trainer_step(t, NULL));
+        OK(moco_trainer_step(t, NULL, NULL));
         state_t wanted = state_of(calm), got = state_of(t);
         ck_assert_msg(state_equal(&wanted, &got), "a step after failures has other bits");
         ck_assert(!state_equal(&wanted, &s.before));
@@ -201,7 +201,7 @@ static void refuse_nonfinite(moco_trainer_options_t o)
     s.before = state_of(s.trainer);
     for (int i = 0; i < 2; i++) {
         OK(tiny_push(s.trainer, bad));
-        ck_assert_int_eq(moco_trainer_step(s.trainer, NULL), MOCO_ERR_NONFINITE);
+        ck_assert_int_eq(moco_trainer_step(s.trainer, NULL, NULL), MOCO_ERR_NONFINITE);
         ck_assert_ptr_nonnull(strstr(moco_last_message(), "step 1"));
         ck_assert_int_eq(moco_trainer_discard(s.trainer), BATCH);
         s.trainer->state.pushed = 0;
@@ -209,8 +209,8 @@ static void refuse_nonfinite(moco_trainer_options_t o)
     }
     OK(tiny_push(calm, good));
     OK(tiny_push(s.trainer, good));
-    OK(moco_trainer_step(calm, NULL));
-    OK(moco_trainer_step(s.trainer, NULL));
+    OK(moco_trainer_step(calm, NULL, NULL));
+    OK(moco_trainer_step(s.trainer, NULL, NULL));
     state_t wanted = state_of(calm), got = state_of(s.trainer);
     ck_assert(state_equal(&wanted, &got));
     state_free(&wanted);
@@ -330,7 +330,7 @@ static void filing_open(filing_t *f)
     *f = (filing_t){.device = tiny_device(1), .folder = "/tmp/moco-faults-XXXXXX"};
     OK(moco_trainer_create(&o, f->device, &f->trainer));
     OK(tiny_push(f->trainer, views));
-    OK(moco_trainer_step(f->trainer, NULL));
+    OK(moco_trainer_step(f->trainer, NULL, NULL));
     ck_assert_ptr_nonnull(mkdtemp(f->folder));
     snprintf(f->path, sizeof f->path, "%s/checkpoint.safetensors", f->folder);
     OK(save(f));
@@ -462,7 +462,7 @@ static moco_status_t contrast(void *ctx)
     contrasting_t *c = ctx;
     moco_contrast_result_t result = {.struct_size = sizeof result, .loss = -1};
     float d[40 * 8];
-    moco_status_t status = moco_queue_contrast(c->queue, c->keys, c->keys, 40, CONTRAST(0.2, d), &result);
+    moco_status_t status = moco_queue_contrast(c->queue, 40, c->keys, c->keys, CONTRAST(0.2, d), &result);
     double loss = result.loss;
     if (status == MOCO_OK && c->loss != 0) {
         ck_assert(loss == c->loss);
@@ -472,7 +472,7 @@ static moco_status_t contrast(void *ctx)
         memcpy(c->wanted, d, sizeof d);
     }
     if (status == MOCO_OK && c->second) /* with another temperature in between: the plan goes and comes back */
-        status = moco_queue_contrast(c->queue, c->keys, c->keys, 40, CONTRAST(0.3, d), &result);
+        status = moco_queue_contrast(c->queue, 40, c->keys, c->keys, CONTRAST(0.3, d), &result);
     return status;
 }
 
@@ -504,7 +504,7 @@ static moco_status_t search(void *ctx)
     const float query[4] = {1, 2, 3, 4};
     int64_t ids[2];
     float similarities[2];
-    moco_status_t status = moco_index_search(ctx, query, 1, SEARCH(2), ids, similarities);
+    moco_status_t status = moco_index_search(ctx, 1, query, SEARCH(2), ids, similarities);
     if (status == MOCO_OK)
         ck_assert(ids[0] == 3 && ids[1] == 2);
     return status;
@@ -516,7 +516,7 @@ START_TEST(test_index)
     moco_device_t *device = tiny_device(1);
     moco_index_t *index = NULL;
     OK(moco_index_create(4, NULL, device, &index));
-    OK(moco_index_add(index, vectors[0], NULL, 4));
+    OK(moco_index_add(index, 4, vectors[0], NULL));
     for (int kind = 0; kind < 2; kind++)
         fail_each(kind, "search", search, NULL, index);
     moco_index_free(index);

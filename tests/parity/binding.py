@@ -214,7 +214,7 @@ class Trainer(Handle):
 
     def step(self):
         report = StepReport(struct_size=ctypes.sizeof(StepReport))
-        call("moco_trainer_step", self.pointer, ctypes.byref(report))
+        call("moco_trainer_step", self.pointer, None, ctypes.byref(report))
         return report
 
     def save(self, path):
@@ -267,7 +267,7 @@ class Queue(Handle):
 
     def enqueue(self, keys):
         keys, pointer = floats(keys)
-        call("moco_queue_enqueue", self.pointer, pointer, len(keys))
+        call("moco_queue_enqueue", self.pointer, len(keys), pointer)
 
     def keys(self):
         keys = np.zeros((self.length, self.dimension), dtype=np.float32)
@@ -286,7 +286,7 @@ class Queue(Handle):
         options = filled(ContrastOptions, "moco_contrast_options_init", temperature=temperature,
                          d_queries=gradient.ctypes.data)
         result = ContrastResult(struct_size=ctypes.sizeof(ContrastResult))
-        call("moco_queue_contrast", self.pointer, first, second, len(queries), ctypes.byref(options),
+        call("moco_queue_contrast", self.pointer, len(queries), first, second, ctypes.byref(options),
              ctypes.byref(result))
         return result.loss, gradient, result.top1, result.top5
 
@@ -301,14 +301,14 @@ class Index(Handle):
     def add(self, vectors, labels):
         vectors, pointer = floats(vectors)
         labels = np.ascontiguousarray(labels, dtype=np.int32)
-        call("moco_index_add", self.pointer, pointer, labels.ctypes.data_as(I32), len(vectors))
+        call("moco_index_add", self.pointer, len(vectors), pointer, labels.ctypes.data_as(I32))
 
     def search(self, queries, k):
         queries, pointer = floats(queries)
         ids = np.zeros((len(queries), k), dtype=np.int64)
         cosines = np.zeros((len(queries), k), dtype=np.float32)
         options = filled(SearchOptions, "moco_search_options_init", k=k)
-        call("moco_index_search", self.pointer, pointer, len(queries), ctypes.byref(options),
+        call("moco_index_search", self.pointer, len(queries), pointer, ctypes.byref(options),
              ids.ctypes.data_as(I64), cosines.ctypes.data_as(F32))
         return ids, cosines
 
@@ -316,6 +316,6 @@ class Index(Handle):
         queries, pointer = floats(queries)
         top = np.zeros((len(queries), min(5, classes)), dtype=np.int32)
         options = filled(ClassifyOptions, "moco_classify_options_init", k=k, temperature=temperature, classes=classes)
-        call("moco_index_classify", self.pointer, pointer, len(queries), ctypes.byref(options),
+        call("moco_index_classify", self.pointer, len(queries), pointer, ctypes.byref(options),
              top.ctypes.data_as(I32))
         return top

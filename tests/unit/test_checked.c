@@ -40,7 +40,7 @@ static state_t after_two_steps(int32_t recipe, int32_t lanes, const char *guard)
     OK(moco_trainer_create(&o, device, &t));
     for (int i = 0; i < 2; i++) {
         OK(tiny_push(t, views));
-        OK(moco_trainer_step(t, NULL));
+        OK(moco_trainer_step(t, NULL, NULL));
     }
     const state_t s = state_of(t);
     moco_trainer_free(t);

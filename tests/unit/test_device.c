@@ -96,7 +96,7 @@ static void step(moco_trainer_t *t, uint32_t number)
 {
     float *views = tiny_views(4, number);
     OK(tiny_push(t, views));
-    OK(moco_trainer_step(t, NULL));
+    OK(moco_trainer_step(t, NULL, NULL));
     free(views);
 }
 
@@ -289,7 +289,7 @@ static int child_steps(void *ctx)
         return 2;
     if (memcmp(rows, f->wanted, sizeof rows) != 0)
         return 3;
-    if (tiny_push(f->trainer, f->views) != MOCO_OK || moco_trainer_step(f->trainer, NULL) != MOCO_OK)
+    if (tiny_push(f->trainer, f->views) != MOCO_OK || moco_trainer_step(f->trainer, NULL, NULL) != MOCO_OK)
         return 4;
     state_t now = state_of(f->trainer);
     if (!state_equal(&now, &f->after))
@@ -380,7 +380,7 @@ static int child_is_told(void *ctx)
     family_t *f = ctx;
     float rows[4 * 16];
     alarm(60);
-    if (tiny_push(f->trainer, f->views) != MOCO_OK || moco_trainer_step(f->trainer, NULL) != MOCO_ERR_FORKED)
+    if (tiny_push(f->trainer, f->views) != MOCO_OK || moco_trainer_step(f->trainer, NULL, NULL) != MOCO_ERR_FORKED)
         return 2;
     if (strstr(moco_last_message(), "forked") == NULL)
         return 3;

@@ -107,8 +107,8 @@ static moco_index_t *filled(const float *vectors, const int32_t *labels, int64_t
     moco_index_t *index = NULL;
     ck_assert_int_eq(moco_index_create(dim, NULL, NULL, &index), MOCO_OK);
     int64_t first = count / 3; /* in two pieces */
-    ck_assert_int_eq(moco_index_add(index, vectors, labels, first), MOCO_OK);
-    ck_assert_int_eq(moco_index_add(index, vectors + first * dim, labels ? labels + first : NULL, count - first),
+    ck_assert_int_eq(moco_index_add(index, first, vectors, labels), MOCO_OK);
+    ck_assert_int_eq(moco_index_add(index, count - first, vectors + first * dim, labels ? labels + first : NULL),
                      MOCO_OK);
     ck_assert_int_eq(moco_index_count(index), count);
     ck_assert_int_eq(moco_index_dimension(index), dim);
@@ -121,7 +121,7 @@ static void compare_search(int64_t count, int32_t dim, int64_t queries, int64_t 
     moco_index_t *index = filled(v, NULL, count, dim);
     int64_t *ids = malloc((size_t)(queries * k) * sizeof *ids), one[1];
     float *near = malloc((size_t)(queries * k) * sizeof *near);
-    ck_assert_int_eq(moco_index_search(index, q, queries, SEARCH(k), ids, near), MOCO_OK);
+    ck_assert_int_eq(moco_index_search(index, queries, q, SEARCH(k), ids, near), MOCO_OK);
     const double error = (dim / 16 + 8) * 0x1p-24;
     for (int64_t i = 0; i < queries; i++) {
         scored_t *all = brute_force(q + i * dim, v, count, dim);
@@ -141,7 +141,7 @@ static void compare_search(int64_t count, int32_t dim, int64_t queries, int64_t 
         free(all);
     }
     /* A query alone finds what it found in company: another cut of the work, the same result. */
-    ck_assert_int_eq(moco_index_search(index, q + (queries - 1) * dim, 1, SEARCH(1), one, NULL), MOCO_OK);
+    ck_assert_int_eq(moco_index_search(index, 1, q + (queries - 1) * dim, SEARCH(1), one, NULL), MOCO_OK);
     ck_assert_int_eq(one[0], ids[(queries - 1) * k]);
     moco_index_free(index);
     free(near);
@@ -176,7 +176,7 @@ START_TEST(test_ties)
     int64_t *ids = malloc((size_t)count * sizeof *ids);
     const int64_t ks[] = {1, 7, 3001, 3002, 9001};
     for (int i = 0; i < 5; i++) {
-        ck_assert_int_eq(moco_index_search(index, q, 1, SEARCH(ks[i]), ids, NULL), MOCO_OK);
+        ck_assert_int_eq(moco_index_search(index, 1, q, SEARCH(ks[i]), ids, NULL), MOCO_OK);
         for (int64_t n = 0; n < ks[i] && n < 3001; n++)
             ck_assert_int_eq(ids[n], 3 * n);
         if (ks[i] > 3001)
@@ -195,7 +195,7 @@ START_TEST(test_lengths)
     moco_index_t *index = filled(v[0], NULL, 4, 2);
     int64_t ids[4];
     float near[4];
-    ck_assert_int_eq(moco_index_search(index, q, 1, SEARCH(4), ids, near), MOCO_OK);
+    ck_assert_int_eq(moco_index_search(index, 1, q, SEARCH(4), ids, near), MOCO_OK);
     ck_assert(ids[0] == 3 && near[0] == 1.0f && ids[1] == 2 && fabsf(near[1] - 0.70710678f) < 1e-6f);
     ck_assert(ids[2] == 1 && near[2] == (float)(1e-30f / 1e-12) && ids[3] == 0 && near[3] == 0.0f);
     moco_index_free(index);
@@ -214,7 +214,7 @@ START_TEST(test_classify)
     for (int64_t i = 0; i < count; i++)
         labels[i] = (int32_t)(i * i % classes);
     moco_index_t *index = filled(v, labels, count, dim);
-    ck_assert_int_eq(moco_index_classify(index, q, queries, CLASSIFY(k, temperature, classes), top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, queries, q, CLASSIFY(k, temperature, classes), top), MOCO_OK);
     for (int64_t i = 0; i < queries; i++) {
         scored_t *all = brute_force(q + i * dim, v, count, dim), votes[9];
         for (int32_t c = 0; c < classes; c++)
@@ -227,8 +227,8 @@ START_TEST(test_classify)
         free(all);
     }
     int32_t more[60 * 5]; /* more neighbours than vectors means all */
-    ck_assert_int_eq(moco_index_classify(index, q, queries, CLASSIFY(count, temperature, classes), top), MOCO_OK);
-    ck_assert_int_eq(moco_index_classify(index, q, queries, CLASSIFY(INT64_MAX, temperature, classes), more), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, queries, q, CLASSIFY(count, temperature, classes), top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, queries, q, CLASSIFY(INT64_MAX, temperature, classes), more), MOCO_OK);
     ck_assert_mem_eq(top, more, sizeof top);
     moco_index_free(index);
     free(q);
@@ -243,19 +243,19 @@ START_TEST(test_classify_edges)
     const int32_t labels[3] = {2, 2, 0};
     int32_t top[10];
     moco_index_t *index = filled(v[0], labels, 3, 2);
-    ck_assert_int_eq(moco_index_classify(index, q[0], 2, CLASSIFY(1, 1e-3, 3), top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, 2, q[0], CLASSIFY(1, 1e-3, 3), top), MOCO_OK);
     const int32_t want[6] = {2, 0, 1, 0, 1, 2}; /* classes without a vote in order of their numbers */
     ck_assert_mem_eq(top, want, sizeof want);
-    ck_assert_int_eq(moco_index_classify(index, q[0], 2, CLASSIFY(3, 1e3, 7), top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, 2, q[0], CLASSIFY(3, 1e3, 7), top), MOCO_OK);
     const int32_t many[10] = {2, 0, 1, 3, 4, 2, 0, 1, 3, 4}; /* two votes of nearly 1 against one */
     ck_assert_mem_eq(top, many, sizeof many);
     moco_index_free(index);
     index = filled(v[0], (const int32_t[3]){1, 0, 0}, 3, 2); /* exp(1000) and exp(994) are both past a double */
-    ck_assert_int_eq(moco_index_classify(index, q[0], 1, CLASSIFY(3, 1e-3, 2), top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, 1, q[0], CLASSIFY(3, 1e-3, 2), top), MOCO_OK);
     ck_assert(top[0] == 1 && top[1] == 0);
     moco_index_free(index);
     index = filled(v[0], (const int32_t[3]){0, 0, 0}, 3, 2);
-    ck_assert_int_eq(moco_index_classify(index, q[0], 2, CLASSIFY(2, 0.1, 1), top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, 2, q[0], CLASSIFY(2, 0.1, 1), top), MOCO_OK);
     ck_assert(top[0] == 0 && top[1] == 0);
     moco_index_free(index);
 }
@@ -274,36 +274,36 @@ START_TEST(test_refusals)
     ck_assert_int_eq(moco_index_create(65537, NULL, NULL, &index), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(moco_index_create(2, NULL, NULL, NULL), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(moco_index_create(2, NULL, NULL, &index), MOCO_OK);
-    ck_assert_int_eq(moco_index_search(index, good, 1, SEARCH(1), &id, NULL), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0.1, 8), top), MOCO_ERR_NO_DATA);
-    ck_assert_int_eq(moco_index_add(index, bad, NULL, 2), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_search(index, 1, good, SEARCH(1), &id, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_classify(index, 1, good, CLASSIFY(1, 0.1, 8), top), MOCO_ERR_NO_DATA);
+    ck_assert_int_eq(moco_index_add(index, 2, bad, NULL), MOCO_ERR_ARGUMENT);
     assert_message("row 1");
-    ck_assert_int_eq(moco_index_add(index, infinite, NULL, 1), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_add(index, good, negative, 1), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_add(index, 1, infinite, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_add(index, 1, good, negative), MOCO_ERR_ARGUMENT);
     assert_message("label 0 is -1");
-    ck_assert_int_eq(moco_index_add(index, good, NULL, -1), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_add(index, NULL, NULL, 1), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_add(NULL, good, NULL, 1), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_add(index, good, NULL, INT64_MAX / 4), MOCO_ERR_MEMORY);
+    ck_assert_int_eq(moco_index_add(index, -1, good, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_add(index, 1, NULL, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_add(NULL, 1, good, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_add(index, INT64_MAX / 4, good, NULL), MOCO_ERR_MEMORY);
     ck_assert_int_eq(moco_index_count(index), 0);
-    ck_assert_int_eq(moco_index_add(index, NULL, NULL, 0), MOCO_OK);
-    ck_assert_int_eq(moco_index_add(index, good, seven, 1), MOCO_OK);
-    ck_assert_int_eq(moco_index_search(index, good, 1, SEARCH(2), &id, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_add(index, 0, NULL, NULL), MOCO_OK);
+    ck_assert_int_eq(moco_index_add(index, 1, good, seven), MOCO_OK);
+    ck_assert_int_eq(moco_index_search(index, 1, good, SEARCH(2), &id, NULL), MOCO_ERR_ARGUMENT);
     assert_message("k is 2, wanted 1 to the 1 vectors");
-    ck_assert_int_eq(moco_index_search(index, bad + 2, 1, SEARCH(1), &id, NULL), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_search(index, good, 1, SEARCH(1), NULL, NULL), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_search(index, NULL, 0, SEARCH(1), NULL, NULL), MOCO_OK);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0.1, 7), top), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_search(index, 1, bad + 2, SEARCH(1), &id, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_search(index, 1, good, SEARCH(1), NULL, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_search(index, 0, NULL, SEARCH(1), NULL, NULL), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, 1, good, CLASSIFY(1, 0.1, 7), top), MOCO_ERR_ARGUMENT);
     assert_message("largest label 7");
-    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(0, 0.1, 8), top), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0, 8), top), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, NAN, 8), top), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0.1, INT32_MAX), top), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0.1, 8), NULL), MOCO_ERR_ARGUMENT);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0.1, 8), top), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, 1, good, CLASSIFY(0, 0.1, 8), top), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_classify(index, 1, good, CLASSIFY(1, 0, 8), top), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_classify(index, 1, good, CLASSIFY(1, NAN, 8), top), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_classify(index, 1, good, CLASSIFY(1, 0.1, INT32_MAX), top), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_classify(index, 1, good, CLASSIFY(1, 0.1, 8), NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(moco_index_classify(index, 1, good, CLASSIFY(1, 0.1, 8), top), MOCO_OK);
     ck_assert_int_eq(top[0], 7);
-    ck_assert_int_eq(moco_index_add(index, good, NULL, 1), MOCO_OK);
-    ck_assert_int_eq(moco_index_classify(index, good, 1, CLASSIFY(1, 0.1, 8), top), MOCO_ERR_STATE);
+    ck_assert_int_eq(moco_index_add(index, 1, good, NULL), MOCO_OK);
+    ck_assert_int_eq(moco_index_classify(index, 1, good, CLASSIFY(1, 0.1, 8), top), MOCO_ERR_STATE);
     assert_message("1 of the 2 vectors");
     ck_assert_int_eq(moco_index_count(NULL), 0);
     ck_assert_int_eq(moco_index_dimension(NULL), 0);
@@ -323,8 +323,8 @@ START_TEST(test_npy)
     ck_assert_int_eq(moco_index_save_npy(index, path), MOCO_OK);
     ck_assert_int_eq(moco_index_load_npy(path, NULL, NULL, &back), MOCO_OK);
     ck_assert_int_eq(moco_index_count(back), 30);
-    ck_assert_int_eq(moco_index_search(index, q, 1, SEARCH(10), ids[0], NULL), MOCO_OK);
-    ck_assert_int_eq(moco_index_search(back, q, 1, SEARCH(10), ids[1], NULL), MOCO_OK);
+    ck_assert_int_eq(moco_index_search(index, 1, q, SEARCH(10), ids[0], NULL), MOCO_OK);
+    ck_assert_int_eq(moco_index_search(back, 1, q, SEARCH(10), ids[1], NULL), MOCO_OK);
     ck_assert_mem_eq(ids[0], ids[1], sizeof ids[0]);
     moco_index_free(back);
     back = NULL;
@@ -362,12 +362,12 @@ START_TEST(test_faults)
         int32_t top[2];
         ck_assert_int_lt(failures, 100);
         mo_fault_arm(MO_FAULT_ALLOC, failures);
-        status = moco_index_add(index, v[0], labels, failures < 2 ? 3 : 0);
+        status = moco_index_add(index, failures < 2 ? 3 : 0, v[0], labels);
         ck_assert_int_eq(moco_index_count(index), 3);
         if (status == MOCO_OK)
-            status = moco_index_search(index, v[2], 1, SEARCH(2), ids, NULL);
+            status = moco_index_search(index, 1, v[2], SEARCH(2), ids, NULL);
         if (status == MOCO_OK)
-            status = moco_index_classify(index, v[2], 1, CLASSIFY(2, 0.1, 2), top);
+            status = moco_index_classify(index, 1, v[2], CLASSIFY(2, 0.1, 2), top);
         mo_fault_arm(MO_FAULT_ALLOC, -1);
         ck_assert(status == MOCO_OK || status == MOCO_ERR_MEMORY);
     }

@@ -46,7 +46,7 @@ int main(void)
         }
         status = moco_trainer_push_pixels(trainer, BATCH, images);
         if (status == MOCO_OK)
-            status = moco_trainer_step(trainer, &report);
+            status = moco_trainer_step(trainer, NULL, &report);
     }
     if (status == MOCO_OK)
         status = moco_trainer_snapshot(trainer, NULL, NULL, &model);

@@ -33,14 +33,14 @@ try {
     check(moco_index_create(3, nullptr, nullptr, &index_handle));
     const std::unique_ptr<moco_index_t, Free> index(index_handle);
     const std::vector<float> vectors = {1, 0, 0, 0, 2, 0, 0, 0, 3, 1, 1, 0};
-    check(moco_index_add(index.get(), vectors.data(), nullptr, 4));
+    check(moco_index_add(index.get(), 4, vectors.data(), nullptr));
     const float query[3] = {0.1f, 5, 0};
     int64_t ids[2];
     float cosines[2];
     moco_search_options_t search;
     check(moco_search_options_init(&search, sizeof search));
     search.k = 2;
-    check(moco_index_search(index.get(), query, 1, &search, ids, cosines));
+    check(moco_index_search(index.get(), 1, query, &search, ids, cosines));
     if (ids[0] != 1 || ids[1] != 3 || std::fabs(cosines[0] - 0.99980f) > 1e-4f)
         throw std::runtime_error("wrong neighbours");
 
@@ -58,7 +58,7 @@ try {
     how.temperature = 1;
     moco_contrast_result_t found;
     found.struct_size = sizeof found;
-    check(moco_queue_contrast(queue.get(), unit, unit, 1, &how, &found));
+    check(moco_queue_contrast(queue.get(), 1, unit, unit, &how, &found));
     if (!(found.loss > 0 && found.loss <= found.chance_loss)) // no product exceeds the first
         throw std::runtime_error("loss out of range");
 
