@@ -93,6 +93,9 @@ def images():
         odd = 0 if kind % 2 else 1 << rng.randrange(6)
         image = bytes((1 + rng.randrange(69), 1 + rng.randrange(69), 1 + kind % 4, odd, rng.randrange(8)))
         put("pixels", "pixels%d" % kind, bytes((kind % 4 // 2,)) + image + image + rng.randbytes(30))
+    for kind in range(12):
+        put("pixels", "numbers%d" % kind, bytes((4 + kind % 2, kind % 6, 1 + kind // 2 % 2, 1 + kind // 3 % 2)) + bytes(30))
+        put("pixels", "any%d" % kind, bytes((4 + kind % 2, 4, kind % 4, kind // 2 % 4)) + rng.randbytes(20))
     markers = [bytes((0xFF, m)) for m in (0xC0, 0xC1, 0xC2, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xD0, 0xE0, 0xE1, 0xEE)]
     words("jpeg", *markers, b"Adobe\0", b"Exif\0\0", b"JFIF\0")
 
@@ -152,7 +155,8 @@ def archives():
         "nul": "1.jpg\0x\n",
     }
     for name, text in lists.items():
-        put("list", name, bytes((rng.randrange(2) * 2,)) + text.encode())
+        for choice in (0, 2, 4):
+            put("list", "%s%d" % (name, choice), bytes((choice,)) + text.encode())
     words("list", b"1.jpg", b"a/b c.jpg", b"link.jpg", b"\t", b"\r\n", b"\xef\xbb\xbf", b"../")
 
 
@@ -286,11 +290,11 @@ def names_of(data):
             yield name, np.frombuffer(data[8 + length :][begin:end], kind).reshape(entry["shape"])
 
 
-def foreign(name, model):
+def foreign(name, model, prefixes=("module.encoder_q.", "", "backbone.", "module.base_encoder.", "_orig_mod.")):
     """The model's tensors as other programs have them."""
     tensors = {key: torch.from_numpy(value.copy()) for key, value in names_of(model)}
-    for prefix, wrap in (("module.encoder_q.", "state_dict"), ("", None), ("backbone.", "state_dict"),
-                         ("module.base_encoder.", "state_dict"), ("_orig_mod.", "model")):  # fmt: skip
+    for prefix in prefixes:
+        wrap = None if prefix == "" else "model" if prefix == "_orig_mod." else "state_dict"
         value = {prefix + key: tensor for key, tensor in tensors.items()}
         out = io.BytesIO()
         torch.save({wrap: value, "epoch": 3, "arch": "resnet18"} if wrap else value, out)
@@ -326,6 +330,8 @@ def own_files():
         if recipe == "moco-cifar":  # large: one of each
             put("model", recipe, b"\0" + without_hash(model))
             put("model", recipe + "_again", b"\x0c" + without_hash(checkpoint))
+            if torch is not None:
+                foreign(recipe, model, ("module.encoder_q.",))
             continue
         for name, change in (("", bytes), ("_plain", without_hash)):
             put("checkpoint", recipe + name, change(checkpoint))
@@ -333,7 +339,7 @@ def own_files():
                 put("model", "%s%s%d" % (recipe, name, kind), bytes((kind,)) + change(model))
             put("model", recipe + name + "_checkpoint", b"\0" + change(checkpoint))
             put("model", recipe + name + "_again", b"\x0c" + change(checkpoint))
-            for kind in (0, 2, 4):
+            for kind in (0, 2, 4, 10, 18, 34, 36):
                 head = bytes((kind,)) + struct.pack("<H", len(log)) + log
                 put("run", "%s%s%d" % (recipe, name, kind), head + (change(checkpoint) if kind & 2 else b""))
         if torch is not None:

@@ -4,15 +4,16 @@
 static void use_trainer(moco_trainer_t *trainer)
 {
     moco_trainer_options_t options;
-    static float views[2][4 * 3 * 16 * 16];
+    enum { FLOATS = 4 * 3 * 16 * 16 };
+    static float views[2 * FLOATS];
     char text[4096];
     uint64_t needed;
     OK(moco_trainer_options_get(trainer, &options, sizeof options));
     moco_trainer_state(trainer, text, sizeof text, &needed);
     if (options.batch_size == 4 && options.image_size == 16) {
-        for (size_t i = 0; i < sizeof views / sizeof views[0][0]; i++)
-            views[0][i] = (float)(i * 2654435761u >> 16 & 255) / 128 - 1;
-        OK(moco_trainer_push_views(trainer, 4, views[0], views[1], MOCO_LAYOUT_NHWC));
+        for (uint32_t i = 0; i < 2 * FLOATS; i++)
+            views[i] = (float)(i * 2654435761u >> 16 & 255) / 128 - 1;
+        OK(moco_trainer_push_views(trainer, 4, views, views + FLOATS, MOCO_LAYOUT_NHWC));
         fuzz_taken(moco_trainer_step(trainer, NULL, NULL));
     }
     OK(moco_trainer_save(trainer, fuzz_path("again.safetensors")));

@@ -17,6 +17,16 @@ static void use_model(moco_model_t *model)
     EXPECT(row != NULL);
     fuzz_taken(moco_model_embed_pixels(model, 1, &image, NULL, row));
     free(row);
+    OK(moco_model_save(model, fuzz_path("again.safetensors")));
+}
+
+static void use_classifier(moco_classifier_t *classifier)
+{
+    char text[8192];
+    uint64_t needed;
+    moco_classifier_info(classifier, text, sizeof text, &needed);
+    EXPECT(moco_classifier_class_name(classifier, 0) != NULL);
+    OK(moco_classifier_save(classifier, fuzz_path("again.safetensors")));
 }
 
 static void load(const uint8_t *bytes, size_t size, uint32_t choice)
@@ -56,8 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     moco_file_info(path, text, sizeof text, &needed);
     if (choice & 4)
         convert(path, choice >> 3);
-    else if (choice & 2)
-        fuzz_taken(moco_classifier_load(path, NULL, fuzz_device(), &classifier));
+    else if (choice & 2 && fuzz_taken(moco_classifier_load(path, NULL, fuzz_device(), &classifier)))
+        use_classifier(classifier);
     else
         load(input.bytes, input.size, choice);
     moco_classifier_free(classifier);

@@ -1,5 +1,5 @@
-/* Images as a host hands them over: pixels of any form, and files in memory, to be embedded or to be
- * learnt from. The pixels' memory is exactly as large as the struct says, so that one row or plane
+/* Images as a host hands them over: pixels of any form, files in memory, and numbers, to be embedded
+ * or to be learnt from. The pixels' memory is exactly as large as the struct says, so that one row or plane
  * too many is seen. */
 #include "fuzz.h"
 
@@ -84,11 +84,36 @@ static void use_files(fuzz_input_t input, int learn)
     free(files[1]);
 }
 
+/* Any bits as numbers, in as many images as fit. */
+static void use_numbers(fuzz_input_t input, int learn)
+{
+    enum { IMAGE = 3 * 16 * 16, MOST = 4 };
+    const int64_t count = fuzz_byte(&input) % (MOST + 2);
+    moco_embed_options_t options;
+    float rows[MOST * 512], *numbers = malloc(MOST * IMAGE * sizeof *numbers);
+    EXPECT(numbers != NULL);
+    for (int i = 0; i < MOST * IMAGE; i++) {
+        const uint32_t bits = input.size < 4 ? (uint32_t)i : input.bytes[(size_t)i * 4 % (input.size - 3)] * 0x01010101u;
+        memcpy(&numbers[i], &bits, 4);
+    }
+    OK(moco_embed_options_init(&options, sizeof options));
+    options.layout = (int32_t)(fuzz_byte(&input) % 4) - 1;
+    options.tap = (int32_t)(fuzz_byte(&input) % 4) - 1;
+    /* One image more than there are would be read: the trainer refuses it, as its batch is MOST. */
+    if (learn)
+        fuzz_taken(moco_trainer_push_views(trainer(), count, numbers, numbers, options.layout));
+    else if (count <= MOST)
+        fuzz_taken(moco_model_embed_tensor(fuzz_model(), count, numbers, &options, rows));
+    free(numbers);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input_t input = {data, size};
     const uint32_t kind = fuzz_byte(&input);
-    if (kind & 2)
+    if (kind & 4)
+        use_numbers(input, kind & 1);
+    else if (kind & 2)
         use_files(input, kind & 1);
     else
         use_pixels(input, kind & 1);
