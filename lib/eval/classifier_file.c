@@ -163,7 +163,7 @@ static moco_status_t get_result(const mo_tensor_file_t *file, moco_classifier_t 
         TRY(mo_meta_get_int(file, "normalize", 0, 1, &normalize));
     r->normalize = (int32_t)normalize;
     r->rates = 1;
-    r->backbone_hash = mo_backbone_hash(c->model);
+    TRY(mo_backbone_hash(c->model, &r->backbone_hash));
     if (mo_tensor_file_text(file, "result") != NULL)
         TRY(get_json(file, "result", &numbers));
     TRY(mo_classifier_numbers_get(numbers, r));

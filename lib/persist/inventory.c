@@ -197,7 +197,12 @@ static moco_status_t take_counters(mo_inventory_t *inv, const mo_root_t *root, c
         const mo_file_tensor_t *t = mo_inventory_find(inv, root, name);
         mo_inventory_take(inv, t);
         absent += t == NULL;
-        if (i == 0 && t != NULL && mo_file_ints(t, &counted, 1) == MOCO_OK && counted > 0)
+        if (i > 0 || t == NULL)
+            continue;
+        const moco_status_t status = mo_file_ints(t, &counted, 1);
+        if (status == MOCO_ERR_IO)
+            return status;
+        if (status == MOCO_OK && counted > 0)
             *batches = counted;
     }
     return absent > 0 ? mo_inventory_missing(inv, "%snum_batches_tracked of %d batch norms", root->prefix, absent)

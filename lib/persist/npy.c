@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "util/alloc.h"
+#include "util/source.h"
 #include "util/status.h"
 
 #define MAGIC "\x93NUMPY"
@@ -197,27 +198,33 @@ static int take_dictionary(cursor_t *text, header_t *header)
     return text->at == text->end && header->has_descr && header->has_order && header->has_shape;
 }
 
-/* Where the dictionary lies; *data is what follows it. */
-static moco_status_t find_header(const mo_file_view_t *file, const char *path, cursor_t *text, uint64_t *data)
+/* The dictionary as text of its own (mo_free); *data is the byte that follows it. */
+static moco_status_t take_header(const mo_source_t *file, uint8_t **text, uint64_t *length, uint64_t *data)
 {
-    uint64_t prefix = 10, length = 0;
-    if (file->size < prefix || memcmp(file->bytes, MAGIC, MAGIC_SIZE) != 0)
+    moco_status_t status = MOCO_OK;
+    const char *path = mo_source_path(file);
+    const uint64_t size = mo_source_size(file);
+    uint8_t head[12] = {0};
+    uint64_t prefix = 10;
+    TRY(mo_source_read(file, 0, size < sizeof head ? size : sizeof head, head));
+    if (size < prefix || memcmp(head, MAGIC, MAGIC_SIZE) != 0)
         return mo_fail(MOCO_ERR_FORMAT, "%s: not a .npy file", path);
-    int version = file->bytes[6];
+    int version = head[6];
     if (version < 1 || version > 3)
         return mo_fail(MOCO_ERR_VERSION, "%s: .npy version %d, versions 1 to 3 are read", path, version);
+    *length = 0;
     if (version == 1)
-        length = (uint64_t)file->bytes[8] | (uint64_t)file->bytes[9] << 8;
-    if (version > 1 && file->size >= (prefix = 12))
+        *length = (uint64_t)head[8] | (uint64_t)head[9] << 8;
+    if (version > 1 && size >= (prefix = 12))
         for (int i = 3; i >= 0; i--)
-            length = length << 8 | file->bytes[8 + i];
-    if (file->size < prefix || length > file->size - prefix || length > MAX_HEADER)
+            *length = *length << 8 | head[8 + i];
+    if (size < prefix || *length > size - prefix || *length > MAX_HEADER)
         return mo_fail(MOCO_ERR_FORMAT, "%s: .npy header of %llu bytes claimed in a file of %llu; at most %d are read",
-                       path, (unsigned long long)length, (unsigned long long)file->size, MAX_HEADER);
-    text->at = (const char *)file->bytes + prefix;
-    text->end = text->at + length;
-    *data = prefix + length;
-    return MOCO_OK;
+                       path, (unsigned long long)*length, (unsigned long long)size, MAX_HEADER);
+    TRY(mo_source_take(file, prefix, *length, text));
+    *data = prefix + *length;
+cleanup:
+    return status;
 }
 
 static moco_status_t check_header(const header_t *header, uint64_t bytes, const char *path)
@@ -236,22 +243,26 @@ static moco_status_t check_header(const header_t *header, uint64_t bytes, const 
 moco_status_t mo_npy_read(const char *path, float **values, int64_t *rows, int64_t *dimension)
 {
     moco_status_t status = MOCO_OK;
-    mo_file_view_t file = {0};
+    mo_source_t *file = NULL;
     header_t header = {0};
-    cursor_t text = {0};
-    uint64_t data = 0;
-    TRY(mo_file_view_open(&file, path));
-    TRY(find_header(&file, path, &text, &data));
-    if (!take_dictionary(&text, &header)) {
-        status = mo_fail(MOCO_ERR_FORMAT, "%s: damaged .npy header", path);
-        goto cleanup;
-    }
-    TRY(check_header(&header, file.size - data, path));
-    TRY(mo_calloc(file.size - data, 1, values));
-    memcpy(*values, file.bytes + data, file.size - data);
+    uint8_t *text = NULL, *numbers = NULL;
+    uint64_t length = 0, data = 0;
+    TRY(mo_source_open(path, &file));
+    TRY(take_header(file, &text, &length, &data));
+    cursor_t cursor = {(const char *)text, (const char *)text + length};
+    if (!take_dictionary(&cursor, &header))
+        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: damaged .npy header", path));
+    const uint64_t bytes = mo_source_size(file) - data;
+    TRY(check_header(&header, bytes, path));
+    TRY(mo_source_take(file, data, bytes, &numbers));
+    TRY(mo_source_check(file));
+    *values = (float *)numbers;
+    numbers = NULL;
     *rows = header.dims[0];
     *dimension = header.dims[1];
 cleanup:
-    mo_file_view_close(&file);
+    mo_free(numbers);
+    mo_free(text);
+    mo_source_close(file);
     return status;
 }

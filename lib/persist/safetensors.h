@@ -6,7 +6,8 @@
 #include <moco/status.h>
 #include "persist/tensor_file.h"
 
-moco_status_t mo_safetensors_parse(mo_tensor_file_t *st, const uint8_t *bytes, uint64_t size, const char *path);
+/* Tensors and texts of a source; the caller makes the file its owner. */
+moco_status_t mo_safetensors_parse(mo_tensor_file_t *st, const mo_source_t *source);
 
 /* Writing: list what goes in, then write it all at once, through mo_atomic_* or into memory. Data
  * is borrowed until written. */

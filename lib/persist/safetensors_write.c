@@ -4,10 +4,12 @@
 #include "persist/safetensors.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "util/alloc.h"
+#include "util/file.h"
 #include "util/status.h"
 
 #define MAX_HEADER 100000000

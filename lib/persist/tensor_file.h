@@ -1,13 +1,13 @@
 /* A file of named tensors and texts, whichever container they come in: safetensors, or what
  * PyTorch's torch.save writes (a zip archive, or the pickles one after the other of versions before
- * 1.6). The container is told from the content, never from the name. The file stays mapped and
- * tensors point into it, so opening copies no numbers. */
+ * 1.6). The container is told from the content, never from the name. The file stays open: opening
+ * reads what describes the tensors, and the numbers are read when they are asked for. */
 #ifndef MO_PERSIST_TENSOR_FILE_H
 #define MO_PERSIST_TENSOR_FILE_H
 
 #include <stdint.h>
 #include <moco/status.h>
-#include "util/file.h"
+#include "util/source.h"
 
 #define MO_FILE_DIMS 8
 
@@ -34,9 +34,10 @@ typedef struct mo_file_tensor {
     int32_t rank;
     int64_t dims[MO_FILE_DIMS];
     int64_t strides[MO_FILE_DIMS]; /* in numbers; views and transposes come with other strides than C order */
-    const uint8_t *data;           /* first number, inside the mapping; may be unaligned in files of other programs */
-    uint64_t bytes;                /* of all numbers */
-    int64_t order;                 /* place in the file's own order: tensors are sorted by name */
+    const mo_source_t *source;
+    uint64_t at;    /* the source's byte at which the first number begins */
+    uint64_t bytes; /* of all numbers */
+    int64_t order;  /* place in the file's own order: tensors are sorted by name */
 } mo_file_tensor_t;
 
 typedef struct mo_file_text {
@@ -44,7 +45,7 @@ typedef struct mo_file_text {
 } mo_file_text_t;
 
 typedef struct mo_tensor_file {
-    mo_file_view_t file;
+    mo_source_t *source;
     mo_container_t container;
     mo_file_tensor_t *tensors; /* sorted by name, each name once */
     int64_t count;
@@ -53,8 +54,8 @@ typedef struct mo_tensor_file {
 } mo_tensor_file_t;
 
 moco_status_t mo_tensor_file_open(mo_tensor_file_t *file, const char *path);
-/* The same of a file that lies in memory: tensors point into `bytes`, which are borrowed until the
- * close. `path` names it in messages. */
+/* The same of a file that lies in memory, which is borrowed until the close. `path` names it in
+ * messages. */
 moco_status_t mo_tensor_file_open_memory(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path);
 void mo_tensor_file_close(mo_tensor_file_t *file); /* safe on a zeroed struct */
 const char *mo_container_name(mo_container_t container);
@@ -63,7 +64,8 @@ const mo_file_tensor_t *mo_tensor_file_find(const mo_tensor_file_t *file, const 
 const char *mo_tensor_file_text(const mo_tensor_file_t *file, const char *key);              /* NULL if absent */
 
 /* Numbers of a tensor in C order, as float32 (from F32, F16, BF16, F64) or as whole numbers (from
- * the integer types); count must match exactly: MOCO_ERR_SHAPE names both. */
+ * the integer types); count must match exactly: MOCO_ERR_SHAPE names both. MOCO_ERR_IO where the
+ * file cannot be read any more or has changed since it was opened. */
 moco_status_t mo_file_floats(const mo_file_tensor_t *tensor, float *out, int64_t count);
 moco_status_t mo_file_ints(const mo_file_tensor_t *tensor, int64_t *out, int64_t count);
 

@@ -3,6 +3,7 @@
  * then per key a count and the bytes. */
 #include "persist/torch_file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,12 +11,15 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-#define MAX_MEMBER 1024 /* bytes of a member's name */
+#define MAX_MEMBER 1024                   /* bytes of a member's name */
+#define FIRST_PICKLES ((uint64_t)1 << 20) /* bytes of a legacy file that are read for its pickles at first */
+#define MAX_PICKLES ((uint64_t)64 << 20)  /* bytes of a file's pickles; those of a ResNet-50 pair have 0.1 MB */
 
 /* ---- zip ---- */
 
 typedef struct archive {
     mo_zip_t zip;
+    const mo_source_t *source;
     const char *path;
     int32_t top; /* bytes of the folder's name, its slash included */
     char name[MAX_MEMBER];
@@ -56,6 +60,7 @@ static moco_status_t find_top(archive_t *a)
 static moco_status_t check_archive(archive_t *a)
 {
     const mo_zip_member_t *order;
+    char text[6] = "";
     if (member(a, "constants.pkl") != NULL)
         return mo_fail(MOCO_ERR_UNSUPPORTED,
                        "%s: is TorchScript (a program): refused; wanted a file of state "
@@ -65,12 +70,16 @@ static moco_status_t check_archive(archive_t *a)
     if (status != MOCO_OK)
         return status;
     order = member(a, "byteorder");
-    if (order != NULL && (order->size != 6 || memcmp(order->data, "little", 6) != 0))
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: its byte order is not 'little'", a->path);
-    return MOCO_OK;
+    if (order == NULL)
+        return MOCO_OK;
+    if (order->size == sizeof text)
+        status = mo_source_read(a->source, order->at, sizeof text, text);
+    if (status == MOCO_OK && memcmp(text, "little", sizeof text) != 0)
+        status = mo_fail(MOCO_ERR_UNSUPPORTED, "%s: its byte order is not 'little'", a->path);
+    return status;
 }
 
-static moco_status_t locate_in_archive(void *ctx, const mo_pickle_storage_t *s, const uint8_t **bytes)
+static moco_status_t locate_in_archive(void *ctx, const mo_pickle_storage_t *s, uint64_t *at)
 {
     archive_t *a = ctx;
     char name[MAX_MEMBER / 4];
@@ -87,30 +96,37 @@ static moco_status_t locate_in_archive(void *ctx, const mo_pickle_storage_t *s, 
         return mo_fail(MOCO_ERR_FORMAT, "%s: member %s has %llu bytes, %lld numbers of type %s were promised", a->path,
                        mo_show(a->name).text, (unsigned long long)m->size, (long long)s->count,
                        mo_dtype_name(s->dtype));
-    *bytes = m->data;
+    *at = m->at;
     return MOCO_OK;
 }
 
-moco_status_t mo_torch_zip_parse(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path)
+moco_status_t mo_torch_zip_parse(mo_tensor_file_t *file, const mo_source_t *source)
 {
     moco_status_t status = MOCO_OK;
     archive_t *a = NULL;
     mo_pickle_t pickle = {0};
     mo_tensor_file_t made = {.container = MO_TORCH_ZIP};
+    uint8_t *bytes = NULL;
     uint64_t used;
     TRY(mo_calloc(1, sizeof *a, &a));
-    a->path = path;
-    TRY(mo_zip_open(&a->zip, bytes, size, path));
+    a->source = source;
+    a->path = mo_source_path(source);
+    TRY(mo_zip_open(&a->zip, source));
     TRY(find_top(a));
     TRY(check_archive(a));
     const mo_zip_member_t *object = member(a, "data.pkl");
-    TRY(mo_pickle_read(&pickle, object->data, object->size, path, &used));
-    TRY(mo_torch_names(&made, &pickle, locate_in_archive, a));
+    if (object->size > MAX_PICKLES)
+        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: member %s has %llu bytes, at most %llu are read", a->path,
+                    mo_show(a->name).text, (unsigned long long)object->size, (unsigned long long)MAX_PICKLES));
+    TRY(mo_source_take(source, object->at, object->size, &bytes));
+    TRY(mo_pickle_read(&pickle, bytes, object->size, a->path, &used));
+    TRY(mo_torch_names(&made, &pickle, source, locate_in_archive, a));
     *file = made;
     made = (mo_tensor_file_t){0};
 cleanup:
     mo_tensor_file_close(&made);
     mo_pickle_free(&pickle);
+    mo_free(bytes);
     if (a != NULL)
         mo_zip_close(&a->zip);
     mo_free(a);
@@ -122,11 +138,13 @@ cleanup:
 /* A storage of the object, one for each key, and where its numbers are once they are found. */
 typedef struct place {
     const mo_pickle_storage_t *storage;
-    const uint8_t *bytes;
+    uint64_t at; /* 0 = not found: the pickles come first */
 } place_t;
 
 typedef struct sequence {
+    const mo_source_t *source;
     const char *path;
+    uint8_t *pickles; /* the file's first bytes */
     const uint8_t *at, *end;
     place_t *places; /* sorted by key */
     int64_t count;
@@ -208,61 +226,97 @@ static place_t *find_place(const sequence_t *s, const uint8_t *key, int32_t size
     return s->count > 0 ? bsearch(&wanted, s->places, (size_t)s->count, sizeof wanted, by_key) : NULL;
 }
 
-/* The numbers follow in the order of the list. */
+/* A count and the numbers of one storage, which begin at byte *at and end at the next one's. */
+static moco_status_t read_storage(sequence_t *s, place_t *place, int32_t i, int32_t all, uint64_t *at)
+{
+    const uint64_t end = mo_source_size(s->source);
+    uint64_t count, size;
+    if (end - *at < 8)
+        return mo_fail(MOCO_ERR_FORMAT, "%s: ends before storage %d of %d", s->path, (int)i, (int)all);
+    moco_status_t status = mo_source_read(s->source, *at, 8, &count);
+    if (status != MOCO_OK)
+        return status;
+    *at += 8;
+    if (count != (uint64_t)place->storage->count)
+        return mo_fail(MOCO_ERR_FORMAT, "%s: storage %d has %llu numbers, %lld were promised", s->path, (int)i,
+                       (unsigned long long)count, (long long)place->storage->count);
+    if (__builtin_mul_overflow(count, mo_dtype_bytes(place->storage->dtype), &size) || size > end - *at)
+        return mo_fail(MOCO_ERR_FORMAT,
+                       "%s: ends inside storage %d of %d: %llu numbers of type %s claimed, %llu "
+                       "bytes follow",
+                       s->path, (int)i, (int)all, (unsigned long long)count, mo_dtype_name(place->storage->dtype),
+                       (unsigned long long)(end - *at));
+    place->at = *at;
+    *at += size;
+    return MOCO_OK;
+}
+
+/* The numbers follow behind the pickles, in the order of the list. */
 static moco_status_t read_storages(sequence_t *s, const mo_pickle_t *keys)
 {
+    moco_status_t status = MOCO_OK;
     const mo_pickle_value_t *list = mo_pickle_root(keys);
+    uint64_t at = (uint64_t)(s->at - s->pickles);
     if (list->kind != MO_PICKLE_LIST)
         return mo_fail(MOCO_ERR_FORMAT, "%s: has no list of storages", s->path);
     for (int32_t i = 0; i < list->count; i++) {
         const mo_pickle_value_t *key = mo_pickle_item(keys, list, i);
         place_t *place = key->kind == MO_PICKLE_TEXT ? find_place(s, key->bytes, key->count) : NULL;
-        uint64_t count, size;
-        if (place == NULL || place->bytes != NULL)
+        if (place == NULL || place->at != 0)
             return mo_fail(MOCO_ERR_FORMAT, "%s: storage %d of its list belongs to no tensor, or comes twice", s->path,
                            (int)i);
-        if (s->end - s->at < 8)
-            return mo_fail(MOCO_ERR_FORMAT, "%s: ends before storage %d of %d", s->path, (int)i, (int)list->count);
-        memcpy(&count, s->at, 8);
-        s->at += 8;
-        if (count != (uint64_t)place->storage->count)
-            return mo_fail(MOCO_ERR_FORMAT, "%s: storage %d has %llu numbers, %lld were promised", s->path, (int)i,
-                           (unsigned long long)count, (long long)place->storage->count);
-        if (__builtin_mul_overflow(count, mo_dtype_bytes(place->storage->dtype), &size) ||
-            size > (uint64_t)(s->end - s->at))
-            return mo_fail(MOCO_ERR_FORMAT,
-                           "%s: ends inside storage %d of %d: %llu numbers of type %s claimed, %llu "
-                           "bytes follow",
-                           s->path, (int)i, (int)list->count, (unsigned long long)count,
-                           mo_dtype_name(place->storage->dtype), (unsigned long long)(s->end - s->at));
-        place->bytes = s->at;
-        s->at += size;
+        TRY(read_storage(s, place, i, list->count, &at));
     }
-    return MOCO_OK;
+cleanup:
+    return status;
 }
 
-static moco_status_t locate_in_sequence(void *ctx, const mo_pickle_storage_t *storage, const uint8_t **bytes)
+static moco_status_t locate_in_sequence(void *ctx, const mo_pickle_storage_t *storage, uint64_t *at)
 {
     const sequence_t *s = ctx;
     const place_t *place = find_place(s, storage->key, storage->key_size);
-    if (place == NULL || place->bytes == NULL)
+    if (place == NULL || place->at == 0)
         return mo_fail(MOCO_ERR_FORMAT, "%s: the numbers of a tensor are missing", s->path);
-    *bytes = place->bytes;
+    *at = place->at;
     return MOCO_OK;
 }
 
-moco_status_t mo_torch_legacy_parse(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path)
+/* The five pickles from the file's first `size` bytes. */
+static moco_status_t try_pickles(sequence_t *s, uint64_t size, mo_pickle_t *object, mo_pickle_t *other)
 {
     moco_status_t status = MOCO_OK;
-    sequence_t s = {.path = path, .at = bytes, .end = bytes + size};
+    mo_free(s->pickles);
+    s->pickles = NULL;
+    TRY(mo_source_take(s->source, 0, size, &s->pickles));
+    s->at = s->pickles;
+    s->end = s->pickles + size;
+    TRY(read_preamble(s, other));
+    TRY(next_pickle(s, object));
+    TRY(next_pickle(s, other));
+cleanup:
+    return status;
+}
+
+/* Where the pickles end is only known when they are read: where a small part of the file is not
+ * enough, a large one is tried. */
+static moco_status_t read_pickles(sequence_t *s, mo_pickle_t *object, mo_pickle_t *other)
+{
+    const uint64_t size = mo_source_size(s->source), most = size < MAX_PICKLES ? size : MAX_PICKLES;
+    const uint64_t first = most < FIRST_PICKLES ? most : FIRST_PICKLES;
+    const moco_status_t status = try_pickles(s, first, object, other);
+    return status == MOCO_ERR_FORMAT && first < most ? try_pickles(s, most, object, other) : status;
+}
+
+moco_status_t mo_torch_legacy_parse(mo_tensor_file_t *file, const mo_source_t *source)
+{
+    moco_status_t status = MOCO_OK;
+    sequence_t s = {.source = source, .path = mo_source_path(source)};
     mo_pickle_t object = {0}, other = {0};
     mo_tensor_file_t made = {.container = MO_TORCH_LEGACY};
-    TRY(read_preamble(&s, &other));
-    TRY(next_pickle(&s, &object));
-    TRY(next_pickle(&s, &other));
+    TRY(read_pickles(&s, &object, &other));
     TRY(list_storages(&s, &object));
     TRY(read_storages(&s, &other));
-    TRY(mo_torch_names(&made, &object, locate_in_sequence, &s));
+    TRY(mo_torch_names(&made, &object, source, locate_in_sequence, &s));
     *file = made;
     made = (mo_tensor_file_t){0};
 cleanup:
@@ -270,5 +324,6 @@ cleanup:
     mo_pickle_free(&object);
     mo_pickle_free(&other);
     mo_free(s.places);
+    mo_free(s.pickles);
     return status;
 }

@@ -5,12 +5,14 @@
 
 #include "persist/pickle.h"
 
-moco_status_t mo_torch_zip_parse(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path);
-moco_status_t mo_torch_legacy_parse(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path);
+/* Tensors and texts of a source; the caller makes the file its owner. */
+moco_status_t mo_torch_zip_parse(mo_tensor_file_t *file, const mo_source_t *source);
+moco_status_t mo_torch_legacy_parse(mo_tensor_file_t *file, const mo_source_t *source);
 
-/* The object of a pickle as named tensors and texts (torch_names.c). `locate` finds the bytes of a
- * whole storage, which hold storage->count numbers. */
-typedef moco_status_t (*mo_locate_fn)(void *ctx, const mo_pickle_storage_t *storage, const uint8_t **bytes);
-moco_status_t mo_torch_names(mo_tensor_file_t *file, const mo_pickle_t *pickle, mo_locate_fn locate, void *ctx);
+/* The object of a pickle as named tensors and texts (torch_names.c). `locate` finds the source's
+ * byte at which a whole storage begins, with its storage->count numbers. */
+typedef moco_status_t (*mo_locate_fn)(void *ctx, const mo_pickle_storage_t *storage, uint64_t *at);
+moco_status_t mo_torch_names(mo_tensor_file_t *file, const mo_pickle_t *pickle, const mo_source_t *source,
+                             mo_locate_fn locate, void *ctx);
 
 #endif

@@ -15,6 +15,7 @@ enum { MAX_DEPTH = 24, MAX_NAME = 512, MAX_TEXT = 4096, MAX_VISITS = 1 << 21, MA
 typedef struct names {
     mo_tensor_file_t *file;
     const mo_pickle_t *pickle;
+    const mo_source_t *source;
     mo_locate_fn locate;
     void *ctx;
     char name[MAX_NAME + 1];
@@ -119,8 +120,7 @@ static moco_status_t add_tensor(names_t *n, const mo_pickle_tensor_t *t)
 {
     moco_status_t status = MOCO_OK;
     const mo_pickle_storage_t *s = &n->pickle->storages[t->storage];
-    mo_file_tensor_t made = {.dtype = s->dtype, .rank = t->rank, .order = n->file->count};
-    const uint8_t *bytes;
+    mo_file_tensor_t made = {.dtype = s->dtype, .rank = t->rank, .source = n->source, .order = n->file->count};
     int64_t count;
     memcpy(made.dims, t->dims, sizeof made.dims);
     memcpy(made.strides, t->strides, sizeof made.strides);
@@ -132,9 +132,9 @@ static moco_status_t add_tensor(names_t *n, const mo_pickle_tensor_t *t)
         return mo_fail(MOCO_ERR_FORMAT, "%s: the shape of tensor '%s' overflows", n->pickle->path,
                        mo_show(n->name).text);
     TRY(check_extent(n, t, s, count));
-    TRY(n->locate(n->ctx, s, &bytes));
+    TRY(n->locate(n->ctx, s, &made.at));
     made.bytes = (uint64_t)count * mo_dtype_bytes(s->dtype);
-    made.data = count > 0 ? bytes + (uint64_t)(s->first + t->offset) * mo_dtype_bytes(s->dtype) : bytes;
+    made.at += count > 0 ? (uint64_t)(s->first + t->offset) * mo_dtype_bytes(s->dtype) : 0;
     TRY(spend(n, strlen(n->name) + 1));
     TRY(one_more(n, &n->file->tensors, n->file->count, &n->tensor_capacity, sizeof made));
     TRY(mo_strdup(n->name, &made.name));
@@ -217,12 +217,13 @@ static moco_status_t visit(names_t *n, const mo_pickle_value_t *v, int depth)
     }
 }
 
-moco_status_t mo_torch_names(mo_tensor_file_t *file, const mo_pickle_t *pickle, mo_locate_fn locate, void *ctx)
+moco_status_t mo_torch_names(mo_tensor_file_t *file, const mo_pickle_t *pickle, const mo_source_t *source,
+                             mo_locate_fn locate, void *ctx)
 {
     moco_status_t status = MOCO_OK;
     names_t *n = NULL;
     TRY(mo_calloc(1, sizeof *n, &n));
-    *n = (names_t){.file = file, .pickle = pickle, .locate = locate, .ctx = ctx};
+    *n = (names_t){.file = file, .pickle = pickle, .source = source, .locate = locate, .ctx = ctx};
     TRY(visit(n, mo_pickle_root(pickle), 0));
     TRY(mo_tensor_file_sort(file, pickle->path));
 cleanup:

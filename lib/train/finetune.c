@@ -65,7 +65,7 @@ static moco_status_t keep(work_t *w, moco_model_t *model)
     c->result.steps = w->tuner.step;
     c->result.train_images = w->seen;
     c->result.test_images = w->s.measured.count;
-    mo_classifier_keep(c, 0, weights, bias, model);
+    TRY(mo_classifier_keep(c, 0, weights, bias, model));
 cleanup:
     mo_free(weights);
     mo_free(bias);

@@ -87,18 +87,22 @@ static void state_prefix(const mo_import_t *m, const mo_file_tensor_t *const *li
 }
 
 /* AdamW's number of updates; PyTorch before 1.12 kept it as an integer. */
-static void read_updates(mo_import_t *m, const char *prefix)
+static moco_status_t read_updates(mo_import_t *m, const char *prefix)
 {
+    moco_status_t status = MOCO_OK;
     char name[160];
     float value = 0;
     snprintf(name, sizeof name, "%sstep", prefix);
     const mo_file_tensor_t *step = mo_tensor_file_find(&m->file, name);
     const char *text = mo_tensor_file_text(&m->file, name);
     mo_inventory_take(&m->inventory, step);
-    if (step != NULL && mo_file_floats(step, &value, 1) == MOCO_OK && value >= 1 && value < 1e9f)
+    if (step != NULL)
+        status = mo_file_floats(step, &value, 1);
+    if (step != NULL && status == MOCO_OK && value >= 1 && value < 1e9f)
         m->updates = (int64_t)value;
     else if (text != NULL)
         m->updates = strtoll(text, NULL, 10);
+    return status == MOCO_ERR_IO ? status : MOCO_OK;
 }
 
 /* Every block of one parameter, or none: *found. */
@@ -120,7 +124,7 @@ static moco_status_t read_parameter(mo_import_t *m, const mo_parameter_t *parame
         mo_inventory_take(&m->inventory, state[k]);
     }
     if (kind == MOCO_OPTIMIZER_ADAMW)
-        read_updates(m, prefix);
+        TRY(read_updates(m, prefix));
     *found = 1;
 cleanup:
     return status;

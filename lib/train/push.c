@@ -6,11 +6,24 @@
 #include "util/alloc.h"
 #include "util/status.h"
 
-void mo_pushed_free(mo_pushed_t *p)
+static void drop_bytes(mo_pushed_t *p)
 {
     mo_free(p->bytes);
     mo_free(p->rows);
+    p->bytes = NULL;
+    p->rows = NULL;
+}
+
+static void drop_floats(mo_pushed_t *p)
+{
     mo_free(p->floats);
+    p->floats = NULL;
+}
+
+void mo_pushed_free(mo_pushed_t *p)
+{
+    drop_bytes(p);
+    drop_floats(p);
     mo_view_work_free(&p->work);
     mo_pixels_free(&p->pixels);
     *p = (mo_pushed_t){0};
@@ -32,10 +45,11 @@ static moco_status_t check_room(const moco_trainer_t *t, int64_t count, int is_f
 }
 
 /* The plan has a loader's store of 8-bit views, which pushing does without. 8-bit views need less
- * than it, float views more. */
+ * than it, float views more. The store of the other kind is empty by now, and goes. */
 static moco_status_t float_store(moco_trainer_t *t)
 {
     mo_pushed_t *p = &t->pushed;
+    drop_bytes(p);
     const uint64_t bytes = 2 * (uint64_t)t->state.options.batch_size * (uint64_t)t->feature * sizeof(float),
                    without = mo_trainer_bytes(t, NULL) - mo_trainer_bytes(t, "views"), total = without + bytes,
                    cap = (uint64_t)t->state.options.memory_cap;
@@ -53,6 +67,7 @@ static moco_status_t float_store(moco_trainer_t *t)
 static moco_status_t byte_store(moco_trainer_t *t)
 {
     mo_pushed_t *p = &t->pushed;
+    drop_floats(p);
     moco_status_t status = MOCO_OK;
     size_t batch = (size_t)t->state.options.batch_size, size = (size_t)t->feature;
     if (p->rows == NULL)
@@ -137,6 +152,25 @@ moco_status_t mo_push_views(moco_trainer_t *t, int64_t count, const float *queri
     accept(t, count, 1);
 cleanup:
     return status;
+}
+
+moco_status_t mo_push_yield(moco_trainer_t *t)
+{
+    const mo_pushed_t *p = &t->pushed;
+    if (p->count == 0) {
+        mo_pushed_free(&t->pushed);
+        return MOCO_OK;
+    }
+    const uint64_t bytes = 2 * (uint64_t)t->state.options.batch_size * (uint64_t)t->feature *
+                           (p->is_float ? sizeof *p->floats : sizeof *p->bytes),
+                   total = mo_trainer_bytes(t, NULL) + bytes, cap = (uint64_t)t->state.options.memory_cap;
+    if (cap > 0 && total > cap)
+        return mo_fail(MOCO_ERR_MEMORY_CAP,
+                       "%lld pushed images wait in %llu bytes, with which reading a data set needs %llu, the memory "
+                       "cap is %llu; discard them, or push until a step takes them",
+                       (long long)p->count, (unsigned long long)bytes, (unsigned long long)total,
+                       (unsigned long long)cap);
+    return MOCO_OK;
 }
 
 int64_t mo_push_done(moco_trainer_t *t)

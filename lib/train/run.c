@@ -13,6 +13,7 @@
 #include "train/trainer.h"
 #include "util/alloc.h"
 #include "util/cancel.h"
+#include "util/clock.h"
 #include "util/file.h"
 #include "util/status.h"
 #include "util/structsize.h"

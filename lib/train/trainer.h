@@ -13,6 +13,7 @@
 #include "nets/encoder.h"
 #include "optim/optim.h"
 #include "train/learner.h"
+#include "train/update.h"
 #include "train/state.h"
 #include "train/warnings.h"
 
@@ -103,7 +104,7 @@ typedef struct mo_commit {
     const mo_views_t *views;
     mo_rates_t rates;
     mo_outcome_t outcome;
-    mo_optim_rates_t optim;
+    mo_update_t update;
     moco_trainer_t *trainer;
 } mo_commit_t;
 
@@ -129,6 +130,9 @@ moco_status_t mo_push_encoded(moco_trainer_t *trainer, int64_t count, const uint
                               const uint64_t *sizes);
 moco_status_t mo_push_views(moco_trainer_t *trainer, int64_t count, const float *queries, const float *keys,
                             int32_t layout);
+/* Before a data set is read: an empty store makes room for the loader's; images that wait in one stay
+ * there, if the memory cap allows both. */
+moco_status_t mo_push_yield(moco_trainer_t *trainer);
 int64_t mo_push_done(moco_trainer_t *trainer); /* the batch is used or discarded; how many images it held */
 moco_status_t mo_step_pushed(moco_trainer_t *trainer, mo_outcome_t *outcome);
 void mo_pushed_free(mo_pushed_t *pushed);

@@ -1,4 +1,4 @@
-/* Files: whole reads, mapped views and atomic writes. Called by persist, data and eval. Every
+/* Files: whole reads and atomic writes. Called by persist, data and eval. Every
  * request to the system passes a fault point; every failure names the path and what the system
  * said. */
 #include "util/file.h"
@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,8 +34,7 @@ static moco_status_t failed(const char *path, const char *what)
 
 /* ---- reading ---- */
 
-/* A regular file, its descriptor and size. */
-static moco_status_t open_regular(const char *path, int *fd, uint64_t *size)
+moco_status_t mo_file_open_regular(const char *path, int *fd, uint64_t *size, struct timespec *changed)
 {
     if (path == NULL)
         return mo_fail(MOCO_ERR_ARGUMENT, "path is NULL");
@@ -58,6 +56,7 @@ static moco_status_t open_regular(const char *path, int *fd, uint64_t *size)
     }
     *fd = opened;
     *size = (uint64_t)info.st_size;
+    *changed = info.st_mtim;
     return MOCO_OK;
 }
 
@@ -83,7 +82,8 @@ moco_status_t mo_file_read(const char *path, uint64_t limit, uint8_t **data, uin
     int fd = -1;
     uint8_t *bytes = NULL;
     uint64_t length = 0;
-    TRY(open_regular(path, &fd, &length));
+    struct timespec changed;
+    TRY(mo_file_open_regular(path, &fd, &length, &changed));
     if (length > limit) {
         status = mo_fail(MOCO_ERR_IO, "%s: has %llu bytes, the limit is %llu", path, (unsigned long long)length,
                          (unsigned long long)limit);
@@ -112,34 +112,6 @@ int mo_file_same(const char *a, const char *b)
     struct stat first, second;
     return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
            first.st_ino == second.st_ino;
-}
-
-moco_status_t mo_file_view_open(mo_file_view_t *view, const char *path)
-{
-    int fd = -1;
-    uint64_t size = 0;
-    moco_status_t status = open_regular(path, &fd, &size);
-    if (status != MOCO_OK)
-        return status;
-    *view = (mo_file_view_t){.bytes = NULL, .size = size};
-    if (size > 0) {
-        void *map = faulted() ? MAP_FAILED : mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map == MAP_FAILED) {
-            status = failed(path, "map");
-            view->size = 0;
-        } else {
-            view->bytes = map;
-        }
-    }
-    close(fd);
-    return status;
-}
-
-void mo_file_view_close(mo_file_view_t *view)
-{
-    if (view->bytes != NULL) /* the cast: munmap predates const */
-        munmap((void *)view->bytes, view->size);
-    *view = (mo_file_view_t){0};
 }
 
 /* ---- writing ---- */

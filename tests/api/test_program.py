@@ -103,6 +103,7 @@ class Usage(Case):
                 (["--epochs", "0"], ["--epochs", "epochs", "0"]),
                 (["--arch", "resnet19"], ["--arch", "resnet19"]),
                 (["--recipe", "moco-v9"], ["--recipe", "moco-v9"]),
+                (["--recipe", "simlcr"], ["--recipe", "did you mean 'simclr'?"]),
                 (["--max-broken", "101%"], ["--max-broken", "101%"]),
                 (["--eval-every", "2"], ["--eval-every needs --eval"]),
                 (["--batch", "9"], ["batch_size is 9"]),

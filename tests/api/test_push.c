@@ -411,6 +411,31 @@ START_TEST(memory_cap_of_float_views)
 }
 END_TEST
 
+/* A trainer of that cap holds one store at a time: that of the other kind goes when a batch of this
+ * kind begins, and images that wait leave no memory for the loader of a data set. */
+START_TEST(memory_cap_of_a_waiting_batch)
+{
+    scratch_t scratch = scratch_make();
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    draw_tree(in_scratch(&scratch, "images"), 2 * BATCH, 2, 28);
+    moco_dataset_t *dataset = dataset_of(in_scratch(&scratch, "images"));
+    tiny_options(&options);
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    options.memory_cap = (int64_t)trainer_number(trainer, "total");
+    moco_trainer_free(trainer);
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    push_one(trainer, 1);
+    expect_status(MOCO_ERR_MEMORY_CAP, moco_trainer_steps(trainer, dataset, 1, NULL, NULL));
+    expect_message("1 pushed images wait");
+    ck_assert_int_eq(moco_trainer_discard(trainer), 1);
+    expect_ok(moco_trainer_steps(trainer, dataset, 1, NULL, NULL));
+    moco_trainer_free(trainer);
+    moco_dataset_free(dataset);
+    scratch_drop(&scratch);
+}
+END_TEST
+
 /* A count that would overflow is refused like any other that is too large. */
 START_TEST(absurd_counts)
 {
@@ -440,6 +465,7 @@ int main(void)
     tcase_add_test(tcase, overfit);
     tcase_add_test(tcase, loss_over_the_whole_batch);
     tcase_add_test(tcase, memory_cap_of_float_views);
+    tcase_add_test(tcase, memory_cap_of_a_waiting_batch);
     tcase_add_test(tcase, absurd_counts);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -116,8 +116,8 @@ static void assert_coherent(const mo_tensor_file_t *file, const buffer_t *b)
         ck_assert_uint_eq(t->bytes, (uint64_t)count * mo_dtype_bytes(t->dtype));
         if (count == 0)
             continue;
-        ck_assert(t->data >= b->bytes && t->bytes <= b->size);
-        ck_assert((uint64_t)(t->data - b->bytes) + (uint64_t)(reach + 1) * mo_dtype_bytes(t->dtype) <= b->size);
+        ck_assert(t->at <= b->size && t->bytes <= b->size);
+        ck_assert(t->at + (uint64_t)(reach + 1) * mo_dtype_bytes(t->dtype) <= b->size);
         if (count <= 64) {
             mo_file_floats(t, values, count);
             mo_file_ints(t, whole, count);

@@ -80,12 +80,6 @@ START_TEST(test_write_then_read)
     ck_assert_uint_eq(info.st_mode & 0777, 0640);
     ck_assert_int_eq(save(target, "second one", 10), MOCO_OK);
     assert_content("second one");
-    mo_file_view_t view = {0};
-    ck_assert_int_eq(mo_file_view_open(&view, target), MOCO_OK);
-    ck_assert_uint_eq(view.size, 10);
-    ck_assert_mem_eq(view.bytes, "second one", 10);
-    mo_file_view_close(&view);
-    ck_assert_ptr_null(view.bytes);
 }
 END_TEST
 
@@ -94,11 +88,6 @@ START_TEST(test_empty)
     ck_assert_int_eq(save(target, "x", 1), MOCO_OK);
     ck_assert_int_eq(truncate(target, 0), 0);
     assert_content("");
-    mo_file_view_t view = {0};
-    ck_assert_int_eq(mo_file_view_open(&view, target), MOCO_OK);
-    ck_assert_ptr_null(view.bytes);
-    ck_assert_uint_eq(view.size, 0);
-    mo_file_view_close(&view);
 }
 END_TEST
 
@@ -106,16 +95,14 @@ START_TEST(test_refusals)
 {
     uint8_t *data = NULL;
     uint64_t size = 0;
-    mo_file_view_t view = {0};
     mo_atomic_file_t file = {0};
     ck_assert_int_eq(mo_file_read(target, 10, &data, &size), MOCO_ERR_IO);
     ck_assert_ptr_nonnull(strstr(moco_last_message(), target));
     ck_assert_ptr_nonnull(strstr(moco_last_message(), strerror(ENOENT)));
-    ck_assert_int_eq(mo_file_view_open(&view, target), MOCO_ERR_IO);
     ck_assert_int_eq(mo_file_read(folder, 10, &data, &size), MOCO_ERR_IO);
     ck_assert_ptr_nonnull(strstr(moco_last_message(), "folder"));
     ck_assert_int_eq(mkfifo(target, 0600), 0);
-    ck_assert_int_eq(mo_file_view_open(&view, target), MOCO_ERR_IO); /* and does not wait for a writer */
+    ck_assert_int_eq(mo_file_read(target, 10, &data, &size), MOCO_ERR_IO); /* and does not wait for a writer */
     ck_assert_int_eq(mo_atomic_open(&file, target), MOCO_ERR_IO);
     unlink(target);
     ck_assert_int_eq(save(target, "12345", 5), MOCO_OK);
@@ -125,7 +112,7 @@ START_TEST(test_refusals)
     ck_assert_int_eq(mo_atomic_open(&file, ""), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(mo_atomic_open(&file, NULL), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(mo_atomic_open(&file, "/no/such/folder/file"), MOCO_ERR_IO);
-    ck_assert_int_eq(mo_file_view_open(&view, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(mo_file_read(NULL, 10, &data, &size), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(mo_atomic_commit(&file), MOCO_ERR_STATE);
     mo_atomic_abort(&file);
     ck_assert_ptr_null(data);
@@ -201,17 +188,13 @@ START_TEST(test_faults_while_reading)
         for (int n = 0; n < 6; n++) {
             uint8_t *data = NULL;
             uint64_t size = 0;
-            mo_file_view_t view = {0};
             mo_fault_arm(kind, n);
             failures += mo_file_read(target, 100, &data, &size) != MOCO_OK;
-            mo_fault_arm(kind, n);
-            failures += mo_file_view_open(&view, target) != MOCO_OK;
             mo_fault_arm(kind, -1);
-            mo_file_view_close(&view);
             mo_free(data);
         }
     }
-    ck_assert_int_eq(failures, 1 + 3 + 3); /* memory; open, size, read; open, size, map */
+    ck_assert_int_eq(failures, 1 + 3); /* memory; open, size, read */
 }
 END_TEST
 
