@@ -43,6 +43,11 @@ fi
 group "C tests, buffers that are copies"
 section "buffers that are copies" sh tests/check_guard.sh "$root/build" "$jobs" copies || true
 
+group "hostile input, by coverage"
+# Seconds for each of the targets, two at a time; what they find is kept in build-fuzz/corpus for the next time.
+section "fuzz targets for longer" sh tests/fuzz.sh long "${MOCO_FUZZ_SECONDS:-60}" || true
+section "lines that the fuzz targets reach" sh tests/fuzz.sh coverage || true
+
 group "deep static analysis"
 section "clang-tidy with the path-sensitive checks" sh tests/check_tidy.sh --deep "$root" || true
 

@@ -80,6 +80,9 @@ else
     fi
 fi
 
+group "damaged and hostile input"
+section "fuzz targets" sh tests/fuzz.sh quick || true
+
 group "Python"
 for script in tests/python/test_*.py; do
     # Those that need no build of their own are ctest tests already.

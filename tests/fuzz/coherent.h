@@ -8,7 +8,7 @@
 #include "persist/tensor_file.h"
 
 /* NULL, or what is wrong. Reads small tensors as a caller would. */
-static inline const char *incoherent(const mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size)
+static inline const char *incoherent(const mo_tensor_file_t *file, uint64_t size)
 {
     for (int64_t i = 0; i < file->count; i++) {
         const mo_file_tensor_t *t = &file->tensors[i];
@@ -25,7 +25,7 @@ static inline const char *incoherent(const mo_tensor_file_t *file, const uint8_t
             return "sizes do not multiply to the bytes";
         if (count == 0)
             continue;
-        if (t->data < bytes || (uint64_t)(t->data - bytes) + (uint64_t)(reach + 1) * each > size)
+        if (t->at > size || t->bytes > size || t->at + (uint64_t)(reach + 1) * each > size)
             return "numbers outside of the file";
         if (count <= 64) {
             mo_file_floats(t, values, count);

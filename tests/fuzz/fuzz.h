@@ -16,12 +16,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define EXPECT(condition)                                                                                 \
-    do {                                                                                                  \
-        if (!(condition)) {                                                                               \
+#define EXPECT(condition)                                                                                       \
+    do {                                                                                                        \
+        if (!(condition)) {                                                                                     \
             fprintf(stderr, "%s:%d: not true: %s (%s)\n", __FILE__, __LINE__, #condition, moco_last_message()); \
-            abort();                                                                                      \
-        }                                                                                                 \
+            abort();                                                                                            \
+        }                                                                                                       \
     } while (0)
 #define OK(call) EXPECT((call) == MOCO_OK)
 

@@ -93,7 +93,8 @@ static void use_numbers(fuzz_input_t input, int learn)
     float rows[MOST * 512], *numbers = malloc(MOST * IMAGE * sizeof *numbers);
     EXPECT(numbers != NULL);
     for (int i = 0; i < MOST * IMAGE; i++) {
-        const uint32_t bits = input.size < 4 ? (uint32_t)i : input.bytes[(size_t)i * 4 % (input.size - 3)] * 0x01010101u;
+        const uint32_t bits = input.size < 4 ? (uint32_t)i
+                                             : input.bytes[(size_t)i * 4 % (input.size - 3)] * 0x01010101u;
         memcpy(&numbers[i], &bits, 4);
     }
     OK(moco_embed_options_init(&options, sizeof options));

@@ -14,8 +14,9 @@ static buffer_t file_of(uint32_t kind, const fuzz_input_t *input)
     put(&pickle, input->bytes, input->size);
     if (kind % 4 == 3)
         return pickle;
-    const fixture_member_t members[] = {
-        {"x/data.pkl", pickle.bytes, pickle.size}, {"x/data/0", numbers, 48}, {"x/data/1", steps, 8}};
+    const fixture_member_t members[] = {{"x/data.pkl", pickle.bytes, pickle.size},
+                                        {"x/data/0", numbers, 48},
+                                        {"x/data/1", steps, 8}};
     const buffer_t file = kind % 4 == 2 ? make_legacy(&pickle, storages, 2) : make_zip(members, 3, (int)(kind % 4));
     free(pickle.bytes);
     return file;
@@ -31,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const moco_status_t status = mo_tensor_file_open_memory(&file, bytes, made.size, "fuzz");
     EXPECT(status == MOCO_OK || status == MOCO_ERR_FORMAT || status == MOCO_ERR_UNSUPPORTED);
     if (fuzz_taken(status)) {
-        const char *wrong = incoherent(&file, bytes, made.size);
+        const char *wrong = incoherent(&file, made.size);
         if (wrong != NULL)
             fprintf(stderr, "%s\n", wrong);
         EXPECT(wrong == NULL);
