@@ -1,6 +1,6 @@
 /* What the coverage-guided fuzz targets share: target_NAME.c has the one function that libFuzzer
- * calls with bytes of its own making. A target fails by crashing, by a sanitizer's report, by taking
- * too long or too much memory, or by EXPECT. tests/fuzz.sh builds and runs them. */
+ * calls with bytes of its own making. A target fails by crashing, by a sanitizer's report, by
+ * taking too long or too much memory, or by EXPECT. tests/fuzz.sh builds and runs them. */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H
 

@@ -1,5 +1,5 @@
-/* A list file, in a folder with images, a folder, a link and a file that is no image; or that folder
- * with one more file, whose name is the input's. */
+/* A list file, in a folder with images, a folder, a link and a file that is no image; or that
+ * folder with one more file, whose name is the input's. */
 #include "target_dataset.h"
 
 static void prepare(void)

@@ -1,6 +1,6 @@
-/* Images as a host hands them over: pixels of any form, files in memory, and numbers, to be embedded
- * or to be learnt from. The pixels' memory is exactly as large as the struct says, so that one row or plane
- * too many is seen. */
+/* Images as a host hands them over: pixels of any form, files in memory, and numbers, to be
+ * embedded or to be learnt from. The pixels' memory is exactly as large as the struct says, so that
+ * one row or plane too many is seen. */
 #include "fuzz.h"
 
 static void fill(moco_image_t *image, fuzz_input_t *input)
