@@ -1,5 +1,5 @@
-/* A file that says it is a JPEG: its header, all of it, a window of it at a scale, and views of what
- * came out by every pipeline. */
+/* A file that says it is a JPEG: its header, all of it, a window of it at a scale, and views of
+ * what came out by every pipeline. */
 #include "fuzz.h"
 
 #include "data/augment.h"
