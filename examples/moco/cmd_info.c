@@ -48,6 +48,17 @@ static moco_status_t build_info(const void *unused, char *text, uint64_t capacit
     return moco_build_info(text, capacity, needed);
 }
 
+/* What this process may still take, and what says so; null where nothing does. */
+static json_t *memory_info(void)
+{
+    char source[PATH_SIZE + 128];
+    const uint64_t left = moco_memory_left(source, sizeof source);
+
+    if (left == UINT64_MAX)
+        return json_pack("{s:n, s:n}", "left_bytes", "limited_by");
+    return json_pack("{s:I, s:o}", "left_bytes", (json_int_t)left, "limited_by", output_text(source));
+}
+
 static moco_status_t system_info(const info_options_t *options, json_t **info)
 {
     moco_device_t *device = NULL;
@@ -61,6 +72,8 @@ static moco_status_t system_info(const info_options_t *options, json_t **info)
         FETCH_JSON(status, place, moco_device_info, device);
     if (place != NULL)
         json_object_set_new(*info, "device", place);
+    if (*info != NULL)
+        json_object_set_new(*info, "memory", memory_info());
     moco_device_free(device);
     return status;
 }

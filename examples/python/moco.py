@@ -46,7 +46,7 @@ def _fields(*runs):
 
 
 class DeviceOptions(_Struct):
-    _fields_ = [("struct_size", _u64), ("kind", _i32), ("lanes", _i32)]
+    _fields_ = [("struct_size", _u64), ("kind", _i32), ("lanes", _i32), ("training_percent", _i64)]
 
 
 class DatasetOptions(_Struct):
@@ -64,7 +64,8 @@ _FAILED = ctypes.CFUNCTYPE(None, _ptr, _i64, _i32, _text)
 
 class ModelOptions(_Struct):
     _fields_ = ([("struct_size", _u64)] + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
-                + [(name, _i32) for name in "encoder drop_head image_size eval_resize vit_heads reserved".split()])
+                + [(name, _i32) for name in "encoder drop_head image_size eval_resize vit_heads reserved".split()]
+                + [("memory_cap", _i64)])
 
 
 class EmbedOptions(_Struct):
@@ -282,7 +283,7 @@ for _kind in _OPTIONS:
     _STATUS_CALLS[_kind + "_options_json"] = [_ptr, _ptr, _u64, _ptr]
 # The others: result, arguments.
 _OTHER_CALLS = {
-    "version_number": (_i32, []), "version_string": (_text, []), "status_name": (_text, [_i32]),
+    "version_number": (_i32, []), "version_string": (_text, []), "memory_left": (_u64, [_ptr, _u64]), "status_name": (_text, [_i32]),
     "last_message": (_text, []), "set_log": (None, [_LOG, _ptr, _i32]), 
     "recipe_number": (_i32, [_text]), "recipe_count": (_i32, []), "recipe_name": (_text, [_i32]),
     "cancel_request": (None, [_ptr]), "cancel_requested": (_i32, [_ptr]), "cancel_reset": (None, [_ptr]),
@@ -517,11 +518,12 @@ def _channels(values):
 # ---- objects ----
 
 class Device(_Handle):
-    """Worker threads that models, trainers, queues and indexes may share; lanes=0 takes what the process may use."""
+    """Worker threads that models, trainers, queues and indexes may share; lanes=0 takes what the process may use.
+    training_percent is the lane time that training keeps while embeddings wait too."""
     _free = "moco_device_free"
 
-    def __init__(self, lanes=0, kind="cpu"):
-        options = _options("device", dict(lanes=lanes, kind=kind))
+    def __init__(self, lanes=0, kind="cpu", training_percent=50):
+        options = _options("device", dict(lanes=lanes, kind=kind, training_percent=training_percent))
         super().__init__(_create("device_create", ctypes.byref(options)))
 
     def info(self):
@@ -622,7 +624,7 @@ class Model(_Handle):
 
     def __init__(self, path, device=None, **options):
         """options: encoder ("query" or "key", of a training checkpoint), drop_head, image_size, eval_resize, vit_heads,
-        mean, std."""
+        memory_cap, mean, std."""
         filled = _model_options(options)
         super().__init__(_create("model_load", _path(path), ctypes.byref(filled), device))
 
@@ -1041,6 +1043,13 @@ def version():
 
 def build_info():
     return _json("build_info")
+
+
+def memory_left():
+    """Bytes that this process may still take, and what says so; (None, "") where nothing does."""
+    source = ctypes.create_string_buffer(4200)
+    left = _lib.moco_memory_left(source, len(source))
+    return (None, "") if left == 2 ** 64 - 1 else (left, source.value.decode(errors="replace"))
 
 
 def file_info(path):

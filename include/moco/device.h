@@ -1,6 +1,6 @@
 /* A device: where networks run. On a CPU it is a set of lanes: worker threads that each run whole
- * shards, so there is no barrier inside a convolution. Lanes sleep when idle and are started at
- * first use, never at load. */
+ * shards, so there is no barrier inside a convolution. Lanes are started when the device is created,
+ * never when the library is loaded, and sleep when idle. */
 #ifndef MOCO_DEVICE_H
 #define MOCO_DEVICE_H
 
@@ -21,6 +21,12 @@ typedef struct moco_device_options {
     uint64_t struct_size; /**< set by _init                                                                        */
     int32_t kind;         /**< MOCO_DEVICE_CPU; MOCO_DEVICE_GPU is refused by this version with a clear message    */
     int32_t lanes;        /**< worker threads, 1..1024; 0 = processors allowed by affinity mask and cgroup quota   */
+    /** Percent of lane time that training (and all other work that is no embedding) keeps while embeddings wait as
+     * well, 0..100; default 50. Nobody is slowed down where only one of them has work. An embedding waits for one
+     * operation of the other work, and beyond that, if embeddings have had more than their share, as long as the
+     * other work needs to catch up with the embeddings that ran on the lanes before it, and a tenth of a second
+     * more. With 0 training gets what embeddings leave, with 100 embeddings get what training leaves. */
+    int64_t training_percent;
 } moco_device_options_t;
 
 /** Write the defaults. @param struct_size  sizeof(moco_device_options_t) as the caller knows it.
@@ -48,8 +54,9 @@ MOCO_API moco_status_t moco_device_create(const moco_device_options_t *options, 
 /** Drop the caller's reference; NULL is fine. Since: 0.1. */
 MOCO_API void moco_device_free(moco_device_t *device);
 
-/** JSON: kind, lanes, instruction set, oneDNN version. Text rule as in moco_build_info.
- * Since: 0.1. */
+/** JSON: kind, lanes, lane_seconds (what the lanes have spent on "training", which counts all work
+ * that is no embedding, and on "embedding"), instruction set, oneDNN version. Text rule as in
+ * moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_device_info(const moco_device_t *device, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS

@@ -29,6 +29,7 @@ typedef struct moco_model_options {
     int32_t eval_resize;           /**< short side before the crop, image_size..4096; 0 = the file's, or published    */
     int32_t vit_heads;             /**< attention heads of a ViT, which no shape tells; 0 = the file's, or as usual   */
     int32_t reserved;              /**< 0                                                                             */
+    int64_t memory_cap;            /**< bytes the model may take; 0 = what this process may still take (moco_memory_left) */
 } moco_model_options_t;
 
 /** Write the defaults: the query encoder with its head, everything else as the file has it.
@@ -53,7 +54,9 @@ MOCO_API moco_status_t moco_model_options_json(const moco_model_options_t *optio
  * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no file of tensors, damaged, no encoder in it),
  *         MOCO_ERR_SHAPE (a tensor is missing or has other sizes than its architecture),
  *         MOCO_ERR_UNSUPPORTED (another network, a program instead of tensors), MOCO_ERR_MISMATCH
- *         (no key encoder in it), MOCO_ERR_VERSION (written by a newer library). Since: 0.1.
+ *         (no key encoder in it), MOCO_ERR_VERSION (written by a newer library),
+ *         MOCO_ERR_MEMORY_CAP (more than memory_cap; the message says both), MOCO_ERR_MEMORY.
+ *         Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_load(const char *path, const moco_model_options_t *options, moco_device_t *device,
                                        moco_model_t **out);

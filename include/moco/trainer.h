@@ -182,7 +182,7 @@ typedef struct moco_trainer_options {
 
     /* Data and run. */
     uint64_t seed;              /**< fixes weights, queue, order, shuffles and views                                 */
-    int64_t memory_cap;         /**< bytes the plan may take; 0 = no cap. Fewer groups in flight, else refused       */
+    int64_t memory_cap;         /**< bytes the plan may take; 0 = moco_memory_left. Fewer groups in flight, else refused */
     int64_t max_broken;         /**< a run fails past this number of distinct broken images; 0 = no such limit       */
     int32_t max_broken_percent; /**< or past this share of broken images in the listing, 0..100                      */
     int32_t loader_threads;     /**< decoding threads, 1..256; 0 = one per lane                                      */
@@ -236,8 +236,9 @@ MOCO_API moco_status_t moco_trainer_options_json(const moco_trainer_options_t *o
  * both views where both have queries), bn_groups_in_flight, lanes, effective_lr (base_lr scaled by
  * the batch), push_views_bytes (what pushed float views would take beside), multiply_adds (per
  * image of the batch: those of a step in convolutions, linear layers and attentions, forward and
- * backward, query and key encoder). Honours memory_cap as moco_trainer_create does. Text rule as in
- * moco_build_info. Since: 0.1.
+ * backward, query and key encoder). Honours memory_cap as moco_trainer_create does; with memory_cap
+ * 0 a plan that this machine cannot take now is told as well, with one group in flight. Text rule
+ * as in moco_build_info. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,
                                          uint64_t capacity, uint64_t *needed);
@@ -245,7 +246,10 @@ MOCO_API moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, 
 /**
  * Create a trainer at step 0. @param device  NULL for a private default. @param out  free with
  * moco_trainer_free.
- * @return MOCO_ERR_ARGUMENT (a field out of range, or fields that disagree), MOCO_ERR_MEMORY_CAP.
+ * @return MOCO_ERR_ARGUMENT (a field out of range, or fields that disagree), MOCO_ERR_MEMORY_CAP
+ * (more than memory_cap, or with 0 more than moco_memory_left, before memory is taken; the message
+ * says both numbers and what sets the limit), MOCO_ERR_MEMORY. A memory_cap of its own is not
+ * compared with moco_memory_left.
  * Threads: one thread at a time. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_create(const moco_trainer_options_t *options, moco_device_t *device,

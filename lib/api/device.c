@@ -14,7 +14,7 @@ moco_status_t moco_device_create(const moco_device_options_t *options, moco_devi
         return status;
     if (full.kind == MOCO_DEVICE_GPU)
         return mo_fail(MOCO_ERR_UNSUPPORTED, "GPU devices come with a later version; this one has the CPU");
-    return mo_device_open_lanes(full.lanes, out);
+    return mo_device_open(&full, out);
 }
 
 void moco_device_free(moco_device_t *device)

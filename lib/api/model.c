@@ -20,6 +20,7 @@ moco_status_t mo_wanted_of(const moco_model_options_t *options, mo_wanted_t *wan
                             .image_size = o.image_size,
                             .eval_resize = o.eval_resize,
                             .vit_heads = o.vit_heads,
+                            .memory_cap = o.memory_cap,
                             .mean = {o.mean_r, o.mean_g, o.mean_b},
                             .std = {o.std_r, o.std_g, o.std_b}};
 cleanup:
@@ -96,8 +97,8 @@ cleanup:
 }
 
 /* options: resolved. */
-static moco_status_t embed(moco_model_t *model, int64_t count, const mo_source_t *source, const moco_embed_options_t *o,
-                           float *out)
+static moco_status_t embed(moco_model_t *model, int64_t count, const mo_image_source_t *source,
+                           const moco_embed_options_t *o, float *out)
 {
     MO_NEED(out);
     moco_status_t status = mo_need_whole("count", count, 1, INT64_MAX);
@@ -109,7 +110,7 @@ static moco_status_t embed(moco_model_t *model, int64_t count, const mo_source_t
 moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t count, const uint8_t *const *data,
                                        const uint64_t *sizes, const moco_embed_options_t *options, float *out)
 {
-    const mo_source_t source = {.encoded = data, .sizes = sizes};
+    const mo_image_source_t source = {.encoded = data, .sizes = sizes};
     moco_embed_options_t o;
     MO_NEED(model);
     MO_NEED(data);
@@ -121,7 +122,7 @@ moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t count, const
 moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t count, const moco_image_t *images,
                                       const moco_embed_options_t *options, float *out)
 {
-    const mo_source_t source = {.images = images};
+    const mo_image_source_t source = {.images = images};
     moco_embed_options_t o;
     MO_NEED(model);
     MO_NEED(images);
@@ -132,7 +133,7 @@ moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t count, const 
 moco_status_t moco_model_embed_tensor(moco_model_t *model, int64_t count, const float *images,
                                       const moco_embed_options_t *options, float *out)
 {
-    mo_source_t source = {.floats = images};
+    mo_image_source_t source = {.floats = images};
     moco_embed_options_t o;
     MO_NEED(model);
     MO_NEED(images);

@@ -3,10 +3,10 @@
 #include "data/loader.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 
 #include "util/fault.h"
+#include "util/thread.h"
 
 static moco_status_t decode(mo_worker_t *worker, int64_t entry, mo_position_t *item)
 {
@@ -85,20 +85,15 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* Signals are the host's: its handlers must not run on our threads. */
 moco_status_t mo_loader_start_workers(mo_loader_t *loader)
 {
-    sigset_t all, before;
     int error = 0;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (error == 0 && loader->started < loader->spec.threads) {
         mo_worker_t *worker = &loader->workers[loader->started];
         worker->loader = loader;
-        error = mo_fault(MO_FAULT_ALLOC) ? EAGAIN : pthread_create(&worker->thread, NULL, work, worker);
+        error = mo_fault(MO_FAULT_ALLOC) ? EAGAIN : mo_thread_start(&worker->thread, 0, work, worker);
         loader->started += error == 0;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error == 0 ? MOCO_OK
                       : mo_fail(MOCO_ERR_THREAD, "loader thread %d of %d could not be started: %s", loader->started + 1,
                                 loader->spec.threads, strerror(error));

@@ -17,7 +17,8 @@ moco_device_t *mo_device_retain(moco_device_t *device);
 /* Retains `given`, or makes a private default device when it is NULL. Release with
  * mo_device_release. */
 moco_status_t mo_device_default(moco_device_t *given, moco_device_t **out);
-/* lanes 0 = one per processor this process may use. */
+moco_status_t mo_device_open(const moco_device_options_t *options, moco_device_t **out);
+/* The defaults but for the lanes; 0 = one per processor this process may use. */
 moco_status_t mo_device_open_lanes(int32_t lanes, moco_device_t **out);
 void mo_device_release(moco_device_t *device); /* NULL is fine */
 int32_t mo_device_lanes(const moco_device_t *device);
@@ -30,9 +31,9 @@ moco_status_t mo_device_parallel(moco_device_t *device, int64_t parts, mo_parall
 /* The same on a device whose lanes have run before: it cannot be refused. */
 void mo_device_sweep(moco_device_t *device, int64_t parts, mo_parallel_fn fn, void *ctx);
 
-/* Parts that use a lane (instances run on it). `urgent` parts are also taken between the operations
- * of other work; a lane never runs two urgent parts at once, so state kept per lane number is safe
- * in them. */
+/* Parts that use a lane (instances run on it). `urgent` parts (embeddings) are also taken between
+ * the operations of other work; a lane never runs two urgent parts at once, so state kept per lane
+ * number is safe in them. */
 typedef moco_status_t (*mo_lane_fn)(mo_lane_t *lane, void *ctx, int64_t part);
 moco_status_t mo_device_run(moco_device_t *device, int64_t parts, mo_lane_fn fn, void *ctx, int urgent);
 int32_t mo_lane_number(const mo_lane_t *lane);

@@ -5,7 +5,7 @@
 
 #define AT(field) MO_OPTION_AT(moco_device_options_t, field)
 
-_Static_assert(sizeof(moco_device_options_t) == 16, "every field has a row and there is no padding");
+_Static_assert(sizeof(moco_device_options_t) == 24, "every field has a row and there is no padding");
 
 static const char *const kind_names[] = {"cpu", "gpu"};
 
@@ -13,6 +13,8 @@ static const mo_option_row_t rows[] = {
     {AT(kind), MO_OPTION_ENUM, MOCO_DEVICE_CPU, MO_OPTION_NAMES(kind_names), "", "a GPU comes with a later version"},
     {AT(lanes), MO_OPTION_I32, 0, 0, 1024, 0, NULL, "",
      "worker threads; 0 = the processors that affinity mask and cgroup quota allow"},
+    {AT(training_percent), MO_OPTION_I64, 50, 0, 100, 0, NULL, "%",
+     "lane time that training keeps while embeddings wait too; 0 = embeddings first, 100 = training first"},
 };
 
 const mo_option_table_t mo_device_options = {

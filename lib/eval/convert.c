@@ -29,7 +29,7 @@ moco_status_t mo_convert_encoder(const char *source, const char *target, const m
         TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a report"));
     TRY(mo_json_answer(json_incref(l.report), answer));
     if (o->to == MOCO_FILE_ENCODER)
-        TRY(mo_model_write_encoder(&l.encoder, &l.transform, target));
+        TRY(mo_model_write_encoder(&l.encoder, &l.transform, NULL, target));
     else
         TRY(mo_export(&l, mo_scheme_find(schemes[o->to]), target));
 cleanup:

@@ -29,7 +29,7 @@ moco_status_t mo_model_check_tap(const moco_model_t *model, int32_t tap)
 
 typedef struct embedding {
     moco_model_t *model;
-    const mo_source_t *source;
+    const mo_image_source_t *source;
     const moco_embed_options_t *o;
     int64_t count;
     int32_t width;
@@ -43,7 +43,7 @@ typedef struct embedding {
 static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64_t index, float *to)
 {
     const moco_model_t *m = e->model;
-    const mo_source_t *s = e->source;
+    const mo_image_source_t *s = e->source;
     moco_status_t status = MOCO_OK;
     int64_t warnings = 0;
     if (s->rows != NULL) {
@@ -121,7 +121,7 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_source_t *source, int size,
+moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_image_source_t *source, int size,
                        const moco_embed_options_t *o, float *out)
 {
     moco_status_t status = MOCO_OK, *own = NULL;

@@ -135,7 +135,7 @@ moco_status_t mo_model_read_file(const mo_tensor_file_t *file, const char *path,
     mo_loaded_t l = {0};
     moco_model_t *model = NULL;
     TRY(mo_loaded_take(file, path, wanted, &l));
-    TRY(mo_model_create(&l.encoder, &l.transform, device, &model));
+    TRY(mo_model_create(&l.encoder, &l.transform, wanted->memory_cap, device, &model));
     if (l.foreign) {
         model->report = l.report;
         l.report = NULL;
@@ -233,7 +233,8 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_model_write_encoder(const mo_encoder_t *encoder, const mo_transform_t *transform, const char *path)
+moco_status_t mo_model_write_encoder(const mo_encoder_t *encoder, const mo_transform_t *transform,
+                                     const mo_folder_t *folder, const char *name)
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
@@ -241,7 +242,7 @@ moco_status_t mo_model_write_encoder(const mo_encoder_t *encoder, const mo_trans
     float *params = NULL;
     TRY(mo_buffer_map(encoder->params, MO_READ, &params));
     TRY(put_model(&w, encoder, transform, params, &batches));
-    TRY(mo_st_write(&w, path));
+    TRY(mo_st_write_in(&w, folder, name));
 cleanup:
     mo_buffer_unmap(encoder->params, params);
     mo_st_writer_free(&w);
@@ -250,7 +251,7 @@ cleanup:
 
 moco_status_t mo_model_write(const moco_model_t *m, const char *path)
 {
-    return mo_model_write_encoder(&m->encoder, &m->transform, path);
+    return mo_model_write_encoder(&m->encoder, &m->transform, NULL, path);
 }
 
 moco_status_t mo_model_write_memory(const moco_model_t *m, void *bytes, uint64_t capacity, uint64_t *needed)

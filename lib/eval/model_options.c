@@ -42,6 +42,8 @@ static const mo_option_row_t model_rows[] = {
     EVAL_RESIZE,
     VIT_HEADS,
     RESERVED,
+    {AT(memory_cap), MO_OPTION_I64, 0, 0, 0x1p60, 0, NULL, "bytes",
+     "what a model may take; 0 = what the machine has left"},
 };
 #undef AT
 

@@ -66,7 +66,7 @@ moco_status_t mo_npy_rows(mo_npy_writer_t *npy, const float *rows, int64_t count
 moco_status_t mo_npy_commit(mo_npy_writer_t *npy)
 {
     moco_status_t status = MOCO_OK;
-    if (npy->file.stream == NULL)
+    if (npy->file.fd == 0)
         return mo_fail(MOCO_ERR_STATE, "no .npy file is open for writing");
     TRY(mo_atomic_seek(&npy->file, 0));
     TRY(write_header(npy));

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 #include <moco/status.h>
-#include "util/file.h"
+#include "util/atomic_file.h"
 
 /* Writes rows as they come; the row count goes into the header at the commit. */
 typedef struct mo_npy_writer {

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "util/alloc.h"
-#include "util/file.h"
+#include "util/atomic_file.h"
 #include "util/status.h"
 
 #define MAX_HEADER 100000000
@@ -196,12 +196,17 @@ static moco_status_t sort_and_make_header(mo_st_writer_t *writer, char **header,
 
 moco_status_t mo_st_write(mo_st_writer_t *writer, const char *path)
 {
+    return mo_st_write_in(writer, NULL, path);
+}
+
+moco_status_t mo_st_write_in(mo_st_writer_t *writer, const mo_folder_t *folder, const char *name)
+{
     moco_status_t status = MOCO_OK;
     sink_t sink = {0};
     char *header = NULL;
     uint64_t length = 0;
     TRY(sort_and_make_header(writer, &header, &length));
-    TRY(mo_atomic_open(&sink.file, path));
+    TRY(mo_atomic_open_in(&sink.file, folder, name));
     TRY(put_all(&sink, writer, header, length));
     TRY(mo_atomic_commit(&sink.file));
 cleanup:

@@ -138,7 +138,7 @@ static const mo_option_row_t trainer_rows[] = {
 
     /* data and run */
     {AT(seed), U64, 0, 0, 0, 0, NULL, "", "fixes weights, queue, order, shuffles and views"},
-    {AT(memory_cap), I64, 0, 0, WIDE_MAX, FREE, NULL, "bytes", "what the plan may take; 0 = no cap"},
+    {AT(memory_cap), I64, 0, 0, WIDE_MAX, FREE, NULL, "bytes", "what the plan may take; 0 = what the machine has left"},
     {AT(max_broken), I64, 0, 0, WIDE_MAX, FREE, NULL, "images", "or past this number; 0 = only the share counts"},
     {AT(max_broken_percent), I32, 50, 0, 100, FREE, NULL, "%", "a run fails past this share of broken images"},
     {AT(loader_threads), I32, 0, 0, 256, FREE, NULL, "", "decoding threads; 0 = one per lane"},

@@ -4,6 +4,8 @@
 #include "data/decode.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
+#include "util/memory.h"
+#include "util/size.h"
 #include "util/status.h"
 
 static void drop_bytes(mo_pushed_t *p)
@@ -57,11 +59,18 @@ static moco_status_t float_store(moco_trainer_t *t)
         return MOCO_OK;
     if (cap > 0 && total > cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP,
-                       "with a batch of float views, %llu bytes, the trainer needs %llu, the memory cap is %llu; "
-                       "pushed pixels need %llu",
-                       (unsigned long long)bytes, (unsigned long long)total, (unsigned long long)cap,
-                       (unsigned long long)(without + bytes / 4));
-    return mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats);
+                       "with a batch of float views of %s the trainer needs %s, the memory cap is %s; pushed pixels "
+                       "need %s",
+                       mo_size(bytes).text, mo_size(total).text, mo_size(cap).text, mo_size(without + bytes / 4).text);
+    moco_status_t status = MOCO_OK;
+    mo_trainer_planned_begin(t);
+    if (cap == 0)
+        TRY(mo_memory_check(MOCO_ERR_MEMORY_CAP, "a batch of float views needs", bytes,
+                            "; pushed pixels need a quarter"));
+    TRY(mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats));
+cleanup:
+    mo_trainer_planned_end(t);
+    return status;
 }
 
 static moco_status_t byte_store(moco_trainer_t *t)
@@ -70,6 +79,7 @@ static moco_status_t byte_store(moco_trainer_t *t)
     drop_floats(p);
     moco_status_t status = MOCO_OK;
     size_t batch = (size_t)t->state.options.batch_size, size = (size_t)t->feature;
+    mo_trainer_planned_begin(t);
     if (p->rows == NULL)
         TRY(mo_calloc(2 * batch, sizeof *p->rows, &p->rows));
     if (p->bytes == NULL) {
@@ -78,6 +88,7 @@ static moco_status_t byte_store(moco_trainer_t *t)
             p->rows[i] = p->bytes + i * size;
     }
 cleanup:
+    mo_trainer_planned_end(t);
     return status;
 }
 

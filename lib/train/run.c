@@ -34,7 +34,7 @@ moco_status_t mo_trainer_snapshot(moco_trainer_t *t, const moco_snapshot_options
     if (o->drop_head)
         encoder.spec.head = -1; /* a backbone's numbers are the first ones of its encoder's */
     mo_transform_of(&t->state.options, &transform);
-    return mo_model_create(&encoder, &transform, device != NULL ? device : t->device, out);
+    return mo_model_create(&encoder, &transform, 0, device != NULL ? device : t->device, out);
 }
 
 typedef struct run {
@@ -65,7 +65,7 @@ static moco_status_t save_both(run_t *r)
     mo_free(path);
     path = NULL;
     TRY(mo_strprintf(&path, "%s/model.safetensors", r->folder));
-    TRY(mo_model_write_encoder(&encoder, &transform, path));
+    TRY(mo_model_write_encoder(&encoder, &transform, NULL, path));
     r->saved_step = t->state.step;
     r->saved_epoch = t->state.epoch;
 cleanup:

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "util/alloc.h"
+#include "util/atomic_file.h"
 #include "util/file.h"
 #include "util/status.h"
 

@@ -111,7 +111,12 @@ typedef struct mo_commit {
 /* build.c: plans, sizes, memory. */
 /* The machine around `trainer->state`, which is built: plans and sizes, no memory yet. */
 moco_status_t mo_trainer_build(moco_trainer_t *trainer, moco_device_t *device);
-moco_status_t mo_trainer_take(moco_trainer_t *trainer); /* the memory of state and machine */
+/* The memory of state and machine; MOCO_ERR_MEMORY_CAP before any is taken. */
+moco_status_t mo_trainer_take(moco_trainer_t *trainer);
+/* Around what takes memory that the plan counts: under a cap of the options it is not asked about
+ * again. */
+void mo_trainer_planned_begin(const moco_trainer_t *trainer);
+void mo_trainer_planned_end(const moco_trainer_t *trainer);
 /* State and machine by the caller's options, without memory: what can be told of a trainer before
  * it is made. */
 moco_status_t mo_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, moco_trainer_t **out);

@@ -5,6 +5,7 @@
 #include "engine/ops.h"
 #include "train/finetune.h"
 #include "util/alloc.h"
+#include "util/memory.h"
 #include "util/rng.h"
 #include "util/status.h"
 
@@ -32,7 +33,6 @@ static moco_status_t make_plan(mo_tuner_t *t)
     l->pool = &t->gradients;
     l->cut = mo_cut(o->batch_size, o->bn_groups, mo_shard_size(o->batch_size, o->bn_groups, o->shard),
                     mo_net_syncs(net, 0, net->op_count));
-    l->sets = mo_learner_sets(l, mo_device_lanes(t->device));
     t->staged.rows = t->staged.body_groups = t->staged.head_groups = l->cut.groups;
     const mo_plan_spec_t spec = {.net = net,
                                  .mode = MO_MODE_TRAIN,
@@ -62,11 +62,27 @@ static void list_memory(mo_tuner_t *t)
     mo_blocks_add(b, "batch_results", (size_t)t->options.batch_size * sizeof *t->losses, &t->losses);
 }
 
+/* A shard in flight for every lane, and fewer where that is more than the process may take. */
+static moco_status_t fit_memory(mo_tuner_t *t)
+{
+    mo_memory_t memory;
+    mo_memory_read(&memory);
+    for (int32_t shards = mo_device_lanes(t->device); shards > 0; shards--) {
+        t->learner.sets = mo_learner_sets(&t->learner, shards);
+        t->blocks = (mo_blocks_t){0};
+        list_memory(t);
+        if (mo_blocks_bytes(&t->blocks, NULL) <= mo_memory_spare(&memory))
+            return MOCO_OK;
+    }
+    return mo_memory_check(MOCO_ERR_MEMORY_CAP, "fine-tuning with one group in flight needs",
+                           mo_blocks_bytes(&t->blocks, NULL), "; a smaller batch or more batch-norm groups take less");
+}
+
 static moco_status_t take_memory(mo_tuner_t *t)
 {
     moco_status_t status = MOCO_OK;
     const mo_learner_t *l = &t->learner;
-    list_memory(t);
+    TRY(fit_memory(t));
     TRY(mo_blocks_take(&t->blocks, t->device));
     TRY(mo_learner_take(&t->learner, t->arena));
     TRY(mo_gradients_create(&t->gradients, t->encoder.net.params, mo_learner_shards(l), l->sets,

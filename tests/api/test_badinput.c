@@ -214,7 +214,7 @@ START_TEST(fewer_good_images_than_a_batch)
     expect_status(MOCO_ERR_BROKEN_DATA, moco_trainer_run(strict, dataset, NULL, NULL, NULL));
     expect_message("2 of 9");
     expect_message("0002.jpg");
-    expect_message("unknown format");
+    expect_message("not an image");
     moco_trainer_free(strict);
     moco_dataset_free(dataset);
 

@@ -491,6 +491,7 @@ class Use(Case):
         self.assertEqual(info(self.data)["count"], 33)
         self.assertEqual(info(self.embed("i.npy")[0])["rows"], 32)
         self.assertEqual(info("--system", "--threads", "1")["device"]["lanes"], 1)
+        self.assertEqual(set(info("--system")["memory"]), {"left_bytes", "limited_by"})
         self.assertRegex(self.run_moco("info", self.model).stdout, r"(?m)^arch +resnet18$")
         broken = self.path("broken.safetensors")
         with open(broken, "wb") as file:

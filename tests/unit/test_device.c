@@ -490,6 +490,75 @@ START_TEST(test_embed_while_training)
 }
 END_TEST
 
+/* More embedders than lanes, each with full shards: training must go on all the same. */
+enum { CROWD = 32 };
+
+typedef struct crowd {
+    const family_t *family;
+    const float *images;
+    atomic_int *stop;
+    atomic_long *calls;
+} crowd_t;
+
+static void *embed_crowd(void *argument)
+{
+    crowd_t *c = argument;
+    float rows[CROWD * 16];
+    while (!atomic_load(c->stop)) {
+        if (moco_model_embed_tensor(c->family->model, CROWD, c->images,
+                                    EMBED(.tap = MOCO_TAP_PROJECTION, .layout = MOCO_LAYOUT_NHWC), rows) != MOCO_OK)
+            return c;
+        atomic_fetch_add(c->calls, 1);
+    }
+    return NULL;
+}
+
+static double lane_seconds(const moco_device_t *device, const char *class)
+{
+    char text[2048], key[32];
+    OK(moco_device_info(device, text, sizeof text, NULL));
+    snprintf(key, sizeof key, "\"%s\":", class);
+    const char *at = strstr(text, key);
+    ck_assert_ptr_nonnull(at);
+    return strtod(at + strlen(key), NULL);
+}
+
+START_TEST(test_fair_share)
+{
+    enum { THREADS = 8, STEPS = 30 };
+    family_t f;
+    atomic_int stop = 0;
+    atomic_long calls = 0;
+    pthread_t threads[THREADS];
+    float *images = tiny_views(CROWD, 5);
+    family_open(&f);
+    crowd_t crowd = {&f, images, &stop, &calls};
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, embed_crowd, &crowd), 0);
+    while (atomic_load(&calls) < THREADS)
+        usleep(1000);
+    const double training = lane_seconds(f.device, "training"), embedding = lane_seconds(f.device, "embedding");
+    const long before = atomic_load(&calls);
+    for (uint32_t i = 0; i < STEPS; i++)
+        step(f.trainer, 20 + i);
+    const long during = atomic_load(&calls) - before;
+    const double trained = lane_seconds(f.device, "training") - training;
+    const double embedded = lane_seconds(f.device, "embedding") - embedding;
+    atomic_store(&stop, 1);
+    for (int i = 0; i < THREADS; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        ck_assert_ptr_null(failed);
+    }
+    /* Half is the rule while both have work; training also pauses between its steps. */
+    ck_assert_msg(trained > 0.2 * (trained + embedded), "training had %.3f s of lane time, embeddings %.3f s", trained,
+                  embedded);
+    ck_assert_msg(during > 0, "no embedding ended during %d steps", STEPS);
+    family_close(&f);
+    free(images);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("device");
@@ -508,6 +577,7 @@ int main(void)
     }
     tcase_add_test(tc, test_sweep);
     tcase_add_test(tc, test_embed_while_training);
+    tcase_add_test(tc, test_fair_share);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -1,4 +1,4 @@
-/* What the device handle holds; shared by device.c and host.c only. */
+/* What the device handle holds; shared by device.c, work.c and host.c only. */
 #ifndef MO_ENGINE_DEVICE_INTERNAL_H
 #define MO_ENGINE_DEVICE_INTERNAL_H
 
@@ -6,6 +6,13 @@
 #include <stdatomic.h>
 
 #include "engine/run/lane.h"
+#include "engine/run/turns.h"
+
+/* Work of one class. */
+typedef struct mo_waiting {
+    mo_work_t *first, *last;
+    int64_t since; /* monotonic nanoseconds: unclaimed parts have waited without a break from here on */
+} mo_waiting_t;
 
 struct moco_device {
     atomic_int references;
@@ -15,9 +22,10 @@ struct moco_device {
     pthread_mutex_t lock;    /* guards everything below            */
     pthread_cond_t wake;     /* lanes sleep here                   */
     pthread_cond_t finished; /* callers sleep here                 */
-    mo_work_t *first, *last, *urgent_first, *urgent_last;
-    atomic_int urgent_parts; /* a hint read between operations     */
-    int busy;                /* parts running                      */
+    mo_waiting_t queues[2];  /* by class                           */
+    mo_turns_t turns;
+    atomic_int embedding_parts; /* unclaimed; a hint read between operations */
+    int busy;                   /* parts running                   */
     int stop, forked;
     struct moco_device *after; /* list of all devices, for fork     */
 };

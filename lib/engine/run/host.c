@@ -1,7 +1,6 @@
 /* What is asked of the machine and of the OpenMP runtime behind oneDNN. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 
 #include "engine/run/device_internal.h"
 #include "util/json.h"
+#include "util/processors.h"
 #include "util/version.h"
 
 /* Processors by cgroup quota (version 2, then 1); 0 = no quota. */
@@ -44,8 +44,7 @@ static int quota_processors(void)
 static int affinity_processors(void)
 {
     cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+    if (mo_processors(&set))
         return CPU_COUNT(&set);
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 ? (int)online : 1;
@@ -133,7 +132,13 @@ moco_status_t moco_device_info(const moco_device_t *device, char *text, uint64_t
 {
     if (device == NULL)
         return mo_fail(MOCO_ERR_ARGUMENT, "device is NULL");
-    return mo_json_text(json_pack("{s:s, s:i, s:o}", "kind", "cpu", "lanes", device->lane_count, "onednn",
+    moco_device_t *of = (moco_device_t *)device; /* its lock alone */
+    pthread_mutex_lock(&of->lock);
+    const double training = (double)device->turns.spent[MO_TRAINING] * 1e-9;
+    const double embedding = (double)device->turns.spent[MO_EMBEDDING] * 1e-9;
+    pthread_mutex_unlock(&of->lock);
+    return mo_json_text(json_pack("{s:s, s:i, s:{s:f, s:f}, s:o}", "kind", "cpu", "lanes", device->lane_count,
+                                  "lane_seconds", "training", training, "embedding", embedding, "onednn",
                                   onednn_json()),
                         text, capacity, needed);
 }

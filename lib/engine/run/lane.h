@@ -8,6 +8,7 @@
 
 #include "engine/device.h"
 #include "engine/onednn/compat.h"
+#include "engine/run/turns.h"
 #include "util/fault.h"
 #include "util/status.h"
 
@@ -20,7 +21,8 @@ struct mo_lane {
     dnnl_memory_t scratchpad; /* user scratchpad of every primitive that runs here */
     void *scratchpad_block;
     size_t scratchpad_bytes;
-    int depth; /* > 0 while inside an urgent task */
+    int depth;     /* > 0 while inside an embedding */
+    int64_t since; /* monotonic nanoseconds: what the lane did up to here is charged */
 };
 
 /* A piece of work lives on its caller's stack: `parts` calls of fn. A running part may add more
@@ -29,7 +31,7 @@ typedef struct mo_work {
     mo_lane_fn fn;
     void *ctx;
     int64_t parts, next, done;
-    int urgent; /* lanes take it between the operations of other work */
+    mo_class_t class; /* embeddings are also taken between the operations of other work */
     atomic_int failed;
     moco_status_t status;
     char message[MO_MESSAGE_SIZE];
@@ -39,7 +41,7 @@ typedef struct mo_work {
 moco_status_t mo_work_run(moco_device_t *device, mo_work_t *work); /* queue and wait */
 void mo_work_more(moco_device_t *device, mo_work_t *work, int64_t parts);
 
-/* Between two operations: run one waiting urgent part, if any. */
+/* Between two operations: run one part of an embedding that waits, if it is its turn. */
 void mo_lane_yield(mo_lane_t *lane);
 
 dnnl_engine_t mo_device_engine(const moco_device_t *device);

@@ -1,0 +1,15 @@
+/* moco_memory_left: the border. */
+#include <moco/version.h>
+
+#include <stdio.h>
+
+#include "util/memory.h"
+
+uint64_t moco_memory_left(char *source, uint64_t capacity)
+{
+    mo_memory_t memory;
+    mo_memory_read(&memory);
+    if (source != NULL && capacity > 0)
+        snprintf(source, capacity, "%s", memory.source);
+    return memory.left;
+}
