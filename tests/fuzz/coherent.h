@@ -7,12 +7,14 @@
 
 #include "persist/tensor_file.h"
 
-/* NULL, or what is wrong. Reads small tensors as a caller would. */
+/* NULL, or what is wrong; `size` is the file's. What a file holds in another form (numbers inside of
+ * a pickle) has a source of its own, and an expanded tensor has fewer numbers than its sizes say.
+ * Reads small tensors as a caller would. */
 static inline const char *incoherent(const mo_tensor_file_t *file, uint64_t size)
 {
     for (int64_t i = 0; i < file->count; i++) {
         const mo_file_tensor_t *t = &file->tensors[i];
-        const uint64_t each = mo_dtype_bytes(t->dtype);
+        const uint64_t each = mo_dtype_bytes(t->dtype), held = t->source == file->source ? size : mo_source_size(t->source);
         int64_t count = 1, reach = 0, whole[64];
         float values[64];
         if (mo_tensor_file_find(file, t->name) != t)
@@ -25,7 +27,7 @@ static inline const char *incoherent(const mo_tensor_file_t *file, uint64_t size
             return "sizes do not multiply to the bytes";
         if (count == 0)
             continue;
-        if (t->at > size || t->bytes > size || t->at + (uint64_t)(reach + 1) * each > size)
+        if (t->at > held || mo_file_stored(t) * each > held || t->at + (uint64_t)(reach + 1) * each > held)
             return "numbers outside of the file";
         if (count <= 64) {
             mo_file_floats(t, values, count);

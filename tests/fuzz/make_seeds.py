@@ -275,7 +275,7 @@ def without_hash(data):
     length = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + length])
     meta = header.get("__metadata__", {})
-    header["__metadata__"] = {key: value for key, value in meta.items() if "hash" not in key or key == "listing_hash"}
+    header["__metadata__"] = {key: value for key, value in meta.items() if not key.endswith("_xxh3")}
     text = json.dumps(header, separators=(",", ":")).encode()
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
