@@ -6,6 +6,7 @@ Needs nothing but Python's standard library. Networks and images are as small as
 import json
 import os
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -184,6 +185,14 @@ class Train(Case):
         self.run_moco("train", self.data, "-o", self.folder, *TINY, code=1, says=["holds a run already", "--resume"])
         self.assertEqual(before, read(self.model))
         self.run_moco("train", self.data, "-o", self.path("nowhere"), "--resume", code=1, says=["nothing to resume"])
+        # Killed before its first step: nothing is lost by starting again. Killed before its first save: the log is.
+        os.makedirs(self.path("killed"))
+        log = self.path("killed", "log.jsonl")
+        open(log, "w").close()
+        self.run_moco("train", self.data, "-o", self.path("killed"), *TINY)
+        os.makedirs(self.path("unsaved"))
+        shutil.copy(log, self.path("unsaved", "log.jsonl"))
+        self.run_moco("train", self.data, "-o", self.path("unsaved"), *TINY, code=1, says=["never saved", "remove it"])
         self.run_moco("train", self.data, "-o", self.path("no", "parent"), *TINY, code=1, says=["cannot be made"])
 
     def test_finished_run(self):

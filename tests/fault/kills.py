@@ -33,8 +33,11 @@ def digests(folder):
 
 def start(moco, work, run):
     command = TRAIN % run
+    log = os.path.join(work, run, "log.jsonl")
     if os.path.exists(os.path.join(work, run, "checkpoint.safetensors")):
         command += " --resume"
+    elif os.path.exists(log) and os.path.getsize(log) > 0:
+        os.remove(log)  # killed before its first save: there is nothing to go on from, and the program says so
     return subprocess.Popen([moco] + command.split(), cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
