@@ -7,6 +7,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -186,6 +187,14 @@ class Train(Case):
         self.run_moco("train", self.data, "-o", self.folder, *TINY, code=1, says=["holds a run already", "--resume"])
         self.assertEqual(before, read(self.model))
         self.run_moco("train", self.data, "-o", self.path("nowhere"), "--resume", code=1, says=["nothing to resume"])
+        # Killed before its first step: nothing is lost by starting again. Killed before its first save: the log is.
+        os.makedirs(self.path("killed"))
+        log = self.path("killed", "log.jsonl")
+        open(log, "w").close()
+        self.run_moco("train", self.data, "-o", self.path("killed"), *TINY)
+        os.makedirs(self.path("unsaved"))
+        shutil.copy(log, self.path("unsaved", "log.jsonl"))
+        self.run_moco("train", self.data, "-o", self.path("unsaved"), *TINY, code=1, says=["never saved", "remove it"])
         self.run_moco("train", self.data, "-o", self.path("no", "parent"), *TINY, code=1, says=["cannot be made"])
 
     def test_finished_run(self):
