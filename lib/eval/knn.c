@@ -31,6 +31,15 @@ cleanup:
     return status;
 }
 
+static moco_status_t tap_of(const moco_model_t *model, int32_t wanted, int32_t *tap)
+{
+    const int has_head = model->encoder.embedding >= 0;
+    if (wanted == MOCO_KNN_TAP_PROJECTION && !has_head)
+        return mo_fail(MOCO_ERR_MISMATCH, "tap is projection and the model has no projection head, wanted backbone");
+    *tap = has_head && wanted != MOCO_KNN_TAP_BACKBONE ? MOCO_TAP_PROJECTION : MOCO_TAP_BACKBONE;
+    return MOCO_OK;
+}
+
 /* Images without a class beside others that have one are seldom meant. */
 static void warn_unlabelled(const char *what, const moco_dataset_t *dataset, const char *consequence)
 {
@@ -57,16 +66,16 @@ moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_da
                               const moco_knn_options_t *o, moco_knn_result_t *result)
 {
     moco_status_t status = MOCO_OK;
-    int32_t tap = model->encoder.embedding >= 0 ? MOCO_TAP_PROJECTION : MOCO_TAP_BACKBONE, *map = NULL;
+    int32_t *map = NULL;
     int32_t classes = mo_dataset_classes(bank);
     moco_index_t *index = NULL;
     mo_features_t b = {0}, q = {0};
-    mo_features_spec_t spec = {.tap = tap,
-                               .loader_threads = o->loader_threads,
+    mo_features_spec_t spec = {.loader_threads = o->loader_threads,
                                .progress = o->progress,
                                .user = o->user,
                                .cancel = o->cancel,
                                .total = mo_dataset_count(bank) + mo_dataset_count(test)};
+    TRY(tap_of(model, o->tap, &spec.tap));
     TRY(mo_calloc((size_t)mo_dataset_classes(test), sizeof *map, &map));
     TRY(mo_classes_match("bank", bank, test, map));
     TRY(mo_features_collect(model, bank, &spec, &b)); /* an image without class cannot vote … */

@@ -372,6 +372,7 @@ START_TEST(files_that_lie)
     expect_ok(moco_model_save(model, in_scratch(&scratch, "good")));
     uint8_t *bytes = read_file(in_scratch(&scratch, "good"), &size);
     const lie_t *lie = &lies[_i];
+    forget_sums(bytes, size);
     uint8_t *at = memmem(bytes, size, lie->from, strlen(lie->from));
     ck_assert_msg(at != NULL, "the header has no %s", lie->from);
     ck_assert_uint_eq(strlen(lie->from), strlen(lie->to));
