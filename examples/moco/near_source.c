@@ -38,7 +38,7 @@ static int32_t on_rows(void *user, int64_t count, const int64_t *indices, const 
         source->count++;
     }
     progress_images(&c->progress, source->count, moco_dataset_count(c->dataset));
-    return signals_pending();
+    return 0;
 }
 
 moco_status_t near_from_dataset(near_source_t *source, moco_model_t *model, int tap, moco_dataset_t *dataset,
@@ -55,6 +55,7 @@ moco_status_t near_from_dataset(near_source_t *source, moco_model_t *model, int 
         goto cleanup;
     TRY(moco_index_create(moco_model_dimension(model, tap), NULL, device, &source->index));
     TRY(moco_embed_options_init(&how, sizeof how));
+    how.cancel = signals_cancel();
     how.tap = tap;
     how.loader_threads = loader_threads;
     progress_start(&c.progress, "embed", 0);

@@ -324,14 +324,17 @@ typedef struct moco_run_options {
     moco_step_fn progress; /**< may be NULL                                                                           */
     void *user;            /**< handed to `progress`                                                                  */
     int64_t max_steps;     /**< stop when this many steps are done in all (schedule unchanged); 0 = to the end         */
-    int64_t save_every;    /**< steps between saves inside an epoch; 0 = only at each epoch's end and at any stop      */
+    int64_t save_every;    /**< steps between saves inside an epoch; 0 = not by steps                                  */
+    double save_minutes;   /**< minutes between saves inside an epoch, 0..1e6; 0 = not by time. Each epoch's end and any
+                                stop save, too. When a run is saved never changes its bits                             */
     int32_t eval_every;    /**< epochs between kNN evaluations, >= 1; used when a test set is given                    */
     int32_t log_every;     /**< steps between lines of log.jsonl, >= 1                                                 */
     int32_t overwrite;     /**< 1: a new trainer may replace the files of another run in `folder`                      */
     int32_t reserved;      /**< 0                                                                                      */
 } moco_run_options_t;
 
-/** Write the defaults: to the end, a save an epoch, evaluation every epoch, a line every step.
+/** Write the defaults: to the end, a save an epoch and every 10 minutes, evaluation every epoch, a
+ * line every step.
  * @param struct_size  sizeof(moco_run_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_run_options_init(moco_run_options_t *options, uint64_t struct_size);
 
@@ -351,12 +354,20 @@ MOCO_API moco_status_t moco_run_options_json(const moco_run_options_t *options, 
  * ones.
  * @param test     NULL, or a labelled set for kNN before step 1 and every `eval_every` epochs
  * (bank: `dataset`).
- * @param folder   NULL, or an existing folder that receives checkpoint.safetensors,
- * model.safetensors and log.jsonl.
- * @param options  NULL for the defaults.
+ * @param folder   NULL, or a folder that receives checkpoint.safetensors, model.safetensors and
+ *                 log.jsonl; its last component is made where nothing is. It is opened once and
+ *                 locked: it may be renamed and the host may change its working directory, and no
+ *                 other run can begin in it. What it does not take (deleted, read-only, full disk)
+ *                 goes to FOLDER.rescue-PID beside it, or to one in $TMPDIR. The run then goes on
+ *                 for up to 10 minutes and tries again.
+ * @param options  NULL for the defaults. A request of `cancel` drops the step at work, which costs
+ *                 no bits, and what was learnt before is saved.
  * @return MOCO_ERR_NO_DATA (fewer good images than a batch), MOCO_ERR_BROKEN_DATA,
- *         MOCO_ERR_NONFINITE, MOCO_ERR_MISMATCH, MOCO_ERR_EXISTS (a trainer without steps, and a
- *         checkpoint or model in `folder`), MOCO_ERR_IO, MOCO_ERR_CANCELLED. Since: 0.1.
+ *         MOCO_ERR_NONFINITE (the files stay those of the last save), MOCO_ERR_MISMATCH,
+ *         MOCO_ERR_EXISTS (another run is at work in `folder`; or its checkpoint or model is of
+ *         more steps than the trainer has made, see `overwrite`), MOCO_ERR_IO (in place of
+ *         MOCO_ERR_CANCELLED, too, where `folder` has not taken what was learnt: the message says
+ *         where it is), MOCO_ERR_CANCELLED. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset, moco_dataset_t *test,
                                         const char *folder, const moco_run_options_t *options);
@@ -412,7 +423,8 @@ MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, const moco
                                              moco_device_t *device, moco_model_t **out);
 
 /** Write `path` (a checkpoint with everything needed to go on to the same bits), by temporary file,
- * sync and rename: an older file of that name stays whole until the new one is. @return
+ * sync and rename: an older file of that name stays whole until the new one is. Images that were
+ * pushed and wait for their step are not in it: push them again. @return
  * MOCO_ERR_IO, MOCO_ERR_MEMORY. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path);
 

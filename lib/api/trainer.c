@@ -126,7 +126,7 @@ moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path)
 {
     MO_NEED(trainer);
     MO_NEED(path);
-    return mo_state_save(&trainer->state, path);
+    return mo_state_save(&trainer->state, NULL, path);
 }
 
 moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,

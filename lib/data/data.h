@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <moco/cancel.h>
 #include <moco/dataset.h>
 #include <moco/types.h> /* moco_image_t */
 
@@ -101,14 +102,16 @@ typedef struct mo_loader_spec {
     int one_view;          /* train: view 0 alone                                */
     int keep_last;         /* train: an epoch's last batch may be smaller        */
     int labelled;          /* images without a class are passed over, unread     */
+    int quiet;             /* broken images are not logged: the caller tells of them */
     uint32_t order_stream; /* train; 0 = MO_STREAM_ORDER                         */
     mo_view_spec_t views;  /* train                                              */
     int32_t resize, size;  /* eval                                               */
     uint64_t seed;
-    int64_t batch;      /* images a batch                                     */
-    int32_t threads;    /* 1..256                                             */
-    int32_t depth;      /* batches in the store, the one handed out included, >= 2 */
-    int64_t max_broken; /* MOCO_ERR_BROKEN_DATA past this many distinct broken images; < 0 = no limit */
+    int64_t batch;               /* images a batch                                     */
+    int32_t threads;             /* 1..256                                             */
+    int32_t depth;               /* batches in the store, the one handed out included, >= 2 */
+    int64_t max_broken;          /* MOCO_ERR_BROKEN_DATA past this many distinct broken images; < 0 = no limit */
+    const moco_cancel_t *cancel; /* ends the wait for a batch with MOCO_ERR_CANCELLED; NULL = none */
 } mo_loader_spec_t;
 
 typedef struct mo_batch {

@@ -120,6 +120,7 @@ moco_status_t mo_epochs_open(moco_trainer_t *t, moco_dataset_t *dataset, mo_load
     TRY(mo_push_yield(t));
     mo_loader_spec_t spec = mo_trainer_loader_spec(t);
     spec.max_broken = broken_limit(&t->state.options, count);
+    spec.cancel = t->cancel;
     mo_trainer_planned_begin(t);
     status = mo_loader_create(&spec, dataset, loader);
     mo_trainer_planned_end(t);

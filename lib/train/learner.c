@@ -114,9 +114,11 @@ moco_status_t mo_learner_run(mo_learner_t *l, moco_device_t *device, const mo_fe
     l->pass.begin = begin;
     l->pass.end = end;
     l->pass.ctx = &call;
+    l->pass.cancel = feed->cancel;
     TRY(mo_packed_refresh(l->packed)); /* parameters -> layouts of the primitives */
     TRY(mo_pass_run(device, &l->pass));
 cleanup:
     l->pass.ctx = NULL;
+    l->pass.cancel = NULL;
     return status;
 }

@@ -28,6 +28,7 @@ typedef struct mo_feed {
     moco_status_t (*before)(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
     moco_status_t (*after)(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
     void *ctx;
+    const moco_cancel_t *cancel; /* drops the pass between two instructions; NULL = none */
 } mo_feed_t;
 
 typedef struct mo_learner {

@@ -76,7 +76,7 @@ static const char *state_prefix(const mo_state_t *s, int32_t block, char prefix[
     return prefix;
 }
 
-moco_status_t mo_state_save(mo_state_t *s, const char *path)
+moco_status_t mo_state_save(mo_state_t *s, const mo_folder_t *folder, const char *path)
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
@@ -108,7 +108,7 @@ moco_status_t mo_state_save(mo_state_t *s, const char *path)
         TRY(mo_st_add(&w, "queue", MO_F32, 2, queue_dims, queue));
         TRY(mo_st_add(&w, "queue_ptr", MO_I64, 1, one, &s->queue.pointer));
     }
-    TRY(mo_st_write(&w, path));
+    TRY(mo_st_write_in(&w, folder, path));
 cleanup:
     mo_buffer_unmap(s->query.params, query);
     mo_buffer_unmap(s->key.params, key);

@@ -142,7 +142,7 @@ moco_status_t mo_tuner_step(mo_tuner_t *t, const mo_tune_batch_t *batch, double 
     float *gradients = NULL, *staged = NULL, *params = NULL;
     double norm;
     run_t run = {t, batch};
-    const mo_feed_t feed = {before, after, &run};
+    const mo_feed_t feed = {before, after, &run, o->cancel};
     mo_update_t update = {.optim = &t->optim,
                           .rates = {.kind = (mo_optimizer_t)o->optimizer,
                                     .lr = lr,

@@ -176,7 +176,8 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int32_t from, int32_t to)
+moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int32_t from, int32_t to,
+                                  const moco_cancel_t *cancel)
 {
     mo_plan_t *plan = instance->plan;
     moco_status_t status = mo_lane_scratchpad(lane, plan->scratchpad_bytes);
@@ -191,9 +192,13 @@ moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int3
         if (plan->seconds != NULL)
             plan->seconds[i] += mo_seconds() - start;
         mo_lane_yield(lane);
+        if (status == MOCO_OK)
+            status = mo_cancel_check(cancel);
     }
     if (status == MOCO_OK)
         status = mo_engine_status(dnnl_stream_wait(lane->stream), "wait");
+    else
+        dnnl_stream_wait(lane->stream); /* what was queued before must not outlive the buffers' maps */
     for (int i = 0; i < MO_SPACES; i++)
         mo_buffer_leave(instance->space[i].buffer);
     return status;
@@ -201,5 +206,5 @@ moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int3
 
 moco_status_t mo_instance_run(mo_lane_t *lane, mo_instance_t *instance)
 {
-    return mo_instance_execute(lane, instance, 0, instance->plan->instr_count);
+    return mo_instance_execute(lane, instance, 0, instance->plan->instr_count, NULL);
 }
