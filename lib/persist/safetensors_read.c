@@ -2,6 +2,7 @@
  * before anything is believed, and no number is read. Called by checkpoints and by model loading.
  * Assumes a little-endian machine. */
 #include "persist/safetensors.h"
+#include "persist/safetensors_sum.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,7 +254,9 @@ moco_status_t mo_safetensors_parse(mo_tensor_file_t *st, const mo_source_t *sour
     TRY(load_header(source, &length, &header));
     TRY(read_metadata(&made, header, mo_source_path(source)));
     TRY(read_tensors(&made, header, 8 + length, source));
+    made.data = 8 + length;
     TRY(mo_tensor_file_sort(&made, mo_source_path(source)));
+    TRY(mo_header_sum_check(&made, made.data, mo_source_path(source)));
     *st = made;
     made = (mo_tensor_file_t){0};
 cleanup:

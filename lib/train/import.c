@@ -5,6 +5,7 @@
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
+#include "persist/check.h"
 #include "train/import_internal.h"
 #include "train/options.h"
 #include "train/schedule.h"
@@ -198,6 +199,7 @@ static moco_status_t read_queue(mo_import_t *m)
     TRY(mo_file_floats(columns, values, q->length * q->dimension));
     TRY(mo_buffer_map(q->rows, MO_WRITE, &rows));
     mo_transpose(values, q->dimension, q->length, rows);
+    TRY(mo_check_keys(columns->name, rows, q->length, q->dimension));
     mo_inventory_take(&m->inventory, columns);
     if (at == NULL) {
         TRY(mo_inventory_missing(&m->inventory, "queue_ptr: 0"));

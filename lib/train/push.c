@@ -4,6 +4,7 @@
 #include "data/decode.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
+#include "util/finite.h"
 #include "util/headroom.h"
 #include "util/size.h"
 #include "util/status.h"
@@ -144,6 +145,14 @@ cleanup:
     return status;
 }
 
+static moco_status_t check_views(const char *name, const float *views, int64_t count, int64_t feature)
+{
+    const int64_t at = mo_find_nonfinite(views, count * feature);
+    return at < 0 ? MOCO_OK
+                  : mo_fail(MOCO_ERR_NONFINITE, "%s: number %lld of view %lld is %g: wanted finite numbers", name,
+                            (long long)(at % feature), (long long)(at / feature), (double)views[at]);
+}
+
 moco_status_t mo_push_views(moco_trainer_t *t, int64_t count, const float *queries, const float *keys, int32_t layout)
 {
     mo_pushed_t *p = &t->pushed;
@@ -156,6 +165,8 @@ moco_status_t mo_push_views(moco_trainer_t *t, int64_t count, const float *queri
     if (p->count > 0 && p->layout != layout)
         return mo_fail(MOCO_ERR_STATE, "the batch holds float views in layout %d, pushed were views in layout %d",
                        p->layout, layout);
+    TRY(check_views("queries", queries, count, t->feature));
+    TRY(check_views("keys", keys, count, t->feature));
     TRY(float_store(t));
     memcpy(p->floats + (size_t)p->count * size, queries, (size_t)count * size * sizeof(float));
     memcpy(p->floats + (batch + (size_t)p->count) * size, keys, (size_t)count * size * sizeof(float));
