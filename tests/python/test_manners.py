@@ -218,6 +218,26 @@ def test_handlers_of_ones_own():
     """, "3 True", "alarm", "alarm", "False")
 
 
+def test_handlers_that_make_calls():
+    """A handler comes in while the library is at work: it may use other objects, and is refused those at work."""
+    says("""
+        t, d, m, c, seen = trainer(), dataset(), trainer().snapshot(), moco.Cancel(), []
+        def handler(*_):
+            seen.append(len(m.embed_dataset(d)[0]))
+            try:
+                t.save("x.safetensors")
+            except RuntimeError as error:
+                seen.append(str(error))
+            c.request()
+        signal.signal(signal.SIGUSR1, handler)
+        interrupt(0.2, signal.SIGUSR1)
+        print(t.run(d, cancel=c))
+        print(*seen)
+        t.save("x.safetensors")
+        print(moco.Trainer.load("x.safetensors").step_number == t.step_number > 0)
+    """, "False", "64 a call is at work on this object, which serves one thread at a time", "True")
+
+
 def test_interrupt_leaves_the_objects_whole():
     """A call that was interrupted can be made again, with the result of an undisturbed one; no file is left half."""
     says("""
@@ -469,6 +489,8 @@ def test_one_thread_at_a_time():
     begun.wait()
     refused(RuntimeError, lambda: trainer.steps(data, 1), "one thread at a time")
     refused(RuntimeError, lambda: trainer.snapshot(), "one thread at a time")
+    refused(RuntimeError, lambda: trainer.discard(), "one thread at a time")
+    assert trainer.step_number >= 0 and trainer.closed is False
     cancel.request()
     thread.join()
     assert trainer.steps(data, 1).step > 1
