@@ -953,7 +953,8 @@ def _numbers(array, what):
 
 def _floats(array, shape, what):
     """float32 in C order; None in `shape` allows any size."""
-    array = np.ascontiguousarray(_numbers(array, what), np.float32)
+    with np.errstate(over="ignore"):  # what is too large is infinite then, and refused as such
+        array = np.ascontiguousarray(_numbers(array, what), np.float32)
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape)):
         wanted = ["any" if size is None else size for size in shape]
         raise ValueError("%s is %s, expected %s" % (what, list(array.shape), wanted))
@@ -1029,7 +1030,9 @@ def _images(images, order):
     """An array of moco_image_t, which keeps the pixels."""
     if getattr(images, "ndim", None) is not None:  # an array: of images, not one image
         images = np.asarray(images)
-        if images.ndim not in (3, 4) or images.ndim == 3 and images.shape[2] in (1, 3, 4):
+        if images.dtype == object and images.ndim == 1:  # of images of several sizes
+            images = list(images)
+        elif images.ndim not in (3, 4) or images.ndim == 3 and images.shape[2] in (1, 3, 4):
             raise ValueError("images is one array %s, which may be one image: write [image] for one; a stack is "
                              "[count,H,W,3], [count,H,W,4] or [count,H,W]" % list(images.shape))
     if order not in ("rgb", "bgr"):
