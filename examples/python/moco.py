@@ -129,7 +129,7 @@ class ClassifyOptions(_Struct):
 
 class KnnOptions(_Struct):
     _fields_ = [("struct_size", _u64), ("cancel", _ptr), ("progress", _PROGRESS), ("user", _ptr), ("temperature", _f64),
-                ("k", _i64), ("loader_threads", _i32), ("reserved", _i32)]
+                ("k", _i64), ("loader_threads", _i32), ("tap", _i32)]
 
 
 class SnapshotOptions(_Struct):
