@@ -7,6 +7,7 @@ are interrupted or end run as processes of their own. A plain script: exit code 
 import copy
 import gc
 import io
+import logging
 import os
 import pickle
 import signal
@@ -25,6 +26,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 sys.dont_write_bytecode = True
 import moco  # noqa: E402
 
+logging.getLogger("moco").addHandler(logging.NullHandler())  # warnings of the library are for other tests
 TINY = dict(arch="resnet18", width=0.25, image_size=16, batch_size=8, bn_groups=2, queue_length=32, dimension=16,
             loader_threads=1)
 # What every program of this file begins with: a data set, and an interrupt after some time that tells when it came.
@@ -34,7 +36,8 @@ sys.path.insert(0, %r)
 sys.dont_write_bytecode = True
 import numpy as np
 from PIL import Image
-import moco
+import logging, moco
+logging.getLogger("moco").addHandler(logging.NullHandler())  # warnings of the library are for other tests
 TINY = %r
 
 def jpeg(number, side=24):
