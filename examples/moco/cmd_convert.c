@@ -58,10 +58,6 @@ static int parse(int argc, char **argv, convert_options_t *options)
         fputs("moco convert: --mean and --std come together\ntry: moco convert --help\n", stderr);
         return EXIT_USAGE;
     }
-    if (options->settings.count > 0 && options->recipe == NULL) {
-        fputs("moco convert: --set needs the --recipe that it changes\ntry: moco convert --help\n", stderr);
-        return EXIT_USAGE;
-    }
     return ARG_GO_ON;
 }
 
@@ -105,6 +101,55 @@ static int library_options(const convert_options_t *options, moco_convert_option
     return EXIT_DONE;
 }
 
+static int set_member(moco_trainer_options_t *training, const char *name, const json_t *value)
+{
+    char text[64];
+
+    if (json_is_integer(value))
+        snprintf(text, sizeof text, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        snprintf(text, sizeof text, "%.17g", json_real_value(value));
+    return finish(moco_trainer_options_set(training, name, json_is_string(value) ? json_string_value(value) : text),
+                  NULL);
+}
+
+/* The options that the file itself would go on with: its recipe, and what it says besides. */
+static int file_training(const char *path, moco_trainer_options_t *training)
+{
+    const arg_settings_t none = {0};
+    const char *name;
+    json_t *info = NULL, *value;
+    moco_status_t status;
+    int code = EXIT_DONE;
+
+    FETCH_JSON(status, info, moco_file_info, path);
+    if (status != MOCO_OK)
+        return finish(status, NULL);
+    json_t *said = json_object_get(info, "training");
+    const char *recipe = json_string_value(json_object_get(said, "recipe"));
+    if (recipe == NULL)
+        code = fail("'%s' does not say which --recipe it is of, which --set needs", path);
+    else
+        code = settings_options("convert", recipe, &none, training);
+    json_object_foreach(said, name, value)
+        if (code == EXIT_DONE && strcmp(name, "recipe") != 0)
+            code = set_member(training, name, value);
+    json_decref(info);
+    return code;
+}
+
+/* *used: 1 if the command line says anything of the run. */
+static int training_options(const convert_options_t *options, moco_trainer_options_t *training, int *used)
+{
+    int code;
+
+    *used = options->recipe != NULL || options->settings.count > 0;
+    if (options->recipe != NULL || !*used)
+        return *used ? settings_options("convert", options->recipe, &options->settings, training) : EXIT_DONE;
+    code = file_training(options->paths[0], training);
+    return code == EXIT_DONE ? settings_apply("convert", &options->settings, training) : code;
+}
+
 int cmd_convert(int argc, char **argv)
 {
     convert_options_t options = {0};
@@ -114,14 +159,13 @@ int cmd_convert(int argc, char **argv)
     json_t *report = NULL;
     char *text = NULL;
     uint64_t capacity = 0, needed = 65536; /* enough for every usual report */
-    int code = parse(argc, argv, &options);
+    int used = 0, code = parse(argc, argv, &options);
 
     if (code != ARG_GO_ON || (code = library_options(&options, &library)) != EXIT_DONE)
         return code;
-    if (options.recipe != NULL &&
-        (code = settings_options("convert", options.recipe, &options.settings, &training)) != EXIT_DONE)
+    if ((code = training_options(&options, &training, &used)) != EXIT_DONE)
         return code;
-    library.training = options.recipe != NULL ? &training : NULL;
+    library.training = used ? &training : NULL;
     do { /* a report that does not fit is refused before anything is written */
         free(text);
         capacity = needed;
