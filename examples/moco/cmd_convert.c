@@ -18,11 +18,14 @@ typedef struct convert_options {
 } convert_options_t;
 
 static const char notes[] =
-    "IN is a checkpoint of this library or of another program (safetensors, or torch.save's .pth and .pth.tar): MoCo\n"
-    "v1, v2, v3, the CIFAR demonstration, torchvision, timm, detectron2. OUT is always safetensors. --to training "
-    "makes a\n"
-    "RUN/checkpoint.safetensors for `moco train --resume` out of one of MoCo v1, v2, v3 or the demonstration;\n"
-    "network and queue length are the file's, everything else the recipe's. Nothing in a file is ever executed.";
+    "IN is a checkpoint of this library or of another program (safetensors, torch.save's .pth and .pth.tar, or a "
+    "pickle\n"
+    "of NumPy arrays): MoCo v1, v2, v3, the CIFAR demonstration, torchvision, timm, detectron2, under any prefix. OUT "
+    "is\n"
+    "always safetensors. --to training makes a RUN/checkpoint.safetensors for `moco train --resume` out of one of "
+    "MoCo\n"
+    "v1, v2, v3 or the demonstration: network and queue length are the file's, everything else the recipe's. Out of a\n"
+    "model of this library it makes the begin of a new run. Nothing in a file is ever executed.";
 
 static int parse(int argc, char **argv, convert_options_t *options)
 {
@@ -38,8 +41,8 @@ static int parse(int argc, char **argv, convert_options_t *options)
         {"std", 0, ARG_TEXT, &options->std, "R,G,B", "divides them", 0, 0, NULL},
         MODEL_FILE_OPTIONS(options->file),
         {"recipe", 0, ARG_TEXT, &options->recipe, "NAME",
-         "--to training: moco-v1, moco-v2, moco-cifar, moco-v3 or moco-v3-vit", 0, 0, NULL},
-        {"set", 0, ARG_SETTING, &options->settings, "name=value", "--to training: a trainer option, over --recipe", 0,
+         "--to training: recipe of the run (default: as the file looks)", 0, 0, NULL},
+        {"set", 0, ARG_SETTING, &options->settings, "name=value", "--to training: a trainer option, over the recipe", 0,
          0, NULL},
         {"no-key-update", 0, ARG_FLAG, &options->no_key_update, NULL,
          "--to training: leave the key encoder as IN has it", 0, 0, NULL},
@@ -56,6 +59,10 @@ static int parse(int argc, char **argv, convert_options_t *options)
         return code;
     if ((options->mean == NULL) != (options->std == NULL)) {
         fputs("moco convert: --mean and --std come together\ntry: moco convert --help\n", stderr);
+        return EXIT_USAGE;
+    }
+    if (options->settings.count > 0 && options->recipe == NULL && options->to != MOCO_FILE_TRAINING) {
+        fputs("moco convert: --set changes the --recipe of --to training\ntry: moco convert --help\n", stderr);
         return EXIT_USAGE;
     }
     return ARG_GO_ON;
@@ -131,9 +138,8 @@ static int file_training(const char *path, moco_trainer_options_t *training)
         code = fail("'%s' does not say which --recipe it is of, which --set needs", path);
     else
         code = settings_options("convert", recipe, &none, training);
-    json_object_foreach(said, name, value)
-        if (code == EXIT_DONE && strcmp(name, "recipe") != 0)
-            code = set_member(training, name, value);
+    json_object_foreach(said, name, value) if (code == EXIT_DONE && strcmp(name, "recipe") != 0)
+        code = set_member(training, name, value);
     json_decref(info);
     return code;
 }

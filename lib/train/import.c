@@ -367,8 +367,7 @@ moco_status_t mo_import_training(const char *in, const char *out, const moco_con
     moco_status_t status = MOCO_OK;
     mo_import_t m = {0};
     TRY(mo_tensor_file_open(&m.file, in));
-    TRY(mo_is_ours(&m.file) ? mo_import_model(&m.file, in, out, o, answer)
-                            : import_reference(&m, in, out, o, answer));
+    TRY(mo_is_ours(&m.file) ? mo_import_model(&m.file, in, out, o, answer) : import_reference(&m, in, out, o, answer));
 cleanup:
     mo_state_free(&m.state);
     mo_inventory_close(&m.inventory);

@@ -22,8 +22,8 @@ static int32_t likely_recipe(const mo_encoder_spec_t *spec)
     }
 }
 
-/* The network is the model's, and so are image size and transform where the caller has no options of
- * the run. A head of another form than the run's is a new one. */
+/* The network is the model's, and so are image size and transform where the caller has no options
+ * of the run. A head of another form than the run's is a new one. */
 static void take_model(const mo_loaded_t *l, int given, moco_trainer_options_t *o)
 {
     const mo_encoder_spec_t *spec = &l->encoder.spec;
@@ -113,10 +113,11 @@ moco_status_t mo_import_model(const mo_tensor_file_t *file, const char *in, cons
     mo_state_t state = {0};
     moco_trainer_options_t options;
     if (kind != NULL && strcmp(kind, "checkpoint") == 0)
-        TRY(mo_fail(MOCO_ERR_MISMATCH,
-                    "'%s' is a training checkpoint of this library already: moco_trainer_load goes on with it. To begin a "
-                    "new run from its weights, convert it to a model, and that to a training checkpoint",
-                    in));
+        TRY(mo_fail(
+            MOCO_ERR_MISMATCH,
+            "'%s' is a training checkpoint of this library already: moco_trainer_load goes on with it. To begin a "
+            "new run from its weights, convert it to a model, and that to a training checkpoint",
+            in));
     TRY(load(file, in, 0, &l));
     TRY(o->training != NULL ? mo_options_overlay(o->training, &options)
                             : mo_options_defaults_for(likely_recipe(&l.encoder.spec), l.encoder.spec.arch, &options));

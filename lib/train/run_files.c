@@ -13,6 +13,7 @@
 #include "persist/tensor_file.h"
 #include "train/epochs.h"
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/status.h"
 
 #define GIVE_UP_SECONDS 600.0 /* a run goes on for so long without being able to save */
