@@ -1,6 +1,8 @@
 /* moco info: what a file, a data set or this machine is. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common.h"
 #include "output.h"
@@ -105,12 +107,12 @@ static moco_status_t tensors_info(const char *path, const model_file_t *file, js
 static int holds_tensors(const char *path)
 {
     unsigned char first[9] = {0};
-    FILE *file = fopen(path, "rb");
-    const size_t count = file != NULL ? fread(first, 1, sizeof first, file) : 0;
+    const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY); /* a pipe is not waited for */
+    const ssize_t count = fd >= 0 ? read(fd, first, sizeof first) : -1;
 
-    if (file != NULL)
-        fclose(file);
-    return count == sizeof first &&
+    if (fd >= 0)
+        close(fd);
+    return count == (ssize_t)sizeof first &&
            (first[8] == '{' || memcmp(first, "PK\3\4", 4) == 0 || (first[0] == 0x80 && first[1] <= 5));
 }
 
@@ -126,6 +128,23 @@ static moco_status_t vectors_info(const char *path, json_t **info)
     return status;
 }
 
+/* Numbers that mean nothing: of images that nobody has looked at, and of what there is none of. */
+static void leave_out_unknown(json_t *info)
+{
+    static const char *const unknown[] = {"broken", "warnings", "turned", "broken_names", "examined"};
+    size_t i;
+
+    if (json_integer_value(json_object_get(info, "examined")) == 0)
+        for (i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
+            json_object_del(info, unknown[i]);
+    if (json_object_size(json_object_get(info, "left_out")) == 0) {
+        json_object_del(info, "left_out");
+        json_object_del(info, "left_out_images");
+    }
+    if (json_integer_value(json_object_get(info, "skipped_folders")) == 0)
+        json_object_del(info, "skipped_folders");
+}
+
 static moco_status_t dataset_info(const char *path, json_t **info)
 {
     moco_dataset_t *dataset = NULL;
@@ -133,6 +152,8 @@ static moco_status_t dataset_info(const char *path, json_t **info)
 
     if (status == MOCO_OK)
         FETCH_JSON(status, *info, moco_dataset_info, dataset);
+    if (status == MOCO_OK)
+        leave_out_unknown(*info);
     moco_dataset_free(dataset);
     return status;
 }

@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "common.h"
+#include "input.h"
 #include "near_source.h"
 #include "output.h"
+
+#define MAX_QUERY ((uint64_t)256 << 20) /* bytes, as of the images of a data set */
 
 typedef struct near_options {
     const char *paths[3]; /* MODEL, FOLDER or X.npy, QUERY.jpg */
@@ -66,7 +69,7 @@ static int embed_query(const near_options_t *options, moco_model_t *model, float
 {
     const char *path = options->paths[2];
     uint64_t size = 0;
-    uint8_t *bytes = read_file(path, &size);
+    uint8_t *bytes = input_read(path, MAX_QUERY, &size);
     const uint8_t *data = bytes;
     moco_embed_options_t how;
     moco_status_t status;

@@ -286,8 +286,8 @@ typedef struct moco_step_report {
 /** Push float views of `count` images: [count,3,S,S] or [count,S,S,3] float32, normalised. Copied;
  * accumulates to B.
  * @return MOCO_ERR_FULL if the batch would exceed B (nothing is taken), MOCO_ERR_STATE after pixels
- * were pushed, MOCO_ERR_MEMORY_CAP if a batch of float views does not fit beside the plan.
- * Since: 0.1. */
+ * were pushed, MOCO_ERR_MEMORY_CAP if a batch of float views does not fit beside the plan,
+ * MOCO_ERR_NONFINITE (nothing is taken; the message says where). Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_push_views(moco_trainer_t *trainer, int64_t count, const float *queries,
                                                const float *keys, int32_t layout);
 

@@ -8,7 +8,7 @@
 #include "train/options.h"
 #include "util/alloc.h"
 #include "util/cancel.h"
-#include "util/memory.h"
+#include "util/headroom.h"
 #include "util/status.h"
 
 static int32_t likely_recipe(const mo_encoder_spec_t *spec)
@@ -67,7 +67,7 @@ cleanup:
 static moco_status_t start_state(const mo_loaded_t *l, mo_state_t *s)
 {
     moco_status_t status = MOCO_OK;
-    TRY(mo_memory_check(MOCO_ERR_MEMORY, "the state of the training needs", mo_blocks_bytes(&s->blocks, NULL), ""));
+    TRY(mo_headroom_check(MOCO_ERR_MEMORY, "the state of the training needs", mo_blocks_bytes(&s->blocks, NULL), ""));
     TRY(mo_state_take(s, NULL));
     TRY(mo_state_start(s));
     TRY(copy_weights(&l->encoder, s));

@@ -1,5 +1,7 @@
 /* Batches pushed by the host: accumulation, refusals that take nothing, the views drawn, and a
  * trainer that learns. */
+#include <float.h>
+
 #include "draw.h"
 #include "call_options.h"
 
@@ -203,13 +205,20 @@ START_TEST(a_step_that_fails_changes_nothing)
     moco_step_report_t report = {.struct_size = sizeof report};
     float *views = views_of(BATCH, 0);
     const float bad[] = {NAN, INFINITY, -INFINITY};
+    float *huge = views_of(BATCH, 0);
+    for (int i = 0; i < FEATURE; i++) /* finite, and too much for the first layer */
+        huge[i] = FLT_MAX;
     expect_ok(moco_trainer_push_views(trainer, BATCH, views, views, MOCO_LAYOUT_NCHW));
     expect_ok(moco_trainer_step(trainer, NULL, &report));
     for (int i = 0; i < 3; i++) {
         float good = views[100 + FEATURE * i];
         expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "before")));
         views[100 + FEATURE * i] = bad[i];
-        expect_ok(moco_trainer_push_views(trainer, BATCH, views, views, MOCO_LAYOUT_NCHW));
+        expect_status(MOCO_ERR_NONFINITE, moco_trainer_push_views(trainer, BATCH, views, views, MOCO_LAYOUT_NCHW));
+        expect_message("number 100 of view ");
+        expect_status(MOCO_ERR_NONFINITE, moco_trainer_push_views(trainer, BATCH, huge, views, MOCO_LAYOUT_NCHW));
+        expect_message("keys: ");
+        expect_ok(moco_trainer_push_views(trainer, BATCH, huge, huge, MOCO_LAYOUT_NCHW));
         expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, NULL, &report));
         expect_message("step 2");
         expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, NULL, &report)); /* the batch is still there */
@@ -233,6 +242,7 @@ START_TEST(a_step_that_fails_changes_nothing)
     mask_file(in_scratch(&scratch, "a"), "pushed_number"); /* a discarded batch has used up its numbers */
     mask_file(in_scratch(&scratch, "b"), "pushed_number");
     ck_assert(same_checkpoints(in_scratch(&scratch, "a"), in_scratch(&scratch, "b")));
+    free(huge);
     free(views);
     scratch_drop(&scratch);
 }
