@@ -6,6 +6,7 @@
 
 #include "common.h"
 #include "output.h"
+#include "outputs.h"
 #include "settings.h"
 
 typedef struct convert_options {
@@ -117,6 +118,9 @@ int cmd_convert(int argc, char **argv)
     int code = parse(argc, argv, &options);
 
     if (code != ARG_GO_ON || (code = library_options(&options, &library)) != EXIT_DONE)
+        return code;
+    const char *const inputs[] = {options.paths[0], NULL};
+    if ((code = output_check(options.paths[1], OUTPUT_TENSORS, inputs)) != EXIT_DONE)
         return code;
     if (options.recipe != NULL &&
         (code = settings_options("convert", options.recipe, &options.settings, &training)) != EXIT_DONE)

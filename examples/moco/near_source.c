@@ -69,7 +69,22 @@ cleanup:
     return status;
 }
 
-/* X.npy -> X.txt, one name per line and row. */
+/* X.npy -> X.names.txt, or X.txt as versions before wrote it: one name per line and row. */
+static FILE *open_names(const char *path, char text[PATH_SIZE])
+{
+    static const char *const endings[] = {".txt", ".names.txt"};
+    const int stem = (int)strlen(path) - 4;
+    FILE *file = NULL;
+
+    for (int i = 1; i >= 0 && file == NULL; i--) {
+        snprintf(text, PATH_SIZE, "%.*s%s", stem, path, endings[i]);
+        file = fopen(text, "r");
+    }
+    if (file == NULL)
+        snprintf(text, PATH_SIZE, "%.*s%s", stem, path, endings[1]);
+    return file;
+}
+
 static int read_names(near_source_t *source, const char *path)
 {
     const size_t length = strlen(path);
@@ -78,10 +93,9 @@ static int read_names(near_source_t *source, const char *path)
     ssize_t size;
     FILE *file;
 
-    if (length + 1 >= sizeof text || length < 4)
+    if (length + 8 >= sizeof text || length < 4)
         return fail("'%s' is not a .npy path", path);
-    snprintf(text, sizeof text, "%.*s.txt", (int)(length - 4), path);
-    file = fopen(text, "r");
+    file = open_names(path, text);
     if (file == NULL)
         return fail("the names of the rows are not there: '%s': %s", text, strerror(errno));
     while (source->count < moco_index_count(source->index) && (size = getline(&line, &capacity, file)) >= 0) {

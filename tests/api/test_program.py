@@ -273,7 +273,7 @@ class Use(Case):
     def test_embed(self):
         path, summary = self.embed("x.npy")
         self.assertEqual((summary["rows"], summary["skipped"], summary["dimension"]), (32, 1, 64))
-        names = read(self.path("x.txt")).decode().splitlines()
+        names = read(self.path("x.names.txt")).decode().splitlines()
         self.assertEqual(len(names), 32)
         self.assertEqual(names, sorted(names))
         self.assertTrue(read(self.path("x.skipped.txt")).decode().startswith("class0/broken.jpg\t"))
@@ -398,7 +398,7 @@ class Use(Case):
 
     def test_near(self):
         path, _ = self.embed("near.npy")
-        name = read(self.path("near.txt")).decode().splitlines()[5]
+        name = read(self.path("near.names.txt")).decode().splitlines()[5]
         query = os.path.join(self.data, name)
         by_npy = lines(self.run_moco("near", self.model, path, query, "--json").stdout)
         by_folder = lines(self.run_moco("near", self.model, self.data, query, "--json").stdout)
@@ -412,8 +412,8 @@ class Use(Case):
         self.run_moco("near", self.model, path, os.path.join(self.data, "class0", "broken.jpg"), code=1,
                       says=["broken.jpg"])
         self.run_moco("near", self.model, path, self.path("absent.jpg"), code=1, says=["absent.jpg"])
-        os.rename(self.path("near.txt"), self.path("gone.txt"))
-        self.run_moco("near", self.model, path, query, code=1, says=["near.txt"])
+        os.rename(self.path("near.names.txt"), self.path("gone.txt"))
+        self.run_moco("near", self.model, path, query, code=1, says=["near.names.txt"])
 
     def views(self, name, *more, **expected):
         path = self.path(name)
