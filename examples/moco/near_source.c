@@ -5,9 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common.h"
+#include "input.h"
 #include "progress.h"
+
+#define MAX_NAMES ((uint64_t)1 << 30) /* bytes */
 
 typedef struct collector {
     near_source_t *source;
@@ -69,22 +73,21 @@ cleanup:
     return status;
 }
 
-/* X.npy -> X.names.txt, or X.txt as versions before wrote it: one name per line and row. */
-static FILE *open_names(const char *path, char text[PATH_SIZE])
+/* X.npy -> X.names.txt, or X.txt where only that is, as versions before wrote it. */
+static void find_names(const char *path, char text[PATH_SIZE])
 {
-    static const char *const endings[] = {".txt", ".names.txt"};
+    static const char *const endings[] = {".names.txt", ".txt"};
     const int stem = (int)strlen(path) - 4;
-    FILE *file = NULL;
 
-    for (int i = 1; i >= 0 && file == NULL; i--) {
+    for (int i = 0; i < 2; i++) {
         snprintf(text, PATH_SIZE, "%.*s%s", stem, path, endings[i]);
-        file = fopen(text, "r");
+        if (path_exists(text))
+            return;
     }
-    if (file == NULL)
-        snprintf(text, PATH_SIZE, "%.*s%s", stem, path, endings[1]);
-    return file;
+    snprintf(text, PATH_SIZE, "%.*s%s", stem, path, endings[0]);
 }
 
+/* One name per line and row. */
 static int read_names(near_source_t *source, const char *path)
 {
     const size_t length = strlen(path);
@@ -95,9 +98,12 @@ static int read_names(near_source_t *source, const char *path)
 
     if (length + 8 >= sizeof text || length < 4)
         return fail("'%s' is not a .npy path", path);
-    file = open_names(path, text);
+    find_names(path, text);
+    if (!path_exists(text))
+        return fail("the names of the rows are not there: '%s'", text);
+    file = input_open(text, MAX_NAMES);
     if (file == NULL)
-        return fail("the names of the rows are not there: '%s': %s", text, strerror(errno));
+        return EXIT_FAILED;
     while (source->count < moco_index_count(source->index) && (size = getline(&line, &capacity, file)) >= 0) {
         if (size > 0 && line[size - 1] == '\n')
             line[size - 1] = '\0';
@@ -133,34 +139,4 @@ void near_free(near_source_t *source)
     free(source->names);
     moco_index_free(source->index);
     memset(source, 0, sizeof *source);
-}
-
-uint8_t *read_file(const char *path, uint64_t *size)
-{
-    enum { CHUNK = 1 << 16 };
-    FILE *file = fopen(path, "rb");
-    uint8_t *bytes = NULL, *grown;
-    size_t used = 0, got = 0, capacity = 0;
-
-    while (file != NULL) {
-        if (capacity - used < CHUNK) {
-            capacity = capacity * 2 + CHUNK;
-            if ((grown = realloc(bytes, capacity)) == NULL)
-                break;
-            bytes = grown;
-        }
-        got = fread(bytes + used, 1, capacity - used, file);
-        used += got;
-        if (got == 0)
-            break;
-    }
-    if (file == NULL || ferror(file) || got != 0) {
-        fail("'%s' cannot be read: %s", path, strerror(errno));
-        free(bytes);
-        bytes = NULL;
-    }
-    if (file != NULL)
-        fclose(file);
-    *size = used;
-    return bytes;
 }

@@ -13,9 +13,9 @@
 #include "util/alloc.h"
 #include "util/atomic_file.h"
 #include "util/checksum.h"
+#include "util/size.h"
 #include "util/status.h"
 
-#define MAX_HEADER 100000000
 #define METADATA_NAME "__metadata__"
 #define PART ((uint64_t)1 << 18) /* bytes that stay in a cache between the checksum and the write */
 
@@ -169,9 +169,9 @@ static moco_status_t make_header(const mo_st_writer_t *writer, char **text, uint
         goto cleanup;
     }
     *length = (strlen(dumped) + 7) / 8 * 8;
-    if (*length > MAX_HEADER) {
-        status = mo_fail(MOCO_ERR_ARGUMENT, "header of %llu bytes, the format takes %d", (unsigned long long)*length,
-                         MAX_HEADER);
+    if (*length > MO_ST_MAX_HEADER) {
+        status = mo_fail(MOCO_ERR_ARGUMENT, "a header of %s, names and metadata may take %s", mo_size(*length).text,
+                         mo_size(MO_ST_MAX_HEADER).text);
         goto cleanup;
     }
     TRY(mo_strprintf(text, "%-*s", (int)*length, dumped));

@@ -10,7 +10,7 @@
 #include "train/options.h"
 #include "train/schedule.h"
 #include "util/alloc.h"
-#include "util/memory.h"
+#include "util/headroom.h"
 #include "util/number.h"
 #include "util/cancel.h"
 #include "util/status.h"
@@ -350,8 +350,8 @@ moco_status_t mo_import_training(const char *in, const char *out, const moco_con
     TRY(choose_options(&m, training != NULL));
     TRY(mo_state_build(&m.state, &m.options));
     TRY(mo_inventory_check(&m.inventory, &m.inventory.roots.query, query_net(&m)));
-    TRY(mo_memory_check(MOCO_ERR_MEMORY, "the state of the training needs", mo_blocks_bytes(&m.state.blocks, NULL),
-                        ""));
+    TRY(mo_headroom_check(MOCO_ERR_MEMORY, "the state of the training needs", mo_blocks_bytes(&m.state.blocks, NULL),
+                          ""));
     TRY(mo_state_take(&m.state, NULL));
     TRY(read_encoders(&m));
     TRY(mo_cancel_check(o->cancel));

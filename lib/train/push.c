@@ -5,7 +5,7 @@
 #include "train/trainer.h"
 #include "util/alloc.h"
 #include "util/finite.h"
-#include "util/memory.h"
+#include "util/headroom.h"
 #include "util/size.h"
 #include "util/status.h"
 
@@ -66,8 +66,8 @@ static moco_status_t float_store(moco_trainer_t *t)
     moco_status_t status = MOCO_OK;
     mo_trainer_planned_begin(t);
     if (cap == 0)
-        TRY(mo_memory_check(MOCO_ERR_MEMORY_CAP, "a batch of float views needs", bytes,
-                            "; pushed pixels need a quarter"));
+        TRY(mo_headroom_check(MOCO_ERR_MEMORY_CAP, "a batch of float views needs", bytes,
+                              "; pushed pixels need a quarter"));
     TRY(mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats));
 cleanup:
     mo_trainer_planned_end(t);
@@ -188,10 +188,9 @@ moco_status_t mo_push_yield(moco_trainer_t *t)
                    total = mo_trainer_bytes(t, NULL) + bytes, cap = (uint64_t)t->state.options.memory_cap;
     if (cap > 0 && total > cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP,
-                       "%lld pushed images wait in %llu bytes, with which reading a data set needs %llu, the memory "
-                       "cap is %llu; discard them, or push until a step takes them",
-                       (long long)p->count, (unsigned long long)bytes, (unsigned long long)total,
-                       (unsigned long long)cap);
+                       "%lld pushed images wait in %s, with which reading a data set needs %s, the memory cap is %s; "
+                       "discard them, or push until a step takes them",
+                       (long long)p->count, mo_size(bytes).text, mo_size(total).text, mo_size(cap).text);
     return MOCO_OK;
 }
 

@@ -10,7 +10,7 @@
 #include "train/options.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
-#include "util/memory.h"
+#include "util/headroom.h"
 #include "util/status.h"
 #include "util/version.h"
 
@@ -100,9 +100,9 @@ moco_status_t mo_state_save(mo_state_t *s, const mo_folder_t *folder, const char
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)s->options.optimizer); i++)
         TRY(mo_params_put(&w, state_prefix(s, i, prefix), &s->query.net, s->optimizer[i]));
     if (s->method.loss->keeps_queue) {
-        mo_memory_planned_begin(); /* a save is not refused for what the machine may lack */
+        mo_headroom_planned_begin(); /* a save is not refused for what the machine may lack */
         status = mo_block_create(queue_bytes, &queue);
-        mo_memory_planned_end();
+        mo_headroom_planned_end();
         TRY(status);
         TRY(mo_buffer_map(s->queue.rows, MO_READ, &rows));
         mo_transpose(rows, s->queue.length, s->queue.dimension, queue);

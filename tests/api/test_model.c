@@ -276,7 +276,7 @@ START_TEST(into_files)
     free(names);
     free(npy);
     names = (char *)read_file(in_scratch(&scratch, "X.skipped.txt"), &size);
-    ck_assert_int_eq(strncmp(names, "c1/0004.jpg\tunknown format", 26), 0);
+    ck_assert_int_eq(strncmp(names, "c1/0004.jpg\ta text that begins", 30), 0);
     free(names);
     moco_dataset_free(dataset);
 }

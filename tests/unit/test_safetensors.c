@@ -173,7 +173,7 @@ static moco_status_t parse_bytes(const void *bytes, uint64_t size)
 
 START_TEST(test_hostile_length)
 {
-    const uint64_t lengths[] = {0, 1, 3, 4, 100000000, 100000001, INT64_MAX, UINT64_MAX, UINT64_MAX - 7};
+    const uint64_t lengths[] = {0, 1, 3, 4, 10000000, 10000001, INT64_MAX, UINT64_MAX, UINT64_MAX - 7};
     for (uint64_t size = 0; size < 8; size++)
         ck_assert_int_eq(parse_bytes("\2\0\0\0\0\0\0\0", size), MOCO_ERR_FORMAT);
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
@@ -182,14 +182,14 @@ START_TEST(test_hostile_length)
         ck_assert_int_eq(parse_bytes(bytes, sizeof bytes), MOCO_ERR_FORMAT);
     }
     ck_assert_int_eq(parse_bytes("\2\0\0\0\0\0\0\0{}", 10), MOCO_OK);
-    uint64_t over = 100000001;
+    uint64_t over = 10000001;
     uint8_t *large = calloc(1, over + 8);
     memcpy(large, &over, 8);
     memset(large + 8, ' ', over);
     memcpy(large + 8, "{}", 2);
     mo_tensor_file_t st = {0};
     ck_assert_int_eq(parse_as_is(&st, large, over + 8), MOCO_ERR_FORMAT);
-    ck_assert_ptr_nonnull(strstr(moco_last_message(), "100000000 at most"));
+    ck_assert_ptr_nonnull(strstr(moco_last_message(), "9.53 MiB (10000000 bytes) are read"));
     free(large);
 }
 END_TEST
