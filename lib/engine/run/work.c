@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "engine/run/device_internal.h"
+#include "engine/run/process.h"
 #include "util/thread.h"
 
 #define LANE_STACK ((size_t)8 << 20)
@@ -215,7 +216,10 @@ moco_status_t mo_work_run(moco_device_t *device, mo_work_t *work)
     while (work->after != work)
         pthread_cond_wait(&device->finished, &device->lock);
     pthread_mutex_unlock(&device->lock);
-    return work->status == MOCO_OK ? MOCO_OK : mo_message_set(work->status, work->message);
+    if (work->status == MOCO_OK)
+        return MOCO_OK;
+    mo_process_wait();
+    return mo_message_set(work->status, work->message);
 }
 
 void mo_work_more(moco_device_t *device, mo_work_t *work, int64_t parts)
