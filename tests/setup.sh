@@ -3,7 +3,7 @@
 # This is the one place that names Debian packages.
 
 # To build the library and the program.
-MOCO_BUILD_PACKAGES="gcc libc6-dev make cmake pkg-config libdnnl-dev libjpeg62-turbo-dev libjansson-dev librandom123-dev"
+MOCO_BUILD_PACKAGES="gcc libc6-dev make cmake pkg-config libdnnl-dev libjpeg62-turbo-dev libjansson-dev librandom123-dev libxxhash-dev"
 # And to run every test.
 # libopenblas0-pthread: without it the double-precision references of tests/parity take three times as long.
 MOCO_TEST_PACKAGES="$MOCO_BUILD_PACKAGES g++ clang clang-format clang-tidy doxygen groff-base binutils check

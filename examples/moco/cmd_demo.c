@@ -125,7 +125,7 @@ cleanup:
 static int32_t on_wait(void *user, int64_t done, int64_t total)
 {
     progress_images(user, done, total);
-    return signals_pending();
+    return 0;
 }
 
 /* kNN accuracy of the trainer as it is now, and the neighbours for the sheet. */
@@ -142,6 +142,7 @@ static int measure(demo_t *demo, const char *when, demo_measure_t *measure)
     TRY(moco_knn_options_init(&how, sizeof how));
     how.k = NEIGHBOURS;
     how.loader_threads = loaders;
+    how.cancel = signals_cancel();
     how.progress = on_wait;
     how.user = &demo->progress;
     TRY(moco_knn_measure(model, demo->train, demo->test, &how, &measure->knn));
@@ -170,7 +171,7 @@ static int32_t on_step(void *user, const moco_step_report_t *report)
     demo->last = *report;
     progress_step(&demo->progress, report);
     demo->out_of_time = seconds_now() - demo->started > (double)demo->options->seconds;
-    return demo->out_of_time || signals_pending();
+    return demo->out_of_time;
 }
 
 static int train(demo_t *demo)
@@ -183,9 +184,12 @@ static int train(demo_t *demo)
         return finish(status, NULL);
     progress_start(&demo->progress, "train", demo->trained.epochs);
     demo->started = seconds_now();
+    how.cancel = signals_cancel();
     how.progress = on_step;
     how.user = demo;
+    signals_begin("moco: stopping: the step in work is dropped, saving\n");
     status = moco_trainer_run(demo->trainer, demo->train, NULL, demo->options->folder, &how);
+    signals_end();
     seconds = seconds_now() - demo->started;
     progress_clear(&demo->progress);
     if (status == MOCO_ERR_CANCELLED && demo->out_of_time && !signals_pending())

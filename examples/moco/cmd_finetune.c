@@ -109,6 +109,7 @@ int cmd_finetune(int argc, char **argv)
     const moco_status_t status = fill(&options, &filled);
     if (status != MOCO_OK)
         return finish(status, NULL);
+    filled.cancel = signals_cancel();
     filled.progress = learn_report;
     filled.user = &watch;
     return learn_run(&options.learn, &watch, train, &filled);

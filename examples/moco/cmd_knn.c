@@ -10,6 +10,7 @@ typedef struct knn_options {
     int64_t k, limit;
     double temperature;
     int json;
+    model_file_t file;
     run_place_t place;
 } knn_options_t;
 
@@ -24,6 +25,7 @@ static int parse(int argc, char **argv, knn_options_t *options)
         {"temperature", 0, ARG_NUMBER, &options->temperature, "T", "divides the cosines (default 0.1)", 0, 0, NULL},
         {"limit", 0, ARG_INTEGER, &options->limit, "N", "use N images of TRAIN, spread evenly over the listing", 1,
          INT64_MAX, NULL},
+        MODEL_FILE_OPTIONS(options->file),
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "the result as a JSON object on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
@@ -43,7 +45,7 @@ static int parse(int argc, char **argv, knn_options_t *options)
 static int32_t on_progress(void *user, int64_t done, int64_t total)
 {
     progress_images(user, done, total);
-    return signals_pending();
+    return 0;
 }
 
 static void report(const knn_options_t *options, const moco_knn_result_t *result)
@@ -74,13 +76,14 @@ int cmd_knn(int argc, char **argv)
     if (code != ARG_GO_ON)
         return code;
     TRY(place_open(&options.place, &device));
-    TRY(moco_model_load(options.paths[0], NULL, device, &model));
+    TRY(model_open(options.paths[0], &options.file, device, &model));
     TRY(dataset_open(options.paths[1], options.limit, &bank));
     TRY(dataset_open(options.paths[2], 0, &test));
     TRY(moco_knn_options_init(&how, sizeof how));
     how.k = options.k;
     how.temperature = options.temperature;
     how.loader_threads = (int32_t)options.place.loader_threads;
+    how.cancel = signals_cancel();
     how.progress = on_progress;
     how.user = &progress;
     progress_start(&progress, "knn", 0);

@@ -4,13 +4,17 @@
 #include <string.h>
 
 #include "common.h"
+#include "input.h"
 #include "near_source.h"
 #include "output.h"
+
+#define MAX_QUERY ((uint64_t)256 << 20) /* bytes, as of the images of a data set */
 
 typedef struct near_options {
     const char *paths[3]; /* MODEL, FOLDER or X.npy, QUERY.jpg */
     int64_t k;
     int tap, json;
+    model_file_t file;
     run_place_t place;
 } near_options_t;
 
@@ -19,6 +23,7 @@ static int parse(int argc, char **argv, near_options_t *options)
     const arg_option_t table[] = {
         {"k", 'k', ARG_INTEGER, &options->k, "K", "images to list (default 5)", 1, INT64_MAX, NULL},
         {"tap", 0, ARG_CHOICE, &options->tap, "backbone|projection", "which embeddings (default backbone)", 0, 0, NULL},
+        MODEL_FILE_OPTIONS(options->file),
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "a JSON object per image on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
@@ -64,7 +69,7 @@ static int embed_query(const near_options_t *options, moco_model_t *model, float
 {
     const char *path = options->paths[2];
     uint64_t size = 0;
-    uint8_t *bytes = read_file(path, &size);
+    uint8_t *bytes = input_read(path, MAX_QUERY, &size);
     const uint8_t *data = bytes;
     moco_embed_options_t how;
     moco_status_t status;
@@ -84,6 +89,13 @@ static int embed_query(const near_options_t *options, moco_model_t *model, float
     return finish(status, path);
 }
 
+static void print_row(long long rank, float similarity, const char *name)
+{
+    printf("%3lld  %7.4f  ", rank, similarity);
+    output_plain(name, stdout);
+    putchar('\n');
+}
+
 static int search(const near_options_t *options, near_source_t *source, const float *query)
 {
     const int64_t count = moco_index_count(source->index);
@@ -98,6 +110,7 @@ static int search(const near_options_t *options, near_source_t *source, const fl
         code = fail("out of memory");
         goto cleanup;
     }
+    how.cancel = signals_cancel();
     how.k = k;
     if (status == MOCO_OK)
         status = moco_index_search(source->index, 1, query, &how, ids, similarities);
@@ -106,7 +119,7 @@ static int search(const near_options_t *options, near_source_t *source, const fl
             output_json(json_pack("{s:I, s:o, s:o}", "rank", (json_int_t)i + 1, "similarity",
                                   output_real(similarities[i], 6), "name", output_text(source->names[ids[i]])));
         else
-            printf("%3lld  %7.4f  %s\n", (long long)i + 1, similarities[i], source->names[ids[i]]);
+            print_row((long long)i + 1, similarities[i], source->names[ids[i]]);
     }
     code = finish(status, NULL);
 cleanup:
@@ -128,7 +141,7 @@ int cmd_near(int argc, char **argv)
     if (code != ARG_GO_ON)
         return code;
     TRY(place_open(&options.place, &device));
-    TRY(moco_model_load(options.paths[0], NULL, device, &model));
+    TRY(model_open(options.paths[0], &options.file, device, &model));
     if (moco_model_dimension(model, options.tap) == 0) {
         code = fail("'%s' has no projection head: use --tap backbone", options.paths[0]);
         goto cleanup;

@@ -95,6 +95,7 @@ int cmd_probe(int argc, char **argv)
 
     if (code != ARG_GO_ON || (code = fill(&options, &filled)) != ARG_GO_ON)
         return code;
+    filled.cancel = signals_cancel();
     filled.progress = learn_report;
     filled.user = &watch;
     return learn_run(&options.learn, &watch, train, &filled);

@@ -17,8 +17,8 @@ typedef struct watch {
     int64_t first_step, last_step; /* done before this run; done now */
     int64_t epochs;                /* finished                       */
     double step_seconds;           /* of the steps, waiting for data included */
-    double loss, epoch_loss;
-    double first_knn, last_knn; /* percent, -1 = not measured     */
+    double loss, epoch_loss;       /* of the last step; the mean of its epoch so far */
+    double first_knn, last_knn;    /* percent, -1 = not measured     */
 } watch_t;
 
 static void report_knn(watch_t *watch, const moco_step_report_t *r)
@@ -73,7 +73,7 @@ static int32_t on_step(void *user, const moco_step_report_t *report)
     }
     if (report->knn_top1 >= 0)
         report_knn(watch, report);
-    return signals_pending();
+    return output_unread();
 }
 
 static int64_t broken_images(const moco_dataset_t *dataset)
@@ -98,10 +98,11 @@ static void report_end(const watch_t *watch, const moco_trainer_options_t *train
     const int64_t broken = broken_images(dataset);
 
     if (options->json) {
-        json_t *line = json_pack("{s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:o}", "event",
+        json_t *line = json_pack("{s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:o}", "event",
                                  interrupted ? "interrupted" : "done", "step", (json_int_t)watch->last_step, "steps",
                                  (json_int_t)steps, "epochs", (json_int_t)watch->epochs, "seconds",
                                  output_real(seconds, 3), "images_per_second", output_real(speed, 2), "loss",
+                                 steps > 0 ? output_real(watch->loss, 6) : json_null(), "epoch_loss",
                                  steps > 0 ? output_real(watch->epoch_loss, 6) : json_null(), "broken",
                                  (json_int_t)broken, "run", output_text(options->run));
         if (line != NULL && watch->last_knn >= 0)
@@ -109,15 +110,37 @@ static void report_end(const watch_t *watch, const moco_trainer_options_t *train
         output_json(line);
         return;
     }
+    if (steps == 0 && !interrupted) {
+        printf("finished before: step %lld is the last one asked for, nothing to do\n", (long long)watch->last_step);
+        return;
+    }
     printf("%s after step %lld: %lld steps in %.1f s, %.1f images/s", interrupted ? "stopped" : "done",
            (long long)watch->last_step, (long long)steps, seconds, speed);
     if (steps > 0)
-        printf(", loss %.4f", watch->epoch_loss);
+        printf(", last loss %.4f, mean of its epoch %.4f", watch->loss, watch->epoch_loss);
     if (watch->last_knn >= 0)
         printf(", kNN %.2f %% -> %.2f %%", watch->first_knn, watch->last_knn);
     if (broken > 0)
         printf(", %lld broken images left out", (long long)broken);
-    printf("\nsaved in %s\n", options->run);
+    putchar('\n');
+    if (watch->last_step > 0)
+        printf("saved in %s\n", options->run);
+}
+
+/* After a signal, or where nobody reads what is told: as good as a signal. */
+static int stopped(const train_options_t *options, const moco_trainer_t *trainer)
+{
+    const char *why = signals_pending() ? "interrupted" : "stopped, because nobody reads the output any more";
+
+    char checkpoint[PATH_SIZE];
+
+    if (path_join(checkpoint, options->run, "checkpoint.safetensors") == 0 && path_exists(checkpoint))
+        fail("%s; 'moco train %s -o %s --resume' goes on", why, options->data, options->run);
+    else if (moco_trainer_step_number(trainer) == 0)
+        fail("%s before the first step: there is nothing to save", why);
+    else
+        fail("%s", why); /* RUN has moved, and the library has said where to */
+    return signals_pending() ? EXIT_INTERRUPTED : EXIT_FAILED;
 }
 
 /* Runs the trainer and tells how it went; everything has been opened. */
@@ -134,21 +157,24 @@ static int run(const train_options_t *options, moco_trainer_t *trainer, const mo
         run_options.max_steps = options->steps;
     if (options->save_every != ARG_ABSENT)
         run_options.save_every = options->save_every;
+    if (options->save_minutes >= 0)
+        run_options.save_minutes = options->save_minutes;
     if (options->eval_every != ARG_ABSENT)
         run_options.eval_every = (int32_t)options->eval_every;
+    run_options.cancel = signals_cancel();
     run_options.progress = on_step;
     run_options.user = &watch;
     watch.log_every = run_options.log_every > 0 ? run_options.log_every : 1;
     watch.first_step = watch.last_step = moco_trainer_step_number(trainer);
     progress_start(&watch.progress, "train", trained->epochs);
+    signals_begin("moco: stopping: the step in work is dropped, saving\n");
     status = moco_trainer_run(trainer, dataset, test, options->run, &run_options);
+    signals_end();
     progress_clear(&watch.progress);
-    if (status == MOCO_OK || (status == MOCO_ERR_CANCELLED && signals_pending()))
+    if (status == MOCO_OK || status == MOCO_ERR_CANCELLED)
         report_end(&watch, trained, dataset, seconds_now() - started, status != MOCO_OK);
-    if (status == MOCO_ERR_CANCELLED && signals_pending()) {
-        fail("interrupted; 'moco train %s -o %s --resume' goes on", options->data, options->run);
-        return EXIT_INTERRUPTED;
-    }
+    if (status == MOCO_ERR_CANCELLED)
+        return stopped(options, trainer);
 cleanup:
     return finish(status, NULL);
 }

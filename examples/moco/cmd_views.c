@@ -175,7 +175,7 @@ static void report_skipped(views_t *v, int64_t index)
         output_json(json_pack("{s:s, s:I, s:o, s:o}", "event", "skipped", "index", (json_int_t)index, "name",
                               output_text(name), "reason", output_text(moco_last_message())));
     else
-        fprintf(stderr, "moco: warning: skipped %s\n", moco_last_message());
+        warn("skipped %s", moco_last_message());
 }
 
 /* The first good image of a share of the listing into the next row; none leaves no row. */

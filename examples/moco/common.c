@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <libgen.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,18 +10,36 @@
 #include <time.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t interrupted;
+#include "output.h"
+
+/* A line that begins with `before`, of a path and what is said of it. */
+static void tell(const char *before, const char *format, va_list arguments)
+{
+    char text[PATH_SIZE + 1024];
+
+    vsnprintf(text, sizeof text, format, arguments);
+    fputs(before, stderr);
+    output_plain(text, stderr);
+    fputc('\n', stderr);
+}
 
 int fail(const char *format, ...)
 {
     va_list arguments;
 
-    fputs("moco: ", stderr);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    tell("moco: ", format, arguments);
     va_end(arguments);
-    fputc('\n', stderr);
     return EXIT_FAILED;
+}
+
+void warn(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    tell("moco: warning: ", format, arguments);
+    va_end(arguments);
 }
 
 int finish(moco_status_t status, const char *what)
@@ -34,31 +51,6 @@ int finish(moco_status_t status, const char *what)
         return EXIT_INTERRUPTED;
     }
     return fail("%s%s%s", what != NULL ? what : "", what != NULL ? ": " : "", moco_last_message());
-}
-
-static void on_signal(int number)
-{
-    (void)number;
-    if (interrupted)
-        _exit(EXIT_INTERRUPTED);
-    interrupted = 1;
-}
-
-void signals_catch(void)
-{
-    struct sigaction action;
-
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
-int signals_pending(void)
-{
-    return interrupted != 0;
 }
 
 double seconds_now(void)
@@ -81,6 +73,19 @@ cleanup:
     return status;
 }
 
+moco_status_t model_open(const char *path, const model_file_t *file, moco_device_t *device, moco_model_t **out)
+{
+    moco_model_options_t options;
+    moco_status_t status = MOCO_OK;
+
+    TRY(moco_model_options_init(&options, sizeof options));
+    options.prefix = file->prefix;
+    options.vit_heads = (int32_t)file->vit_heads;
+    TRY(moco_model_load(path, &options, device, out));
+cleanup:
+    return status;
+}
+
 moco_status_t dataset_open(const char *path, int64_t limit, moco_dataset_t **out)
 {
     moco_dataset_options_t options;
@@ -89,6 +94,7 @@ moco_status_t dataset_open(const char *path, int64_t limit, moco_dataset_t **out
     TRY(moco_dataset_options_init(&options, sizeof options));
     options.limit = limit;
     TRY(moco_dataset_open(path, &options, out));
+    TRY(signals_check());
 cleanup:
     return status;
 }
@@ -96,7 +102,10 @@ cleanup:
 static void log_line(void *user, int32_t level, const char *line)
 {
     (void)user;
-    fprintf(stderr, "moco: %s%s\n", level == MOCO_LOG_WARNING ? "warning: " : "", line);
+    if (level == MOCO_LOG_WARNING)
+        warn("%s", line);
+    else
+        fail("%s", line);
 }
 
 void log_to_stderr(void)

@@ -7,6 +7,7 @@
 #include <moco/moco.h>
 
 #include "args.h"
+#include "signals.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
@@ -16,17 +17,13 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
             goto cleanup;                 \
     } while (0)
 
-/* Writes "moco: …" to stderr; returns EXIT_FAILED. */
+/* Writes "moco: …" to stderr, control characters of names escaped; returns EXIT_FAILED. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The exit code of a library status; a failure's message goes to stderr, with `what` (may be NULL)
  * in front. */
 int finish(moco_status_t status, const char *what);
-
-/* The first SIGINT or SIGTERM asks to stop at the next step, a second one ends the process at
- * once. */
-void signals_catch(void);
-int signals_pending(void);
 
 double seconds_now(void);
 
@@ -49,6 +46,23 @@ typedef struct run_place {
         "loader-threads", 0, ARG_INTEGER, &(place).loader_threads, "N", "decoding threads (default: one per lane)", 1, \
             256, NULL                                                                                                  \
     }
+
+/* What the user says of a model's file; the same options in every command that reads one. */
+typedef struct model_file {
+    const char *prefix;
+    int64_t vit_heads; /* 0 = as the file has it */
+} model_file_t;
+
+#define MODEL_FILE_OPTIONS(file)                                                                                   \
+    {"prefix", 0, ARG_TEXT, &(file).prefix, "NAME", "of the encoder's tensors (default: found by their names)",    \
+     0,        0, NULL},                                                                                           \
+    {                                                                                                              \
+        "vit-heads", 0, ARG_INTEGER, &(file).vit_heads, "N", "attention heads of a ViT (default: as is usual)", 1, \
+            1024, NULL                                                                                             \
+    }
+
+/* `device` may be NULL. */
+moco_status_t model_open(const char *path, const model_file_t *file, moco_device_t *device, moco_model_t **out);
 
 moco_status_t place_open(const run_place_t *place, moco_device_t **out);
 

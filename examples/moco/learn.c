@@ -58,7 +58,7 @@ int32_t learn_report(void *user, const moco_classifier_report_t *r)
         progress_images(&watch->embedding, r->done, r->total);
     if (watch->json && r->epoch_end)
         epoch_json(r);
-    return signals_pending();
+    return 0;
 }
 
 /* ---- what came of it ---- */
@@ -168,13 +168,16 @@ int learn_run(const learn_options_t *o, learn_watch_t *watch, learn_fn train_fn,
         return EXIT_FAILED;
     watch->json = o->json;
     TRY(place_open(&o->place, &device));
-    TRY(moco_model_load(o->paths[0], NULL, device, &model));
+    TRY(model_open(o->paths[0], &o->file, device, &model));
     TRY(dataset_open(o->paths[1], o->limit, &train));
     TRY(dataset_open(o->paths[2], 0, &test));
     status = train_fn(model, train, test, options, &classifier);
     clear(watch);
-    if (status == MOCO_OK)
+    if (status == MOCO_OK) {
+        signals_begin("moco: stopping; what was learnt is saved first\n");
         code = report(o, classifier, seconds_now() - started);
+        signals_end();
+    }
 cleanup:
     if (status != MOCO_OK)
         code = finish(status, NULL);

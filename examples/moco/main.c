@@ -1,7 +1,9 @@
 /* The moco program: picks the command and hands it the rest of the line. Each command lives in
  * cmd_NAME.c. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common.h"
 #include "man.h"
@@ -88,8 +90,27 @@ static int help(int argc, char **argv)
     return EXIT_DONE;
 }
 
+/* Descriptors 0 to 2 are taken, if by nothing else: a file of the work that got the number of a
+ * closed stdout or stderr would receive what is printed. */
+static int take_standard_descriptors(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+        if (fd < 0)
+            fd = open("/", O_RDONLY); /* refuses what is written */
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0)
+        return -1;
+    close(fd);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (take_standard_descriptors() != 0)
+        return EXIT_FAILED;
     if (argc < 2) {
         print_usage(stderr);
         return EXIT_USAGE;
@@ -104,7 +125,8 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "help") == 0)
         return output_close(help(argc - 2, argv + 2));
-    signals_catch();
+    if (signals_catch() != MOCO_OK)
+        return fail("%s", moco_last_message());
     log_to_stderr();
     return output_close(run_command(argc - 1, argv + 1));
 }

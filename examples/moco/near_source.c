@@ -6,7 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common.h"
+#include "input.h"
 #include "progress.h"
+
+#define MAX_NAMES ((uint64_t)1 << 30) /* bytes */
 
 typedef struct collector {
     near_source_t *source;
@@ -34,7 +38,7 @@ static int32_t on_rows(void *user, int64_t count, const int64_t *indices, const 
         source->count++;
     }
     progress_images(&c->progress, source->count, moco_dataset_count(c->dataset));
-    return signals_pending();
+    return 0;
 }
 
 moco_status_t near_from_dataset(near_source_t *source, moco_model_t *model, int tap, moco_dataset_t *dataset,
@@ -51,6 +55,7 @@ moco_status_t near_from_dataset(near_source_t *source, moco_model_t *model, int 
         goto cleanup;
     TRY(moco_index_create(moco_model_dimension(model, tap), NULL, device, &source->index));
     TRY(moco_embed_options_init(&how, sizeof how));
+    how.cancel = signals_cancel();
     how.tap = tap;
     how.loader_threads = loader_threads;
     progress_start(&c.progress, "embed", 0);
@@ -79,9 +84,11 @@ static int read_names(near_source_t *source, const char *path)
     if (length + 1 >= sizeof text || length < 4)
         return fail("'%s' is not a .npy path", path);
     snprintf(text, sizeof text, "%.*s.txt", (int)(length - 4), path);
-    file = fopen(text, "r");
+    if (!path_exists(text))
+        return fail("the names of the rows are not there: '%s'", text);
+    file = input_open(text, MAX_NAMES);
     if (file == NULL)
-        return fail("the names of the rows are not there: '%s': %s", text, strerror(errno));
+        return EXIT_FAILED;
     while (source->count < moco_index_count(source->index) && (size = getline(&line, &capacity, file)) >= 0) {
         if (size > 0 && line[size - 1] == '\n')
             line[size - 1] = '\0';
@@ -117,34 +124,4 @@ void near_free(near_source_t *source)
     free(source->names);
     moco_index_free(source->index);
     memset(source, 0, sizeof *source);
-}
-
-uint8_t *read_file(const char *path, uint64_t *size)
-{
-    enum { CHUNK = 1 << 16 };
-    FILE *file = fopen(path, "rb");
-    uint8_t *bytes = NULL, *grown;
-    size_t used = 0, got = 0, capacity = 0;
-
-    while (file != NULL) {
-        if (capacity - used < CHUNK) {
-            capacity = capacity * 2 + CHUNK;
-            if ((grown = realloc(bytes, capacity)) == NULL)
-                break;
-            bytes = grown;
-        }
-        got = fread(bytes + used, 1, capacity - used, file);
-        used += got;
-        if (got == 0)
-            break;
-    }
-    if (file == NULL || ferror(file) || got != 0) {
-        fail("'%s' cannot be read: %s", path, strerror(errno));
-        free(bytes);
-        bytes = NULL;
-    }
-    if (file != NULL)
-        fclose(file);
-    *size = used;
-    return bytes;
 }

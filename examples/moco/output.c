@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common.h"
 
@@ -46,6 +48,48 @@ json_t *output_text(const char *text)
     return string;
 }
 
+/* Bytes of the UTF-8 character at `text`, 0 if there is none that may be shown. */
+static int shown(const unsigned char *text)
+{
+    const unsigned first = text[0];
+    const int length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+    unsigned code = length > 1 ? first & (0x7fu >> length) : first;
+
+    for (int i = 1; i < length; i++) {
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (text[i] & 0x3fu);
+    }
+    if (code < 0x20 || (code >= 0x7f && code < 0xa0)) /* C0, DEL, C1 */
+        return 0;
+    if ((code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069)) /* turn the line around */
+        return 0;
+    return (length == 3 && (code < 0x800 || (code >= 0xd800 && code < 0xe000))) ||
+                   (length == 4 && (code < 0x10000 || code > 0x10ffff))
+               ? 0
+               : length;
+}
+
+void output_plain(const char *text, FILE *stream)
+{
+    const unsigned char *at = (const unsigned char *)text;
+
+    while (*at != '\0') {
+        const int length = shown(at);
+        if (length == 0)
+            fprintf(stream, "\\x%02x", *at++);
+        for (int i = 0; i < length; i++)
+            putc(*at++, stream);
+    }
+}
+
+int output_unread(void)
+{
+    struct pollfd ends[] = {{.fd = STDOUT_FILENO}, {.fd = STDERR_FILENO}};
+
+    return poll(ends, 2, 0) > 0 && ((ends[0].revents | ends[1].revents) & POLLERR) != 0;
+}
+
 char *output_bytes(double bytes, char text[32])
 {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
@@ -66,7 +110,7 @@ static void print_value(const json_t *value, int bytes)
     json_t *item;
 
     switch (json_typeof(value)) {
-    case JSON_STRING: fputs(json_string_value(value), stdout); break;
+    case JSON_STRING: output_plain(json_string_value(value), stdout); break;
     case JSON_INTEGER:
         if (bytes && json_integer_value(value) >= 4096)
             fputs(output_bytes((double)json_integer_value(value), text), stdout);

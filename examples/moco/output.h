@@ -3,6 +3,7 @@
 #define PROGRAM_OUTPUT_H
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <moco/moco.h>
 
@@ -24,6 +25,13 @@ json_t *output_measured(double percent, int digits);
 
 /* A file name as JSON text; bytes that are not UTF-8 become '?'. */
 json_t *output_text(const char *text);
+
+/* Text for a terminal: control characters, and bytes that are not UTF-8, as \xNN, so that no name
+ * in an archive can move the cursor or set colours and titles. */
+void output_plain(const char *text, FILE *stream);
+
+/* Whether stdout or stderr is a pipe that nobody reads any more. */
+int output_unread(void);
 
 /* Flushes stdout; returns the exit code, EXIT_FAILED with a message if something could not be
  * written. */

@@ -3,12 +3,20 @@
 
 #include <stdio.h>
 
+enum { MAX_RECIPES = 32 };
+
 int settings_recipe(const char *command, const char *name, int32_t *number)
 {
     *number = moco_recipe_number(name != NULL ? name : "moco-v2");
     if (*number >= 0)
         return EXIT_DONE;
-    fprintf(stderr, "moco %s: --recipe: '%s' is not %s\n", command, name, SETTINGS_RECIPES);
+    const char *names[MAX_RECIPES + 1] = {NULL};
+    for (int32_t i = 0; i < MAX_RECIPES; i++)
+        if ((names[i] = moco_recipe_name(i)) == NULL)
+            break;
+    const char *meant = args_nearest(name, names);
+    fprintf(stderr, "moco %s: --recipe: '%s' is not %s%s%s%s\n", command, name, SETTINGS_RECIPES,
+            meant != NULL ? "; did you mean '" : "", meant != NULL ? meant : "", meant != NULL ? "'?" : "");
     return EXIT_USAGE;
 }
 

@@ -14,8 +14,9 @@ static const char notes[] =
     "stays the recipe's whatever the batch is, and the batch must be a multiple of it. moco-v3 with a ViT is\n"
     "moco-v3-vit.\n\n"
     "RUN receives checkpoint.safetensors, model.safetensors and log.jsonl after every epoch, every --save-every\n"
-    "steps and at any stop. --resume takes the options from the checkpoint and needs the same DATA and --limit;\n"
-    "threads, loader-threads, memory-cap, max-broken, steps, eval, eval-every and save-every may differ.";
+    "steps, every --save-minutes and at any stop. Ctrl-C, SIGTERM and SIGHUP drop the step in work and save; a second\n"
+    "one cuts nothing short. --resume takes the options from the checkpoint and needs the same DATA and --limit;\n"
+    "threads, loader-threads, memory-cap, max-broken, steps, eval, eval-every, save-every and save-minutes may differ.";
 
 int train_parse(int argc, char **argv, train_options_t *options)
 {
@@ -25,6 +26,8 @@ int train_parse(int argc, char **argv, train_options_t *options)
         {"print", 0, ARG_FLAG, &options->print, NULL, "show all option values and end", 0, 0, NULL},
         SETTINGS_FIELDS(options->settings),
         SETTINGS_FIELD(options->settings, "epochs", "N", "passes over the data", "epochs"),
+        SETTINGS_FIELD(options->settings, "lr", "L", "base_lr: the learning rate before it is scaled to the batch",
+                       "base_lr"),
         {"steps", 0, ARG_INTEGER, &options->steps, "N", "stop at step N of the run, schedule unchanged", 1, INT64_MAX,
          NULL},
         {"limit", 0, ARG_INTEGER, &options->limit, "N", "use N images, spread evenly over the listing", 1, INT64_MAX,
@@ -33,6 +36,8 @@ int train_parse(int argc, char **argv, train_options_t *options)
         {"eval-every", 0, ARG_INTEGER, &options->eval_every, "EPOCHS", "epochs between kNN evaluations", 1, 1000000,
          NULL},
         {"save-every", 0, ARG_INTEGER, &options->save_every, "STEPS", "also save inside an epoch", 1, INT64_MAX, NULL},
+        {"save-minutes", 0, ARG_NUMBER, &options->save_minutes, "M",
+         "and when so long has passed (default 10, 0 = never)", 0, 0, NULL},
         {"resume", 0, ARG_FLAG, &options->resume, NULL, "go on from RUN/checkpoint.safetensors", 0, 0, NULL},
         PLACE_OPTIONS(options->place),
         {"memory-cap", 0, ARG_BYTES, &options->memory_cap, "BYTES", "refuse to plan more, such as 2G or 512M", 0, 0,
@@ -48,6 +53,7 @@ int train_parse(int argc, char **argv, train_options_t *options)
 
     memset(options, 0, sizeof *options);
     options->steps = options->limit = options->eval_every = options->save_every = options->memory_cap = ARG_ABSENT;
+    options->save_minutes = -1;
     if ((code = args_parse(&command, argc, argv, &options->data)) != ARG_GO_ON)
         return code;
     if (options->print && !options->resume)
@@ -209,6 +215,25 @@ cleanup:
     return status;
 }
 
+/* The greatest power of two that fits as a batch, on as many of the groups as it can have. */
+static int too_few(const train_options_t *options, const moco_trainer_options_t *trained, int64_t images)
+{
+    int batch = 2, groups = trained->bn_groups;
+
+    while (batch * 2 <= images)
+        batch *= 2;
+    while (groups > 1 && (batch % groups != 0 || batch / groups < 2))
+        groups--;
+    if (images < 2)
+        return fail("'%s' has %lld image%s, a batch needs at least 2", options->data, (long long)images,
+                    images == 1 ? "" : "s");
+    if (groups == trained->bn_groups)
+        return fail("'%s' has %lld images, a batch needs %d: --batch %d would fit", options->data, (long long)images,
+                    (int)trained->batch_size, batch);
+    return fail("'%s' has %lld images, a batch needs %d: --batch %d --bn-groups %d would fit", options->data,
+                (long long)images, (int)trained->batch_size, batch, groups);
+}
+
 int train_trainer(const train_options_t *options, moco_device_t *device, const moco_dataset_t *dataset,
                   moco_trainer_options_t *trained, moco_trainer_t **trainer)
 {
@@ -217,11 +242,12 @@ int train_trainer(const train_options_t *options, moco_device_t *device, const m
 
     if (code != EXIT_DONE)
         return code;
+    if (*trainer == NULL && moco_dataset_count(dataset) < trained->batch_size)
+        return too_few(options, trained, moco_dataset_count(dataset));
     TRY(show_plan(options, trained, device, dataset));
     if (*trainer == NULL)
         TRY(moco_trainer_create(trained, device, trainer));
-    if (folder_make(options->run) != 0)
-        return EXIT_FAILED;
+    TRY(signals_check());
 cleanup:
     code = finish(status, NULL);
     return status == MOCO_ERR_ARGUMENT ? EXIT_USAGE : code; /* options that disagree with each other */

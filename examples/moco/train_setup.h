@@ -8,6 +8,7 @@
 typedef struct train_options {
     const char *data, *run, *recipe, *eval;
     int64_t steps, limit, eval_every, save_every, memory_cap; /* ARG_ABSENT = not given        */
+    double save_minutes;                                      /* < 0 = not given               */
     const char *max_broken;                                   /* "N" or "P%", NULL = not given */
     int resume, print, json;
     run_place_t place;
@@ -24,8 +25,7 @@ int train_print(const train_options_t *options);
  * message. */
 int train_folder_check(const train_options_t *options);
 
-/* A new trainer, or the one in the checkpoint; makes the folder and shows the plan. Returns an exit
- * code. */
+/* A new trainer, or the one in the checkpoint; shows the plan. Returns an exit code. */
 int train_trainer(const train_options_t *options, moco_device_t *device, const moco_dataset_t *dataset,
                   moco_trainer_options_t *trained, moco_trainer_t **trainer);
 

@@ -21,13 +21,13 @@ enum moco_status {
     MOCO_ERR_SHAPE = 6,       /**< a tensor or vector has other sizes than wanted                              */
     MOCO_ERR_NO_DATA = 7,     /**< fewer images or vectors than the call needs, or the object lacks what was asked for */
     MOCO_ERR_FULL = 8,        /**< more images pushed than a batch holds                                       */
-    MOCO_ERR_NONFINITE = 9,   /**< a loss or gradient is not a finite number                                   */
+    MOCO_ERR_NONFINITE = 9,   /**< a loss, gradient, weight, pushed number or embedding is infinite or no number */
     MOCO_ERR_EXISTS = 10,     /**< a file that would be replaced is an input of the call, or belongs to another run */
     MOCO_ERR_FORKED = 11,     /**< the process was forked while this object was at work                        */
     MOCO_ERR_UNSUPPORTED = 12,/**< known, but not in this build or version                                     */
     MOCO_ERR_ENGINE = 13,     /**< oneDNN refused or failed                                                    */
     MOCO_ERR_CANCELLED = 14,  /**< a callback, or another thread through moco_cancel_t, asked to stop           */
-    MOCO_ERR_MEMORY_CAP = 15, /**< the plan does not fit under the memory cap; the message says what would     */
+    MOCO_ERR_MEMORY_CAP = 15, /**< more than the memory cap, or than this process may take; the message says both */
     MOCO_ERR_MISMATCH = 16,   /**< a checkpoint, option or data set disagrees with what it must match          */
     MOCO_ERR_STATE = 17,      /**< the object is not in a state that allows this call                          */
     MOCO_ERR_VERSION = 18,    /**< a file or header is newer than this library                                 */

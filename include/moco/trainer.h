@@ -182,7 +182,7 @@ typedef struct moco_trainer_options {
 
     /* Data and run. */
     uint64_t seed;              /**< fixes weights, queue, order, shuffles and views                                 */
-    int64_t memory_cap;         /**< bytes the plan may take; 0 = no cap. Fewer groups in flight, else refused       */
+    int64_t memory_cap;         /**< bytes the plan may take; 0 = moco_memory_left. Fewer groups in flight, else refused */
     int64_t max_broken;         /**< a run fails past this number of distinct broken images; 0 = no such limit       */
     int32_t max_broken_percent; /**< or past this share of broken images in the listing, 0..100                      */
     int32_t loader_threads;     /**< decoding threads, 1..256; 0 = one per lane                                      */
@@ -236,8 +236,9 @@ MOCO_API moco_status_t moco_trainer_options_json(const moco_trainer_options_t *o
  * both views where both have queries), bn_groups_in_flight, lanes, effective_lr (base_lr scaled by
  * the batch), push_views_bytes (what pushed float views would take beside), multiply_adds (per
  * image of the batch: those of a step in convolutions, linear layers and attentions, forward and
- * backward, query and key encoder). Honours memory_cap as moco_trainer_create does. Text rule as in
- * moco_build_info. Since: 0.1.
+ * backward, query and key encoder). Honours memory_cap as moco_trainer_create does; with memory_cap
+ * 0 a plan that this machine cannot take now is told as well, with one group in flight. Text rule
+ * as in moco_build_info. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,
                                          uint64_t capacity, uint64_t *needed);
@@ -245,7 +246,10 @@ MOCO_API moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, 
 /**
  * Create a trainer at step 0. @param device  NULL for a private default. @param out  free with
  * moco_trainer_free.
- * @return MOCO_ERR_ARGUMENT (a field out of range, or fields that disagree), MOCO_ERR_MEMORY_CAP.
+ * @return MOCO_ERR_ARGUMENT (a field out of range, or fields that disagree), MOCO_ERR_MEMORY_CAP
+ * (more than memory_cap, or with 0 more than moco_memory_left, before memory is taken; the message
+ * says both numbers and what sets the limit), MOCO_ERR_MEMORY. A memory_cap of its own is not
+ * compared with moco_memory_left.
  * Threads: one thread at a time. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_create(const moco_trainer_options_t *options, moco_device_t *device,
@@ -282,8 +286,8 @@ typedef struct moco_step_report {
 /** Push float views of `count` images: [count,3,S,S] or [count,S,S,3] float32, normalised. Copied;
  * accumulates to B.
  * @return MOCO_ERR_FULL if the batch would exceed B (nothing is taken), MOCO_ERR_STATE after pixels
- * were pushed, MOCO_ERR_MEMORY_CAP if a batch of float views does not fit beside the plan.
- * Since: 0.1. */
+ * were pushed, MOCO_ERR_MEMORY_CAP if a batch of float views does not fit beside the plan,
+ * MOCO_ERR_NONFINITE (nothing is taken; the message says where). Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_push_views(moco_trainer_t *trainer, int64_t count, const float *queries,
                                                const float *keys, int32_t layout);
 
@@ -320,14 +324,17 @@ typedef struct moco_run_options {
     moco_step_fn progress; /**< may be NULL                                                                           */
     void *user;            /**< handed to `progress`                                                                  */
     int64_t max_steps;     /**< stop when this many steps are done in all (schedule unchanged); 0 = to the end         */
-    int64_t save_every;    /**< steps between saves inside an epoch; 0 = only at each epoch's end and at any stop      */
+    int64_t save_every;    /**< steps between saves inside an epoch; 0 = not by steps                                  */
+    double save_minutes;   /**< minutes between saves inside an epoch, 0..1e6; 0 = not by time. Each epoch's end and any
+                                stop save, too. When a run is saved never changes its bits                             */
     int32_t eval_every;    /**< epochs between kNN evaluations, >= 1; used when a test set is given                    */
     int32_t log_every;     /**< steps between lines of log.jsonl, >= 1                                                 */
     int32_t overwrite;     /**< 1: a new trainer may replace the files of another run in `folder`                      */
     int32_t reserved;      /**< 0                                                                                      */
 } moco_run_options_t;
 
-/** Write the defaults: to the end, a save an epoch, evaluation every epoch, a line every step.
+/** Write the defaults: to the end, a save an epoch and every 10 minutes, evaluation every epoch, a
+ * line every step.
  * @param struct_size  sizeof(moco_run_options_t) as the caller knows it. Since: 0.1. */
 MOCO_API moco_status_t moco_run_options_init(moco_run_options_t *options, uint64_t struct_size);
 
@@ -347,12 +354,20 @@ MOCO_API moco_status_t moco_run_options_json(const moco_run_options_t *options, 
  * ones.
  * @param test     NULL, or a labelled set for kNN before step 1 and every `eval_every` epochs
  * (bank: `dataset`).
- * @param folder   NULL, or an existing folder that receives checkpoint.safetensors,
- * model.safetensors and log.jsonl.
- * @param options  NULL for the defaults.
+ * @param folder   NULL, or a folder that receives checkpoint.safetensors, model.safetensors and
+ *                 log.jsonl; its last component is made where nothing is. It is opened once and
+ *                 locked: it may be renamed and the host may change its working directory, and no
+ *                 other run can begin in it. What it does not take (deleted, read-only, full disk)
+ *                 goes to FOLDER.rescue-PID beside it, or to one in $TMPDIR. The run then goes on
+ *                 for up to 10 minutes and tries again.
+ * @param options  NULL for the defaults. A request of `cancel` drops the step at work, which costs
+ *                 no bits, and what was learnt before is saved.
  * @return MOCO_ERR_NO_DATA (fewer good images than a batch), MOCO_ERR_BROKEN_DATA,
- *         MOCO_ERR_NONFINITE, MOCO_ERR_MISMATCH, MOCO_ERR_EXISTS (a trainer without steps, and a
- *         checkpoint or model in `folder`), MOCO_ERR_IO, MOCO_ERR_CANCELLED. Since: 0.1.
+ *         MOCO_ERR_NONFINITE (the files stay those of the last save), MOCO_ERR_MISMATCH,
+ *         MOCO_ERR_EXISTS (another run is at work in `folder`; or its checkpoint or model is of
+ *         more steps than the trainer has made, see `overwrite`), MOCO_ERR_IO (in place of
+ *         MOCO_ERR_CANCELLED, too, where `folder` has not taken what was learnt: the message says
+ *         where it is), MOCO_ERR_CANCELLED. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset, moco_dataset_t *test,
                                         const char *folder, const moco_run_options_t *options);
@@ -408,7 +423,8 @@ MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, const moco
                                              moco_device_t *device, moco_model_t **out);
 
 /** Write `path` (a checkpoint with everything needed to go on to the same bits), by temporary file,
- * sync and rename: an older file of that name stays whole until the new one is. @return
+ * sync and rename: an older file of that name stays whole until the new one is. Images that were
+ * pushed and wait for their step are not in it: push them again. @return
  * MOCO_ERR_IO, MOCO_ERR_MEMORY. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path);
 

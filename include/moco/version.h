@@ -37,6 +37,22 @@ MOCO_API const char *moco_version_string(void);
  */
 MOCO_API moco_status_t moco_build_info(char *text, uint64_t capacity, uint64_t *needed);
 
+/**
+ * How much memory this process may still take: the least that its control groups (versions 1 and 2,
+ * with all groups around them), RLIMIT_AS, RLIMIT_DATA, the commit limit and the free memory of the
+ * machine leave, free swap included and file caches counted as free. The environment variable
+ * MOCO_MEMORY_LIMIT ("6G", "none") stands in place of all of it. Trainers, models and fine-tuning
+ * compare what they need with it before they take it (MOCO_ERR_MEMORY_CAP), as does every single
+ * allocation of 16 MiB or more (MOCO_ERR_MEMORY).
+ *
+ * @param source    receives what sets the limit, such as "/sys/fs/cgroup/job/memory.max", cut to
+ *                  `capacity`; empty where nothing limits. May be NULL when `capacity` is 0.
+ * @param capacity  bytes at `source`.
+ * @return bytes; UINT64_MAX where nothing that could be read limits it. The number is of this
+ * moment. Threads: any. Since: 0.1.
+ */
+MOCO_API uint64_t moco_memory_left(char *source, uint64_t capacity);
+
 MOCO_END_DECLS
 
 #endif

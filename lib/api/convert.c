@@ -3,7 +3,9 @@
 
 #include "eval/convert.h"
 #include "eval/loaded.h"
+#include "persist/output.h"
 #include "train/import.h"
+#include "util/border.h"
 #include "util/cancel.h"
 #include "util/file.h"
 #include "util/need.h"
@@ -11,6 +13,7 @@
 moco_status_t moco_convert(const char *source, const char *target, const moco_convert_options_t *options, char *text,
                            uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_convert_options_t o;
     const mo_answer_t answer = {text, capacity, needed};
@@ -22,6 +25,7 @@ moco_status_t moco_convert(const char *source, const char *target, const moco_co
     TRY(mo_cancel_check(o.cancel));
     if (mo_file_same(source, target))
         return mo_fail(MOCO_ERR_EXISTS, "%s is the file to read and the file to write: wanted another target", target);
+    TRY(mo_output_check(target, MO_OUTPUT_SAFETENSORS));
     TRY(o.to == MOCO_FILE_TRAINING ? mo_import_training(source, target, &o, &answer)
                                    : mo_convert_encoder(source, target, &o, &answer));
 cleanup:
@@ -30,6 +34,7 @@ cleanup:
 
 moco_status_t moco_file_info(const char *path, char *text, uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     json_t *info = NULL;
     MO_NEED(path);
     moco_status_t status = mo_file_describe(path, &info);

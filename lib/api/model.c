@@ -4,6 +4,7 @@
 #include "api/options.h"
 #include "eval/loaded.h"
 #include "eval/model.h"
+#include "util/border.h"
 #include "util/json.h"
 #include "util/need.h"
 #include "util/structsize.h"
@@ -20,8 +21,10 @@ moco_status_t mo_wanted_of(const moco_model_options_t *options, mo_wanted_t *wan
                             .image_size = o.image_size,
                             .eval_resize = o.eval_resize,
                             .vit_heads = o.vit_heads,
+                            .memory_cap = o.memory_cap,
                             .mean = {o.mean_r, o.mean_g, o.mean_b},
-                            .std = {o.std_r, o.std_g, o.std_b}};
+                            .std = {o.std_r, o.std_g, o.std_b},
+                            .prefix = o.prefix};
 cleanup:
     return status;
 }
@@ -29,6 +32,7 @@ cleanup:
 moco_status_t moco_model_load(const char *path, const moco_model_options_t *options, moco_device_t *device,
                               moco_model_t **out)
 {
+    MO_BORDER;
     mo_wanted_t wanted;
     MO_NEED(path);
     MO_NEED(out);
@@ -40,6 +44,7 @@ moco_status_t moco_model_load(const char *path, const moco_model_options_t *opti
 moco_status_t moco_model_load_memory(const void *data, uint64_t size, const moco_model_options_t *options,
                                      moco_device_t *device, moco_model_t **out)
 {
+    MO_BORDER;
     mo_wanted_t wanted;
     MO_NEED(data);
     MO_NEED(out);
@@ -50,6 +55,7 @@ moco_status_t moco_model_load_memory(const void *data, uint64_t size, const moco
 
 moco_status_t moco_model_save(const moco_model_t *model, const char *path)
 {
+    MO_BORDER;
     MO_NEED(model);
     MO_NEED(path);
     return mo_model_write(model, path);
@@ -57,12 +63,14 @@ moco_status_t moco_model_save(const moco_model_t *model, const char *path)
 
 moco_status_t moco_model_save_memory(const moco_model_t *model, void *data, uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     MO_NEED(model);
     return mo_model_write_memory(model, data, capacity, needed);
 }
 
 void moco_model_free(moco_model_t *model)
 {
+    MO_BORDER;
     mo_model_release(model);
 }
 
@@ -70,6 +78,7 @@ void moco_model_free(moco_model_t *model)
 
 moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     MO_NEED(model);
     return mo_json_text(mo_model_json(model), text, capacity, needed);
 }
@@ -96,8 +105,8 @@ cleanup:
 }
 
 /* options: resolved. */
-static moco_status_t embed(moco_model_t *model, int64_t count, const mo_source_t *source, const moco_embed_options_t *o,
-                           float *out)
+static moco_status_t embed(moco_model_t *model, int64_t count, const mo_image_source_t *source,
+                           const moco_embed_options_t *o, float *out)
 {
     MO_NEED(out);
     moco_status_t status = mo_need_whole("count", count, 1, INT64_MAX);
@@ -109,7 +118,8 @@ static moco_status_t embed(moco_model_t *model, int64_t count, const mo_source_t
 moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t count, const uint8_t *const *data,
                                        const uint64_t *sizes, const moco_embed_options_t *options, float *out)
 {
-    const mo_source_t source = {.encoded = data, .sizes = sizes};
+    MO_BORDER;
+    const mo_image_source_t source = {.encoded = data, .sizes = sizes};
     moco_embed_options_t o;
     MO_NEED(model);
     MO_NEED(data);
@@ -121,7 +131,8 @@ moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t count, const
 moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t count, const moco_image_t *images,
                                       const moco_embed_options_t *options, float *out)
 {
-    const mo_source_t source = {.images = images};
+    MO_BORDER;
+    const mo_image_source_t source = {.images = images};
     moco_embed_options_t o;
     MO_NEED(model);
     MO_NEED(images);
@@ -132,7 +143,8 @@ moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t count, const 
 moco_status_t moco_model_embed_tensor(moco_model_t *model, int64_t count, const float *images,
                                       const moco_embed_options_t *options, float *out)
 {
-    mo_source_t source = {.floats = images};
+    MO_BORDER;
+    mo_image_source_t source = {.floats = images};
     moco_embed_options_t o;
     MO_NEED(model);
     MO_NEED(images);
@@ -146,6 +158,7 @@ moco_status_t moco_model_embed_tensor(moco_model_t *model, int64_t count, const 
 moco_status_t moco_model_embed_dataset(moco_model_t *model, moco_dataset_t *dataset,
                                        const moco_embed_options_t *options, moco_rows_fn rows, void *user)
 {
+    MO_BORDER;
     moco_embed_options_t o;
     MO_NEED(model);
     MO_NEED(dataset);
@@ -157,6 +170,7 @@ moco_status_t moco_model_embed_dataset(moco_model_t *model, moco_dataset_t *data
 moco_status_t moco_model_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
                                       const moco_embed_options_t *options, moco_embed_result_t *result)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_embed_options_t o;
     moco_embed_result_t full;

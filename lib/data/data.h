@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <moco/cancel.h>
 #include <moco/dataset.h>
 #include <moco/types.h> /* moco_image_t */
 
@@ -76,6 +77,12 @@ const char *mo_dataset_name(const moco_dataset_t *dataset, int64_t index);
 int32_t mo_dataset_label(const moco_dataset_t *dataset, int64_t index);
 const char *mo_dataset_class_name(const moco_dataset_t *dataset, int32_t label);
 uint64_t mo_dataset_name_hash(const moco_dataset_t *dataset); /* FNV-1a over all names, '\n' after each */
+/* Tells a data set from others in a later process: names, place and, of an archive, length and time
+ * of change. 0 of a callback's, whose images nobody knows again. */
+uint64_t mo_dataset_identity(const moco_dataset_t *dataset);
+/* Whether one of the first `count` images, or the archive, was written after `since`, nanoseconds of
+ * the system's time. */
+int mo_dataset_changed(const moco_dataset_t *dataset, int64_t count, int64_t since);
 moco_dataset_t *mo_dataset_retain(moco_dataset_t *dataset);
 /* Read and decode entry `index` (thread-safe unless the data set is from a callback: then only on
  * the caller's thread). A broken image is remembered once with its reason and gives MOCO_ERR_IMAGE
@@ -101,14 +108,16 @@ typedef struct mo_loader_spec {
     int one_view;          /* train: view 0 alone                                */
     int keep_last;         /* train: an epoch's last batch may be smaller        */
     int labelled;          /* images without a class are passed over, unread     */
+    int quiet;             /* broken images are not logged: the caller tells of them */
     uint32_t order_stream; /* train; 0 = MO_STREAM_ORDER                         */
     mo_view_spec_t views;  /* train                                              */
     int32_t resize, size;  /* eval                                               */
     uint64_t seed;
-    int64_t batch;      /* images a batch                                     */
-    int32_t threads;    /* 1..256                                             */
-    int32_t depth;      /* batches in the store, the one handed out included, >= 2 */
-    int64_t max_broken; /* MOCO_ERR_BROKEN_DATA past this many distinct broken images; < 0 = no limit */
+    int64_t batch;               /* images a batch                                     */
+    int32_t threads;             /* 1..256                                             */
+    int32_t depth;               /* batches in the store, the one handed out included, >= 2 */
+    int64_t max_broken;          /* MOCO_ERR_BROKEN_DATA past this many distinct broken images; < 0 = no limit */
+    const moco_cancel_t *cancel; /* ends the wait for a batch with MOCO_ERR_CANCELLED; NULL = none */
 } mo_loader_spec_t;
 
 typedef struct mo_batch {

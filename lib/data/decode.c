@@ -5,37 +5,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "util/file_kind.h"
 #include "util/status.h"
 
 static const mo_image_format_t *const formats[] = {&mo_jpeg_format};
 #define FORMATS (sizeof formats / sizeof formats[0])
-
-/* What a file may be that no format recognises: a reason should name it. */
-static const struct {
-    const char *what;
-    uint32_t offset, length;
-    const char *bytes;
-} others[] = {
-    {"a PNG file", 0, 8, "\x89PNG\r\n\x1a\n"},
-    {"a WebP file", 8, 4, "WEBP"},
-    {"a GIF file", 0, 4, "GIF8"},
-    {"a TIFF file", 0, 4, "II*\0"},
-    {"a TIFF file", 0, 4, "MM\0*"},
-    {"an AVIF file", 4, 8, "ftypavif"},
-    {"an AVIF file", 4, 8, "ftypavis"},
-    {"a HEIF file", 4, 8, "ftypheic"},
-    {"a HEIF file", 4, 8, "ftypmif1"},
-    {"a JPEG XL file", 0, 12, "\0\0\0\x0cJXL \r\n\x87\n"},
-    {"a JPEG XL file", 0, 2, "\xff\x0a"},
-    {"a JPEG 2000 file", 0, 12, "\0\0\0\x0cjP  \r\n\x87\n"},
-    {"a JPEG 2000 file", 0, 4, "\xff\x4f\xff\x51"},
-    {"a PDF file", 0, 5, "%PDF-"},
-    {"a BMP file", 0, 2, "BM"},
-    {"a gzip file", 0, 2, "\x1f\x8b"},
-    {"a zip file", 0, 4, "PK\3\4"},
-    {"a web page", 0, 9, "<!DOCTYPE"},
-    {"a web page", 0, 5, "<html"},
-};
 
 static void format_names(char text[MO_ENDINGS_TEXT])
 {
@@ -44,16 +18,30 @@ static void format_names(char text[MO_ENDINGS_TEXT])
         used += (size_t)snprintf(text + used, MO_ENDINGS_TEXT - used, "%s%s", i > 0 ? ", " : "", formats[i]->name);
 }
 
+/* The first words of a text: they often say what went wrong where it came from. */
+static moco_status_t refuse_text(const uint8_t *encoded, uint64_t size)
+{
+    char words[41] = "";
+    size_t used = 0;
+    for (uint64_t i = 0; i < size && used + 1 < sizeof words && encoded[i] != '\n' && encoded[i] != '\r'; i++)
+        words[used++] = (char)encoded[i];
+    words[used] = '\0';
+    return mo_fail(MOCO_ERR_IMAGE, "a text that begins '%s', not an image", words);
+}
+
 /* Why bytes that no format takes are refused. */
 static moco_status_t refuse(const uint8_t *encoded, uint64_t size)
 {
     char names[MO_ENDINGS_TEXT];
     if (encoded == NULL || size == 0)
         return mo_fail(MOCO_ERR_IMAGE, "empty");
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        if (size >= others[i].offset + others[i].length &&
-            memcmp(encoded + others[i].offset, others[i].bytes, others[i].length) == 0)
-            return mo_fail(MOCO_ERR_IMAGE, "%s, which this version does not read", others[i].what);
+    const mo_file_kind_t *kind = mo_file_kind(encoded, size);
+    if (kind != NULL && kind->group == MO_FILE_IMAGE)
+        return mo_fail(MOCO_ERR_IMAGE, "%s, which this version does not read", kind->what);
+    if (kind != NULL && kind->group == MO_FILE_TEXT)
+        return refuse_text(encoded, size);
+    if (kind != NULL)
+        return mo_fail(MOCO_ERR_IMAGE, "%s%s", kind->what, kind->group == MO_FILE_POINTER ? "" : ", not an image");
     format_names(names);
     return mo_fail(MOCO_ERR_IMAGE, "unknown format: starts with bytes %02x %02x; this version reads %s", encoded[0],
                    size > 1 ? encoded[1] : 0, names);
@@ -74,6 +62,14 @@ moco_status_t mo_image_read_header(const uint8_t *encoded, uint64_t size, mo_ima
     const mo_image_format_t *format;
     const moco_status_t status = find(encoded, size, &format);
     return status == MOCO_OK ? format->read_header(encoded, size, header) : status;
+}
+
+int32_t mo_image_orientation(const uint8_t *encoded, uint64_t size)
+{
+    for (size_t i = 0; encoded != NULL && i < FORMATS; i++)
+        if (formats[i]->recognise(encoded, size))
+            return formats[i]->orientation(encoded, size);
+    return 0;
 }
 
 moco_status_t mo_image_draw(const uint8_t *encoded, uint64_t size, const mo_draw_t *draw, mo_pixels_t *out,

@@ -14,6 +14,7 @@
 #include "engine/buffer.h"
 #include "engine/device.h"
 #include "engine/net.h"
+#include "util/cancel.h"
 
 typedef enum mo_mode {
     MO_MODE_TRAIN, /* keeps what backward needs          */
@@ -98,6 +99,7 @@ typedef struct mo_pass {
     moco_status_t (*begin)(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
     moco_status_t (*end)(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
     void *ctx;
+    const moco_cancel_t *cancel; /* looked at before every instruction of every shard; NULL = none */
     struct mo_pass_state *state; /* made by mo_pass_prepare, so that a step allocates nothing */
 } mo_pass_t;
 moco_status_t mo_pass_prepare(mo_pass_t *pass);

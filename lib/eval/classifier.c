@@ -52,15 +52,17 @@ moco_classifier_rate_t mo_classifier_rate(const mo_linear_score_t *score, int64_
                                     .test_loss = finite ? score->loss / (double)images : (double)NAN};
 }
 
-void mo_classifier_keep(moco_classifier_t *c, int32_t best, const float *weights, const float *bias,
-                        moco_model_t *model)
+moco_status_t mo_classifier_keep(moco_classifier_t *c, int32_t best, const float *weights, const float *bias,
+                                 moco_model_t *model)
 {
     moco_classifier_result_t *r = &c->result;
     const moco_classifier_rate_t *rate = &c->rates[best];
+    const moco_status_t status = mo_backbone_hash(model, &r->backbone_hash);
+    if (status != MOCO_OK)
+        return status;
     memcpy(c->weights, weights, (size_t)r->classes * (size_t)r->features * sizeof *weights);
     memcpy(c->bias, bias, (size_t)r->classes * sizeof *bias);
     c->model = mo_model_retain(model);
-    r->backbone_hash = mo_backbone_hash(model);
     r->best = best;
     r->base_lr = rate->base_lr;
     r->effective_lr = rate->effective_lr;
@@ -68,6 +70,7 @@ void mo_classifier_keep(moco_classifier_t *c, int32_t best, const float *weights
     r->top5 = rate->top5;
     r->train_loss = rate->train_loss;
     r->test_loss = rate->test_loss;
+    return MOCO_OK;
 }
 
 static uint64_t hash_of(uint64_t hash, const float *values, int64_t count)
@@ -80,21 +83,22 @@ static uint64_t hash_of(uint64_t hash, const float *values, int64_t count)
     return hash;
 }
 
-uint64_t mo_backbone_hash(const moco_model_t *m)
+moco_status_t mo_backbone_hash(const moco_model_t *m, uint64_t *out)
 {
     const mo_encoder_t *e = &m->encoder;
-    uint64_t hash = MO_HASH_START;
     float *params;
-    if (mo_buffer_map(e->params, MO_READ, &params) != MOCO_OK)
-        return hash; /* which memory of the host, where a model has them, never does */
-    hash = hash_of(hash, params, e->net.body_params);
+    const moco_status_t status = mo_buffer_map(e->params, MO_READ, &params);
+    if (status != MOCO_OK)
+        return status;
+    uint64_t hash = hash_of(MO_HASH_START, params, e->net.body_params);
     mo_buffer_unmap(e->params, params);
     for (int32_t i = 0; i < e->net.op_count; i++) {
         const mo_op_t *op = &e->net.ops[i];
         if (op->bn >= 0 && e->net.parameters[op->weights].offset < e->net.body_params)
             hash = hash_of(hash, e->running + e->net.bns[op->bn].offset, 2 * (int64_t)e->net.bns[op->bn].channels);
     }
-    return hash;
+    *out = hash;
+    return MOCO_OK;
 }
 
 json_t *mo_classifier_names(const moco_classifier_t *c)

@@ -9,7 +9,8 @@
 #include "eval/linear.h"
 #include "eval/model.h"
 
-#define MO_CLASSIFIER_RATES 16 /* learning rates that may have learnt side by side */
+#define MO_CLASSIFIER_RATES 16     /* learning rates that may have learnt side by side                */
+#define MO_CONFUSION_CLASSES 10000 /* more have no confusion table, which would take gigabytes        */
 
 struct moco_classifier {
     moco_model_t *model; /* the backbone: a reference                                  */
@@ -17,7 +18,7 @@ struct moco_classifier {
     moco_classifier_rate_t rates[MO_CLASSIFIER_RATES];
     char **names;          /* [C] classes                                             */
     float *weights, *bias; /* [C,F], [C]                                              */
-    int64_t *confusion;    /* [C,C] true class, answer; NULL = not known, from a file */
+    int64_t *confusion;    /* [C,C] true class, answer; NULL = not known, from a file, or too many */
 };
 
 /* Memory for C classes of F features; names and numbers are the caller's to set. Free with _delete,
@@ -30,14 +31,14 @@ void mo_classifier_delete(moco_classifier_t *classifier);
 moco_classifier_rate_t mo_classifier_rate(const mo_linear_score_t *score, int64_t images, double train_loss);
 /* Keeps the numbers of the classifier that learnt at rate `best`, and a reference to its
  * backbone. */
-void mo_classifier_keep(moco_classifier_t *classifier, int32_t best, const float *weights, const float *bias,
-                        moco_model_t *model);
+moco_status_t mo_classifier_keep(moco_classifier_t *classifier, int32_t best, const float *weights, const float *bias,
+                                 moco_model_t *model);
 
 json_t *mo_classifier_names(const moco_classifier_t *classifier); /* of its classes; NULL without memory */
 json_t *mo_classifier_json(const moco_classifier_t *classifier);  /* what it is; NULL without memory */
 
 /* FNV-1a over the bits of a backbone's parameters and statistics, whatever head it has. */
-uint64_t mo_backbone_hash(const moco_model_t *model);
+moco_status_t mo_backbone_hash(const moco_model_t *model, uint64_t *hash);
 
 /* classifier_file.c. What the layer is called: "fc" in torchvision's ResNets, "head" in the usual
  * ViTs. */

@@ -2,6 +2,7 @@
  * matched by name. */
 #include "eval/knn.h"
 
+#include "eval/class_match.h"
 #include "eval/classify.h"
 #include "eval/features.h"
 #include "eval/model.h"
@@ -30,6 +31,28 @@ cleanup:
     return status;
 }
 
+/* Images without a class beside others that have one are seldom meant. */
+static void warn_unlabelled(const char *what, const moco_dataset_t *dataset, const char *consequence)
+{
+    int64_t without = 0;
+    for (int64_t i = 0; i < mo_dataset_count(dataset); i++)
+        without += mo_dataset_label(dataset, i) < 0;
+    if (without > 0)
+        mo_log(MOCO_LOG_WARNING, "%lld of %lld images of the %s have no class and %s", (long long)without,
+               (long long)mo_dataset_count(dataset), what, consequence);
+}
+
+moco_status_t mo_knn_check(moco_dataset_t *bank, moco_dataset_t *test)
+{
+    const moco_status_t status = mo_classes_check("bank", bank, test);
+    if (status != MOCO_OK)
+        return status;
+    warn_unlabelled("bank", bank, "do not vote");
+    warn_unlabelled("test set", test, "count as misses");
+    mo_overlap_warn("bank", bank, test);
+    return MOCO_OK;
+}
+
 moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
                               const moco_knn_options_t *o, moco_knn_result_t *result)
 {
@@ -44,13 +67,8 @@ moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_da
                                .user = o->user,
                                .cancel = o->cancel,
                                .total = mo_dataset_count(bank) + mo_dataset_count(test)};
-    if (classes == 0 || mo_dataset_classes(test) == 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "the %s set has no classes: wanted images in sub-folders or labels",
-                       classes == 0 ? "bank" : "test");
     TRY(mo_calloc((size_t)mo_dataset_classes(test), sizeof *map, &map));
-    if (mo_classes_match(bank, test, map) == 0)
-        TRY(mo_fail(MOCO_ERR_MISMATCH, "bank and test share no class: the bank has '%s', the test set '%s'",
-                    mo_dataset_class_name(bank, 0), mo_dataset_class_name(test, 0)));
+    TRY(mo_classes_match("bank", bank, test, map));
     TRY(mo_features_collect(model, bank, &spec, &b)); /* an image without class cannot vote … */
     spec.map = map;
     spec.keep = 1; /* … but can be asked about */

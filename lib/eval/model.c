@@ -3,12 +3,15 @@
 #include "eval/model.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <moco/trainer.h>
 
 #include "engine/ops.h"
 #include "util/alloc.h"
+#include "util/headroom.h"
+#include "util/size.h"
 #include "util/status.h"
 
 int32_t mo_eval_resize(int32_t stem, int32_t image_size)
@@ -169,8 +172,57 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t *transform, moco_device_t *device,
-                              moco_model_t **out)
+/* What the encoder's copy, the packed weights of the plans, the folded copy on the way to them and
+ * the lanes take. */
+static uint64_t bytes_of(const moco_model_t *m)
+{
+    const mo_net_t *net = &m->encoder.net;
+    const uint64_t lanes = (uint64_t)mo_device_lanes(m->device);
+    uint64_t bytes = (2 * (uint64_t)net->params + (uint64_t)net->stats) * sizeof(float), scratch = 0;
+    for (int i = 0; i < MO_MODEL_SIZES; i++) {
+        const uint64_t each = mo_plan_scratchpad_bytes(m->plan[i]);
+        bytes += mo_plan_packed_bytes(m->plan[i]);
+        scratch = each > scratch ? each : scratch;
+    }
+    return bytes + lanes * (m->arena_bytes + scratch + (uint64_t)m->feature);
+}
+
+static moco_status_t check_memory(const moco_model_t *m, int64_t cap)
+{
+    const uint64_t bytes = bytes_of(m), each = m->arena_bytes;
+    char advice[160];
+    if (cap > 0 && bytes > (uint64_t)cap)
+        return mo_fail(MOCO_ERR_MEMORY_CAP, "the model needs %s, of that %s for each of %d lanes; the memory cap is %s",
+                       mo_size(bytes).text, mo_size(each).text, mo_device_lanes(m->device),
+                       mo_size((uint64_t)cap).text);
+    if (cap > 0)
+        return MOCO_OK;
+    snprintf(advice, sizeof advice, "; each of %d lanes takes %s; memory_cap = %llu takes it whatever the machine says",
+             mo_device_lanes(m->device), mo_size(each).text, (unsigned long long)bytes);
+    return mo_headroom_check(MOCO_ERR_MEMORY_CAP, "the model needs", bytes, advice);
+}
+
+static moco_status_t take_memory(moco_model_t *m, const mo_encoder_t *encoder, int64_t cap)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(check_memory(m, cap));
+    if (cap > 0) /* whoever sets one may know better than the machine */
+        mo_headroom_planned_begin();
+    status = mo_encoder_take(&m->encoder, NULL);
+    if (status == MOCO_OK)
+        status = mo_encoder_copy_numbers(encoder, &m->encoder);
+    if (status == MOCO_OK)
+        status = pack(m);
+    if (status == MOCO_OK)
+        status = take_lanes(m);
+    if (cap > 0)
+        mo_headroom_planned_end();
+cleanup:
+    return status;
+}
+
+moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t *transform, int64_t memory_cap,
+                              moco_device_t *device, moco_model_t **out)
 {
     moco_status_t status = MOCO_OK;
     moco_model_t *m = NULL;
@@ -180,10 +232,10 @@ moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t 
     m->transform = *transform;
     m->feature = 3 * (int64_t)encoder->spec.image_size * encoder->spec.image_size;
     mo_input_table(m->transform.mean, m->transform.std, m->lut);
-    TRY(mo_encoder_copy(encoder, &m->encoder));
+    TRY(mo_encoder_build(&m->encoder, &encoder->spec));
+    m->encoder.steps = encoder->steps;
     TRY(make_plans(m));
-    TRY(pack(m));
-    TRY(take_lanes(m));
+    TRY(take_memory(m, encoder, memory_cap));
     *out = m;
     m = NULL;
 cleanup:

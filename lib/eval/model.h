@@ -10,6 +10,7 @@
 #include "data/data.h"
 #include "engine/plan.h"
 #include "nets/encoder.h"
+#include "util/checksum.h"
 #include "util/options.h"
 
 /* Plan sizes: one image for latency, more for throughput; a partial shard is padded. */
@@ -44,9 +45,10 @@ struct moco_model {
     json_t *report; /* what was taken from a foreign file; or NULL */
 };
 
-/* Copies and packs the encoder's numbers. */
-moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t *transform, moco_device_t *device,
-                              moco_model_t **out);
+/* Copies and packs the encoder's numbers. `memory_cap`: bytes; 0 = what the process may still
+ * take. */
+moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t *transform, int64_t memory_cap,
+                              moco_device_t *device, moco_model_t **out);
 moco_model_t *mo_model_retain(moco_model_t *model);
 void mo_model_release(moco_model_t *model); /* the last reference frees it; NULL is fine */
 /* model_file.c. Reading takes any container; `bytes` are a whole file and are not needed
@@ -60,22 +62,27 @@ moco_status_t mo_model_write(const moco_model_t *model, const char *path);
 moco_status_t mo_model_write_memory(const moco_model_t *model, void *bytes, uint64_t capacity, uint64_t *needed);
 
 json_t *mo_model_json(const moco_model_t *model); /* what it is; NULL without memory */
+/* Of all that decides the bits of a row: weights, statistics, network and transform. */
+moco_status_t mo_model_sum(const moco_model_t *model, mo_checksum_t *sum);
 
 /* embed.c. Where images of one call come from: exactly one is set. */
-typedef struct mo_source {
+typedef struct mo_image_source {
     const uint8_t *const *encoded; /* [count] image files in memory */
     const uint64_t *sizes;
     const moco_image_t *images; /* [count] pixels of any size, by mo_image_at */
     const float *floats;        /* [count] normalised images  */
     int32_t layout;
     const uint8_t *const *rows; /* [count] views [S,S,3]      */
-} mo_source_t;
+} mo_image_source_t;
 /* The options are checked; see moco_model_embed_encoded for those of them that count. */
-moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_source_t *source, int size,
+moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_image_source_t *source, int size,
                        const moco_embed_options_t *options, float *out);
 /* embed_dataset.c */
 moco_status_t mo_embed_dataset(moco_model_t *model, moco_dataset_t *dataset, const moco_embed_options_t *options,
                                moco_rows_fn rows, void *user);
+/* The images from `first` on, after `done` rows of those before. */
+moco_status_t mo_embed_dataset_from(moco_model_t *model, moco_dataset_t *dataset, int64_t first, int64_t done,
+                                    const moco_embed_options_t *options, moco_rows_fn rows, void *user);
 /* embed_files.c */
 moco_status_t mo_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
                               const moco_embed_options_t *options, moco_embed_result_t *result);

@@ -90,7 +90,7 @@ static moco_status_t batch_step(void *ctx, const mo_batch_t *batch)
 {
     work_t *w = ctx;
     moco_status_t status = MOCO_OK;
-    const mo_source_t source = {.rows = batch->rows[0]};
+    const mo_image_source_t source = {.rows = batch->rows[0]};
     const moco_embed_options_t how = {.tap = MOCO_TAP_BACKBONE};
     const mo_linear_rows_t rows = {w->rows, w->labels, NULL, batch->count};
     if (w->seen == 0 && batch->count < w->o.batch_size)
@@ -232,16 +232,16 @@ static moco_status_t keep(work_t *w, int32_t best)
     c->result.train_images = w->seen;
     c->result.test_images = w->s.measured.count;
     c->result.rates = w->o.rates;
-    mo_classifier_keep(c, best, w->linear.weights + (size_t)best * block, w->linear.bias + best * c->result.classes,
-                       w->s.model);
-    return mo_supervised_score(&w->s, &w->linear, w->scores, best, 1);
+    const moco_status_t status = mo_classifier_keep(c, best, w->linear.weights + (size_t)best * block,
+                                                    w->linear.bias + best * c->result.classes, w->s.model);
+    return status != MOCO_OK ? status : mo_supervised_score(&w->s, &w->linear, w->scores, best, 1);
 }
 
 moco_status_t mo_probe_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
                              const moco_probe_options_t *options, moco_classifier_t **out)
 {
     moco_status_t status = MOCO_OK;
-    const uint64_t before = mo_backbone_hash(model);
+    uint64_t before;
     int32_t best = -1;
     work_t w = {.o = *options};
     w.s = (mo_supervised_t){.model = model,
@@ -255,6 +255,7 @@ moco_status_t mo_probe_train(moco_model_t *model, moco_dataset_t *train, moco_da
                             .eval_every = options->eval_every,
                             .loader_threads = options->loader_threads,
                             .normalize = options->normalize};
+    TRY(mo_backbone_hash(model, &before));
     mo_probe_choose_rates(&w.o, model->encoder.spec.arch);
     TRY(prepare(&w));
     TRY(run_epochs(&w, &best));

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "util/alloc.h"
+#include "util/source.h"
 #include "util/status.h"
 
 #define MAGIC "\x93NUMPY"
@@ -62,13 +63,40 @@ moco_status_t mo_npy_rows(mo_npy_writer_t *npy, const float *rows, int64_t count
     return status;
 }
 
-moco_status_t mo_npy_commit(mo_npy_writer_t *npy)
+uint64_t mo_npy_header_size(void)
+{
+    return HEADER_SIZE;
+}
+
+moco_status_t mo_npy_resume(mo_npy_writer_t *npy, const char *path, int32_t dimension, int64_t rows)
+{
+    mo_npy_writer_t made = {.dimension = dimension, .rows = rows};
+    const uint64_t row = (uint64_t)dimension * sizeof(float);
+    moco_status_t status = mo_atomic_resume(&made.file, path, rows > 0 ? HEADER_SIZE + (uint64_t)rows * row : 0);
+    if (status == MOCO_OK && rows == 0)
+        status = write_header(&made);
+    if (status == MOCO_OK)
+        *npy = made;
+    else
+        mo_atomic_keep(&made.file);
+    return status;
+}
+
+moco_status_t mo_npy_finish(mo_npy_writer_t *npy)
 {
     moco_status_t status = MOCO_OK;
-    if (npy->file.stream == NULL)
+    if (npy->file.fd == 0)
         return mo_fail(MOCO_ERR_STATE, "no .npy file is open for writing");
     TRY(mo_atomic_seek(&npy->file, 0));
     TRY(write_header(npy));
+cleanup:
+    return status;
+}
+
+moco_status_t mo_npy_commit(mo_npy_writer_t *npy)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_npy_finish(npy));
     TRY(mo_atomic_commit(&npy->file));
 cleanup:
     mo_npy_abort(npy);
@@ -197,27 +225,33 @@ static int take_dictionary(cursor_t *text, header_t *header)
     return text->at == text->end && header->has_descr && header->has_order && header->has_shape;
 }
 
-/* Where the dictionary lies; *data is what follows it. */
-static moco_status_t find_header(const mo_file_view_t *file, const char *path, cursor_t *text, uint64_t *data)
+/* The dictionary as text of its own (mo_free); *data is the byte that follows it. */
+static moco_status_t take_header(const mo_source_t *file, uint8_t **text, uint64_t *length, uint64_t *data)
 {
-    uint64_t prefix = 10, length = 0;
-    if (file->size < prefix || memcmp(file->bytes, MAGIC, MAGIC_SIZE) != 0)
+    moco_status_t status = MOCO_OK;
+    const char *path = mo_source_path(file);
+    const uint64_t size = mo_source_size(file);
+    uint8_t head[12] = {0};
+    uint64_t prefix = 10;
+    TRY(mo_source_read(file, 0, size < sizeof head ? size : sizeof head, head));
+    if (size < prefix || memcmp(head, MAGIC, MAGIC_SIZE) != 0)
         return mo_fail(MOCO_ERR_FORMAT, "%s: not a .npy file", path);
-    int version = file->bytes[6];
+    int version = head[6];
     if (version < 1 || version > 3)
         return mo_fail(MOCO_ERR_VERSION, "%s: .npy version %d, versions 1 to 3 are read", path, version);
+    *length = 0;
     if (version == 1)
-        length = (uint64_t)file->bytes[8] | (uint64_t)file->bytes[9] << 8;
-    if (version > 1 && file->size >= (prefix = 12))
+        *length = (uint64_t)head[8] | (uint64_t)head[9] << 8;
+    if (version > 1 && size >= (prefix = 12))
         for (int i = 3; i >= 0; i--)
-            length = length << 8 | file->bytes[8 + i];
-    if (file->size < prefix || length > file->size - prefix || length > MAX_HEADER)
+            *length = *length << 8 | head[8 + i];
+    if (size < prefix || *length > size - prefix || *length > MAX_HEADER)
         return mo_fail(MOCO_ERR_FORMAT, "%s: .npy header of %llu bytes claimed in a file of %llu; at most %d are read",
-                       path, (unsigned long long)length, (unsigned long long)file->size, MAX_HEADER);
-    text->at = (const char *)file->bytes + prefix;
-    text->end = text->at + length;
-    *data = prefix + length;
-    return MOCO_OK;
+                       path, (unsigned long long)*length, (unsigned long long)size, MAX_HEADER);
+    TRY(mo_source_take(file, prefix, *length, text));
+    *data = prefix + *length;
+cleanup:
+    return status;
 }
 
 static moco_status_t check_header(const header_t *header, uint64_t bytes, const char *path)
@@ -236,22 +270,26 @@ static moco_status_t check_header(const header_t *header, uint64_t bytes, const 
 moco_status_t mo_npy_read(const char *path, float **values, int64_t *rows, int64_t *dimension)
 {
     moco_status_t status = MOCO_OK;
-    mo_file_view_t file = {0};
+    mo_source_t *file = NULL;
     header_t header = {0};
-    cursor_t text = {0};
-    uint64_t data = 0;
-    TRY(mo_file_view_open(&file, path));
-    TRY(find_header(&file, path, &text, &data));
-    if (!take_dictionary(&text, &header)) {
-        status = mo_fail(MOCO_ERR_FORMAT, "%s: damaged .npy header", path);
-        goto cleanup;
-    }
-    TRY(check_header(&header, file.size - data, path));
-    TRY(mo_calloc(file.size - data, 1, values));
-    memcpy(*values, file.bytes + data, file.size - data);
+    uint8_t *text = NULL, *numbers = NULL;
+    uint64_t length = 0, data = 0;
+    TRY(mo_source_open(path, &file));
+    TRY(take_header(file, &text, &length, &data));
+    cursor_t cursor = {(const char *)text, (const char *)text + length};
+    if (!take_dictionary(&cursor, &header))
+        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: damaged .npy header", path));
+    const uint64_t bytes = mo_source_size(file) - data;
+    TRY(check_header(&header, bytes, path));
+    TRY(mo_source_take(file, data, bytes, &numbers));
+    TRY(mo_source_check(file));
+    *values = (float *)numbers;
+    numbers = NULL;
     *rows = header.dims[0];
     *dimension = header.dims[1];
 cleanup:
-    mo_file_view_close(&file);
+    mo_free(numbers);
+    mo_free(text);
+    mo_source_close(file);
     return status;
 }

@@ -5,8 +5,14 @@
 #include <stdint.h>
 #include <moco/status.h>
 #include "persist/tensor_file.h"
+#include "util/folder.h"
 
-moco_status_t mo_safetensors_parse(mo_tensor_file_t *st, const uint8_t *bytes, uint64_t size, const char *path);
+/* Bytes of a header that is read or written. The deepest network of this library, with both
+ * encoders and two blocks of an optimizer, has one of 7 million. */
+#define MO_ST_MAX_HEADER 10000000u
+
+/* Tensors and texts of a source; the caller makes the file its owner. */
+moco_status_t mo_safetensors_parse(mo_tensor_file_t *st, const mo_source_t *source);
 
 /* Writing: list what goes in, then write it all at once, through mo_atomic_* or into memory. Data
  * is borrowed until written. */
@@ -20,6 +26,8 @@ moco_status_t mo_st_add(mo_st_writer_t *writer, const char *name, mo_dtype_t dty
                         const void *data);
 moco_status_t mo_st_meta(mo_st_writer_t *writer, const char *key, const char *value);
 moco_status_t mo_st_write(mo_st_writer_t *writer, const char *path);
+/* The same as `name` in an opened folder; NULL: the working directory. */
+moco_status_t mo_st_write_in(mo_st_writer_t *writer, const mo_folder_t *folder, const char *name);
 /* The bytes of that file into memory. *needed = their number, which may be NULL. capacity 0 only
  * asks for it; less than is needed is MOCO_ERR_ARGUMENT and leaves `bytes` as they are. */
 moco_status_t mo_st_write_memory(mo_st_writer_t *writer, void *bytes, uint64_t capacity, uint64_t *needed);

@@ -1,16 +1,18 @@
 /* Reading safetensors. Every byte is hostile: header length, JSON, shapes and offsets are checked
- * before anything is believed, and nothing is copied. Called by checkpoints and by model loading.
+ * before anything is believed, and no number is read. Called by checkpoints and by model loading.
  * Assumes a little-endian machine. */
 #include "persist/safetensors.h"
+#include "persist/safetensors_sum.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "util/alloc.h"
 #include "util/json.h"
+#include "util/size.h"
 #include "util/status.h"
 
-#define MAX_HEADER 100000000u
 #define METADATA_NAME "__metadata__"
 #define MAX_DEPTH 8 /* a legal header has three levels */
 
@@ -159,10 +161,12 @@ static moco_status_t check_cover(const range_t *ranges, int64_t count, uint64_t 
     return MOCO_OK;
 }
 
-static moco_status_t read_tensors(mo_tensor_file_t *st, json_t *header, const uint8_t *data, uint64_t size,
-                                  const char *path)
+/* The numbers fill the source from byte `data` to its end. */
+static moco_status_t read_tensors(mo_tensor_file_t *st, json_t *header, uint64_t data, const mo_source_t *source)
 {
     moco_status_t status = MOCO_OK;
+    const char *path = mo_source_path(source);
+    const uint64_t size = mo_source_size(source) - data;
     range_t *ranges = NULL;
     int64_t count = 0;
     const char *name;
@@ -180,7 +184,8 @@ static moco_status_t read_tensors(mo_tensor_file_t *st, json_t *header, const ui
     TRY(mo_calloc((size_t)count, sizeof *st->tensors, &st->tensors));
     for (int64_t i = 0; i < count; i++) {
         st->tensors[i] = ranges[i].tensor;
-        st->tensors[i].data = data + ranges[i].begin;
+        st->tensors[i].source = source;
+        st->tensors[i].at = data + ranges[i].begin;
         ranges[i].tensor.name = NULL; /* handed over */
     }
     st->count = count;
@@ -215,33 +220,43 @@ cleanup:
 
 /* ---- the file ---- */
 
-static moco_status_t load_header(const uint8_t *bytes, uint64_t size, const char *path, uint64_t *length,
-                                 json_t **header)
+static moco_status_t load_header(const mo_source_t *source, uint64_t *length, json_t **header)
 {
+    moco_status_t status = MOCO_OK;
+    const char *path = mo_source_path(source);
+    const uint64_t size = mo_source_size(source);
     char reason[MO_JSON_REASON];
+    uint8_t *text = NULL;
     if (size < 8)
         return mo_fail(MOCO_ERR_FORMAT, "%s: has %llu bytes, a safetensors file has at least 8", path,
                        (unsigned long long)size);
-    memcpy(length, bytes, 8);
-    if (*length > MAX_HEADER || *length > size - 8)
-        return mo_fail(MOCO_ERR_FORMAT, "%s: not safetensors: header of %llu bytes claimed, %llu follow, %u at most",
-                       path, (unsigned long long)*length, (unsigned long long)(size - 8), MAX_HEADER);
-    if (*length < 2 || bytes[8] != '{')
-        return mo_fail(MOCO_ERR_FORMAT, "%s: not safetensors: the header does not begin with '{'", path);
-    moco_status_t status = mo_json_load((const char *)bytes + 8, *length, MAX_DEPTH, header, reason);
-    return status == MOCO_OK ? MOCO_OK : mo_fail(status, "%s: damaged header: %s", path, reason);
+    TRY(mo_source_read(source, 0, 8, length));
+    if (*length > MO_ST_MAX_HEADER || *length > size - 8)
+        return mo_fail(MOCO_ERR_FORMAT, "%s: not safetensors: a header of %s claimed, %s follow, at most %s are read",
+                       path, mo_size(*length).text, mo_size(size - 8).text, mo_size(MO_ST_MAX_HEADER).text);
+    TRY(mo_source_take(source, 8, *length, &text));
+    if (*length < 2 || text[0] != '{')
+        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: not safetensors: the header does not begin with '{'", path));
+    status = mo_json_load((const char *)text, *length, MAX_DEPTH, header, reason);
+    if (status != MOCO_OK)
+        status = mo_fail(status, "%s: damaged header: %s", path, reason);
+cleanup:
+    mo_free(text);
+    return status;
 }
 
-moco_status_t mo_safetensors_parse(mo_tensor_file_t *st, const uint8_t *bytes, uint64_t size, const char *path)
+moco_status_t mo_safetensors_parse(mo_tensor_file_t *st, const mo_source_t *source)
 {
     moco_status_t status = MOCO_OK;
     mo_tensor_file_t made = {0};
     json_t *header = NULL;
     uint64_t length = 0;
-    TRY(load_header(bytes, size, path, &length, &header));
-    TRY(read_metadata(&made, header, path));
-    TRY(read_tensors(&made, header, bytes + 8 + length, size - 8 - length, path));
-    TRY(mo_tensor_file_sort(&made, path));
+    TRY(load_header(source, &length, &header));
+    TRY(read_metadata(&made, header, mo_source_path(source)));
+    TRY(read_tensors(&made, header, 8 + length, source));
+    made.data = 8 + length;
+    TRY(mo_tensor_file_sort(&made, mo_source_path(source)));
+    TRY(mo_header_sum_check(&made, made.data, mo_source_path(source)));
     *st = made;
     made = (mo_tensor_file_t){0};
 cleanup:

@@ -1,13 +1,14 @@
-/* A file of named tensors and texts, whichever container they come in: safetensors, or what
- * PyTorch's torch.save writes (a zip archive, or the pickles one after the other of versions before
- * 1.6). The container is told from the content, never from the name. The file stays mapped and
- * tensors point into it, so opening copies no numbers. */
+/* A file of named tensors and texts, whichever container they come in: safetensors, what PyTorch's
+ * torch.save writes (a zip archive, or the pickles one after the other of versions before 1.6), or
+ * a plain pickle of NumPy arrays. The container is told from the content, never from the name. The
+ * file stays open: opening reads what describes the tensors, and the numbers are read when they are
+ * asked for. */
 #ifndef MO_PERSIST_TENSOR_FILE_H
 #define MO_PERSIST_TENSOR_FILE_H
 
 #include <stdint.h>
 #include <moco/status.h>
-#include "util/file.h"
+#include "util/source.h"
 
 #define MO_FILE_DIMS 8
 
@@ -25,7 +26,7 @@ typedef enum mo_dtype {
     MO_DTYPE_OTHER
 } mo_dtype_t;
 
-typedef enum mo_container { MO_SAFETENSORS, MO_TORCH_ZIP, MO_TORCH_LEGACY } mo_container_t;
+typedef enum mo_container { MO_SAFETENSORS, MO_TORCH_ZIP, MO_TORCH_LEGACY, MO_PLAIN_PICKLE } mo_container_t;
 
 typedef struct mo_file_tensor {
     char *name; /* members of nested dictionaries and lists are joined by dots: "state_dict.fc.weight" */
@@ -34,9 +35,10 @@ typedef struct mo_file_tensor {
     int32_t rank;
     int64_t dims[MO_FILE_DIMS];
     int64_t strides[MO_FILE_DIMS]; /* in numbers; views and transposes come with other strides than C order */
-    const uint8_t *data;           /* first number, inside the mapping; may be unaligned in files of other programs */
-    uint64_t bytes;                /* of all numbers */
-    int64_t order;                 /* place in the file's own order: tensors are sorted by name */
+    const mo_source_t *source;
+    uint64_t at;    /* the source's byte at which the first number begins */
+    uint64_t bytes; /* of all numbers; more than lie there where a stride of 0 repeats them */
+    int64_t order;  /* place in the file's own order: tensors are sorted by name */
 } mo_file_tensor_t;
 
 typedef struct mo_file_text {
@@ -44,17 +46,24 @@ typedef struct mo_file_text {
 } mo_file_text_t;
 
 typedef struct mo_tensor_file {
-    mo_file_view_t file;
+    mo_source_t *source;
+    uint64_t data; /* safetensors: the byte after the header */
     mo_container_t container;
     mo_file_tensor_t *tensors; /* sorted by name, each name once */
     int64_t count;
     mo_file_text_t *texts; /* metadata; from PyTorch: numbers, truth values and short texts of the saved object */
     int64_t text_count;
+    char *opaque;      /* class of an object of the file that is neither tensor, number nor text; NULL without */
+    uint8_t *decoded;  /* numbers that the file keeps in another form, NULL without … */
+    mo_source_t *lent; /* … which tensors read as a source of its own */
 } mo_tensor_file_t;
 
+/* Of a file with checksums (safetensors_sum.h) both are compared, which reads it once. */
 moco_status_t mo_tensor_file_open(mo_tensor_file_t *file, const char *path);
-/* The same of a file that lies in memory: tensors point into `bytes`, which are borrowed until the
- * close. `path` names it in messages. */
+/* For those who want texts and shapes alone: the numbers are not looked at. */
+moco_status_t mo_tensor_file_peek(mo_tensor_file_t *file, const char *path);
+/* The same of a file that lies in memory, which is borrowed until the close. `path` names it in
+ * messages. */
 moco_status_t mo_tensor_file_open_memory(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path);
 void mo_tensor_file_close(mo_tensor_file_t *file); /* safe on a zeroed struct */
 const char *mo_container_name(mo_container_t container);
@@ -63,9 +72,17 @@ const mo_file_tensor_t *mo_tensor_file_find(const mo_tensor_file_t *file, const 
 const char *mo_tensor_file_text(const mo_tensor_file_t *file, const char *key);              /* NULL if absent */
 
 /* Numbers of a tensor in C order, as float32 (from F32, F16, BF16, F64) or as whole numbers (from
- * the integer types); count must match exactly: MOCO_ERR_SHAPE names both. */
+ * the integer types); count must match exactly: MOCO_ERR_SHAPE names both. MOCO_ERR_IO where the
+ * file cannot be read any more or has changed since it was opened. MOCO_ERR_NONFINITE where a float
+ * is infinite or no number. */
 moco_status_t mo_file_floats(const mo_file_tensor_t *tensor, float *out, int64_t count);
 moco_status_t mo_file_ints(const mo_file_tensor_t *tensor, int64_t *out, int64_t count);
+
+/* How many numbers lie in the file: fewer than the tensor has where a stride of 0 repeats them. */
+uint64_t mo_file_stored(const mo_file_tensor_t *tensor);
+/* Space for what a small file only repeats: MOCO_ERR_UNSUPPORTED when *bytes, the sum so far, goes
+ * beyond 64 MiB with this tensor. */
+moco_status_t mo_file_repeats(const mo_file_tensor_t *tensor, uint64_t *bytes);
 
 /* ---- for the readers of containers ---- */
 

@@ -7,9 +7,11 @@
 
 #include "persist/tensor_file.h"
 #include "util/alloc.h"
+#include "util/size.h"
 #include "util/status.h"
 
 enum { END_SIZE = 22, END64_SIZE = 56, LOCATOR_SIZE = 20, ENTRY_SIZE = 46, LOCAL_SIZE = 30, MAX_COMMENT = 65535 };
+#define MAX_DIRECTORY ((uint64_t)32 << 20) /* bytes: some 300,000 members */
 enum { ENCRYPTED = 1, STORED = 0, ZIP64_FIELD = 1 };
 
 static uint32_t u16(const uint8_t *at)
@@ -41,36 +43,61 @@ typedef struct directory {
     uint64_t first, size, count;
 } directory_t;
 
-/* The record at the archive's end; NULL if there is none. */
-static const uint8_t *find_end(const uint8_t *bytes, uint64_t size)
+/* The record at the end of the archive's last `size` bytes; NULL if there is none. */
+static const uint8_t *find_end(const uint8_t *tail, uint64_t size)
 {
     for (uint64_t comment = 0; comment <= MAX_COMMENT && comment + END_SIZE <= size; comment++) {
-        const uint8_t *at = bytes + size - END_SIZE - comment;
+        const uint8_t *at = tail + size - END_SIZE - comment;
         if (is(at, "PK\5\6") && u16(at + 20) == comment)
             return at;
     }
     return NULL;
 }
 
-static moco_status_t find_directory(const uint8_t *bytes, uint64_t size, const char *path, directory_t *d)
+/* The 64-bit record, which a locator in front of the record at byte `before` tells of. */
+static moco_status_t find_directory64(const mo_source_t *source, uint64_t *before, directory_t *d)
 {
-    const uint8_t *end = find_end(bytes, size);
+    moco_status_t status = MOCO_OK;
+    const char *path = mo_source_path(source);
+    uint8_t locator[LOCATOR_SIZE], end[END64_SIZE];
+    if (*before < LOCATOR_SIZE)
+        return damaged(path, "its 64-bit end is missing");
+    TRY(mo_source_read(source, *before - LOCATOR_SIZE, LOCATOR_SIZE, locator));
+    if (!is(locator, "PK\6\7"))
+        return damaged(path, "its 64-bit end is missing");
+    *before = u64(locator + 8);
+    if (*before > mo_source_size(source) || mo_source_size(source) - *before < END64_SIZE)
+        return damaged(path, "its 64-bit end is not where it should be");
+    TRY(mo_source_read(source, *before, END64_SIZE, end));
+    if (!is(end, "PK\6\6"))
+        return damaged(path, "its 64-bit end is not where it should be");
+    *d = (directory_t){u64(end + 48), u64(end + 40), u64(end + 32)};
+cleanup:
+    return status;
+}
+
+static moco_status_t find_directory(const mo_source_t *source, directory_t *d)
+{
+    moco_status_t status = MOCO_OK;
+    const char *path = mo_source_path(source);
+    const uint64_t size = mo_source_size(source), most = MAX_COMMENT + END_SIZE, tail_size = size < most ? size : most;
+    uint8_t *tail = NULL;
+    TRY(mo_source_take(source, size - tail_size, tail_size, &tail));
+    const uint8_t *end = find_end(tail, tail_size);
     if (end == NULL)
-        return damaged(path, "its end is missing");
-    uint64_t before = (uint64_t)(end - bytes);
+        TRY(damaged(path, "its end is missing"));
+    uint64_t before = size - tail_size + (uint64_t)(end - tail);
     *d = (directory_t){u32(end + 16), u32(end + 12), u16(end + 10)};
-    if (d->first == UINT32_MAX || d->size == UINT32_MAX || d->count == UINT16_MAX) {
-        const uint8_t *locator = before >= LOCATOR_SIZE ? end - LOCATOR_SIZE : NULL;
-        if (locator == NULL || !is(locator, "PK\6\7"))
-            return damaged(path, "its 64-bit end is missing");
-        before = u64(locator + 8);
-        if (before > size || size - before < END64_SIZE || !is(bytes + before, "PK\6\6"))
-            return damaged(path, "its 64-bit end is not where it should be");
-        *d = (directory_t){u64(bytes + before + 48), u64(bytes + before + 40), u64(bytes + before + 32)};
-    }
+    if (d->first == UINT32_MAX || d->size == UINT32_MAX || d->count == UINT16_MAX)
+        TRY(find_directory64(source, &before, d));
     if (d->first > before || d->size > before - d->first || d->count > d->size / ENTRY_SIZE)
-        return damaged(path, "its directory is larger than the file");
-    return MOCO_OK;
+        TRY(damaged(path, "its directory is larger than the file"));
+    if (d->size > MAX_DIRECTORY)
+        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: the zip archive's directory has %s, at most %s are read", path,
+                    mo_size(d->size).text, mo_size(MAX_DIRECTORY).text));
+cleanup:
+    mo_free(tail);
+    return status;
 }
 
 /* Sizes and offset that do not fit 32 bits stand in an extra field, in this order. */
@@ -97,18 +124,29 @@ static int widen(const uint8_t *extra, uint64_t length, uint64_t *values[3])
 }
 
 /* The data begins behind a second header, whose extra field may have another length. */
-static moco_status_t find_data(const uint8_t *bytes, uint64_t size, uint64_t local, const char *path,
-                               mo_zip_member_t *m)
+static moco_status_t find_data(const mo_source_t *source, uint64_t local, mo_zip_member_t *m)
 {
-    if (local > size || size - local < LOCAL_SIZE || !is(bytes + local, "PK\3\4"))
+    moco_status_t status = MOCO_OK;
+    const char *path = mo_source_path(source);
+    const uint64_t size = mo_source_size(source);
+    uint8_t header[LOCAL_SIZE], *name = NULL;
+    if (local > size || size - local < LOCAL_SIZE)
         return damaged(path, "a member is not where its directory says");
-    uint64_t name = u16(bytes + local + 26), extra = u16(bytes + local + 28), left = size - local - LOCAL_SIZE;
-    if (name + extra > left || m->size > left - name - extra)
-        return damaged(path, "a member is longer than the file");
-    if (name != m->name_size || memcmp(bytes + local + LOCAL_SIZE, m->name, name) != 0)
-        return damaged(path, "a member has two names");
-    m->data = m->sealed ? NULL : bytes + local + LOCAL_SIZE + name + extra;
-    return MOCO_OK;
+    TRY(mo_source_read(source, local, LOCAL_SIZE, header));
+    if (!is(header, "PK\3\4"))
+        TRY(damaged(path, "a member is not where its directory says"));
+    uint64_t length = u16(header + 26), extra = u16(header + 28), left = size - local - LOCAL_SIZE;
+    if (length + extra > left || m->size > left - length - extra)
+        TRY(damaged(path, "a member is longer than the file"));
+    if (length != m->name_size)
+        TRY(damaged(path, "a member has two names"));
+    TRY(mo_source_take(source, local + LOCAL_SIZE, length, &name));
+    if (memcmp(name, m->name, length) != 0)
+        TRY(damaged(path, "a member has two names"));
+    m->at = local + LOCAL_SIZE + length + extra;
+cleanup:
+    mo_free(name);
+    return status;
 }
 
 /* The name of a member as a message can show it. */
@@ -122,9 +160,10 @@ static mo_shown_t shown(const mo_zip_member_t *m)
 }
 
 /* One entry of the directory at `at`, with `left` bytes up to its end; *length = its own. */
-static moco_status_t read_member(const uint8_t *bytes, uint64_t size, const uint8_t *at, uint64_t left,
-                                 const char *path, mo_zip_member_t *m, uint64_t *length)
+static moco_status_t read_member(const mo_source_t *source, const uint8_t *at, uint64_t left, mo_zip_member_t *m,
+                                 uint64_t *length)
 {
+    const char *path = mo_source_path(source);
     if (left < ENTRY_SIZE || !is(at, "PK\1\2"))
         return damaged(path, "its directory ends early");
     uint64_t name = u16(at + 28), extra = u16(at + 30), comment = u16(at + 32);
@@ -138,7 +177,7 @@ static moco_status_t read_member(const uint8_t *bytes, uint64_t size, const uint
     m->method = (uint16_t)u16(at + 10);
     m->sealed = u16(at + 8) & ENCRYPTED || m->method != STORED || packed != full;
     m->size = m->sealed ? 0 : full;
-    return find_data(bytes, size, local, path, m);
+    return find_data(source, local, m);
 }
 
 moco_status_t mo_zip_check_stored(const mo_zip_t *zip, const char *path)
@@ -165,24 +204,28 @@ static int by_name(const void *left, const void *right)
     return compare(a->name, a->name_size, b->name, b->name_size);
 }
 
-moco_status_t mo_zip_open(mo_zip_t *zip, const uint8_t *bytes, uint64_t size, const char *path)
+moco_status_t mo_zip_open(mo_zip_t *zip, const mo_source_t *source)
 {
     moco_status_t status = MOCO_OK;
     directory_t d = {0};
     mo_zip_member_t *members = NULL;
+    uint8_t *directory = NULL;
     uint64_t at = 0, length = 0;
-    TRY(find_directory(bytes, size, path, &d));
+    TRY(find_directory(source, &d));
+    TRY(mo_source_take(source, d.first, d.size, &directory));
     TRY(mo_calloc(d.count, sizeof *members, &members));
     for (uint64_t i = 0; i < d.count; i++, at += length)
-        TRY(read_member(bytes, size, bytes + d.first + at, d.size - at, path, &members[i], &length));
+        TRY(read_member(source, directory + at, d.size - at, &members[i], &length));
     qsort(members, d.count, sizeof *members, by_name);
     for (uint64_t i = 1; i < d.count; i++)
         if (by_name(&members[i - 1], &members[i]) == 0)
-            TRY(mo_fail(MOCO_ERR_FORMAT, "%s: damaged zip archive: member '%s' comes twice", path,
+            TRY(mo_fail(MOCO_ERR_FORMAT, "%s: damaged zip archive: member '%s' comes twice", mo_source_path(source),
                         shown(&members[i]).text));
-    *zip = (mo_zip_t){members, (int64_t)d.count};
+    *zip = (mo_zip_t){members, (int64_t)d.count, directory};
     members = NULL;
+    directory = NULL;
 cleanup:
+    mo_free(directory);
     mo_free(members);
     return status;
 }
@@ -190,6 +233,7 @@ cleanup:
 void mo_zip_close(mo_zip_t *zip)
 {
     mo_free(zip->members);
+    mo_free(zip->directory);
     *zip = (mo_zip_t){0};
 }
 

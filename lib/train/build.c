@@ -1,11 +1,14 @@
 /* Making the machine around a state: loss, plans, the list of memory that is known before any is
  * taken, the memory. */
+#include <stdio.h>
 #include <string.h>
 
 #include "train/options.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
+#include "util/headroom.h"
 #include "util/rng.h"
+#include "util/size.h"
 #include "util/status.h"
 
 #define LOADER_DEPTH 2 /* batches in the store: one at work, one ahead */
@@ -131,28 +134,48 @@ uint64_t mo_trainer_bytes(const moco_trainer_t *t, const char *name)
     return mo_blocks_bytes(&t->state.blocks, name) + mo_blocks_bytes(&t->blocks, name);
 }
 
-/* A shard in flight for every lane, fewer under a cap; refused when not even one group fits. */
-static moco_status_t choose_sets(moco_trainer_t *t)
+/* A shard in flight for every lane, and fewer where their plan has more than `cap` bytes. */
+static void choose_sets(moco_trainer_t *t, uint64_t cap)
 {
-    const uint64_t cap = (uint64_t)t->state.options.memory_cap;
     int32_t shards = mo_device_lanes(t->device);
-    for (t->blocks = blocks_with(t, shards); cap > 0 && shards > 1 && mo_trainer_bytes(t, NULL) > cap;)
+    for (t->blocks = blocks_with(t, shards); shards > 1 && mo_trainer_bytes(t, NULL) > cap;)
         t->blocks = blocks_with(t, --shards);
     for (int i = 0; i < MO_STAGES; i++)
         if (t->stages[i].learner.encoder != NULL)
             t->stages[i].learner.sets = mo_learner_sets(&t->stages[i].learner, shards);
     t->shards = mo_learner_shards(back_stage(t));
     t->shards_in_flight = mo_learner_in_flight(back_stage(t));
-    const unsigned long long bytes = mo_trainer_bytes(t, NULL);
-    if (cap > 0 && bytes > cap)
-        return mo_fail(MOCO_ERR_MEMORY_CAP,
-                       "one group in flight needs %llu bytes, the memory cap is %llu; a cap of %llu would fit, or a "
-                       "smaller batch, image or queue%s",
-                       bytes, (unsigned long long)cap, bytes,
-                       t->state.method.loss->joins_batch && !t->state.method.two_pass
-                           ? ", or more batch-norm groups, which run in two passes"
-                           : "");
-    return MOCO_OK;
+}
+
+static const char *more_groups(const moco_trainer_t *t)
+{
+    return t->state.method.loss->joins_batch && !t->state.method.two_pass
+               ? ", or more batch-norm groups, which run in two passes"
+               : "";
+}
+
+static moco_status_t check_cap(const moco_trainer_t *t, uint64_t cap)
+{
+    const uint64_t bytes = mo_trainer_bytes(t, NULL);
+    if (bytes <= cap)
+        return MOCO_OK;
+    return mo_fail(MOCO_ERR_MEMORY_CAP,
+                   "one group in flight needs %s, the memory cap is %s; a cap of %llu would fit, or a smaller batch, "
+                   "image or queue%s",
+                   mo_size(bytes).text, mo_size(cap).text, (unsigned long long)bytes, more_groups(t));
+}
+
+/* The options' cap, or what the process may still take. A cap of the options is not compared with
+ * that: whoever sets one may know better. Without one a plan that does not fit can still be looked
+ * at, and is refused when its memory is taken. */
+static moco_status_t fit_plan(moco_trainer_t *t)
+{
+    const uint64_t cap = (uint64_t)t->state.options.memory_cap;
+    mo_headroom_t memory;
+    if (cap == 0)
+        mo_headroom_read(&memory);
+    choose_sets(t, cap > 0 ? cap : mo_headroom_spare(&memory));
+    return cap > 0 ? check_cap(t, cap) : MOCO_OK;
 }
 
 moco_status_t mo_trainer_build(moco_trainer_t *t, moco_device_t *device)
@@ -169,7 +192,7 @@ moco_status_t mo_trainer_build(moco_trainer_t *t, moco_device_t *device)
     TRY(mo_net_done(net));
     set_groups(t);
     TRY(mo_stages_plan(t));
-    TRY(choose_sets(t));
+    TRY(fit_plan(t));
 cleanup:
     return status;
 }
@@ -213,17 +236,49 @@ cleanup:
     return status;
 }
 
+/* Making the plans has taken some memory, so the plan is fitted once more. */
+static moco_status_t accept_plan(moco_trainer_t *t)
+{
+    char advice[256];
+    moco_status_t status = MOCO_OK;
+    TRY(fit_plan(t));
+    snprintf(
+        advice, sizeof advice,
+        "; a smaller batch, image or queue would take less%s; memory_cap = %llu takes it whatever the machine says",
+        more_groups(t), (unsigned long long)mo_trainer_bytes(t, NULL));
+    if (t->state.options.memory_cap == 0)
+        TRY(mo_headroom_check(MOCO_ERR_MEMORY_CAP, "the plan with one group in flight needs", mo_trainer_bytes(t, NULL),
+                              advice));
+    mo_log(MOCO_LOG_INFO, "plan: %s, %d of %d shards in flight, %d images each",
+           mo_size(mo_trainer_bytes(t, NULL)).text, t->shards_in_flight, t->shards, t->state.shard);
+cleanup:
+    return status;
+}
+
+void mo_trainer_planned_begin(const moco_trainer_t *t)
+{
+    if (t->state.options.memory_cap > 0)
+        mo_headroom_planned_begin();
+}
+
+void mo_trainer_planned_end(const moco_trainer_t *t)
+{
+    if (t->state.options.memory_cap > 0)
+        mo_headroom_planned_end();
+}
+
 moco_status_t mo_trainer_take(moco_trainer_t *t)
 {
     moco_status_t status = MOCO_OK;
-    mo_log(MOCO_LOG_INFO, "plan: %llu bytes, %d of %d shards in flight, %d images each",
-           (unsigned long long)mo_trainer_bytes(t, NULL), t->shards_in_flight, t->shards, t->state.shard);
+    mo_trainer_planned_begin(t);
+    TRY(accept_plan(t));
     TRY(mo_blocks_take(&t->blocks, t->device));
     TRY(mo_state_take(&t->state, t->device));
     TRY(mo_stages_take(t));
     TRY(take_optimizer(t));
     TRY(take_gradients(t));
 cleanup:
+    mo_trainer_planned_end(t);
     return status;
 }
 

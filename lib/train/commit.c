@@ -7,19 +7,12 @@
 
 /* ---- the numbers on the host ---- */
 
-/* The buffers of a commit, and where each is mapped; those without memory are not. */
-typedef struct hold {
-    mo_buffer_t buffer;
-    mo_access_t access;
-    float **mapped;
-} hold_t;
-
 enum { HOLDS = 8 };
 
-static void holds_of(moco_trainer_t *t, hold_t holds[HOLDS])
+static void holds_of(moco_trainer_t *t, mo_hold_t holds[HOLDS])
 {
     mo_mapped_t *m = &t->mapped;
-    const hold_t all[HOLDS] = {
+    const mo_hold_t all[HOLDS] = {
         {t->state.query.params, MO_UPDATE, &m->query},       {t->state.key.params, MO_UPDATE, &m->key},
         {t->gradients[0].total, MO_READ, &m->gradients[0]},  {t->gradients[1].total, MO_READ, &m->gradients[1]},
         {t->query_staged.values, MO_READ, &m->query_staged}, {t->key_staged.values, MO_READ, &m->key_staged},
@@ -32,11 +25,9 @@ static moco_status_t map_numbers(moco_trainer_t *t)
     const mo_net_t *net = &t->state.query.net;
     const int64_t body = t->state.method.two_pass ? net->body_params : net->params;
     moco_status_t status = MOCO_OK;
-    hold_t holds[HOLDS];
+    mo_hold_t holds[HOLDS];
     holds_of(t, holds);
-    for (int i = 0; i < HOLDS; i++)
-        if (holds[i].buffer.memory != NULL)
-            TRY(mo_buffer_map(holds[i].buffer, holds[i].access, holds[i].mapped));
+    TRY(mo_holds_map(holds, HOLDS));
     t->optim.params = t->mapped.query;
     t->optim.pieces[0] = (mo_gradient_piece_t){t->mapped.gradients[0], 0, body};
     t->optim.pieces[1] = (mo_gradient_piece_t){t->mapped.gradients[1], body, net->params - body};
@@ -46,17 +37,15 @@ cleanup:
 
 void mo_commit_done(moco_trainer_t *t)
 {
-    hold_t holds[HOLDS];
+    mo_hold_t holds[HOLDS];
     holds_of(t, holds);
-    for (int i = 0; i < HOLDS; i++)
-        mo_buffer_unmap(holds[i].buffer, *holds[i].mapped);
-    t->mapped = (mo_mapped_t){0};
+    mo_holds_release(holds, HOLDS);
     t->optim.params = NULL;
 }
 
 /* ---- what can be refused ---- */
 
-static moco_status_t read_outcome(moco_trainer_t *t, mo_outcome_t *out)
+static void read_outcome(const moco_trainer_t *t, mo_outcome_t *out)
 {
     const mo_method_t *m = &t->state.method;
     int64_t rows = m->rows, first = 0, fifth = 0;
@@ -71,46 +60,45 @@ static moco_status_t read_outcome(moco_trainer_t *t, mo_outcome_t *out)
                           100.0 * (double)fifth / (double)rows, 0, out->rates};
     if (m->loss->chance == NULL)
         out->top1 = out->top5 = -1;
-    return mo_learner_norm(&t->optim, t->device, t->state.step, out->loss, &out->gradient_norm);
 }
 
-/* All that can be refused, before anything has changed. The lanes have run by then, so that the
- * commit can count on them. */
+/* The key encoder has no predictor: its parameters are the first ones of the query encoder's. */
+static void follow(void *ctx, const mo_optim_part_t *part)
+{
+    const mo_commit_t *c = ctx;
+    const moco_trainer_t *t = c->trainer;
+    if (part->offset < t->state.key.net.params)
+        mo_momentum_update(t->mapped.key + part->offset, t->mapped.query + part->offset, part->count,
+                           c->rates.key_momentum);
+}
+
+/* All that can be refused, before anything has changed. */
 moco_status_t mo_commit_prepare(moco_trainer_t *t, mo_commit_t *c)
 {
     const moco_trainer_options_t *o = &t->state.options;
     moco_status_t status = MOCO_OK;
     c->trainer = t;
     c->outcome.rates = c->rates;
-    c->optim = (mo_optim_rates_t){.kind = (mo_optimizer_t)o->optimizer,
-                                  .lr = c->rates.lr,
-                                  .momentum = o->sgd_momentum,
-                                  .weight_decay = o->weight_decay,
-                                  .trust = o->lars_trust,
-                                  .beta1 = o->adam_beta1,
-                                  .beta2 = o->adam_beta2,
-                                  .epsilon = o->adam_epsilon,
-                                  .step = t->state.step + 1};
+    c->update = (mo_update_t){.optim = &t->optim,
+                              .rates = {.kind = (mo_optimizer_t)o->optimizer,
+                                        .lr = c->rates.lr,
+                                        .momentum = o->sgd_momentum,
+                                        .weight_decay = o->weight_decay,
+                                        .trust = o->lars_trust,
+                                        .beta1 = o->adam_beta1,
+                                        .beta2 = o->adam_beta2,
+                                        .epsilon = o->adam_epsilon,
+                                        .step = t->state.step + 1},
+                              .follow = follow,
+                              .ctx = c};
     TRY(map_numbers(t));
-    TRY(read_outcome(t, &c->outcome));
-    TRY(mo_optim_begin(&t->optim, t->device, &c->optim)); /* LARS: the norms of parameters and steps */
+    read_outcome(t, &c->outcome);
+    TRY(mo_update_prepare(&c->update, t->device, c->outcome.loss, &c->outcome.gradient_norm));
 cleanup:
     return status;
 }
 
 /* ---- the commit ---- */
-
-/* The key encoder has no predictor: its parameters are the first ones of the query encoder's. */
-static void commit_part(void *ctx, int64_t number)
-{
-    const mo_commit_t *c = ctx;
-    moco_trainer_t *t = c->trainer;
-    const mo_optim_part_t *part = &t->optim.parts[number];
-    mo_optim_update(&t->optim, part, &c->optim);
-    if (part->offset < t->state.key.net.params)
-        mo_momentum_update(t->mapped.key + part->offset, t->mapped.query + part->offset, part->count,
-                           c->rates.key_momentum);
-}
 
 static void commit_statistics(moco_trainer_t *t)
 {
@@ -159,7 +147,7 @@ static void count(moco_trainer_t *t, const mo_commit_t *c)
  * after it: k <- m k + (1-m) q. */
 void mo_commit(moco_trainer_t *t, mo_commit_t *c)
 {
-    mo_device_sweep(t->device, t->optim.part_count, commit_part, c);
+    mo_update_commit(&c->update, t->device);
     commit_statistics(t); /* the stages only staged them */
     if (t->state.method.loss->after_commit != NULL)
         t->state.method.loss->after_commit(t);

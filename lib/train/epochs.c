@@ -3,19 +3,12 @@
 #include "train/epochs.h"
 
 #include <inttypes.h>
-#include <time.h>
 
 #include "train/run.h"
 #include "util/cancel.h"
+#include "util/clock.h"
 #include "util/status.h"
 #include "util/structsize.h"
-
-double mo_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ---- reports ---- */
 
@@ -124,11 +117,14 @@ moco_status_t mo_epochs_open(moco_trainer_t *t, moco_dataset_t *dataset, mo_load
     moco_status_t status = MOCO_OK;
     int64_t count = mo_dataset_count(dataset);
     TRY(bind_listing(t, count, mo_dataset_name_hash(dataset)));
-    if (t->pushed.count == 0)
-        mo_pushed_free(&t->pushed); /* the store of pushed batches makes room for the loader's */
+    TRY(mo_push_yield(t));
     mo_loader_spec_t spec = mo_trainer_loader_spec(t);
     spec.max_broken = broken_limit(&t->state.options, count);
-    TRY(mo_loader_create(&spec, dataset, loader));
+    spec.cancel = t->cancel;
+    mo_trainer_planned_begin(t);
+    status = mo_loader_create(&spec, dataset, loader);
+    mo_trainer_planned_end(t);
+    TRY(status);
     TRY(mo_loader_seek(*loader, t->state.epoch, t->state.position));
 cleanup:
     return status;

@@ -5,8 +5,6 @@
 
 #include "train/trainer.h"
 
-double mo_seconds(void); /* of a clock that never goes back */
-
 /* A report of a step with this outcome, and how long its data and the step itself took. */
 void mo_report_fill(const moco_trainer_t *trainer, const mo_outcome_t *outcome, double data_seconds,
                     double step_seconds, moco_step_report_t *report);

@@ -31,7 +31,7 @@ static moco_status_t snapshot(const work_t *w, moco_model_t **out)
     mo_encoder_t encoder = w->tuner.encoder; /* its numbers are borrowed */
     encoder.spec.drop_path = 0;
     encoder.steps = w->tuner.step;
-    return mo_model_create(&encoder, &w->s.model->transform, w->tuner.device, out);
+    return mo_model_create(&encoder, &w->s.model->transform, 0, w->tuner.device, out);
 }
 
 static moco_status_t score(const work_t *w, mo_linear_score_t *scores)
@@ -65,7 +65,7 @@ static moco_status_t keep(work_t *w, moco_model_t *model)
     c->result.steps = w->tuner.step;
     c->result.train_images = w->seen;
     c->result.test_images = w->s.measured.count;
-    mo_classifier_keep(c, 0, weights, bias, model);
+    TRY(mo_classifier_keep(c, 0, weights, bias, model));
 cleanup:
     mo_free(weights);
     mo_free(bias);

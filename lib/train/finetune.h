@@ -7,11 +7,13 @@
 #include <moco/trainer.h>
 
 #include "data/data.h"
+#include "engine/blocks.h"
 #include "engine/plan.h"
 #include "eval/model.h"
 #include "optim/optim.h"
 #include "train/learner.h"
 #include "train/schedule.h"
+#include "train/update.h"
 #include "util/options.h"
 
 /* finetune_options.c */
@@ -43,7 +45,8 @@ typedef struct mo_tuner {
     mo_buffer_t arena;
     mo_gradients_t gradients;
     mo_optim_t optim;
-    float *losses; /* [B]                                         */
+    mo_blocks_t blocks; /* weights, optimizer, activations, what a step leaves  */
+    float *losses;      /* [B]                                         */
     float lut[3][256];
     int64_t feature; /* floats of an image                          */
     int64_t step;    /* committed                                   */

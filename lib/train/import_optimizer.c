@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "persist/check.h"
 #include "train/import_internal.h"
 #include "util/alloc.h"
 #include "util/status.h"
@@ -53,12 +54,12 @@ static int by_order(const void *left, const void *right)
  * dictionary. */
 static moco_status_t list_parameters(const mo_import_t *m, const mo_file_tensor_t ***list, int64_t *count)
 {
-    const size_t base = strlen(m->inventory.base);
+    const size_t base = strlen(m->inventory.roots.base);
     moco_status_t status = mo_calloc((size_t)m->file.count, sizeof **list, list);
     *count = 0;
     for (int64_t i = 0; status == MOCO_OK && i < m->file.count; i++) {
         const mo_file_tensor_t *t = &m->file.tensors[i];
-        if (strncmp(t->name, m->inventory.base, base) == 0 && !is_buffer(t->name + base))
+        if (strncmp(t->name, m->inventory.roots.base, base) == 0 && !is_buffer(t->name + base))
             (*list)[(*count)++] = t;
     }
     if (status == MOCO_OK && *count > 0)
@@ -87,18 +88,22 @@ static void state_prefix(const mo_import_t *m, const mo_file_tensor_t *const *li
 }
 
 /* AdamW's number of updates; PyTorch before 1.12 kept it as an integer. */
-static void read_updates(mo_import_t *m, const char *prefix)
+static moco_status_t read_updates(mo_import_t *m, const char *prefix)
 {
+    moco_status_t status = MOCO_OK;
     char name[160];
     float value = 0;
     snprintf(name, sizeof name, "%sstep", prefix);
     const mo_file_tensor_t *step = mo_tensor_file_find(&m->file, name);
     const char *text = mo_tensor_file_text(&m->file, name);
     mo_inventory_take(&m->inventory, step);
-    if (step != NULL && mo_file_floats(step, &value, 1) == MOCO_OK && value >= 1 && value < 1e9f)
+    if (step != NULL)
+        status = mo_file_floats(step, &value, 1);
+    if (step != NULL && status == MOCO_OK && value >= 1 && value < 1e9f)
         m->updates = (int64_t)value;
     else if (text != NULL)
         m->updates = strtoll(text, NULL, 10);
+    return status == MOCO_ERR_IO ? status : MOCO_OK;
 }
 
 /* Every block of one parameter, or none: *found. */
@@ -117,10 +122,12 @@ static moco_status_t read_parameter(mo_import_t *m, const mo_parameter_t *parame
     }
     for (int32_t k = 0; k < blocks; k++) {
         TRY(mo_file_floats(state[k], m->state.optimizer[k] + parameter->offset, parameter->count));
+        if (mo_optim_block_is_squares((mo_optimizer_t)kind, k))
+            TRY(mo_check_variance(state[k]->name, m->state.optimizer[k] + parameter->offset, parameter->count));
         mo_inventory_take(&m->inventory, state[k]);
     }
     if (kind == MOCO_OPTIMIZER_ADAMW)
-        read_updates(m, prefix);
+        TRY(read_updates(m, prefix));
     *found = 1;
 cleanup:
     return status;
@@ -137,7 +144,8 @@ static moco_status_t read_state(mo_import_t *m, const mo_file_tensor_t *const *l
         int found;
         if (parameter->hidden || parameter->frozen)
             continue;
-        state_prefix(m, list, count, mo_inventory_find(&m->inventory, &m->inventory.query, parameter->name), prefix);
+        state_prefix(m, list, count, mo_inventory_find(&m->inventory, &m->inventory.roots.query, parameter->name),
+                     prefix);
         TRY(read_parameter(m, parameter, prefix, &found));
         trained++;
         present += found;

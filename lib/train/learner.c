@@ -1,8 +1,6 @@
 /* Cutting a batch, running it, its gradients; see learner.h. */
 #include "train/learner.h"
 
-#include <math.h>
-
 #include "util/alloc.h"
 #include "util/status.h"
 
@@ -116,20 +114,11 @@ moco_status_t mo_learner_run(mo_learner_t *l, moco_device_t *device, const mo_fe
     l->pass.begin = begin;
     l->pass.end = end;
     l->pass.ctx = &call;
+    l->pass.cancel = feed->cancel;
     TRY(mo_packed_refresh(l->packed)); /* parameters -> layouts of the primitives */
     TRY(mo_pass_run(device, &l->pass));
 cleanup:
     l->pass.ctx = NULL;
+    l->pass.cancel = NULL;
     return status;
-}
-
-moco_status_t mo_learner_norm(mo_optim_t *optim, moco_device_t *device, int64_t step, double loss, double *norm)
-{
-    const moco_status_t status = mo_optim_gradient_norm(optim, device, norm);
-    if (status != MOCO_OK)
-        return status;
-    if (!isfinite(loss) || !isfinite(*norm))
-        return mo_fail(MOCO_ERR_NONFINITE, "step %lld: loss is %g and the gradient's norm %g; wanted finite numbers",
-                       (long long)step + 1, loss, *norm);
-    return MOCO_OK;
 }

@@ -8,7 +8,6 @@
 
 #include "engine/plan.h"
 #include "nets/encoder.h"
-#include "optim/optim.h"
 #include "train/gradients.h"
 #include "train/running.h"
 
@@ -29,6 +28,7 @@ typedef struct mo_feed {
     moco_status_t (*before)(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
     moco_status_t (*after)(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
     void *ctx;
+    const moco_cancel_t *cancel; /* drops the pass between two instructions; NULL = none */
 } mo_feed_t;
 
 typedef struct mo_learner {
@@ -54,8 +54,5 @@ moco_status_t mo_learner_take(mo_learner_t *learner, mo_buffer_t arena);
 void mo_learner_free(mo_learner_t *learner); /* and the plan; safe on a zeroed struct */
 /* Every group of a batch. */
 moco_status_t mo_learner_run(mo_learner_t *learner, moco_device_t *device, const mo_feed_t *feed);
-/* The gradient's norm; MOCO_ERR_NONFINITE names `step`, counted from 0, where it or the loss is no
- * finite number. */
-moco_status_t mo_learner_norm(mo_optim_t *optim, moco_device_t *device, int64_t step, double loss, double *norm);
 
 #endif

@@ -11,7 +11,7 @@
 _Static_assert(sizeof(moco_trainer_options_t) == 464, "every field has a row and there is no padding");
 _Static_assert(offsetof(moco_trainer_options_t, queue_length) == 96, "fields keep their places");
 _Static_assert(offsetof(moco_trainer_options_t, loader_threads) == 460, "fields keep their places");
-_Static_assert(sizeof(void *) != 8 || sizeof(moco_run_options_t) == 64,
+_Static_assert(sizeof(void *) != 8 || sizeof(moco_run_options_t) == 72,
                "every field has a row and there is no padding");
 
 static const char *const membership_names[] = {"contiguous", "strided"};
@@ -138,7 +138,7 @@ static const mo_option_row_t trainer_rows[] = {
 
     /* data and run */
     {AT(seed), U64, 0, 0, 0, 0, NULL, "", "fixes weights, queue, order, shuffles and views"},
-    {AT(memory_cap), I64, 0, 0, WIDE_MAX, FREE, NULL, "bytes", "what the plan may take; 0 = no cap"},
+    {AT(memory_cap), I64, 0, 0, WIDE_MAX, FREE, NULL, "bytes", "what the plan may take; 0 = what the machine has left"},
     {AT(max_broken), I64, 0, 0, WIDE_MAX, FREE, NULL, "images", "or past this number; 0 = only the share counts"},
     {AT(max_broken_percent), I32, 50, 0, 100, FREE, NULL, "%", "a run fails past this share of broken images"},
     {AT(loader_threads), I32, 0, 0, 256, FREE, NULL, "", "decoding threads; 0 = one per lane"},
@@ -174,8 +174,9 @@ static const mo_option_row_t run_rows[] = {
     {AT(progress), MO_OPTION_POINTER, 0, 0, 0, 0, NULL, "", "is told of each step"},
     {AT(user), MO_OPTION_POINTER, 0, 0, 0, 0, NULL, "", "handed to `progress`"},
     {AT(max_steps), I64, 0, 0, WIDE_MAX, 0, NULL, "steps", "stop when so many are done in all; 0 = to the end"},
-    {AT(save_every), I64, 0, 0, WIDE_MAX, 0, NULL, "steps",
-     "between saves inside an epoch; 0 = at each epoch's end and at any stop"},
+    {AT(save_every), I64, 0, 0, WIDE_MAX, 0, NULL, "steps", "between saves inside an epoch; 0 = not by steps"},
+    {AT(save_minutes), F64, 10, 0, 1e6, 0, NULL, "minutes",
+     "between saves inside an epoch; 0 = not by time. Each epoch's end and any stop save, too"},
     {AT(eval_every), I32, 1, 1, I32_MAX, 0, NULL, "epochs", "between kNN evaluations, where a test set is given"},
     {AT(log_every), I32, 1, 1, I32_MAX, 0, NULL, "steps", "between lines of log.jsonl"},
     {AT(overwrite), I32, 0, 0, 1, 0, NULL, "", "1: a new trainer may replace the files of another run"},

@@ -4,13 +4,29 @@
 #include "data/decode.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
+#include "util/finite.h"
+#include "util/headroom.h"
+#include "util/size.h"
 #include "util/status.h"
 
-void mo_pushed_free(mo_pushed_t *p)
+static void drop_bytes(mo_pushed_t *p)
 {
     mo_free(p->bytes);
     mo_free(p->rows);
+    p->bytes = NULL;
+    p->rows = NULL;
+}
+
+static void drop_floats(mo_pushed_t *p)
+{
     mo_free(p->floats);
+    p->floats = NULL;
+}
+
+void mo_pushed_free(mo_pushed_t *p)
+{
+    drop_bytes(p);
+    drop_floats(p);
     mo_view_work_free(&p->work);
     mo_pixels_free(&p->pixels);
     *p = (mo_pushed_t){0};
@@ -32,10 +48,11 @@ static moco_status_t check_room(const moco_trainer_t *t, int64_t count, int is_f
 }
 
 /* The plan has a loader's store of 8-bit views, which pushing does without. 8-bit views need less
- * than it, float views more. */
+ * than it, float views more. The store of the other kind is empty by now, and goes. */
 static moco_status_t float_store(moco_trainer_t *t)
 {
     mo_pushed_t *p = &t->pushed;
+    drop_bytes(p);
     const uint64_t bytes = 2 * (uint64_t)t->state.options.batch_size * (uint64_t)t->feature * sizeof(float),
                    without = mo_trainer_bytes(t, NULL) - mo_trainer_bytes(t, "views"), total = without + bytes,
                    cap = (uint64_t)t->state.options.memory_cap;
@@ -43,18 +60,27 @@ static moco_status_t float_store(moco_trainer_t *t)
         return MOCO_OK;
     if (cap > 0 && total > cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP,
-                       "with a batch of float views, %llu bytes, the trainer needs %llu, the memory cap is %llu; "
-                       "pushed pixels need %llu",
-                       (unsigned long long)bytes, (unsigned long long)total, (unsigned long long)cap,
-                       (unsigned long long)(without + bytes / 4));
-    return mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats);
+                       "with a batch of float views of %s the trainer needs %s, the memory cap is %s; pushed pixels "
+                       "need %s",
+                       mo_size(bytes).text, mo_size(total).text, mo_size(cap).text, mo_size(without + bytes / 4).text);
+    moco_status_t status = MOCO_OK;
+    mo_trainer_planned_begin(t);
+    if (cap == 0)
+        TRY(mo_headroom_check(MOCO_ERR_MEMORY_CAP, "a batch of float views needs", bytes,
+                              "; pushed pixels need a quarter"));
+    TRY(mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats));
+cleanup:
+    mo_trainer_planned_end(t);
+    return status;
 }
 
 static moco_status_t byte_store(moco_trainer_t *t)
 {
     mo_pushed_t *p = &t->pushed;
+    drop_floats(p);
     moco_status_t status = MOCO_OK;
     size_t batch = (size_t)t->state.options.batch_size, size = (size_t)t->feature;
+    mo_trainer_planned_begin(t);
     if (p->rows == NULL)
         TRY(mo_calloc(2 * batch, sizeof *p->rows, &p->rows));
     if (p->bytes == NULL) {
@@ -63,6 +89,7 @@ static moco_status_t byte_store(moco_trainer_t *t)
             p->rows[i] = p->bytes + i * size;
     }
 cleanup:
+    mo_trainer_planned_end(t);
     return status;
 }
 
@@ -118,6 +145,14 @@ cleanup:
     return status;
 }
 
+static moco_status_t check_views(const char *name, const float *views, int64_t count, int64_t feature)
+{
+    const int64_t at = mo_find_nonfinite(views, count * feature);
+    return at < 0 ? MOCO_OK
+                  : mo_fail(MOCO_ERR_NONFINITE, "%s: number %lld of view %lld is %g: wanted finite numbers", name,
+                            (long long)(at % feature), (long long)(at / feature), (double)views[at]);
+}
+
 moco_status_t mo_push_views(moco_trainer_t *t, int64_t count, const float *queries, const float *keys, int32_t layout)
 {
     mo_pushed_t *p = &t->pushed;
@@ -130,6 +165,8 @@ moco_status_t mo_push_views(moco_trainer_t *t, int64_t count, const float *queri
     if (p->count > 0 && p->layout != layout)
         return mo_fail(MOCO_ERR_STATE, "the batch holds float views in layout %d, pushed were views in layout %d",
                        p->layout, layout);
+    TRY(check_views("queries", queries, count, t->feature));
+    TRY(check_views("keys", keys, count, t->feature));
     TRY(float_store(t));
     memcpy(p->floats + (size_t)p->count * size, queries, (size_t)count * size * sizeof(float));
     memcpy(p->floats + (batch + (size_t)p->count) * size, keys, (size_t)count * size * sizeof(float));
@@ -137,6 +174,24 @@ moco_status_t mo_push_views(moco_trainer_t *t, int64_t count, const float *queri
     accept(t, count, 1);
 cleanup:
     return status;
+}
+
+moco_status_t mo_push_yield(moco_trainer_t *t)
+{
+    const mo_pushed_t *p = &t->pushed;
+    if (p->count == 0) {
+        mo_pushed_free(&t->pushed);
+        return MOCO_OK;
+    }
+    const uint64_t bytes = 2 * (uint64_t)t->state.options.batch_size * (uint64_t)t->feature *
+                           (p->is_float ? sizeof *p->floats : sizeof *p->bytes),
+                   total = mo_trainer_bytes(t, NULL) + bytes, cap = (uint64_t)t->state.options.memory_cap;
+    if (cap > 0 && total > cap)
+        return mo_fail(MOCO_ERR_MEMORY_CAP,
+                       "%lld pushed images wait in %s, with which reading a data set needs %s, the memory cap is %s; "
+                       "discard them, or push until a step takes them",
+                       (long long)p->count, mo_size(bytes).text, mo_size(total).text, mo_size(cap).text);
+    return MOCO_OK;
 }
 
 int64_t mo_push_done(moco_trainer_t *t)

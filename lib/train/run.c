@@ -2,18 +2,13 @@
  * for. */
 #include "train/run.h"
 
-#include <math.h>
-#include <string.h>
-
 #include "eval/knn.h"
-#include "eval/model_file.h"
-#include "persist/tensor_file.h"
+#include "eval/model.h"
 #include "train/epochs.h"
-#include "train/run_log.h"
+#include "train/run_files.h"
 #include "train/trainer.h"
-#include "util/alloc.h"
 #include "util/cancel.h"
-#include "util/file.h"
+#include "util/clock.h"
 #include "util/status.h"
 #include "util/structsize.h"
 
@@ -33,44 +28,19 @@ moco_status_t mo_trainer_snapshot(moco_trainer_t *t, const moco_snapshot_options
     if (o->drop_head)
         encoder.spec.head = -1; /* a backbone's numbers are the first ones of its encoder's */
     mo_transform_of(&t->state.options, &transform);
-    return mo_model_create(&encoder, &transform, device != NULL ? device : t->device, out);
+    return mo_model_create(&encoder, &transform, 0, device != NULL ? device : t->device, out);
 }
 
 typedef struct run {
     moco_trainer_t *trainer;
     moco_dataset_t *dataset, *test;
-    const char *folder;
     const moco_run_options_t *options;
     mo_loader_t *loader;
-    FILE *log;
+    mo_run_files_t files;
     int64_t steps_before; /* for the ETA */
     double started, paused;
-    int64_t saved_step, saved_epoch;
     int stop;
 } run_t;
-
-static moco_status_t save_both(run_t *r)
-{
-    moco_trainer_t *t = r->trainer;
-    moco_status_t status = MOCO_OK;
-    mo_transform_t transform;
-    char *path = NULL;
-    if (r->folder == NULL || (r->saved_step == t->state.step && r->saved_epoch == t->state.epoch))
-        return MOCO_OK;
-    const mo_encoder_t encoder = mo_state_model(&t->state);
-    mo_transform_of(&t->state.options, &transform);
-    TRY(mo_strprintf(&path, "%s/checkpoint.safetensors", r->folder));
-    TRY(mo_state_save(&t->state, path));
-    mo_free(path);
-    path = NULL;
-    TRY(mo_strprintf(&path, "%s/model.safetensors", r->folder));
-    TRY(mo_model_write_encoder(&encoder, &transform, path));
-    r->saved_step = t->state.step;
-    r->saved_epoch = t->state.epoch;
-cleanup:
-    mo_free(path);
-    return status;
-}
 
 static moco_status_t evaluate(run_t *r, double *top1)
 {
@@ -105,8 +75,8 @@ static moco_status_t tell(run_t *r, moco_step_report_t *report)
         left = r->options->max_steps - t->state.step;
     if (done > 0 && left > 0)
         report->eta_seconds = (mo_seconds() - r->started - r->paused) / (double)done * (double)left;
-    if (r->log != NULL && (report->knn_top1 >= 0 || t->state.step % r->options->log_every == 0))
-        TRY(mo_run_log_line(r->log, report));
+    if (report->knn_top1 >= 0 || t->state.step % r->options->log_every == 0)
+        TRY(mo_run_files_log(&r->files, report));
     if (r->options->progress != NULL && r->options->progress(r->options->user, report) != 0)
         r->stop = 1;
 cleanup:
@@ -121,7 +91,7 @@ static moco_status_t end_epoch(run_t *r, moco_step_report_t *report)
     moco_status_t status = MOCO_OK;
     int64_t done = t->state.epoch + 1;
     TRY(mo_epoch_next(t, r->loader));
-    TRY(save_both(r));
+    TRY(mo_run_files_save(&r->files));
     if (done % r->options->eval_every == 0 || done == t->state.options.epochs) {
         TRY(evaluate(r, &report->knn_top1));
         if (report->knn_top1 >= 0)
@@ -171,8 +141,8 @@ static moco_status_t run_steps(run_t *r)
         TRY(mo_epochs_step(t, r->loader, &report, &ended));
         if (!ended) {
             TRY(tell(r, &report));
-            if (r->options->save_every > 0 && t->state.step % r->options->save_every == 0 && !mo_epoch_done(t))
-                TRY(save_both(r));
+            if (!mo_epoch_done(t) && mo_run_files_due(&r->files))
+                TRY(mo_run_files_save(&r->files));
         }
         if (ended || mo_epoch_done(t))
             TRY(end_epoch(r, &report));
@@ -181,42 +151,37 @@ cleanup:
     return status;
 }
 
-/* Whether a file of an earlier run has learnt something; what cannot be read might have. */
-static int has_steps(const char *path)
+/* Numbers that are not finite are not worth a file: those of the last save are. */
+static moco_status_t keep_files(const mo_run_files_t *files)
 {
-    mo_tensor_file_t file = {0};
-    const char *steps = NULL;
-    if (!mo_file_exists(path))
-        return 0;
-    if (mo_tensor_file_open(&file, path) == MOCO_OK) {
-        steps = mo_tensor_file_text(&file, "step"); /* of a checkpoint */
-        if (steps == NULL)
-            steps = mo_tensor_file_text(&file, "steps"); /* of a model */
-    }
-    const int some = steps == NULL || strcmp(steps, "0") != 0;
-    mo_tensor_file_close(&file);
-    return some;
+    char why[MO_MESSAGE_SIZE];
+    mo_message_copy(why);
+    if (files->trainer == NULL)
+        return MOCO_ERR_NONFINITE;
+    return files->step >= 0
+               ? mo_fail(MOCO_ERR_NONFINITE, "%s; the files in '%s' stay those of step %lld", why,
+                         files->run.folder.path, (long long)files->step)
+               : mo_fail(MOCO_ERR_NONFINITE, "%s; the files in '%s' stay as they were", why, files->run.folder.path);
 }
 
-/* A trainer without steps does not go on with the run whose files are in its folder. */
-static moco_status_t check_folder(const moco_trainer_t *t, const char *folder, int32_t overwrite)
+/* After a failure, or a request to stop, what was learnt is not lost. The first failure is what the
+ * caller hears of; but who asked to stop must know if it was not saved. */
+static moco_status_t save_what_is(run_t *r, moco_status_t failure)
 {
-    static const char *const names[] = {"checkpoint.safetensors", "model.safetensors"};
-    moco_status_t status = MOCO_OK;
-    char *path = NULL;
-    for (int i = 0; folder != NULL && t->state.step == 0 && !overwrite && i < 2; i++) {
-        TRY(mo_strprintf(&path, "%s/%s", folder, names[i]));
-        if (has_steps(path))
-            TRY(mo_fail(MOCO_ERR_EXISTS,
-                        "%s is of another run, which this trainer at step 0 would replace: load its "
-                        "checkpoint, choose another folder or set 'overwrite'",
-                        path));
-        mo_free(path);
-        path = NULL;
-    }
-cleanup:
-    mo_free(path);
-    return status;
+    char first[MO_MESSAGE_SIZE];
+    if (failure == MOCO_ERR_FORKED) /* the folder is the parent's, which goes on */
+        return failure;
+    if (failure == MOCO_ERR_NONFINITE)
+        return keep_files(&r->files);
+    mo_message_copy(first);
+    if (r->trainer->state.step == r->steps_before)
+        return failure;
+    const moco_status_t status = mo_run_files_finish(&r->files);
+    if (status != MOCO_OK && failure == MOCO_ERR_CANCELLED)
+        return status;
+    if (status != MOCO_OK)
+        mo_log(MOCO_LOG_ERROR, "%s", moco_last_message());
+    return mo_message_set(failure, first);
 }
 
 moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dataset_t *test, const char *folder,
@@ -226,33 +191,28 @@ moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dat
     run_t r = {.trainer = t,
                .dataset = dataset,
                .test = test,
-               .folder = folder,
                .options = options,
                .steps_before = t->state.step,
-               .started = mo_seconds(),
-               .saved_step = -1};
+               .started = mo_seconds()};
     mo_seen_listing_t before = mo_listing_of(t);
     t->cancel = options->cancel;
-    TRY(check_folder(t, folder, options->overwrite));
+    if (test != NULL) /* an evaluation that cannot be is not found after the first epoch */
+        TRY(mo_knn_check(dataset, test));
+    TRY(mo_run_files_open(&r.files, t, folder, options));
     TRY(mo_epochs_open(t, dataset, &r.loader));
-    if (folder != NULL)
-        TRY(mo_run_log_open(folder, t->state.step, &r.log));
+    TRY(mo_run_files_begin(&r.files));
     status = run_steps(&r);
-    if (status != MOCO_OK) { /* what was learnt is not lost; the first failure is what the caller hears of */
-        char message[MO_MESSAGE_SIZE];
-        mo_message_copy(message);
-        if (t->state.step > r.steps_before && save_both(&r) != MOCO_OK)
-            mo_log(MOCO_LOG_ERROR, "the run could not be saved either: %s", moco_last_message());
-        TRY(mo_message_set(status, message));
-    }
-    TRY(save_both(&r));
+    if (status == MOCO_OK)
+        status = mo_run_files_finish(&r.files);
+    if (status != MOCO_OK)
+        TRY(save_what_is(&r, status));
     if (r.stop)
         TRY(mo_fail(MOCO_ERR_CANCELLED, "stopped by the callback after step %lld", (long long)t->state.step));
 cleanup:
     t->cancel = NULL;
     if (status != MOCO_OK)
         mo_listing_forget(t, &before);
-    mo_run_log_close(folder, r.log, status != MOCO_OK && t->state.step == r.steps_before);
+    mo_run_files_close(&r.files, status != MOCO_OK && t->state.step == r.steps_before);
     mo_loader_free(r.loader);
     return status;
 }

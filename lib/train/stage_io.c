@@ -147,7 +147,7 @@ static moco_status_t before(void *ctx, mo_instance_t *instance, int32_t group, i
     moco_trainer_t *t = s->trainer;
     moco_status_t status = MOCO_OK;
     int32_t backbone = s->learner.encoder->net.backbone;
-    TRY(mo_cancel_check(t->cancel)); /* nothing of a step is committed yet */
+    TRY(mo_cancel_check(t->cancel));
     if (s->kind == MO_STAGE_KEY_HEAD || s->kind == MO_STAGE_HEAD)
         TRY(move_rows(s, instance, backbone, group, shard, features(s), ROWS_IN));
     else
@@ -203,6 +203,6 @@ cleanup:
 moco_status_t mo_stage_run(moco_trainer_t *t, mo_stage_kind_t kind, const mo_views_t *views)
 {
     run_t run = {&t->stages[kind], views};
-    const mo_feed_t feed = {before, after, &run};
+    const mo_feed_t feed = {before, after, &run, t->cancel}; /* nothing of a step is committed yet */
     return mo_learner_run(&run.stage->learner, t->device, &feed);
 }

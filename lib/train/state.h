@@ -12,6 +12,7 @@
 #include "optim/optim.h"
 #include "train/methods/method.h"
 #include "engine/blocks.h"
+#include "util/folder.h"
 
 #define MO_COUNTER_MAX ((int64_t)1 << 48) /* no run gets there, and counting on from it cannot overflow */
 
@@ -47,7 +48,7 @@ double mo_queue_fill(const mo_state_t *state); /* share of real keys; 0 without 
 
 /* save.c. `shard`, data set and counters are part of it; the numbering of pushed images goes on
  * behind those that steps have used or that were discarded. */
-moco_status_t mo_state_save(mo_state_t *state, const char *path);
+moco_status_t mo_state_save(mo_state_t *state, const mo_folder_t *folder, const char *path);
 /* The options of a checkpoint of this library, without the rest of it. */
 moco_status_t mo_checkpoint_options(const char *path, moco_trainer_options_t *options);
 void mo_transpose(const float *from, int64_t rows, int64_t columns, float *to); /* [rows,columns] -> [columns,rows] */

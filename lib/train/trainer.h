@@ -13,6 +13,7 @@
 #include "nets/encoder.h"
 #include "optim/optim.h"
 #include "train/learner.h"
+#include "train/update.h"
 #include "train/state.h"
 #include "train/warnings.h"
 
@@ -103,14 +104,19 @@ typedef struct mo_commit {
     const mo_views_t *views;
     mo_rates_t rates;
     mo_outcome_t outcome;
-    mo_optim_rates_t optim;
+    mo_update_t update;
     moco_trainer_t *trainer;
 } mo_commit_t;
 
 /* build.c: plans, sizes, memory. */
 /* The machine around `trainer->state`, which is built: plans and sizes, no memory yet. */
 moco_status_t mo_trainer_build(moco_trainer_t *trainer, moco_device_t *device);
-moco_status_t mo_trainer_take(moco_trainer_t *trainer); /* the memory of state and machine */
+/* The memory of state and machine; MOCO_ERR_MEMORY_CAP before any is taken. */
+moco_status_t mo_trainer_take(moco_trainer_t *trainer);
+/* Around what takes memory that the plan counts: under a cap of the options it is not asked about
+ * again. */
+void mo_trainer_planned_begin(const moco_trainer_t *trainer);
+void mo_trainer_planned_end(const moco_trainer_t *trainer);
 /* State and machine by the caller's options, without memory: what can be told of a trainer before
  * it is made. */
 moco_status_t mo_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, moco_trainer_t **out);
@@ -129,6 +135,9 @@ moco_status_t mo_push_encoded(moco_trainer_t *trainer, int64_t count, const uint
                               const uint64_t *sizes);
 moco_status_t mo_push_views(moco_trainer_t *trainer, int64_t count, const float *queries, const float *keys,
                             int32_t layout);
+/* Before a data set is read: an empty store makes room for the loader's; images that wait in one stay
+ * there, if the memory cap allows both. */
+moco_status_t mo_push_yield(moco_trainer_t *trainer);
 int64_t mo_push_done(moco_trainer_t *trainer); /* the batch is used or discarded; how many images it held */
 moco_status_t mo_step_pushed(moco_trainer_t *trainer, mo_outcome_t *outcome);
 void mo_pushed_free(mo_pushed_t *pushed);

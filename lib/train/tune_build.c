@@ -5,6 +5,7 @@
 #include "engine/ops.h"
 #include "train/finetune.h"
 #include "util/alloc.h"
+#include "util/headroom.h"
 #include "util/rng.h"
 #include "util/status.h"
 
@@ -32,7 +33,6 @@ static moco_status_t make_plan(mo_tuner_t *t)
     l->pool = &t->gradients;
     l->cut = mo_cut(o->batch_size, o->bn_groups, mo_shard_size(o->batch_size, o->bn_groups, o->shard),
                     mo_net_syncs(net, 0, net->op_count));
-    l->sets = mo_learner_sets(l, mo_device_lanes(t->device));
     t->staged.rows = t->staged.body_groups = t->staged.head_groups = l->cut.groups;
     const mo_plan_spec_t spec = {.net = net,
                                  .mode = MO_MODE_TRAIN,
@@ -43,22 +43,52 @@ static moco_status_t make_plan(mo_tuner_t *t)
     return mo_plan_create(t->device, &spec, &l->plan);
 }
 
+static void list_memory(mo_tuner_t *t)
+{
+    const mo_learner_t *l = &t->learner;
+    const size_t params = (size_t)t->encoder.net.params * sizeof(float),
+                 stats = (size_t)t->encoder.net.stats * sizeof(float);
+    const int32_t shards = mo_learner_shards(l), together = l->cut.shards_per_group;
+    mo_blocks_t *b = &t->blocks;
+    mo_blocks_add_buffer(b, "weights", params, &t->encoder.params);
+    mo_blocks_count(b, "packed", mo_plan_packed_bytes(l->plan));
+    for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)t->options.optimizer); i++)
+        mo_blocks_add(b, "optimizer", params, &t->optim.state[i]);
+    mo_blocks_count(b, "gradients", (size_t)mo_gradient_blocks(shards, l->sets, together) * params);
+    mo_blocks_add_buffer(b, "activations", (size_t)mo_learner_in_flight(l) * mo_plan_arena_bytes(l->plan), &t->arena);
+    mo_blocks_count(b, "scratchpads", (size_t)mo_device_lanes(t->device) * mo_plan_scratchpad_bytes(l->plan));
+    mo_blocks_add(b, "statistics", stats, &t->encoder.running);
+    mo_blocks_add_buffer(b, "statistics", (size_t)t->staged.rows * stats, &t->staged.values);
+    mo_blocks_add(b, "batch_results", (size_t)t->options.batch_size * sizeof *t->losses, &t->losses);
+}
+
+/* A shard in flight for every lane, and fewer where that is more than the process may take. */
+static moco_status_t fit_memory(mo_tuner_t *t)
+{
+    mo_headroom_t memory;
+    mo_headroom_read(&memory);
+    for (int32_t shards = mo_device_lanes(t->device); shards > 0; shards--) {
+        t->learner.sets = mo_learner_sets(&t->learner, shards);
+        t->blocks = (mo_blocks_t){0};
+        list_memory(t);
+        if (mo_blocks_bytes(&t->blocks, NULL) <= mo_headroom_spare(&memory))
+            return MOCO_OK;
+    }
+    return mo_headroom_check(MOCO_ERR_MEMORY_CAP, "fine-tuning with one group in flight needs",
+                             mo_blocks_bytes(&t->blocks, NULL),
+                             "; a smaller batch or more batch-norm groups take less");
+}
+
 static moco_status_t take_memory(mo_tuner_t *t)
 {
     moco_status_t status = MOCO_OK;
     const mo_learner_t *l = &t->learner;
-    const size_t params = (size_t)t->encoder.net.params * sizeof(float),
-                 stats = (size_t)t->encoder.net.stats * sizeof(float);
-    TRY(mo_encoder_take(&t->encoder, t->device));
-    TRY(mo_buffer_create(t->device, (size_t)t->staged.rows * stats, &t->staged.values));
-    TRY(mo_buffer_create(t->device, (size_t)mo_learner_in_flight(l) * mo_plan_arena_bytes(l->plan), &t->arena));
-    TRY(mo_calloc((size_t)t->options.batch_size, sizeof *t->losses, &t->losses));
+    TRY(fit_memory(t));
+    TRY(mo_blocks_take(&t->blocks, t->device));
     TRY(mo_learner_take(&t->learner, t->arena));
     TRY(mo_gradients_create(&t->gradients, t->encoder.net.params, mo_learner_shards(l), l->sets,
                             l->cut.shards_per_group, t->device));
     TRY(mo_optim_prepare(&t->optim, &t->encoder.net));
-    for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)t->options.optimizer); i++)
-        TRY(mo_block_create(params, &t->optim.state[i]));
 cleanup:
     return status;
 }
@@ -121,15 +151,10 @@ cleanup:
 
 void mo_tuner_free(mo_tuner_t *t)
 {
-    const size_t params = (size_t)t->encoder.net.params * sizeof(float);
     mo_learner_free(&t->learner);
-    mo_buffer_free(&t->arena);
-    for (int i = 0; i < MO_OPTIM_BLOCKS; i++)
-        mo_block_free(t->optim.state[i], params);
+    mo_blocks_free(&t->blocks); /* before the optimizer forgets where its blocks are */
     mo_optim_free(&t->optim);
     mo_gradients_free(&t->gradients);
-    mo_buffer_free(&t->staged.values);
-    mo_free(t->losses);
     mo_encoder_free(&t->encoder);
     mo_device_release(t->device);
     memset(t, 0, sizeof *t);

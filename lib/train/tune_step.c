@@ -110,11 +110,6 @@ static moco_status_t after(void *ctx, mo_instance_t *instance, int32_t group, in
 
 /* ---- the commit ---- */
 
-typedef struct commit {
-    mo_tuner_t *tuner;
-    mo_optim_rates_t rates;
-} commit_t;
-
 /* Biases, scales and shifts, and what DeiT's protocol decays as little as them: the class token
  * [1,1,D], which has the shape of one, and the positions. */
 static int is_vector(const mo_parameter_t *parameter)
@@ -122,60 +117,56 @@ static int is_vector(const mo_parameter_t *parameter)
     return parameter->count == parameter->dims[parameter->rank - 1] || strcmp(parameter->name, "pos_embed") == 0;
 }
 
-static void commit_part(void *ctx, int64_t number)
+static moco_status_t map_numbers(mo_tuner_t *t, const mo_hold_t *holds, int32_t count, float *const *gradients,
+                                 float *const *params)
 {
-    const commit_t *c = ctx;
-    mo_tuner_t *t = c->tuner;
-    const mo_optim_part_t *part = &t->optim.parts[number];
-    mo_optim_rates_t rates = c->rates;
-    if (!t->options.decay_vectors && is_vector(&t->encoder.net.parameters[part->parameter]))
-        rates.weight_decay = 0;
-    mo_optim_update(&t->optim, part, &rates);
+    const moco_status_t status = mo_holds_map(holds, count);
+    t->optim.params = *params;
+    t->optim.pieces[0] = (mo_gradient_piece_t){*gradients, 0, t->encoder.net.params};
+    return status;
 }
 
-static moco_status_t outcome(mo_tuner_t *t, const float *gradients, double *loss)
+static double mean_loss(const mo_tuner_t *t)
 {
-    double norm;
-    t->optim.pieces[0] = (mo_gradient_piece_t){gradients, 0, t->encoder.net.params};
-    *loss = 0;
+    double sum = 0;
     for (int64_t i = 0; i < t->options.batch_size; i++)
-        *loss += t->losses[i];
-    *loss /= t->options.batch_size;
-    return mo_learner_norm(&t->optim, t->device, t->step, *loss, &norm);
+        sum += t->losses[i];
+    return sum / t->options.batch_size;
 }
 
-/* Everything that can fail comes before the first part of the commit, which is the sweep. */
+/* Everything that can fail comes before the commit. */
 moco_status_t mo_tuner_step(mo_tuner_t *t, const mo_tune_batch_t *batch, double lr, double *loss)
 {
     const moco_finetune_options_t *o = &t->options;
     moco_status_t status = MOCO_OK;
-    commit_t c = {.tuner = t,
-                  .rates = {.kind = (mo_optimizer_t)o->optimizer,
-                            .lr = lr,
-                            .momentum = o->sgd_momentum,
-                            .weight_decay = o->weight_decay,
-                            .beta1 = o->adam_beta1,
-                            .beta2 = o->adam_beta2,
-                            .epsilon = o->adam_epsilon,
-                            .step = t->step + 1}};
     float *gradients = NULL, *staged = NULL, *params = NULL;
+    double norm;
     run_t run = {t, batch};
-    const mo_feed_t feed = {before, after, &run};
+    const mo_feed_t feed = {before, after, &run, o->cancel};
+    mo_update_t update = {.optim = &t->optim,
+                          .rates = {.kind = (mo_optimizer_t)o->optimizer,
+                                    .lr = lr,
+                                    .momentum = o->sgd_momentum,
+                                    .weight_decay = o->weight_decay,
+                                    .beta1 = o->adam_beta1,
+                                    .beta2 = o->adam_beta2,
+                                    .epsilon = o->adam_epsilon,
+                                    .step = t->step + 1},
+                          .spared = o->decay_vectors ? NULL : is_vector};
+    mo_hold_t holds[3] = {{{0}, MO_READ, &gradients},
+                          {t->staged.values, MO_READ, &staged},
+                          {t->encoder.params, MO_UPDATE, &params}};
     mo_gradients_recycle(&t->gradients);
     TRY(mo_learner_run(&t->learner, t->device, &feed));
-    TRY(mo_buffer_map(t->gradients.total, MO_READ, &gradients));
-    TRY(mo_buffer_map(t->staged.values, MO_READ, &staged));
-    TRY(mo_buffer_map(t->encoder.params, MO_UPDATE, &params));
-    t->optim.params = params;
-    TRY(outcome(t, gradients, loss));
-    TRY(mo_optim_begin(&t->optim, t->device, &c.rates));
-    mo_device_sweep(t->device, t->optim.part_count, commit_part, &c);
+    holds[0].buffer = t->gradients.total;
+    TRY(map_numbers(t, holds, 3, &gradients, &params));
+    *loss = mean_loss(t);
+    TRY(mo_update_prepare(&update, t->device, *loss, &norm));
+    mo_update_commit(&update, t->device);
     mo_running_commit(&t->encoder, &t->staged, staged, o->batch_size, 1, 0);
     t->step++;
 cleanup:
-    mo_buffer_unmap(t->gradients.total, gradients);
-    mo_buffer_unmap(t->staged.values, staged);
-    mo_buffer_unmap(t->encoder.params, params);
+    mo_holds_release(holds, 3);
     t->optim.params = NULL;
     return status;
 }

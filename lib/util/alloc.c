@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 
 #include "util/fault.h"
+#include "util/headroom.h"
+#include "util/size.h"
 #include "util/status.h"
 
 #define HUGE_PAGE ((size_t)2 << 20)
@@ -16,11 +18,24 @@
 
 static moco_status_t no_memory(size_t count, size_t size)
 {
-    return mo_fail(MOCO_ERR_MEMORY, "no memory for %zu items of %zu bytes", count, size);
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes))
+        return mo_fail(MOCO_ERR_MEMORY, "no memory for %zu items of %zu bytes", count, size);
+    return mo_fail(MOCO_ERR_MEMORY, "no memory for %s", mo_size(bytes).text);
+}
+
+/* Whether so much may be asked of the system, which promises more than it has. */
+static moco_status_t admit(size_t count, size_t size)
+{
+    size_t bytes;
+    return __builtin_mul_overflow(count, size, &bytes) ? no_memory(count, size) : mo_headroom_admit(bytes);
 }
 
 moco_status_t mo_calloc(size_t count, size_t size, void *out)
 {
+    const moco_status_t status = admit(count, size);
+    if (status != MOCO_OK)
+        return status;
     void *memory = mo_fault(MO_FAULT_ALLOC) ? NULL : calloc(count ? count : 1, size ? size : 1);
     if (memory == NULL)
         return no_memory(count, size);
@@ -31,8 +46,9 @@ moco_status_t mo_calloc(size_t count, size_t size, void *out)
 moco_status_t mo_grow(void *pointer, size_t count, size_t size)
 {
     void *old = *(void **)pointer;
-    if (size != 0 && count > SIZE_MAX / size)
-        return no_memory(count, size);
+    const moco_status_t status = admit(count, size);
+    if (status != MOCO_OK)
+        return status;
     void *memory = mo_fault(MO_FAULT_ALLOC) ? NULL : realloc(old, count > 0 && size > 0 ? count * size : 1);
     if (memory == NULL)
         return no_memory(count, size);
@@ -91,26 +107,22 @@ void mo_free(void *pointer)
     free(pointer);
 }
 
+/* Large blocks have mappings of their own, aligned to huge pages, so that freeing returns them and
+ * neighbours never share a page. */
 moco_status_t mo_block_create(size_t bytes, void *out)
 {
-    if (bytes == 0)
-        bytes = 1;
-    if (bytes < HUGE_PAGE) {
-        void *memory = NULL;
-        size_t rounded = (bytes + 63) / 64 * 64;
-        if (mo_fault(MO_FAULT_ALLOC) || posix_memalign(&memory, 64, rounded) != 0)
-            return mo_fail(MOCO_ERR_MEMORY, "no memory for a block of %zu bytes", bytes);
-        memset(memory, 0, rounded);
-        *(void **)out = memory;
-        return MOCO_OK;
-    }
-    /* Large: own mapping, aligned to huge pages, so that freeing returns it and neighbours never
-     * share a page. */
-    size_t rounded = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    const size_t wanted = bytes > 0 ? bytes : 1, align = wanted < HUGE_PAGE ? 64 : HUGE_PAGE;
     void *memory = NULL;
-    if (mo_fault(MO_FAULT_ALLOC) || posix_memalign(&memory, HUGE_PAGE, rounded) != 0)
-        return mo_fail(MOCO_ERR_MEMORY, "no memory for a block of %zu bytes", bytes);
-    madvise(memory, rounded, MADV_HUGEPAGE); /* a wish: refusal changes speed only */
+    if (wanted > SIZE_MAX / 2)
+        return no_memory(wanted, 1);
+    const size_t rounded = (wanted + align - 1) / align * align;
+    const moco_status_t status = mo_headroom_admit(rounded);
+    if (status != MOCO_OK)
+        return status;
+    if (mo_fault(MO_FAULT_ALLOC) || posix_memalign(&memory, align, rounded) != 0)
+        return no_memory(wanted, 1);
+    if (align == HUGE_PAGE)
+        madvise(memory, rounded, MADV_HUGEPAGE); /* a wish: refusal changes speed only */
     memset(memory, 0, rounded);
     *(void **)out = memory;
     return MOCO_OK;

@@ -3,6 +3,8 @@
 #ifndef MO_UTIL_FAULT_H
 #define MO_UTIL_FAULT_H
 
+#include <errno.h>
+
 enum { MO_FAULT_ALLOC = 0, MO_FAULT_ENGINE = 1, MO_FAULT_FILE = 2, MO_FAULT_KINDS = 3 };
 
 #ifdef MOCO_FAULTS
@@ -15,5 +17,11 @@ __attribute__((visibility("default"))) long mo_fault_arm(int kind, long n);
 #else
 #define mo_fault(kind) 0
 #endif
+
+/* One failing request of a file: pretends a disk that failed. */
+static inline int mo_fault_file(void)
+{
+    return mo_fault(MO_FAULT_FILE) ? (errno = EIO, 1) : 0;
+}
 
 #endif

@@ -17,22 +17,40 @@
 
 /* ---- numbers ---- */
 
+/* "1e3" and "1000.0" are whole numbers too, as long as a double holds them exactly. */
+static int parse_whole_decimal(const char *text, int64_t *value)
+{
+    double number;
+    if (strpbrk(text, "xX") != NULL || !mo_read_double(text, &number))
+        return 0;
+    if (!(fabs(number) <= 0x1p53) || number != floor(number))
+        return 0;
+    *value = (int64_t)number;
+    return 1;
+}
+
 static int parse_whole(const char *text, int64_t *value)
 {
     char *end;
     errno = 0;
     *value = strtoll(text, &end, 10);
-    return end != text && *end == '\0' && errno == 0;
+    return (end != text && *end == '\0' && errno == 0) || parse_whole_decimal(text, value);
 }
 
 static int parse_unsigned(const char *text, uint64_t *value)
 {
     char *end;
+    int64_t whole;
     if (text[0] < '0' || text[0] > '9') /* strtoull takes "-1" for the largest number */
         return 0;
     errno = 0;
     *value = strtoull(text, &end, 10);
-    return *end == '\0' && errno == 0;
+    if (*end == '\0' && errno == 0)
+        return 1;
+    if (!parse_whole_decimal(text, &whole))
+        return 0;
+    *value = (uint64_t)whole;
+    return 1;
 }
 
 static void append(char *text, uint64_t capacity, const char *more)
@@ -180,6 +198,43 @@ static int parse_list(void *options, const mo_option_row_t *row, const char *val
     return used > 0;
 }
 
+/* "2G", "1.5 GiB": a whole number of bytes. */
+static int parse_size(const char *text, int64_t *value)
+{
+    static const char units[] = "KMGT";
+    char number[MO_NUMBER_TEXT];
+    double size;
+    const size_t length = strspn(text, "0123456789.");
+    if (length == 0 || length >= sizeof number)
+        return 0;
+    memcpy(number, text, length);
+    number[length] = '\0';
+    text += length + strspn(text + length, " ");
+    const char *unit = *text != '\0' ? strchr(units, *text >= 'a' && *text <= 'z' ? *text - 'a' + 'A' : *text) : NULL;
+    if (unit != NULL)
+        text += text[1] == 'i' ? 2 : 1;
+    if (*text == 'B' || *text == 'b')
+        text++;
+    if (*text != '\0' || !mo_read_double(number, &size))
+        return 0;
+    size = unit != NULL ? ldexp(size, 10 * (int)(unit - units + 1)) : size;
+    *value = size < 0x1p63 ? (int64_t)size : 0;
+    return size < 0x1p63 && (double)*value == size;
+}
+
+/* 0 and 1 may be written as words. */
+static int parse_switch(const mo_option_row_t *row, const char *text, int64_t *value)
+{
+    static const char *const words[] = {"false", "true", "no", "yes", "off", "on"};
+    for (size_t i = 0; row->min == 0 && row->max == 1 && i < sizeof words / sizeof *words; i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *value = (int64_t)(i % 2);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static moco_status_t refuse(const mo_option_table_t *table, const mo_option_row_t *row, const char *value)
 {
     char wanted[MO_OPTION_TEXT], near[MO_DID_YOU_MEAN];
@@ -202,12 +257,14 @@ moco_status_t mo_option_parse(const mo_option_table_t *table, void *options, con
     case MO_OPTION_F64: good = mo_read_double(value, at); break;
     case MO_OPTION_LIST: good = parse_list(options, row, value); break;
     case MO_OPTION_I64:
-        if ((good = parse_whole(value, &whole)))
+        good = parse_whole(value, &whole) || (strcmp(row->unit, "bytes") == 0 && parse_size(value, &whole));
+        if (good)
             *(int64_t *)at = whole;
         break;
     case MO_OPTION_POINTER: good = 0; break;
     default:
-        good = has_names(row) ? parse_name(table, row, value, &whole) : parse_whole(value, &whole);
+        good = has_names(row) ? parse_name(table, row, value, &whole)
+                              : parse_whole(value, &whole) || parse_switch(row, value, &whole);
         good = good && whole >= INT32_MIN && whole <= INT32_MAX;
         if (good)
             *(int32_t *)at = (int32_t)whole;

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/printable.h"
+
 #define LINE_SIZE 1024
 
 static _Thread_local char last_message[MO_MESSAGE_SIZE];
@@ -40,7 +42,7 @@ moco_status_t mo_fail(moco_status_t status, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    memcpy(last_message, text, sizeof last_message);
+    mo_printable(text, last_message, sizeof last_message); /* names of files may hold any byte */
     return status;
 }
 
@@ -51,9 +53,10 @@ void mo_message_copy(char text[MO_MESSAGE_SIZE])
 
 /* Whether the message names the file: at its begin or in quotes, and not as a word that happens to
  * be the same. */
-static int names_file(const char *path)
+static int names_file(const char *name)
 {
-    const size_t length = strlen(path);
+    char path[MO_MESSAGE_SIZE];
+    const size_t length = mo_printable(name, path, sizeof path); /* as messages have it */
     for (const char *at = strstr(last_message, path); at != NULL; at = strstr(at + 1, path)) {
         const char after = at[length];
         if (at == last_message ? after == ':' || after == ' ' : at[-1] == '\'' && after == '\'')
@@ -84,11 +87,12 @@ void mo_log(int level, const char *format, ...)
 {
     if (sink.fn == NULL || level > sink.level)
         return;
-    char line[LINE_SIZE];
+    char text[LINE_SIZE], line[LINE_SIZE];
     va_list args;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    mo_printable(text, line, sizeof line);
     sink.fn(sink.user, level, line);
 }
 

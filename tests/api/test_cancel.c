@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <time.h>
 
 enum { IMAGES = 24, D = 16 };
@@ -37,6 +38,25 @@ static void tear_down(void)
 }
 
 /* ---- a thread that asks to stop while the call is at work ---- */
+
+/* Runs are asked once they have made a step: a busy machine may take its time for that. */
+static atomic_int steps_made;
+
+static int32_t count_step(void *user, const moco_step_report_t *report)
+{
+    (void)user;
+    atomic_store(&steps_made, (int)report->step);
+    return 0;
+}
+
+static void *ask_after_a_step(void *unused)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    while (atomic_load(&steps_made) < 3)
+        nanosleep(&moment, NULL);
+    moco_cancel_request(cancel);
+    return unused;
+}
 
 static void *ask_later(void *milliseconds)
 {
@@ -96,9 +116,10 @@ START_TEST(a_run)
 {
     const char *run = in_scratch(&scratch, "run");
     moco_trainer_t *again = NULL;
-    mkdir(run, 0777);
-    ask_in(300);
-    expect_status(MOCO_ERR_CANCELLED, moco_trainer_run(trainer, dataset, NULL, run, RUN(.cancel = cancel)));
+    atomic_store(&steps_made, 0);
+    ck_assert_int_eq(pthread_create(&asking, NULL, ask_after_a_step, NULL), 0);
+    expect_status(MOCO_ERR_CANCELLED,
+                  moco_trainer_run(trainer, dataset, NULL, run, RUN(.cancel = cancel, .progress = count_step)));
     asked();
     const int64_t steps = moco_trainer_step_number(trainer);
     ck_assert(steps > 0);
@@ -277,12 +298,52 @@ START_TEST(from_a_signal_handler)
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
     timer_t timer;
     sigaction(SIGUSR1, &action, &before);
+    expect_ok(moco_trainer_steps(trainer, dataset, 1, RUN(.cancel = cancel), NULL));
     ck_assert_int_eq(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
     timer_settime(timer, 0, &soon, NULL);
     expect_status(MOCO_ERR_CANCELLED, moco_trainer_steps(trainer, dataset, 1 << 30, RUN(.cancel = cancel), NULL));
     timer_delete(timer);
     sigaction(SIGUSR1, &before, NULL);
     ck_assert(moco_trainer_step_number(trainer) > 0);
+}
+END_TEST
+
+/* ---- by the callback of a data set ---- */
+
+typedef struct store {
+    picture_t jpeg;
+    int stops;
+} store_t;
+
+static int32_t fetch(void *user, int64_t index, const uint8_t **data, uint64_t *size)
+{
+    const store_t *store = user;
+    if (index == 5 && store->stops)
+        return MOCO_ERR_CANCELLED;
+    *data = store->jpeg.bytes;
+    *size = store->jpeg.size;
+    return 0;
+}
+
+/* A host that cannot deliver just now stops the call; it says nothing about the image. */
+START_TEST(by_the_host_of_the_images)
+{
+    moco_dataset_t *mine = NULL;
+    moco_model_t *model = NULL;
+    uint8_t pixels[16 * 16 * 3];
+    store_t store = {.jpeg = draw_jpeg(28, 28, 3, 1), .stops = 1};
+    expect_ok(moco_dataset_create(IMAGES, fetch, &store, NULL, NULL, &mine));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
+    expect_status(MOCO_ERR_CANCELLED, moco_dataset_pixels(mine, 5, 16, 16, pixels));
+    expect_status(MOCO_ERR_CANCELLED, moco_trainer_steps(trainer, mine, 10, NULL, NULL));
+    expect_status(MOCO_ERR_CANCELLED, moco_model_embed_dataset(model, mine, NULL, no_rows, NULL));
+    ck_assert_int_eq(moco_dataset_broken_count(mine), 0);
+    store.stops = 0;
+    expect_ok(moco_dataset_pixels(mine, 5, 16, 16, pixels));
+    expect_ok(moco_trainer_steps(trainer, mine, 10, NULL, NULL));
+    moco_model_free(model);
+    moco_dataset_free(mine);
+    free(store.jpeg.bytes);
 }
 END_TEST
 
@@ -300,6 +361,7 @@ int main(void)
     tcase_add_test(tcase, embedding);
     tcase_add_test(tcase, searching);
     tcase_add_test(tcase, from_a_signal_handler);
+    tcase_add_test(tcase, by_the_host_of_the_images);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

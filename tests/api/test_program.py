@@ -103,6 +103,7 @@ class Usage(Case):
                 (["--epochs", "0"], ["--epochs", "epochs", "0"]),
                 (["--arch", "resnet19"], ["--arch", "resnet19"]),
                 (["--recipe", "moco-v9"], ["--recipe", "moco-v9"]),
+                (["--recipe", "simlcr"], ["--recipe", "did you mean 'simclr'?"]),
                 (["--max-broken", "101%"], ["--max-broken", "101%"]),
                 (["--eval-every", "2"], ["--eval-every needs --eval"]),
                 (["--batch", "9"], ["batch_size is 9"]),
@@ -226,7 +227,7 @@ class Train(Case):
         run = self.path("refused")
         self.run_moco("train", self.path("absent"), "-o", run, *TINY, code=1, says=["absent"])
         self.run_moco("train", self.data, "-o", run, "--device", "gpu", code=1, says=["moco: "])
-        self.run_moco("train", self.data, "-o", run, "--recipe", "moco-v3", "--memory-cap", "1M", "--batch", "64", code=1,
+        self.run_moco("train", self.data, "-o", run, "--recipe", "moco-v3", "--memory-cap", "1M", "--batch", "32", code=1,
                       says=["1048576", "more batch-norm groups"])
         self.run_moco("train", self.data, "-o", run, *TINY, "--memory-cap", "1K", code=1, says=["1024"])
         self.run_moco("train", self.data, "-o", run, *TINY, "--limit", "4", code=1, says=["4 images"])
@@ -490,6 +491,7 @@ class Use(Case):
         self.assertEqual(info(self.data)["count"], 33)
         self.assertEqual(info(self.embed("i.npy")[0])["rows"], 32)
         self.assertEqual(info("--system", "--threads", "1")["device"]["lanes"], 1)
+        self.assertEqual(set(info("--system")["memory"]), {"left_bytes", "limited_by"})
         self.assertRegex(self.run_moco("info", self.model).stdout, r"(?m)^arch +resnet18$")
         broken = self.path("broken.safetensors")
         with open(broken, "wb") as file:

@@ -1,5 +1,7 @@
 /* Batches pushed by the host: accumulation, refusals that take nothing, the views drawn, and a
  * trainer that learns. */
+#include <float.h>
+
 #include "draw.h"
 #include "call_options.h"
 
@@ -203,13 +205,20 @@ START_TEST(a_step_that_fails_changes_nothing)
     moco_step_report_t report = {.struct_size = sizeof report};
     float *views = views_of(BATCH, 0);
     const float bad[] = {NAN, INFINITY, -INFINITY};
+    float *huge = views_of(BATCH, 0);
+    for (int i = 0; i < FEATURE; i++) /* finite, and too much for the first layer */
+        huge[i] = FLT_MAX;
     expect_ok(moco_trainer_push_views(trainer, BATCH, views, views, MOCO_LAYOUT_NCHW));
     expect_ok(moco_trainer_step(trainer, NULL, &report));
     for (int i = 0; i < 3; i++) {
         float good = views[100 + FEATURE * i];
         expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "before")));
         views[100 + FEATURE * i] = bad[i];
-        expect_ok(moco_trainer_push_views(trainer, BATCH, views, views, MOCO_LAYOUT_NCHW));
+        expect_status(MOCO_ERR_NONFINITE, moco_trainer_push_views(trainer, BATCH, views, views, MOCO_LAYOUT_NCHW));
+        expect_message("number 100 of view ");
+        expect_status(MOCO_ERR_NONFINITE, moco_trainer_push_views(trainer, BATCH, huge, views, MOCO_LAYOUT_NCHW));
+        expect_message("keys: ");
+        expect_ok(moco_trainer_push_views(trainer, BATCH, huge, huge, MOCO_LAYOUT_NCHW));
         expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, NULL, &report));
         expect_message("step 2");
         expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, NULL, &report)); /* the batch is still there */
@@ -233,6 +242,7 @@ START_TEST(a_step_that_fails_changes_nothing)
     mask_file(in_scratch(&scratch, "a"), "pushed_number"); /* a discarded batch has used up its numbers */
     mask_file(in_scratch(&scratch, "b"), "pushed_number");
     ck_assert(same_checkpoints(in_scratch(&scratch, "a"), in_scratch(&scratch, "b")));
+    free(huge);
     free(views);
     scratch_drop(&scratch);
 }
@@ -411,6 +421,31 @@ START_TEST(memory_cap_of_float_views)
 }
 END_TEST
 
+/* A trainer of that cap holds one store at a time: that of the other kind goes when a batch of this
+ * kind begins, and images that wait leave no memory for the loader of a data set. */
+START_TEST(memory_cap_of_a_waiting_batch)
+{
+    scratch_t scratch = scratch_make();
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    draw_tree(in_scratch(&scratch, "images"), 2 * BATCH, 2, 28);
+    moco_dataset_t *dataset = dataset_of(in_scratch(&scratch, "images"));
+    tiny_options(&options);
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    options.memory_cap = (int64_t)trainer_number(trainer, "total");
+    moco_trainer_free(trainer);
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    push_one(trainer, 1);
+    expect_status(MOCO_ERR_MEMORY_CAP, moco_trainer_steps(trainer, dataset, 1, NULL, NULL));
+    expect_message("1 pushed images wait");
+    ck_assert_int_eq(moco_trainer_discard(trainer), 1);
+    expect_ok(moco_trainer_steps(trainer, dataset, 1, NULL, NULL));
+    moco_trainer_free(trainer);
+    moco_dataset_free(dataset);
+    scratch_drop(&scratch);
+}
+END_TEST
+
 /* A count that would overflow is refused like any other that is too large. */
 START_TEST(absurd_counts)
 {
@@ -440,6 +475,7 @@ int main(void)
     tcase_add_test(tcase, overfit);
     tcase_add_test(tcase, loss_over_the_whole_batch);
     tcase_add_test(tcase, memory_cap_of_float_views);
+    tcase_add_test(tcase, memory_cap_of_a_waiting_batch);
     tcase_add_test(tcase, absurd_counts);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -118,7 +118,8 @@ static int32_t keep(void *user, const moco_step_report_t *report)
     return 0;
 }
 
-/* Steps in log order as text, "1 2 3 ", and no speeds. */
+/* Steps in log order as text, "0:nank 1:0.5 2:0.4 2:0.4k ": losses, which an evaluation before the
+ * first step has none of, and k for kNN. */
 static void logged(const char *folder, char steps[512])
 {
     size_t size, at = 0;
@@ -193,8 +194,9 @@ START_TEST(epochs_cut_short_by_broken_images)
     cut_run(dataset, dataset, 2, 5);
     char steps[512];
     logged(in_scratch(&scratch, "cut-run"), steps);
-    ck_assert_msg(strstr(steps, "6:") != NULL && strstr(steps, "7:") == NULL && strstr(steps, "nan") == NULL, "%s",
-                  steps);
+    ck_assert_msg(strstr(steps, "6:") != NULL && strstr(steps, "7:") == NULL &&
+                      strstr(steps + strlen("0:nank "), "nan") == NULL,
+                  "%s", steps);
     moco_dataset_free(dataset);
 }
 END_TEST

@@ -302,7 +302,7 @@ static void init_command(job_t *j, const char *model)
     mo_transform_of(&j->options, &transform);
     mo_encoder_t encoder = {.spec = j->spec, .net = j->net, .params = j->params, .running = j->running, .steps = -1};
     CHECK(mo_encoder_start(&encoder, j->options.seed));
-    CHECK(mo_model_write_encoder(&encoder, &transform, model));
+    CHECK(mo_model_write_encoder(&encoder, &transform, NULL, model));
 }
 
 static int own_option(job_t *j, const char *name, const char *value)

@@ -1,22 +1,52 @@
 /* Whole reads, views and atomic writes: what a failing disk leaves behind. */
+#define _GNU_SOURCE
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "util/alloc.h"
+#include "util/atomic_file.h"
 #include "util/fault.h"
 #include "util/file.h"
 #include "util/status.h"
 
 static char folder[64], target[96];
+
+/* The library under test calls these instead of the system's. */
+static int folder_sync_error; /* 0: none */
+static int write_limit;       /* bytes taken by one request, every second one is interrupted; 0: all */
+
+int fsync(int fd)
+{
+    struct stat info;
+    if (folder_sync_error != 0 && fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) {
+        errno = folder_sync_error;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+
+ssize_t write(int fd, const void *bytes, size_t size)
+{
+    static int turn;
+    if (write_limit > 0 && turn++ % 2 == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return syscall(SYS_write, fd, bytes, write_limit > 0 && size > (size_t)write_limit ? (size_t)write_limit : size);
+}
 
 static void setup(void)
 {
@@ -40,6 +70,7 @@ static void teardown(void)
 {
     mo_fault_arm(MO_FAULT_FILE, -1);
     mo_fault_arm(MO_FAULT_ALLOC, -1);
+    folder_sync_error = write_limit = 0;
     unlink(target);
     ck_assert_int_eq(entries(), 0); /* no temporary is ever left */
     ck_assert_int_eq(rmdir(folder), 0);
@@ -80,12 +111,6 @@ START_TEST(test_write_then_read)
     ck_assert_uint_eq(info.st_mode & 0777, 0640);
     ck_assert_int_eq(save(target, "second one", 10), MOCO_OK);
     assert_content("second one");
-    mo_file_view_t view = {0};
-    ck_assert_int_eq(mo_file_view_open(&view, target), MOCO_OK);
-    ck_assert_uint_eq(view.size, 10);
-    ck_assert_mem_eq(view.bytes, "second one", 10);
-    mo_file_view_close(&view);
-    ck_assert_ptr_null(view.bytes);
 }
 END_TEST
 
@@ -94,11 +119,6 @@ START_TEST(test_empty)
     ck_assert_int_eq(save(target, "x", 1), MOCO_OK);
     ck_assert_int_eq(truncate(target, 0), 0);
     assert_content("");
-    mo_file_view_t view = {0};
-    ck_assert_int_eq(mo_file_view_open(&view, target), MOCO_OK);
-    ck_assert_ptr_null(view.bytes);
-    ck_assert_uint_eq(view.size, 0);
-    mo_file_view_close(&view);
 }
 END_TEST
 
@@ -106,16 +126,14 @@ START_TEST(test_refusals)
 {
     uint8_t *data = NULL;
     uint64_t size = 0;
-    mo_file_view_t view = {0};
     mo_atomic_file_t file = {0};
     ck_assert_int_eq(mo_file_read(target, 10, &data, &size), MOCO_ERR_IO);
     ck_assert_ptr_nonnull(strstr(moco_last_message(), target));
     ck_assert_ptr_nonnull(strstr(moco_last_message(), strerror(ENOENT)));
-    ck_assert_int_eq(mo_file_view_open(&view, target), MOCO_ERR_IO);
     ck_assert_int_eq(mo_file_read(folder, 10, &data, &size), MOCO_ERR_IO);
     ck_assert_ptr_nonnull(strstr(moco_last_message(), "folder"));
     ck_assert_int_eq(mkfifo(target, 0600), 0);
-    ck_assert_int_eq(mo_file_view_open(&view, target), MOCO_ERR_IO); /* and does not wait for a writer */
+    ck_assert_int_eq(mo_file_read(target, 10, &data, &size), MOCO_ERR_IO); /* and does not wait for a writer */
     ck_assert_int_eq(mo_atomic_open(&file, target), MOCO_ERR_IO);
     unlink(target);
     ck_assert_int_eq(save(target, "12345", 5), MOCO_OK);
@@ -125,7 +143,7 @@ START_TEST(test_refusals)
     ck_assert_int_eq(mo_atomic_open(&file, ""), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(mo_atomic_open(&file, NULL), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(mo_atomic_open(&file, "/no/such/folder/file"), MOCO_ERR_IO);
-    ck_assert_int_eq(mo_file_view_open(&view, NULL), MOCO_ERR_ARGUMENT);
+    ck_assert_int_eq(mo_file_read(NULL, 10, &data, &size), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(mo_atomic_commit(&file), MOCO_ERR_STATE);
     mo_atomic_abort(&file);
     ck_assert_ptr_null(data);
@@ -147,17 +165,238 @@ START_TEST(test_abort)
 }
 END_TEST
 
-/* A leftover of a killed process of the same number does not stop the next one. */
+static void make_file(const char *ending)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s%s", target, ending);
+    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+}
+
+/* What a killed writer has left goes with the next save; a living writer's file stays. */
 START_TEST(test_leftover)
 {
-    char leftover[128];
-    snprintf(leftover, sizeof leftover, "%s.part-%ld-0", target, (long)getpid());
-    FILE *stream = fopen(leftover, "w");
-    ck_assert_ptr_nonnull(stream);
-    fclose(stream);
+    mo_atomic_file_t living = {0};
+    make_file(".moco-part-0");
     ck_assert_int_eq(save(target, "text", 4), MOCO_OK);
     assert_content("text");
-    ck_assert_int_eq(unlink(leftover), 0);
+    ck_assert_int_eq(entries(), 1);
+    ck_assert_int_eq(mo_atomic_open(&living, target), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_write(&living, "last", 4), MOCO_OK);
+    ck_assert_int_eq(save(target, "next", 4), MOCO_OK);
+    assert_content("next");
+    ck_assert_int_eq(mo_atomic_commit(&living), MOCO_OK);
+    assert_content("last");
+}
+END_TEST
+
+/* The names of killed saves of today and of before, and what only looks like them. */
+START_TEST(test_sweep)
+{
+    static const char *const names[] = {"target", "other", NULL};
+    static const char *const kept[] = {".moco-part", ".moco-part-",   ".moco-part-x",
+                                       ".part-1",    ".part-0-0.npy", "2.part-1-0"};
+    mo_folder_t opened = {0};
+    mo_atomic_file_t living = {0};
+    make_file("");
+    make_file(".moco-part-7");
+    make_file(".part-123-0");
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+        make_file(kept[i]);
+    ck_assert_int_eq(mo_folder_open(&opened, NULL, folder), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_open_in(&living, &opened, "target"), MOCO_OK);
+    ck_assert_int_eq(mo_folder_sweep(&opened, names), MOCO_OK);
+    ck_assert_int_eq(entries(), 1 + 1 + sizeof kept / sizeof kept[0]);
+    mo_atomic_abort(&living);
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s%s", target, kept[i]);
+        ck_assert_int_eq(unlink(path), 0);
+    }
+    mo_folder_close(&opened);
+}
+END_TEST
+
+/* A link stays one, and the file that it leads to is written: relative, absolute, to another link,
+ * and to nothing yet. */
+START_TEST(test_links)
+{
+    char inner[128], second[128], real[160];
+    snprintf(inner, sizeof inner, "%s/inner", folder);
+    snprintf(second, sizeof second, "%s/second", folder);
+    snprintf(real, sizeof real, "%s/real", inner);
+    ck_assert_int_eq(mkdir(inner, 0700), 0);
+    ck_assert_int_eq(symlink("inner/real", target), 0);
+    ck_assert_int_eq(symlink(target, second), 0);
+    ck_assert_int_eq(save(target, "through", 7), MOCO_OK);
+    ck_assert_int_eq(chmod(real, 0600), 0);
+    ck_assert_int_eq(save(second, "again", 5), MOCO_OK);
+    struct stat info;
+    ck_assert_int_eq(lstat(target, &info), 0);
+    ck_assert(S_ISLNK(info.st_mode));
+    ck_assert_int_eq(lstat(real, &info), 0);
+    ck_assert(S_ISREG(info.st_mode));
+    ck_assert_uint_eq(info.st_mode & 0777, 0600); /* of the file that was there */
+    assert_content("again");
+    ck_assert_int_eq(unlink(second), 0);
+    ck_assert_int_eq(unlink(target), 0);
+    ck_assert_int_eq(symlink("target", target), 0);
+    ck_assert_int_eq(save(target, "x", 1), MOCO_ERR_IO);
+    ck_assert_ptr_nonnull(strstr(moco_last_message(), strerror(ELOOP)));
+    ck_assert_int_eq(unlink(real), 0);
+    ck_assert_int_eq(rmdir(inner), 0); /* nothing else was left in it */
+}
+END_TEST
+
+/* A folder that was opened stays the one, whatever it is called and wherever the process goes. */
+START_TEST(test_folder_moves)
+{
+    char inner[160], moved[128], before[512];
+    mo_folder_t opened = {0};
+    mo_atomic_file_t file = {0};
+    snprintf(inner, sizeof inner, "%s/inner", folder);
+    snprintf(moved, sizeof moved, "%s/moved", folder);
+    ck_assert_ptr_nonnull(getcwd(before, sizeof before));
+    ck_assert_int_eq(chdir(folder), 0);
+    ck_assert_int_eq(mo_folder_make(&opened, "inner/"), MOCO_OK);
+    mo_folder_close(&opened);
+    ck_assert_int_eq(mo_folder_make(&opened, "inner"), MOCO_OK); /* it is there */
+    ck_assert_int_eq(mo_atomic_open_in(&file, &opened, "target"), MOCO_OK);
+    ck_assert_int_eq(chdir("/"), 0);
+    ck_assert_int_eq(rename(inner, moved), 0);
+    ck_assert_int_eq(mo_atomic_write(&file, "text", 4), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_commit(&file), MOCO_OK);
+    mo_folder_close(&opened);
+    ck_assert_int_eq(chdir(before), 0);
+    snprintf(inner, sizeof inner, "%s/target", moved);
+    ck_assert_int_eq(rename(inner, target), 0);
+    ck_assert_int_eq(rmdir(moved), 0);
+    assert_content("text");
+    ck_assert_int_eq(mo_folder_make(&opened, target), MOCO_ERR_IO);
+    ck_assert_int_eq(mo_folder_make(&opened, "/no/such/folder"), MOCO_ERR_IO);
+    ck_assert_ptr_nonnull(strstr(moco_last_message(), strerror(ENOENT)));
+}
+END_TEST
+
+static int warnings;
+
+static void count_line(void *user, int32_t level, const char *line)
+{
+    (void)user;
+    warnings += level == MOCO_LOG_WARNING && strstr(line, folder) != NULL;
+}
+
+/* The file is in place: a file system that cannot sync folders is worth a warning, once. */
+START_TEST(test_folder_sync)
+{
+    static const int able[] = {EINVAL, EBADF, ENOSYS, ENOTSUP, EOPNOTSUPP, EACCES};
+    moco_set_log(count_line, NULL, MOCO_LOG_WARNING);
+    for (size_t i = 0; i < sizeof able / sizeof able[0]; i++) {
+        folder_sync_error = able[i];
+        ck_assert_int_eq(save(target, "text", 4), MOCO_OK);
+    }
+    ck_assert_int_eq(warnings, 1);
+    folder_sync_error = EIO;
+    ck_assert_int_eq(save(target, "newer", 5), MOCO_ERR_IO);
+    ck_assert_ptr_nonnull(strstr(moco_last_message(), "new file is in place"));
+    folder_sync_error = 0;
+    assert_content("newer");
+    moco_set_log(NULL, NULL, 0);
+}
+END_TEST
+
+START_TEST(test_short_writes)
+{
+    static char text[300000], want[300001];
+    for (size_t i = 0; i < sizeof text; i++)
+        want[i] = text[i] = (char)('a' + i % 23);
+    write_limit = 1000;
+    ck_assert_int_eq(save(target, text, sizeof text), MOCO_OK);
+    write_limit = 0;
+    assert_content(want);
+}
+END_TEST
+
+/* A process without standard streams: what it, or its children, print must not go into a file. */
+START_TEST(test_standard_streams)
+{
+    const pid_t child = fork();
+    if (child == 0) {
+        mo_atomic_file_t file = {0};
+        close(0), close(1), close(2);
+        int bad = mo_atomic_open(&file, target) != MOCO_OK || file.fd < 3 || file.folder.fd < 3;
+        bad |= fcntl(0, F_GETFD) != -1 || fcntl(1, F_GETFD) != -1 || fcntl(2, F_GETFD) != -1;
+        bad |= mo_atomic_write(&file, "text", 4) != MOCO_OK || mo_atomic_commit(&file) != MOCO_OK;
+        _exit(bad);
+    }
+    int code = -1;
+    ck_assert_int_eq(waitpid(child, &code, 0), child);
+    ck_assert_int_eq(code, 0);
+    assert_content("text");
+}
+END_TEST
+
+static void set_pair(char other[112], const char *a, const char *b)
+{
+    snprintf(other, 112, "%s/other", folder);
+    ck_assert_int_eq(save(target, a, strlen(a)), MOCO_OK);
+    ck_assert_int_eq(save(other, b, strlen(b)), MOCO_OK);
+}
+
+/* Two files of one commit: whichever request fails, both are old or both are new. */
+START_TEST(test_together)
+{
+    char other[112];
+    int failures = 0, done = 0;
+    for (int n = 0; !done; n++) {
+        mo_atomic_file_t a = {0}, b = {0}, *const both[] = {&a, &b};
+        uint8_t *data = NULL;
+        uint64_t size = 0;
+        ck_assert_int_lt(n, 100);
+        set_pair(other, "old", "old");
+        ck_assert_int_eq(mo_atomic_open(&a, target), MOCO_OK);
+        ck_assert_int_eq(mo_atomic_open(&b, other), MOCO_OK);
+        ck_assert_int_eq(mo_atomic_write(&a, "new", 3), MOCO_OK);
+        ck_assert_int_eq(mo_atomic_write(&b, "new", 3), MOCO_OK);
+        mo_fault_arm(MO_FAULT_FILE, n);
+        const moco_status_t status = mo_atomic_commit_all(both, 2);
+        mo_fault_arm(MO_FAULT_FILE, -1);
+        done = status == MOCO_OK;
+        failures += !done;
+        const int placed = done || strstr(moco_last_message(), "new file is in place") != NULL;
+        assert_content(placed ? "new" : "old");
+        ck_assert_int_eq(mo_file_read(other, 100, &data, &size), MOCO_OK);
+        ck_assert_mem_eq(data, placed ? "new" : "old", 3);
+        mo_free(data);
+        ck_assert_int_eq(entries(), 2);
+    }
+    ck_assert_int_ge(failures, 10); /* write, sync, close; rename; sync of the folder: of each */
+    unlink(other);
+}
+END_TEST
+
+/* A part file outlives its process, belongs to one process at a time, and is cut back to what its
+ * owner knows of it. */
+START_TEST(test_resume)
+{
+    mo_atomic_file_t file = {0}, second = {0};
+    ck_assert_int_eq(mo_atomic_resume(&file, target, 0), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_write(&file, "first", 5), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_sync(&file), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_write(&file, "lost", 4), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_resume(&second, target, 0), MOCO_ERR_STATE);
+    mo_atomic_keep(&file);
+    ck_assert_int_ne(access(target, F_OK), 0);
+    ck_assert_int_eq(mo_atomic_resume(&file, target, 6), MOCO_ERR_IO);
+    ck_assert_int_eq(mo_atomic_resume(&file, target, 4), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_write(&file, "+", 1), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_commit(&file), MOCO_OK);
+    assert_content("firs+");
+    ck_assert_int_eq(entries(), 1);
+    ck_assert_int_eq(mo_atomic_resume(&file, target, 0), MOCO_OK);
+    mo_atomic_abort(&file);
+    ck_assert_int_eq(entries(), 1);
 }
 END_TEST
 
@@ -188,7 +427,7 @@ static int failing_saves(int kind)
 
 START_TEST(test_faults_while_writing)
 {
-    ck_assert_int_ge(failing_saves(MO_FAULT_FILE), 11);
+    ck_assert_int_ge(failing_saves(MO_FAULT_FILE), 10);
     ck_assert_int_ge(failing_saves(MO_FAULT_ALLOC), 3);
 }
 END_TEST
@@ -201,17 +440,13 @@ START_TEST(test_faults_while_reading)
         for (int n = 0; n < 6; n++) {
             uint8_t *data = NULL;
             uint64_t size = 0;
-            mo_file_view_t view = {0};
             mo_fault_arm(kind, n);
             failures += mo_file_read(target, 100, &data, &size) != MOCO_OK;
-            mo_fault_arm(kind, n);
-            failures += mo_file_view_open(&view, target) != MOCO_OK;
             mo_fault_arm(kind, -1);
-            mo_file_view_close(&view);
             mo_free(data);
         }
     }
-    ck_assert_int_eq(failures, 1 + 3 + 3); /* memory; open, size, read; open, size, map */
+    ck_assert_int_eq(failures, 1 + 3); /* memory; open, size, read */
 }
 END_TEST
 
@@ -267,6 +502,14 @@ int main(void)
     tcase_add_test(tc, test_refusals);
     tcase_add_test(tc, test_abort);
     tcase_add_test(tc, test_leftover);
+    tcase_add_test(tc, test_sweep);
+    tcase_add_test(tc, test_links);
+    tcase_add_test(tc, test_folder_moves);
+    tcase_add_test(tc, test_folder_sync);
+    tcase_add_test(tc, test_short_writes);
+    tcase_add_test(tc, test_standard_streams);
+    tcase_add_test(tc, test_together);
+    tcase_add_test(tc, test_resume);
     tcase_add_test(tc, test_faults_while_writing);
     tcase_add_test(tc, test_faults_while_reading);
     tcase_add_test(tc, test_size_limit);

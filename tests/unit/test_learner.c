@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "train/learner.h"
+#include "train/update.h"
 #include "train/schedule.h"
 #include "util/alloc.h"
 
@@ -59,12 +60,13 @@ START_TEST(test_norm)
     OK(mo_device_open_lanes(1, &device));
     OK(mo_optim_prepare(&optim, &net));
     optim.pieces[0] = (mo_gradient_piece_t){gradient, 0, net.params};
-    OK(mo_learner_norm(&optim, device, 6, 1.5, &norm));
+    const mo_update_t update = {.optim = &optim, .rates = {.step = 7}};
+    OK(mo_update_prepare(&update, device, 1.5, &norm));
     ck_assert_double_eq_tol(norm, 5, 1e-12);
-    ck_assert_int_eq(mo_learner_norm(&optim, device, 6, NAN, &norm), MOCO_ERR_NONFINITE);
+    ck_assert_int_eq(mo_update_prepare(&update, device, NAN, &norm), MOCO_ERR_NONFINITE);
     ck_assert_ptr_nonnull(strstr(moco_last_message(), "step 7: loss is"));
     gradient[1] = INFINITY;
-    ck_assert_int_eq(mo_learner_norm(&optim, device, 6, 1.5, &norm), MOCO_ERR_NONFINITE);
+    ck_assert_int_eq(mo_update_prepare(&update, device, 1.5, &norm), MOCO_ERR_NONFINITE);
     mo_optim_free(&optim);
     mo_net_free(&net);
     mo_device_release(device);

@@ -77,7 +77,7 @@ START_TEST(test_state)
     for (int64_t i = 0; i < s.query.net.bn_count; i++)
         s.query.running[s.query.net.bns[i].offset] = 0.25f;
     s.step = 7;
-    OK(mo_state_save(&s, path));
+    OK(mo_state_save(&s, NULL, path));
     OK(mo_checkpoint_options(path, &read));
     ck_assert_mem_eq(&read, &o, sizeof o);
     OK(moco_trainer_load(path, NULL, NULL, &t));

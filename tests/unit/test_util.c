@@ -13,8 +13,10 @@
 #include "util/hash.h"
 #include "util/need.h"
 #include "util/number.h"
+#include "util/printable.h"
 #include "util/rate.h"
 #include "util/rows.h"
+#include "util/status.h"
 
 /* ---- numbers ---- */
 
@@ -183,6 +185,66 @@ START_TEST(the_published_hash)
 }
 END_TEST
 
+/* ---- text for people ---- */
+
+START_TEST(only_printable_text_is_shown)
+{
+    static const struct {
+        const char *from, *out;
+    } cases[] = {
+        {"plain.jpg", "plain.jpg"},
+        {"\xd0\xb8\xd0\xbc\xd1\x8f \xe5\x86\x99\xf0\x9f\x90\x88",
+         "\xd0\xb8\xd0\xbc\xd1\x8f \xe5\x86\x99\xf0\x9f\x90\x88"},
+        {"a\x1b]0;owned\x07", "a\\x1b]0;owned\\x07"},
+        {"two\nlines\r\t\x7f", "two\\x0alines\\x0d\\x09\\x7f"},
+        {"c1 \xc2\x9b[31m", "c1 \\xc2\\x9b[31m"},
+        {"8-bit \x9b", "8-bit \\x9b"},
+        {"latin caf\xe9", "latin caf\\xe9"},
+        {"turned \xe2\x80\xaegpj.exe", "turned \\xe2\\x80\\xaegpj.exe"},
+        {"too long \xc0\xaf", "too long \\xc0\\xaf"},
+        {"half \xed\xa0\x80", "half \\xed\\xa0\\x80"},
+    };
+    char out[80], again[80];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ck_assert_uint_eq(mo_printable(cases[i].from, out, sizeof out), strlen(cases[i].out));
+        ck_assert_str_eq(out, cases[i].out);
+        mo_printable(out, again, sizeof again);
+        ck_assert_str_eq(again, out);
+    }
+    mo_printable("ab\xd0\xb8", out, 4); /* cut between characters */
+    ck_assert_str_eq(out, "ab");
+    mo_printable("ab\x1b", out, 6);
+    ck_assert_str_eq(out, "ab");
+    mo_printable("abc", out, 1);
+    ck_assert_str_eq(out, "");
+}
+END_TEST
+
+static char logged[200];
+
+static void keep_line(void *user, int32_t level, const char *line)
+{
+    (void)user;
+    (void)level;
+    snprintf(logged, sizeof logged, "%s", line);
+}
+
+START_TEST(messages_and_log_lines_are_printable)
+{
+    mo_fail(MOCO_ERR_IO, "'%s': broken", "red\x1b[31m\n.jpg");
+    ck_assert_str_eq(moco_last_message(), "'red\\x1b[31m\\x0a.jpg': broken");
+    mo_message_of_file("red\x1b[31m\n.jpg"); /* it is named already */
+    ck_assert_str_eq(moco_last_message(), "'red\\x1b[31m\\x0a.jpg': broken");
+    moco_set_log(keep_line, NULL, MOCO_LOG_WARNING);
+    mo_log(MOCO_LOG_WARNING, "%s",
+           "a\x1b"
+           "b");
+    moco_set_log(NULL, NULL, 0);
+    ck_assert_str_eq(logged, "a\\x1b"
+                             "b");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("util");
@@ -196,6 +258,8 @@ int main(void)
     tcase_add_test(tcase, rows_of_unit_length);
     tcase_add_test(tcase, half_a_cosine);
     tcase_add_test(tcase, the_published_hash);
+    tcase_add_test(tcase, only_printable_text_is_shown);
+    tcase_add_test(tcase, messages_and_log_lines_are_printable);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -14,7 +14,9 @@
 #include "eval/model_file.h"
 #include "persist/checkpoint.h"
 #include "train/options.h"
+#include "util/file.h"
 #include "util/fault.h"
+#include "util/file.h"
 #include "call_options.h"
 
 enum {
@@ -424,7 +426,7 @@ static moco_model_t *written_and_read(const mo_encoder_spec_t *spec, const char 
     fill(&net, &params, &running);
     mo_buffer_t buffer = buffer_of(params, net.params);
     const mo_encoder_t encoder = {.spec = *spec, .net = net, .params = buffer, .running = running, .steps = 7};
-    RIG_OK(mo_model_write_encoder(&encoder, &transform, path));
+    RIG_OK(mo_model_write_encoder(&encoder, &transform, NULL, path));
     RIG_OK(moco_model_load(path, NULL, NULL, &model));
     ck_assert_int_eq(model->encoder.net.params, net.params);
     assert_buffer(model->encoder.params, params, net.params);

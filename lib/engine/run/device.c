@@ -8,6 +8,7 @@
 #include "engine/run/device_internal.h"
 #include "engine/run/process.h"
 #include "util/alloc.h"
+#include "util/headroom.h"
 #include "util/fault.h"
 
 /* Lanes sleep by the clock that nobody sets. */
@@ -43,11 +44,10 @@ static moco_status_t open_engine(mo_lane_t *lane, void *ctx)
     moco_status_t status = mo_gate_enter(lane, MO_MAKING);
     if (status != MOCO_OK)
         return status;
-    status = mo_engine_status(dnnl_engine_create(&device->engine, dnnl_cpu, 0), "create a CPU engine");
+    status = mo_engine_make(dnnl_engine_create(&device->engine, dnnl_cpu, 0), "create a CPU engine");
     for (int i = 0; i < device->lane_count && status == MOCO_OK; i++)
-        status =
-            mo_engine_status(dnnl_stream_create(&device->lanes[i].stream, device->engine, dnnl_stream_default_flags),
-                             "create a stream");
+        status = mo_engine_make(dnnl_stream_create(&device->lanes[i].stream, device->engine, dnnl_stream_default_flags),
+                                "create a stream");
     mo_gate_note(mo_gate_kind("engine", "", MO_MAKING));
     mo_gate_leave(lane);
     return status;
@@ -167,9 +167,12 @@ moco_status_t mo_lane_scratchpad(mo_lane_t *lane, size_t bytes)
     if (bytes <= lane->scratchpad_bytes)
         return MOCO_OK;
     dnnl_dims_t dims = {(dnnl_dim_t)bytes};
-    TRY(mo_block_create(bytes, &block));
+    mo_headroom_planned_begin(); /* every plan counts it */
+    status = mo_block_create(bytes, &block);
+    mo_headroom_planned_end();
+    TRY(status);
     TRY(mo_engine_status(mo_md_tag(&md, 1, dims, dnnl_u8, dnnl_a), "describe a scratchpad"));
-    TRY(mo_engine_status(dnnl_memory_create(&memory, md, lane->device->engine, block), "create a scratchpad"));
+    TRY(mo_engine_make(dnnl_memory_create(&memory, md, lane->device->engine, block), "create a scratchpad"));
     if (lane->scratchpad != NULL)
         dnnl_memory_destroy(lane->scratchpad);
     mo_block_free(lane->scratchpad_block, lane->scratchpad_bytes);

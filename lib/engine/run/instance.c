@@ -1,7 +1,9 @@
 /* Instances: memory objects of a plan bound to one arena, and running a stretch of instructions. */
-#include <time.h>
-
 #include "engine/run/instance.h"
+
+#include "util/clock.h"
+
+#define RUN_ROOM ((size_t)4 << 20) /* bytes; a product that packs takes a few megabytes */
 
 /* ---- memory ---- */
 
@@ -9,9 +11,9 @@ moco_status_t mo_slot_memory(const mo_plan_t *plan, int32_t slot, mo_buffer_t ba
 {
     const mo_slot_t *s = &plan->slots[slot];
     uint8_t *at = mo_buffer_address(base);
-    return mo_engine_status(dnnl_memory_create(memory, s->md, mo_device_engine(plan->device),
-                                               at != NULL ? at + s->offset : DNNL_MEMORY_NONE),
-                            "create a memory object");
+    return mo_engine_make(dnnl_memory_create(memory, s->md, mo_device_engine(plan->device),
+                                             at != NULL ? at + s->offset : DNNL_MEMORY_NONE),
+                          "create a memory object");
 }
 
 static moco_status_t check_base(mo_buffer_t base, size_t bytes, const char *what)
@@ -84,11 +86,25 @@ moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, mo_buf
     return mo_instance_bind_from(instance, space, base, 0);
 }
 
+/* Where the last slot of a space ends, in a buffer that begins `skip` bytes into it. */
+static size_t bound_bytes(const mo_plan_t *plan, mo_space_t space, int64_t skip)
+{
+    int64_t end = 0;
+    for (int32_t i = 0; i < plan->slot_count; i++) {
+        const mo_slot_t *s = &plan->slots[i];
+        if (s->space == space && s->offset - skip + (int64_t)s->bytes > end)
+            end = s->offset - skip + (int64_t)s->bytes;
+    }
+    return (size_t)end;
+}
+
 moco_status_t mo_instance_bind_from(mo_instance_t *instance, mo_space_t space, mo_buffer_t base, int64_t skip)
 {
     const mo_plan_t *plan = instance->plan;
     uint8_t *at = mo_buffer_address(base);
-    moco_status_t status = check_base(base, 0, "what an instance is bound to");
+    moco_status_t status = check_base(base, bound_bytes(plan, space, skip), "what an instance is bound to");
+    if (status != MOCO_OK)
+        return status;
     instance->space[space] = (mo_bound_t){base, skip};
     for (int32_t i = 0; i < plan->slot_count && status == MOCO_OK; i++)
         if (plan->slots[i].space == space)
@@ -169,31 +185,31 @@ cleanup:
     return status;
 }
 
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int32_t from, int32_t to)
+moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int32_t from, int32_t to,
+                                  const moco_cancel_t *cancel)
 {
     mo_plan_t *plan = instance->plan;
     moco_status_t status = mo_lane_scratchpad(lane, plan->scratchpad_bytes);
+    if (status == MOCO_OK && !mo_headroom_probe(RUN_ROOM))
+        status = mo_fail(MOCO_ERR_MEMORY, "no memory is left for the small buffers that oneDNN takes while it runs");
     for (int i = 0; i < MO_SPACES; i++)
         mo_buffer_enter(instance->space[i].buffer);
     for (int32_t i = from; i < to && status == MOCO_OK; i++) {
         const mo_instr_t *instr = &plan->instrs[i];
-        double start = plan->seconds != NULL ? seconds_now() : 0;
+        double start = plan->seconds != NULL ? mo_seconds() : 0;
         status = instr->kind == MO_RUN_HOST ? run_host(lane, instance, instr) : run_primitive(lane, instance, instr);
         if (plan->seconds != NULL)
-            plan->seconds[i] += seconds_now() - start;
+            plan->seconds[i] += mo_seconds() - start;
         mo_lane_yield(lane);
+        if (status == MOCO_OK)
+            status = mo_cancel_check(cancel);
     }
     if (to == plan->instr_count && status == MOCO_OK)
         atomic_store_explicit(&plan->ran, 1, memory_order_relaxed);
     if (status == MOCO_OK)
         status = mo_engine_status(dnnl_stream_wait(lane->stream), "wait");
+    else
+        dnnl_stream_wait(lane->stream); /* what was queued before must not outlive the buffers' maps */
     for (int i = 0; i < MO_SPACES; i++)
         mo_buffer_leave(instance->space[i].buffer);
     return status;
@@ -201,5 +217,5 @@ moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int3
 
 moco_status_t mo_instance_run(mo_lane_t *lane, mo_instance_t *instance)
 {
-    return mo_instance_execute(lane, instance, 0, instance->plan->instr_count);
+    return mo_instance_execute(lane, instance, 0, instance->plan->instr_count, NULL);
 }

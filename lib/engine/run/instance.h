@@ -29,6 +29,7 @@ moco_status_t mo_slot_memory(const mo_plan_t *plan, int32_t slot, mo_buffer_t ba
 /* Where the numbers of a slot are now. */
 mo_buffer_t mo_instance_slot(const mo_instance_t *instance, int32_t slot);
 /* Instructions [from, to) on this lane, none of which syncs. */
-moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int32_t from, int32_t to);
+moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int32_t from, int32_t to,
+                                  const moco_cancel_t *cancel);
 
 #endif

@@ -142,7 +142,7 @@ static moco_status_t run_stretch(mo_lane_t *lane, struct mo_pass_state *s, ready
     moco_status_t status = MOCO_OK;
     if (stretch == 0)
         TRY(pass->begin(pass->ctx, instance, group, item.shard));
-    TRY(mo_instance_execute(lane, instance, from, s->ends[stretch]));
+    TRY(mo_instance_execute(lane, instance, from, s->ends[stretch], pass->cancel));
     if (stretch == s->stretches - 1)
         TRY(pass->end(pass->ctx, instance, group, item.shard));
 cleanup:

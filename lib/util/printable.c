@@ -1,0 +1,64 @@
+/* See printable.h. */
+#include "util/printable.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Lowest code point of a character of so many bytes; fewer bytes would do for lower ones. */
+static const uint32_t lowest[5] = {0, 0, 0x80, 0x800, 0x10000};
+
+/* Reads one character; 0 bytes where there is none. */
+static size_t read_character(const char *text, size_t size, uint32_t *code)
+{
+    const uint8_t first = size > 0 ? (uint8_t)text[0] : 0xff;
+    const size_t length = first < 0x80             ? 1
+                          : (first & 0xe0) == 0xc0 ? 2
+                          : (first & 0xf0) == 0xe0 ? 3
+                          : (first & 0xf8) == 0xf0 ? 4
+                                                   : 0;
+    if (length == 0 || length > size)
+        return 0;
+    *code = length == 1 ? first : first & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if (((uint8_t)text[i] & 0xc0) != 0x80)
+            return 0;
+        *code = *code << 6 | ((uint8_t)text[i] & 0x3f);
+    }
+    const int surrogate = *code >= 0xd800 && *code <= 0xdfff;
+    return *code < lowest[length] || *code > 0x10ffff || surrogate ? 0 : length;
+}
+
+size_t mo_utf8_length(const char *text, size_t size)
+{
+    uint32_t code;
+    return read_character(text, size, &code);
+}
+
+static int is_safe(uint32_t code)
+{
+    if (code < ' ' || (code >= 0x7f && code <= 0x9f))
+        return 0; /* control characters */
+    if (code == 0x2028 || code == 0x2029)
+        return 0;                                                                       /* ends of lines */
+    return !((code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069)); /* directions */
+}
+
+size_t mo_printable(const char *from, char *out, size_t capacity)
+{
+    const size_t size = strlen(from);
+    size_t used = 0;
+    for (size_t at = 0; at < size;) {
+        uint32_t code = 0;
+        const size_t length = read_character(from + at, size - at, &code), bytes = length == 0 ? 1 : length;
+        const int safe = length > 0 && is_safe(code);
+        if (used + (safe ? bytes : 4 * bytes) >= capacity)
+            break;
+        for (size_t i = 0; i < bytes; i++)
+            used += safe ? (out[used] = from[at + i], 1u)
+                         : (size_t)snprintf(out + used, capacity - used, "\\x%02x", (uint8_t)from[at + i]);
+        at += bytes;
+    }
+    out[used] = '\0';
+    return used;
+}

@@ -1,0 +1,16 @@
+/* Bytes of others, such as names in archives, as text that is safe on a terminal and in a log. */
+#ifndef MO_UTIL_PRINTABLE_H
+#define MO_UTIL_PRINTABLE_H
+
+#include <stddef.h>
+
+/* Bytes of the UTF-8 character that `text` begins with, 1 to 4; 0 where it begins with none. */
+size_t mo_utf8_length(const char *text, size_t size);
+
+/* Writes `from` into out[capacity], NUL-terminated, in one line. As \xNN stand: control characters,
+ * bytes that are no UTF-8, and characters that turn the direction of what follows them. What does
+ * not fit is cut between characters. Text that is printable comes out as it is, so doing it twice
+ * changes nothing. Every message and log line passes it (status.c). Returns the length. */
+size_t mo_printable(const char *from, char *out, size_t capacity);
+
+#endif
