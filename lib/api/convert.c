@@ -5,6 +5,7 @@
 #include "eval/loaded.h"
 #include "persist/output.h"
 #include "train/import.h"
+#include "util/border.h"
 #include "util/cancel.h"
 #include "util/file.h"
 #include "util/need.h"
@@ -13,6 +14,7 @@
 moco_status_t moco_convert(const char *source, const char *target, const moco_convert_options_t *options, char *text,
                            uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_convert_options_t o;
     const mo_answer_t answer = {text, capacity, needed};
@@ -33,6 +35,7 @@ cleanup:
 
 moco_status_t moco_file_info(const char *path, char *text, uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     json_t *info = NULL, *training = NULL;
     MO_NEED(path);
