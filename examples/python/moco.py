@@ -1394,7 +1394,7 @@ class Model(_Handle):
         return np.concatenate(rows), np.concatenate(indices)
 
     def embed_to_npy(self, dataset, path, tap="backbone", loader_threads=0, progress=None, cancel=None):
-        """Writes `path`, its .txt and .skipped.txt; returns (rows written, images skipped). progress(done, total);
+        """Writes `path`, its .names.txt, .skipped.txt and .embed.json; returns (rows written, images skipped). progress(done, total);
         moco.STOP from it stops (and MocoError is raised)."""
         result = EmbedResult(struct_size=ctypes.sizeof(EmbedResult))
         filled = _options("embed", dict(tap=_choice(_TAPS, tap, "tap"), loader_threads=loader_threads,

@@ -376,7 +376,7 @@ def test_model_save_load_and_dataset():
         assert again.embed_to_npy(data, out, "projection", progress=lambda d, t: seen.append((d, t))) == (37, 2)
         assert np.array_equal(np.load(out), rows), "a saved and loaded model gives other bits"
         assert seen and seen[-1][0] == seen[-1][1] == 39, seen
-        with open(os.path.join(folder, "rows.txt")) as names:
+        with open(os.path.join(folder, "rows.names.txt")) as names:
             assert names.read().splitlines() == [data.names[i] for i in good]
         with open(os.path.join(folder, "rows.skipped.txt")) as skipped:
             assert [line.split("\t")[0] for line in skipped] == [data.names[i] for i in range(39) if i not in good]
