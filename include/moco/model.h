@@ -55,8 +55,9 @@ MOCO_API moco_status_t moco_model_options_json(const moco_model_options_t *optio
  * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no file of tensors, damaged, no encoder in it),
  *         MOCO_ERR_SHAPE (a tensor is missing or has other sizes than its architecture),
  *         MOCO_ERR_NONFINITE (a weight or statistic is infinite or no number, and which),
- *         MOCO_ERR_UNSUPPORTED (another network, a program instead of tensors), MOCO_ERR_MISMATCH
- *         (no key encoder in it), MOCO_ERR_VERSION (written by a newer library),
+ *         MOCO_ERR_UNSUPPORTED (another network, a layer that no network here has, a program
+ *         instead of tensors), MOCO_ERR_MISMATCH (no key encoder in it; several encoders and no
+ *         `prefix` that names one), MOCO_ERR_VERSION (written by a newer library),
  *         MOCO_ERR_MEMORY_CAP (more than memory_cap; the message says both), MOCO_ERR_MEMORY.
  *         Since: 0.1.
  */

@@ -526,6 +526,8 @@ class Use(Case):
         self.run_moco("near", self.model, path, self.path("absent.jpg"), code=1, says=["absent.jpg"])
         os.rename(self.path("near.names.txt"), self.path("gone.txt"))
         self.run_moco("near", self.model, path, query, code=1, says=["near.names.txt"])
+        os.rename(self.path("gone.txt"), self.path("near.txt"))  # as versions before wrote them
+        self.assertIn(name, self.run_moco("near", self.model, path, query).stdout)
 
     def views(self, name, *more, **expected):
         path = self.path(name)
@@ -610,6 +612,10 @@ class Use(Case):
             file.write(b"\xff" * 64)
         self.run_moco("info", broken, code=1, says=["moco: "])
         self.run_moco("info", self.path("absent"), code=1, says=["absent"])
+        os.mkdir(self.path("begun"))
+        with open(self.path("begun", "log.jsonl"), "w"):
+            pass
+        self.run_moco("info", self.path("begun"), code=1, says=["without a checkpoint"])
 
     def test_convert(self):
         checkpoint, out = os.path.join(self.folder, "checkpoint.safetensors"), self.path("out.safetensors")
@@ -636,6 +642,23 @@ class Use(Case):
         self.run_moco("convert", self.path("absent"), out, code=1, says=["absent"])
         self.run_moco("convert", checkpoint, out, "--to", "training", code=1, says=["this library"])
         self.run_moco("convert", checkpoint, out, "--recipe", "moco-v2", code=1, says=["training"])
+
+    def test_new_run_from_a_model(self):
+        again, out = self.path("again"), self.path("again", "checkpoint.safetensors")
+        os.mkdir(again)
+        for recipe, missing in (["--recipe", "byol"], 3), ([], 2):
+            report = json.loads(self.run_moco("convert", self.model, out, "--to", "training", *recipe, "--json").stdout)
+            self.assertEqual(len(report["missing"]), missing)
+        self.run_moco("embed", self.model, self.data, "-o", self.path("before.npy"))
+        self.run_moco("embed", out, self.data, "-o", self.path("after.npy"))
+        self.assertEqual(read(self.path("before.npy")), read(self.path("after.npy")))
+        report = json.loads(self.run_moco("convert", self.model, out, "--to", "training", "--recipe", "moco-v2", "--json",
+                                          "--set", "batch_size=4", "--set", "bn_groups=2", "--set", "queue_length=8",
+                                          "--set", "image_size=16", "--set", "epochs=1").stdout)
+        self.assertIn("weights of a model", report["notes"][0])
+        done = events(self.run_moco("train", self.data, "-o", again, "--resume", "--json"), "done")[0]
+        self.assertEqual(done["step"], done["steps"])
+        self.run_moco("convert", out, self.path("x"), "--to", "training", code=1, says=["already"])
 
     def test_bench(self):
         tiny = TINY[:-4] + ["--threads", "1"]  # it knows no epochs
