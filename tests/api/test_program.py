@@ -526,6 +526,8 @@ class Use(Case):
         self.run_moco("near", self.model, path, self.path("absent.jpg"), code=1, says=["absent.jpg"])
         os.rename(self.path("near.names.txt"), self.path("gone.txt"))
         self.run_moco("near", self.model, path, query, code=1, says=["near.names.txt"])
+        os.rename(self.path("gone.txt"), self.path("near.txt"))  # as versions before wrote them
+        self.assertIn(name, self.run_moco("near", self.model, path, query).stdout)
 
     def views(self, name, *more, **expected):
         path = self.path(name)
