@@ -6,6 +6,7 @@
 
 #include "common.h"
 #include "output.h"
+#include "outputs.h"
 #include "settings.h"
 
 typedef struct convert_options {
@@ -168,6 +169,9 @@ int cmd_convert(int argc, char **argv)
     int used = 0, code = parse(argc, argv, &options);
 
     if (code != ARG_GO_ON || (code = library_options(&options, &library)) != EXIT_DONE)
+        return code;
+    const char *const inputs[] = {options.paths[0], NULL};
+    if ((code = output_check(options.paths[1], OUTPUT_TENSORS, inputs)) != EXIT_DONE)
         return code;
     if ((code = training_options(&options, &training, &used)) != EXIT_DONE)
         return code;

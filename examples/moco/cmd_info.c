@@ -83,6 +83,24 @@ static moco_status_t system_info(const info_options_t *options, json_t **info)
 }
 
 /* What the file is; and what the model is that it gives, or why it gives none. */
+/* The names of a classifier's classes, the first of many. */
+static json_t *classes_of(const char *path)
+{
+    enum { SHOWN = 100 };
+    moco_classifier_t *classifier = NULL;
+    moco_classifier_result_t result = {.struct_size = sizeof result};
+    json_t *names = NULL, *out = NULL;
+
+    if (moco_classifier_load(path, NULL, NULL, &classifier) == MOCO_OK &&
+        moco_classifier_result(classifier, &result) == MOCO_OK && (names = json_array()) != NULL) {
+        for (int32_t i = 0; i < result.classes && i < SHOWN; i++)
+            json_array_append_new(names, output_text(moco_classifier_class_name(classifier, i)));
+        out = json_pack("{s:i, s:o}", "classes", (int)result.classes, "class_names", names);
+    }
+    moco_classifier_free(classifier);
+    return out;
+}
+
 static moco_status_t tensors_info(const char *path, const model_file_t *file, json_t **info)
 {
     moco_model_t *model = NULL;
@@ -100,6 +118,11 @@ static moco_status_t tensors_info(const char *path, const model_file_t *file, js
         json_object_update(*info, more);
     json_decref(more);
     moco_model_free(model);
+    const char *kind = json_string_value(json_object_get(*info, "kind"));
+    if (kind != NULL && strcmp(kind, "classifier") == 0 && (more = classes_of(path)) != NULL) {
+        json_object_update(*info, more);
+        json_decref(more);
+    }
     return status;
 }
 

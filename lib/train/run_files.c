@@ -11,7 +11,6 @@
 
 #include "eval/model_file.h"
 #include "persist/tensor_file.h"
-#include "train/epochs.h"
 #include "util/alloc.h"
 #include "util/clock.h"
 #include "util/status.h"

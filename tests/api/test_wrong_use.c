@@ -272,7 +272,7 @@ START_TEST(options_that_disagree)
     REFUSED(temperature, (double)INFINITY);
     REFUSED(arch, 99);
     REFUSED(stem, -1);
-    REFUSED(views, 5);
+    REFUSED(views, MOCO_VIEWS_SIMCLR_CODE + 1);
     REFUSED(blur_probability_2, 0.5);  /* the pipeline has no blur      */
     REFUSED(blur_probability_2, -0.5); /* a share, or exactly -1        */
     REFUSED(solarize_probability, 0.5);
@@ -285,7 +285,7 @@ START_TEST(options_that_disagree)
     REFUSED(queue_length, 0);
 #undef REFUSED
     expect_status(MOCO_ERR_ARGUMENT,
-                  moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_BYOL + 1, MOCO_ARCH_RECIPE));
+                  moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_SIMCLR_CODE + 1, MOCO_ARCH_RECIPE));
     expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, 77, MOCO_ARCH_RECIPE));
     tiny_options(&options);
     options.memory_cap = 1000;
