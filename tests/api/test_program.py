@@ -652,6 +652,12 @@ class Use(Case):
         self.assertAlmostEqual(described["std"][2], 0.25)
         embedded = self.run_moco("embed", out, self.data, "-o", self.path("foreign.npy"), "--tap", "projection", "--json")
         self.assertEqual(json.loads(embedded.stdout)["dimension"], 128)
+        for command in ["embed", out, self.data, "-o", self.path("p.npy")], ["info", out], ["convert", out, self.path("p")]:
+            result = self.run_moco(*command, "--prefix", "student", "--vit-heads", "2", code=0 if command[0] == "info" else 1)
+            self.assertIn("'student'", result.stdout + result.stderr)
+        for command in ["knn", out, self.data, self.data], ["probe", out, self.data, self.data], \
+                ["finetune", out, self.data, self.data, "-o", self.path("p")], ["near", out, self.data, self.data]:
+            self.run_moco(*command, "--prefix", "student", "--vit-heads", "2", code=1, says=["'student'"])
         for arguments, says in ((["a"], []), (["a", "b", "--to", "x"], ["--to"]), (["a", "b", "--mean", "1,2,3"], ["--std"]),
                                 (["a", "b", "--mean", "1,2", "--std", "1,1,1"], ["'1,2'"]),
                                 (["a", "b", "--set", "seed=1"], ["--recipe"]),
