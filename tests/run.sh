@@ -62,6 +62,8 @@ group package
 section "symbols" sh tests/abi/check_symbols.sh "$root" "$root/build/libmoco.so" || true
 section "installed hosts" sh tests/install/check_install.sh "$root" "$root/build" "$MOCO_PYTHON" || true
 
+section "commands and programs of the documents" "$MOCO_PYTHON" -B tests/check_claims.py "$root" "$root/build" || true
+
 group "C tests"
 if [ -n "$quick" ]; then
     tests "release" "$root/build" -E '^(test_bits|program|smoke_kill_resume)$' # a third of the time

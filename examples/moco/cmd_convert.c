@@ -11,7 +11,8 @@
 typedef struct convert_options {
     const char *paths[2]; /* IN, OUT */
     int to, encoder, head, no_key_update, json;
-    int64_t size, resize, vit_heads;
+    int64_t size, resize;
+    model_file_t file;
     const char *mean, *std, *recipe;
     arg_settings_t settings;
 } convert_options_t;
@@ -35,8 +36,7 @@ static int parse(int argc, char **argv, convert_options_t *options)
         {"resize", 0, ARG_INTEGER, &options->resize, "PIXELS", "short side before the crop", 16, 4096, NULL},
         {"mean", 0, ARG_TEXT, &options->mean, "R,G,B", "subtracted from pixels in 0..1; with --std", 0, 0, NULL},
         {"std", 0, ARG_TEXT, &options->std, "R,G,B", "divides them", 0, 0, NULL},
-        {"vit-heads", 0, ARG_INTEGER, &options->vit_heads, "N", "attention heads of a ViT (default: as is usual)", 1,
-         1024, NULL},
+        MODEL_FILE_OPTIONS(options->file),
         {"recipe", 0, ARG_TEXT, &options->recipe, "NAME",
          "--to training: moco-v1, moco-v2, moco-cifar, moco-v3 or moco-v3-vit", 0, 0, NULL},
         {"set", 0, ARG_SETTING, &options->settings, "name=value", "--to training: a trainer option, over --recipe", 0,
@@ -50,7 +50,7 @@ static int parse(int argc, char **argv, convert_options_t *options)
         "convert", "Read and write the checkpoints of other programs.", "IN OUT", 2, 2, table, notes};
     int code;
 
-    options->size = options->resize = options->vit_heads = ARG_ABSENT;
+    options->size = options->resize = ARG_ABSENT;
     code = args_parse(&command, argc, argv, options->paths);
     if (code != ARG_GO_ON)
         return code;
@@ -94,7 +94,8 @@ static int library_options(const convert_options_t *options, moco_convert_option
     out->encoder = options->encoder;
     out->head = options->head;
     out->key_update = !options->no_key_update;
-    out->vit_heads = options->vit_heads != ARG_ABSENT ? (int32_t)options->vit_heads : 0;
+    out->prefix = options->file.prefix;
+    out->vit_heads = (int32_t)options->file.vit_heads;
     out->image_size = options->size != ARG_ABSENT ? (int32_t)options->size : 0;
     out->eval_resize = options->resize != ARG_ABSENT ? (int32_t)options->resize : 0;
     if (options->mean != NULL &&

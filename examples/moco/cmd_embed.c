@@ -11,6 +11,7 @@ typedef struct embed_options {
     const char *out;
     int tap, json;
     int64_t limit;
+    model_file_t file;
     run_place_t place;
 } embed_options_t;
 
@@ -26,6 +27,7 @@ static int parse(int argc, char **argv, embed_options_t *options)
          NULL},
         {"limit", 0, ARG_INTEGER, &options->limit, "N", "use N images, spread evenly over the listing", 1, INT64_MAX,
          NULL},
+        MODEL_FILE_OPTIONS(options->file),
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "the summary as a JSON object on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
@@ -75,7 +77,7 @@ int cmd_embed(int argc, char **argv)
     if (code != ARG_GO_ON)
         return code;
     TRY(place_open(&options.place, &device));
-    TRY(moco_model_load(options.paths[0], NULL, device, &model));
+    TRY(model_open(options.paths[0], &options.file, device, &model));
     TRY(dataset_open(options.paths[1], options.limit, &dataset));
     TRY(moco_embed_options_init(&how, sizeof how));
     how.tap = options.tap;

@@ -8,6 +8,7 @@
 typedef struct info_options {
     const char *path;
     int system, json;
+    model_file_t file;
     run_place_t place;
 } info_options_t;
 
@@ -15,6 +16,7 @@ static int parse(int argc, char **argv, info_options_t *options)
 {
     const arg_option_t table[] = {
         {"system", 0, ARG_FLAG, &options->system, NULL, "the library and this machine", 0, 0, NULL},
+        MODEL_FILE_OPTIONS(options->file),
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "a JSON object on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
@@ -78,7 +80,6 @@ static moco_status_t system_info(const info_options_t *options, json_t **info)
     return status;
 }
 
-/* What the file is; and what the model is that it gives, or why it gives none. */
 /* The names of a classifier's classes, the first of many. */
 static json_t *classes_of(const char *path)
 {
@@ -97,7 +98,8 @@ static json_t *classes_of(const char *path)
     return out;
 }
 
-static moco_status_t tensors_info(const char *path, json_t **info)
+/* What the file is; and what the model is that it gives, or why it gives none. */
+static moco_status_t tensors_info(const char *path, const model_file_t *file, json_t **info)
 {
     moco_model_t *model = NULL;
     json_t *more = NULL;
@@ -106,7 +108,7 @@ static moco_status_t tensors_info(const char *path, json_t **info)
     FETCH_JSON(status, *info, moco_file_info, path);
     if (status != MOCO_OK)
         return status;
-    if (moco_model_load(path, NULL, NULL, &model) == MOCO_OK)
+    if (model_open(path, file, NULL, &model) == MOCO_OK)
         FETCH_JSON(status, more, moco_model_info, model);
     else
         more = json_pack("{s:o}", "model", output_text(moco_last_message()));
@@ -147,6 +149,23 @@ static moco_status_t vectors_info(const char *path, json_t **info)
     return status;
 }
 
+/* Numbers that mean nothing: of images that nobody has looked at, and of what there is none of. */
+static void leave_out_unknown(json_t *info)
+{
+    static const char *const unknown[] = {"broken", "warnings", "turned", "broken_names", "examined"};
+    size_t i;
+
+    if (json_integer_value(json_object_get(info, "examined")) == 0)
+        for (i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
+            json_object_del(info, unknown[i]);
+    if (json_object_size(json_object_get(info, "left_out")) == 0) {
+        json_object_del(info, "left_out");
+        json_object_del(info, "left_out_images");
+    }
+    if (json_integer_value(json_object_get(info, "skipped_folders")) == 0)
+        json_object_del(info, "skipped_folders");
+}
+
 static moco_status_t dataset_info(const char *path, json_t **info)
 {
     moco_dataset_t *dataset = NULL;
@@ -154,20 +173,22 @@ static moco_status_t dataset_info(const char *path, json_t **info)
 
     if (status == MOCO_OK)
         FETCH_JSON(status, *info, moco_dataset_info, dataset);
+    if (status == MOCO_OK)
+        leave_out_unknown(*info);
     moco_dataset_free(dataset);
     return status;
 }
 
-static moco_status_t path_info(const char *path, json_t **info)
+static moco_status_t path_info(const char *path, const model_file_t *file, json_t **info)
 {
     char checkpoint[PATH_SIZE];
 
     if (ends_with(path, ".npy"))
         return vectors_info(path, info);
     if (ends_with(path, ".safetensors") || holds_tensors(path))
-        return tensors_info(path, info);
+        return tensors_info(path, file, info);
     if (path_join(checkpoint, path, "checkpoint.safetensors") == 0 && path_exists(checkpoint))
-        return tensors_info(checkpoint, info);
+        return tensors_info(checkpoint, file, info);
     return dataset_info(path, info);
 }
 
@@ -180,7 +201,7 @@ int cmd_info(int argc, char **argv)
 
     if (code != ARG_GO_ON)
         return code;
-    status = options.system ? system_info(&options, &info) : path_info(options.path, &info);
+    status = options.system ? system_info(&options, &info) : path_info(options.path, &options.file, &info);
     if (status == MOCO_OK && options.json)
         output_json(json_incref(info));
     else if (status == MOCO_OK)

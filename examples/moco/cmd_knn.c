@@ -10,6 +10,7 @@ typedef struct knn_options {
     int64_t k, limit;
     double temperature;
     int tap, json;
+    model_file_t file;
     run_place_t place;
 } knn_options_t;
 
@@ -26,6 +27,7 @@ static int parse(int argc, char **argv, knn_options_t *options)
          INT64_MAX, NULL},
         {"tap", 0, ARG_CHOICE, &options->tap, "auto|backbone|projection",
          "which embeddings (default: behind the projection head, if there is one)", 0, 0, NULL},
+        MODEL_FILE_OPTIONS(options->file),
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "the result as a JSON object on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
@@ -76,7 +78,7 @@ int cmd_knn(int argc, char **argv)
     if (code != ARG_GO_ON)
         return code;
     TRY(place_open(&options.place, &device));
-    TRY(moco_model_load(options.paths[0], NULL, device, &model));
+    TRY(model_open(options.paths[0], &options.file, device, &model));
     TRY(dataset_open(options.paths[1], options.limit, &bank));
     TRY(dataset_open(options.paths[2], 0, &test));
     TRY(moco_knn_options_init(&how, sizeof how));

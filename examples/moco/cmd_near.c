@@ -11,6 +11,7 @@ typedef struct near_options {
     const char *paths[3]; /* MODEL, FOLDER or X.npy, QUERY.jpg */
     int64_t k;
     int tap, json;
+    model_file_t file;
     run_place_t place;
 } near_options_t;
 
@@ -19,6 +20,7 @@ static int parse(int argc, char **argv, near_options_t *options)
     const arg_option_t table[] = {
         {"k", 'k', ARG_INTEGER, &options->k, "K", "images to list (default 5)", 1, INT64_MAX, NULL},
         {"tap", 0, ARG_CHOICE, &options->tap, "backbone|projection", "which embeddings (default backbone)", 0, 0, NULL},
+        MODEL_FILE_OPTIONS(options->file),
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "a JSON object per image on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
@@ -148,7 +150,7 @@ int cmd_near(int argc, char **argv)
     if (code != ARG_GO_ON)
         return code;
     TRY(place_open(&options.place, &device));
-    TRY(moco_model_load(options.paths[0], NULL, device, &model));
+    TRY(model_open(options.paths[0], &options.file, device, &model));
     if (moco_model_dimension(model, options.tap) == 0) {
         code = fail("'%s' has no projection head: use --tap backbone", options.paths[0]);
         goto cleanup;

@@ -73,6 +73,19 @@ cleanup:
     return status;
 }
 
+moco_status_t model_open(const char *path, const model_file_t *file, moco_device_t *device, moco_model_t **out)
+{
+    moco_model_options_t options;
+    moco_status_t status = MOCO_OK;
+
+    TRY(moco_model_options_init(&options, sizeof options));
+    options.prefix = file->prefix;
+    options.vit_heads = (int32_t)file->vit_heads;
+    TRY(moco_model_load(path, &options, device, out));
+cleanup:
+    return status;
+}
+
 moco_status_t dataset_open(const char *path, int64_t limit, moco_dataset_t **out)
 {
     moco_dataset_options_t options;

@@ -47,6 +47,23 @@ typedef struct run_place {
             256, NULL                                                                                                  \
     }
 
+/* What the user says of a model's file; the same options in every command that reads one. */
+typedef struct model_file {
+    const char *prefix;
+    int64_t vit_heads; /* 0 = as the file has it */
+} model_file_t;
+
+#define MODEL_FILE_OPTIONS(file)                                                                                   \
+    {"prefix", 0, ARG_TEXT, &(file).prefix, "NAME", "of the encoder's tensors (default: found by their names)",    \
+     0,        0, NULL},                                                                                           \
+    {                                                                                                              \
+        "vit-heads", 0, ARG_INTEGER, &(file).vit_heads, "N", "attention heads of a ViT (default: as is usual)", 1, \
+            1024, NULL                                                                                             \
+    }
+
+/* `device` may be NULL. */
+moco_status_t model_open(const char *path, const model_file_t *file, moco_device_t *device, moco_model_t **out);
+
 moco_status_t place_open(const run_place_t *place, moco_device_t **out);
 
 /* `limit` 0 = all images. */

@@ -168,7 +168,7 @@ int learn_run(const learn_options_t *o, learn_watch_t *watch, learn_fn train_fn,
         return EXIT_FAILED;
     watch->json = o->json;
     TRY(place_open(&o->place, &device));
-    TRY(moco_model_load(o->paths[0], NULL, device, &model));
+    TRY(model_open(o->paths[0], &o->file, device, &model));
     TRY(dataset_open(o->paths[1], o->limit, &train));
     TRY(dataset_open(o->paths[2], 0, &test));
     status = train_fn(model, train, test, options, &classifier);

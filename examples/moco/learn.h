@@ -12,6 +12,7 @@ typedef struct learn_options {
     const char *out, *confusion;
     int64_t epochs, batch, limit, eval_every, seed;
     int json;
+    model_file_t file;
     run_place_t place;
 } learn_options_t;
 
@@ -28,7 +29,7 @@ typedef struct learn_options {
      1000000, NULL},                                                                                                  \
     {"confusion", 0, ARG_TEXT, &(o).confusion, "FILE.tsv", "write counts: rows true classes, columns answers", 0, 0,  \
      NULL},                                                                                                           \
-    PLACE_OPTIONS((o).place),                                                                                         \
+    MODEL_FILE_OPTIONS((o).file), PLACE_OPTIONS((o).place),                                                                                       \
     {"json", 0, ARG_FLAG, &(o).json, NULL, "epochs and result as JSON lines on stdout", 0, 0, NULL}
 /* clang-format on */
 

@@ -8,16 +8,27 @@
 
 A call that fails raises MocoError with the library's status and message; the library's warnings (a queue longer than the
 data set, a loss that stays at chance, ...) go to the logger "moco". The library is the file named by the
-environment variable MOCO_LIBRARY, else the one in a build folder of this source tree, else the installed one. Calls
-release Python's global lock; which object may be used by several threads at once is said in docs/threads.md.
+environment variable MOCO_LIBRARY, else the one in a build folder of this source tree, else the one that was installed
+with this file, else the system's. Calls release Python's global lock; which object may be used by several threads at
+once is said in docs/threads.md.
+
+Functions that are given to a call run on the thread that made it. `return moco.STOP` stops the call, any other value
+does not; an exception stops it too, and is raised as it is. Signals are handled while a call is at work: Ctrl-C and any
+handler that raises stop it (a run saves first), and the exception is raised; a handler that returns disturbs nothing.
 """
+import atexit
 import collections
 import ctypes
 import ctypes.util
+import glob
 import json
 import logging
+import operator
 import os
+import queue as queues
+import sys
 import threading
+import time
 
 import numpy as np
 
@@ -31,6 +42,20 @@ class MocoError(RuntimeError):
     def __init__(self, status, name, message):
         super().__init__("%s: %s" % (name, message))
         self.status, self.name, self.message = status, name, message
+
+    def __reduce__(self):
+        return type(self), (self.status, self.name, self.message)
+
+
+class _Stop:
+    def __repr__(self):
+        return "moco.STOP"
+
+    def __reduce__(self):
+        return "STOP"
+
+
+STOP = _Stop()  # what a progress function returns to stop its call
 
 
 # ---- structs, field by field as in include/moco/*.h ----
@@ -65,7 +90,7 @@ _FAILED = ctypes.CFUNCTYPE(None, _ptr, _i64, _i32, _text)
 class ModelOptions(_Struct):
     _fields_ = ([("struct_size", _u64)] + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
                 + [(name, _i32) for name in "encoder drop_head image_size eval_resize vit_heads reserved".split()]
-                + [("memory_cap", _i64)])
+                + [("memory_cap", _i64), ("prefix", _text)])
 
 
 class EmbedOptions(_Struct):
@@ -138,7 +163,7 @@ class ConvertOptions(_Struct):
     _fields_ = ([("struct_size", _u64), ("cancel", _ptr), ("training", _ptr)]
                 + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
                 + [(name, _i32) for name in """to encoder head image_size eval_resize key_update
-                   vit_heads reserved""".split()])
+                   vit_heads reserved""".split()] + [("prefix", _text)])
 
 
 class StepReport(_Struct):
@@ -220,13 +245,13 @@ _READ = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_ptr), ctypes.POINTER(
 _ROWS = ctypes.CFUNCTYPE(_i32, _ptr, _i64, ctypes.POINTER(_i64), ctypes.POINTER(ctypes.c_float))
 _LOG = ctypes.CFUNCTYPE(None, _ptr, _i32, _text)
 
-_CANCELLED = 14
+_CANCELLED, _FORKED = 14, 11
 _ARCH_RECIPE = -1
 _TAPS = {"backbone": 0, "projection": 1}
 _LAYOUTS = {"nchw": 0, "nhwc": 1}
 _FINETUNE_OPTIMIZERS = {"sgd": 0, "adamw": 3}
 _PROTOCOLS = {"v1": 0, "v3": 1, "cached": 2}
-_FORMATS = {("rgb", 3): 0, ("bgr", 3): 1, ("rgb", 4): 2}
+_FORMATS = {("rgb", 3): 0, ("bgr", 3): 1, ("rgb", 4): 2, ("rgb", 1): 3, ("bgr", 1): 3}
 
 # ---- the library ----
 
@@ -284,8 +309,9 @@ for _kind in _OPTIONS:
     _STATUS_CALLS[_kind + "_options_json"] = [_ptr, _ptr, _u64, _ptr]
 # The others: result, arguments.
 _OTHER_CALLS = {
-    "version_number": (_i32, []), "version_string": (_text, []), "memory_left": (_u64, [_ptr, _u64]), "status_name": (_text, [_i32]),
-    "last_message": (_text, []), "set_log": (None, [_LOG, _ptr, _i32]), 
+    "version_number": (_i32, []), "version_string": (_text, []), "memory_left": (_u64, [_ptr, _u64]),
+    "status_name": (_text, [_i32]),
+    "last_message": (_text, []), "set_log": (None, [_LOG, _ptr, _i32]),
     "recipe_number": (_i32, [_text]), "recipe_count": (_i32, []), "recipe_name": (_text, [_i32]),
     "cancel_request": (None, [_ptr]), "cancel_requested": (_i32, [_ptr]), "cancel_reset": (None, [_ptr]),
     "cancel_free": (None, [_ptr]), "trainer_step_number": (_i64, [_ptr]), "trainer_discard": (_i64, [_ptr]),
@@ -301,32 +327,162 @@ _OTHER_CALLS = {
 }
 
 
-def _library_path():
+def _library_places():
+    """Where the library is looked for, in this order; the last one is for the system's loader to find."""
     if "MOCO_LIBRARY" in os.environ:
-        return os.path.abspath(os.environ["MOCO_LIBRARY"])
+        return [os.path.abspath(os.environ["MOCO_LIBRARY"])]
     here = os.path.dirname(os.path.abspath(__file__))
-    built = os.path.join(here, "..", "..", "build", "libmoco.so")
-    return built if os.path.exists(built) else ctypes.util.find_library("moco") or "libmoco.so.0"
+    up = os.path.join(here, os.pardir, os.pardir)
+    built = os.path.normpath(os.path.join(up, "build", "libmoco.so"))
+    installed = os.path.normpath(os.path.join(up, os.pardir, "lib", "libmoco.so.0"))
+    beside = sorted(glob.glob(os.path.join(glob.escape(os.path.dirname(installed)), "*", "libmoco.so.0")))
+    return [built, installed] + beside + [ctypes.util.find_library("moco") or "libmoco.so.0"]
+
+
+def _library_path():
+    places = _library_places()
+    return next((place for place in places if os.path.exists(place)), places[-1])
 
 
 def _open_library():
-    library = ctypes.CDLL(_library_path())
-    for name, arguments in _STATUS_CALLS.items():
-        function = getattr(library, "moco_" + name)
-        function.restype, function.argtypes = _i32, arguments
-    for name, (result, arguments) in _OTHER_CALLS.items():
-        function = getattr(library, "moco_" + name)
+    path = _library_path()
+    try:
+        library = ctypes.CDLL(path)
+    except OSError as error:
+        raise ImportError("libmoco cannot be loaded: %s. Set the environment variable MOCO_LIBRARY to the file libmoco.so.0; %s "
+                          "looked for: %s" % (error, "it names what was" if "MOCO_LIBRARY" in os.environ else
+                                              "it is not set, and these were", ", ".join(_library_places()))) from None
+    calls = [(name, _i32, arguments) for name, arguments in _STATUS_CALLS.items()]
+    calls += [(name, result, arguments) for name, (result, arguments) in _OTHER_CALLS.items()]
+    for name, result, arguments in calls:
+        try:
+            function = getattr(library, "moco_" + name)
+        except AttributeError:
+            raise ImportError("%s has no function moco_%s, which this moco.py calls: they belong to different versions"
+                              % (path, name)) from None
         function.restype, function.argtypes = result, arguments
     return library
 
 
 _lib = _open_library()
 
+# ---- handles ----
+
+
+class _Shared:
+    """A C object and those who need it: open handles and calls at work. The last of them frees it, so that closing a
+    handle never takes an object away from another thread's call."""
+    lock = threading.RLock()  # a destructor or a signal handler may come in at any point
+
+    def __init__(self, pointer, free, kept):
+        self.pointer, self.free, self.kept = pointer, getattr(_lib, free), kept
+        self.users = 1
+        self.calls = []  # (thread, whether it must be alone) of calls at work
+
+    def enter(self, alone):
+        """False when it is freed; RuntimeError when another thread's call is at work that cannot be joined."""
+        me = threading.get_ident()
+        with self.lock:
+            if any(thread != me and (alone or exclusive) for thread, exclusive in self.calls):
+                raise RuntimeError("another thread's call is at work on this object, which serves one thread at a time")
+            if not self.pointer:
+                return False
+            self.users += 1
+            self.calls.append((me, alone))
+        return True
+
+    def leave(self, thread, alone):
+        with self.lock:
+            self.calls.remove((thread, alone))
+        self.drop()
+
+    def join(self):
+        with self.lock:
+            if self.pointer:
+                self.users += 1
+        return bool(self.pointer)
+
+    def drop(self):
+        with self.lock:
+            self.users -= 1
+            pointer = self.pointer if self.users == 0 else None
+            if pointer:
+                self.pointer = None
+        if pointer:
+            self.free(pointer)
+
+
+class _Handle:
+    """Owns one C object. Close it, use it as a context, or leave it to the garbage collector. Closing it while another
+    thread's call is at work is fine: that call ends as it would have, and the object is freed behind it."""
+    _free = None
+    _alone = False  # True: one thread at a time
+    _instead = "make another one"
+    _shared = None
+
+    def __init__(self, pointer, kept=None):
+        self._shared = _Shared(pointer, self._free, kept)
+
+    def _open(self):
+        """What is behind an open handle."""
+        shared = self._shared
+        if shared is None:
+            raise ValueError("%s is closed" % type(self).__name__)
+        return shared
+
+    @property
+    def closed(self):
+        return self._shared is None
+
+    def close(self):
+        shared = self.__dict__.pop("_shared", None)
+        if shared is not None:
+            shared.drop()
+
+    def __enter__(self):
+        self._open()
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+    def __reduce_ex__(self, _protocol):
+        raise TypeError("a moco.%s cannot be copied or pickled: %s" % (type(self).__name__, self._instead))
+
+
+def _need(value, kind, what, optional=False):
+    """`value`, which must be an open handle of this kind."""
+    if value is None and optional:
+        return None
+    if not isinstance(value, kind):
+        raise TypeError("%s is a %s, expected a moco.%s" % (what, type(value).__name__, kind.__name__))
+    value._open()
+    return value
+
+
+# ---- calls ----
 
 _log = logging.getLogger("moco")
 _thread = threading.local()
 _LEVELS = {0: logging.ERROR, 1: logging.WARNING, 2: logging.INFO, 3: logging.DEBUG}
-_write_log = _LOG(lambda _user, level, line: _log.log(_LEVELS.get(level, logging.DEBUG), "%s", os.fsdecode(line)))
+
+
+def _write_line(level, line):
+    _log.log(_LEVELS.get(level, logging.DEBUG), "%s", os.fsdecode(line))
+
+
+def _hear(_user, level, line):
+    work = getattr(_thread, "work", None)
+    if work is None or work.given_up:
+        _write_line(level, line)
+    else:
+        work.ask(_write_line, (level, line), None)
+
+
+_write_log = _LOG(_hear)
 
 
 def _listen():
@@ -336,47 +492,412 @@ def _listen():
         _thread.listens = True
 
 
-def _raise(status):
-    raise MocoError(status, _lib.moco_status_name(status).decode(), _lib.moco_last_message().decode(errors="replace"))
+def _function(kind, function, stopped=1):
+    """A C callback that runs a function of the user where the call was made. `stopped` is what it returns to stop."""
+    return kind(lambda *arguments: _thread.work.ask(function, arguments, stopped))
 
 
-def _call(name, *arguments):
+class _Token:
+    """A moco_cancel_t of one call."""
+
+    def __init__(self):
+        out = _ptr()
+        if _lib.moco_cancel_create(ctypes.byref(out)) != 0:
+            raise MemoryError("no memory for a call")
+        self.pointer, self.free, self.request_it = out.value, _lib.moco_cancel_free, _lib.moco_cancel_request
+
+    def request(self):
+        self.request_it(self.pointer)
+
+    def __del__(self):
+        if getattr(self, "pointer", None):
+            self.free(self.pointer)
+
+
+_WIDTHS = {_i32: (-1 << 31, 1 << 31), _i64: (-1 << 63, 1 << 63), _u64: (0, 1 << 64)}
+
+
+def _address(array):
+    return array.__array_interface__["data"][0]  # `ctypes` of an array imports, which fails while Python ends
+
+
+def _plain(name, number, kind, value):
+    """An argument as ctypes takes it; a number must fit, since ctypes would cut off its high bits."""
+    if isinstance(value, np.ndarray):
+        return _address(value)
+    if kind in _WIDTHS:
+        value = _whole(value, "argument %d of moco_%s" % (number, name))
+        low, high = _WIDTHS[kind]
+        if not low <= value < high:
+            raise ValueError("argument %d of moco_%s is %d, expected %d to %d" % (number, name, value, low, high - 1))
+    return value
+
+
+class _Work:
+    """A call of the library at work.
+
+    Python runs handlers of signals on its first thread and only between two steps of Python code, so a call on that
+    thread is made by another one (a _Worker), while the first waits in Python and so handles signals as they come. What
+    the library asks of functions of the user travels back to the thread that waits. An exception there, be it of such a
+    function or of a handler, asks the library to stop, waits until it has, and goes on its way. On any other thread
+    no signal is handled, and the call is made there and then.
+
+    The object holds whatever the library works on until the call is over, come what may."""
+
+    def __init__(self, name, arguments, undo=None, alone=False):
+        self.function = getattr(_lib, "moco_" + name)
+        self.arguments, self.undo = arguments, undo
+        self.status, self.message, self.error = 0, "", None
+        self.begun, self.delivered = [True], [True]  # who takes the one element has the say: list.pop is atomic
+        self.done = self.given_up = self.outside = False
+        self.direct, self.generation = True, _generation[0]
+        self.requests, self.answers = queues.SimpleQueue(), queues.SimpleQueue()
+        self.token, self.cancels, self.held, self.plain = None, [], [], []
+        try:
+            self._take(name, alone)
+        except BaseException:
+            self._release()
+            raise
+
+    def _take(self, name, alone):
+        me = threading.get_ident()
+        for number, (kind, value) in enumerate(zip(self.function.argtypes, self.arguments), 1):
+            if isinstance(value, _Handle):
+                shared, exclusive = value._open(), value._alone or alone
+                if not shared.enter(exclusive):
+                    raise ValueError("%s is closed" % type(value).__name__)
+                self.held.append((shared, me, exclusive))
+                value = shared.pointer
+            else:
+                value = _plain(name, number, kind, value)
+            self.plain.append(value)
+            options = getattr(value, "_obj", None)
+            if isinstance(options, _Struct) and hasattr(type(options), "cancel"):
+                self.token = _Token()
+                options.cancel = self.token.pointer
+                if getattr(options, "user_cancel", None) is not None:
+                    self.cancels.append(options.user_cancel)
+        _works.add(self)
+        for cancel in self.cancels:
+            cancel._join(self)
+
+    def _release(self):
+        for cancel in self.cancels:
+            cancel._works.discard(self)
+        _works.discard(self)
+        held, self.held = self.held, []
+        for shared, thread, alone in held:
+            shared.leave(thread, alone)
+
+    def stop(self):
+        if self.token is not None:
+            self.token.request()
+
+    # On the thread that calls the library.
+
+    def execute(self):
+        before, _thread.work = getattr(_thread, "work", None), self
+        try:
+            _listen()
+            self.status = self.function(*self.plain)
+            if self.status != 0:
+                self.message = _lib.moco_last_message().decode(errors="replace")
+        except BaseException as error:  # an argument that ctypes refuses
+            self.error = error
+        finally:
+            _thread.work = before
+            self._release()
+
+    def ask(self, function, arguments, stopped):
+        """Runs `function` where the call was made; gives `stopped` when it raises or the call is to stop."""
+        if self.given_up or self.error is not None:
+            return stopped
+        if not self.direct:
+            self.requests.put((function, arguments, stopped))
+            reply = self.answers.get()
+            return stopped if self.given_up else reply
+        try:
+            self.outside = True
+            return function(*arguments)
+        except BaseException as error:
+            self.error = error
+            self.stop()
+            return stopped
+        finally:
+            self.outside = False
+
+    # On the thread that asked for the call.
+
+    def run(self):
+        """The status, when the call is over."""
+        if threading.get_ident() != threading.main_thread().ident:
+            if _leaving:
+                _park()
+            self.execute()
+            if _leaving:
+                _park()
+        elif _leaving or not self._on_a_worker():
+            self.execute()
+        if self.error is not None:
+            self._undo()
+            raise self.error
+        return self.status
+
+    def _on_a_worker(self):
+        """False when no thread can be had."""
+        try:
+            worker = _idle.pop()
+        except IndexError:
+            worker = _Worker()
+            try:
+                worker.start()
+            except RuntimeError:
+                return False
+        self.direct = False
+        try:
+            worker.works.put(self)
+            while not self.done:
+                request = self._next()
+                if request is not None:
+                    self._answer(*request)
+                if self.generation != _generation[0]:
+                    raise MocoError(_FORKED, "MOCO_ERR_FORKED", "the call is at work in the process that this one is "
+                                                                "a child of")
+        except BaseException:
+            self._give_up()
+            raise
+        return True
+
+    def _next(self):
+        """What the library asks for next. Looks up now and then: a signal that comes just before the wait begins, or to
+        another thread, does not end it."""
+        try:
+            return self.requests.get(timeout=_LOOK_SECONDS)
+        except queues.Empty:
+            return None
+
+    def _answer(self, function, arguments, stopped):
+        reply = stopped
+        try:
+            reply = function(*arguments)
+        finally:
+            self.answers.put(reply)
+
+    def _give_up(self):
+        """After an exception on this thread: returns when the call is over, or can be left to itself."""
+        while True:
+            try:
+                self.given_up = True
+                if _taken(self.begun):  # before the worker saw it
+                    self._release()
+                    return
+                if self.generation != _generation[0]:
+                    return
+                self.stop()
+                if self.undo is not None and self.token is None and _taken(self.delivered):
+                    return  # it makes an object that nobody waits for; the worker frees it
+                self.answers.put(None)  # to what may have been asked just now
+                while not self.done:
+                    self._next()
+                self._undo()
+                return
+            except BaseException:  # a second Ctrl-C: it is being stopped
+                continue
+
+    def _undo(self):
+        if self.undo is not None and self.status == 0:
+            self.undo()
+
+
+class _Worker(threading.Thread):
+    """Makes calls of the first thread, one after the other."""
+
+    def __init__(self):
+        super().__init__(name="moco call", daemon=True)
+        self.works = queues.SimpleQueue()
+
+    def run(self):
+        while True:
+            work = self.works.get()
+            if _taken(work.begun):
+                work.execute()
+                if not _taken(work.delivered):
+                    work._undo()
+            _idle.append(self)
+            work.done = True
+            work.requests.put(None)
+            work = None  # what it holds is not for this thread to keep
+
+
+def _taken(one):
+    """Whether the only element of a list was still there; of several threads that ask, one hears True."""
+    try:
+        one.pop()
+    except IndexError:
+        return False
+    return True
+
+
+_works = set()        # at work now
+_idle = []            # workers without work
+_generation = [0]     # counts forks of which this process is the child
+_leaving = False      # Python is about to end
+_LEAVE_SECONDS = 60
+_LOOK_SECONDS = 0.05
+
+
+def _park():
+    """Python ends: it will never come back to this thread."""
+    while True:
+        time.sleep(3600)
+
+
+@atexit.register
+def _leave():
+    """Calls of threads that Python does not wait for are stopped, and a run saves, before the process ends."""
+    global _leaving
+    _leaving = True
+    end = time.monotonic() + _LEAVE_SECONDS
+    for work in list(_works):
+        work.stop()
+    while any(not work.outside for work in list(_works)) and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+def _forked():
+    """In a child: the threads of the parent are not here, and what they had begun is none of its business."""
+    _Shared.lock = threading.RLock()
+    _generation[0] += 1
+    for work in _works:
+        work.requests.put(None)
+    _works.clear()
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def _raise(status, message):
+    raise MocoError(status, _lib.moco_status_name(status).decode(), message)
+
+
+def _call(name, *arguments, alone=False):
+    work = _Work(name, arguments, alone=alone)
+    if work.run() != 0:
+        _raise(work.status, work.message)
+
+
+def _free_of(out, free):
+    """Frees what a call has made and nobody has taken."""
+    def undo():
+        if out.value:
+            getattr(_lib, free)(out)
+            out.value = None
+    return undo
+
+
+def _create(free, name, *arguments):
+    """What the last argument of a call receives: an object that the function `free` frees."""
+    out = _ptr()
+    work = _Work(name, arguments + (ctypes.byref(out),), _free_of(out, free))
+    if work.run() != 0:
+        _raise(work.status, work.message)
+    return out.value
+
+
+def _brief(name, *arguments):
+    """A call that takes no time and touches no object: on this thread, at once."""
     _listen()
     status = getattr(_lib, "moco_" + name)(*arguments)
     if status != 0:
-        _raise(status)
+        _raise(status, _lib.moco_last_message().decode(errors="replace"))
+
+
+def _query(name, handle, *arguments):
+    """A number or text that an object keeps."""
+    return _queries(name, handle, [arguments])[0]
+
+
+def _queries(name, handle, several):
+    function, shared, me = getattr(_lib, "moco_" + name), handle._open(), threading.get_ident()
+    if not shared.enter(False):
+        raise ValueError("%s is closed" % type(handle).__name__)
+    try:
+        return [function(shared.pointer, *(_plain(name, number, kind, value) for number, (kind, value)
+                                           in enumerate(zip(function.argtypes[1:], arguments), 2)))
+                for arguments in several]
+    finally:
+        shared.leave(me, False)
 
 
 def _json(name, *arguments):
     needed = _u64()
-    _call(name, *arguments, None, 0, ctypes.byref(needed))
+    capacity = 0
     while True:  # the text of a living object may have grown in between
-        text = ctypes.create_string_buffer(needed.value + 256)
-        status = getattr(_lib, "moco_" + name)(*arguments, text, len(text), ctypes.byref(needed))
-        if status == 0:
+        text = ctypes.create_string_buffer(capacity) if capacity else None
+        work = _Work(name, arguments + (text, capacity, ctypes.byref(needed)))
+        status = work.run()
+        if status == 0 and text is not None:
             return json.loads(text.value.decode())
-        if needed.value <= len(text):
-            _raise(status)
+        if status != 0 and needed.value <= capacity:
+            _raise(status, work.message)
+        capacity = needed.value + 256
 
+
+# ---- values ----
 
 def _options(kind, values, *preset):
     """The options struct `kind` with its defaults, those of a preset where it has some, and then `values` by name."""
     options = _OPTIONS[kind]()
-    _call(kind + "_options_init", ctypes.byref(options), ctypes.sizeof(options), *preset)
+    _brief(kind + "_options_init", ctypes.byref(options), ctypes.sizeof(options), *preset)
     return _set_options(kind, options, values)
 
 
 def _set_options(kind, options, values):
-    """Callbacks and handles are stored; everything else is text that the library reads and checks. None: as it is."""
-    types = dict(options._fields_)
+    """Callbacks and addresses are stored; everything else is text that the library reads and checks. None: as it is."""
     for name, value in values.items():
         if value is None:
             continue
-        if types.get(name) is _ptr or issubclass(types.get(name, _i32), ctypes._CFuncPtr):
-            setattr(options, name, getattr(value, "_as_parameter_", value))
+        if name == "cancel":
+            options.user_cancel = _need(value, Cancel, "cancel")
+        elif isinstance(value, _Address):
+            setattr(options, name, value.address)
+            options.kept = value
+        elif isinstance(value, ctypes._CFuncPtr):
+            setattr(options, name, value)
+        elif dict(options._fields_).get(name) is _text:
+            setattr(options, name, _text_of(value, name))
         else:
-            _call(kind + "_options_set", ctypes.byref(options), name.encode(), _option_text(value).encode())
+            value = _name_of(kind, options, name, value)
+            _brief(kind + "_options_set", ctypes.byref(options), _text_of(name, "the name of an option"),
+                   _text_of(_option_text(value), name))
     return options
+
+
+def _name_of(kind, options, name, value):
+    """The name of an enumeration's number, which is what its field shows; any other value as it is."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 0:
+        return value
+    if dict(options._fields_).get(name) is not _i32 or value >= 1 << 31:
+        return value
+    trial = type(options).from_buffer_copy(options)
+    setattr(trial, name, int(value))
+    text = ctypes.create_string_buffer(1 << 16)
+    _brief(kind + "_options_json", ctypes.byref(trial), text, len(text), None)
+    shown = json.loads(text.value.decode()).get(name)
+    return shown if isinstance(shown, str) else value
+
+
+class _Address:
+    """Where something lies that an options struct points to, and that something."""
+
+    def __init__(self, kept):
+        self.kept = kept
+        self.address = _address(kept) if isinstance(kept, np.ndarray) else ctypes.addressof(kept)
+
+    @classmethod
+    def of(cls, kept):
+        return None if kept is None else cls(kept)
 
 
 def _option_text(value):
@@ -387,119 +908,165 @@ def _option_text(value):
     return repr(float(value)) if isinstance(value, (float, np.floating)) else str(value)
 
 
+def _text_of(text, what):
+    data = text.encode() if isinstance(text, str) else text
+    if b"\0" in data:
+        raise ValueError("%s holds a null character: %r" % (what, text))
+    return data
+
+
 def _choice(table, value, what):
-    if value not in table:
-        raise ValueError("%s is %r, expected one of %s" % (what, value, ", ".join(map(repr, table))))
-    return table[value]
+    """The number behind a name; a number that has one is taken too."""
+    if isinstance(value, str) and value in table:
+        return table[value]
+    if not isinstance(value, (str, bool)) and value in table.values():
+        return int(value)
+    raise ValueError("%s is %r, expected one of %s" % (what, value, ", ".join(map(repr, table))))
+
+
+def _whole(value, what):
+    """An int; 1e3 is one too, 1.5 is not."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        pass
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return int(value)
+    raise TypeError("%s is %r, expected a whole number" % (what, value))
+
+
+def _numbers(array, what):
+    """An array of numbers, in whatever type it has; text and objects would be guessed at."""
+    if isinstance(array, np.ma.MaskedArray):
+        if np.ma.is_masked(array):
+            raise ValueError("%s has masked values" % what)
+    array = np.asarray(array)
+    if array.dtype.kind not in "biuf" and array.size > 0:
+        raise TypeError("%s is an array of %s, expected numbers" % (what, array.dtype))
+    return array
 
 
 def _floats(array, shape, what):
     """float32 in C order; None in `shape` allows any size."""
-    array = np.ascontiguousarray(array, np.float32)
+    array = np.ascontiguousarray(_numbers(array, what), np.float32)
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape)):
         wanted = ["any" if size is None else size for size in shape]
         raise ValueError("%s is %s, expected %s" % (what, list(array.shape), wanted))
     return array
 
 
-def _address(array):
-    return array.ctypes.data if array is not None else None
+def _labels(labels, count):
+    """int32 [count], or None."""
+    if labels is None:
+        return None
+    given = _numbers(labels, "labels")
+    if given.shape != (count,):
+        raise ValueError("labels are %s, expected [%d]" % (list(given.shape), count))
+    with np.errstate(invalid="ignore"):
+        whole = given.astype(np.int32)
+    wrong = np.flatnonzero(whole != given)
+    if len(wrong) > 0:
+        raise ValueError("label %d is %r, expected a whole number below 2^31" % (wrong[0], given[wrong[0]].item()))
+    return np.ascontiguousarray(whole)
 
 
 def _path(path):
-    return None if path is None else os.fsencode(path)
+    return None if path is None else _text_of(os.fsencode(path), "a path")
 
 
-class _Caught:
-    """Callbacks run inside a C call, which an exception must not cross: it stops the call and is raised afterwards."""
-
-    def __init__(self):
-        self.error = None
-        _listen()
-
-    def guard(self, function):
-        def guarded(*arguments):
-            try:
-                return 1 if function(*arguments) else 0
-            except BaseException as error:  # KeyboardInterrupt too
-                self.error = error
-                return 1
-        return guarded
-
-    def finish(self, status):
-        """True when the call ended by itself, False when a callback asked to stop."""
-        if self.error is not None:
-            raise self.error
-        if status not in (0, _CANCELLED):
-            _raise(status)
-        return status == 0
-
-
-def _progress(caught, progress):
-    """A C callback for progress(done, total); None stays None."""
+def _progress(progress, kind=_PROGRESS, arguments=lambda _user, *arguments: arguments):
+    """A C callback for a function of the user, or None. `arguments` makes its arguments of those of C."""
     if progress is None:
         return None
-    return _PROGRESS(caught.guard(lambda _user, done, total: progress(done, total)))
+    if not callable(progress):
+        raise TypeError("progress is a %s, expected a function" % type(progress).__name__)
+    return _function(kind, lambda *given: 1 if progress(*arguments(*given)) is STOP else 0)
 
 
-class _Handle:
-    """Owns one C object. Close it, use it as a context, or leave it to the garbage collector."""
-    _free = None
-
-    def __init__(self, handle):
-        self._handle = handle
-
-    @property
-    def _as_parameter_(self):
-        if not self._handle:
-            raise ValueError("%s is closed" % type(self).__name__)
-        return self._handle
-
-    def close(self):
-        handle, self._handle = getattr(self, "_handle", None), None
-        if handle:
-            getattr(_lib, self._free)(handle)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def __del__(self):
-        if _lib is not None:
-            self.close()
+def _report_of(kind):
+    """The arguments of a function that is told of a report: a copy that stays its own."""
+    def copy(_user, report):
+        own = kind()
+        ctypes.memmove(ctypes.byref(own), report, min(report.contents.struct_size, ctypes.sizeof(own)))
+        return (own,)
+    return copy
 
 
-def _create(name, *arguments):
-    out = _ptr()
-    _call(name, *arguments, ctypes.byref(out))
-    return out.value
+def _is_picture(value):
+    """Of Pillow, without need of it."""
+    return hasattr(value, "mode") and hasattr(value, "convert") and hasattr(value, "size")
+
+
+def _several(values, what):
+    """A list of what may be any iterable, but for one thing that is itself iterable or alone."""
+    alone = isinstance(values, (str, bytes, bytearray, memoryview, os.PathLike, dict)) or _is_picture(values)
+    if alone or not hasattr(values, "__iter__"):
+        raise TypeError("%s is a %s, expected a list of them" % (what, type(values).__name__))
+    return list(values)
+
+
+def _pixels(image, number):
+    """One image as an array, uint8 [H,W], [H,W,1], [H,W,3] or [H,W,4]."""
+    if _is_picture(image) and image.mode not in ("L", "RGB", "RGBA"):
+        raise ValueError("images[%d] is a picture of mode %r, expected 'L', 'RGB' or 'RGBA': convert('RGB') gives one"
+                         % (number, image.mode))
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (1,), (3,), (4,)):
+        first = pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4)
+        raise ValueError("images[%d] is %s %s, expected uint8 [H,W], [H,W,3] or [H,W,4]%s" %
+                         (number, pixels.dtype, list(pixels.shape), ": the channels come last" if first else ""))
+    if pixels.size == 0:
+        raise ValueError("images[%d] is %s and has no pixels" % (number, list(pixels.shape)))
+    return pixels
 
 
 def _images(images, order):
-    """An array of moco_image_t and what must stay alive as long as it."""
-    structs, kept = (Image * len(images))(), []
-    for struct, pixels in zip(structs, images):
-        pixels = np.asarray(pixels)
-        if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
-            raise ValueError("an image is %s %s, expected uint8 [H,W], [H,W,3] or [H,W,4]"
-                             % (pixels.dtype, pixels.shape))
+    """An array of moco_image_t, which keeps the pixels."""
+    if getattr(images, "ndim", None) is not None:  # an array: of images, not one image
+        images = np.asarray(images)
+        if images.ndim not in (3, 4) or images.ndim == 3 and images.shape[2] in (1, 3, 4):
+            raise ValueError("images is one array %s, which may be one image: write [image] for one; a stack is "
+                             "[count,H,W,3], [count,H,W,4] or [count,H,W]" % list(images.shape))
+    if order not in ("rgb", "bgr"):
+        raise ValueError("order is %r, expected 'rgb' or 'bgr'" % (order,))
+    images = _several(images, "images")
+    structs = (Image * len(images))()
+    structs.kept = []
+    for number, (struct, pixels) in enumerate(zip(structs, images)):
+        pixels = _pixels(pixels, number)
         depth = 1 if pixels.ndim == 2 else pixels.shape[2]
         struct.struct_size = ctypes.sizeof(Image)
-        struct.format = 3 if depth == 1 else _choice(_FORMATS, (order, depth), "(order, channels)")
+        struct.format = _FORMATS.get((order, depth), -1)
+        if struct.format < 0:
+            raise ValueError("images[%d] has %d channels, and none such are known in order %r" % (number, depth, order))
         tight = (1,) if pixels.ndim == 2 else (depth, 1)
         if pixels.strides[1:] != tight or pixels.strides[0] < pixels.shape[1] * depth:
             pixels = np.ascontiguousarray(pixels)
-        struct.planes[0], struct.strides[0] = pixels.ctypes.data, pixels.strides[0]
+        struct.planes[0], struct.strides[0] = _address(pixels), pixels.strides[0]
         struct.height, struct.width = pixels.shape[:2]
-        kept.append(pixels)
-    return structs, kept
+        structs.kept.append(pixels)
+    return structs
+
+
+def _file_bytes(value, what):
+    """The bytes of a file in memory."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(value)
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype == np.uint8:
+        return value.tobytes()
+    more = ""
+    if isinstance(value, (str, os.PathLike)):
+        more = ": open(path, 'rb').read() gives them"
+    elif hasattr(value, "shape") or _is_picture(value):
+        more = ": pixels are for Model.embed_pixels and Trainer.push_pixels"
+    raise TypeError("%s is a %s, expected the bytes of a JPEG file%s" % (what, type(value).__name__, more))
 
 
 def _encoded(files):
     """Arrays of the addresses and sizes of files in memory; the first keeps the bytes alive."""
-    files = [bytes(file) for file in files]
+    files = [_file_bytes(file, "files[%d]" % i) for i, file in enumerate(_several(files, "files"))]
     return (ctypes.c_char_p * len(files))(*files), (_u64 * len(files))(*map(len, files))
 
 
@@ -512,7 +1079,12 @@ def _channels(values):
     values = dict(values)
     for name in ("mean", "std"):
         triple = values.pop(name, None)
-        values.update((name + "_" + channel, value) for channel, value in zip("rgb", () if triple is None else triple))
+        if triple is None:
+            continue
+        triple = list(triple) if hasattr(triple, "__iter__") and not isinstance(triple, str) else [triple]
+        if len(triple) != 3:
+            raise ValueError("%s is %r, expected three numbers" % (name, triple))
+        values.update((name + "_" + channel, value) for channel, value in zip("rgb", triple))
     return values
 
 
@@ -525,7 +1097,7 @@ class Device(_Handle):
 
     def __init__(self, lanes=0, kind="cpu", training_percent=50):
         options = _options("device", dict(lanes=lanes, kind=kind, training_percent=training_percent))
-        super().__init__(_create("device_create", ctypes.byref(options)))
+        super().__init__(_create(self._free, "device_create", ctypes.byref(options)))
 
     def info(self):
         return _json("device_info", self)
@@ -537,82 +1109,107 @@ class Cancel(_Handle):
     _free = "moco_cancel_free"
 
     def __init__(self):
-        super().__init__(_create("cancel_create"))
+        self._works = set()
+        super().__init__(_create(self._free, "cancel_create"))
+
+    def _join(self, work):
+        self._works.add(work)
+        if self.requested:
+            work.stop()
 
     def request(self):
-        _lib.moco_cancel_request(self)
+        _query("cancel_request", self)
+        for work in list(self._works):
+            work.stop()
 
     @property
     def requested(self):
-        return bool(_lib.moco_cancel_requested(self))
+        return bool(_query("cancel_requested", self))
 
     def reset(self):
-        _lib.moco_cancel_reset(self)
+        _query("cancel_reset", self)
+
+
+_REFUSED = object()  # what is had from a function of the user that has raised
+_MAX_SIDE = 16384    # of pixels that the library fills
 
 
 class Dataset(_Handle):
     """JPEGs of a folder, a .tar or a list file; Dataset.from_images for those that are elsewhere."""
     _free = "moco_dataset_free"
+    _instead = "open the same images again with moco.Dataset, there where they are needed"
 
     def __init__(self, path, **options):
         """options: limit, max_pixels, max_bytes."""
         filled = _options("dataset", options)
-        super().__init__(_create("dataset_open", _path(path), ctypes.byref(filled)))
+        super().__init__(_create(self._free, "dataset_open", _path(path), ctypes.byref(filled)))
 
     @classmethod
     def from_images(cls, images, labels=None, count=None, **options):
-        """`images`: a list of JPEG files as bytes, or a function of the index that returns one (then with `count`); an
-        exception or None marks the image as broken."""
+        """`images`: a sequence of JPEG files as bytes, or a function of the index that returns one (then with `count`),
+        called where the data set is used. None stands for a broken image. An exception ends the call that needed the
+        image, and is raised as it is; so does anything that is not bytes, as TypeError."""
+        if isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike)) or _is_picture(images):
+            raise TypeError("images is a %s, expected a sequence of JPEG files as bytes, or a function of the index"
+                            % type(images).__name__)
+        if isinstance(images, (list, tuple)):  # all at once, rather than in the middle of a run
+            images = [image if image is None else _file_bytes(image, "images[%d]" % i) for i, image in enumerate(images)]
+        if callable(images) and count is None:
+            raise TypeError("images is a function: count says how many there are")
         fetch = images if callable(images) else images.__getitem__
-        count = len(images) if count is None else count
+        count = len(images) if count is None else _whole(count, "count")
+        if not callable(images) and count > len(images):
+            raise ValueError("count is %d, there are %d images" % (count, len(images)))
         alive = threading.local()
 
+        def bytes_of(index):
+            image = fetch(index)
+            return None if image is None else _file_bytes(image, "image %d" % index)
+
         def read(_user, index, data, size):
-            try:
-                jpeg = bytes(fetch(index))
-            except Exception:
+            work = _thread.work
+            jpeg = work.ask(bytes_of, (index,), _REFUSED)
+            if jpeg is _REFUSED:
+                return _CANCELLED  # the call is over: says nothing about the image
+            if jpeg is None:
                 return 1
             alive.jpeg = jpeg  # until the library has copied it, which is before its next call on this thread
             data[0] = ctypes.cast(ctypes.c_char_p(jpeg), _ptr)
             size[0] = len(jpeg)
             return 0
 
-        filled = _options("dataset", options)
-        if labels is not None:
-            labels = np.ascontiguousarray(labels, np.int32)
-            if labels.shape != (count,):
-                raise ValueError("labels are %s, expected [%d]" % (list(labels.shape), count))
+        filled, labels, read = _options("dataset", options), _labels(labels, count), _READ(read)
         self = cls.__new__(cls)
-        self._read = _READ(read)
-        _Handle.__init__(self, _create("dataset_create", count, self._read, None, _address(labels),
-                                       ctypes.byref(filled)))
+        _Handle.__init__(self, _create(cls._free, "dataset_create", count, read, None, labels, ctypes.byref(filled)), read)
         return self
 
     def __len__(self):
-        return _lib.moco_dataset_count(self)
+        return _query("dataset_count", self)
 
     @property
     def names(self):
-        return [os.fsdecode(_lib.moco_dataset_name(self, i)) for i in range(len(self))]
+        return list(map(os.fsdecode, _queries("dataset_name", self, zip(range(len(self))))))
 
     @property
     def labels(self):
-        return np.array([_lib.moco_dataset_label(self, i) for i in range(len(self))], np.int32)
+        return np.array(_queries("dataset_label", self, zip(range(len(self)))), np.int32)
 
     @property
     def classes(self):
-        return [os.fsdecode(_lib.moco_dataset_class_name(self, i)) for i in range(_lib.moco_dataset_classes(self))]
+        count = _query("dataset_classes", self)
+        return list(map(os.fsdecode, _queries("dataset_class_name", self, zip(range(count)))))
 
     @property
     def broken(self):
         """{index: reason} of the images that were found to be broken so far."""
-        reasons = ((i, _lib.moco_dataset_broken_reason(self, i)) for i in range(len(self)))
+        reasons = enumerate(_queries("dataset_broken_reason", self, zip(range(len(self)))))
         return {i: reason.decode(errors="replace") for i, reason in reasons if reason is not None}
 
     def pixels(self, index, resize, size):
         """[size, size, 3] uint8 after the evaluation transform."""
-        out = np.empty((size, size, 3), np.uint8)
-        _call("dataset_pixels", self, index, resize, size, _address(out))
+        size = _whole(size, "size")
+        out = np.empty((size if 0 < size <= _MAX_SIDE else 0,) * 2 + (3,), np.uint8)
+        _call("dataset_pixels", self, index, resize, size, out)
         return out
 
     def info(self):
@@ -620,26 +1217,42 @@ class Dataset(_Handle):
 
 
 class Model(_Handle):
-    """A finished encoder. Any number of threads may call it at once. Rows: [count, dimension] float32."""
+    """A finished encoder. Any number of threads may call it at once. Rows: [count, dimension] float32. A copy is another
+    handle of the same encoder, which never changes; a pickle holds the bytes of its file."""
     _free = "moco_model_free"
 
     def __init__(self, path, device=None, **options):
         """options: encoder ("query" or "key", of a training checkpoint), drop_head, image_size, eval_resize, vit_heads,
-        memory_cap, mean, std."""
-        filled = _model_options(options)
-        super().__init__(_create("model_load", _path(path), ctypes.byref(filled), device))
+        memory_cap, mean, std; prefix, of the encoder's tensors in another program's file ("student.backbone")."""
+        filled, device = _model_options(options), _need(device, Device, "device", True)
+        super().__init__(_create(self._free, "model_load", _path(path), ctypes.byref(filled), device))
 
     @classmethod
     def from_bytes(cls, data, device=None, **options):
         """The same from the bytes of a file."""
-        data, filled = bytes(data), _model_options(options)
-        return cls._of(_create("model_load_memory", data, len(data), ctypes.byref(filled), device))
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError("data is a %s, expected the bytes of a file" % type(data).__name__)
+        data, filled, device = bytes(data), _model_options(options), _need(device, Device, "device", True)
+        return cls._of(_create(cls._free, "model_load_memory", data, len(data), ctypes.byref(filled), device))
 
     @classmethod
-    def _of(cls, handle):
+    def _of(cls, pointer):
         self = cls.__new__(cls)
-        _Handle.__init__(self, handle)
+        _Handle.__init__(self, pointer)
         return self
+
+    def __copy__(self):
+        shared, copy = self._open(), type(self).__new__(type(self))
+        if not shared.join():
+            raise ValueError("%s is closed" % type(self).__name__)
+        copy._shared = shared
+        return copy
+
+    def __deepcopy__(self, _memo):
+        return self.__copy__()
+
+    def __reduce_ex__(self, _protocol):
+        return type(self).from_bytes, (self.to_bytes(),)
 
     def save(self, path):
         _call("model_save", self, _path(path))
@@ -657,10 +1270,10 @@ class Model(_Handle):
 
     @property
     def image_size(self):
-        return _lib.moco_model_image_size(self)
+        return _query("model_image_size", self)
 
     def dimension(self, tap="backbone"):
-        return _lib.moco_model_dimension(self, _choice(_TAPS, tap, "tap"))
+        return _query("model_dimension", self, _choice(_TAPS, tap, "tap"))
 
     def _rows(self, count, tap):
         return np.zeros((count, self.dimension(tap)), np.float32)
@@ -672,8 +1285,8 @@ class Model(_Handle):
             def fail(_user, number, _status, reason):
                 failed[number] = reason.decode(errors="replace")
             options["failed"] = _FAILED(fail)
-        filled = _options("embed", dict(options, tap=tap))
-        _call("model_embed_" + name, self, count, *images, ctypes.byref(filled), _address(rows))
+        filled = _options("embed", dict(options, tap=_choice(_TAPS, tap, "tap")))
+        _call("model_embed_" + name, self, count, *images, ctypes.byref(filled), rows)
         return rows if strict else (rows, failed)
 
     def embed_encoded(self, files, tap="backbone", strict=True, cancel=None):
@@ -683,40 +1296,43 @@ class Model(_Handle):
         return self._embed("encoded", len(sizes), (data, sizes), tap, strict, cancel=cancel)
 
     def embed_pixels(self, images, tap="backbone", order="rgb", strict=True, cancel=None):
-        """`images`: uint8 arrays [H,W,3], [H,W,4] or [H,W], each of its own size; order "rgb" or "bgr". strict as in
-        embed_encoded."""
-        structs, kept = _images(images, order)
-        return self._embed("pixels", len(kept), (structs,), tap, strict, cancel=cancel)
+        """`images`: uint8 arrays [H,W,3], [H,W,4] or [H,W], each of its own size, or one array of them with a dimension
+        more; order "rgb" or "bgr". strict as in embed_encoded."""
+        structs = _images(images, order)
+        return self._embed("pixels", len(structs), (structs,), tap, strict, cancel=cancel)
 
     def embed_tensor(self, images, tap="backbone", layout="nchw", cancel=None):
         """`images`: float32 [count,3,S,S] or [count,S,S,3], of the model's size and already normalised."""
         size, code = self.image_size, _choice(_LAYOUTS, layout, "layout")
         images = _floats(images, (None, 3, size, size) if code == 0 else (None, size, size, 3), "images")
-        return self._embed("tensor", len(images), (_address(images),), tap, True, layout=layout, cancel=cancel)
+        return self._embed("tensor", len(images), (images,), tap, True, layout=code, cancel=cancel)
 
     def embed_dataset(self, dataset, tap="backbone", loader_threads=0, cancel=None):
         """(rows, indices) of the good images in listing order; dataset.broken has the others."""
-        dimension, rows, indices, caught = self.dimension(tap), [], [], _Caught()
+        dimension, rows, indices = self.dimension(tap), [], []
 
         def take(_user, count, numbers, values):
-            rows.append(np.ctypeslib.as_array(values, (count, dimension)).copy())
-            indices.append(np.ctypeslib.as_array(numbers, (count,)).copy())
+            work = _thread.work
+            try:  # on the thread of the library: nothing of the user's is called
+                rows.append(np.ctypeslib.as_array(values, (count, dimension)).copy())
+                indices.append(np.ctypeslib.as_array(numbers, (count,)).copy())
+            except BaseException as error:
+                work.error = error
+                return 1
+            return 0
 
-        filled = _options("embed", dict(tap=tap, loader_threads=loader_threads, cancel=cancel))
-        callback = _ROWS(caught.guard(take))
-        status = _lib.moco_model_embed_dataset(self, dataset, ctypes.byref(filled), callback, None)
-        if not caught.finish(status):
-            _raise(status)
+        filled = _options("embed", dict(tap=_choice(_TAPS, tap, "tap"), loader_threads=loader_threads, cancel=cancel))
+        _call("model_embed_dataset", self, _need(dataset, Dataset, "dataset"), ctypes.byref(filled), _ROWS(take), None)
         return np.concatenate(rows), np.concatenate(indices)
 
     def embed_to_npy(self, dataset, path, tap="backbone", loader_threads=0, progress=None, cancel=None):
-        """Writes `path`, its .txt and .skipped.txt; returns (rows written, images skipped). progress(done, total)."""
-        result, caught = EmbedResult(struct_size=ctypes.sizeof(EmbedResult)), _Caught()
-        filled = _options("embed", dict(tap=tap, loader_threads=loader_threads, progress=_progress(caught, progress),
-                                        cancel=cancel))
-        status = _lib.moco_model_embed_to_npy(self, dataset, _path(path), ctypes.byref(filled), ctypes.byref(result))
-        if not caught.finish(status):
-            _raise(status)
+        """Writes `path`, its .txt and .skipped.txt; returns (rows written, images skipped). progress(done, total);
+        moco.STOP from it stops (and MocoError is raised)."""
+        result = EmbedResult(struct_size=ctypes.sizeof(EmbedResult))
+        filled = _options("embed", dict(tap=_choice(_TAPS, tap, "tap"), loader_threads=loader_threads,
+                                        progress=_progress(progress), cancel=cancel))
+        _call("model_embed_to_npy", self, _need(dataset, Dataset, "dataset"), _path(path), ctypes.byref(filled),
+              ctypes.byref(result))
         return result.rows, result.skipped
 
 
@@ -726,114 +1342,114 @@ Contrast = collections.namedtuple("Contrast", "loss d_queries top1 top5 chance_l
 class Queue(_Handle):
     """The dictionary of keys and the InfoNCE loss against it, for networks of your own."""
     _free = "moco_queue_free"
+    _alone = True
+    _instead = "keys() and restore() carry what it holds"
 
     def __init__(self, length, dimension, seed=0, device=None):
         filled = _options("queue", dict(length=length, dimension=dimension, seed=seed))
-        super().__init__(_create("queue_create", ctypes.byref(filled), device))
-        self.length, self.dimension = length, dimension
+        super().__init__(_create(self._free, "queue_create", ctypes.byref(filled), _need(device, Device, "device", True)))
+
+    @property
+    def length(self):
+        return _query("queue_length", self)
+
+    @property
+    def dimension(self):
+        return _query("queue_dimension", self)
 
     @property
     def pointer(self):
-        return _lib.moco_queue_pointer(self)
+        return _query("queue_pointer", self)
 
     def enqueue(self, keys):
         keys = _floats(keys, (None, self.dimension), "keys")
-        _call("queue_enqueue", self, len(keys), _address(keys))
+        _call("queue_enqueue", self, len(keys), keys)
 
     def contrast(self, queries, keys, temperature=0.2, gradient=True):
         """Loss in nats, its gradient by the queries (None without), top-1 and top-5 in percent."""
         queries = _floats(queries, (None, self.dimension), "queries")
         keys = _floats(keys, queries.shape, "keys")
         d_queries = np.empty_like(queries) if gradient else None
-        filled = _options("contrast", dict(temperature=temperature, d_queries=_address(d_queries)))
+        filled = _options("contrast", dict(temperature=temperature, d_queries=_Address.of(d_queries)))
         result = ContrastResult(struct_size=ctypes.sizeof(ContrastResult))
-        _call("queue_contrast", self, len(queries), _address(queries), _address(keys), ctypes.byref(filled),
-              ctypes.byref(result))
+        _call("queue_contrast", self, len(queries), queries, keys, ctypes.byref(filled), ctypes.byref(result))
         return Contrast(result.loss, d_queries, result.top1, result.top5, result.chance_loss)
 
     def keys(self):
         """([K, D] keys, row that the next key overwrites)."""
         keys, pointer = np.empty((self.length, self.dimension), np.float32), _i64()
-        _call("queue_keys", self, _address(keys), ctypes.byref(pointer))
+        _call("queue_keys", self, keys, ctypes.byref(pointer))
         return keys, pointer.value
 
     def restore(self, keys, pointer):
         keys = _floats(keys, (self.length, self.dimension), "keys")
-        _call("queue_restore", self, _address(keys), pointer)
+        _call("queue_restore", self, keys, pointer)
 
 
 class Index(_Handle):
     """Vectors for search by cosine and for the weighted k-nearest-neighbour classifier."""
     _free = "moco_index_free"
+    _instead = "save() writes a file, and Index.load() reads it"
 
     def __init__(self, dimension, device=None, capacity=0):
         """capacity: vectors to take memory for at once."""
-        filled = _options("index", dict(capacity=capacity))
-        super().__init__(_create("index_create", dimension, ctypes.byref(filled), device))
+        filled, device = _options("index", dict(capacity=capacity)), _need(device, Device, "device", True)
+        super().__init__(_create(self._free, "index_create", _whole(dimension, "dimension"), ctypes.byref(filled), device))
 
     @classmethod
     def load(cls, path, device=None):
-        self = cls.__new__(cls)
-        _Handle.__init__(self, _create("index_load_npy", _path(path), None, device))
+        self, device = cls.__new__(cls), _need(device, Device, "device", True)
+        _Handle.__init__(self, _create(cls._free, "index_load_npy", _path(path), None, device))
         return self
 
     def save(self, path):
         _call("index_save_npy", self, _path(path))
 
     def __len__(self):
-        return _lib.moco_index_count(self)
+        return _query("index_count", self)
 
     @property
     def dimension(self):
-        return _lib.moco_index_dimension(self)
+        return _query("index_dimension", self)
 
     def add(self, vectors, labels=None):
         vectors = _floats(vectors, (None, self.dimension), "vectors")
-        if labels is not None:
-            labels = np.ascontiguousarray(labels, np.int32)
-            if labels.shape != (len(vectors),):
-                raise ValueError("labels are %s, expected [%d]" % (list(labels.shape), len(vectors)))
-        _call("index_add", self, len(vectors), _address(vectors), _address(labels))
+        _call("index_add", self, len(vectors), vectors, _labels(labels, len(vectors)), alone=True)
 
     def search(self, queries, k, cancel=None):
         """(numbers, cosines), each [count, k], best first."""
-        queries = _floats(queries, (None, self.dimension), "queries")
-        ids, cosines = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+        queries, k = _floats(queries, (None, self.dimension), "queries"), _whole(k, "k")
+        shape = (len(queries), min(max(k, 0), len(self)))  # the library refuses a larger k
+        ids, cosines = np.empty(shape, np.int64), np.empty(shape, np.float32)
         filled = _options("search", dict(k=k, cancel=cancel))
-        _call("index_search", self, len(queries), _address(queries), ctypes.byref(filled), _address(ids),
-              _address(cosines))
+        _call("index_search", self, len(queries), queries, ctypes.byref(filled), ids, cosines)
         return ids, cosines
 
     def classify(self, queries, k, classes, temperature=0.1, cancel=None):
         """[count, min(5, classes)] class numbers, best first."""
-        queries = _floats(queries, (None, self.dimension), "queries")
-        top = np.empty((len(queries), max(0, min(5, classes))), np.int32)
+        queries, classes = _floats(queries, (None, self.dimension), "queries"), _whole(classes, "classes")
+        if classes < 1:
+            raise ValueError("classes is %d, expected at least 1" % classes)
+        top = np.empty((len(queries), min(5, classes)), np.int32)
         filled = _options("classify", dict(k=k, classes=classes, temperature=temperature, cancel=cancel))
-        _call("index_classify", self, len(queries), _address(queries), ctypes.byref(filled), _address(top))
+        _call("index_classify", self, len(queries), queries, ctypes.byref(filled), top)
         return top
 
 
 class Classifier(_Handle):
     """A linear classifier with the backbone that it was trained on. Made by Probe and Finetune, or from a file."""
     _free = "moco_classifier_free"
+    _instead = "save() writes a file, and moco.Classifier() reads it"
 
     def __init__(self, path, device=None):
         """Of a file that save() has written."""
-        super().__init__(_create("classifier_load", _path(path), None, device))
+        device = _need(device, Device, "device", True)
+        super().__init__(_create(self._free, "classifier_load", _path(path), None, device))
 
     def _train(self, name, model, train, test, options, progress):
-        caught = _Caught()
-
-        def after_batch(_user, report):
-            copy = ClassifierReport()
-            ctypes.memmove(ctypes.byref(copy), report, min(report.contents.struct_size, ctypes.sizeof(copy)))
-            return progress(copy)
-
-        options.progress, out = _LEARNING(caught.guard(after_batch)) if progress else _LEARNING(), _ptr()
-        status = getattr(_lib, "moco_" + name)(model, train, test, ctypes.byref(options), ctypes.byref(out))
-        _Handle.__init__(self, out.value)
-        if not caught.finish(status):
-            _raise(status)
+        options.progress = _progress(progress, _LEARNING, _report_of(ClassifierReport)) or _LEARNING()
+        data = [_need(set_, Dataset, what) for set_, what in ((train, "train"), (test, "test"))]
+        _Handle.__init__(self, _create(self._free, name, _need(model, Model, "model"), *data, ctypes.byref(options)))
 
     @property
     def result(self):
@@ -852,24 +1468,24 @@ class Classifier(_Handle):
     @property
     def classes(self):
         """The names of the classes."""
-        return [os.fsdecode(_lib.moco_classifier_class_name(self, i)) for i in range(self.result.classes)]
+        return list(map(os.fsdecode, _queries("classifier_class_name", self, zip(range(self.result.classes)))))
 
     @property
     def model(self):
         """The backbone, as a Model."""
-        return Model._of(_create("classifier_model", self))
+        return Model._of(_create(Model._free, "classifier_model", self))
 
     def confusion(self):
         """[C, C] test images of class (row) that were taken for class (column); not of a classifier from a file."""
         table = np.empty((self.result.classes, self.result.classes), np.int64)
-        _call("classifier_confusion", self, _address(table))
+        _call("classifier_confusion", self, table)
         return table
 
     def weights(self):
         """([C, F] weights, [C] bias)."""
         result = self.result
         weights, bias = np.empty((result.classes, result.features), np.float32), np.empty(result.classes, np.float32)
-        _call("classifier_weights", self, _address(weights), _address(bias))
+        _call("classifier_weights", self, weights, bias)
         return weights, bias
 
     def info(self):
@@ -890,7 +1506,8 @@ class Probe(Classifier):
 
     def __init__(self, model, train, test, protocol="cached", progress=None, **options):
         """options: base_lr (one or several), epochs, batch_size, seed, normalize, eval_every and the other fields of
-        ProbeOptions. progress(ClassifierReport) after every batch; something true stops (and raises MocoError)."""
+        ProbeOptions. progress(ClassifierReport) after every batch; moco.STOP from it stops (and
+        MocoError is raised)."""
         self._train("probe_train", model, train, test, probe_options(protocol, **options), progress)
 
 
@@ -904,7 +1521,8 @@ class Finetune(Classifier):
 
     def __init__(self, model, train, test, optimizer="adamw", progress=None, **options):
         """options: base_lr, epochs, batch_size, mixup, drop_path, seed, eval_every and the other fields of
-        FinetuneOptions. progress(ClassifierReport) after every step; something true stops (and raises MocoError)."""
+        FinetuneOptions. progress(ClassifierReport) after every step; moco.STOP from it stops (and
+        MocoError is raised)."""
         self._train("finetune_train", model, train, test, finetune_options(optimizer, **options), progress)
 
 
@@ -928,20 +1546,26 @@ def recipes():
 
 def options_json(options):
     """All fields of any options struct but callbacks and handles, enumerations by name."""
-    kind = next(kind for kind, struct in _OPTIONS.items() if isinstance(options, struct))
+    kind = next((kind for kind, struct in _OPTIONS.items() if isinstance(options, struct)), None)
+    if kind is None:
+        raise TypeError("options is a %s, expected an options struct" % type(options).__name__)
     return _json(kind + "_options_json", ctypes.byref(options))
 
 
 def plan(options, device=None):
     """The memory a trainer with these TrainerOptions would take, in bytes, without taking it."""
-    return _json("trainer_plan", ctypes.byref(options), device)
+    return _json("trainer_plan", ctypes.byref(_trainer_options(options, "options")), _need(device, Device, "device", True))
+
+
+def _trainer_options(options, what):
+    if not isinstance(options, TrainerOptions):
+        raise TypeError("%s is a %s, expected TrainerOptions, as moco.trainer_options makes them"
+                        % (what, type(options).__name__))
+    return options
 
 
 def _recipe(name):
-    number = _lib.moco_recipe_number(name.encode())
-    if number < 0:
-        raise ValueError("no recipe '%s'" % name)
-    return number
+    return _choice({known: number for number, known in enumerate(recipes())}, name, "recipe")
 
 
 def _report():
@@ -951,18 +1575,20 @@ def _report():
 class Trainer(_Handle):
     """A learning encoder. Trainer(recipe, device, name=value ...) for a new one, Trainer.load for a checkpoint."""
     _free = "moco_trainer_free"
+    _alone = True
+    _instead = "save() writes a checkpoint, and Trainer.load() reads it"
 
     def __init__(self, recipe="moco-v2", device=None, **options):
-        filled = trainer_options(recipe, **options)
-        super().__init__(_create("trainer_create", ctypes.byref(filled), device))
+        filled, device = trainer_options(recipe, **options), _need(device, Device, "device", True)
+        super().__init__(_create(self._free, "trainer_create", ctypes.byref(filled), device))
 
     @classmethod
     def load(cls, path, device=None, overrides=None):
         """overrides: TrainerOptions equal to the saved ones but for memory_cap, loader_threads,
         max_broken and max_broken_percent."""
-        self = cls.__new__(cls)
-        _Handle.__init__(self, _create("trainer_load", _path(path), ctypes.byref(overrides) if overrides else None,
-                                       device))
+        self, device = cls.__new__(cls), _need(device, Device, "device", True)
+        overrides = None if overrides is None else ctypes.byref(_trainer_options(overrides, "overrides"))
+        _Handle.__init__(self, _create(cls._free, "trainer_load", _path(path), overrides, device))
         return self
 
     def save(self, path):
@@ -977,7 +1603,7 @@ class Trainer(_Handle):
     @property
     def step_number(self):
         """Steps done so far."""
-        return _lib.moco_trainer_step_number(self)
+        return _query("trainer_step_number", self)
 
     def state(self):
         return _json("trainer_state", self)
@@ -987,12 +1613,12 @@ class Trainer(_Handle):
         size, code = self.options.image_size, _choice(_LAYOUTS, layout, "layout")
         queries = _floats(queries, (None, 3, size, size) if code == 0 else (None, size, size, 3), "queries")
         keys = _floats(keys, queries.shape, "keys")
-        _call("trainer_push_views", self, len(queries), _address(queries), _address(keys), code)
+        _call("trainer_push_views", self, len(queries), queries, keys, code)
 
     def push_pixels(self, images, order="rgb"):
         """uint8 images as in Model.embed_pixels; the views are drawn by the library."""
-        structs, kept = _images(images, order)
-        _call("trainer_push_pixels", self, len(kept), structs)
+        structs = _images(images, order)
+        _call("trainer_push_pixels", self, len(structs), structs)
 
     def push_encoded(self, files):
         """Image files (JPEG) as bytes; all or none are taken."""
@@ -1001,40 +1627,38 @@ class Trainer(_Handle):
 
     def discard(self):
         """Drops the pushed images and returns how many they were."""
-        return _lib.moco_trainer_discard(self)
+        return _query("trainer_discard", self)
 
-    def step(self):
+    def step(self, cancel=None):
         """One step on the pushed batch; returns a StepReport."""
-        report = _report()
-        _call("trainer_step", self, None, ctypes.byref(report))
+        report, filled = _report(), _options("run", dict(cancel=cancel))
+        _call("trainer_step", self, ctypes.byref(filled), ctypes.byref(report))
         return report
 
     def steps(self, dataset, count, cancel=None):
         """`count` steps on a data set; returns the StepReport of the last."""
         report, filled = _report(), _options("run", dict(cancel=cancel))
-        _call("trainer_steps", self, dataset, count, ctypes.byref(filled), ctypes.byref(report))
+        _call("trainer_steps", self, _need(dataset, Dataset, "dataset"), _whole(count, "count"), ctypes.byref(filled),
+              ctypes.byref(report))
         return report
 
     def run(self, dataset, test=None, folder=None, progress=None, **options):
-        """Trains to the end, or until progress(report) returns something true (then False is returned, and what was
-        learnt is saved in `folder`). options: max_steps, save_every, save_minutes, eval_every, log_every, overwrite,
-        cancel."""
-        caught = _Caught()
-
-        def after_step(_user, report):
-            copy = StepReport()
-            known = min(report.contents.struct_size, ctypes.sizeof(StepReport))
-            ctypes.memmove(ctypes.byref(copy), report, known)
-            return progress(copy)
-
-        options["progress"] = _STEP(caught.guard(after_step)) if progress else None
-        filled = _options("run", options)
-        return caught.finish(_lib.moco_trainer_run(self, dataset, test, _path(folder), ctypes.byref(filled)))
+        """Trains to the end: True; or until progress(report) returns moco.STOP or `cancel` is requested: False. What was
+        learnt by then is saved in `folder`, which is made when it is missing; so it is after an exception of `progress`
+        or of a signal's handler, which is raised. options: max_steps, save_every, save_minutes, eval_every, log_every,
+        overwrite, cancel."""
+        filled = _options("run", dict(options, progress=_progress(progress, _STEP, _report_of(StepReport))))
+        work = _Work("trainer_run", (self, _need(dataset, Dataset, "dataset"), _need(test, Dataset, "test", True),
+                                     _path(folder), ctypes.byref(filled)))
+        if work.run() not in (0, _CANCELLED):
+            _raise(work.status, work.message)
+        return work.status == 0
 
     def snapshot(self, device=None, encoder="query", drop_head=False):
         """A Model of an encoder as it is now, independent of the trainer."""
         filled = _options("snapshot", dict(encoder=encoder, drop_head=drop_head))
-        return Model._of(_create("trainer_snapshot", self, ctypes.byref(filled), device))
+        return Model._of(_create(Model._free, "trainer_snapshot", self, ctypes.byref(filled),
+                                 _need(device, Device, "device", True)))
 
 
 # ---- functions ----
@@ -1063,41 +1687,41 @@ def convert(source, target, to="encoder", encoder="query", head="auto", training
     """Checkpoints of other programs in, or out under their names (docs/checkpoints.md): the report as a dictionary.
 
     to: encoder, training, torchvision, timm or detectron2. training: TrainerOptions of a run, for to="training". options:
-    image_size, eval_resize, key_update, vit_heads, cancel."""
+    image_size, eval_resize, key_update, vit_heads, prefix, cancel."""
     options = _channels(dict(options, to=to, encoder=encoder, head=head, mean=mean, std=std))
-    options["training"] = None if training is None else ctypes.addressof(training)
+    options["training"] = None if training is None else _Address.of(_trainer_options(training, "training"))
     filled, needed = _options("convert", options), _u64(65536)
-    _listen()
     while True:  # a report that does not fit is refused before anything is written
         report = ctypes.create_string_buffer(needed.value)
-        status = _lib.moco_convert(_path(source), _path(target), ctypes.byref(filled), report, len(report),
-                                   ctypes.byref(needed))
-        if status == 0:
+        work = _Work("convert", (_path(source), _path(target), ctypes.byref(filled), report, len(report),
+                                 ctypes.byref(needed)))
+        if work.run() == 0:
             return json.loads(report.value.decode())
         if needed.value <= len(report):
-            _raise(status)
+            _raise(work.status, work.message)
 
 
 def shuffle_permutation(seed, step, count):
     """The permutation that shuffles the keys of step `step` (0 = the first): position p encodes image result[p]."""
-    out = np.empty(count, np.int32)
-    _call("shuffle_permutation", seed, step, count, _address(out))
+    count = _whole(count, "count")
+    out = np.empty(max(count, 0), np.int32)
+    _call("shuffle_permutation", seed, step, count, out)
     return out
 
 
 def dataset_views(dataset, index, options, epoch=0):
     """[2, S, S, 3] uint8: the two views of one image that a trainer with these TrainerOptions draws in `epoch`."""
-    views = np.empty((2, options.image_size, options.image_size, 3), np.uint8)
-    _call("dataset_views", dataset, ctypes.byref(options), epoch, index, _address(views))
+    size = _trainer_options(options, "options").image_size
+    views = np.empty((2,) + (size if 0 < size <= _MAX_SIDE else 0,) * 2 + (3,), np.uint8)
+    _call("dataset_views", _need(dataset, Dataset, "dataset"), ctypes.byref(options), epoch, index, views)
     return views
 
 
 def knn(model, bank, test, k=200, temperature=0.1, loader_threads=0, progress=None, cancel=None):
-    """Weighted kNN accuracy: a KnnResult. progress(done, total); something true stops (and raises MocoError)."""
-    result, caught = KnnResult(struct_size=ctypes.sizeof(KnnResult)), _Caught()
+    """Weighted kNN accuracy: a KnnResult. progress(done, total); moco.STOP from it stops (and MocoError is raised)."""
+    result = KnnResult(struct_size=ctypes.sizeof(KnnResult))
     filled = _options("knn", dict(k=k, temperature=temperature, loader_threads=loader_threads,
-                                  progress=_progress(caught, progress), cancel=cancel))
-    status = _lib.moco_knn_measure(model, bank, test, ctypes.byref(filled), ctypes.byref(result))
-    if not caught.finish(status):
-        _raise(status)
+                                  progress=_progress(progress), cancel=cancel))
+    _call("knn_measure", _need(model, Model, "model"), _need(bank, Dataset, "bank"), _need(test, Dataset, "test"),
+          ctypes.byref(filled), ctypes.byref(result))
     return result

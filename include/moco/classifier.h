@@ -94,7 +94,8 @@ MOCO_API moco_status_t moco_classifier_rate(const moco_classifier_t *classifier,
 
 /** Answers on the test set. @param table  receives [C, C]: images of class (row) that were taken
  * for class (column).
- * @return MOCO_ERR_NO_DATA for a classifier from a file, which has no such table. Since: 0.1. */
+ * @return MOCO_ERR_NO_DATA for a classifier from a file, and for one of more than 10,000 classes,
+ * which have no such table. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_confusion(const moco_classifier_t *classifier, int64_t *table);
 
 /** @return the name of class `label`, NULL out of range; valid until moco_classifier_free.

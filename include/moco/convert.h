@@ -39,6 +39,7 @@ typedef struct moco_convert_options {
     int32_t key_update;            /**< TRAINING: 1 applies the key-momentum update that the reference owes; 0: not   */
     int32_t vit_heads;             /**< attention heads of a ViT, which no shape tells; 0 = the file's, or as usual   */
     int32_t reserved;              /**< 0                                                                             */
+    const char *prefix;            /**< of the encoder's tensors in another program's file; NULL = found by its names */
 } moco_convert_options_t;
 
 /** Write the defaults: MOCO_FILE_ENCODER of the query encoder, key_update 1, everything else as the

@@ -33,26 +33,47 @@ MOCO_API moco_status_t moco_dataset_options_json(const moco_dataset_options_t *o
 /**
  * Open images by path:
  * - a folder: every file in it or below whose name ends in .jpg or .jpeg (any case), links
- *   followed; the first sub-folder names the class;
+ *   followed. A sub-folder that may not be read is left out with a warning;
  * - a file ending in .tar (uncompressed ustar, GNU or pax): its members by the same rules (a
- *   leading "./" is dropped);
- * - any other file: a list, one path per line, optionally a tab and a class name; relative to the
- *   list's folder; blank lines and lines that start with '#' are skipped.
+ *   leading "./" or "/" is dropped). An end without an end-of-archive block, and members behind
+ *   one, as in archives that were put together, are read with a warning. Sparse members are broken
+ *   images;
+ * - any other file: a list in UTF-8, one path per line, optionally a tab and a class name; relative
+ *   to the list's folder; blank lines and lines that start with '#' are skipped ("./#1.jpg" names
+ *   such a file). Spaces at both ends of a path and of a class are dropped, and so are a byte order
+ *   mark and carriage returns.
  * Entries are in bytewise path order (a list keeps its own order); classes in bytewise order of
  * their names. Hidden names (starting with '.') are skipped.
+ *
+ * The class of an image in a folder or a tar is its first sub-folder below the folders that all
+ * images share, so "photos/cat/1.jpg" and "photos/dog/1.jpg" are of classes "cat" and "dog"; a
+ * warning says so. Where all images lie in one folder, that is the only class; images that lie in
+ * no folder have none.
+ *
+ * Files of other kinds beside the images are counted (moco_dataset_info), and pictures among them
+ * are warned of. The pixels of an image are those that its file stores: an EXIF orientation is not
+ * followed, as in torchvision, and the first image that has one is warned of. An image is broken if
+ * it is not there, may not be read, is no JPEG or a damaged one, has more pixels or bytes than the
+ * options allow, more than 100 scans, or more than 2^31 pixels over all its scans. The first 10
+ * broken images of a data set are named in the log when a run or an embedding leaves them out.
+ * A failure that says nothing about the image, such as a disk or a network that does not answer
+ * (EIO, ESTALE, ETIMEDOUT), or no free descriptors or memory, is MOCO_ERR_IO or MOCO_ERR_MEMORY of
+ * the call that needs the image, which is read again the next time.
  *
  * @param path     folder, tar or list.
  * @param options  NULL for the defaults.
  * @param out      receives the data set; free with moco_dataset_free.
- * @return MOCO_ERR_IO if it cannot be read, MOCO_ERR_FORMAT for a damaged tar, MOCO_ERR_NO_DATA if
- * it names no image. Threads: a data set may be used by any number of threads and trainers at once.
- * Since: 0.1.
+ * @return MOCO_ERR_IO if it cannot be read, MOCO_ERR_FORMAT for a damaged tar and for a file of
+ * another kind, MOCO_ERR_NO_DATA if it names no image. Threads: a data set may be used by any
+ * number of threads and trainers at once. Since: 0.1.
  */
 MOCO_API moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out);
 
 /**
- * Delivers image `index` as the bytes of its file: set *data and *size and return 0; any other
- * value marks the image as broken. The library copies the bytes before it calls again or returns.
+ * Delivers image `index` as the bytes of its file: set *data and *size and return 0.
+ * MOCO_ERR_CANCELLED stops the call that needs the image, which fails with that status and says
+ * nothing about the image: it is asked for again when it is next needed. Any other value marks the
+ * image as broken. The library copies the bytes before it calls again or returns.
  * Called on the thread of the call that needs the image; it must not throw, leave by longjmp or
  * call the library with this data set.
  */
@@ -111,9 +132,13 @@ MOCO_API int64_t moco_dataset_broken_count(const moco_dataset_t *dataset);
  * range. Valid until moco_dataset_free. Threads: any. Since: 0.1. */
 MOCO_API const char *moco_dataset_broken_reason(const moco_dataset_t *dataset, int64_t index);
 
-/** JSON: source, kind, count, classes, name_hash (hex), broken (count so far), warnings (libjpeg
- * warnings that left the image usable), broken_names (the first 20, with reasons). Text rule as in
- * moco_build_info. Since: 0.1. */
+/** JSON: source, kind, count, classes, shared_folder (that all images lie in and that is no class;
+ * absent if there is none), name_hash (hex), left_out (files beside the images by kind, such as
+ * {".png": 20}), left_out_images (how many of those are pictures), skipped_folders (that may not be
+ * read), examined (images read so far, of which the next four tell), broken (count), warnings
+ * (libjpeg warnings that left the image usable), turned (images with an EXIF orientation, which is
+ * not followed), broken_names (the first 20, with reasons). Text rule as in moco_build_info. Since:
+ * 0.1. */
 MOCO_API moco_status_t moco_dataset_info(const moco_dataset_t *dataset, char *text, uint64_t capacity,
                                          uint64_t *needed);
 

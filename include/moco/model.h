@@ -30,6 +30,7 @@ typedef struct moco_model_options {
     int32_t vit_heads;             /**< attention heads of a ViT, which no shape tells; 0 = the file's, or as usual   */
     int32_t reserved;              /**< 0                                                                             */
     int64_t memory_cap;            /**< bytes the model may take; 0 = what this process may still take (moco_memory_left) */
+    const char *prefix;            /**< of the encoder's tensors in another program's file; NULL = found by its names */
 } moco_model_options_t;
 
 /** Write the defaults: the query encoder with its head, everything else as the file has it.

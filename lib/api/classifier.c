@@ -94,6 +94,9 @@ moco_status_t moco_classifier_confusion(const moco_classifier_t *classifier, int
 {
     MO_NEED(classifier);
     MO_NEED(table);
+    if (classifier->confusion == NULL && classifier->result.classes > MO_CONFUSION_CLASSES)
+        return mo_fail(MOCO_ERR_NO_DATA, "the classifier has %d classes; up to %d have a confusion table",
+                       classifier->result.classes, MO_CONFUSION_CLASSES);
     if (classifier->confusion == NULL)
         return mo_fail(MOCO_ERR_NO_DATA, "the classifier was read from a file, which has no confusion table");
     const size_t classes = (size_t)classifier->result.classes;

@@ -15,6 +15,7 @@ moco_status_t moco_knn_measure(moco_model_t *model, moco_dataset_t *bank, moco_d
     MO_NEED(result);
     TRY(mo_option_resolve(&mo_knn_options, options, &o));
     TRY(mo_report_check(result));
+    TRY(mo_knn_check(bank, test));
     TRY(mo_knn_accuracy(model, bank, test, &o, &full));
     mo_report_out(&full, sizeof full, result);
 cleanup:

@@ -22,7 +22,8 @@ moco_status_t mo_wanted_of(const moco_model_options_t *options, mo_wanted_t *wan
                             .vit_heads = o.vit_heads,
                             .memory_cap = o.memory_cap,
                             .mean = {o.mean_r, o.mean_g, o.mean_b},
-                            .std = {o.std_r, o.std_g, o.std_b}};
+                            .std = {o.std_r, o.std_g, o.std_b},
+                            .prefix = o.prefix};
 cleanup:
     return status;
 }

@@ -102,6 +102,7 @@ typedef struct mo_loader_spec {
     int one_view;          /* train: view 0 alone                                */
     int keep_last;         /* train: an epoch's last batch may be smaller        */
     int labelled;          /* images without a class are passed over, unread     */
+    int quiet;             /* broken images are not logged: the caller tells of them */
     uint32_t order_stream; /* train; 0 = MO_STREAM_ORDER                         */
     mo_view_spec_t views;  /* train                                              */
     int32_t resize, size;  /* eval                                               */

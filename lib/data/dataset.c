@@ -30,7 +30,6 @@ moco_status_t mo_dataset_create(const moco_dataset_options_t *options, moco_data
     dataset->listing.fd = -1;
     dataset->max_pixels = options->max_pixels;
     dataset->max_bytes = options->max_bytes;
-    pthread_mutex_init(&dataset->lock, NULL); /* default attributes: cannot fail */
     *out = dataset;
     return MOCO_OK;
 }
@@ -40,7 +39,7 @@ moco_status_t mo_dataset_finish(moco_dataset_t *dataset)
     moco_status_t status = MOCO_OK;
     const size_t count = (size_t)dataset->listing.count;
     TRY(mo_calloc(count, sizeof *dataset->reasons, &dataset->reasons));
-    TRY(mo_calloc(count, sizeof *dataset->warned, &dataset->warned));
+    TRY(mo_calloc(count, sizeof *dataset->marks, &dataset->marks));
     dataset->name_hash = hash_names(&dataset->listing);
 cleanup:
     return status;
@@ -72,12 +71,15 @@ void mo_dataset_release(moco_dataset_t *dataset)
         return;
     for (int64_t i = 0; dataset->reasons != NULL && i < dataset->listing.count; i++)
         mo_free(atomic_load_explicit(&dataset->reasons[i], memory_order_relaxed));
-    for (int32_t i = 0; i < dataset->idle_count; i++)
-        mo_free(dataset->idle[i].data);
+    for (int32_t i = 0; i < MO_IDLE_BUFFERS; i++) {
+        mo_bytes_t *bytes = atomic_load_explicit(&dataset->idle[i], memory_order_relaxed);
+        if (bytes != NULL)
+            mo_free(bytes->data);
+        mo_free(bytes);
+    }
     mo_free(dataset->reasons);
-    mo_free(dataset->warned);
+    mo_free(dataset->marks);
     mo_listing_free(&dataset->listing);
-    pthread_mutex_destroy(&dataset->lock);
     mo_free(dataset);
 }
 

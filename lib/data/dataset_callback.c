@@ -68,6 +68,8 @@ moco_status_t mo_dataset_call(moco_dataset_t *dataset, int64_t index, mo_bytes_t
     const uint8_t *data = NULL;
     uint64_t size = 0;
     const int32_t answer = dataset->read(dataset->user, dataset->listing.entries[index].number, &data, &size);
+    if (answer == MOCO_ERR_CANCELLED)
+        return mo_fail(MOCO_ERR_CANCELLED, "stopped by the callback");
     if (answer != 0)
         return mo_fail(MOCO_ERR_IMAGE, "unreadable: the callback returned %d", answer);
     if (data == NULL && size != 0)

@@ -20,15 +20,47 @@ static json_t *broken_names(const moco_dataset_t *dataset)
     return list;
 }
 
+static json_t *left_out(const mo_left_out_t *left)
+{
+    int32_t order[MO_LEFT_OUT_KINDS];
+    json_t *counts = json_object();
+    mo_left_out_order(left, order);
+    for (int32_t i = 0; i < left->kind_count; i++) {
+        char name[48];
+        mo_left_out_name(&left->kinds[order[i]], name, sizeof name);
+        json_object_set_new(counts, name, json_integer((json_int_t)left->kinds[order[i]].count));
+    }
+    if (left->others > 0)
+        json_object_set_new(counts, "others", json_integer((json_int_t)left->others));
+    return counts;
+}
+
+/* The folders that all images share, without the last slash; NULL for none. */
+static json_t *shared_folder(const mo_listing_t *listing)
+{
+    char text[512];
+    if (listing->shared_length == 0)
+        return NULL;
+    const uint64_t length = listing->shared_length - 1;
+    snprintf(text, sizeof text, "%.*s", (int)(length < sizeof text ? length : sizeof text - 1),
+             listing->text + listing->entries[0].name);
+    return mo_json_bytes(text);
+}
+
 moco_status_t mo_dataset_json(const moco_dataset_t *dataset, char *text, uint64_t capacity, uint64_t *needed)
 {
     static const char *const kinds[] = {"folder", "tar", "list", "callback"};
+    const mo_listing_t *listing = &dataset->listing;
     char hash[20];
     snprintf(hash, sizeof hash, "%016" PRIx64, dataset->name_hash);
-    json_t *root = json_pack("{so ss sI si ss sI sI so}", "source", mo_json_bytes(dataset->listing.path), "kind",
-                             kinds[dataset->listing.source], "count", (json_int_t)dataset->listing.count, "classes",
-                             (int)dataset->listing.class_count, "name_hash", hash, "broken",
-                             (json_int_t)mo_dataset_broken(dataset), "warnings",
-                             (json_int_t)atomic_load(&dataset->warnings), "broken_names", broken_names(dataset));
+    json_t *root =
+        json_pack("{so ss sI si so* ss so sI sI sI sI sI sI so}", "source", mo_json_bytes(listing->path), "kind",
+                  kinds[listing->source], "count", (json_int_t)listing->count, "classes", (int)listing->class_count,
+                  "shared_folder", shared_folder(listing), "name_hash", hash, "left_out", left_out(&listing->left_out),
+                  "left_out_images", (json_int_t)mo_left_out_images(&listing->left_out), "skipped_folders",
+                  (json_int_t)listing->skipped_folders, "examined", (json_int_t)atomic_load(&dataset->examined),
+                  "broken", (json_int_t)mo_dataset_broken(dataset), "warnings",
+                  (json_int_t)atomic_load(&dataset->warnings), "turned", (json_int_t)atomic_load(&dataset->turned),
+                  "broken_names", broken_names(dataset));
     return mo_json_text(root, text, capacity, needed);
 }

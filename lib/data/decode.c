@@ -64,6 +64,14 @@ moco_status_t mo_image_read_header(const uint8_t *encoded, uint64_t size, mo_ima
     return status == MOCO_OK ? format->read_header(encoded, size, header) : status;
 }
 
+int32_t mo_image_orientation(const uint8_t *encoded, uint64_t size)
+{
+    for (size_t i = 0; encoded != NULL && i < FORMATS; i++)
+        if (formats[i]->recognise(encoded, size))
+            return formats[i]->orientation(encoded, size);
+    return 0;
+}
+
 moco_status_t mo_image_draw(const uint8_t *encoded, uint64_t size, const mo_draw_t *draw, mo_pixels_t *out,
                             mo_drawn_t *drawn)
 {

@@ -45,6 +45,9 @@ typedef struct mo_image_format {
      * MOCO_ERR_IMAGE with the bare reason. Bytes are hostile, so the limit on pixels is checked
      * before memory is taken. */
     moco_status_t (*read_header)(const uint8_t *encoded, uint64_t size, mo_image_header_t *header);
+    /* How the file asks to be turned before it is shown: 2..8 by EXIF, 1 or 0 for as it is. Nobody
+     * follows it; it is told. */
+    int32_t (*orientation)(const uint8_t *encoded, uint64_t size);
     /* RGB as Pillow gives it. Damage outside of the window may go unnoticed. On failure `out` keeps
      * its size. */
     moco_status_t (*draw)(const uint8_t *encoded, uint64_t size, const mo_draw_t *draw, mo_pixels_t *out,
@@ -63,6 +66,8 @@ moco_status_t mo_image_decode(const uint8_t *encoded, uint64_t size, int64_t max
 moco_status_t mo_image_draw(const uint8_t *encoded, uint64_t size, const mo_draw_t *draw, mo_pixels_t *out,
                             mo_drawn_t *drawn);
 moco_status_t mo_image_read_header(const uint8_t *encoded, uint64_t size, mo_image_header_t *header);
+/* As the format's; 0 for what no format recognises. */
+int32_t mo_image_orientation(const uint8_t *encoded, uint64_t size);
 /* Whether a file's name ends like one of an image that this version reads. */
 int mo_image_has_ending(const char *name);
 #define MO_ENDINGS_TEXT 128

@@ -14,9 +14,12 @@
 #include <jerror.h>
 
 #include "data/augment.h"
+#include "data/exif.h"
 #include "util/status.h"
 
-#define MAX_SCANS 500 /* the most elaborate encoders write about a dozen */
+/* What an image may ask for at most. Encoders write about ten scans, twenty of CMYK; a scan costs time for each pixel even where it holds nothing. */
+#define MAX_SCANS 100
+#define MAX_SCANNED_PIXELS ((uint64_t)1 << 31) /* over all scans */
 
 typedef struct reader {
     struct jpeg_decompress_struct jpeg; /* first: the library's callbacks get this address */
@@ -25,6 +28,7 @@ typedef struct reader {
     jmp_buf escape;
     char reason[JMSG_LENGTH_MAX];
     int out_of_memory;
+    uint64_t missing_rows; /* of MCUs, over all scans: they lie behind the end of their scan's data */
 } reader_t;
 
 static _Noreturn void escape(reader_t *reader)
@@ -40,13 +44,24 @@ static void on_error(j_common_ptr common)
     escape(reader);
 }
 
+/* The data of a scan have ended, and what is left of it is filled up. With restart marks it is only
+ * left up to the next one, which may be near. */
+static void note_missing(reader_t *reader)
+{
+    const struct jpeg_decompress_struct *jpeg = &reader->jpeg;
+    if (jpeg->restart_interval == 0 && jpeg->input_iMCU_row < jpeg->total_iMCU_rows)
+        reader->missing_rows += jpeg->total_iMCU_rows - jpeg->input_iMCU_row;
+}
+
 static void on_message(j_common_ptr common, int level)
 {
     if (level >= 0)
         return; /* trace */
+    reader_t *reader = (reader_t *)common;
     common->err->num_warnings++;
+    if (common->err->msg_code == JWRN_HIT_MARKER)
+        note_missing(reader);
     if (common->err->msg_code == JWRN_JPEG_EOF) {
-        reader_t *reader = (reader_t *)common;
         snprintf(reader->reason, sizeof reader->reason, "truncated: the data ends before the image does");
         escape(reader);
     }
@@ -60,9 +75,16 @@ static void on_output(j_common_ptr common)
 static void on_progress(j_common_ptr common)
 {
     reader_t *reader = (reader_t *)common;
-    if (reader->jpeg.input_scan_number <= MAX_SCANS)
+    const struct jpeg_decompress_struct *jpeg = &reader->jpeg;
+    const uint64_t pixels = (uint64_t)jpeg->image_width * jpeg->image_height;
+    if (jpeg->input_scan_number > MAX_SCANS)
+        snprintf(reader->reason, sizeof reader->reason, "more than %d scans", MAX_SCANS);
+    else if (jpeg->input_scan_number > 1 && (uint64_t)jpeg->input_scan_number * pixels > MAX_SCANNED_PIXELS)
+        snprintf(reader->reason, sizeof reader->reason, "%d scans of %ux%u pixels; the limit is %llu pixels over all",
+                 jpeg->input_scan_number, jpeg->image_width, jpeg->image_height,
+                 (unsigned long long)MAX_SCANNED_PIXELS);
+    else
         return;
-    snprintf(reader->reason, sizeof reader->reason, "more than %d scans", MAX_SCANS);
     escape(reader);
 }
 
@@ -70,6 +92,16 @@ static _Noreturn void refuse(reader_t *reader, const char *reason)
 {
     snprintf(reader->reason, sizeof reader->reason, "%s", reason);
     escape(reader);
+}
+
+/* A few damaged rows are filled up with a warning, as other decoders do. An image that is mostly
+ * filling is none. */
+static void refuse_mostly_missing(reader_t *reader)
+{
+    const struct jpeg_decompress_struct *jpeg = &reader->jpeg;
+    const uint64_t rows = (uint64_t)jpeg->input_scan_number * jpeg->total_iMCU_rows;
+    if (2 * reader->missing_rows > rows)
+        refuse(reader, "most of the image's data are missing");
 }
 
 static void set_colours(reader_t *reader)
@@ -223,6 +255,8 @@ static moco_status_t decode(reader_t *reader, const uint8_t *encoded, uint64_t s
     else
         read_window(&reader->jpeg, window, out->rgb);
     if (is_everything(drawn))
+        refuse_mostly_missing(reader);
+    if (is_everything(drawn))
         jpeg_finish_decompress(&reader->jpeg); /* what is wrong with the end of the file is found here */
     out->width = window->width;
     out->height = window->height;
@@ -259,5 +293,6 @@ const mo_image_format_t mo_jpeg_format = {
     .endings = {"jpg", "jpeg"},
     .recognise = recognise,
     .read_header = read_header,
+    .orientation = mo_exif_orientation,
     .draw = draw_window,
 };

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "data/augment.h"
 #include "util/alloc.h"
@@ -107,7 +108,8 @@ moco_status_t mo_loader_create(const mo_loader_spec_t *spec, moco_dataset_t *dat
     loader->views = views_of(spec);
     loader->is_callback = mo_dataset_is_callback(dataset);
     loader->row_bytes = row_bytes_of(spec);
-    loader->epoch = loader->order_epoch = -1;
+    loader->epoch = loader->order_epoch = loader->turned = -1;
+    loader->process = getpid();
     loader->paused = 1;
     TRY(allocate(loader));
     TRY(mo_loader_start_workers(loader));
@@ -118,10 +120,27 @@ cleanup:
     return status;
 }
 
+/* Whether this process is a child of the one that the threads belong to. The lock may be held by one
+ * of them, for ever. */
+static int is_foreign(const mo_loader_t *loader)
+{
+    return loader->process != getpid();
+}
+
+static moco_status_t refuse_foreign(void)
+{
+    return mo_fail(MOCO_ERR_FORKED, "the process was forked while images were loaded: the threads that load them are "
+                                    "the parent's");
+}
+
 void mo_loader_free(mo_loader_t *loader)
 {
     if (loader == NULL)
         return;
+    if (is_foreign(loader)) { /* its threads died at any place: what they used must stay as it is */
+        mo_dataset_release(loader->dataset);
+        return;
+    }
     pthread_mutex_lock(&loader->lock);
     loader->stop = 1;
     pthread_cond_broadcast(&loader->work);
@@ -204,6 +223,8 @@ moco_status_t mo_loader_seek(mo_loader_t *loader, int64_t epoch, int64_t positio
     if (epoch < 0 || epoch > UINT32_MAX || position < 0 || position > loader->count)
         return mo_fail(MOCO_ERR_ARGUMENT, "epoch %lld, position %lld; wanted 0..4294967295 and 0..%lld",
                        (long long)epoch, (long long)position, (long long)loader->count);
+    if (is_foreign(loader))
+        return refuse_foreign();
     pthread_mutex_lock(&loader->lock);
     hold_workers(loader);
     const moco_status_t status = draw_order(loader, epoch);
@@ -227,13 +248,25 @@ static moco_status_t too_many_broken(const mo_loader_t *loader)
         const int64_t entry = loader->first_broken[i];
         const char *reason = mo_dataset_broken_reason(loader->dataset, entry);
         const char *name = loader->dataset->listing.text + loader->dataset->listing.entries[entry].name;
-        const int length = snprintf(names + used, sizeof names - used, "%s'%.80s' (%.60s)", i ? ", " : "", name,
-                                    reason == NULL ? "broken" : reason);
+        const int length = snprintf(names + used, sizeof names - used, "%s'%.80s' (%.*s)", i ? ", " : "", name,
+                                    i == 0 ? 240 : 60, reason == NULL ? "broken" : reason);
         used += (size_t)length < sizeof names - used ? (size_t)length : sizeof names - used - 1;
     }
     return mo_fail(MOCO_ERR_BROKEN_DATA, "%lld of %lld images are broken, the limit is %lld: %s%s",
                    (long long)loader->broken, (long long)loader->count, (long long)loader->spec.max_broken, names,
                    loader->broken > MO_NAMED_BROKEN ? ", …" : "");
+}
+
+static moco_status_t refuse_short(const mo_loader_t *loader)
+{
+    const int64_t first = loader->first_broken[0];
+    const char *reason = loader->broken > 0 ? mo_dataset_broken_reason(loader->dataset, first) : NULL;
+    return mo_fail(MOCO_ERR_NO_DATA,
+                   "epoch %lld has %lld good images left from position %lld on; a batch takes %lld%s%.150s%s%s",
+                   (long long)loader->epoch, (long long)loader->gathered, (long long)loader->front,
+                   (long long)loader->spec.batch, reason != NULL ? "; broken is '" : "",
+                   reason != NULL ? mo_dataset_name(loader->dataset, first) : "", reason != NULL ? "': " : "",
+                   reason != NULL ? reason : "");
 }
 
 static int over_limit(const mo_loader_t *loader)
@@ -251,6 +284,8 @@ static void count_broken(mo_loader_t *loader, int64_t entry)
     if (loader->broken < MO_NAMED_BROKEN)
         loader->first_broken[loader->broken] = entry;
     loader->broken++;
+    if (!loader->spec.quiet && loader->to_tell_count <= MO_NAMED_WARNINGS)
+        loader->to_tell[loader->to_tell_count++] = entry;
 }
 
 /* With the lock held: walk over what is finished, in order, until the batch is full. */
@@ -274,6 +309,8 @@ static moco_status_t gather(mo_loader_t *loader)
             for (int view = 0; view < loader->views; view++)
                 loader->pointers[view][loader->gathered] = mo_row_at(loader, item->row, view);
             loader->indices[loader->gathered++] = entry;
+            if (loader->turned < 0 && (atomic_load(&loader->dataset->marks[entry]) & MO_MARK_TURNED) != 0)
+                loader->turned = entry;
         }
         loader->scan++;
     }
@@ -349,19 +386,32 @@ static moco_status_t wait_for_batch(mo_loader_t *loader)
     }
     const int whole = loader->spec.train && !loader->spec.keep_last;
     if (loader->gathered == 0 || (whole && loader->gathered < loader->spec.batch))
-        return mo_fail(MOCO_ERR_NO_DATA,
-                       "epoch %lld has %lld good images left from position %lld on; a batch takes %lld",
-                       (long long)loader->epoch, (long long)loader->gathered, (long long)loader->front,
-                       (long long)loader->spec.batch);
+        return refuse_short(loader);
     while (can_deliver(loader) && deliver(loader) == MOCO_OK) { /* so that workers have work during the step */
     }
 cleanup:
     return status;
 }
 
+/* The host's log function may do anything but wait for this lock, so it is called without it. The
+ * message of a failure outlives it. */
+static void tell(mo_loader_t *loader)
+{
+    char message[MO_MESSAGE_SIZE];
+    mo_message_copy(message);
+    for (int32_t i = 0; i < loader->to_tell_count; i++)
+        mo_dataset_tell_broken(loader->dataset, loader->to_tell[i]);
+    loader->to_tell_count = 0;
+    if (loader->turned >= 0)
+        mo_dataset_tell_turned(loader->dataset, loader->turned);
+    mo_message_set(MOCO_OK, message);
+}
+
 moco_status_t mo_loader_next(mo_loader_t *loader, const mo_batch_t **batch)
 {
     moco_status_t status;
+    if (is_foreign(loader))
+        return refuse_foreign();
     pthread_mutex_lock(&loader->lock);
     if (loader->out)
         status = mo_fail(MOCO_ERR_STATE, "the last batch has not been returned");
@@ -380,11 +430,15 @@ moco_status_t mo_loader_next(mo_loader_t *loader, const mo_batch_t **batch)
         *batch = &loader->batch;
     }
     pthread_mutex_unlock(&loader->lock);
+    if (loader->to_tell_count > 0 || loader->turned >= 0)
+        tell(loader);
     return status;
 }
 
 void mo_loader_return(mo_loader_t *loader, const mo_batch_t *batch)
 {
+    if (is_foreign(loader))
+        return;
     pthread_mutex_lock(&loader->lock);
     if (batch == &loader->batch && loader->out) {
         for (int64_t i = 0; i < loader->gathered; i++)

@@ -19,6 +19,7 @@
 #define MO_DATA_LOADER_H
 
 #include <pthread.h>
+#include <sys/types.h>
 
 #include "data/data.h"
 #include "data/dataset.h"
@@ -55,6 +56,7 @@ struct mo_loader {
     int stop, paused, active;
     mo_worker_t *workers;
     int32_t started;
+    pid_t process; /* that the workers belong to: a child of fork has none of them */
 
     int64_t epoch, front, scan, head, delivered; /* epoch -1: not yet placed */
     int32_t *order, *spare_order;                /* train */
@@ -69,6 +71,9 @@ struct mo_loader {
     char message[MO_MESSAGE_SIZE];
     uint8_t *counted; /* [count] broken images met so far, in order */
     int64_t broken, first_broken[MO_NAMED_BROKEN];
+    int64_t to_tell[MO_NAMED_WARNINGS + 1]; /* entries that the log is to name once the lock is given up */
+    int32_t to_tell_count;
+    int64_t turned; /* the same of an image that asks to be turned; -1 = none */
 
     /* The batch being gathered, then handed out. */
     int out;

@@ -8,6 +8,8 @@
 #include "util/fault.h"
 #include "util/thread.h"
 
+#define KEPT_PIXEL_BYTES ((size_t)64 << 20)
+
 static moco_status_t decode(mo_worker_t *worker, int64_t entry, mo_position_t *item)
 {
     mo_loader_t *loader = worker->loader;
@@ -52,6 +54,9 @@ static void claim_and_fill(mo_worker_t *worker)
     pthread_mutex_unlock(&loader->lock);
 
     const moco_status_t status = wanted ? fill_row(worker, epoch, entry, item) : MOCO_ERR_NO_DATA;
+
+    if (worker->pixels.capacity > KEPT_PIXEL_BYTES) /* one huge image must not be paid for until the end */
+        mo_pixels_free(&worker->pixels);
 
     pthread_mutex_lock(&loader->lock);
     loader->active--;

@@ -9,7 +9,8 @@
 #include "eval/linear.h"
 #include "eval/model.h"
 
-#define MO_CLASSIFIER_RATES 16 /* learning rates that may have learnt side by side */
+#define MO_CLASSIFIER_RATES 16     /* learning rates that may have learnt side by side                */
+#define MO_CONFUSION_CLASSES 10000 /* more have no confusion table, which would take gigabytes        */
 
 struct moco_classifier {
     moco_model_t *model; /* the backbone: a reference                                  */
@@ -17,7 +18,7 @@ struct moco_classifier {
     moco_classifier_rate_t rates[MO_CLASSIFIER_RATES];
     char **names;          /* [C] classes                                             */
     float *weights, *bias; /* [C,F], [C]                                              */
-    int64_t *confusion;    /* [C,C] true class, answer; NULL = not known, from a file */
+    int64_t *confusion;    /* [C,C] true class, answer; NULL = not known, from a file, or too many */
 };
 
 /* Memory for C classes of F features; names and numbers are the caller's to set. Free with _delete,

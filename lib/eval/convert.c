@@ -22,7 +22,8 @@ moco_status_t mo_convert_encoder(const char *source, const char *target, const m
                                 .eval_resize = o->eval_resize,
                                 .vit_heads = o->vit_heads,
                                 .mean = {o->mean_r, o->mean_g, o->mean_b},
-                                .std = {o->std_r, o->std_g, o->std_b}};
+                                .std = {o->std_r, o->std_g, o->std_b},
+                                .prefix = o->prefix};
     TRY(mo_loaded_read(source, &wanted, &l));
     TRY(mo_cancel_check(o->cancel));
     if (json_object_set_new(l.report, "model", mo_spec_json(&l.encoder.spec, &l.transform)) != 0)

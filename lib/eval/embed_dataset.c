@@ -16,6 +16,18 @@ static void tell_broken(moco_dataset_t *dataset, const moco_embed_options_t *o, 
     }
 }
 
+static moco_status_t refuse_all_broken(const moco_dataset_t *dataset)
+{
+    const int64_t count = mo_dataset_count(dataset);
+    const char *reason = NULL;
+    int64_t first = 0;
+    while (first < count && (reason = mo_dataset_broken_reason(dataset, first)) == NULL)
+        first++;
+    return mo_fail(MOCO_ERR_NO_DATA, "none of the %lld images is good%s%.150s%s%s", (long long)count,
+                   reason != NULL ? "; the first, '" : "", reason != NULL ? mo_dataset_name(dataset, first) : "",
+                   reason != NULL ? "': " : "", reason != NULL ? reason : "");
+}
+
 moco_status_t mo_embed_dataset(moco_model_t *model, moco_dataset_t *dataset, const moco_embed_options_t *o,
                                moco_rows_fn rows, void *user)
 {
@@ -32,6 +44,7 @@ moco_status_t mo_embed_dataset(moco_model_t *model, moco_dataset_t *dataset, con
                              .depth = 2,
                              .max_broken = -1,
                              .cancel = o->cancel,
+                             .quiet = o->failed != NULL,
                              .threads = mo_loader_threads(o->loader_threads, mo_device_lanes(model->device))};
     TRY(mo_calloc((size_t)DATASET_BATCH * (size_t)mo_model_width(model, o->tap), sizeof *values, &values));
     TRY(mo_loader_create(&spec, dataset, &loader));
@@ -49,9 +62,7 @@ moco_status_t mo_embed_dataset(moco_model_t *model, moco_dataset_t *dataset, con
     }
     if (status == MOCO_ERR_NO_DATA) {
         tell_broken(dataset, o, told, mo_dataset_count(dataset));
-        status = done > 0 ? MOCO_OK
-                          : mo_fail(MOCO_ERR_NO_DATA, "none of the %lld images is good",
-                                    (long long)mo_dataset_count(dataset));
+        status = done > 0 ? MOCO_OK : refuse_all_broken(dataset);
     }
 cleanup:
     if (loader != NULL && batch != NULL)

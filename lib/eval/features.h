@@ -28,13 +28,4 @@ moco_status_t mo_features_collect(moco_model_t *model, moco_dataset_t *dataset, 
                                   mo_features_t *out);
 void mo_features_free(mo_features_t *features); /* safe on a zeroed struct */
 
-/* Classes by name: map[i] = the class of `from` that is called like class i of `to`, or -1. Returns
- * how many are shared. */
-int32_t mo_classes_match(const moco_dataset_t *from, const moco_dataset_t *to, int32_t *map);
-/* Is there something to learn and to measure? At least two classes, all of the test set's among
- * them, and a batch of images with a class, of which *labelled is the number. map[classes of the
- * test set] is set. */
-moco_status_t mo_classes_check(const moco_dataset_t *train, const moco_dataset_t *test, int64_t batch, int32_t *map,
-                               int64_t *labelled);
-
 #endif

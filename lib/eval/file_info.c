@@ -21,6 +21,20 @@ static json_t *numbers(const mo_tensor_file_t *file)
     return json_integer((json_int_t)all);
 }
 
+/* Whether its shapes tell a network, and it has no layer besides. Missing tensors are no reason:
+ * the network is known without them. */
+static int is_readable(mo_inventory_t *inv, mo_encoder_spec_t *spec)
+{
+    mo_encoder_t encoder = {0};
+    moco_status_t status = MOCO_OK;
+    TRY(mo_inventory_spec(inv, &inv->roots.query, spec));
+    TRY(mo_encoder_build(&encoder, spec));
+    TRY(mo_inventory_strange(inv, &inv->roots.query, &encoder.net));
+cleanup:
+    mo_encoder_free(&encoder);
+    return status == MOCO_OK;
+}
+
 /* What the encoder is, or in "unknown" why nobody knows. */
 static moco_status_t describe_foreign(const mo_tensor_file_t *file, const char *path, json_t *out)
 {
@@ -29,13 +43,14 @@ static moco_status_t describe_foreign(const mo_tensor_file_t *file, const char *
     mo_encoder_spec_t spec;
     mo_transform_t transform;
     json_t *model = NULL;
-    TRY(mo_inventory_open(&inv, file, path));
-    if (mo_inventory_spec(&inv, &inv.query, &spec) == MOCO_OK) {
+    TRY(mo_inventory_open(&inv, file, path, NULL));
+    if (is_readable(&inv, &spec)) {
         mo_published_transform(&spec, &transform);
-        model = json_pack("{s:s, s:s, s:s, s:o}", "layout", inv.role->layout, "names", inv.query.scheme->name,
-                          "encoder", inv.query.prefix, "model", mo_spec_json(&spec, &transform));
-        if (model != NULL && inv.key.scheme != NULL)
-            json_object_set_new(model, "key_encoder", json_string(inv.key.prefix));
+        model = json_pack("{s:s, s:s, s:s, s:o}", "layout", inv.roots.role->layout, "names",
+                          inv.roots.query.scheme->name, "encoder", inv.roots.query.prefix, "model",
+                          mo_spec_json(&spec, &transform));
+        if (model != NULL && inv.roots.key.scheme != NULL)
+            json_object_set_new(model, "key_encoder", json_string(inv.roots.key.prefix));
     } else {
         char reason[MO_MESSAGE_SIZE];
         mo_message_copy(reason);

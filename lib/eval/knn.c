@@ -2,6 +2,7 @@
  * matched by name. */
 #include "eval/knn.h"
 
+#include "eval/class_match.h"
 #include "eval/classify.h"
 #include "eval/features.h"
 #include "eval/model.h"
@@ -39,6 +40,14 @@ static moco_status_t tap_of(const moco_model_t *model, int32_t wanted, int32_t *
     return MOCO_OK;
 }
 
+moco_status_t mo_knn_check(moco_dataset_t *bank, moco_dataset_t *test)
+{
+    const moco_status_t status = mo_classes_check("bank", bank, test);
+    if (status == MOCO_OK)
+        mo_overlap_warn("bank", bank, test);
+    return status;
+}
+
 moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
                               const moco_knn_options_t *o, moco_knn_result_t *result)
 {
@@ -52,14 +61,9 @@ moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_da
                                .user = o->user,
                                .cancel = o->cancel,
                                .total = mo_dataset_count(bank) + mo_dataset_count(test)};
-    if (classes == 0 || mo_dataset_classes(test) == 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "the %s set has no classes: wanted images in sub-folders or labels",
-                       classes == 0 ? "bank" : "test");
     TRY(tap_of(model, o->tap, &spec.tap));
     TRY(mo_calloc((size_t)mo_dataset_classes(test), sizeof *map, &map));
-    if (mo_classes_match(bank, test, map) == 0)
-        TRY(mo_fail(MOCO_ERR_MISMATCH, "bank and test share no class: the bank has '%s', the test set '%s'",
-                    mo_dataset_class_name(bank, 0), mo_dataset_class_name(test, 0)));
+    TRY(mo_classes_match("bank", bank, test, map));
     TRY(mo_features_collect(model, bank, &spec, &b)); /* an image without class cannot vote … */
     spec.map = map;
     spec.keep = 1; /* … but can be asked about */

@@ -81,8 +81,9 @@ static moco_status_t report_ours(const mo_tensor_file_t *file, const char *path,
     moco_status_t status = MOCO_OK;
     mo_inventory_t inv = {0};
     TRY(mo_inventory_open_at(&inv, file, path, role));
-    const mo_root_t *root = key ? &inv.key : &inv.query;
+    const mo_root_t *root = key ? &inv.roots.key : &inv.roots.query;
     TRY(mo_inventory_mark(&inv, root, &l->encoder.net));
+    TRY(mo_inventory_strange(&inv, root, &l->encoder.net));
     TRY(take_report(&inv, root, &l->report));
 cleanup:
     mo_inventory_close(&inv);
@@ -129,10 +130,10 @@ static moco_status_t note_absent(mo_inventory_t *inv)
 {
     char queue[MO_PREFIX + 16];
     moco_status_t status = MOCO_OK;
-    if (inv->role->key != NULL && inv->key.scheme == NULL)
+    if (inv->roots.role->key != NULL && inv->roots.key.scheme == NULL)
         TRY(mo_inventory_missing(inv, "the key encoder"));
-    snprintf(queue, sizeof queue, "%squeue", inv->base);
-    if (strcmp(inv->role->layout, "moco") == 0 && mo_tensor_file_find(inv->file, queue) == NULL)
+    snprintf(queue, sizeof queue, "%squeue", inv->roots.base);
+    if (strcmp(inv->roots.role->layout, "moco") == 0 && mo_tensor_file_find(inv->file, queue) == NULL)
         TRY(mo_inventory_missing(inv, "the queue"));
 cleanup:
     return status;
@@ -146,10 +147,10 @@ static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path
     mo_encoder_t *e = &l->encoder;
     mo_encoder_spec_t spec = {0};
     float *params = NULL;
-    TRY(mo_inventory_open(&inv, file, path));
+    TRY(mo_inventory_open(&inv, file, path, wanted->prefix));
     inv.vit_heads = wanted->vit_heads;
-    const mo_root_t *root = wanted->key ? &inv.key : &inv.query;
-    if (wanted->key && inv.role != NULL && root->scheme == NULL)
+    const mo_root_t *root = wanted->key ? &inv.roots.key : &inv.roots.query;
+    if (wanted->key && inv.roots.role != NULL && root->scheme == NULL)
         TRY(mo_fail(MOCO_ERR_MISMATCH, "%s: has no key encoder", path));
     TRY(mo_inventory_spec(&inv, root, &spec));
     mo_published_transform(&spec, &l->transform);

@@ -15,6 +15,7 @@ typedef struct mo_wanted {
     int32_t vit_heads;      /* of a ViT; 0 = the file's, or as is usual    */
     int64_t memory_cap;     /* bytes of a model; 0 = what may be taken     */
     double mean[3], std[3]; /* std all 0 = the file's, or as published */
+    const char *prefix;     /* of another program's encoder, as in persist/roots.h; NULL = by the names */
 } mo_wanted_t;
 
 typedef struct mo_loaded {

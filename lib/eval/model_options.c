@@ -30,6 +30,7 @@ static const char *const layout_names[] = {"nchw", "nhwc"};
 #define IMAGE_SIZE  {AT(image_size), I32, 0, 16, 1024, OR_ZERO, NULL, "pixels", "side of the input; 0 = the file's"}
 #define EVAL_RESIZE {AT(eval_resize), I32, 0, 1, 4096, OR_ZERO, NULL, "pixels", "before the crop; 0 = the file's"}
 #define VIT_HEADS   {AT(vit_heads), I32, 0, 0, 1024, 0, NULL, "", "attention heads of a ViT; 0 = the file's, or usual"}
+#define PREFIX      {AT(prefix), POINTER, 0, 0, 0, 0, NULL, "", "of an encoder's tensors, such as student.backbone"}
 #define RESERVED    {AT(reserved), I32, 0, 0, 0, 0, NULL, "", "0"}
 /* clang-format on */
 
@@ -44,6 +45,7 @@ static const mo_option_row_t model_rows[] = {
     RESERVED,
     {AT(memory_cap), MO_OPTION_I64, 0, 0, 0x1p60, 0, NULL, "bytes",
      "what a model may take; 0 = what the machine has left"},
+    PREFIX,
 };
 #undef AT
 
@@ -74,6 +76,7 @@ static const mo_option_row_t convert_rows[] = {
     {AT(key_update), I32, 1, 0, 1, 0, NULL, "", "training: 1 applies the key-momentum update that the reference owes"},
     VIT_HEADS,
     RESERVED,
+    PREFIX,
 };
 #undef AT
 

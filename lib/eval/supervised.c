@@ -3,6 +3,7 @@
 
 #include <moco/trainer.h>
 
+#include "eval/class_match.h"
 #include "util/alloc.h"
 #include "util/cancel.h"
 #include "util/rows.h"
@@ -22,12 +23,15 @@ moco_status_t mo_supervised_open(mo_supervised_t *s)
                                            .epochs = s->epochs,
                                            .phase = MOCO_CLASSIFIER_TRAINING};
     TRY(mo_calloc((size_t)mo_dataset_classes(s->test), sizeof *s->map, &s->map));
-    TRY(mo_classes_check(s->train, s->test, s->batch_size, s->map, &s->labelled));
+    TRY(mo_classes_match("training set", s->train, s->test, s->map));
+    TRY(mo_classes_labelled(s->train, s->batch_size, &s->labelled));
+    mo_overlap_warn("training set", s->train, s->test);
     TRY(mo_classifier_create(classes, mo_model_width(s->model, MOCO_TAP_BACKBONE), &s->classifier));
     s->classifier->result.normalize = s->normalize;
     for (int32_t c = 0; c < classes; c++)
         TRY(mo_strdup(mo_dataset_class_name(s->train, c), &s->classifier->names[c]));
-    TRY(mo_calloc((size_t)classes, (size_t)classes * sizeof(int64_t), &s->classifier->confusion));
+    if (classes <= MO_CONFUSION_CLASSES)
+        TRY(mo_calloc((size_t)classes, (size_t)classes * sizeof(int64_t), &s->classifier->confusion));
 cleanup:
     return status;
 }

@@ -77,6 +77,9 @@ moco_status_t mo_vit_check(const mo_encoder_spec_t *spec);
 /* Initial parameters (section "initialisation" of docs/architecture.md); tensor number = random
  * stream index. */
 void mo_init_params(const mo_net_t *net, uint64_t seed, float *params);
+/* The fixed positions of a ViT: a parameter [1, 1 + grid * grid, channels], channels a multiple of
+ * 4. */
+void mo_init_positions(const mo_parameter_t *parameter, float *values);
 /* Statistics of a fresh encoder: mean 0, variance 1. */
 void mo_init_stats(const mo_net_t *net, float *stats);
 

@@ -10,7 +10,7 @@
 /* [1, 1+g*g, D]: the class token's row is zero; the patch in row y and column x of the grid has
  * [sin(y w) | cos(y w) | sin(x w) | cos(x w)], w_i = 10000^(-i/d) for i = 0..d-1, d = D/4 (arXiv
  * 2104.02057). */
-static void positions(const mo_parameter_t *parameter, float *values)
+void mo_init_positions(const mo_parameter_t *parameter, float *values)
 {
     int64_t tokens = parameter->dims[1], width = parameter->dims[2], quarter = width / 4;
     int64_t grid = (int64_t)(sqrt((double)(tokens - 1)) + 0.5);
@@ -37,7 +37,7 @@ void mo_init_params(const mo_net_t *net, uint64_t seed, float *params)
         double wide = sqrt(6.0) * bound;
         mo_rng_t rng;
         if (parameter->init == MO_INIT_SINCOS) {
-            positions(parameter, values);
+            mo_init_positions(parameter, values);
             continue;
         }
         mo_rng_start(&rng, seed, MO_STREAM_WEIGHTS, (uint32_t)i, 0);

@@ -11,49 +11,6 @@ enum { FULL_NAME = MO_PREFIX + MO_LAYOUT_NAME };
 
 /* ---- where ---- */
 
-/* The naming under `prefix`, by the tensors that show it; NULL if there is no encoder. */
-static const mo_scheme_t *scheme_at(const mo_tensor_file_t *file, const char *prefix)
-{
-    int32_t count;
-    const mo_scheme_t *schemes = mo_schemes(&count);
-    for (int32_t i = 0; i < count; i++)
-        for (int k = 0; k < 3 && schemes[i].markers[k] != NULL; k++) {
-            char name[MO_LAYOUT_NAME];
-            snprintf(name, sizeof name, "%s%s", prefix, schemes[i].markers[k]);
-            if (mo_tensor_file_find(file, name) != NULL)
-                return &schemes[i];
-        }
-    return NULL;
-}
-
-static int find_root(const mo_tensor_file_t *file, const char *base, const char *part, mo_root_t *root)
-{
-    *root = (mo_root_t){{0}, NULL};
-    if (part == NULL)
-        return 0;
-    snprintf(root->prefix, sizeof root->prefix, "%.*s%s", MO_PREFIX / 2, base, part);
-    root->scheme = scheme_at(file, root->prefix);
-    return root->scheme != NULL;
-}
-
-static void find_encoders(mo_inventory_t *inv)
-{
-    int32_t roles;
-    const mo_role_t *role = mo_roles(&roles);
-    for (; roles > 0; role++, roles--)
-        for (int n = 0; mo_layout_nests[n] != NULL; n++)
-            for (int w = 0; mo_layout_wraps[w] != NULL; w++) {
-                snprintf(inv->base, sizeof inv->base, "%s%s", mo_layout_nests[n], mo_layout_wraps[w]);
-                if (!find_root(inv->file, inv->base, role->query, &inv->query))
-                    continue;
-                find_root(inv->file, inv->base, role->key, &inv->key);
-                inv->role = role;
-                return;
-            }
-    inv->base[0] = '\0';
-    inv->query = (mo_root_t){{0}, NULL};
-}
-
 static moco_status_t open_empty(mo_inventory_t *inv, const mo_tensor_file_t *file, const char *path)
 {
     moco_status_t status = MOCO_OK;
@@ -67,12 +24,26 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_inventory_open(mo_inventory_t *inv, const mo_tensor_file_t *file, const char *path)
+moco_status_t mo_inventory_open(mo_inventory_t *inv, const mo_tensor_file_t *file, const char *path, const char *prefix)
 {
-    moco_status_t status = open_empty(inv, file, path);
-    if (status == MOCO_OK)
-        find_encoders(inv);
+    moco_status_t status = MOCO_OK;
+    TRY(open_empty(inv, file, path));
+    TRY(mo_roots_find(file, prefix, &inv->roots));
+    if (inv->roots.other != NULL && inv->roots.role->key == NULL) /* else the layout says it */
+        TRY(mo_inventory_note(inv, "of a pair of encoders '%s' is taken, '%s' is the other", inv->roots.query.prefix,
+                              inv->roots.other));
+cleanup:
+    if (status != MOCO_OK)
+        mo_inventory_close(inv);
     return status;
+}
+
+static void put_root(const mo_tensor_file_t *file, const char *prefix, mo_root_t *root)
+{
+    if (prefix == NULL)
+        return;
+    snprintf(root->prefix, sizeof root->prefix, "%s", prefix);
+    root->scheme = mo_scheme_at(file, prefix);
 }
 
 moco_status_t mo_inventory_open_at(mo_inventory_t *inv, const mo_tensor_file_t *file, const char *path,
@@ -81,15 +52,16 @@ moco_status_t mo_inventory_open_at(mo_inventory_t *inv, const mo_tensor_file_t *
     moco_status_t status = open_empty(inv, file, path);
     if (status != MOCO_OK)
         return status;
-    inv->role = role;
-    find_root(file, "", role->query, &inv->query);
-    find_root(file, "", role->key, &inv->key);
+    inv->roots.role = role;
+    put_root(file, role->query, &inv->roots.query);
+    put_root(file, role->key, &inv->roots.key);
     return MOCO_OK;
 }
 
 void mo_inventory_close(mo_inventory_t *inv)
 {
     mo_free(inv->taken);
+    mo_roots_free(&inv->roots);
     json_decref(inv->missing);
     json_decref(inv->notes);
     *inv = (mo_inventory_t){0};
@@ -99,9 +71,9 @@ void mo_inventory_close(mo_inventory_t *inv)
 static void full_name(const mo_inventory_t *inv, const mo_root_t *root, const char *ours, char name[FULL_NAME])
 {
     char theirs[MO_LAYOUT_NAME];
-    const int apart = inv->role != NULL && inv->role->predictor != NULL && mo_stands_apart(ours);
+    const int apart = inv->roots.role != NULL && inv->roots.role->predictor != NULL && mo_stands_apart(ours);
     mo_scheme_theirs(root->scheme, ours, theirs);
-    snprintf(name, FULL_NAME, "%s%s", apart ? inv->base : root->prefix, theirs);
+    snprintf(name, FULL_NAME, "%s%s", apart ? inv->roots.base : root->prefix, theirs);
 }
 
 const mo_file_tensor_t *mo_inventory_find(const mo_inventory_t *inv, const mo_root_t *root, const char *ours)
@@ -156,6 +128,7 @@ moco_status_t mo_inventory_check(const mo_inventory_t *inv, const mo_root_t *roo
 {
     wanted_t w, first = {0};
     int32_t absent = 0;
+    uint64_t repeated = 0;
     for (int32_t i = 0; i < wanted_count(net); i++) {
         wanted_at(net, i, &w);
         if (w.hidden)
@@ -165,16 +138,54 @@ moco_status_t mo_inventory_check(const mo_inventory_t *inv, const mo_root_t *roo
             first = w;
         if (t != NULL) {
             moco_status_t status = mo_shape_check(t, w.rank, w.dims);
+            if (status == MOCO_OK)
+                status = mo_file_repeats(t, &repeated);
             if (status != MOCO_OK)
                 return status;
         }
     }
     if (absent == 0)
-        return MOCO_OK;
+        return mo_inventory_strange(inv, root, net);
     char name[FULL_NAME];
     full_name(inv, root, first.name, name);
     return mo_fail(MOCO_ERR_SHAPE, "%s: tensor '%.300s' is missing, and %d more of the encoder's %d", inv->path, name,
                    absent - 1, wanted_count(net));
+}
+
+/* What of the net is there, counters left out, is known; what else lies inside the encoder is
+ * not. */
+moco_status_t mo_inventory_strange(const mo_inventory_t *inv, const mo_root_t *root, const mo_net_t *net)
+{
+    const mo_tensor_file_t *file = inv->file;
+    const size_t prefix = strlen(root->prefix);
+    const mo_file_tensor_t *first = NULL;
+    int64_t strange = 0;
+    uint8_t *known = NULL;
+    moco_status_t status = mo_calloc((size_t)file->count, 1, &known);
+    if (status != MOCO_OK)
+        return status;
+    for (int32_t i = 0; i < wanted_count(net); i++) {
+        wanted_t w;
+        wanted_at(net, i, &w);
+        const mo_file_tensor_t *t = w.hidden ? NULL : mo_inventory_find(inv, root, w.name);
+        if (t != NULL)
+            known[t - file->tensors] = 1;
+    }
+    for (int64_t i = 0; i < file->count; i++) {
+        const mo_file_tensor_t *t = &file->tensors[i];
+        if (known[i] || strncmp(t->name, root->prefix, prefix) != 0 ||
+            !mo_scheme_is_inside(root->scheme, t->name + prefix))
+            continue;
+        if (strange++ == 0)
+            first = t;
+    }
+    mo_free(known);
+    if (strange == 0)
+        return MOCO_OK;
+    return mo_fail(MOCO_ERR_UNSUPPORTED,
+                   "%s: tensor '%s' lies inside the encoder, and the networks of this version have no such layer (%lld "
+                   "more like it): without it the embeddings would be wrong",
+                   inv->path, mo_show(first->name).text, (long long)strange - 1);
 }
 
 static moco_status_t take_floats(mo_inventory_t *inv, const mo_root_t *root, const char *ours, float *out,

@@ -8,29 +8,22 @@
 #include "nets/encoder.h"
 #include "persist/checkpoint.h"
 #include "persist/layout.h"
-
-#define MO_PREFIX 96
-
-/* An encoder's place: its tensors are called `prefix` and then as `scheme` has it. scheme NULL: the
- * file has none. */
-typedef struct mo_root {
-    char prefix[MO_PREFIX];
-    const mo_scheme_t *scheme;
-} mo_root_t;
+#include "persist/roots.h"
 
 typedef struct mo_inventory {
     const mo_tensor_file_t *file;
-    const char *path;      /* for messages */
-    const mo_role_t *role; /* NULL: no encoder was found */
-    char base[MO_PREFIX];  /* before the names of the saved module's own entries: "state_dict.module." */
-    mo_root_t query, key;
+    const char *path; /* for messages */
+    mo_roots_t roots;
     uint8_t *taken;          /* [file->count] */
     int32_t vit_heads;       /* of a ViT, as the caller says, set after opening; 0 = the file's, or as is usual */
+    int32_t guessed_heads;   /* of a ViT of which nothing in the file says them, else 0 */
     json_t *missing, *notes; /* lists of texts */
 } mo_inventory_t;
 
-/* Borrows file and path. Finds the encoders; that there is none is no error yet. */
-moco_status_t mo_inventory_open(mo_inventory_t *inventory, const mo_tensor_file_t *file, const char *path);
+/* Borrows file and path. Finds the encoders, `prefix` as in roots.h; that there is none is no error
+ * yet. */
+moco_status_t mo_inventory_open(mo_inventory_t *inventory, const mo_tensor_file_t *file, const char *path,
+                                const char *prefix);
 /* The same of a file whose encoders' places are known; borrows the role, too. */
 moco_status_t mo_inventory_open_at(mo_inventory_t *inventory, const mo_tensor_file_t *file, const char *path,
                                    const mo_role_t *role);
@@ -38,11 +31,15 @@ void mo_inventory_close(mo_inventory_t *inventory); /* safe on a zeroed struct *
 
 /* What the encoder at `root` is, from its shapes. image_size is what its stem was published with (a
  * ViT's: what its position embedding was made for). MOCO_ERR_FORMAT without an encoder,
- * MOCO_ERR_UNSUPPORTED for another kind. */
+ * MOCO_ERR_MISMATCH if there are several and none is meant, MOCO_ERR_UNSUPPORTED for another
+ * kind. */
 moco_status_t mo_inventory_spec(mo_inventory_t *inventory, const mo_root_t *root, mo_encoder_spec_t *spec);
-/* That every tensor of the net is there with its sizes, before memory is taken for it:
- * MOCO_ERR_SHAPE. */
+/* That every tensor of the net is there with its sizes, before memory is taken for it
+ * (MOCO_ERR_SHAPE), and that the encoder has no layer besides (as mo_inventory_strange). */
 moco_status_t mo_inventory_check(const mo_inventory_t *inventory, const mo_root_t *root, const mo_net_t *net);
+/* MOCO_ERR_UNSUPPORTED names a tensor inside the encoder that the net does not have: without its
+ * layer the features would be others. */
+moco_status_t mo_inventory_strange(const mo_inventory_t *inventory, const mo_root_t *root, const mo_net_t *net);
 /* Their numbers; *batches = how many batches the first batch norm has counted, 0 if it did not
  * count. */
 moco_status_t mo_inventory_encoder(mo_inventory_t *inventory, const mo_root_t *root, const mo_net_t *net, float *params,

@@ -39,6 +39,20 @@ static int32_t outputs_of(const head_t *h, int part, int64_t inputs)
     return s.rank == 2 && s.dims[1] == inputs && s.dims[0] >= 1 && s.dims[0] <= MAX_WIDTH ? (int32_t)s.dims[0] : 0;
 }
 
+/* Whether the head has `count` tensors and no other: one with a layer more is another head. */
+static int has_only(const head_t *h, int64_t count)
+{
+    char ours[64], start[MO_LAYOUT_NAME + MO_PREFIX];
+    int64_t found = 0;
+    snprintf(ours, sizeof ours, "%s.", h->name);
+    mo_scheme_theirs(h->root->scheme, ours, start + snprintf(start, MO_PREFIX, "%s", h->root->prefix));
+    for (int64_t i = 0; i < h->inv->file->count; i++) {
+        const char *name = h->inv->file->tensors[i].name, *last = strrchr(name, '.');
+        found += strncmp(name, start, strlen(start)) == 0 && strcmp(last, ".num_batches_tracked") != 0;
+    }
+    return found <= count; /* of what is missing the error is its own */
+}
+
 /* v2's: linear, ReLU, linear, both with bias. */
 static int read_mlp(const head_t *h, int64_t features, mo_encoder_spec_t *spec)
 {
@@ -48,7 +62,7 @@ static int read_mlp(const head_t *h, int64_t features, mo_encoder_spec_t *spec)
     spec->head = MOCO_HEAD_MLP;
     spec->head_width = hidden == features ? 0 : hidden;
     spec->dimension = outputs_of(h, 2, hidden);
-    return hidden > 0 && spec->dimension > 0;
+    return hidden > 0 && spec->dimension > 0 && has_only(h, 4);
 }
 
 /* v3's, SimCLR's and BYOL's: linear layers without bias, each followed by batch norm; the last
@@ -74,22 +88,23 @@ static int read_normed(const head_t *h, int64_t features, mo_encoder_spec_t *spe
     spec->head_layers = layers + more;
     spec->head_width = spec->head_layers == 1 || hidden == features ? 0 : hidden;
     spec->dimension = more ? outputs_of(h, 3 * layers, inputs) : outputs;
-    return spec->dimension > 0 && (!more || inputs == hidden);
+    const int bare = more ? 0 : spec->head == MOCO_HEAD_MLP_SIMCLR ? 1 : 2; /* of the last norm: no shift, no scale */
+    return spec->dimension > 0 && (!more || inputs == hidden) && has_only(h, 5 * layers + more - bare);
 }
 
 static int read_linear(const head_t *h, int64_t features, mo_encoder_spec_t *spec)
 {
     spec->head = MOCO_HEAD_LINEAR;
     spec->dimension = outputs_of(h, -1, features);
-    return has(h, -1, "bias") && spec->dimension > 0;
+    return has(h, -1, "bias") && spec->dimension > 0 && has_only(h, 2);
 }
 
 /* A linear layer without a method around it is a classifier, if it has as many outputs as ImageNet
  * has classes or if the file tells an accuracy. */
 static int is_classifier(const mo_inventory_t *inv, int32_t outputs)
 {
-    return inv->role->key == NULL && (outputs == CLASSES || mo_tensor_file_text(inv->file, "best_acc1") != NULL ||
-                                      mo_tensor_file_find(inv->file, "best_acc1") != NULL);
+    return inv->roots.role->key == NULL && (outputs == CLASSES || mo_tensor_file_text(inv->file, "best_acc1") != NULL ||
+                                            mo_tensor_file_find(inv->file, "best_acc1") != NULL);
 }
 
 moco_status_t mo_inventory_head(mo_inventory_t *inv, const mo_root_t *root, const char *name, int64_t features,

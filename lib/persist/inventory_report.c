@@ -40,10 +40,11 @@ moco_status_t mo_inventory_note(mo_inventory_t *inv, const char *format, ...)
 static void group_of(const mo_inventory_t *inv, const char *name, char group[LINE])
 {
     char predictor[MO_PREFIX] = "";
-    if (inv->role != NULL && inv->role->predictor != NULL)
-        snprintf(predictor, sizeof predictor, "%.*s%s", MO_PREFIX / 2, inv->base, inv->role->predictor);
-    const char *const groups[] = {inv->role != NULL && inv->role->key != NULL ? inv->query.prefix : "", inv->key.prefix,
-                                  predictor, "optimizer.", "scaler."};
+    if (inv->roots.role != NULL && inv->roots.role->predictor != NULL)
+        snprintf(predictor, sizeof predictor, "%.*s%s", MO_PREFIX / 2, inv->roots.base, inv->roots.role->predictor);
+    const char *const groups[] = {inv->roots.role != NULL && inv->roots.role->key != NULL ? inv->roots.query.prefix
+                                                                                          : "",
+                                  inv->roots.key.prefix, predictor, "optimizer.", "scaler."};
     for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
         if (groups[i][0] != '\0' && strncmp(name, groups[i], strlen(groups[i])) == 0) {
             snprintf(group, LINE, "%s*", groups[i]);
@@ -83,13 +84,18 @@ static void log_report(const mo_inventory_t *inv, const json_t *taken, const jso
     const json_t *count;
     size_t i;
     mo_log(MOCO_LOG_INFO, "%s: %s, layout %s, names %s: %lld tensors taken from '%s'", inv->path,
-           mo_container_name(inv->file->container), inv->role != NULL ? inv->role->layout : "unknown",
-           inv->query.scheme != NULL ? inv->query.scheme->name : "unknown", (long long)json_integer_value(taken),
-           inv->query.prefix);
+           mo_container_name(inv->file->container), inv->roots.role != NULL ? inv->roots.role->layout : "unknown",
+           inv->roots.query.scheme != NULL ? inv->roots.query.scheme->name : "unknown",
+           (long long)json_integer_value(taken), inv->roots.query.prefix);
     json_object_foreach((json_t *)ignored_names, group, count)
         mo_log(MOCO_LOG_INFO, "%s: ignored: %s (%lld)", inv->path, group, (long long)json_integer_value(count));
     json_array_foreach(inv->missing, i, count)
         mo_log(MOCO_LOG_INFO, "%s: missing: %s", inv->path, json_string_value(count));
+    if (inv->guessed_heads > 0)
+        mo_log(MOCO_LOG_WARNING,
+               "%s: no tensor tells how many attention heads this ViT has: %d taken, as is usual; the embeddings are "
+               "wrong if it is another number, which vit_heads (--vit-heads) sets",
+               inv->path, inv->guessed_heads);
     json_array_foreach(inv->notes, i, count) mo_log(MOCO_LOG_INFO, "%s: %s", inv->path, json_string_value(count));
 }
 
@@ -101,11 +107,11 @@ moco_status_t mo_inventory_report(const mo_inventory_t *inv, json_t **report)
         taken += inv->taken[i];
     *report = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:O, s:O}", "container",
                         mo_container_name(inv->file->container), "layout",
-                        inv->role != NULL ? inv->role->layout : "unknown", "names",
-                        inv->query.scheme != NULL ? inv->query.scheme->name : "unknown", "encoder", inv->query.prefix,
-                        "epoch", shown_or_null(epoch), "arch", shown_or_null(mo_tensor_file_text(inv->file, "arch")),
-                        "taken", (json_int_t)taken, "ignored", ignored(inv), "missing", inv->missing, "notes",
-                        inv->notes);
+                        inv->roots.role != NULL ? inv->roots.role->layout : "unknown", "names",
+                        inv->roots.query.scheme != NULL ? inv->roots.query.scheme->name : "unknown", "encoder",
+                        inv->roots.query.prefix, "epoch", shown_or_null(epoch), "arch",
+                        shown_or_null(mo_tensor_file_text(inv->file, "arch")), "taken", (json_int_t)taken, "ignored",
+                        ignored(inv), "missing", inv->missing, "notes", inv->notes);
     if (*report == NULL)
         return mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
     log_report(inv, json_object_get(*report, "taken"), json_object_get(*report, "ignored"));

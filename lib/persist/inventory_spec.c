@@ -113,6 +113,8 @@ cleanup:
 moco_status_t mo_inventory_spec(mo_inventory_t *inv, const mo_root_t *root, mo_encoder_spec_t *spec)
 {
     *spec = (mo_encoder_spec_t){0};
+    if (root->scheme == NULL && inv->roots.choice != NULL)
+        return mo_fail(MOCO_ERR_MISMATCH, "%s: %s", inv->path, inv->roots.choice);
     if (root->scheme == NULL)
         return mo_fail(MOCO_ERR_FORMAT,
                        "%s: has no encoder of a known name, such as conv1.weight, encoder_q.conv1.weight or "

@@ -1,4 +1,5 @@
 /* Which ViT an encoder in a file is. All but the number of attention heads is in the shapes. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +7,7 @@
 #include <moco/trainer.h>
 
 #include "persist/inventory_spec.h"
+#include "util/alloc.h"
 #include "util/status.h"
 
 enum { MAX_DEPTH = 1024, MAX_GRID = 256 };
@@ -62,14 +64,35 @@ static void find_arch(int conv_stem, int64_t channels, mo_encoder_spec_t *spec)
     }
 }
 
-/* Heads are in no shape. The caller may say them, and files of this library do; v3's are those
- * published with it; other programs' ViTs have 64 channels a head, but for the largest, which has
- * 80 everywhere. */
-static moco_status_t choose_heads(mo_inventory_t *inv, int64_t channels, mo_encoder_spec_t *spec)
+/* Whether the positions are the fixed ones of MoCo v3's ViTs, as precise as half-precision numbers
+ * are: programs of other families learn them, or have others. */
+static int has_fixed_positions(const mo_inventory_t *inv, const mo_root_t *root)
+{
+    const mo_file_tensor_t *t = mo_inventory_find(inv, root, "pos_embed");
+    const int64_t count = t->dims[1] * t->dims[2]; /* find_patches has looked at them */
+    const size_t bytes = (size_t)count * 2 * sizeof(float);
+    const mo_parameter_t fixed = {.rank = 3, .dims = {1, t->dims[1], t->dims[2]}, .count = count};
+    float *values = NULL;
+    int64_t same = 0;
+    if (t->dims[2] % 4 != 0 || mo_file_stored(t) < (uint64_t)count || mo_block_create(bytes, &values) != MOCO_OK)
+        return 0;
+    if (mo_file_floats(t, values, count) == MOCO_OK) {
+        mo_init_positions(&fixed, values + count);
+        while (same < count && fabsf(values[same] - values[count + same]) <= 4e-3f)
+            same++;
+    }
+    mo_block_free(values, bytes);
+    return same == count;
+}
+
+/* Heads are in no shape. The caller may say them, and files of this library do. MoCo v3's ViTs have
+ * the published number; a plain file is one of them if its positions are. Other programs' ViTs have
+ * 64 channels a head, but for the largest, which has 80 everywhere; that, and v3's number in a ViT
+ * of other channels than published, is a guess. */
+static moco_status_t choose_heads(mo_inventory_t *inv, const mo_root_t *root, int64_t channels, mo_encoder_spec_t *spec)
 {
     const char *text = mo_tensor_file_text(inv->file, "vit_heads");
     const long told = text != NULL ? strtol(text, NULL, 10) : 0;
-    const int plain = inv->role->key == NULL && channels % 64 == 0 && spec->arch != MOCO_ARCH_VIT_HUGE;
     if (inv->vit_heads > 0) {
         spec->heads = inv->vit_heads;
         return channels % inv->vit_heads == 0
@@ -81,8 +104,14 @@ static moco_status_t choose_heads(mo_inventory_t *inv, int64_t channels, mo_enco
         spec->heads = (int32_t)told;
         return MOCO_OK;
     }
+    const int published = spec->width == 1 && mo_vit_form(spec).channels == channels;
+    const int fixed = published && has_fixed_positions(inv, root);
+    const int plain = inv->roots.role->key == NULL && !fixed && channels % 64 == 0 && spec->arch != MOCO_ARCH_VIT_HUGE;
     spec->heads = plain ? (int32_t)(channels / 64) : mo_vit_form(spec).heads;
-    return mo_inventory_note(inv, "attention heads are in no shape: %d taken", spec->heads);
+    if (!fixed && !(published && inv->roots.role->predictor != NULL))
+        inv->guessed_heads = spec->heads;
+    return mo_inventory_note(inv, "attention heads are in no shape: %d taken%s", spec->heads,
+                             fixed && inv->roots.role->predictor == NULL ? ", as MoCo v3's positions have them" : "");
 }
 
 moco_status_t mo_inventory_vit(mo_inventory_t *inv, const mo_root_t *root, mo_encoder_spec_t *spec)
@@ -99,7 +128,7 @@ moco_status_t mo_inventory_vit(mo_inventory_t *inv, const mo_root_t *root, mo_en
             break;
     }
     spec->vit_norm = has(inv, root, "blocks.0.norm2.running_mean") ? MOCO_VIT_NORM_BATCH : MOCO_VIT_NORM_LAYER;
-    TRY(choose_heads(inv, channels, spec));
+    TRY(choose_heads(inv, root, channels, spec));
     if (spec->depth < 1 || spec->width < 0.0625 || spec->width > 8 || mo_vit_check(spec) != MOCO_OK ||
         mo_vit_form(spec).channels != channels)
         TRY(mo_fail(MOCO_ERR_UNSUPPORTED,

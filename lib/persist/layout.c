@@ -6,12 +6,16 @@
 
 static const mo_scheme_t schemes[] = {
     /* ResNets; timm names them alike */
-    {.name = "torchvision", .markers = {"conv1.weight"}},
+    {.name = "torchvision", .markers = {"conv1.weight"}, .inside = "layer1.0."},
     /* timm's and DeiT's ViTs (patch_embed.proj is one convolution, or a stem of several) */
-    {.name = "timm", .vit = 1, .markers = {"patch_embed.proj.weight", "patch_embed.proj.0.weight"}},
+    {.name = "timm",
+     .vit = 1,
+     .markers = {"patch_embed.proj.weight", "patch_embed.proj.0.weight"},
+     .inside = "blocks.0."},
     /* the CIFAR-10 demonstration puts the layers into one list; 2, 7 and 8 have no parameters */
     {.name = "cifar-demo",
      .markers = {"net.0.weight"},
+     .inside = "net.3.0.",
      .first = {{"net.0.", "conv1."},
                {"net.1.", "bn1."},
                {"net.3.", "layer1."},
@@ -21,6 +25,7 @@ static const mo_scheme_t schemes[] = {
                {"net.9.", "fc."}}},
     {.name = "detectron2",
      .markers = {"stem.conv1.weight"},
+     .inside = "res2.0.",
      .inner = {{"conv1.norm", "bn1"},
                {"conv2.norm", "bn2"},
                {"conv3.norm", "bn3"},
@@ -30,17 +35,22 @@ static const mo_scheme_t schemes[] = {
 };
 #define SCHEMES ((int32_t)(sizeof schemes / sizeof schemes[0]))
 
-/* A saved object may hold the state dictionary itself, or under a key; a parallel wrapper adds its
- * own part. */
-const char *const mo_layout_nests[] = {"", "state_dict.", "model.", "teacher.", NULL};
-const char *const mo_layout_wraps[] = {"", "module.", NULL};
-
 static const mo_role_t roles[] = {
     {"moco", "encoder_q.", "encoder_k.", NULL},
     {"moco-v3", "base_encoder.", "momentum_encoder.", "predictor."},
     {"backbone", "backbone.", NULL, NULL},
     {"plain", "", NULL, NULL},
 };
+
+/* First parts of our names that give features, in the networks of these families: ours, and those
+ * of their relatives. '#' stands for digits, '*' for any end. */
+static const char *const inner_parts[] = {
+    /* ResNets: stems of several convolutions, blurred pooling, pooling by attention */
+    "conv#", "bn#", "norm#", "gn#", "layer#", "stem", "res#", "maxpool", "attnpool", "global_pool",
+    /* ViTs: tokens of other kinds, positions of other kinds, norms in other places, scales */
+    "cls_token", "pos_embed*", "patch_embed*", "blocks", "norm", "norm_pre", "pre_norm", "fc_norm", "patch_norm",
+    "ln_pre", "ln_post", "reg_token*", "register_token*", "storage_token*", "dist_token", "prompt*", "attn_pool*",
+    "rel_pos*", "relative_position*", "rope*", "rotary*", "time_embed*", "temporal*"};
 
 const mo_scheme_t *mo_schemes(int32_t *count)
 {
@@ -103,4 +113,44 @@ void mo_scheme_theirs(const mo_scheme_t *scheme, const char *ours, char theirs[M
         snprintf(theirs, MO_LAYOUT_NAME, "%s%s", row->theirs, name + strlen(row->ours));
     else
         snprintf(theirs, MO_LAYOUT_NAME, "%s", name);
+}
+
+/* ---- what belongs to an encoder ---- */
+
+/* `length` bytes of a name against a pattern of inner_parts. */
+static int matches(const char *pattern, const char *part, size_t length)
+{
+    const size_t stem = strcspn(pattern, "#*");
+    if (length < stem || strncmp(pattern, part, stem) != 0)
+        return 0;
+    if (pattern[stem] == '*')
+        return 1;
+    return pattern[stem] == '#' ? length > stem && strspn(part + stem, "0123456789") == length - stem : length == stem;
+}
+
+/* Of bookkeeping: batches that a norm has counted, operations that a profiler has. */
+static int is_counter(const char *name)
+{
+    static const char *const ends[] = {"num_batches_tracked", "total_ops", "total_params"};
+    const char *last = strrchr(name, '.');
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (strcmp(last != NULL ? last + 1 : name, ends[i]) == 0)
+            return 1;
+    return 0;
+}
+
+int mo_scheme_is_inside(const mo_scheme_t *scheme, const char *theirs)
+{
+    const mo_rename_t *row = scheme->first;
+    char ours[MO_LAYOUT_NAME];
+    if (is_counter(theirs))
+        return 0;
+    while (row->theirs != NULL && strncmp(theirs, row->theirs, strlen(row->theirs)) != 0)
+        row++;
+    snprintf(ours, sizeof ours, "%s%s", row->theirs != NULL ? row->ours : "",
+             theirs + (row->theirs != NULL ? strlen(row->theirs) : 0));
+    for (size_t i = 0; i < sizeof inner_parts / sizeof inner_parts[0]; i++)
+        if (matches(inner_parts[i], ours, strcspn(ours, ".")))
+            return 1;
+    return 0;
 }

@@ -16,6 +16,7 @@ typedef struct mo_scheme {
     const char *name;
     int vit;                /* names ViTs, and ResNets as torchvision does; 0: ResNets alone */
     const char *markers[3]; /* their names of tensors that every such encoder has one of */
+    const char *inside;     /* what some of its other names begin with */
     mo_rename_t inner[8];   /* whole parts between dots: the first row that fits */
     mo_rename_t first[8];   /* the beginning of a name: the first row that fits; after `inner` */
 } mo_scheme_t;
@@ -26,10 +27,12 @@ const mo_scheme_t *mo_schemes(int32_t *count);
 /* Cut to the buffer's size where it would not fit; no network has such names. */
 void mo_scheme_theirs(const mo_scheme_t *scheme, const char *ours, char theirs[MO_LAYOUT_NAME]);
 
-/* Where files keep encoders: NEST WRAP ROLE scheme's name, such as "state_dict." "module."
- * "encoder_q." "conv1.weight". */
-extern const char *const mo_layout_nests[];
-extern const char *const mo_layout_wraps[];
+/* Whether a tensor of this name, theirs, belongs to what gives an encoder's features: one that no
+ * layer takes is then a layer that the network does not have. Heads, decoders, mask tokens and
+ * counters do not belong to it. */
+int mo_scheme_is_inside(const mo_scheme_t *scheme, const char *theirs);
+
+/* What programs call an encoder: the last part of the names before it, such as "encoder_q." */
 typedef struct mo_role {
     const char *layout;                  /* name of the method or program */
     const char *query, *key, *predictor; /* NULL: there is none */

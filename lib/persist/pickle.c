@@ -254,6 +254,8 @@ moco_status_t mo_pickle_read(mo_pickle_t *p, const uint8_t *bytes, uint64_t size
     const int32_t *root = NULL;
     mo_pickle_free(p);
     p->path = path;
+    p->bytes = bytes;
+    p->size = size;
     for (;;) {
         TRY(take(p, &r, 1, &opcode));
         if (*opcode == '.')

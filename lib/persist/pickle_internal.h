@@ -1,5 +1,5 @@
-/* What the machine (pickle.c), its stack (pickle_stack.c) and its objects (pickle_objects.c) give
- * each other. */
+/* What the machine (pickle.c), its stack (pickle_stack.c), its globals (pickle_globals.c) and its
+ * objects (pickle_objects.c, pickle_numpy.c) give each other. */
 #ifndef MO_PERSIST_PICKLE_INTERNAL_H
 #define MO_PERSIST_PICKLE_INTERNAL_H
 
@@ -43,11 +43,47 @@ moco_status_t mo_pickle_push_marked(mo_pickle_t *p, mo_pickle_kind_t kind);
 moco_status_t mo_pickle_add(mo_pickle_t *p, mo_pickle_kind_t kind, int32_t count);
 moco_status_t mo_pickle_add_marked(mo_pickle_t *p, mo_pickle_kind_t kind);
 
-/* pickle_objects.c */
+/* pickle_globals.c: what may be named, and what becomes of it. */
+typedef enum mo_pickle_meaning {
+    MO_AS_DICT,
+    MO_AS_TENSOR,
+    MO_AS_FIRST,   /* its first argument */
+    MO_AS_SUBTYPE, /* (function, class, arguments, …): the function's tensor */
+    MO_AS_STORAGE,
+    MO_AS_NOTHING, /* of no interest */
+    MO_AS_ARRAY,
+    MO_AS_BUFFER_ARRAY,
+    MO_AS_NUMBER,
+    MO_AS_DTYPE,
+    MO_AS_BYTES
+} mo_pickle_meaning_t;
+typedef struct mo_pickle_global_row {
+    const char *module, *name;
+    mo_pickle_meaning_t meaning;
+    mo_dtype_t dtype; /* of a storage */
+    uint32_t item;    /* bytes of a number of other types; 0 = as the type has them */
+} mo_pickle_global_row_t;
+const mo_pickle_global_row_t *mo_pickle_row(const mo_pickle_value_t *value); /* NULL if it is no global */
 moco_status_t mo_pickle_global(mo_pickle_t *p, const uint8_t *module, int64_t module_size, const uint8_t *name,
                                int64_t name_size);
+moco_status_t mo_pickle_push_opaque(mo_pickle_t *p, int32_t number);
+int mo_pickle_same(const char *wanted, const uint8_t *bytes, int64_t size);
+
+/* pickle_objects.c */
 moco_status_t mo_pickle_reduce(mo_pickle_t *p);     /* callable, arguments -> value              */
 moco_status_t mo_pickle_build(mo_pickle_t *p);      /* value, state -> value                     */
 moco_status_t mo_pickle_persistent(mo_pickle_t *p); /* tuple that names a storage -> the storage */
+int mo_pickle_sizes(const mo_pickle_t *p, const mo_pickle_value_t *value, int64_t out[MO_FILE_DIMS]);
+moco_status_t mo_pickle_push_tensor(mo_pickle_t *p, const mo_pickle_tensor_t *tensor);
+
+/* pickle_numpy.c: arguments, a tuple, to a value. */
+moco_status_t mo_pickle_push_array(mo_pickle_t *p);
+moco_status_t mo_pickle_push_buffer_array(mo_pickle_t *p, const mo_pickle_value_t *args);
+moco_status_t mo_pickle_push_scalar(mo_pickle_t *p, const mo_pickle_value_t *args);
+moco_status_t mo_pickle_push_dtype(mo_pickle_t *p, const mo_pickle_value_t *args);
+moco_status_t mo_pickle_push_encoded(mo_pickle_t *p, const mo_pickle_value_t *args);
+/* States of arrays and types. */
+moco_status_t mo_pickle_build_array(mo_pickle_t *p, int32_t tensor, const mo_pickle_value_t *state);
+moco_status_t mo_pickle_build_dtype(mo_pickle_t *p, mo_pickle_value_t *dtype, const mo_pickle_value_t *state);
 
 #endif

@@ -171,8 +171,8 @@ static moco_status_t add(mo_pickle_t *p, mo_pickle_kind_t kind, const int32_t *n
     if (above_mark(p) < 1)
         return mo_pickle_damaged(p, "there is nothing to add to");
     int32_t container = p->stack[p->stack_count - 1];
-    if (p->values[container].kind == MO_PICKLE_IGNORED)
-        return MOCO_OK;
+    if (p->values[container].kind == MO_PICKLE_OPAQUE) /* what has items is a container, whatever its class */
+        p->values[container] = (mo_pickle_value_t){.kind = kind};
     if (p->values[container].kind != (int32_t)kind)
         return mo_pickle_damaged(p, "items are added to what is no container of theirs");
     if (kind == MO_PICKLE_DICT && count % 2 != 0)
@@ -225,6 +225,9 @@ moco_status_t mo_pickle_repeat(mo_pickle_t *p)
 
 void mo_pickle_free(mo_pickle_t *p)
 {
+    if (!p->decoded_is_taken)
+        mo_free(p->decoded);
+    mo_free(p->classes);
     mo_free(p->values);
     mo_free(p->pool);
     mo_free(p->stack);

@@ -8,10 +8,93 @@
 #include "persist/safetensors.h"
 #include "persist/torch_file.h"
 #include "util/alloc.h"
+#include "util/file_kind.h"
 #include "util/status.h"
 
 #define PART 16384                      /* bytes of a file that lie on the stack */
 #define MAX_WINDOW ((uint64_t)64 << 20) /* of a tensor that is read at once      */
+
+/* ---- names ---- */
+
+/* Parts that wrappers of modules put between the others, anywhere in a name. */
+static const char *const wrappers[] = {"_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."};
+#define WRAPPERS (sizeof wrappers / sizeof wrappers[0])
+
+static char *find_wrapper(const char *name, size_t number)
+{
+    char *at = (char *)name;
+    while ((at = strstr(at, wrappers[number])) != NULL && at != name && at[-1] != '.')
+        at++;
+    return at;
+}
+
+static int any_wrapped(const mo_tensor_file_t *file)
+{
+    for (int64_t i = 0; i < file->count; i++)
+        for (size_t k = 0; k < WRAPPERS; k++)
+            if (find_wrapper(file->tensors[i].name, k) != NULL)
+                return 1;
+    return 0;
+}
+
+static void drop_wrappers(char *name)
+{
+    for (size_t k = 0; k < WRAPPERS; k++)
+        for (char *at; (at = find_wrapper(name, k)) != NULL;)
+            memmove(at, at + strlen(wrappers[k]), strlen(at + strlen(wrappers[k])) + 1);
+}
+
+static int by_name(const void *left, const void *right)
+{
+    return strcmp(((const mo_file_tensor_t *)left)->name, ((const mo_file_tensor_t *)right)->name);
+}
+
+/* A compiled module, or a shard of one, has the names of the module. Where both are saved all names
+ * stay as they are. */
+static moco_status_t unwrap(mo_tensor_file_t *file)
+{
+    moco_status_t status = MOCO_OK;
+    mo_file_tensor_t *bare = NULL;
+    int64_t made = 0;
+    int twice = 0;
+    if (!any_wrapped(file))
+        return MOCO_OK;
+    TRY(mo_calloc((size_t)file->count, sizeof *bare, &bare));
+    for (; made < file->count; made++) {
+        bare[made] = file->tensors[made];
+        TRY(mo_strdup(file->tensors[made].name, &bare[made].name));
+        drop_wrappers(bare[made].name);
+    }
+    qsort(bare, (size_t)file->count, sizeof *bare, by_name);
+    for (int64_t i = 1; i < file->count && !twice; i++)
+        twice = by_name(&bare[i - 1], &bare[i]) == 0;
+    if (!twice) {
+        mo_file_tensor_t *wrapped = file->tensors;
+        file->tensors = bare;
+        bare = wrapped;
+    }
+cleanup:
+    for (int64_t i = 0; i < made; i++)
+        mo_free(bare[i].name);
+    mo_free(bare);
+    return status;
+}
+
+/* By its first bytes it is something else, which the message names when it is known. */
+static moco_status_t not_tensors(const mo_source_t *source)
+{
+    uint8_t first[MO_FILE_KIND_BYTES];
+    const uint64_t size = mo_source_size(source) < sizeof first ? mo_source_size(source) : sizeof first;
+    const moco_status_t status = mo_source_read(source, 0, size, first);
+    if (status != MOCO_OK)
+        return status;
+    const mo_file_kind_t *kind = mo_file_kind(first, size);
+    return mo_fail(MOCO_ERR_FORMAT, "%s: is neither safetensors nor a file of torch.save: it is %s",
+                   mo_source_path(source),
+                   kind != NULL ? kind->what
+                   : size == 0  ? "empty"
+                                : "of no kind that this library knows");
+}
 
 /* Takes `source` over, whatever comes of it. */
 static moco_status_t parse(mo_tensor_file_t *file, mo_source_t *source)
@@ -29,13 +112,15 @@ static moco_status_t parse(mo_tensor_file_t *file, mo_source_t *source)
     else if (size > 2 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5)
         status = mo_torch_legacy_parse(file, source);
     else
-        status =
-            mo_fail(MOCO_ERR_FORMAT, "%s: is neither safetensors nor a file of torch.save", mo_source_path(source));
+        status = not_tensors(source);
     TRY(status);
     file->source = source;
     source = NULL;
+    TRY(unwrap(file));
 cleanup:
     mo_source_close(source);
+    if (status != MOCO_OK)
+        mo_tensor_file_close(file);
     return status;
 }
 
@@ -61,6 +146,9 @@ void mo_tensor_file_close(mo_tensor_file_t *file)
         mo_free(file->texts[i].key);
         mo_free(file->texts[i].value);
     }
+    mo_source_close(file->lent);
+    mo_free(file->decoded);
+    mo_free(file->opaque);
     mo_free(file->tensors);
     mo_free(file->texts);
     mo_source_close(file->source);
@@ -69,16 +157,11 @@ void mo_tensor_file_close(mo_tensor_file_t *file)
 
 const char *mo_container_name(mo_container_t container)
 {
-    static const char *const names[] = {"safetensors", "torch zip", "torch legacy"};
+    static const char *const names[] = {"safetensors", "torch zip", "torch legacy", "pickle"};
     return names[container];
 }
 
 /* ---- finding ---- */
-
-static int by_name(const void *left, const void *right)
-{
-    return strcmp(((const mo_file_tensor_t *)left)->name, ((const mo_file_tensor_t *)right)->name);
-}
 
 static int by_key(const void *left, const void *right)
 {
@@ -164,6 +247,29 @@ int mo_file_count(const mo_file_tensor_t *tensor, int64_t *count)
             return 0;
     }
     return 1;
+}
+
+uint64_t mo_file_stored(const mo_file_tensor_t *t)
+{
+    uint64_t reach = 1, count = 1;
+    for (int32_t i = 0; i < t->rank; i++) {
+        if (t->dims[i] == 0)
+            return 0;
+        count *= (uint64_t)t->dims[i]; /* readers of containers have checked both */
+        reach += (uint64_t)(t->dims[i] - 1) * (uint64_t)t->strides[i];
+    }
+    return count < reach ? count : reach;
+}
+
+moco_status_t mo_file_repeats(const mo_file_tensor_t *t, uint64_t *bytes)
+{
+    const uint64_t item = mo_dtype_bytes(t->dtype), limit = (uint64_t)1 << 26;
+    *bytes += item > 0 ? t->bytes - mo_file_stored(t) * item : 0;
+    if (*bytes <= limit)
+        return MOCO_OK;
+    return mo_fail(MOCO_ERR_UNSUPPORTED,
+                   "tensor '%s' repeats numbers that the file has once: more than %llu bytes of such are not read",
+                   mo_show(t->name).text, (unsigned long long)limit);
 }
 
 /* ---- numbers ---- */

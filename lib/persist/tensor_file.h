@@ -1,7 +1,8 @@
-/* A file of named tensors and texts, whichever container they come in: safetensors, or what
- * PyTorch's torch.save writes (a zip archive, or the pickles one after the other of versions before
- * 1.6). The container is told from the content, never from the name. The file stays open: opening
- * reads what describes the tensors, and the numbers are read when they are asked for. */
+/* A file of named tensors and texts, whichever container they come in: safetensors, what PyTorch's
+ * torch.save writes (a zip archive, or the pickles one after the other of versions before 1.6), or
+ * a plain pickle of NumPy arrays. The container is told from the content, never from the name. The
+ * file stays open: opening reads what describes the tensors, and the numbers are read when they are
+ * asked for. */
 #ifndef MO_PERSIST_TENSOR_FILE_H
 #define MO_PERSIST_TENSOR_FILE_H
 
@@ -25,7 +26,7 @@ typedef enum mo_dtype {
     MO_DTYPE_OTHER
 } mo_dtype_t;
 
-typedef enum mo_container { MO_SAFETENSORS, MO_TORCH_ZIP, MO_TORCH_LEGACY } mo_container_t;
+typedef enum mo_container { MO_SAFETENSORS, MO_TORCH_ZIP, MO_TORCH_LEGACY, MO_PLAIN_PICKLE } mo_container_t;
 
 typedef struct mo_file_tensor {
     char *name; /* members of nested dictionaries and lists are joined by dots: "state_dict.fc.weight" */
@@ -36,7 +37,7 @@ typedef struct mo_file_tensor {
     int64_t strides[MO_FILE_DIMS]; /* in numbers; views and transposes come with other strides than C order */
     const mo_source_t *source;
     uint64_t at;    /* the source's byte at which the first number begins */
-    uint64_t bytes; /* of all numbers */
+    uint64_t bytes; /* of all numbers; more than lie there where a stride of 0 repeats them */
     int64_t order;  /* place in the file's own order: tensors are sorted by name */
 } mo_file_tensor_t;
 
@@ -51,6 +52,9 @@ typedef struct mo_tensor_file {
     int64_t count;
     mo_file_text_t *texts; /* metadata; from PyTorch: numbers, truth values and short texts of the saved object */
     int64_t text_count;
+    char *opaque;      /* class of an object of the file that is neither tensor, number nor text; NULL without */
+    uint8_t *decoded;  /* numbers that the file keeps in another form, NULL without … */
+    mo_source_t *lent; /* … which tensors read as a source of its own */
 } mo_tensor_file_t;
 
 moco_status_t mo_tensor_file_open(mo_tensor_file_t *file, const char *path);
@@ -68,6 +72,12 @@ const char *mo_tensor_file_text(const mo_tensor_file_t *file, const char *key); 
  * file cannot be read any more or has changed since it was opened. */
 moco_status_t mo_file_floats(const mo_file_tensor_t *tensor, float *out, int64_t count);
 moco_status_t mo_file_ints(const mo_file_tensor_t *tensor, int64_t *out, int64_t count);
+
+/* How many numbers lie in the file: fewer than the tensor has where a stride of 0 repeats them. */
+uint64_t mo_file_stored(const mo_file_tensor_t *tensor);
+/* Space for what a small file only repeats: MOCO_ERR_UNSUPPORTED when *bytes, the sum so far, goes
+ * beyond 64 MiB with this tensor. */
+moco_status_t mo_file_repeats(const mo_file_tensor_t *tensor, uint64_t *bytes);
 
 /* ---- for the readers of containers ---- */
 

@@ -1,6 +1,6 @@
-/* The two containers of torch.save. Zip: TOP/data.pkl is the pickle, TOP/data/KEY the bytes of a
- * storage. Legacy: five pickles (magic number, protocol, system, object, list of storage keys),
- * then per key a count and the bytes. */
+/* The two containers of torch.save, and plain pickles. Zip: TOP/data.pkl is the pickle,
+ * TOP/data/KEY the bytes of a storage. Legacy: five pickles (magic number, protocol, system,
+ * object, list of storage keys), then per key a count and the bytes. */
 #include "persist/torch_file.h"
 
 #include <stdio.h>
@@ -14,6 +14,7 @@
 #define MAX_MEMBER 1024                   /* bytes of a member's name */
 #define FIRST_PICKLES ((uint64_t)1 << 20) /* bytes of a legacy file that are read for its pickles at first */
 #define MAX_PICKLES ((uint64_t)64 << 20)  /* bytes of a file's pickles; those of a ResNet-50 pair have 0.1 MB */
+#define MAX_PLAIN ((uint64_t)4 << 30)     /* bytes of a plain pickle, arrays included */
 
 /* ---- zip ---- */
 
@@ -92,7 +93,7 @@ static moco_status_t locate_in_archive(void *ctx, const mo_pickle_storage_t *s, 
     if (m == NULL)
         return mo_fail(MOCO_ERR_FORMAT, "%s: the numbers of a tensor are missing: there is no member data/%.*s",
                        a->path, (int)(s->key_size < 32 ? s->key_size : 32), (const char *)s->key);
-    if (__builtin_mul_overflow((uint64_t)s->count, mo_dtype_bytes(s->dtype), &size) || size > m->size)
+    if (__builtin_mul_overflow((uint64_t)s->count, s->item, &size) || size > m->size)
         return mo_fail(MOCO_ERR_FORMAT, "%s: member %s has %llu bytes, %lld numbers of type %s were promised", a->path,
                        mo_show(a->name).text, (unsigned long long)m->size, (long long)s->count,
                        mo_dtype_name(s->dtype));
@@ -120,6 +121,7 @@ moco_status_t mo_torch_zip_parse(mo_tensor_file_t *file, const mo_source_t *sour
                     mo_show(a->name).text, (unsigned long long)object->size, (unsigned long long)MAX_PICKLES));
     TRY(mo_source_take(source, object->at, object->size, &bytes));
     TRY(mo_pickle_read(&pickle, bytes, object->size, a->path, &used));
+    pickle.at = object->at;
     TRY(mo_torch_names(&made, &pickle, source, locate_in_archive, a));
     *file = made;
     made = (mo_tensor_file_t){0};
@@ -175,17 +177,12 @@ static int is_key(const mo_pickle_value_t *v, const char *key)
     return v->kind == MO_PICKLE_TEXT && v->count == (int32_t)strlen(key) && memcmp(v->bytes, key, strlen(key)) == 0;
 }
 
+/* The two pickles behind the magic number. */
 static moco_status_t read_preamble(sequence_t *s, mo_pickle_t *pickle)
 {
-    static const uint8_t magic[10] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
     moco_status_t status = MOCO_OK;
     TRY(next_pickle(s, pickle));
     const mo_pickle_value_t *v = mo_pickle_root(pickle);
-    if (v->kind != MO_PICKLE_BIG || v->count != sizeof magic || memcmp(v->bytes, magic, sizeof magic) != 0)
-        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: is a pickle, but not one of torch.save: its magic number is missing",
-                    s->path));
-    TRY(next_pickle(s, pickle));
-    v = mo_pickle_root(pickle);
     if (v->kind != MO_PICKLE_INT || v->whole != 1001)
         TRY(mo_fail(MOCO_ERR_UNSUPPORTED, "%s: protocol of torch.save is not 1001", s->path));
     TRY(next_pickle(s, pickle));
@@ -240,7 +237,9 @@ static moco_status_t read_storage(sequence_t *s, place_t *place, int32_t i, int3
     if (count != (uint64_t)place->storage->count)
         return mo_fail(MOCO_ERR_FORMAT, "%s: storage %d has %llu numbers, %lld were promised", s->path, (int)i,
                        (unsigned long long)count, (long long)place->storage->count);
-    if (__builtin_mul_overflow(count, mo_dtype_bytes(place->storage->dtype), &size) || size > end - *at)
+    if (place->storage->item == 0)
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: storage %d has numbers of a type of unknown size", s->path, (int)i);
+    if (__builtin_mul_overflow(count, place->storage->item, &size) || size > end - *at)
         return mo_fail(MOCO_ERR_FORMAT,
                        "%s: ends inside storage %d of %d: %llu numbers of type %s claimed, %llu "
                        "bytes follow",
@@ -290,6 +289,7 @@ static moco_status_t try_pickles(sequence_t *s, uint64_t size, mo_pickle_t *obje
     TRY(mo_source_take(s->source, 0, size, &s->pickles));
     s->at = s->pickles;
     s->end = s->pickles + size;
+    TRY(next_pickle(s, other));
     TRY(read_preamble(s, other));
     TRY(next_pickle(s, object));
     TRY(next_pickle(s, other));
@@ -307,22 +307,83 @@ static moco_status_t read_pickles(sequence_t *s, mo_pickle_t *object, mo_pickle_
     return status == MOCO_ERR_FORMAT && first < most ? try_pickles(s, most, object, other) : status;
 }
 
+static moco_status_t parse_sequence(sequence_t *s, mo_tensor_file_t *made)
+{
+    moco_status_t status = MOCO_OK;
+    mo_pickle_t object = {0}, other = {0};
+    made->container = MO_TORCH_LEGACY;
+    TRY(read_pickles(s, &object, &other));
+    object.at = (uint64_t)(object.bytes - s->pickles);
+    TRY(list_storages(s, &object));
+    TRY(read_storages(s, &other));
+    TRY(mo_torch_names(made, &object, s->source, locate_in_sequence, s));
+cleanup:
+    mo_pickle_free(&object);
+    mo_pickle_free(&other);
+    return status;
+}
+
+/* ---- plain ---- */
+
+/* Arrays lie inside the pickle: all of it is read, as much as the file is. */
+static moco_status_t parse_plain(sequence_t *s, mo_tensor_file_t *made)
+{
+    moco_status_t status = MOCO_OK;
+    mo_pickle_t pickle = {0};
+    const uint64_t size = mo_source_size(s->source);
+    made->container = MO_PLAIN_PICKLE;
+    if (size > MAX_PLAIN)
+        TRY(mo_fail(MOCO_ERR_UNSUPPORTED, "%s: a plain pickle of %llu bytes, at most %llu are read", s->path,
+                    (unsigned long long)size, (unsigned long long)MAX_PLAIN));
+    TRY(mo_source_take(s->source, 0, size, &s->pickles));
+    s->at = s->pickles;
+    s->end = s->pickles + size;
+    TRY(next_pickle(s, &pickle));
+    TRY(mo_torch_names(made, &pickle, s->source, locate_in_sequence, s));
+    if (made->count == 0)
+        TRY(mo_fail(MOCO_ERR_FORMAT,
+                    "%s: is a pickle without NumPy arrays, and not one of torch.save: its magic number is missing",
+                    s->path));
+cleanup:
+    mo_pickle_free(&pickle);
+    return status;
+}
+
+/* Whether torch.save's magic number is the file's first pickle, whatever its protocol. */
+static moco_status_t find_magic(const mo_source_t *source, int *found)
+{
+    static const uint8_t magic[10] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
+    moco_status_t status = MOCO_OK;
+    uint8_t head[32];
+    const uint64_t size = mo_source_size(source) < sizeof head ? mo_source_size(source) : sizeof head;
+    mo_pickle_t first = {0};
+    uint64_t used;
+    *found = 0;
+    TRY(mo_source_read(source, 0, size, head));
+    status = mo_pickle_read(&first, head, size, mo_source_path(source), &used);
+    if (status == MOCO_OK) {
+        const mo_pickle_value_t *v = mo_pickle_root(&first);
+        *found = v->kind == MO_PICKLE_BIG && v->count == sizeof magic && memcmp(v->bytes, magic, sizeof magic) == 0;
+    }
+    if (status != MOCO_ERR_MEMORY) /* what does not end here is another pickle */
+        status = MOCO_OK;
+cleanup:
+    mo_pickle_free(&first);
+    return status;
+}
+
 moco_status_t mo_torch_legacy_parse(mo_tensor_file_t *file, const mo_source_t *source)
 {
     moco_status_t status = MOCO_OK;
     sequence_t s = {.source = source, .path = mo_source_path(source)};
-    mo_pickle_t object = {0}, other = {0};
-    mo_tensor_file_t made = {.container = MO_TORCH_LEGACY};
-    TRY(read_pickles(&s, &object, &other));
-    TRY(list_storages(&s, &object));
-    TRY(read_storages(&s, &other));
-    TRY(mo_torch_names(&made, &object, source, locate_in_sequence, &s));
+    mo_tensor_file_t made = {0};
+    int is_sequence = 0;
+    TRY(find_magic(source, &is_sequence));
+    TRY(is_sequence ? parse_sequence(&s, &made) : parse_plain(&s, &made));
     *file = made;
     made = (mo_tensor_file_t){0};
 cleanup:
     mo_tensor_file_close(&made);
-    mo_pickle_free(&object);
-    mo_pickle_free(&other);
     mo_free(s.places);
     mo_free(s.pickles);
     return status;

@@ -1,6 +1,6 @@
-/* From the object that a pickle holds to a flat list: tensors and short texts under the names of
- * their dictionaries' keys and lists' places, joined by dots. A small file can name a value many
- * times over; what is made of it is bounded. */
+/* From the object that a pickle holds to a flat list: tensors, arrays and short texts under the
+ * names of their dictionaries' keys and lists' places, joined by dots. A small file can name a
+ * value many times over; what is made of it is bounded. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@ enum { MAX_DEPTH = 24, MAX_NAME = 512, MAX_TEXT = 4096, MAX_VISITS = 1 << 21, MA
 
 typedef struct names {
     mo_tensor_file_t *file;
-    const mo_pickle_t *pickle;
+    mo_pickle_t *pickle;
     const mo_source_t *source;
     mo_locate_fn locate;
     void *ctx;
@@ -100,13 +100,13 @@ static moco_status_t add_scalar(names_t *n, const mo_pickle_value_t *v)
 
 /* ---- tensors ---- */
 
-/* The last number that sizes and strides can reach lies inside the storage, and no number is told
- * twice over: a tensor is never larger than the bytes behind it. */
+/* The last number that sizes and strides can reach lies inside the storage. The numbers may be more
+ * than it has, where a stride of 0 tells one again and again. */
 static moco_status_t check_extent(const names_t *n, const mo_pickle_tensor_t *t, const mo_pickle_storage_t *s,
                                   int64_t count)
 {
     int64_t last = t->offset, reach;
-    int inside = count <= s->size;
+    int inside = 1;
     for (int32_t i = 0; i < t->rank && count > 0 && inside; i++)
         inside = !__builtin_mul_overflow(t->dims[i] - 1, t->strides[i], &reach) &&
                  !__builtin_add_overflow(last, reach, &last);
@@ -116,25 +116,53 @@ static moco_status_t check_extent(const names_t *n, const mo_pickle_tensor_t *t,
                    mo_show(n->name).text, (long long)s->size);
 }
 
-static moco_status_t add_tensor(names_t *n, const mo_pickle_tensor_t *t)
+/* An array's numbers, in the pickle or in what was decoded of it. */
+static void find_in_pickle(const names_t *n, const mo_pickle_tensor_t *t, mo_file_tensor_t *made)
+{
+    const mo_pickle_t *p = n->pickle;
+    const uintptr_t data = (uintptr_t)t->data, start = (uintptr_t)p->bytes;
+    made->dtype = t->dtype;
+    if (data >= start && data - start <= p->size) {
+        made->at = p->at + (data - start);
+    } else {
+        made->source = n->file->lent;
+        made->at = (uint64_t)(t->data - p->decoded);
+    }
+}
+
+static moco_status_t find_in_storage(const names_t *n, const mo_pickle_tensor_t *t, int64_t count,
+                                     mo_file_tensor_t *made)
 {
     moco_status_t status = MOCO_OK;
     const mo_pickle_storage_t *s = &n->pickle->storages[t->storage];
-    mo_file_tensor_t made = {.dtype = s->dtype, .rank = t->rank, .source = n->source, .order = n->file->count};
+    made->dtype = s->dtype;
+    TRY(check_extent(n, t, s, count));
+    TRY(n->locate(n->ctx, s, &made->at));
+    made->at += count > 0 ? (uint64_t)(s->first + t->offset) * mo_dtype_bytes(s->dtype) : 0;
+cleanup:
+    return status;
+}
+
+/* One that cannot be read has a name and a type, and no numbers. */
+static moco_status_t add_tensor(names_t *n, const mo_pickle_tensor_t *t)
+{
+    moco_status_t status = MOCO_OK;
+    mo_file_tensor_t made = {.dtype = MO_DTYPE_OTHER, .rank = t->rank, .source = n->source, .order = n->file->count};
     int64_t count;
     memcpy(made.dims, t->dims, sizeof made.dims);
     memcpy(made.strides, t->strides, sizeof made.strides);
-    snprintf(made.dtype_name, sizeof made.dtype_name, "%s", mo_dtype_name(s->dtype));
     if (n->name[0] == '\0')
         return mo_fail(MOCO_ERR_UNSUPPORTED, "%s: holds one tensor without a name, wanted a dictionary of tensors",
                        n->pickle->path);
-    if (!mo_file_count(&made, &count))
+    if (!mo_file_count(&made, &count) || count > INT64_MAX / 16)
         return mo_fail(MOCO_ERR_FORMAT, "%s: the shape of tensor '%s' overflows", n->pickle->path,
                        mo_show(n->name).text);
-    TRY(check_extent(n, t, s, count));
-    TRY(n->locate(n->ctx, s, &made.at));
-    made.bytes = (uint64_t)count * mo_dtype_bytes(s->dtype);
-    made.at += count > 0 ? (uint64_t)(s->first + t->offset) * mo_dtype_bytes(s->dtype) : 0;
+    if (t->odd == NULL && t->storage < 0)
+        find_in_pickle(n, t, &made);
+    else if (t->odd == NULL)
+        TRY(find_in_storage(n, t, count, &made));
+    made.bytes = (uint64_t)count * mo_dtype_bytes(made.dtype);
+    snprintf(made.dtype_name, sizeof made.dtype_name, "%s", t->odd != NULL ? t->odd : mo_dtype_name(made.dtype));
     TRY(spend(n, strlen(n->name) + 1));
     TRY(one_more(n, &n->file->tensors, n->file->count, &n->tensor_capacity, sizeof made));
     TRY(mo_strdup(n->name, &made.name));
@@ -199,6 +227,14 @@ cleanup:
     return status;
 }
 
+/* The first one is for a message: a file that has no tensors beside it is a program's own. */
+static moco_status_t add_opaque(names_t *n, const mo_pickle_value_t *v)
+{
+    if (v->number < 0 || n->file->opaque != NULL)
+        return MOCO_OK;
+    return mo_strdup(mo_pickle_class_name(n->pickle, v).text, &n->file->opaque);
+}
+
 static moco_status_t visit(names_t *n, const mo_pickle_value_t *v, int depth)
 {
     if (depth > MAX_DEPTH || ++n->visits > MAX_VISITS)
@@ -213,18 +249,45 @@ static moco_status_t visit(names_t *n, const mo_pickle_value_t *v, int depth)
     case MO_PICKLE_INT:
     case MO_PICKLE_REAL:
     case MO_PICKLE_TEXT: return add_scalar(n, v);
+    case MO_PICKLE_OPAQUE: return add_opaque(n, v);
     default: return MOCO_OK;
     }
 }
 
-moco_status_t mo_torch_names(mo_tensor_file_t *file, const mo_pickle_t *pickle, const mo_source_t *source,
+static moco_status_t check_found(const names_t *n)
+{
+    if (n->file->count > 0 || n->file->opaque == NULL)
+        return MOCO_OK;
+    return mo_fail(MOCO_ERR_UNSUPPORTED,
+                   "%s: holds '%s', which is neither tensor, number nor text: not read, and nothing of it was run; "
+                   "wanted a file of state dictionaries, as torch.save(module.state_dict(), FILE) writes it",
+                   n->pickle->path, n->file->opaque);
+}
+
+/* What was decoded, as a source that the file owns. */
+static moco_status_t take_decoded(names_t *n)
+{
+    mo_pickle_t *p = n->pickle;
+    if (p->decoded == NULL)
+        return MOCO_OK;
+    const moco_status_t status = mo_source_lend(p->decoded, p->decoded_size, p->path, &n->file->lent);
+    if (status == MOCO_OK) {
+        n->file->decoded = p->decoded;
+        p->decoded_is_taken = 1;
+    }
+    return status;
+}
+
+moco_status_t mo_torch_names(mo_tensor_file_t *file, mo_pickle_t *pickle, const mo_source_t *source,
                              mo_locate_fn locate, void *ctx)
 {
     moco_status_t status = MOCO_OK;
     names_t *n = NULL;
     TRY(mo_calloc(1, sizeof *n, &n));
     *n = (names_t){.file = file, .pickle = pickle, .source = source, .locate = locate, .ctx = ctx};
+    TRY(take_decoded(n));
     TRY(visit(n, mo_pickle_root(pickle), 0));
+    TRY(check_found(n));
     TRY(mo_tensor_file_sort(file, pickle->path));
 cleanup:
     mo_free(n);

@@ -19,7 +19,7 @@ enum { MAX_HEAD_WIDTH = 65536 };
 static const mo_file_tensor_t *own_entry(const mo_import_t *m, const char *name)
 {
     char full[MO_PREFIX + 32];
-    snprintf(full, sizeof full, "%s%s", m->inventory.base, name);
+    snprintf(full, sizeof full, "%s%s", m->inventory.roots.base, name);
     return mo_tensor_file_find(&m->file, full);
 }
 
@@ -28,7 +28,7 @@ static const mo_file_tensor_t *own_entry(const mo_import_t *m, const char *name)
 /* MoCo v3: a loss over the batch, a predictor, and LARS or AdamW. The others: a queue and SGD. */
 static int is_v3(const mo_import_t *m)
 {
-    return m->inventory.role->predictor != NULL;
+    return m->inventory.roots.role->predictor != NULL;
 }
 
 static int32_t likely_recipe(const mo_import_t *m)
@@ -67,6 +67,10 @@ static moco_status_t take_queue(mo_import_t *m)
     const mo_file_tensor_t *queue = own_entry(m, "queue");
     if (queue == NULL)
         return mo_inventory_missing(&m->inventory, "the queue: a new one");
+    uint64_t repeated = 0;
+    const moco_status_t status = mo_file_repeats(queue, &repeated);
+    if (status != MOCO_OK)
+        return status;
     if (queue->rank != 2 || queue->dims[0] != o->dimension || queue->dims[1] < 1)
         return mo_fail(MOCO_ERR_SHAPE, "%s: 'queue' is not [%d,K]", m->inventory.path, o->dimension);
     o->queue_length = queue->dims[1];
@@ -164,13 +168,13 @@ static moco_status_t read_encoders(mo_import_t *m)
     float *query = NULL, *key = NULL;
     TRY(mo_encoder_start(&s->query, s->options.seed)); /* what the file does not have is as in a new run */
     TRY(mo_buffer_map(s->query.params, MO_UPDATE, &query));
-    TRY(mo_inventory_encoder(inv, &inv->query, query_net(m), query, s->query.running, &m->batches));
+    TRY(mo_inventory_encoder(inv, &inv->roots.query, query_net(m), query, s->query.running, &m->batches));
     mo_buffer_unmap(s->query.params, query);
     query = NULL;
-    m->has_key = inv->key.scheme != NULL;
+    m->has_key = inv->roots.key.scheme != NULL;
     if (m->has_key) {
         TRY(mo_buffer_map(s->key.params, MO_UPDATE, &key));
-        TRY(mo_inventory_encoder(inv, &inv->key, &s->key.net, key, s->key.running, &counted));
+        TRY(mo_inventory_encoder(inv, &inv->roots.key, &s->key.net, key, s->key.running, &counted));
     } else {
         TRY(mo_encoder_copy_numbers(&s->query, &s->key));
         TRY(mo_inventory_missing(inv, "the key encoder: a copy of the query encoder"));
@@ -220,15 +224,20 @@ static int64_t epochs_done(const mo_import_t *m)
 }
 
 /* The references count steps only in their batch norms, and the demonstration's do not count at
- * all; AdamW counts its own, without those that a loss scaler left out, and its arithmetic needs
- * that number. Velocity of 0 or more needs a step behind it: step 0 would forget it. */
+ * all: then the epoch tells the step, from which push mode reads the epoch again with
+ * steps_per_epoch. AdamW counts its own, without those that a loss scaler left out, and its
+ * arithmetic needs that number. Velocity of 0 or more needs a step behind it: step 0 would forget
+ * it. */
 static moco_status_t set_counters(mo_import_t *m)
 {
     mo_state_t *s = &m->state;
     const int64_t counted = m->batches / s->method.query_views; /* every view of a batch counts */
     const int64_t steps = m->updates > 0 ? m->updates : counted;
+    const int64_t per_epoch = s->options.steps_per_epoch > 0 ? s->options.steps_per_epoch : 1;
     s->epoch = epochs_done(m);
-    s->step = steps > 0 && steps < MO_COUNTER_MAX ? steps : s->epoch > 0 ? s->epoch : m->has_state;
+    const int64_t told = s->epoch > 0 ? s->epoch * per_epoch : m->has_state;
+    const int64_t by_epochs = told < MO_COUNTER_MAX ? told : MO_COUNTER_MAX;
+    s->step = steps > 0 && steps < MO_COUNTER_MAX ? steps : by_epochs;
     s->queue_seen = m->has_queue && s->step > 0 ? s->queue.length : 0;
     if (m->updates > 0 && m->batches > 0 && m->updates != counted)
         return mo_inventory_note(&m->inventory,
@@ -291,7 +300,7 @@ static moco_status_t check_source(mo_import_t *m)
     if (mo_is_ours(&m->file))
         return mo_fail(MOCO_ERR_MISMATCH, "'%s' was written by this library: moco_trainer_load reads its checkpoints",
                        path);
-    moco_status_t status = mo_inventory_spec(&m->inventory, &m->inventory.query, &m->spec);
+    moco_status_t status = mo_inventory_spec(&m->inventory, &m->inventory.roots.query, &m->spec);
     if (status != MOCO_OK)
         return status;
     if (m->spec.head < 0)
@@ -305,7 +314,7 @@ static moco_status_t check_source(mo_import_t *m)
         return mo_fail(MOCO_ERR_UNSUPPORTED,
                        "%s: ViTs go on training from checkpoints of MoCo v3 (base_encoder), this "
                        "one has the layout '%s'",
-                       path, m->inventory.role->layout);
+                       path, m->inventory.roots.role->layout);
     return MOCO_OK;
 }
 
@@ -331,14 +340,14 @@ moco_status_t mo_import_training(const char *in, const char *out, const moco_con
     json_t *report = NULL;
     mo_import_t m = {0};
     TRY(mo_tensor_file_open(&m.file, in));
-    TRY(mo_inventory_open(&m.inventory, &m.file, in));
+    TRY(mo_inventory_open(&m.inventory, &m.file, in, o->prefix));
     if (training != NULL)
         TRY(mo_options_overlay(training, &m.options));
     m.inventory.vit_heads = o->vit_heads > 0 ? o->vit_heads : m.options.vit_heads;
     TRY(check_source(&m));
     TRY(choose_options(&m, training != NULL));
     TRY(mo_state_build(&m.state, &m.options));
-    TRY(mo_inventory_check(&m.inventory, &m.inventory.query, query_net(&m)));
+    TRY(mo_inventory_check(&m.inventory, &m.inventory.roots.query, query_net(&m)));
     TRY(mo_memory_check(MOCO_ERR_MEMORY, "the state of the training needs", mo_blocks_bytes(&m.state.blocks, NULL),
                         ""));
     TRY(mo_state_take(&m.state, NULL));

@@ -53,12 +53,12 @@ static int by_order(const void *left, const void *right)
  * dictionary. */
 static moco_status_t list_parameters(const mo_import_t *m, const mo_file_tensor_t ***list, int64_t *count)
 {
-    const size_t base = strlen(m->inventory.base);
+    const size_t base = strlen(m->inventory.roots.base);
     moco_status_t status = mo_calloc((size_t)m->file.count, sizeof **list, list);
     *count = 0;
     for (int64_t i = 0; status == MOCO_OK && i < m->file.count; i++) {
         const mo_file_tensor_t *t = &m->file.tensors[i];
-        if (strncmp(t->name, m->inventory.base, base) == 0 && !is_buffer(t->name + base))
+        if (strncmp(t->name, m->inventory.roots.base, base) == 0 && !is_buffer(t->name + base))
             (*list)[(*count)++] = t;
     }
     if (status == MOCO_OK && *count > 0)
@@ -141,7 +141,8 @@ static moco_status_t read_state(mo_import_t *m, const mo_file_tensor_t *const *l
         int found;
         if (parameter->hidden || parameter->frozen)
             continue;
-        state_prefix(m, list, count, mo_inventory_find(&m->inventory, &m->inventory.query, parameter->name), prefix);
+        state_prefix(m, list, count, mo_inventory_find(&m->inventory, &m->inventory.roots.query, parameter->name),
+                     prefix);
         TRY(read_parameter(m, parameter, prefix, &found));
         trained++;
         present += found;

@@ -169,6 +169,8 @@ static moco_status_t keep_files(const mo_run_files_t *files)
 static moco_status_t save_what_is(run_t *r, moco_status_t failure)
 {
     char first[MO_MESSAGE_SIZE];
+    if (failure == MOCO_ERR_FORKED) /* the folder is the parent's, which goes on */
+        return failure;
     if (failure == MOCO_ERR_NONFINITE)
         return keep_files(&r->files);
     mo_message_copy(first);
@@ -194,6 +196,8 @@ moco_status_t mo_run_epochs(moco_trainer_t *t, moco_dataset_t *dataset, moco_dat
                .started = mo_seconds()};
     mo_seen_listing_t before = mo_listing_of(t);
     t->cancel = options->cancel;
+    if (test != NULL) /* an evaluation that cannot be is not found after the first epoch */
+        TRY(mo_knn_check(dataset, test));
     TRY(mo_run_files_open(&r.files, t, folder, options));
     TRY(mo_epochs_open(t, dataset, &r.loader));
     TRY(mo_run_files_begin(&r.files));

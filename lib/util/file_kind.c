@@ -58,6 +58,7 @@ static const magic_t magics[] = {
     {{"a NumPy file", MO_FILE_TENSORS}, 0, 6, "\x93NUMPY"},
     {{"an HDF5 file", MO_FILE_TENSORS}, 0, 8, "\x89HDF\r\n\x1a\n"},
     {{"a GGUF file", MO_FILE_TENSORS}, 0, 4, "GGUF"},
+    {{"a TensorFlow Lite file", MO_FILE_TENSORS}, 4, 4, "TFL3"},
     {{"a Parquet file", MO_FILE_TENSORS}, 0, 4, "PAR1"},
     {{"an Arrow file", MO_FILE_TENSORS}, 0, 6, "ARROW1"},
     {{"a MATLAB file", MO_FILE_TENSORS}, 0, 6, "MATLAB"},
@@ -89,6 +90,7 @@ static const struct {
 
 static const mo_file_kind_t bitmap = {"a BMP file", MO_FILE_IMAGE}, netpbm = {"a Netpbm file", MO_FILE_IMAGE},
                             safetensors = {"a safetensors file", MO_FILE_TENSORS},
+                            protobuf = {"a model of ONNX or TensorFlow", MO_FILE_TENSORS},
                             pickle = {"a Python pickle", MO_FILE_TENSORS}, text = {"a text", MO_FILE_TEXT},
                             json = {"a JSON file", MO_FILE_DOCUMENT}, zeros = {"a file of zero bytes", MO_FILE_OTHER};
 
@@ -108,6 +110,8 @@ static const mo_file_kind_t *by_structure(const uint8_t *first, uint64_t size)
         return &safetensors;
     if (size >= 2 && first[0] == 0x80 && first[1] >= 2 && first[1] <= 5)
         return &pickle;
+    if (size >= 4 && first[0] == 8 && first[1] > 0 && first[1] < 64 && first[2] == 0x12) /* a version, then a block */
+        return &protobuf;
     return NULL;
 }
 

@@ -17,22 +17,40 @@
 
 /* ---- numbers ---- */
 
+/* "1e3" and "1000.0" are whole numbers too, as long as a double holds them exactly. */
+static int parse_whole_decimal(const char *text, int64_t *value)
+{
+    double number;
+    if (strpbrk(text, "xX") != NULL || !mo_read_double(text, &number))
+        return 0;
+    if (!(fabs(number) <= 0x1p53) || number != floor(number))
+        return 0;
+    *value = (int64_t)number;
+    return 1;
+}
+
 static int parse_whole(const char *text, int64_t *value)
 {
     char *end;
     errno = 0;
     *value = strtoll(text, &end, 10);
-    return end != text && *end == '\0' && errno == 0;
+    return (end != text && *end == '\0' && errno == 0) || parse_whole_decimal(text, value);
 }
 
 static int parse_unsigned(const char *text, uint64_t *value)
 {
     char *end;
+    int64_t whole;
     if (text[0] < '0' || text[0] > '9') /* strtoull takes "-1" for the largest number */
         return 0;
     errno = 0;
     *value = strtoull(text, &end, 10);
-    return *end == '\0' && errno == 0;
+    if (*end == '\0' && errno == 0)
+        return 1;
+    if (!parse_whole_decimal(text, &whole))
+        return 0;
+    *value = (uint64_t)whole;
+    return 1;
 }
 
 static void append(char *text, uint64_t capacity, const char *more)

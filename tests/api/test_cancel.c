@@ -308,6 +308,45 @@ START_TEST(from_a_signal_handler)
 }
 END_TEST
 
+/* ---- by the callback of a data set ---- */
+
+typedef struct store {
+    picture_t jpeg;
+    int stops;
+} store_t;
+
+static int32_t fetch(void *user, int64_t index, const uint8_t **data, uint64_t *size)
+{
+    const store_t *store = user;
+    if (index == 5 && store->stops)
+        return MOCO_ERR_CANCELLED;
+    *data = store->jpeg.bytes;
+    *size = store->jpeg.size;
+    return 0;
+}
+
+/* A host that cannot deliver just now stops the call; it says nothing about the image. */
+START_TEST(by_the_host_of_the_images)
+{
+    moco_dataset_t *mine = NULL;
+    moco_model_t *model = NULL;
+    uint8_t pixels[16 * 16 * 3];
+    store_t store = {.jpeg = draw_jpeg(28, 28, 3, 1), .stops = 1};
+    expect_ok(moco_dataset_create(IMAGES, fetch, &store, NULL, NULL, &mine));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
+    expect_status(MOCO_ERR_CANCELLED, moco_dataset_pixels(mine, 5, 16, 16, pixels));
+    expect_status(MOCO_ERR_CANCELLED, moco_trainer_steps(trainer, mine, 10, NULL, NULL));
+    expect_status(MOCO_ERR_CANCELLED, moco_model_embed_dataset(model, mine, NULL, no_rows, NULL));
+    ck_assert_int_eq(moco_dataset_broken_count(mine), 0);
+    store.stops = 0;
+    expect_ok(moco_dataset_pixels(mine, 5, 16, 16, pixels));
+    expect_ok(moco_trainer_steps(trainer, mine, 10, NULL, NULL));
+    moco_model_free(model);
+    moco_dataset_free(mine);
+    free(store.jpeg.bytes);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("cancel");
@@ -322,6 +361,7 @@ int main(void)
     tcase_add_test(tcase, embedding);
     tcase_add_test(tcase, searching);
     tcase_add_test(tcase, from_a_signal_handler);
+    tcase_add_test(tcase, by_the_host_of_the_images);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

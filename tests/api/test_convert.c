@@ -105,7 +105,7 @@ START_TEST(other_releases)
     expect_ok(convert("model", &host.options));
     host.bytes[sizeof host.options] = 1;
     expect_status(MOCO_ERR_VERSION, convert("model", &host.options));
-    ck_assert_uint_eq(sizeof(moco_convert_options_t), 104);
+    ck_assert_uint_eq(sizeof(moco_convert_options_t), 112);
     ck_assert_uint_eq(offsetof(moco_convert_options_t, to), 72);
     ck_assert_uint_eq(offsetof(moco_convert_options_t, key_update), 92);
 }

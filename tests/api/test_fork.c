@@ -1,6 +1,6 @@
 /* fork: a child goes on with idle handles, is told when work was in flight, and may free everything
  * either way. */
-#include "api.h"
+#include "draw.h"
 #include "call_options.h"
 
 #include <math.h>
@@ -165,6 +165,109 @@ START_TEST(work_in_flight)
 }
 END_TEST
 
+/* ---- data sets ---- */
+
+typedef struct readers {
+    scratch_t scratch;
+    moco_dataset_t *dataset;
+} readers_t;
+
+/* One image is good, one is broken: reading and remembering. */
+static readers_t readers_of(int count)
+{
+    readers_t r = {.scratch = scratch_make()};
+    draw_tree(in_scratch(&r.scratch, "set"), count, 2, 24);
+    break_picture(in_scratch(&r.scratch, "set"), 1, 2);
+    r.dataset = dataset_of(in_scratch(&r.scratch, "set"));
+    return r;
+}
+
+static int read_and_free(void *context)
+{
+    readers_t *r = context;
+    uint8_t pixels[8 * 8 * 3];
+    for (int i = 0; i < 6; i++) {
+        const moco_status_t status = moco_dataset_pixels(r->dataset, i % moco_dataset_count(r->dataset), 8, 8, pixels);
+        if (status != MOCO_OK && status != MOCO_ERR_IMAGE)
+            return 1;
+    }
+    moco_dataset_free(r->dataset);
+    return 0;
+}
+
+static void *keep_reading(void *context)
+{
+    readers_t *r = context;
+    uint8_t pixels[8 * 8 * 3];
+    for (int64_t i = 0; !stop; i++, rounds++)
+        moco_dataset_pixels(r->dataset, i % moco_dataset_count(r->dataset), 8, 8, pixels);
+    return NULL;
+}
+
+START_TEST(data_set_that_others_read)
+{
+    readers_t r = readers_of(4);
+    pthread_t threads[2];
+    stop = rounds = 0;
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, keep_reading, &r), 0);
+    while (rounds == 0)
+        usleep(1000);
+    for (int i = 0; i < 60; i++)
+        ck_assert_int_eq(in_child(read_and_free, &r), 0);
+    stop = 1;
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    moco_dataset_free(r.dataset);
+    scratch_drop(&r.scratch);
+}
+END_TEST
+
+static pid_t child;
+
+/* Forks in the middle of the run; parent and child both go on. */
+static int32_t fork_at_step_two(void *user, const moco_step_report_t *report)
+{
+    (void)user;
+    if (report->step == 2)
+        child = fork();
+    if (child == 0 && report->step == 2) {
+        signal(SIGALRM, SIG_DFL);
+        alarm(60);
+    }
+    return 0;
+}
+
+START_TEST(a_child_that_goes_on_training)
+{
+    readers_t r = readers_of(40);
+    moco_device_t *device = device_of(1);
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    int state = 0;
+    tiny_options(&options);
+    options.max_broken_percent = 50;
+    expect_ok(moco_trainer_create(&options, device, &trainer));
+    child = -1;
+    const moco_status_t status =
+        moco_trainer_run(trainer, r.dataset, NULL, NULL, RUN(.max_steps = 12, .progress = fork_at_step_two));
+    if (child == 0) { /* told, and everything can be freed */
+        const int told = status == MOCO_ERR_FORKED && strstr(moco_last_message(), "forked") != NULL;
+        moco_trainer_free(trainer);
+        moco_dataset_free(r.dataset);
+        moco_device_free(device);
+        _exit(told ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(child, &state, 0), child);
+    ck_assert_msg(WIFEXITED(state) && WEXITSTATUS(state) == 0, "the child ended with %d", state);
+    expect_status(MOCO_OK, status); /* the parent did not notice */
+    moco_trainer_free(trainer);
+    moco_dataset_free(r.dataset);
+    moco_device_free(device);
+    scratch_drop(&r.scratch);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("fork");
@@ -175,8 +278,12 @@ int main(void)
 #ifdef __SANITIZE_ADDRESS__ /* its allocator does not hold its locks across fork, so such a child may wait for ever */
     printf("skipped: a fork amid work, under the address sanitizer\n");
     (void)work_in_flight;
+    (void)data_set_that_others_read;
+    (void)a_child_that_goes_on_training;
 #else
     tcase_add_test(forks, work_in_flight);
+    tcase_add_test(forks, data_set_that_others_read);
+    tcase_add_test(forks, a_child_that_goes_on_training);
 #endif
     suite_add_tcase(suite, forks);
     return run_suite(suite);

@@ -80,7 +80,7 @@ START_TEST(layout_is_pinned)
     ck_assert_uint_eq(sizeof(moco_snapshot_options_t), 16);
     ck_assert_uint_eq(sizeof(moco_queue_options_t), 32);
     ck_assert_uint_eq(sizeof(moco_index_options_t), 16);
-    ck_assert_uint_eq(sizeof(moco_model_options_t), 88);
+    ck_assert_uint_eq(sizeof(moco_model_options_t), 96);
     ck_assert_uint_eq(offsetof(moco_model_options_t, encoder), 56);
     ck_assert_uint_eq(sizeof(moco_contrast_result_t), 40);
     ck_assert_uint_eq(sizeof(moco_embed_result_t), 24);
@@ -95,7 +95,7 @@ START_TEST(layout_is_pinned)
         ck_assert_uint_eq(sizeof(moco_classify_options_t), 40);
         ck_assert_uint_eq(offsetof(moco_knn_options_t, tap), 52);
         ck_assert_uint_eq(sizeof(moco_knn_options_t), 56);
-        ck_assert_uint_eq(sizeof(moco_convert_options_t), 104);
+        ck_assert_uint_eq(sizeof(moco_convert_options_t), 112);
         ck_assert_uint_eq(offsetof(moco_image_t, strides), 40);
         ck_assert_uint_eq(offsetof(moco_image_t, width), 72);
         ck_assert_uint_eq(sizeof(moco_image_t), 96);

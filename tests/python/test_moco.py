@@ -270,9 +270,7 @@ def test_dataset_from_images():
         assert np.array_equal(data.pixels(i, 24, 24), np.asarray(Image.open(io.BytesIO(file))))
 
     def fetch(index):
-        if index == 1:
-            raise KeyError("not in the store")
-        return files[index]
+        return None if index == 1 else files[index]
 
     data = moco.Dataset.from_images(fetch, count=6)
     raises("MOCO_ERR_IMAGE", lambda: data.pixels(1, 24, 24))
@@ -621,7 +619,7 @@ def test_trainer_run():
         other = os.path.join(folder, "other")
         os.mkdir(other)
         stopped = moco.Trainer("moco-cifar", epochs=2, **TINY)
-        assert stopped.run(data, None, other, lambda r: r.step == 7) is False
+        assert stopped.run(data, None, other, lambda r: moco.STOP if r.step == 7 else True) is False
         resumed = moco.Trainer.load(os.path.join(other, "checkpoint.safetensors"))
         assert resumed.state()["step"] == 7
         assert resumed.run(data, None, other) is True
@@ -710,7 +708,7 @@ def test_probe():
         model = tiny_model()
 
         def stop(report):
-            return report.epoch == 1
+            return moco.STOP if report.epoch == 1 else True
 
         raises("MOCO_ERR_CANCELLED", lambda: moco.Probe(model, train, test, epochs=6, batch_size=8, progress=stop))
 
@@ -754,7 +752,7 @@ def test_finetune():
         assert [r.step for r in steps] == list(range(1, 16)) and steps[-1].done == 120
         assert [r.epoch for r in reports if r.top1 >= 0] == [1, 2] and sum(r.epoch_end for r in reports) == 3
         raises("MOCO_ERR_CANCELLED", lambda: moco.Finetune(model, train, test, "sgd", batch_size=8,
-                                                           progress=lambda r: r.step == 2), "step 2")
+                                                           progress=lambda r: moco.STOP if r.step == 2 else 1), "step 2")
         raises("MOCO_ERR_NO_DATA", lambda: moco.Finetune(model, train, test), "41 images", "128")
         raises("MOCO_ERR_ARGUMENT", lambda: moco.Finetune(model, train, test, base_lr=-1), "base_lr is -1")
         try:
@@ -804,7 +802,7 @@ def test_handles():
     try:
         queue.keys()
         raise AssertionError("a closed handle was used")
-    except (ValueError, ctypes.ArgumentError):
+    except ValueError:
         pass
     for _ in range(50):
         moco.Index(4).add(np.eye(4))

@@ -572,6 +572,11 @@ START_TEST(test_set)
     ck_assert(o.membership == MOCO_MEMBERSHIP_STRIDED && o.schedule == MOCO_SCHEDULE_CONSTANT && o.width == 0.25);
     ck_assert(o.batch_size == 64 && o.max_broken == INT64_C(1000000000000) && o.stem == MOCO_STEM_CIFAR);
     ck_assert(o.views == MOCO_VIEWS_CIFAR && o.bn_running == MOCO_BN_RUNNING_FIRST);
+    /* A whole number may be written as a decimal: programs that reckon in doubles do. */
+    ck_assert_int_eq(moco_trainer_options_set(&o, "queue_length", "1e3"), MOCO_OK);
+    ck_assert_int_eq(moco_trainer_options_set(&o, "batch_size", "32.0"), MOCO_OK);
+    ck_assert_int_eq(moco_trainer_options_set(&o, "seed", "7.0"), MOCO_OK);
+    ck_assert(o.queue_length == 1000 && o.batch_size == 32 && o.seed == 7);
 }
 END_TEST
 
@@ -586,7 +591,9 @@ START_TEST(test_set_refusals)
         {"temperature", "nan", "temperature is nan"},
         {"temperature", "inf", "temperature is inf"},
         {"temperature", "0,2", "temperature is '0,2'"},
-        {"queue_length", "1e3", "queue_length is '1e3', wanted 1 to 16777216"},
+        {"queue_length", "1e-3", "queue_length is '1e-3', wanted 1 to 16777216"},
+        {"queue_length", "0x10", "queue_length is '0x10', wanted 1 to 16777216"},
+        {"seed", "1e16", "seed is '1e16', wanted 0 to"},
         {"queue_length", "0", "queue_length is 0, wanted 1 to 16777216"},
         {"queue_length", "99999999999999999999", "queue_length is '99999999999999999999'"},
         {"batch_size", "4294967552", "batch_size is '4294967552'"},

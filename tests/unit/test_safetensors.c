@@ -373,7 +373,7 @@ START_TEST(test_memory)
     ck_assert_int_eq(empty.count, 0);
     mo_tensor_file_close(&empty);
     ck_assert_int_eq(mo_tensor_file_open_memory(&empty, NULL, 0, "memory"), MOCO_ERR_FORMAT);
-    ck_assert_str_eq(moco_last_message(), "memory: is neither safetensors nor a file of torch.save");
+    ck_assert_str_eq(moco_last_message(), "memory: is neither safetensors nor a file of torch.save: it is empty");
 }
 END_TEST
 
