@@ -5,6 +5,7 @@
 #include "train/draw.h"
 #include "train/options.h"
 #include "train/run.h"
+#include "train/run_folder.h"
 #include "train/trainer.h"
 #include "train/warnings.h"
 #include "util/json.h"
@@ -126,7 +127,12 @@ moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path)
 {
     MO_NEED(trainer);
     MO_NEED(path);
-    return mo_state_save(&trainer->state, NULL, path);
+    mo_run_folder_t guard;
+    moco_status_t status = mo_run_folder_guard(&guard, path);
+    if (status == MOCO_OK)
+        status = mo_state_save(&trainer->state, NULL, path);
+    mo_run_folder_close(&guard, 0);
+    return status;
 }
 
 moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,
