@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "common.h"
+#include "input.h"
 #include "near_source.h"
 #include "output.h"
+
+#define MAX_QUERY ((uint64_t)256 << 20) /* bytes, as of the images of a data set */
 
 typedef struct near_options {
     const char *paths[3]; /* MODEL, FOLDER or X.npy, QUERY.jpg */
@@ -29,7 +32,7 @@ static int parse(int argc, char **argv, near_options_t *options)
     const arg_command_t command = {
         "near", "Find the images most similar to one image.", "MODEL FOLDER|X.npy QUERY.jpg", 3, 3, table,
         "The second argument is a folder, tar or list of images, or a .npy file of `moco embed` taken at the same\n"
-        "tap, whose names are in the .txt beside it."};
+        "tap, whose names are in X.names.txt beside it."};
     /* clang-format on */
 
     return args_parse(&command, argc, argv, options->paths);
@@ -74,7 +77,7 @@ static int embed_query(const near_options_t *options, moco_model_t *model, float
 {
     const char *path = options->paths[2];
     uint64_t size = 0;
-    uint8_t *bytes = read_file(path, &size);
+    uint8_t *bytes = input_read(path, MAX_QUERY, &size);
     const uint8_t *data = bytes;
     moco_embed_options_t how;
     moco_status_t status, broken = MOCO_OK;

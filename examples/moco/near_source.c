@@ -2,14 +2,16 @@
 #include "near_source.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common.h"
+#include "input.h"
 #include "progress.h"
+
+#define MAX_NAMES ((uint64_t)1 << 30) /* bytes */
 
 typedef struct collector {
     near_source_t *source;
@@ -71,7 +73,21 @@ cleanup:
     return status;
 }
 
-/* X.npy -> X.txt, one name per line and row. */
+/* X.npy -> X.names.txt, or X.txt where only that is, as versions before wrote it. */
+static void find_names(const char *path, char text[PATH_SIZE])
+{
+    static const char *const endings[] = {".names.txt", ".txt"};
+    const int stem = (int)strlen(path) - 4;
+
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, PATH_SIZE, "%.*s%s", stem, path, endings[i]);
+        if (path_exists(text))
+            return;
+    }
+    snprintf(text, PATH_SIZE, "%.*s%s", stem, path, endings[0]);
+}
+
+/* One name per line and row. */
 static int read_names(near_source_t *source, const char *path)
 {
     const size_t length = strlen(path);
@@ -80,12 +96,14 @@ static int read_names(near_source_t *source, const char *path)
     ssize_t size;
     FILE *file;
 
-    if (length + 1 >= sizeof text || length < 4)
+    if (length + 8 >= sizeof text || length < 4)
         return fail("'%s' is not a .npy path", path);
-    snprintf(text, sizeof text, "%.*s.txt", (int)(length - 4), path);
-    file = fopen(text, "r");
+    find_names(path, text);
+    if (!path_exists(text))
+        return fail("the names of the rows are not there: '%s'", text);
+    file = input_open(text, MAX_NAMES);
     if (file == NULL)
-        return fail("the names of the rows are not there: '%s': %s", text, strerror(errno));
+        return EXIT_FAILED;
     while (source->count < moco_index_count(source->index) && (size = getline(&line, &capacity, file)) >= 0) {
         if (size > 0 && line[size - 1] == '\n')
             line[size - 1] = '\0';
@@ -121,51 +139,4 @@ void near_free(near_source_t *source)
     free(source->names);
     moco_index_free(source->index);
     memset(source, 0, sizeof *source);
-}
-
-/* A named pipe that nobody writes to is empty, and not waited for. */
-static FILE *open_file(const char *path)
-{
-    const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    FILE *file = NULL;
-
-    if (fd >= 0 && fcntl(fd, F_SETFL, 0) == 0)
-        file = fdopen(fd, "rb");
-    if (fd >= 0 && file == NULL)
-        close(fd);
-    return file;
-}
-
-uint8_t *read_file(const char *path, uint64_t *size)
-{
-    enum { CHUNK = 1 << 16, LARGEST = 256 << 20 /* as of data sets */ };
-    FILE *file = open_file(path);
-    uint8_t *bytes = NULL, *grown;
-    size_t used = 0, got = 0, capacity = 0;
-
-    while (file != NULL) {
-        if (used > LARGEST || signals_pending()) {
-            errno = signals_pending() ? EINTR : EFBIG;
-            break;
-        }
-        if (capacity - used < CHUNK) {
-            capacity = capacity * 2 + CHUNK;
-            if ((grown = realloc(bytes, capacity)) == NULL)
-                break;
-            bytes = grown;
-        }
-        got = fread(bytes + used, 1, capacity - used, file);
-        used += got;
-        if (got == 0)
-            break;
-    }
-    if (file == NULL || ferror(file) || got != 0) {
-        fail("'%s' cannot be read: %s", path, strerror(errno));
-        free(bytes);
-        bytes = NULL;
-    }
-    if (file != NULL)
-        fclose(file);
-    *size = used;
-    return bytes;
 }

@@ -9,6 +9,7 @@
 #include "train/trainer.h"
 #include "train/warnings.h"
 #include "util/json.h"
+#include "persist/output.h"
 #include "util/need.h"
 #include "util/rng.h"
 #include "util/structsize.h"
@@ -127,10 +128,12 @@ moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path)
 {
     MO_NEED(trainer);
     MO_NEED(path);
-    mo_run_folder_t guard;
-    moco_status_t status = mo_run_folder_guard(&guard, path);
-    if (status == MOCO_OK)
-        status = mo_state_save(&trainer->state, NULL, path);
+    mo_run_folder_t guard = {0};
+    moco_status_t status = MOCO_OK;
+    TRY(mo_output_check(path, MO_OUTPUT_SAFETENSORS));
+    TRY(mo_run_folder_guard(&guard, path));
+    TRY(mo_state_save(&trainer->state, NULL, path));
+cleanup:
     mo_run_folder_close(&guard, 0);
     return status;
 }

@@ -3,15 +3,17 @@
 
 #include "util/clock.h"
 
+#define RUN_ROOM ((size_t)4 << 20) /* bytes; a product that packs takes a few megabytes */
+
 /* ---- memory ---- */
 
 moco_status_t mo_slot_memory(const mo_plan_t *plan, int32_t slot, mo_buffer_t base, dnnl_memory_t *memory)
 {
     const mo_slot_t *s = &plan->slots[slot];
     uint8_t *at = mo_buffer_address(base);
-    return mo_engine_status(dnnl_memory_create(memory, s->md, mo_device_engine(plan->device),
-                                               at != NULL ? at + s->offset : DNNL_MEMORY_NONE),
-                            "create a memory object");
+    return mo_engine_make(dnnl_memory_create(memory, s->md, mo_device_engine(plan->device),
+                                             at != NULL ? at + s->offset : DNNL_MEMORY_NONE),
+                          "create a memory object");
 }
 
 static moco_status_t check_base(mo_buffer_t base, size_t bytes, const char *what)
@@ -156,7 +158,16 @@ static moco_status_t run_primitive(mo_lane_t *lane, mo_instance_t *instance, con
     int count = instr->arg_count;
     if (lane->scratchpad != NULL)
         args[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, lane->scratchpad};
-    return mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args), instr->op->kind->name);
+    const int first = !atomic_load_explicit(&instance->plan->ran, memory_order_relaxed);
+    moco_status_t status = mo_gate_enter(lane, first ? MO_MAKING : MO_RUNNING);
+    if (status != MOCO_OK)
+        return status;
+    status =
+        mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args), instr->op->kind->name);
+    if (first)
+        mo_gate_note(instr->kind_made + MO_RUNNING);
+    mo_gate_leave(lane);
+    return status;
 }
 
 static moco_status_t run_host(mo_lane_t *lane, mo_instance_t *instance, const mo_instr_t *instr)
@@ -179,6 +190,8 @@ moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int3
 {
     mo_plan_t *plan = instance->plan;
     moco_status_t status = mo_lane_scratchpad(lane, plan->scratchpad_bytes);
+    if (status == MOCO_OK && !mo_headroom_probe(RUN_ROOM))
+        status = mo_fail(MOCO_ERR_MEMORY, "no memory is left for the small buffers that oneDNN takes while it runs");
     for (int i = 0; i < MO_SPACES; i++)
         mo_buffer_enter(instance->space[i].buffer);
     for (int32_t i = from; i < to && status == MOCO_OK; i++) {
@@ -191,6 +204,8 @@ moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int3
         if (status == MOCO_OK)
             status = mo_cancel_check(cancel);
     }
+    if (to == plan->instr_count && status == MOCO_OK)
+        atomic_store_explicit(&plan->ran, 1, memory_order_relaxed);
     if (status == MOCO_OK)
         status = mo_engine_status(dnnl_stream_wait(lane->stream), "wait");
     else
