@@ -1,6 +1,6 @@
-/* Each request of a run with a folder fails once, in turn: files, memory, engine. What was learnt is
- * in the folder afterwards, or where the message says; nothing is left over; the run goes on to its
- * end, with the bits of one that nothing happened to. */
+/* Each request of a run with a folder fails once, in turn: files, memory. What was learnt is in the
+ * folder afterwards, or where the message says; nothing is left over; the run goes on to its end,
+ * with the bits of one that nothing happened to. */
 #include "api/draw.h"
 #include "call_options.h"
 
