@@ -5,6 +5,7 @@
 #include "eval/loaded.h"
 #include "persist/output.h"
 #include "train/import.h"
+#include "train/run_folder.h"
 #include "util/border.h"
 #include "util/cancel.h"
 #include "util/file.h"
@@ -18,6 +19,7 @@ moco_status_t moco_convert(const char *source, const char *target, const moco_co
     moco_status_t status = MOCO_OK;
     moco_convert_options_t o;
     const mo_answer_t answer = {text, capacity, needed};
+    mo_run_folder_t guard = {0};
     MO_NEED(source);
     MO_NEED(target);
     if (capacity > 0)
@@ -27,9 +29,11 @@ moco_status_t moco_convert(const char *source, const char *target, const moco_co
     if (mo_file_same(source, target))
         return mo_fail(MOCO_ERR_EXISTS, "%s is the file to read and the file to write: wanted another target", target);
     TRY(mo_output_check(target, MO_OUTPUT_SAFETENSORS));
+    TRY(mo_run_folder_guard(&guard, target));
     TRY(o.to == MOCO_FILE_TRAINING ? mo_import_training(source, target, &o, &answer)
                                    : mo_convert_encoder(source, target, &o, &answer));
 cleanup:
+    mo_run_folder_close(&guard, 0);
     return status;
 }
 

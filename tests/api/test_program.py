@@ -427,6 +427,10 @@ class Use(Case):
                          (100, 1, 32, 32, 25))
         self.assertRegex(self.run_moco("knn", self.model, self.data, self.data, "--k=5").stdout, "chance 25.00 %")
         self.run_moco("knn", self.model, self.data, self.data, "--temperature", "0", code=2, says=["--temperature"])
+        self.run_moco("knn", self.model, self.data, self.data, "--tap", "backbone")
+        bare = self.path("bare.safetensors")
+        self.run_moco("convert", self.model, bare, "--head", "drop")
+        self.run_moco("knn", bare, self.data, self.data, "--tap", "projection", code=1, says=["no projection head"])
         few = self.run_moco("knn", self.model, self.data, self.data, "--limit", "8", "-k", "3", "--json").stdout
         self.assertEqual((json.loads(few)["bank"], json.loads(few)["queries"]), (7, 32))  # one of the eight is broken
 
@@ -444,6 +448,8 @@ class Use(Case):
         self.assertEqual(len(done["rates"]), 9)
         self.assertGreater(done["top1"], 50)
         self.assertEqual(done["top5"], 100)
+        info = json.loads(self.run_moco("info", out, "--json").stdout)
+        self.assertEqual((info["classes"], info["class_names"]), (4, ["class0", "class1", "class2", "class3"]))
         rows = [line.split("\t") for line in read(table).decode().splitlines()]
         self.assertEqual(rows[0], ["", "class0", "class1", "class2", "class3"])
         counts = [[int(cell) for cell in row[1:]] for row in rows[1:]]
