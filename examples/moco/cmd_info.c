@@ -1,6 +1,8 @@
 /* moco info: what a file, a data set or this machine is. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common.h"
 #include "output.h"
@@ -81,6 +83,24 @@ static moco_status_t system_info(const info_options_t *options, json_t **info)
 }
 
 /* What the file is; and what the model is that it gives, or why it gives none. */
+/* The names of a classifier's classes, the first of many. */
+static json_t *classes_of(const char *path)
+{
+    enum { SHOWN = 100 };
+    moco_classifier_t *classifier = NULL;
+    moco_classifier_result_t result = {.struct_size = sizeof result};
+    json_t *names = NULL, *out = NULL;
+
+    if (moco_classifier_load(path, NULL, NULL, &classifier) == MOCO_OK &&
+        moco_classifier_result(classifier, &result) == MOCO_OK && (names = json_array()) != NULL) {
+        for (int32_t i = 0; i < result.classes && i < SHOWN; i++)
+            json_array_append_new(names, output_text(moco_classifier_class_name(classifier, i)));
+        out = json_pack("{s:i, s:o}", "classes", (int)result.classes, "class_names", names);
+    }
+    moco_classifier_free(classifier);
+    return out;
+}
+
 static moco_status_t tensors_info(const char *path, const model_file_t *file, json_t **info)
 {
     moco_model_t *model = NULL;
@@ -98,6 +118,11 @@ static moco_status_t tensors_info(const char *path, const model_file_t *file, js
         json_object_update(*info, more);
     json_decref(more);
     moco_model_free(model);
+    const char *kind = json_string_value(json_object_get(*info, "kind"));
+    if (kind != NULL && strcmp(kind, "classifier") == 0 && (more = classes_of(path)) != NULL) {
+        json_object_update(*info, more);
+        json_decref(more);
+    }
     return status;
 }
 
@@ -105,12 +130,12 @@ static moco_status_t tensors_info(const char *path, const model_file_t *file, js
 static int holds_tensors(const char *path)
 {
     unsigned char first[9] = {0};
-    FILE *file = fopen(path, "rb");
-    const size_t count = file != NULL ? fread(first, 1, sizeof first, file) : 0;
+    const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY); /* a pipe is not waited for */
+    const ssize_t count = fd >= 0 ? read(fd, first, sizeof first) : -1;
 
-    if (file != NULL)
-        fclose(file);
-    return count == sizeof first &&
+    if (fd >= 0)
+        close(fd);
+    return count == (ssize_t)sizeof first &&
            (first[8] == '{' || memcmp(first, "PK\3\4", 4) == 0 || (first[0] == 0x80 && first[1] <= 5));
 }
 

@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "common.h"
+#include "input.h"
 #include "near_source.h"
 #include "output.h"
+
+#define MAX_QUERY ((uint64_t)256 << 20) /* bytes, as of the images of a data set */
 
 typedef struct near_options {
     const char *paths[3]; /* MODEL, FOLDER or X.npy, QUERY.jpg */
@@ -62,14 +65,22 @@ static int open_source(const near_options_t *options, moco_device_t *device, moc
     return finish(status, NULL);
 }
 
+/* moco_failed_fn: the query is an image of its own, not one of several. */
+static void tell_reason(void *user, int64_t index, moco_status_t status, const char *reason)
+{
+    (void)index;
+    (void)status;
+    fail("'%s': %s", (const char *)user, reason);
+}
+
 static int embed_query(const near_options_t *options, moco_model_t *model, float **row)
 {
     const char *path = options->paths[2];
     uint64_t size = 0;
-    uint8_t *bytes = read_file(path, &size);
+    uint8_t *bytes = input_read(path, MAX_QUERY, &size);
     const uint8_t *data = bytes;
     moco_embed_options_t how;
-    moco_status_t status;
+    moco_status_t status, broken = MOCO_OK;
 
     if (bytes == NULL)
         return EXIT_FAILED;
@@ -79,11 +90,15 @@ static int embed_query(const near_options_t *options, moco_model_t *model, float
         return fail("out of memory");
     }
     status = moco_embed_options_init(&how, sizeof how);
+    how.cancel = signals_cancel();
     how.tap = options->tap;
+    how.statuses = &broken;
+    how.failed = tell_reason;
+    how.user = (void *)path; /* the cast: tell_reason only reads it */
     if (status == MOCO_OK)
         status = moco_model_embed_encoded(model, 1, &data, &size, &how, *row);
     free(bytes);
-    return finish(status, path);
+    return status == MOCO_OK && broken != MOCO_OK ? EXIT_FAILED : finish(status, path);
 }
 
 static void print_row(long long rank, float similarity, const char *name)

@@ -5,9 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common.h"
+#include "input.h"
 #include "progress.h"
+
+#define MAX_NAMES ((uint64_t)1 << 30) /* bytes */
 
 typedef struct collector {
     near_source_t *source;
@@ -81,9 +85,11 @@ static int read_names(near_source_t *source, const char *path)
     if (length + 1 >= sizeof text || length < 4)
         return fail("'%s' is not a .npy path", path);
     snprintf(text, sizeof text, "%.*s.txt", (int)(length - 4), path);
-    file = fopen(text, "r");
+    if (!path_exists(text))
+        return fail("the names of the rows are not there: '%s'", text);
+    file = input_open(text, MAX_NAMES);
     if (file == NULL)
-        return fail("the names of the rows are not there: '%s': %s", text, strerror(errno));
+        return EXIT_FAILED;
     while (source->count < moco_index_count(source->index) && (size = getline(&line, &capacity, file)) >= 0) {
         if (size > 0 && line[size - 1] == '\n')
             line[size - 1] = '\0';
@@ -119,34 +125,4 @@ void near_free(near_source_t *source)
     free(source->names);
     moco_index_free(source->index);
     memset(source, 0, sizeof *source);
-}
-
-uint8_t *read_file(const char *path, uint64_t *size)
-{
-    enum { CHUNK = 1 << 16 };
-    FILE *file = fopen(path, "rb");
-    uint8_t *bytes = NULL, *grown;
-    size_t used = 0, got = 0, capacity = 0;
-
-    while (file != NULL) {
-        if (capacity - used < CHUNK) {
-            capacity = capacity * 2 + CHUNK;
-            if ((grown = realloc(bytes, capacity)) == NULL)
-                break;
-            bytes = grown;
-        }
-        got = fread(bytes + used, 1, capacity - used, file);
-        used += got;
-        if (got == 0)
-            break;
-    }
-    if (file == NULL || ferror(file) || got != 0) {
-        fail("'%s' cannot be read: %s", path, strerror(errno));
-        free(bytes);
-        bytes = NULL;
-    }
-    if (file != NULL)
-        fclose(file);
-    *size = used;
-    return bytes;
 }

@@ -20,7 +20,4 @@ int near_from_npy(near_source_t *source, const char *path, moco_device_t *device
 
 void near_free(near_source_t *source);
 
-/* A whole file; the caller frees it. Returns NULL with a message. */
-uint8_t *read_file(const char *path, uint64_t *size);
-
 #endif

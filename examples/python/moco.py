@@ -129,7 +129,7 @@ class ClassifyOptions(_Struct):
 
 class KnnOptions(_Struct):
     _fields_ = [("struct_size", _u64), ("cancel", _ptr), ("progress", _PROGRESS), ("user", _ptr), ("temperature", _f64),
-                ("k", _i64), ("loader_threads", _i32), ("reserved", _i32)]
+                ("k", _i64), ("loader_threads", _i32), ("tap", _i32)]
 
 
 class SnapshotOptions(_Struct):
@@ -349,9 +349,9 @@ def _open_library():
     try:
         library = ctypes.CDLL(path)
     except OSError as error:
-        raise ImportError("libmoco cannot be loaded: %s. Set the environment variable MOCO_LIBRARY to the file libmoco.so.0; %s "
-                          "looked for: %s" % (error, "it names what was" if "MOCO_LIBRARY" in os.environ else
-                                              "it is not set, and these were", ", ".join(_library_places()))) from None
+        tried = "it is now %s" if "MOCO_LIBRARY" in os.environ else "it is not set, and these were tried: %s"
+        raise ImportError("libmoco cannot be loaded: %s. Set the environment variable MOCO_LIBRARY to the file "
+                          "libmoco.so.0; %s" % (error, tried % ", ".join(_library_places()))) from None
     calls = [(name, _i32, arguments) for name, arguments in _STATUS_CALLS.items()]
     calls += [(name, result, arguments) for name, (result, arguments) in _OTHER_CALLS.items()]
     for name, result, arguments in calls:

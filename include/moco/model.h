@@ -54,6 +54,7 @@ MOCO_API moco_status_t moco_model_options_json(const moco_model_options_t *optio
  * @param out      receives the model; free with moco_model_free.
  * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no file of tensors, damaged, no encoder in it),
  *         MOCO_ERR_SHAPE (a tensor is missing or has other sizes than its architecture),
+ *         MOCO_ERR_NONFINITE (a weight or statistic is infinite or no number: the message names it),
  *         MOCO_ERR_UNSUPPORTED (another network, a program instead of tensors), MOCO_ERR_MISMATCH
  *         (no key encoder in it), MOCO_ERR_VERSION (written by a newer library),
  *         MOCO_ERR_MEMORY_CAP (more than memory_cap; the message says both), MOCO_ERR_MEMORY.
@@ -69,9 +70,10 @@ MOCO_API moco_status_t moco_model_load_memory(const void *data, uint64_t size, c
                                               moco_device_t *device, moco_model_t **out);
 
 /** Write the model as `path` (safetensors, torchvision names), through a temporary file that is
- * synced and renamed.
- * @return MOCO_ERR_IO, MOCO_ERR_MEMORY; an older file of that name is then as it
- * was. Since: 0.1. */
+ * synced and renamed. A symbolic link stays one, and what it leads to is written. The file carries
+ * checksums, which every load compares (docs/checkpoints.md).
+ * @return MOCO_ERR_IO, MOCO_ERR_MEMORY, MOCO_ERR_NONFINITE; an older file of that name is then as
+ * it was. Since: 0.1. */
 MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *path);
 
 /**
@@ -154,8 +156,10 @@ MOCO_API moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t coun
 
 /**
  * The same for float images that are already of the model's size and normalised.
- * @param images  [count,3,S,S] (MOCO_LAYOUT_NCHW) or [count,S,S,3] (MOCO_LAYOUT_NHWC) float32, RGB.
- * @return MOCO_ERR_ARGUMENT, MOCO_ERR_CANCELLED, MOCO_ERR_MEMORY, MOCO_ERR_ENGINE. Since: 0.1.
+ * @param images  [count,3,S,S] (MOCO_LAYOUT_NCHW) or [count,S,S,3] (MOCO_LAYOUT_NHWC) float32, RGB,
+ *                finite.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_NONFINITE (a number of an image, or of its embedding),
+ *         MOCO_ERR_CANCELLED, MOCO_ERR_MEMORY, MOCO_ERR_ENGINE. Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_tensor(moco_model_t *model, int64_t count, const float *images,
                                                const moco_embed_options_t *options, float *out);

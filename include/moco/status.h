@@ -21,7 +21,7 @@ enum moco_status {
     MOCO_ERR_SHAPE = 6,       /**< a tensor or vector has other sizes than wanted                              */
     MOCO_ERR_NO_DATA = 7,     /**< fewer images or vectors than the call needs, or the object lacks what was asked for */
     MOCO_ERR_FULL = 8,        /**< more images pushed than a batch holds                                       */
-    MOCO_ERR_NONFINITE = 9,   /**< a loss or gradient is not a finite number                                   */
+    MOCO_ERR_NONFINITE = 9,   /**< a loss, gradient, weight, pushed number or embedding is infinite or no number */
     MOCO_ERR_EXISTS = 10,     /**< a file that would be replaced is an input of the call, or belongs to another run */
     MOCO_ERR_FORKED = 11,     /**< the process was forked while this object was at work                        */
     MOCO_ERR_UNSUPPORTED = 12,/**< known, but not in this build or version                                     */

@@ -3,6 +3,7 @@
 
 #include "eval/convert.h"
 #include "eval/loaded.h"
+#include "persist/output.h"
 #include "train/import.h"
 #include "util/cancel.h"
 #include "util/file.h"
@@ -22,6 +23,7 @@ moco_status_t moco_convert(const char *source, const char *target, const moco_co
     TRY(mo_cancel_check(o.cancel));
     if (mo_file_same(source, target))
         return mo_fail(MOCO_ERR_EXISTS, "%s is the file to read and the file to write: wanted another target", target);
+    TRY(mo_output_check(target, MO_OUTPUT_SAFETENSORS));
     TRY(o.to == MOCO_FILE_TRAINING ? mo_import_training(source, target, &o, &answer)
                                    : mo_convert_encoder(source, target, &o, &answer));
 cleanup:

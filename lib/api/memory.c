@@ -3,12 +3,12 @@
 
 #include <stdio.h>
 
-#include "util/memory.h"
+#include "util/headroom.h"
 
 uint64_t moco_memory_left(char *source, uint64_t capacity)
 {
-    mo_memory_t memory;
-    mo_memory_read(&memory);
+    mo_headroom_t memory;
+    mo_headroom_read(&memory);
     if (source != NULL && capacity > 0)
         snprintf(source, capacity, "%s", memory.source);
     return memory.left;

@@ -8,6 +8,7 @@
 #include "train/trainer.h"
 #include "train/warnings.h"
 #include "util/json.h"
+#include "persist/output.h"
 #include "util/need.h"
 #include "util/rng.h"
 #include "util/structsize.h"
@@ -126,7 +127,8 @@ moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path)
 {
     MO_NEED(trainer);
     MO_NEED(path);
-    return mo_state_save(&trainer->state, NULL, path);
+    const moco_status_t status = mo_output_check(path, MO_OUTPUT_SAFETENSORS);
+    return status == MOCO_OK ? mo_state_save(&trainer->state, NULL, path) : status;
 }
 
 moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,

@@ -5,6 +5,7 @@
 #include "data/augment.h"
 #include "data/dataset.h"
 #include "util/alloc.h"
+#include "util/size.h"
 #include "util/status.h"
 
 #define MAX_LABEL 999999
@@ -75,8 +76,8 @@ moco_status_t mo_dataset_call(moco_dataset_t *dataset, int64_t index, mo_bytes_t
     if (data == NULL && size != 0)
         return mo_fail(MOCO_ERR_IMAGE, "unreadable: the callback gave no data");
     if (size > (uint64_t)dataset->max_bytes)
-        return mo_fail(MOCO_ERR_IMAGE, "has %llu bytes; the limit is %lld", (unsigned long long)size,
-                       (long long)dataset->max_bytes);
+        return mo_fail(MOCO_ERR_IMAGE, "has %s; the limit is %s", mo_size(size).text,
+                       mo_size((uint64_t)dataset->max_bytes).text);
     const moco_status_t status = mo_bytes_reserve(&bytes->data, &bytes->capacity, size);
     if (status != MOCO_OK)
         return status;

@@ -1,8 +1,13 @@
-/* A data set as JSON: where it comes from, what it holds, and what was broken. */
+/* A data set as JSON: where it comes from, what it holds, and what was broken. And as a number that
+ * tells it from others. */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "data/dataset.h"
+#include "util/hash.h"
 #include "util/json.h"
 
 #define LISTED_BROKEN 20
@@ -18,6 +23,46 @@ static json_t *broken_names(const moco_dataset_t *dataset)
                                                   "reason", mo_json_bytes(reason)));
     }
     return list;
+}
+
+uint64_t mo_dataset_identity(const moco_dataset_t *dataset)
+{
+    const mo_listing_t *listing = &dataset->listing;
+    uint64_t hash = mo_hash_add(mo_hash_add(MO_HASH_START, dataset->name_hash), (uint64_t)listing->count);
+    char link[64], place[PATH_MAX];
+    struct stat info;
+    if (listing->source == MO_SOURCE_CALLBACK)
+        return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", listing->fd); /* the whole path, wherever the process is now */
+    ssize_t length = readlink(link, place, sizeof place);
+    if (length < 0)
+        length = snprintf(place, sizeof place, "%.4000s", listing->path);
+    for (ssize_t i = 0; i < length; i++)
+        hash = mo_hash_add(hash, (uint8_t)place[i]);
+    if (listing->source == MO_SOURCE_TAR && fstat(listing->fd, &info) == 0) {
+        hash = mo_hash_add(hash, (uint64_t)info.st_size);
+        hash = mo_hash_add(hash, (uint64_t)info.st_mtim.tv_sec);
+        hash = mo_hash_add(hash, (uint64_t)info.st_mtim.tv_nsec);
+    }
+    return hash;
+}
+
+static int64_t nanoseconds(const struct timespec *time)
+{
+    return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
+}
+
+int mo_dataset_changed(const moco_dataset_t *dataset, int64_t count, int64_t since)
+{
+    const mo_listing_t *listing = &dataset->listing;
+    const int archive = listing->source == MO_SOURCE_TAR;
+    struct stat info;
+    for (int64_t i = 0; i < (archive ? 1 : count) && i < listing->count; i++) {
+        const int failed = archive ? fstat(listing->fd, &info) : fstatat(listing->fd, mo_dataset_name(dataset, i), &info, 0);
+        if (failed == 0 && (nanoseconds(&info.st_mtim) >= since || nanoseconds(&info.st_ctim) >= since))
+            return 1;
+    }
+    return 0;
 }
 
 static json_t *left_out(const mo_left_out_t *left)

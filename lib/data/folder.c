@@ -1,6 +1,7 @@
-/* Listings of folders. Called by listing.c with listing->fd open; file systems are taken as hostile:
- * links may dangle or loop, names may be anything, folders may be deep. A folder below that may not
- * be read, as lost+found, is left out with a warning; the data set's own must be readable. */
+/* Listings of folders. Called by listing.c with listing->fd open; file systems are taken as
+ * hostile: links may dangle or loop, names may be anything, folders may be deep. A folder below
+ * that may not be read, as lost+found, is left out with a warning; the data set's own must be
+ * readable. */
 #include "data/listing.h"
 
 #include <dirent.h>
@@ -13,6 +14,7 @@
 #include "util/alloc.h"
 #include "util/fault.h"
 #include "util/retry.h"
+#include "util/size.h"
 #include "util/status.h"
 
 #define MAX_DEPTH 128

@@ -17,7 +17,8 @@
 #include "data/exif.h"
 #include "util/status.h"
 
-/* What an image may ask for at most. Encoders write about ten scans, twenty of CMYK; a scan costs time for each pixel even where it holds nothing. */
+/* What an image may ask for at most. Encoders write about ten scans, twenty of CMYK; a scan costs
+ * time for each pixel even where it holds nothing. */
 #define MAX_SCANS 100
 #define MAX_SCANNED_PIXELS ((uint64_t)1 << 31) /* over all scans */
 

@@ -1,4 +1,5 @@
-/* Counting by the ending of the name, and by first bytes where that says nothing; see left_out.h. */
+/* Counting by the ending of the name, and by first bytes where that says nothing; see
+ * left_out.h. */
 #include "data/left_out.h"
 
 #include <ctype.h>

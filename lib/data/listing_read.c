@@ -28,8 +28,9 @@ int64_t mo_read_at(int fd, void *to, uint64_t size, uint64_t offset)
     return (int64_t)done;
 }
 
-/* Not among them: EIO, ESTALE, ETIMEDOUT, ENOTCONN, EAGAIN, EMFILE, ENOMEM and whatever a file system
- * may yet think of. A run that stops can go on; an image that was dropped is missing for good. */
+/* Not among them: EIO, ESTALE, ETIMEDOUT, ENOTCONN, EAGAIN, EMFILE, ENOMEM and whatever a file
+ * system may yet think of. A run that stops can go on; an image that was dropped is missing for
+ * good. */
 int mo_error_is_of_file(int error)
 {
     switch (error) {

@@ -120,8 +120,8 @@ cleanup:
     return status;
 }
 
-/* Whether this process is a child of the one that the threads belong to. The lock may be held by one
- * of them, for ever. */
+/* Whether this process is a child of the one that the threads belong to. The lock may be held by
+ * one of them, for ever. */
 static int is_foreign(const mo_loader_t *loader)
 {
     return loader->process != getpid();

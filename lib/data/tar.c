@@ -284,8 +284,8 @@ cleanup:
     return status;
 }
 
-/* At an end block: past the zeros to the next archive, where one follows. Other bytes there are none
- * of the archive's. */
+/* At an end block: past the zeros to the next archive, where one follows. Other bytes there are
+ * none of the archive's. */
 static moco_status_t end_of_archive(tar_t *tar, int *end)
 {
     moco_status_t status = MOCO_OK;

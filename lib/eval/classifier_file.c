@@ -7,6 +7,7 @@
 #include "eval/loaded.h"
 #include "eval/model_file.h"
 #include "persist/checkpoint.h"
+#include "persist/output.h"
 #include "util/alloc.h"
 #include "util/json.h"
 #include "util/status.h"
@@ -60,6 +61,7 @@ moco_status_t mo_classifier_write(const moco_classifier_t *c, const char *path)
     float *params = NULL;
     backbone.spec.head = -1;
     backbone.net = (mo_net_t){0};
+    TRY(mo_output_check(path, MO_OUTPUT_SAFETENSORS));
     TRY(mo_encoder_net(&backbone.spec, &backbone.net)); /* the head comes last in a net: the same offsets without it */
     TRY(mo_meta_int(&writer, "format_version", MO_FORMAT_VERSION));
     TRY(mo_st_meta(&writer, "kind", "classifier"));

@@ -6,6 +6,7 @@
 #include "eval/model.h"
 #include "util/alloc.h"
 #include "util/cancel.h"
+#include "util/finite.h"
 #include "util/status.h"
 
 #define KEPT_PIXELS (64 << 20) /* bytes of a decoded image that a lane keeps for its next one */
@@ -39,6 +40,15 @@ typedef struct embedding {
     char **reasons;          /* NULL, or for `failed`: [count] why an image is broken    */
 } embedding_t;
 
+/* Of what the host gave or what the network made of it: image `index` of the call. */
+static moco_status_t check_floats(const char *name, const float *values, int64_t count, int64_t index)
+{
+    const int64_t at = mo_find_nonfinite(values, count);
+    return at < 0 ? MOCO_OK
+                  : mo_fail(MOCO_ERR_NONFINITE, "%s[%lld]: number %lld is %g: wanted finite numbers", name,
+                            (long long)index, (long long)at, (double)values[at]);
+}
+
 /* Image `index` of the call as network input. */
 static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64_t index, float *to)
 {
@@ -51,6 +61,7 @@ static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64
         return MOCO_OK;
     }
     if (s->floats != NULL) {
+        TRY(check_floats("images", s->floats + index * m->feature, m->feature, index));
         mo_input_floats(s->floats + index * m->feature, s->layout, m->feature, to);
         return MOCO_OK;
     }
@@ -58,8 +69,9 @@ static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64
         if (s->encoded[index] == NULL)
             TRY(mo_fail(MOCO_ERR_ARGUMENT, "data[%lld] is NULL", (long long)index));
         status = mo_image_decode(s->encoded[index], s->sizes[index], MO_MAX_PIXELS, &lane->pixels, &warnings);
-        if (status != MOCO_OK)
+        if (status != MOCO_OK && e->statuses == NULL) /* else the reason is told with the image's number */
             TRY(mo_fail(status, "data[%lld]: %s", (long long)index, moco_last_message()));
+        TRY(status);
     } else
         TRY(mo_pixels_from_images(s->images, index, &lane->pixels));
     TRY(mo_view_eval(&lane->work, &lane->pixels, m->transform.eval_resize, m->transform.eval_crop, lane->view));
@@ -82,6 +94,23 @@ static moco_status_t note(embedding_t *e, int64_t image, moco_status_t item)
         return MOCO_OK;
     mo_message_copy(message);
     return mo_strdup(message, &e->reasons[image]);
+}
+
+/* Rows of a shard. Finite weights and pixels can still overflow on the way through the network. */
+static moco_status_t take_rows(embedding_t *e, int64_t first, int64_t rows, const float *values, const uint8_t *broken)
+{
+    moco_status_t status = MOCO_OK;
+    for (int64_t i = 0; i < rows && status == MOCO_OK; i++) {
+        float *to = e->out + (first + i) * e->width;
+        moco_status_t row = MOCO_OK;
+        if (!broken[i] && (row = check_floats("embedding", values + i * e->width, e->width, first + i)) != MOCO_OK)
+            status = note(e, first + i, row);
+        if (broken[i] || row != MOCO_OK)
+            memset(to, 0, (size_t)e->width * sizeof(float));
+        else
+            memcpy(to, values + i * e->width, (size_t)e->width * sizeof(float));
+    }
+    return status;
 }
 
 /* One shard: broken images leave a row of zeros and their status. */
@@ -111,11 +140,7 @@ static moco_status_t embed_part(mo_lane_t *lane, void *ctx, int64_t part)
     TRY(status);
     TRY(mo_instance_run(lane, instance));
     TRY(mo_instance_map(instance, tensor, MO_READ, &values));
-    for (int64_t i = 0; i < rows; i++)
-        if (broken[i])
-            memset(e->out + (first + i) * e->width, 0, (size_t)e->width * sizeof(float));
-        else
-            memcpy(e->out + (first + i) * e->width, values + i * e->width, (size_t)e->width * sizeof(float));
+    status = take_rows(e, first, rows, values, broken);
     mo_instance_unmap(instance, tensor, values);
 cleanup:
     return status;

@@ -31,11 +31,17 @@ static moco_status_t refuse_all_broken(const moco_dataset_t *dataset)
 moco_status_t mo_embed_dataset(moco_model_t *model, moco_dataset_t *dataset, const moco_embed_options_t *o,
                                moco_rows_fn rows, void *user)
 {
+    return mo_embed_dataset_from(model, dataset, 0, 0, o, rows, user);
+}
+
+moco_status_t mo_embed_dataset_from(moco_model_t *model, moco_dataset_t *dataset, int64_t first, int64_t done,
+                                    const moco_embed_options_t *o, moco_rows_fn rows, void *user)
+{
     moco_status_t status = MOCO_OK;
     mo_loader_t *loader = NULL;
     const mo_batch_t *batch = NULL;
     float *values = NULL;
-    int64_t done = 0, told = 0;
+    int64_t told = first;
     const moco_embed_options_t plain = {.cancel = o->cancel, .tap = o->tap}; /* the rows of a batch are all good */
     mo_loader_spec_t spec = {.train = 0,
                              .resize = model->transform.eval_resize,
@@ -48,7 +54,7 @@ moco_status_t mo_embed_dataset(moco_model_t *model, moco_dataset_t *dataset, con
                              .threads = mo_loader_threads(o->loader_threads, mo_device_lanes(model->device))};
     TRY(mo_calloc((size_t)DATASET_BATCH * (size_t)mo_model_width(model, o->tap), sizeof *values, &values));
     TRY(mo_loader_create(&spec, dataset, &loader));
-    TRY(mo_loader_seek(loader, 0, 0));
+    TRY(mo_loader_seek(loader, 0, first));
     while ((status = mo_loader_next(loader, &batch)) == MOCO_OK) {
         mo_image_source_t source = {.rows = batch->rows[0]};
         TRY(mo_embed(model, batch->count, &source, MO_SIZE_MANY, &plain, values));

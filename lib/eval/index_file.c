@@ -1,6 +1,8 @@
 /* Vectors of an index in .npy files. */
+#include "eval/embedding_record.h"
 #include "eval/index.h"
 #include "persist/npy.h"
+#include "persist/output.h"
 #include "util/alloc.h"
 #include "util/status.h"
 
@@ -13,6 +15,7 @@ moco_status_t mo_index_read_npy(const char *path, int64_t capacity, moco_device_
     TRY(mo_npy_read(path, &vectors, &rows, &dimension));
     if (dimension < 1 || dimension > 65536)
         TRY(mo_fail(MOCO_ERR_FORMAT, "%s: rows have %lld numbers, wanted 1 to 65536", path, (long long)dimension));
+    TRY(mo_embedding_check(path, vectors, rows, dimension));
     TRY(mo_index_create((int32_t)dimension, device, &index));
     TRY(mo_index_reserve(index, capacity > rows ? capacity : rows));
     status = mo_index_add(index, vectors, NULL, rows);
@@ -31,8 +34,10 @@ moco_status_t mo_index_write_npy(const moco_index_t *index, const char *path)
 {
     moco_status_t status = MOCO_OK;
     mo_npy_writer_t npy = {0};
+    TRY(mo_output_check(path, MO_OUTPUT_NPY));
     TRY(mo_npy_open(&npy, path, index->dimension));
     TRY(mo_npy_rows(&npy, index->vectors, index->count));
+    TRY(mo_embedding_forget(path));
     TRY(mo_npy_commit(&npy));
 cleanup:
     mo_npy_abort(&npy);

@@ -31,28 +31,51 @@ cleanup:
     return status;
 }
 
+static moco_status_t tap_of(const moco_model_t *model, int32_t wanted, int32_t *tap)
+{
+    const int has_head = model->encoder.embedding >= 0;
+    if (wanted == MOCO_KNN_TAP_PROJECTION && !has_head)
+        return mo_fail(MOCO_ERR_MISMATCH, "tap is projection and the model has no projection head, wanted backbone");
+    *tap = has_head && wanted != MOCO_KNN_TAP_BACKBONE ? MOCO_TAP_PROJECTION : MOCO_TAP_BACKBONE;
+    return MOCO_OK;
+}
+
+/* Images without a class beside others that have one are seldom meant. */
+static void warn_unlabelled(const char *what, const moco_dataset_t *dataset, const char *consequence)
+{
+    int64_t without = 0;
+    for (int64_t i = 0; i < mo_dataset_count(dataset); i++)
+        without += mo_dataset_label(dataset, i) < 0;
+    if (without > 0)
+        mo_log(MOCO_LOG_WARNING, "%lld of %lld images of the %s have no class and %s", (long long)without,
+               (long long)mo_dataset_count(dataset), what, consequence);
+}
+
 moco_status_t mo_knn_check(moco_dataset_t *bank, moco_dataset_t *test)
 {
     const moco_status_t status = mo_classes_check("bank", bank, test);
-    if (status == MOCO_OK)
-        mo_overlap_warn("bank", bank, test);
-    return status;
+    if (status != MOCO_OK)
+        return status;
+    warn_unlabelled("bank", bank, "do not vote");
+    warn_unlabelled("test set", test, "count as misses");
+    mo_overlap_warn("bank", bank, test);
+    return MOCO_OK;
 }
 
 moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
                               const moco_knn_options_t *o, moco_knn_result_t *result)
 {
     moco_status_t status = MOCO_OK;
-    int32_t tap = model->encoder.embedding >= 0 ? MOCO_TAP_PROJECTION : MOCO_TAP_BACKBONE, *map = NULL;
+    int32_t *map = NULL;
     int32_t classes = mo_dataset_classes(bank);
     moco_index_t *index = NULL;
     mo_features_t b = {0}, q = {0};
-    mo_features_spec_t spec = {.tap = tap,
-                               .loader_threads = o->loader_threads,
+    mo_features_spec_t spec = {.loader_threads = o->loader_threads,
                                .progress = o->progress,
                                .user = o->user,
                                .cancel = o->cancel,
                                .total = mo_dataset_count(bank) + mo_dataset_count(test)};
+    TRY(tap_of(model, o->tap, &spec.tap));
     TRY(mo_calloc((size_t)mo_dataset_classes(test), sizeof *map, &map));
     TRY(mo_classes_match("bank", bank, test, map));
     TRY(mo_features_collect(model, bank, &spec, &b)); /* an image without class cannot vote … */

@@ -10,7 +10,7 @@
 
 #include "engine/ops.h"
 #include "util/alloc.h"
-#include "util/memory.h"
+#include "util/headroom.h"
 #include "util/size.h"
 #include "util/status.h"
 
@@ -199,7 +199,7 @@ static moco_status_t check_memory(const moco_model_t *m, int64_t cap)
         return MOCO_OK;
     snprintf(advice, sizeof advice, "; each of %d lanes takes %s; memory_cap = %llu takes it whatever the machine says",
              mo_device_lanes(m->device), mo_size(each).text, (unsigned long long)bytes);
-    return mo_memory_check(MOCO_ERR_MEMORY_CAP, "the model needs", bytes, advice);
+    return mo_headroom_check(MOCO_ERR_MEMORY_CAP, "the model needs", bytes, advice);
 }
 
 static moco_status_t take_memory(moco_model_t *m, const mo_encoder_t *encoder, int64_t cap)
@@ -207,7 +207,7 @@ static moco_status_t take_memory(moco_model_t *m, const mo_encoder_t *encoder, i
     moco_status_t status = MOCO_OK;
     TRY(check_memory(m, cap));
     if (cap > 0) /* whoever sets one may know better than the machine */
-        mo_memory_planned_begin();
+        mo_headroom_planned_begin();
     status = mo_encoder_take(&m->encoder, NULL);
     if (status == MOCO_OK)
         status = mo_encoder_copy_numbers(encoder, &m->encoder);
@@ -216,7 +216,7 @@ static moco_status_t take_memory(moco_model_t *m, const mo_encoder_t *encoder, i
     if (status == MOCO_OK)
         status = take_lanes(m);
     if (cap > 0)
-        mo_memory_planned_end();
+        mo_headroom_planned_end();
 cleanup:
     return status;
 }

@@ -10,6 +10,7 @@
 #include "data/data.h"
 #include "engine/plan.h"
 #include "nets/encoder.h"
+#include "util/checksum.h"
 #include "util/options.h"
 
 /* Plan sizes: one image for latency, more for throughput; a partial shard is padded. */
@@ -61,6 +62,8 @@ moco_status_t mo_model_write(const moco_model_t *model, const char *path);
 moco_status_t mo_model_write_memory(const moco_model_t *model, void *bytes, uint64_t capacity, uint64_t *needed);
 
 json_t *mo_model_json(const moco_model_t *model); /* what it is; NULL without memory */
+/* Of all that decides the bits of a row: weights, statistics, network and transform. */
+moco_status_t mo_model_sum(const moco_model_t *model, mo_checksum_t *sum);
 
 /* embed.c. Where images of one call come from: exactly one is set. */
 typedef struct mo_image_source {
@@ -77,6 +80,9 @@ moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_image_source
 /* embed_dataset.c */
 moco_status_t mo_embed_dataset(moco_model_t *model, moco_dataset_t *dataset, const moco_embed_options_t *options,
                                moco_rows_fn rows, void *user);
+/* The images from `first` on, after `done` rows of those before. */
+moco_status_t mo_embed_dataset_from(moco_model_t *model, moco_dataset_t *dataset, int64_t first, int64_t done,
+                                    const moco_embed_options_t *options, moco_rows_fn rows, void *user);
 /* embed_files.c */
 moco_status_t mo_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
                               const moco_embed_options_t *options, moco_embed_result_t *result);

@@ -1,6 +1,7 @@
 /* Models in files: what their metadata says, and writing model.safetensors (query encoder with its
  * head, torchvision names). */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <moco/trainer.h>
@@ -10,6 +11,7 @@
 #include "engine/ops.h"
 #include "nets/names.h"
 #include "persist/checkpoint.h"
+#include "persist/output.h"
 #include "util/alloc.h"
 #include "util/number.h"
 #include "util/status.h"
@@ -251,7 +253,8 @@ cleanup:
 
 moco_status_t mo_model_write(const moco_model_t *m, const char *path)
 {
-    return mo_model_write_encoder(&m->encoder, &m->transform, NULL, path);
+    const moco_status_t status = mo_output_check(path, MO_OUTPUT_SAFETENSORS);
+    return status != MOCO_OK ? status : mo_model_write_encoder(&m->encoder, &m->transform, NULL, path);
 }
 
 moco_status_t mo_model_write_memory(const moco_model_t *m, void *bytes, uint64_t capacity, uint64_t *needed)
@@ -287,6 +290,28 @@ json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_transform_t *r)
     }
     json_decref(vit);
     return all;
+}
+
+moco_status_t mo_model_sum(const moco_model_t *m, mo_checksum_t *sum)
+{
+    moco_status_t status = MOCO_OK;
+    const mo_encoder_t *e = &m->encoder;
+    json_t *spec = mo_spec_json(&e->spec, &m->transform);
+    char *text = spec != NULL ? json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    float *params = NULL;
+    if (text == NULL)
+        TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a description"));
+    TRY(mo_buffer_map(e->params, MO_READ, &params));
+    mo_checksum_add(sum, MO_VERSION_TEXT, sizeof MO_VERSION_TEXT);
+    mo_checksum_add(sum, text, strlen(text));
+    mo_checksum_add(sum, params, (uint64_t)e->net.params * sizeof *params);
+    for (int32_t i = 0; i < e->net.bn_count; i++)
+        mo_checksum_add(sum, e->running + e->net.bns[i].offset, 2 * (uint64_t)e->net.bns[i].channels * sizeof(float));
+cleanup:
+    mo_buffer_unmap(e->params, params);
+    free(text);
+    json_decref(spec);
+    return status;
 }
 
 json_t *mo_model_json(const moco_model_t *m)

@@ -1,6 +1,6 @@
 /* Whether a test set repeats the set that it is measured against: figures would then be of memory,
- * not of learning. A warning, because it may be meant. Only a few images are looked for, so it costs
- * a walk over the names and some reads. */
+ * not of learning. A warning, because it may be meant. Only a few images are looked for, so it
+ * costs a walk over the names and some reads. */
 #include <string.h>
 
 #include "data/dataset.h"

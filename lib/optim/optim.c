@@ -31,6 +31,11 @@ const char *mo_optim_block_name(mo_optimizer_t kind, int32_t block)
     return block == 0 ? "exp_avg" : "exp_avg_sq";
 }
 
+int mo_optim_block_is_squares(mo_optimizer_t kind, int32_t block)
+{
+    return kind == MO_OPTIMIZER_ADAMW && block == 1;
+}
+
 moco_status_t mo_optim_prepare(mo_optim_t *o, const mo_net_t *net)
 {
     moco_status_t status = MOCO_OK;

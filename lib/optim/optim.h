@@ -30,6 +30,8 @@ typedef struct mo_optim_rates {
 int32_t mo_optim_blocks(mo_optimizer_t kind);
 /* What a file calls them, in PyTorch's words: "momentum_buffer"; "exp_avg" and "exp_avg_sq". */
 const char *mo_optim_block_name(mo_optimizer_t kind, int32_t block);
+/* Whether a block holds means of squares, which are never below 0. */
+int mo_optim_block_is_squares(mo_optimizer_t kind, int32_t block);
 
 /* Where gradients lie: the block of a range of the parameters starts at float `from` of the
  * whole. */

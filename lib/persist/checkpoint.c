@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "persist/check.h"
 #include "persist/layout.h"
 #include "util/alloc.h"
 #include "util/number.h"
@@ -55,6 +56,7 @@ moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const m
         full_name(name, prefix, 1, bn->name, ".running_mean");
         TRY(mo_st_add(writer, name, MO_F32, 1, dims, e->running + bn->offset));
         full_name(name, prefix, 1, bn->name, ".running_var");
+        TRY(mo_check_variance(name, e->running + bn->offset + bn->channels, bn->channels));
         TRY(mo_st_add(writer, name, MO_F32, 1, dims, e->running + bn->offset + bn->channels));
         full_name(name, prefix, 1, bn->name, ".num_batches_tracked");
         TRY(mo_st_add(writer, name, MO_I64, 0, dims, batches));
@@ -132,6 +134,8 @@ moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, con
         TRY(get_floats(st, name, 1, dims, mean));
         full_name(name, prefix, 1, bn->name, ".running_var");
         TRY(get_floats(st, name, 1, dims, mean != NULL ? mean + bn->channels : NULL));
+        if (mean != NULL)
+            TRY(mo_check_variance(name, mean + bn->channels, bn->channels));
     }
 cleanup:
     mo_buffer_unmap(e->params, params);

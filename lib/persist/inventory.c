@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "persist/check.h"
 #include "util/alloc.h"
 #include "util/status.h"
 
@@ -253,6 +254,7 @@ moco_status_t mo_inventory_encoder(mo_inventory_t *inv, const mo_root_t *root, c
         TRY(take_floats(inv, root, name, running + bn->offset, bn->channels));
         snprintf(name, sizeof name, "%s.running_var", bn->name);
         TRY(take_floats(inv, root, name, running + bn->offset + bn->channels, bn->channels));
+        TRY(mo_check_variance(name, running + bn->offset + bn->channels, bn->channels));
     }
     TRY(take_counters(inv, root, net, batches));
 cleanup:

@@ -63,13 +63,40 @@ moco_status_t mo_npy_rows(mo_npy_writer_t *npy, const float *rows, int64_t count
     return status;
 }
 
-moco_status_t mo_npy_commit(mo_npy_writer_t *npy)
+uint64_t mo_npy_header_size(void)
+{
+    return HEADER_SIZE;
+}
+
+moco_status_t mo_npy_resume(mo_npy_writer_t *npy, const char *path, int32_t dimension, int64_t rows)
+{
+    mo_npy_writer_t made = {.dimension = dimension, .rows = rows};
+    const uint64_t row = (uint64_t)dimension * sizeof(float);
+    moco_status_t status = mo_atomic_resume(&made.file, path, rows > 0 ? HEADER_SIZE + (uint64_t)rows * row : 0);
+    if (status == MOCO_OK && rows == 0)
+        status = write_header(&made);
+    if (status == MOCO_OK)
+        *npy = made;
+    else
+        mo_atomic_keep(&made.file);
+    return status;
+}
+
+moco_status_t mo_npy_finish(mo_npy_writer_t *npy)
 {
     moco_status_t status = MOCO_OK;
     if (npy->file.fd == 0)
         return mo_fail(MOCO_ERR_STATE, "no .npy file is open for writing");
     TRY(mo_atomic_seek(&npy->file, 0));
     TRY(write_header(npy));
+cleanup:
+    return status;
+}
+
+moco_status_t mo_npy_commit(mo_npy_writer_t *npy)
+{
+    moco_status_t status = MOCO_OK;
+    TRY(mo_npy_finish(npy));
     TRY(mo_atomic_commit(&npy->file));
 cleanup:
     mo_npy_abort(npy);

@@ -15,6 +15,12 @@ typedef struct mo_npy_writer {
 moco_status_t mo_npy_open(mo_npy_writer_t *npy, const char *path, int32_t dimension);
 moco_status_t mo_npy_rows(mo_npy_writer_t *npy, const float *rows, int64_t count);
 moco_status_t mo_npy_commit(mo_npy_writer_t *npy);
+/* Goes on after the first `rows` rows of the part file of an earlier process (mo_atomic_resume); 0
+ * begins anew. */
+moco_status_t mo_npy_resume(mo_npy_writer_t *npy, const char *path, int32_t dimension, int64_t rows);
+uint64_t mo_npy_header_size(void); /* of files written here: the rows begin after it */
+/* The row count into the header: npy->file can then be committed. */
+moco_status_t mo_npy_finish(mo_npy_writer_t *npy);
 void mo_npy_abort(mo_npy_writer_t *npy);
 
 /* Whole file: '<f4', C order, two dimensions, versions 1-3. *rows from mo_free-able memory. Hostile

@@ -7,6 +7,10 @@
 #include "persist/tensor_file.h"
 #include "util/folder.h"
 
+/* Bytes of a header that is read or written. The deepest network of this library, with both
+ * encoders and two blocks of an optimizer, has one of 7 million. */
+#define MO_ST_MAX_HEADER 10000000u
+
 /* Tensors and texts of a source; the caller makes the file its owner. */
 moco_status_t mo_safetensors_parse(mo_tensor_file_t *st, const mo_source_t *source);
 

@@ -2,6 +2,7 @@
  * before anything is believed, and no number is read. Called by checkpoints and by model loading.
  * Assumes a little-endian machine. */
 #include "persist/safetensors.h"
+#include "persist/safetensors_sum.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,9 +10,9 @@
 
 #include "util/alloc.h"
 #include "util/json.h"
+#include "util/size.h"
 #include "util/status.h"
 
-#define MAX_HEADER 100000000u
 #define METADATA_NAME "__metadata__"
 #define MAX_DEPTH 8 /* a legal header has three levels */
 
@@ -230,9 +231,9 @@ static moco_status_t load_header(const mo_source_t *source, uint64_t *length, js
         return mo_fail(MOCO_ERR_FORMAT, "%s: has %llu bytes, a safetensors file has at least 8", path,
                        (unsigned long long)size);
     TRY(mo_source_read(source, 0, 8, length));
-    if (*length > MAX_HEADER || *length > size - 8)
-        return mo_fail(MOCO_ERR_FORMAT, "%s: not safetensors: header of %llu bytes claimed, %llu follow, %u at most",
-                       path, (unsigned long long)*length, (unsigned long long)(size - 8), MAX_HEADER);
+    if (*length > MO_ST_MAX_HEADER || *length > size - 8)
+        return mo_fail(MOCO_ERR_FORMAT, "%s: not safetensors: a header of %s claimed, %s follow, at most %s are read",
+                       path, mo_size(*length).text, mo_size(size - 8).text, mo_size(MO_ST_MAX_HEADER).text);
     TRY(mo_source_take(source, 8, *length, &text));
     if (*length < 2 || text[0] != '{')
         TRY(mo_fail(MOCO_ERR_FORMAT, "%s: not safetensors: the header does not begin with '{'", path));
@@ -253,7 +254,9 @@ moco_status_t mo_safetensors_parse(mo_tensor_file_t *st, const mo_source_t *sour
     TRY(load_header(source, &length, &header));
     TRY(read_metadata(&made, header, mo_source_path(source)));
     TRY(read_tensors(&made, header, 8 + length, source));
+    made.data = 8 + length;
     TRY(mo_tensor_file_sort(&made, mo_source_path(source)));
+    TRY(mo_header_sum_check(&made, made.data, mo_source_path(source)));
     *st = made;
     made = (mo_tensor_file_t){0};
 cleanup:

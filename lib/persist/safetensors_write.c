@@ -8,11 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "persist/check.h"
+#include "persist/safetensors_sum.h"
 #include "util/alloc.h"
 #include "util/atomic_file.h"
+#include "util/checksum.h"
+#include "util/size.h"
 #include "util/status.h"
 
-#define MAX_HEADER 100000000
+#define METADATA_NAME "__metadata__"
+#define PART ((uint64_t)1 << 18) /* bytes that stay in a cache between the checksum and the write */
 
 typedef struct mo_st_entry {
     char *name;
@@ -100,7 +105,7 @@ static moco_status_t put_metadata(json_t *header, const mo_st_writer_t *writer)
 {
     moco_status_t status = MOCO_OK;
     json_t *metadata = json_object();
-    TRY(put(header, "__metadata__", metadata));
+    TRY(put(header, METADATA_NAME, metadata));
     for (int64_t i = 0; i < writer->meta_count; i++)
         TRY(put(metadata, writer->meta[i].key, json_string(writer->meta[i].value)));
 cleanup:
@@ -122,13 +127,29 @@ static moco_status_t put_tensor(json_t *header, const entry_t *entry, uint64_t b
     return put(header, entry->name, value);
 }
 
+/* The last two texts. `sum`: of the tensors. The data has not been read yet. */
+static moco_status_t put_sums(json_t *header, const mo_st_writer_t *writer, uint64_t sum)
+{
+    moco_status_t status = MOCO_OK;
+    json_t *metadata = json_object_get(header, METADATA_NAME);
+    char text[MO_CHECKSUM_TEXT];
+    for (int64_t i = 0; i < writer->meta_count; i++)
+        sum += mo_sum_of_text(writer->meta[i].key, writer->meta[i].value);
+    mo_checksum_text(sum, text);
+    TRY(put(metadata, MO_HEADER_SUM, json_string(text)));
+    mo_checksum_text(0, text);
+    TRY(put(metadata, MO_DATA_SUM, json_string(text)));
+cleanup:
+    return status;
+}
+
 /* The header as text padded to a multiple of 8 bytes, free with free(). */
 static moco_status_t make_header(const mo_st_writer_t *writer, char **text, uint64_t *length)
 {
     moco_status_t status = MOCO_OK;
     json_t *header = json_object();
     char *dumped = NULL;
-    uint64_t begin = 0, end = 0;
+    uint64_t begin = 0, end = 0, sum = 0;
     if (header == NULL)
         return mo_fail(MOCO_ERR_MEMORY, "no memory for a header");
     TRY(put_metadata(header, writer));
@@ -138,16 +159,19 @@ static moco_status_t make_header(const mo_st_writer_t *writer, char **text, uint
             goto cleanup;
         }
         TRY(put_tensor(header, &writer->entries[i], begin, end));
+        sum += mo_sum_of_tensor(writer->entries[i].name, mo_dtype_name(writer->entries[i].dtype),
+                                writer->entries[i].rank, writer->entries[i].dims, begin, end);
     }
+    TRY(put_sums(header, writer, sum));
     dumped = json_dumps(header, JSON_COMPACT);
     if (dumped == NULL) {
         status = mo_fail(MOCO_ERR_MEMORY, "no memory for a header");
         goto cleanup;
     }
     *length = (strlen(dumped) + 7) / 8 * 8;
-    if (*length > MAX_HEADER) {
-        status = mo_fail(MOCO_ERR_ARGUMENT, "header of %llu bytes, the format takes %d", (unsigned long long)*length,
-                         MAX_HEADER);
+    if (*length > MO_ST_MAX_HEADER) {
+        status = mo_fail(MOCO_ERR_ARGUMENT, "a header of %s, names and metadata may take %s", mo_size(*length).text,
+                         mo_size(MO_ST_MAX_HEADER).text);
         goto cleanup;
     }
     TRY(mo_strprintf(text, "%-*s", (int)*length, dumped));
@@ -162,7 +186,8 @@ cleanup:
 /* A file being written, or memory that is known to be large enough. */
 typedef struct sink {
     mo_atomic_file_t file;
-    uint8_t *bytes; /* NULL: the file */
+    uint8_t *bytes; /* where memory begins; NULL: the file */
+    uint64_t at;    /* bytes of memory that are written    */
 } sink_t;
 
 static moco_status_t put_bytes(sink_t *sink, const void *bytes, uint64_t size)
@@ -171,24 +196,74 @@ static moco_status_t put_bytes(sink_t *sink, const void *bytes, uint64_t size)
         return MOCO_OK;
     if (sink->bytes == NULL)
         return mo_atomic_write(&sink->file, bytes, size);
-    memcpy(sink->bytes, bytes, size);
-    sink->bytes += size;
+    memcpy(sink->bytes + sink->at, bytes, size);
+    sink->at += size;
     return MOCO_OK;
 }
 
-static moco_status_t put_all(sink_t *sink, const mo_st_writer_t *writer, const char *header, uint64_t length)
+static moco_status_t put_at(sink_t *sink, uint64_t at, const void *bytes, uint64_t size)
 {
     moco_status_t status = MOCO_OK;
-    TRY(put_bytes(sink, &length, sizeof length));
-    TRY(put_bytes(sink, header, length));
-    for (int64_t i = 0; i < writer->count; i++)
-        TRY(put_bytes(sink, writer->entries[i].data, writer->entries[i].bytes));
+    if (sink->bytes == NULL)
+        TRY(mo_atomic_seek(&sink->file, at));
+    sink->at = at;
+    TRY(put_bytes(sink, bytes, size));
 cleanup:
     return status;
 }
 
+/* Part by part, so that the checksum reads what is in a cache anyway. */
+static moco_status_t put_data(sink_t *sink, const entry_t *entry, mo_checksum_t *sum)
+{
+    moco_status_t status = MOCO_OK;
+    const uint8_t *data = entry->data;
+    for (uint64_t at = 0, now; at < entry->bytes; at += now) {
+        now = entry->bytes - at < PART ? entry->bytes - at : PART;
+        mo_checksum_add(sum, data + at, now);
+        TRY(put_bytes(sink, data + at, now));
+    }
+cleanup:
+    return status;
+}
+
+/* The checksum of the data, known last, replaces the zeros that stand for it in the header. */
+static moco_status_t put_all(sink_t *sink, const mo_st_writer_t *writer, const char *header, uint64_t length)
+{
+    static const char key[] = "\"" MO_DATA_SUM "\":\"";
+    const char *zeros = strstr(header, key); /* only a key can read so: quotes in names are escaped */
+    moco_status_t status = MOCO_OK;
+    mo_checksum_t sum;
+    char text[MO_CHECKSUM_TEXT];
+    mo_checksum_start(&sum);
+    TRY(put_bytes(sink, &length, sizeof length));
+    TRY(put_bytes(sink, header, length));
+    for (int64_t i = 0; i < writer->count; i++)
+        TRY(put_data(sink, &writer->entries[i], &sum));
+    mo_checksum_text(mo_checksum_value(&sum), text);
+    TRY(put_at(sink, sizeof length + (uint64_t)(zeros - header) + sizeof key - 1, text, sizeof text - 1));
+cleanup:
+    return status;
+}
+
+/* Before anything is opened: a file that is there stays whole. */
+static moco_status_t check_numbers(const mo_st_writer_t *writer)
+{
+    for (int64_t i = 0; i < writer->count; i++) {
+        const entry_t *e = &writer->entries[i];
+        const moco_status_t status = e->dtype == MO_F32 ? mo_check_finite(e->name, e->rank, e->dims, e->data,
+                                                                          (int64_t)(e->bytes / sizeof(float)))
+                                                        : MOCO_OK;
+        if (status != MOCO_OK)
+            return status;
+    }
+    return MOCO_OK;
+}
+
 static moco_status_t sort_and_make_header(mo_st_writer_t *writer, char **header, uint64_t *length)
 {
+    const moco_status_t status = check_numbers(writer);
+    if (status != MOCO_OK)
+        return status;
     if (writer->count > 0)
         qsort(writer->entries, (size_t)writer->count, sizeof *writer->entries, by_alignment);
     return make_header(writer, header, length);

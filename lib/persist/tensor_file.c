@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "persist/check.h"
 #include "persist/safetensors.h"
+#include "persist/safetensors_sum.h"
 #include "persist/torch_file.h"
 #include "util/alloc.h"
 #include "util/file_kind.h"
@@ -96,8 +98,8 @@ static moco_status_t not_tensors(const mo_source_t *source)
                                 : "of no kind that this library knows");
 }
 
-/* Takes `source` over, whatever comes of it. */
-static moco_status_t parse(mo_tensor_file_t *file, mo_source_t *source)
+/* Takes `source` over, whatever comes of it. `whole`: compare the checksum of the numbers. */
+static moco_status_t parse(mo_tensor_file_t *file, mo_source_t *source, int whole)
 {
     moco_status_t status = MOCO_OK;
     uint8_t head[9] = {0};
@@ -117,6 +119,8 @@ static moco_status_t parse(mo_tensor_file_t *file, mo_source_t *source)
     file->source = source;
     source = NULL;
     TRY(unwrap(file));
+    if (whole && file->container == MO_SAFETENSORS)
+        TRY(mo_data_sum_check(file, file->data, mo_source_path(file->source)));
 cleanup:
     mo_source_close(source);
     if (status != MOCO_OK)
@@ -128,14 +132,24 @@ moco_status_t mo_tensor_file_open_memory(mo_tensor_file_t *file, const uint8_t *
 {
     mo_source_t *source = NULL;
     moco_status_t status = mo_source_lend(bytes, size, path, &source);
-    return status == MOCO_OK ? parse(file, source) : status;
+    return status == MOCO_OK ? parse(file, source, 1) : status;
+}
+
+static moco_status_t open_path(mo_tensor_file_t *file, const char *path, int whole)
+{
+    mo_source_t *source = NULL;
+    moco_status_t status = mo_source_open(path, &source);
+    return status == MOCO_OK ? parse(file, source, whole) : status;
 }
 
 moco_status_t mo_tensor_file_open(mo_tensor_file_t *file, const char *path)
 {
-    mo_source_t *source = NULL;
-    moco_status_t status = mo_source_open(path, &source);
-    return status == MOCO_OK ? parse(file, source) : status;
+    return open_path(file, path, 1);
+}
+
+moco_status_t mo_tensor_file_peek(mo_tensor_file_t *file, const char *path)
+{
+    return open_path(file, path, 0);
 }
 
 void mo_tensor_file_close(mo_tensor_file_t *file)
@@ -479,7 +493,8 @@ moco_status_t mo_file_floats(const mo_file_tensor_t *tensor, float *out, int64_t
     if (tensor->dtype > MO_F64)
         return mo_fail(MOCO_ERR_FORMAT, "tensor '%s' is %s, wanted F32, F16, BF16 or F64", mo_show(tensor->name).text,
                        tensor->dtype_name);
-    return copy_numbers(tensor, count, float_row, out);
+    status = copy_numbers(tensor, count, float_row, out);
+    return status == MOCO_OK ? mo_check_finite(tensor->name, tensor->rank, tensor->dims, out, count) : status;
 }
 
 moco_status_t mo_file_ints(const mo_file_tensor_t *tensor, int64_t *out, int64_t count)

@@ -47,6 +47,7 @@ typedef struct mo_file_text {
 
 typedef struct mo_tensor_file {
     mo_source_t *source;
+    uint64_t data; /* safetensors: the byte after the header */
     mo_container_t container;
     mo_file_tensor_t *tensors; /* sorted by name, each name once */
     int64_t count;
@@ -57,7 +58,10 @@ typedef struct mo_tensor_file {
     mo_source_t *lent; /* … which tensors read as a source of its own */
 } mo_tensor_file_t;
 
+/* Of a file with checksums (safetensors_sum.h) both are compared, which reads it once. */
 moco_status_t mo_tensor_file_open(mo_tensor_file_t *file, const char *path);
+/* For those who want texts and shapes alone: the numbers are not looked at. */
+moco_status_t mo_tensor_file_peek(mo_tensor_file_t *file, const char *path);
 /* The same of a file that lies in memory, which is borrowed until the close. `path` names it in
  * messages. */
 moco_status_t mo_tensor_file_open_memory(mo_tensor_file_t *file, const uint8_t *bytes, uint64_t size, const char *path);
@@ -69,7 +73,8 @@ const char *mo_tensor_file_text(const mo_tensor_file_t *file, const char *key); 
 
 /* Numbers of a tensor in C order, as float32 (from F32, F16, BF16, F64) or as whole numbers (from
  * the integer types); count must match exactly: MOCO_ERR_SHAPE names both. MOCO_ERR_IO where the
- * file cannot be read any more or has changed since it was opened. */
+ * file cannot be read any more or has changed since it was opened. MOCO_ERR_NONFINITE where a float
+ * is infinite or no number. */
 moco_status_t mo_file_floats(const mo_file_tensor_t *tensor, float *out, int64_t count);
 moco_status_t mo_file_ints(const mo_file_tensor_t *tensor, int64_t *out, int64_t count);
 

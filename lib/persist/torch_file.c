@@ -9,6 +9,7 @@
 
 #include "persist/zip.h"
 #include "util/alloc.h"
+#include "util/size.h"
 #include "util/status.h"
 
 #define MAX_MEMBER 1024                   /* bytes of a member's name */
@@ -117,8 +118,8 @@ moco_status_t mo_torch_zip_parse(mo_tensor_file_t *file, const mo_source_t *sour
     TRY(check_archive(a));
     const mo_zip_member_t *object = member(a, "data.pkl");
     if (object->size > MAX_PICKLES)
-        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: member %s has %llu bytes, at most %llu are read", a->path,
-                    mo_show(a->name).text, (unsigned long long)object->size, (unsigned long long)MAX_PICKLES));
+        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: member %s has %s, at most %s are read", a->path, mo_show(a->name).text,
+                    mo_size(object->size).text, mo_size(MAX_PICKLES).text));
     TRY(mo_source_take(source, object->at, object->size, &bytes));
     TRY(mo_pickle_read(&pickle, bytes, object->size, a->path, &used));
     pickle.at = object->at;

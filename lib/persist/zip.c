@@ -7,6 +7,7 @@
 
 #include "persist/tensor_file.h"
 #include "util/alloc.h"
+#include "util/size.h"
 #include "util/status.h"
 
 enum { END_SIZE = 22, END64_SIZE = 56, LOCATOR_SIZE = 20, ENTRY_SIZE = 46, LOCAL_SIZE = 30, MAX_COMMENT = 65535 };
@@ -92,8 +93,8 @@ static moco_status_t find_directory(const mo_source_t *source, directory_t *d)
     if (d->first > before || d->size > before - d->first || d->count > d->size / ENTRY_SIZE)
         TRY(damaged(path, "its directory is larger than the file"));
     if (d->size > MAX_DIRECTORY)
-        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: the zip archive's directory has %llu bytes, at most %llu are read", path,
-                    (unsigned long long)d->size, (unsigned long long)MAX_DIRECTORY));
+        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: the zip archive's directory has %s, at most %s are read", path,
+                    mo_size(d->size).text, mo_size(MAX_DIRECTORY).text));
 cleanup:
     mo_free(tail);
     return status;

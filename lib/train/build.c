@@ -6,7 +6,7 @@
 #include "train/options.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
-#include "util/memory.h"
+#include "util/headroom.h"
 #include "util/rng.h"
 #include "util/size.h"
 #include "util/status.h"
@@ -171,10 +171,10 @@ static moco_status_t check_cap(const moco_trainer_t *t, uint64_t cap)
 static moco_status_t fit_plan(moco_trainer_t *t)
 {
     const uint64_t cap = (uint64_t)t->state.options.memory_cap;
-    mo_memory_t memory;
+    mo_headroom_t memory;
     if (cap == 0)
-        mo_memory_read(&memory);
-    choose_sets(t, cap > 0 ? cap : mo_memory_spare(&memory));
+        mo_headroom_read(&memory);
+    choose_sets(t, cap > 0 ? cap : mo_headroom_spare(&memory));
     return cap > 0 ? check_cap(t, cap) : MOCO_OK;
 }
 
@@ -247,8 +247,8 @@ static moco_status_t accept_plan(moco_trainer_t *t)
         "; a smaller batch, image or queue would take less%s; memory_cap = %llu takes it whatever the machine says",
         more_groups(t), (unsigned long long)mo_trainer_bytes(t, NULL));
     if (t->state.options.memory_cap == 0)
-        TRY(mo_memory_check(MOCO_ERR_MEMORY_CAP, "the plan with one group in flight needs", mo_trainer_bytes(t, NULL),
-                            advice));
+        TRY(mo_headroom_check(MOCO_ERR_MEMORY_CAP, "the plan with one group in flight needs", mo_trainer_bytes(t, NULL),
+                              advice));
     mo_log(MOCO_LOG_INFO, "plan: %s, %d of %d shards in flight, %d images each",
            mo_size(mo_trainer_bytes(t, NULL)).text, t->shards_in_flight, t->shards, t->state.shard);
 cleanup:
@@ -258,13 +258,13 @@ cleanup:
 void mo_trainer_planned_begin(const moco_trainer_t *t)
 {
     if (t->state.options.memory_cap > 0)
-        mo_memory_planned_begin();
+        mo_headroom_planned_begin();
 }
 
 void mo_trainer_planned_end(const moco_trainer_t *t)
 {
     if (t->state.options.memory_cap > 0)
-        mo_memory_planned_end();
+        mo_headroom_planned_end();
 }
 
 moco_status_t mo_trainer_take(moco_trainer_t *t)

@@ -5,11 +5,12 @@
 
 #include "eval/loaded.h"
 #include "eval/model_file.h"
+#include "persist/check.h"
 #include "train/import_internal.h"
 #include "train/options.h"
 #include "train/schedule.h"
 #include "util/alloc.h"
-#include "util/memory.h"
+#include "util/headroom.h"
 #include "util/number.h"
 #include "util/cancel.h"
 #include "util/status.h"
@@ -198,6 +199,7 @@ static moco_status_t read_queue(mo_import_t *m)
     TRY(mo_file_floats(columns, values, q->length * q->dimension));
     TRY(mo_buffer_map(q->rows, MO_WRITE, &rows));
     mo_transpose(values, q->dimension, q->length, rows);
+    TRY(mo_check_keys(columns->name, rows, q->length, q->dimension));
     mo_inventory_take(&m->inventory, columns);
     if (at == NULL) {
         TRY(mo_inventory_missing(&m->inventory, "queue_ptr: 0"));
@@ -348,8 +350,8 @@ moco_status_t mo_import_training(const char *in, const char *out, const moco_con
     TRY(choose_options(&m, training != NULL));
     TRY(mo_state_build(&m.state, &m.options));
     TRY(mo_inventory_check(&m.inventory, &m.inventory.roots.query, query_net(&m)));
-    TRY(mo_memory_check(MOCO_ERR_MEMORY, "the state of the training needs", mo_blocks_bytes(&m.state.blocks, NULL),
-                        ""));
+    TRY(mo_headroom_check(MOCO_ERR_MEMORY, "the state of the training needs", mo_blocks_bytes(&m.state.blocks, NULL),
+                          ""));
     TRY(mo_state_take(&m.state, NULL));
     TRY(read_encoders(&m));
     TRY(mo_cancel_check(o->cancel));

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "persist/check.h"
 #include "train/import_internal.h"
 #include "util/alloc.h"
 #include "util/status.h"
@@ -121,6 +122,8 @@ static moco_status_t read_parameter(mo_import_t *m, const mo_parameter_t *parame
     }
     for (int32_t k = 0; k < blocks; k++) {
         TRY(mo_file_floats(state[k], m->state.optimizer[k] + parameter->offset, parameter->count));
+        if (mo_optim_block_is_squares((mo_optimizer_t)kind, k))
+            TRY(mo_check_variance(state[k]->name, m->state.optimizer[k] + parameter->offset, parameter->count));
         mo_inventory_take(&m->inventory, state[k]);
     }
     if (kind == MOCO_OPTIMIZER_ADAMW)

@@ -4,7 +4,8 @@
 #include "data/decode.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
-#include "util/memory.h"
+#include "util/finite.h"
+#include "util/headroom.h"
 #include "util/size.h"
 #include "util/status.h"
 
@@ -65,8 +66,8 @@ static moco_status_t float_store(moco_trainer_t *t)
     moco_status_t status = MOCO_OK;
     mo_trainer_planned_begin(t);
     if (cap == 0)
-        TRY(mo_memory_check(MOCO_ERR_MEMORY_CAP, "a batch of float views needs", bytes,
-                            "; pushed pixels need a quarter"));
+        TRY(mo_headroom_check(MOCO_ERR_MEMORY_CAP, "a batch of float views needs", bytes,
+                              "; pushed pixels need a quarter"));
     TRY(mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats));
 cleanup:
     mo_trainer_planned_end(t);
@@ -144,6 +145,14 @@ cleanup:
     return status;
 }
 
+static moco_status_t check_views(const char *name, const float *views, int64_t count, int64_t feature)
+{
+    const int64_t at = mo_find_nonfinite(views, count * feature);
+    return at < 0 ? MOCO_OK
+                  : mo_fail(MOCO_ERR_NONFINITE, "%s: number %lld of view %lld is %g: wanted finite numbers", name,
+                            (long long)(at % feature), (long long)(at / feature), (double)views[at]);
+}
+
 moco_status_t mo_push_views(moco_trainer_t *t, int64_t count, const float *queries, const float *keys, int32_t layout)
 {
     mo_pushed_t *p = &t->pushed;
@@ -156,6 +165,8 @@ moco_status_t mo_push_views(moco_trainer_t *t, int64_t count, const float *queri
     if (p->count > 0 && p->layout != layout)
         return mo_fail(MOCO_ERR_STATE, "the batch holds float views in layout %d, pushed were views in layout %d",
                        p->layout, layout);
+    TRY(check_views("queries", queries, count, t->feature));
+    TRY(check_views("keys", keys, count, t->feature));
     TRY(float_store(t));
     memcpy(p->floats + (size_t)p->count * size, queries, (size_t)count * size * sizeof(float));
     memcpy(p->floats + (batch + (size_t)p->count) * size, keys, (size_t)count * size * sizeof(float));
@@ -177,10 +188,9 @@ moco_status_t mo_push_yield(moco_trainer_t *t)
                    total = mo_trainer_bytes(t, NULL) + bytes, cap = (uint64_t)t->state.options.memory_cap;
     if (cap > 0 && total > cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP,
-                       "%lld pushed images wait in %llu bytes, with which reading a data set needs %llu, the memory "
-                       "cap is %llu; discard them, or push until a step takes them",
-                       (long long)p->count, (unsigned long long)bytes, (unsigned long long)total,
-                       (unsigned long long)cap);
+                       "%lld pushed images wait in %s, with which reading a data set needs %s, the memory cap is %s; "
+                       "discard them, or push until a step takes them",
+                       (long long)p->count, mo_size(bytes).text, mo_size(total).text, mo_size(cap).text);
     return MOCO_OK;
 }
 

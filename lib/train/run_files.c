@@ -11,7 +11,6 @@
 
 #include "eval/model_file.h"
 #include "persist/tensor_file.h"
-#include "train/epochs.h"
 #include "util/alloc.h"
 #include "util/clock.h"
 #include "util/status.h"
@@ -31,7 +30,7 @@ static int64_t steps_in(const char *path)
     struct stat info;
     if (stat(path, &info) != 0)
         return -1;
-    if (mo_tensor_file_open(&file, path) == MOCO_OK) {
+    if (mo_tensor_file_peek(&file, path) == MOCO_OK) {
         const char *text = mo_tensor_file_text(&file, "step"); /* of a checkpoint */
         if (text == NULL)
             text = mo_tensor_file_text(&file, "steps"); /* of a model */

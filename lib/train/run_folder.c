@@ -44,6 +44,7 @@ static moco_status_t lock(mo_run_folder_t *run)
         result = mo_fault_file() ? -1 : flock(run->folder.fd, LOCK_EX | LOCK_NB);
     while (result != 0 && errno == EINTR);
     run->is_locked = result == 0;
+    run->owner = getpid();
     if (result == 0)
         return MOCO_OK;
     if (errno == EWOULDBLOCK)
@@ -84,9 +85,10 @@ cleanup:
 
 void mo_run_folder_close(mo_run_folder_t *run, int unused)
 {
-    if (unused && run->is_new && run->is_locked && !mo_run_folder_moved(run))
+    if (unused && run->is_new && run->is_locked && run->owner == getpid() && !mo_run_folder_moved(run))
         unlinkat(run->parent.fd, run->name, AT_REMOVEDIR); /* only an empty one goes */
-    if (run->is_locked) /* and not only by closing: a forked child has the descriptor, too */
+    /* Not only by closing, since a forked child has the descriptor too, and not in that child. */
+    if (run->is_locked && run->owner == getpid())
         flock(run->folder.fd, LOCK_UN);
     mo_folder_close(&run->folder);
     mo_folder_close(&run->parent);

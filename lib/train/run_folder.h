@@ -4,6 +4,7 @@
 #ifndef MO_TRAIN_RUN_FOLDER_H
 #define MO_TRAIN_RUN_FOLDER_H
 
+#include <sys/types.h>
 #include "util/folder.h"
 
 #define MO_RUN_CHECKPOINT "checkpoint.safetensors"
@@ -13,8 +14,9 @@
 /* Zeroed: none. */
 typedef struct mo_run_folder {
     mo_folder_t folder, parent;
-    char *name; /* in the parent */
-    int is_new; /* this run has made it */
+    char *name;  /* in the parent */
+    int is_new;  /* this run has made it */
+    pid_t owner; /* the process that locked it */
     int is_locked;
 } mo_run_folder_t;
 

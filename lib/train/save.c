@@ -4,12 +4,13 @@
 #include <string.h>
 
 #include "eval/model_file.h"
+#include "persist/check.h"
 #include "persist/checkpoint.h"
 #include "persist/layout.h"
 #include "train/options.h"
 #include "train/trainer.h"
 #include "util/alloc.h"
-#include "util/memory.h"
+#include "util/headroom.h"
 #include "util/status.h"
 #include "util/version.h"
 
@@ -99,9 +100,9 @@ moco_status_t mo_state_save(mo_state_t *s, const mo_folder_t *folder, const char
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)s->options.optimizer); i++)
         TRY(mo_params_put(&w, state_prefix(s, i, prefix), &s->query.net, s->optimizer[i]));
     if (s->method.loss->keeps_queue) {
-        mo_memory_planned_begin(); /* a save is not refused for what the machine may lack */
+        mo_headroom_planned_begin(); /* a save is not refused for what the machine may lack */
         status = mo_block_create(queue_bytes, &queue);
-        mo_memory_planned_end();
+        mo_headroom_planned_end();
         TRY(status);
         TRY(mo_buffer_map(s->queue.rows, MO_READ, &rows));
         mo_transpose(rows, s->queue.length, s->queue.dimension, queue);
@@ -132,6 +133,7 @@ static moco_status_t get_queue(const mo_tensor_file_t *st, mo_state_t *s)
     TRY(mo_file_floats(keys, queue, s->queue.length * s->queue.dimension));
     TRY(mo_buffer_map(s->queue.rows, MO_WRITE, &rows));
     mo_transpose(queue, s->queue.dimension, s->queue.length, rows);
+    TRY(mo_check_keys(keys->name, rows, s->queue.length, s->queue.dimension));
     TRY(mo_file_ints(at, &pointer, 1));
     if (pointer < 0 || pointer >= s->queue.length)
         TRY(mo_fail(MOCO_ERR_FORMAT, "'queue_ptr' is %" PRId64 ", wanted 0 to %" PRId64, pointer, s->queue.length - 1));
@@ -142,11 +144,20 @@ cleanup:
     return status;
 }
 
+static moco_status_t get_optimizer(const mo_tensor_file_t *st, mo_state_t *s, int32_t block)
+{
+    const mo_optimizer_t optimizer = (mo_optimizer_t)s->options.optimizer;
+    char prefix[64];
+    const moco_status_t status = mo_params_get(st, state_prefix(s, block, prefix), &s->query.net, s->optimizer[block]);
+    return status == MOCO_OK && mo_optim_block_is_squares(optimizer, block)
+               ? mo_check_variance(prefix, s->optimizer[block], s->query.net.params)
+               : status;
+}
+
 static moco_status_t get_state(const mo_tensor_file_t *st, mo_state_t *s)
 {
     moco_status_t status = MOCO_OK;
     int64_t shard;
-    char prefix[64];
     for (size_t i = 0; i < COUNTERS; i++)
         TRY(mo_meta_get_int(st, counters[i].key, 0, MO_COUNTER_MAX, counter_of(s, i)));
     if (s->listing_count > INT32_MAX || s->epoch > UINT32_MAX || s->position > s->listing_count)
@@ -169,7 +180,7 @@ static moco_status_t get_state(const mo_tensor_file_t *st, mo_state_t *s)
     if (s->method.key_views > 0)
         TRY(mo_encoder_get(st, s->method.loss->key_prefix, &s->key));
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)s->options.optimizer); i++)
-        TRY(mo_params_get(st, state_prefix(s, i, prefix), &s->query.net, s->optimizer[i]));
+        TRY(get_optimizer(st, s, i));
     if (s->method.loss->keeps_queue)
         TRY(get_queue(st, s));
 cleanup:
@@ -193,7 +204,7 @@ moco_status_t mo_checkpoint_options(const char *path, moco_trainer_options_t *op
     moco_status_t status = MOCO_OK;
     mo_tensor_file_t st = {0};
     moco_trainer_options_t saved;
-    TRY(mo_tensor_file_open(&st, path));
+    TRY(mo_tensor_file_peek(&st, path));
     TRY(saved_options(&st, path, &saved));
     TRY(mo_options_check(&saved));
     *options = saved;

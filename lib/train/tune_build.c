@@ -5,7 +5,7 @@
 #include "engine/ops.h"
 #include "train/finetune.h"
 #include "util/alloc.h"
-#include "util/memory.h"
+#include "util/headroom.h"
 #include "util/rng.h"
 #include "util/status.h"
 
@@ -65,17 +65,18 @@ static void list_memory(mo_tuner_t *t)
 /* A shard in flight for every lane, and fewer where that is more than the process may take. */
 static moco_status_t fit_memory(mo_tuner_t *t)
 {
-    mo_memory_t memory;
-    mo_memory_read(&memory);
+    mo_headroom_t memory;
+    mo_headroom_read(&memory);
     for (int32_t shards = mo_device_lanes(t->device); shards > 0; shards--) {
         t->learner.sets = mo_learner_sets(&t->learner, shards);
         t->blocks = (mo_blocks_t){0};
         list_memory(t);
-        if (mo_blocks_bytes(&t->blocks, NULL) <= mo_memory_spare(&memory))
+        if (mo_blocks_bytes(&t->blocks, NULL) <= mo_headroom_spare(&memory))
             return MOCO_OK;
     }
-    return mo_memory_check(MOCO_ERR_MEMORY_CAP, "fine-tuning with one group in flight needs",
-                           mo_blocks_bytes(&t->blocks, NULL), "; a smaller batch or more batch-norm groups take less");
+    return mo_headroom_check(MOCO_ERR_MEMORY_CAP, "fine-tuning with one group in flight needs",
+                             mo_blocks_bytes(&t->blocks, NULL),
+                             "; a smaller batch or more batch-norm groups take less");
 }
 
 static moco_status_t take_memory(mo_tuner_t *t)

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 #include "util/fault.h"
-#include "util/memory.h"
+#include "util/headroom.h"
 #include "util/size.h"
 #include "util/status.h"
 
@@ -28,7 +28,7 @@ static moco_status_t no_memory(size_t count, size_t size)
 static moco_status_t admit(size_t count, size_t size)
 {
     size_t bytes;
-    return __builtin_mul_overflow(count, size, &bytes) ? no_memory(count, size) : mo_memory_admit(bytes);
+    return __builtin_mul_overflow(count, size, &bytes) ? no_memory(count, size) : mo_headroom_admit(bytes);
 }
 
 moco_status_t mo_calloc(size_t count, size_t size, void *out)
@@ -116,7 +116,7 @@ moco_status_t mo_block_create(size_t bytes, void *out)
     if (wanted > SIZE_MAX / 2)
         return no_memory(wanted, 1);
     const size_t rounded = (wanted + align - 1) / align * align;
-    const moco_status_t status = mo_memory_admit(rounded);
+    const moco_status_t status = mo_headroom_admit(rounded);
     if (status != MOCO_OK)
         return status;
     if (mo_fault(MO_FAULT_ALLOC) || posix_memalign(&memory, align, rounded) != 0)

@@ -213,6 +213,22 @@ cleanup:
     return status;
 }
 
+moco_status_t mo_atomic_reread(mo_atomic_file_t *file, uint64_t from,
+                               void (*take)(void *user, const void *bytes, uint64_t size), void *user)
+{
+    for (;; from += BUFFER_SIZE) { /* nothing waits in the buffer yet */
+        ssize_t got;
+        do
+            got = mo_fault_file() ? -1 : pread(file->fd, file->buffer, BUFFER_SIZE, (off_t)from);
+        while (got < 0 && errno == EINTR);
+        if (got < 0)
+            return failed(file, "read its part file");
+        take(user, file->buffer, (uint64_t)got);
+        if (got < BUFFER_SIZE)
+            return MOCO_OK;
+    }
+}
+
 /* ---- writing ---- */
 
 static moco_status_t flush(mo_atomic_file_t *file)
@@ -276,7 +292,8 @@ static moco_status_t put_in_place(mo_atomic_file_t *file, int swap)
     return MOCO_OK;
 }
 
-/* A later file of the same commit failed. What replaced an older file without a swap has to stay. */
+/* A later file of the same commit failed. What replaced an older file without a swap has to
+ * stay. */
 static void take_back(mo_atomic_file_t *file, int had_older)
 {
     const int folder = file->folder.fd;

@@ -8,11 +8,12 @@
 #include <moco/status.h>
 #include "util/folder.h"
 
-/* The bytes go to a temporary file beside the one to write, NAME.moco-part-0; commit = flush, fsync,
- * rename, fsync of the folder. Abort (or a failed commit) removes it and leaves an older file of
- * that name as it was; only a commit whose very last request, the sync of the folder, fails has
- * already put the complete new file in place, and says so. A symbolic link stays one: the file that
- * it leads to is written. A file that is replaced hands its permissions on. Zeroed: none is open. */
+/* The bytes go to a temporary file beside the one to write, NAME.moco-part-0; commit = flush,
+ * fsync, rename, fsync of the folder. Abort (or a failed commit) removes it and leaves an older
+ * file of that name as it was; only a commit whose very last request, the sync of the folder, fails
+ * has already put the complete new file in place, and says so. A symbolic link stays one: the file
+ * that it leads to is written. A file that is replaced hands its permissions on. Zeroed: none is
+ * open. */
 typedef struct mo_atomic_file {
     int fd;
     mo_folder_t folder; /* where the file is, links followed: a change of directory does not move it */
@@ -30,9 +31,12 @@ moco_status_t mo_atomic_open(mo_atomic_file_t *file, const char *path);
 /* The same for `name` in an opened folder. */
 moco_status_t mo_atomic_open_in(mo_atomic_file_t *file, const mo_folder_t *folder, const char *name);
 /* A temporary file that outlives the process, PATH.moco-part, opened again with its first `size`
- * bytes; 0 starts it over. MOCO_ERR_STATE where another process has it open. MOCO_ERR_IO where fewer
- * bytes are there. */
+ * bytes; 0 starts it over. MOCO_ERR_STATE where another process has it open. MOCO_ERR_IO where
+ * fewer bytes are there. */
 moco_status_t mo_atomic_resume(mo_atomic_file_t *file, const char *path, uint64_t size);
+/* The bytes of a resumed file from `from` to its end as it was opened, piece by piece. */
+moco_status_t mo_atomic_reread(mo_atomic_file_t *file, uint64_t from,
+                               void (*take)(void *user, const void *bytes, uint64_t size), void *user);
 moco_status_t mo_atomic_write(mo_atomic_file_t *file, const void *bytes, uint64_t size);
 moco_status_t mo_atomic_seek(mo_atomic_file_t *file, uint64_t offset);
 /* All that was written so far to the disk, under the temporary name. */
@@ -42,7 +46,7 @@ moco_status_t mo_atomic_commit(mo_atomic_file_t *file);
  * Where a later one cannot get it, the earlier ones give theirs back to the older files. */
 moco_status_t mo_atomic_commit_all(mo_atomic_file_t *const *files, int count);
 void mo_atomic_abort(mo_atomic_file_t *file); /* safe after commit and on a zeroed struct */
-/* Like abort, but the temporary file stays for mo_atomic_resume, as a failed commit leaves it too. */
+/* Like abort, but the temporary file stays for mo_atomic_resume; a failed commit leaves it too. */
 void mo_atomic_keep(mo_atomic_file_t *file);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "util/alloc.h"
 #include "util/fault.h"
+#include "util/size.h"
 #include "util/status.h"
 
 static moco_status_t failed(const char *path, const char *what)
@@ -71,8 +72,7 @@ moco_status_t mo_file_read(const char *path, uint64_t limit, uint8_t **data, uin
     struct timespec changed;
     TRY(mo_file_open_regular(path, &fd, &length, &changed));
     if (length > limit) {
-        status = mo_fail(MOCO_ERR_IO, "%s: has %llu bytes, the limit is %llu", path, (unsigned long long)length,
-                         (unsigned long long)limit);
+        status = mo_fail(MOCO_ERR_IO, "%s: has %s, the limit is %s", path, mo_size(length).text, mo_size(limit).text);
         goto cleanup;
     }
     TRY(mo_calloc(length, 1, &bytes));

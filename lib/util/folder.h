@@ -25,12 +25,13 @@ moco_status_t mo_folder_sync(const mo_folder_t *folder);
 moco_status_t mo_folder_path(const mo_folder_t *folder, const char *name, char **path);
 
 /* What killed saves of a file have left is named after it: NAME.moco-part-0, and NAME.part-PID-0 of
- * versions before this rule. Removes both kinds for each of `names` (a list that ends in NULL), save
- * for those that a living process writes. The caller has seen that no older version is at work in
- * the folder. */
+ * versions before this rule. Removes both kinds for each of `names` (a list that ends in NULL),
+ * except for those that a living process writes. The caller has seen that no older version is at
+ * work in the folder. */
 moco_status_t mo_folder_sweep(const mo_folder_t *folder, const char *const *names);
 
-/* Removes the leftover `name` of the folder `fd` unless its writer lives; 1 if it is not there now. */
+/* Removes the leftover `name` of the folder `fd` unless its writer lives; 1 if it is not there
+ * now. */
 int mo_leftover_remove(int fd, const char *name);
 
 /* `fd`, or its copy where it is one of the standard streams' numbers: what the host or its children

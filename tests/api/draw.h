@@ -175,12 +175,24 @@ static inline void mask_number(uint8_t *bytes, size_t size, const char *key)
         *at = '0';
 }
 
+/* Spaces in place of the checksums of a file that this library wrote: for files that are
+ * changed. */
+static inline void forget_sums(uint8_t *bytes, size_t size)
+{
+    static const char first[] = ",\"header_xxh3\":\"", second[] = "\",\"data_xxh3\":\"";
+    uint8_t *at = memmem(bytes, size, first, strlen(first));
+    ck_assert_msg(at != NULL, "the file has no checksums");
+    memset(at, ' ', strlen(first) + strlen(second) + 2 * 16 + 1);
+}
+
 /* The same in a file, for fields that a test may let differ. */
 static inline void mask_file(const char *path, const char *key)
 {
     size_t size;
     uint8_t *bytes = read_file(path, &size);
     mask_number(bytes, size, key);
+    if (memmem(bytes, size, "header_xxh3", 11) != NULL) /* a file may be masked twice */
+        forget_sums(bytes, size);
     FILE *file = fopen(path, "wb");
     ck_assert(file != NULL && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
     free(bytes);
@@ -191,6 +203,10 @@ static inline int same_checkpoints(const char *a, const char *b)
 {
     size_t size_a, size_b;
     uint8_t *bytes_a = read_file(a, &size_a), *bytes_b = read_file(b, &size_b);
+    if (memmem(bytes_a, size_a, "header_xxh3", 11) != NULL) { /* of options that may differ */
+        forget_sums(bytes_a, size_a);
+        forget_sums(bytes_b, size_b);
+    }
     mask_number(bytes_a, size_a, "loader_threads");
     mask_number(bytes_b, size_b, "loader_threads");
     int same = size_a == size_b && memcmp(bytes_a, bytes_b, size_a) == 0;

@@ -276,7 +276,7 @@ START_TEST(into_files)
     free(names);
     free(npy);
     names = (char *)read_file(in_scratch(&scratch, "X.skipped.txt"), &size);
-    ck_assert_int_eq(strncmp(names, "c1/0004.jpg\tunknown format", 26), 0);
+    ck_assert_int_eq(strncmp(names, "c1/0004.jpg\ta text that begins", 30), 0);
     free(names);
     moco_dataset_free(dataset);
 }
@@ -372,6 +372,7 @@ START_TEST(files_that_lie)
     expect_ok(moco_model_save(model, in_scratch(&scratch, "good")));
     uint8_t *bytes = read_file(in_scratch(&scratch, "good"), &size);
     const lie_t *lie = &lies[_i];
+    forget_sums(bytes, size);
     uint8_t *at = memmem(bytes, size, lie->from, strlen(lie->from));
     ck_assert_msg(at != NULL, "the header has no %s", lie->from);
     ck_assert_uint_eq(strlen(lie->from), strlen(lie->to));

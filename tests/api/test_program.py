@@ -3,6 +3,7 @@
 usage: test_program.py MOCO DRAW_FOLDER [unittest arguments]
 Needs nothing but Python's standard library. Networks and images are as small as they can be.
 """
+import io
 import json
 import os
 import resource
@@ -11,6 +12,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import unittest
 
@@ -198,6 +200,51 @@ class Train(Case):
     def test_finished_run(self):
         result = self.run_moco("train", self.data, "-o", self.folder, "--resume", "--json")
         self.assertEqual(lines(result.stdout)[-1]["steps"], 0)
+        result = self.run_moco("train", self.data, "-o", self.folder, "--resume")
+        self.assertIn("finished before: step 8", result.stdout)
+
+    def test_too_few_images(self):
+        """Refused before a plan is shown or memory is taken, with what would fit; no folder is left."""
+        run = self.path("too-few")
+        for arguments, fits in (["--batch", "64"], "--batch 32 would fit"), (["--batch", "256", "--bn-groups", "64"],
+                                                                            "--batch 32 --bn-groups 16 would fit"):
+            result = self.run_moco("train", self.data, "-o", run, "--recipe", "moco-v2", *arguments, code=1,
+                                   says=["has 33 images", fits])
+            self.assertEqual(result.stdout, "")
+            self.assertFalse(os.path.exists(run))
+        self.run_moco("train", self.data, "-o", run, *TINY, "--lr", "0.5", "--set", "shuffle=true", "--set",
+                      "memory_cap=1.5G", "--steps", "1", "--batch", "32")
+
+    def test_names_that_are_no_text(self):
+        """What a name in an archive does to a terminal: nothing."""
+        archive, hostile = self.path("hostile.tar"), "a\x1b]0;owned\x07\x1b[31m\u202ered\x9b.jpg"
+        with open(os.path.join(self.data, "class0", os.listdir(os.path.join(self.data, "class0"))[0]), "rb") as file:
+            picture = file.read()
+        with tarfile.open(archive, "w") as tar:
+            for name, data in (hostile, picture), ("b\x1bad.jpg", picture[:200]), ("good.jpg", picture):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        query = self.path("query.jpg")
+        with open(query, "wb") as file:
+            file.write(picture)
+        for arguments in (["near", self.model, archive, query], ["views", archive, "-o", self.path("sheet.jpg")],
+                          ["info", archive], ["embed", self.model, archive, "-o", self.path("hostile.npy")]):
+            result = self.run_moco(*arguments)
+            for text in result.stdout, result.stderr:
+                self.assertFalse(set(text) & set("\x1b\x07\x9b\u202e"), (arguments, text))
+        result = self.run_moco("near", self.model, archive, query)
+        self.assertIn("a\\x1b]0;owned\\x07", result.stdout)
+
+    def test_queries(self):
+        """The query of near is bounded, not waited for, and called by its name."""
+        fifo, text = self.path("fifo"), self.path("x.png")
+        os.mkfifo(fifo)
+        with open(text, "w") as file:
+            file.write("no image")
+        for query, says in ("/dev/zero", "File too large"), (fifo, "empty"), (text, "x.png"):
+            result = self.run_moco("near", self.model, self.data, query, code=1, says=[query, says])
+            self.assertNotIn("data[", result.stderr)
 
     def test_resume_of_a_vit(self):
         """v3 on a ViT is a recipe of its own, and its own command line goes on with it."""

@@ -1,5 +1,7 @@
 /* Batches pushed by the host: accumulation, refusals that take nothing, the views drawn, and a
  * trainer that learns. */
+#include <float.h>
+
 #include "draw.h"
 #include "call_options.h"
 
@@ -129,7 +131,7 @@ START_TEST(pixels_equal_data_set_views)
     }
     if (_i == MOCO_VIEWS_V3)
         options.solarize_probability_2 = 0.7;
-    options.resize_filter = _i == MOCO_VIEWS_SIMCLR ? MOCO_FILTER_BICUBIC : MOCO_FILTER_BILINEAR;
+    options.resize_filter = _i >= MOCO_VIEWS_SIMCLR ? MOCO_FILTER_BICUBIC : MOCO_FILTER_BILINEAR;
     expect_ok(moco_trainer_create(&options, NULL, &a));
     expect_ok(moco_trainer_create(&options, NULL, &b));
     draw_tree(scratch.path, 2 * BATCH, 1, 24);
@@ -203,13 +205,20 @@ START_TEST(a_step_that_fails_changes_nothing)
     moco_step_report_t report = {.struct_size = sizeof report};
     float *views = views_of(BATCH, 0);
     const float bad[] = {NAN, INFINITY, -INFINITY};
+    float *huge = views_of(BATCH, 0);
+    for (int i = 0; i < FEATURE; i++) /* finite, and too much for the first layer */
+        huge[i] = FLT_MAX;
     expect_ok(moco_trainer_push_views(trainer, BATCH, views, views, MOCO_LAYOUT_NCHW));
     expect_ok(moco_trainer_step(trainer, NULL, &report));
     for (int i = 0; i < 3; i++) {
         float good = views[100 + FEATURE * i];
         expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "before")));
         views[100 + FEATURE * i] = bad[i];
-        expect_ok(moco_trainer_push_views(trainer, BATCH, views, views, MOCO_LAYOUT_NCHW));
+        expect_status(MOCO_ERR_NONFINITE, moco_trainer_push_views(trainer, BATCH, views, views, MOCO_LAYOUT_NCHW));
+        expect_message("number 100 of view ");
+        expect_status(MOCO_ERR_NONFINITE, moco_trainer_push_views(trainer, BATCH, huge, views, MOCO_LAYOUT_NCHW));
+        expect_message("keys: ");
+        expect_ok(moco_trainer_push_views(trainer, BATCH, huge, huge, MOCO_LAYOUT_NCHW));
         expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, NULL, &report));
         expect_message("step 2");
         expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, NULL, &report)); /* the batch is still there */
@@ -233,6 +242,7 @@ START_TEST(a_step_that_fails_changes_nothing)
     mask_file(in_scratch(&scratch, "a"), "pushed_number"); /* a discarded batch has used up its numbers */
     mask_file(in_scratch(&scratch, "b"), "pushed_number");
     ck_assert(same_checkpoints(in_scratch(&scratch, "a"), in_scratch(&scratch, "b")));
+    free(huge);
     free(views);
     scratch_drop(&scratch);
 }
@@ -457,7 +467,7 @@ int main(void)
     tcase_set_timeout(tcase, 200);
     tcase_add_test(tcase, accumulation);
     tcase_add_test(tcase, kinds_do_not_mix);
-    tcase_add_loop_test(tcase, pixels_equal_data_set_views, MOCO_VIEWS_V1, MOCO_VIEWS_SIMCLR + 1);
+    tcase_add_loop_test(tcase, pixels_equal_data_set_views, MOCO_VIEWS_V1, MOCO_VIEWS_SIMCLR_CODE + 1);
     tcase_add_test(tcase, layouts_are_the_same_images);
     tcase_add_test(tcase, a_step_that_fails_changes_nothing);
     tcase_add_test(tcase, saving_between_pushes);

@@ -260,6 +260,7 @@ START_TEST(steps_per_epoch)
             ck_assert_int_eq(report.epoch, mode ? step / 2 : 0);
             ck_assert_int_eq(report.step_in_epoch, mode ? step % 2 + 1 : step + 1);
             ck_assert_int_eq(report.steps_total, mode ? 6 : 0);
+            ck_assert(mode && step < 5 ? report.eta_seconds > 0 : report.eta_seconds == 0);
         }
         moco_trainer_free(trainer);
     }

@@ -3,6 +3,7 @@
 #include "api.h"
 #include "call_options.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -271,7 +272,7 @@ START_TEST(options_that_disagree)
     REFUSED(temperature, (double)INFINITY);
     REFUSED(arch, 99);
     REFUSED(stem, -1);
-    REFUSED(views, 5);
+    REFUSED(views, MOCO_VIEWS_SIMCLR_CODE + 1);
     REFUSED(blur_probability_2, 0.5);  /* the pipeline has no blur      */
     REFUSED(blur_probability_2, -0.5); /* a share, or exactly -1        */
     REFUSED(solarize_probability, 0.5);
@@ -284,7 +285,7 @@ START_TEST(options_that_disagree)
     REFUSED(queue_length, 0);
 #undef REFUSED
     expect_status(MOCO_ERR_ARGUMENT,
-                  moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_BYOL + 1, MOCO_ARCH_RECIPE));
+                  moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_SIMCLR_CODE + 1, MOCO_ARCH_RECIPE));
     expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, 77, MOCO_ARCH_RECIPE));
     tiny_options(&options);
     options.memory_cap = 1000;
@@ -449,12 +450,16 @@ START_TEST(trainers)
 
     /* A loss that is no number: the step is refused, the batch stays until it is dropped. */
     views[7] = NAN;
+    expect_status(MOCO_ERR_NONFINITE, moco_trainer_push_views(trainer, 8, views, views, MOCO_LAYOUT_NCHW));
+    expect_message("number 7 of view 0 is nan");
+    for (int i = 0; i < 3 * 16 * 16; i++)
+        views[i] = FLT_MAX;
     expect_ok(moco_trainer_push_views(trainer, 8, views, views, MOCO_LAYOUT_NCHW));
     expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, NULL, &report));
     expect_message("1");
     expect_status(MOCO_ERR_NONFINITE, moco_trainer_step(trainer, NULL, &report));
     ck_assert_int_eq(moco_trainer_discard(trainer), 8);
-    views[7] = 0;
+    memset(views, 0, 3 * 16 * 16 * sizeof *views);
     expect_ok(moco_trainer_push_views(trainer, 8, views, views, MOCO_LAYOUT_NCHW));
     expect_ok(moco_trainer_step(trainer, NULL, &report));
     ck_assert_int_eq(report.step, 1);

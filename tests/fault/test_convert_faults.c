@@ -30,6 +30,15 @@ static const float *copy_in(archive_t *a, mo_buffer_t buffer)
     return a->copies[a->copy_count++] = floats_of(buffer);
 }
 
+/* Files have the keys as columns. */
+static const float *columns_in(archive_t *a, const mo_keys_t *keys)
+{
+    float *rows = floats_of(keys->rows), *columns = calloc((size_t)(keys->length * keys->dimension), sizeof *columns);
+    mo_transpose(rows, keys->length, keys->dimension, columns);
+    free(rows);
+    return a->copies[a->copy_count++] = columns;
+}
+
 static void add_tensor(archive_t *a, const char *prefix, const char *name, const char *class, int rank,
                        const int64_t *dims, const void *data, int width)
 {
@@ -88,7 +97,7 @@ static buffer_t reference_file(const moco_trainer_t *t)
     put_global(&a->pickle, "collections", "OrderedDict");
     put(&a->pickle, ")R(", 3);
     if (has_queue) {
-        add_tensor(a, "module.", "queue", "FloatStorage", 2, queue, copy_in(a, t->state.queue.rows), 4);
+        add_tensor(a, "module.", "queue", "FloatStorage", 2, queue, columns_in(a, &t->state.queue), 4);
         add_tensor(a, "module.", "queue_ptr", "LongStorage", 1, one, pointer, 8);
     }
     add_encoder(a, has_queue ? "module.encoder_q." : "module.base_encoder.", &t->state.query);

@@ -339,7 +339,7 @@ def own_files():
                 put("model", "%s%s%d" % (recipe, name, kind), bytes((kind,)) + change(model))
             put("model", recipe + name + "_checkpoint", b"\0" + change(checkpoint))
             put("model", recipe + name + "_again", b"\x0c" + change(checkpoint))
-            for kind in (0, 2, 4, 10, 18, 34, 36):
+            for kind in (0, 2, 4, 10, 18, 34, 36, 66, 74, 68):
                 head = bytes((kind,)) + struct.pack("<H", len(log)) + log
                 put("run", "%s%s%d" % (recipe, name, kind), head + (change(checkpoint) if kind & 2 else b""))
         if torch is not None:

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-RECIPES = {"moco-v1": 0, "moco-v2": 1, "moco-cifar": 2, "moco-v3": 3, "simclr": 4, "moco-v3-vit": 5, "byol": 6}
+RECIPES = {"moco-v1": 0, "moco-v2": 1, "moco-cifar": 2, "moco-v3": 3, "simclr": 4, "moco-v3-vit": 5, "byol": 6, "simclr-code": 7}
 ARCH_RECIPE = -1
 TAPS = {"backbone": 0, "projection": 1}
 LAYOUTS = {"nchw": 0, "nhwc": 1}

@@ -365,7 +365,7 @@ START_TEST(tar_truncated_anywhere)
         tar.size = size;
         memcpy(tar.bytes, bytes, size);
         const moco_status_t status = open_tar();
-        /* Behind a member, or its data, it may end: one that is whole, or a writer that was not closed. */
+        /* Behind a member, or its data, it may end: the writer was not closed. */
         const int between = size > 512 && (size % each == 0 || size % each >= 512 + jpeg.size);
         if (size + 1024 >= whole || between) {
             ck_assert_int_eq(status, MOCO_OK);

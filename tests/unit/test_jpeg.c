@@ -82,7 +82,7 @@ START_TEST(not_a_jpeg)
 {
     fixture_t text = {(uint8_t *)"no picture", 10}, empty = {(uint8_t *)"", 0};
     fixture_t two = {(uint8_t *)"\xff\xd8", 2}, tables = {(uint8_t *)"\xff\xd8\xff\xd9", 4};
-    expect_broken(&text, "unknown format");
+    expect_broken(&text, "a text that begins");
     expect_broken(&empty, "empty");
     expect_broken(&two, "unknown format");
     expect_broken(&tables, "");
@@ -163,7 +163,7 @@ START_TEST(endless_scans_are_refused)
     while (!(jpeg.bytes[end] == 0xFF && jpeg.bytes[end + 1] != 0))
         end++;
     const size_t length = end - scan;
-    static const int counts[] = {400, 600};
+    static const int counts[] = {90, 110};
     for (int c = 0; c < 2; c++) {
         fixture_t bomb = {malloc(end + length * (size_t)counts[c] + 2), end};
         memcpy(bomb.bytes, jpeg.bytes, end);
@@ -174,7 +174,7 @@ START_TEST(endless_scans_are_refused)
         if (c == 0)
             ck_assert_int_eq(decode(&bomb, LIMIT), MOCO_OK);
         else
-            expect_broken(&bomb, "500 scans");
+            expect_broken(&bomb, "100 scans");
         free(bomb.bytes);
     }
     free(jpeg.bytes);

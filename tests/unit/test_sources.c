@@ -462,8 +462,8 @@ static void put(bytes_t *out, const void *from, size_t size)
     out->size += size;
 }
 
-/* A gray progressive JPEG of `scans` scans; all but the first refine coefficients of blocks that are
- * all zero. With `empty` the scans have no data. */
+/* A gray progressive JPEG of `scans` scans, which refine coefficients of blocks that are all zero.
+ * With `empty` the scans have no data. */
 static void many_scans(bytes_t *out, int side, int scans, int empty)
 {
     static const uint8_t scan[] = {0xff, 0xda, 0, 8, 1, 1, 0, 1, 63, 0x10};

@@ -5,7 +5,7 @@
 #include "engine/plan/plan_internal.h"
 
 #define MD(plan, slot) ((plan)->slots[slot].md)
-#define ENGINE(call, what) TRY(mo_engine_status((call), (what)))
+#define ENGINE(call, what) TRY(mo_engine_make((call), (what)))
 
 /* Numbers of an operation's memo cells. */
 enum { MEMO_WORKSPACE = 0, MEMO_MEAN = 1, MEMO_VARIANCE = 2 };
@@ -23,8 +23,8 @@ static inline dnnl_primitive_desc_t *mo_hint(mo_plan_t *plan, const mo_op_t *op,
 /* An attribute without post-ops. */
 static inline moco_status_t mo_attr_plain(mo_attr_t *attr)
 {
-    moco_status_t status = mo_engine_status(mo_attr_begin(attr), "make attributes");
-    return status == MOCO_OK ? mo_engine_status(mo_attr_end(attr), "make attributes") : status;
+    moco_status_t status = mo_engine_make(mo_attr_begin(attr), "make attributes");
+    return status == MOCO_OK ? mo_engine_make(mo_attr_end(attr), "make attributes") : status;
 }
 
 /* Keep a copy of a forward descriptor as hint for backward. */

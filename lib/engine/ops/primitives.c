@@ -3,7 +3,7 @@
 
 moco_status_t mo_keep_hint(mo_plan_t *plan, const mo_op_t *op, int cell, dnnl_primitive_desc_t pd)
 {
-    return mo_engine_status(dnnl_primitive_desc_clone(mo_hint(plan, op, cell), pd), "keep a descriptor");
+    return mo_engine_make(dnnl_primitive_desc_clone(mo_hint(plan, op, cell), pd), "keep a descriptor");
 }
 
 /* ---- elementwise ---- */

@@ -106,7 +106,7 @@ moco_status_t mo_plan_instr(mo_plan_t *plan, const mo_instr_t *instr)
 static moco_status_t make_primitive(mo_plan_t *plan, dnnl_primitive_desc_t pd, const char *what,
                                     dnnl_primitive_t *primitive)
 {
-    moco_status_t status = mo_engine_status(dnnl_primitive_create(primitive, pd), what);
+    moco_status_t status = mo_engine_make(dnnl_primitive_create(primitive, pd), what);
     if (status != MOCO_OK)
         return status;
     size_t bytes = mo_md_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0));
@@ -186,10 +186,10 @@ moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_
     TRY(mo_grow_by_one(&plan->packs, plan->pack_count, sizeof *plan->packs));
     TRY(mo_plan_slot(plan, MO_IN_PACKED, (int64_t)plan->packed_bytes, md, slot));
     mo_pack_t pack = {.from = plain, .to = *slot};
-    TRY(mo_engine_status(mo_attr_begin(&attr), "make attributes"));
-    TRY(mo_engine_status(mo_attr_end(&attr), "make attributes"));
-    TRY(mo_engine_status(mo_pd_reorder(&pd, mo_device_engine(plan->device), plan->slots[plain].md, md, attr.attr),
-                         "plan a weight reorder"));
+    TRY(mo_engine_make(mo_attr_begin(&attr), "make attributes"));
+    TRY(mo_engine_make(mo_attr_end(&attr), "make attributes"));
+    TRY(mo_engine_make(mo_pd_reorder(&pd, mo_device_engine(plan->device), plan->slots[plain].md, md, attr.attr),
+                       "plan a weight reorder"));
     TRY(make_primitive(plan, pd, "make a weight reorder", &pack.reorder));
     plan->packs[plan->pack_count++] = pack;
     plan->packed_bytes += MO_ALIGNED(mo_md_size(md));

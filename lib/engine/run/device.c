@@ -8,7 +8,7 @@
 #include "engine/run/device_internal.h"
 #include "engine/run/lane.h"
 #include "util/alloc.h"
-#include "util/memory.h"
+#include "util/headroom.h"
 #include "util/fault.h"
 
 /* Lanes sleep by the clock that nobody sets. */
@@ -89,11 +89,10 @@ static moco_status_t open_engine(mo_lane_t *lane, void *ctx)
 {
     moco_device_t *device = ctx;
     (void)lane;
-    moco_status_t status = mo_engine_status(dnnl_engine_create(&device->engine, dnnl_cpu, 0), "create a CPU engine");
+    moco_status_t status = mo_engine_make(dnnl_engine_create(&device->engine, dnnl_cpu, 0), "create a CPU engine");
     for (int i = 0; i < device->lane_count && status == MOCO_OK; i++)
-        status =
-            mo_engine_status(dnnl_stream_create(&device->lanes[i].stream, device->engine, dnnl_stream_default_flags),
-                             "create a stream");
+        status = mo_engine_make(dnnl_stream_create(&device->lanes[i].stream, device->engine, dnnl_stream_default_flags),
+                                "create a stream");
     return status;
 }
 
@@ -211,12 +210,12 @@ moco_status_t mo_lane_scratchpad(mo_lane_t *lane, size_t bytes)
     if (bytes <= lane->scratchpad_bytes)
         return MOCO_OK;
     dnnl_dims_t dims = {(dnnl_dim_t)bytes};
-    mo_memory_planned_begin(); /* every plan counts it */
+    mo_headroom_planned_begin(); /* every plan counts it */
     status = mo_block_create(bytes, &block);
-    mo_memory_planned_end();
+    mo_headroom_planned_end();
     TRY(status);
     TRY(mo_engine_status(mo_md_tag(&md, 1, dims, dnnl_u8, dnnl_a), "describe a scratchpad"));
-    TRY(mo_engine_status(dnnl_memory_create(&memory, md, lane->device->engine, block), "create a scratchpad"));
+    TRY(mo_engine_make(dnnl_memory_create(&memory, md, lane->device->engine, block), "create a scratchpad"));
     if (lane->scratchpad != NULL)
         dnnl_memory_destroy(lane->scratchpad);
     mo_block_free(lane->scratchpad_block, lane->scratchpad_bytes);

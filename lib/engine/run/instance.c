@@ -3,15 +3,17 @@
 
 #include "util/clock.h"
 
+#define RUN_ROOM ((size_t)4 << 20) /* bytes; a product that packs takes a few megabytes */
+
 /* ---- memory ---- */
 
 moco_status_t mo_slot_memory(const mo_plan_t *plan, int32_t slot, mo_buffer_t base, dnnl_memory_t *memory)
 {
     const mo_slot_t *s = &plan->slots[slot];
     uint8_t *at = mo_buffer_address(base);
-    return mo_engine_status(dnnl_memory_create(memory, s->md, mo_device_engine(plan->device),
-                                               at != NULL ? at + s->offset : DNNL_MEMORY_NONE),
-                            "create a memory object");
+    return mo_engine_make(dnnl_memory_create(memory, s->md, mo_device_engine(plan->device),
+                                             at != NULL ? at + s->offset : DNNL_MEMORY_NONE),
+                          "create a memory object");
 }
 
 static moco_status_t check_base(mo_buffer_t base, size_t bytes, const char *what)
@@ -179,6 +181,8 @@ moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int3
 {
     mo_plan_t *plan = instance->plan;
     moco_status_t status = mo_lane_scratchpad(lane, plan->scratchpad_bytes);
+    if (status == MOCO_OK && !mo_headroom_probe(RUN_ROOM))
+        status = mo_fail(MOCO_ERR_MEMORY, "no memory is left for the small buffers that oneDNN takes while it runs");
     for (int i = 0; i < MO_SPACES; i++)
         mo_buffer_enter(instance->space[i].buffer);
     for (int32_t i = from; i < to && status == MOCO_OK; i++) {

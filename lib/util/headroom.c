@@ -1,16 +1,17 @@
 /* What the process and the machine allow; see memory.h. Nothing here is a request that may fail a
  * call, so no fault points are passed: a file that cannot be read limits nothing. */
 #define _GNU_SOURCE
-#include "util/memory.h"
+#include "util/headroom.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "util/memory_groups.h"
+#include "util/headroom_groups.h"
 #include "util/size.h"
 #include "util/status.h"
 
@@ -22,7 +23,7 @@
 
 static _Thread_local int planned;
 
-void mo_memory_offer(mo_memory_t *m, uint64_t left, uint64_t limit, const char *source)
+void mo_headroom_offer(mo_headroom_t *m, uint64_t left, uint64_t limit, const char *source)
 {
     if (left >= m->left)
         return;
@@ -32,7 +33,7 @@ void mo_memory_offer(mo_memory_t *m, uint64_t left, uint64_t limit, const char *
 }
 
 /* The file's first bytes on the stack, since memory may be short. */
-int mo_memory_number(const char *path, const char *word, uint64_t *number)
+int mo_headroom_number(const char *path, const char *word, uint64_t *number)
 {
     char text[8192], *at = text, *end;
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -61,7 +62,7 @@ static int meminfo(const char *root, const char *word, uint64_t *bytes)
 {
     char path[STEP_BACK];
     snprintf(path, sizeof path, "%s/proc/meminfo", root);
-    const int found = mo_memory_number(path, word, bytes);
+    const int found = mo_headroom_number(path, word, bytes);
     *bytes = found && *bytes <= UINT64_MAX / 1024 ? *bytes * 1024 : 0;
     return found;
 }
@@ -72,7 +73,7 @@ static uint64_t minus(uint64_t a, uint64_t b)
 }
 
 /* Returns the bytes that are free for swapping. */
-static uint64_t ask_machine(const char *root, mo_memory_t *m)
+static uint64_t ask_machine(const char *root, mo_headroom_t *m)
 {
     char path[STEP_BACK];
     uint64_t available, total, swap, swap_total, promised, mode;
@@ -80,30 +81,30 @@ static uint64_t ask_machine(const char *root, mo_memory_t *m)
     meminfo(root, "SwapTotal:", &swap_total);
     meminfo(root, "SwapFree:", &swap);
     if (meminfo(root, "MemAvailable:", &available))
-        mo_memory_offer(m, available + swap, total + swap_total, "MemAvailable and SwapFree of /proc/meminfo");
+        mo_headroom_offer(m, available + swap, total + swap_total, "MemAvailable and SwapFree of /proc/meminfo");
     snprintf(path, sizeof path, "%s/proc/sys/vm/overcommit_memory", root);
-    if (mo_memory_number(path, "", &mode) && mode == 2 && meminfo(root, "CommitLimit:", &total) &&
+    if (mo_headroom_number(path, "", &mode) && mode == 2 && meminfo(root, "CommitLimit:", &total) &&
         meminfo(root, "Committed_AS:", &promised))
-        mo_memory_offer(m, minus(total, promised), total, "CommitLimit of /proc/meminfo");
+        mo_headroom_offer(m, minus(total, promised), total, "CommitLimit of /proc/meminfo");
     return swap;
 }
 
-void mo_memory_read_under(const char *root, mo_memory_t *m)
+void mo_headroom_read_under(const char *root, mo_headroom_t *m)
 {
-    *m = (mo_memory_t){.left = UINT64_MAX, .limit = UINT64_MAX};
-    mo_memory_groups(root, ask_machine(root, m), m);
+    *m = (mo_headroom_t){.left = UINT64_MAX, .limit = UINT64_MAX};
+    mo_headroom_groups(root, ask_machine(root, m), m);
 }
 
 /* ---- the process ---- */
 
-static void ask_limit(int resource, uint64_t used, const char *source, mo_memory_t *m)
+static void ask_limit(int resource, uint64_t used, const char *source, mo_headroom_t *m)
 {
     struct rlimit limit;
     if (getrlimit((__rlimit_resource_t)resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        mo_memory_offer(m, minus(limit.rlim_cur, used), limit.rlim_cur, source);
+        mo_headroom_offer(m, minus(limit.rlim_cur, used), limit.rlim_cur, source);
 }
 
-static void ask_process(mo_memory_t *m)
+static void ask_process(mo_headroom_t *m)
 {
     unsigned long long pages[6] = {0};
     char text[256];
@@ -142,52 +143,61 @@ static int parse(const char *text, uint64_t *bytes)
 static uint64_t resident(void)
 {
     uint64_t kilobytes = 0;
-    return mo_memory_number("/proc/self/status", "VmRSS:", &kilobytes) ? kilobytes * 1024 : 0;
+    return mo_headroom_number("/proc/self/status", "VmRSS:", &kilobytes) ? kilobytes * 1024 : 0;
 }
 
-void mo_memory_read(mo_memory_t *m)
+void mo_headroom_read(mo_headroom_t *m)
 {
     const char *text = secure_getenv(VARIABLE);
     uint64_t bytes;
     if (text == NULL || !parse(text, &bytes)) {
-        mo_memory_read_under("", m);
+        mo_headroom_read_under("", m);
         ask_process(m);
         return;
     }
-    *m = (mo_memory_t){.left = UINT64_MAX, .limit = UINT64_MAX};
+    *m = (mo_headroom_t){.left = UINT64_MAX, .limit = UINT64_MAX};
     if (bytes != UINT64_MAX)
-        mo_memory_offer(m, minus(bytes, resident()), bytes, VARIABLE " of the environment");
+        mo_headroom_offer(m, minus(bytes, resident()), bytes, VARIABLE " of the environment");
 }
 
 /* ---- asking ---- */
 
-uint64_t mo_memory_spare(const mo_memory_t *m)
+uint64_t mo_headroom_spare(const mo_headroom_t *m)
 {
     const uint64_t share = m->limit / RESERVE_SHARE;
     return m->left == UINT64_MAX ? UINT64_MAX : minus(m->left, share < RESERVE ? share : RESERVE);
 }
 
-moco_status_t mo_memory_check(moco_status_t refused, const char *what, uint64_t bytes, const char *advice)
+moco_status_t mo_headroom_check(moco_status_t refused, const char *what, uint64_t bytes, const char *advice)
 {
-    mo_memory_t m;
-    mo_memory_read(&m);
-    if (bytes <= mo_memory_spare(&m))
+    mo_headroom_t m;
+    mo_headroom_read(&m);
+    if (bytes <= mo_headroom_spare(&m))
         return MOCO_OK;
-    return mo_fail(refused, "%s %s, this process may still take %s of %s, says %.200s%s", what, mo_size(bytes).text,
-                   mo_size(m.left).text, mo_size(m.limit).text, m.source, advice);
+    return mo_fail(refused, "%s %s, this process may still take %s of %s by %.200s%s", what, mo_size(bytes).text,
+                   mo_size(mo_headroom_spare(&m)).text, mo_size(m.limit).text, m.source, advice);
 }
 
-moco_status_t mo_memory_admit(uint64_t bytes)
+int mo_headroom_probe(size_t bytes)
 {
-    return bytes < LARGE || planned > 0 ? MOCO_OK : mo_memory_check(MOCO_ERR_MEMORY, "no memory for", bytes, "");
+    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED)
+        return 0;
+    munmap(map, bytes);
+    return 1;
 }
 
-void mo_memory_planned_begin(void)
+moco_status_t mo_headroom_admit(uint64_t bytes)
+{
+    return bytes < LARGE || planned > 0 ? MOCO_OK : mo_headroom_check(MOCO_ERR_MEMORY, "no memory for", bytes, "");
+}
+
+void mo_headroom_planned_begin(void)
 {
     planned++;
 }
 
-void mo_memory_planned_end(void)
+void mo_headroom_planned_end(void)
 {
     planned--;
 }

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "util/alloc.h"
-#include "util/memory.h"
+#include "util/headroom.h"
 #include "util/size.h"
 #include "util/status.h"
 
@@ -80,8 +80,8 @@ static void put_machine(uint64_t swap_free)
 
 static void assert_left(uint64_t left, uint64_t limit, const char *source)
 {
-    mo_memory_t m;
-    mo_memory_read_under(root, &m);
+    mo_headroom_t m;
+    mo_headroom_read_under(root, &m);
     ck_assert_uint_eq(m.left, left);
     ck_assert_uint_eq(m.limit, limit);
     ck_assert_str_eq(m.source, source);
@@ -262,14 +262,14 @@ END_TEST
 START_TEST(test_process)
 {
     struct rlimit before, small;
-    mo_memory_t m;
-    mo_memory_read(&m);
+    mo_headroom_t m;
+    mo_headroom_read(&m);
     ck_assert_uint_gt(m.left, 0);
     ck_assert_int_eq(getrlimit(RLIMIT_DATA, &before), 0);
     small = before;
     small.rlim_cur = 64 * MIB;
     ck_assert_int_eq(setrlimit(RLIMIT_DATA, &small), 0);
-    mo_memory_read(&m);
+    mo_headroom_read(&m);
     ck_assert_int_eq(setrlimit(RLIMIT_DATA, &before), 0);
     ck_assert_str_eq(m.source, "RLIMIT_DATA (ulimit -d)");
     ck_assert_uint_eq(m.limit, 64 * MIB);
@@ -279,24 +279,24 @@ END_TEST
 
 START_TEST(test_variable)
 {
-    mo_memory_t m;
+    mo_headroom_t m;
     setenv("MOCO_MEMORY_LIMIT", "none", 1);
-    mo_memory_read(&m);
+    mo_headroom_read(&m);
     ck_assert_uint_eq(m.left, UINT64_MAX);
-    ck_assert_uint_eq(mo_memory_spare(&m), UINT64_MAX);
-    ck_assert_int_eq(mo_memory_check(MOCO_ERR_MEMORY, "wanted:", UINT64_MAX, ""), MOCO_OK);
+    ck_assert_uint_eq(mo_headroom_spare(&m), UINT64_MAX);
+    ck_assert_int_eq(mo_headroom_check(MOCO_ERR_MEMORY, "wanted:", UINT64_MAX, ""), MOCO_OK);
     setenv("MOCO_MEMORY_LIMIT", "1000T", 1);
-    mo_memory_read(&m);
+    mo_headroom_read(&m);
     ck_assert_uint_eq(m.limit, UINT64_C(1000) << 40);
     ck_assert_uint_lt(m.left, m.limit); /* the process is in memory */
     ck_assert_str_eq(m.source, "MOCO_MEMORY_LIMIT of the environment");
     setenv("MOCO_MEMORY_LIMIT", "4096", 1);
-    mo_memory_read(&m);
+    mo_headroom_read(&m);
     ck_assert_uint_eq(m.left, 0);
     static const char *const nonsense[] = {"", "much", "-1", "12Q", "1GG"};
     for (size_t i = 0; i < sizeof nonsense / sizeof nonsense[0]; i++) {
         setenv("MOCO_MEMORY_LIMIT", nonsense[i], 1);
-        mo_memory_read(&m);
+        mo_headroom_read(&m);
         ck_assert_msg(strstr(m.source, "MOCO_MEMORY_LIMIT") == NULL, "'%s' was taken for a limit", nonsense[i]);
     }
     unsetenv("MOCO_MEMORY_LIMIT");
@@ -315,9 +315,9 @@ START_TEST(test_allocations)
     ck_assert_int_eq(mo_calloc(40, MIB, &memory), MOCO_ERR_MEMORY);
     ck_assert_int_eq(mo_grow(&memory, 40, MIB), MOCO_ERR_MEMORY);
     ck_assert_ptr_null(memory);
-    mo_memory_planned_begin();
+    mo_headroom_planned_begin();
     ck_assert_int_eq(mo_block_create(40 * MIB, &memory), MOCO_OK);
-    mo_memory_planned_end();
+    mo_headroom_planned_end();
     mo_block_free(memory, 40 * MIB);
     memory = NULL;
     ck_assert_int_eq(mo_calloc(1, MIB, &memory), MOCO_OK); /* small ones are not asked about */
@@ -350,8 +350,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("memory");
-    TCase *tc = tcase_create("memory");
+    Suite *suite = suite_create("headroom");
+    TCase *tc = tcase_create("headroom");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_nothing);
     tcase_add_test(tc, test_machine);

@@ -1,8 +1,8 @@
 /* Control groups: which ones this process is in, where their files are mounted, and what they
  * leave. A group's limit binds with those of all groups around it, and a process sees only the part
- * of the tree that is mounted. Called by memory.c. */
+ * of the tree that is mounted. Called by headroom.c. */
 #define _GNU_SOURCE
-#include "util/memory_groups.h"
+#include "util/headroom_groups.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -17,8 +17,8 @@ typedef struct tree {
     uint64_t swap;
     int version;
     char path[PATH_MAX]; /* of this process's group */
-    mo_memory_t own;     /* through mounts that hold the group       */
-    mo_memory_t other;   /* through mounts that hold another part    */
+    mo_headroom_t own;   /* through mounts that hold the group       */
+    mo_headroom_t other; /* through mounts that hold another part    */
     int found;           /* a mount that holds the group             */
 } tree_t;
 
@@ -28,7 +28,7 @@ static int number_in(const char *folder, const char *file, const char *word, uin
 {
     char path[PATH_MAX + 64];
     snprintf(path, sizeof path, "%s/%s", folder, file);
-    return mo_memory_number(path, word, number) && *number < NO_LIMIT;
+    return mo_headroom_number(path, word, number) && *number < NO_LIMIT;
 }
 
 static uint64_t value_of(const char *folder, const char *file, const char *word)
@@ -40,7 +40,7 @@ static uint64_t value_of(const char *folder, const char *file, const char *word)
 /* A limit on `used` bytes, of which the kernel takes `cache` back and moves `swap` elsewhere before
  * it ends a process. */
 static void offer_limit(const tree_t *t, const char *folder, const char *file, uint64_t used, uint64_t cache,
-                        uint64_t swap, mo_memory_t *m)
+                        uint64_t swap, mo_headroom_t *m)
 {
     char source[PATH_MAX + 64];
     uint64_t limit;
@@ -49,10 +49,10 @@ static void offer_limit(const tree_t *t, const char *folder, const char *file, u
     used = used > cache ? used - cache : 0;
     const uint64_t room = limit + swap;
     snprintf(source, sizeof source, "%s/%s", folder + strlen(t->root), file);
-    mo_memory_offer(m, room > used ? room - used : 0, limit, source);
+    mo_headroom_offer(m, room > used ? room - used : 0, limit, source);
 }
 
-static void read_group2(const tree_t *t, const char *folder, mo_memory_t *m)
+static void read_group2(const tree_t *t, const char *folder, mo_headroom_t *m)
 {
     const uint64_t used = value_of(folder, "memory.current", ""),
                    cache = value_of(folder, "memory.stat", "inactive_file ") +
@@ -67,7 +67,7 @@ static void read_group2(const tree_t *t, const char *folder, mo_memory_t *m)
     offer_limit(t, folder, "memory.high", used, cache, swap, m); /* beyond it a process is all but stopped */
 }
 
-static void read_group1(const tree_t *t, const char *folder, mo_memory_t *m)
+static void read_group1(const tree_t *t, const char *folder, mo_headroom_t *m)
 {
     const uint64_t cache = value_of(folder, "memory.stat", "total_inactive_file ") +
                            value_of(folder, "memory.stat", "total_active_file ");
@@ -87,7 +87,7 @@ static const char *below(const char *path, const char *prefix)
     return path + length;
 }
 
-static void walk(const tree_t *t, const char *mount, const char *rest, mo_memory_t *m)
+static void walk(const tree_t *t, const char *mount, const char *rest, mo_headroom_t *m)
 {
     char folder[PATH_MAX];
     const int length = snprintf(folder, sizeof folder, "%s%s%s", t->root, mount, rest);
@@ -225,7 +225,7 @@ static void read_mounts(const char *root, tree_t trees[2])
     fclose(file);
 }
 
-void mo_memory_groups(const char *root, uint64_t swap, mo_memory_t *m)
+void mo_headroom_groups(const char *root, uint64_t swap, mo_headroom_t *m)
 {
     tree_t trees[2];
     for (int i = 0; i < 2; i++) {
@@ -235,7 +235,7 @@ void mo_memory_groups(const char *root, uint64_t swap, mo_memory_t *m)
     find_paths(root, trees);
     read_mounts(root, trees);
     for (int i = 0; i < 2; i++) {
-        const mo_memory_t *found = trees[i].found ? &trees[i].own : &trees[i].other;
-        mo_memory_offer(m, found->left, found->limit, found->source);
+        const mo_headroom_t *found = trees[i].found ? &trees[i].own : &trees[i].other;
+        mo_headroom_offer(m, found->left, found->limit, found->source);
     }
 }

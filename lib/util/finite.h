@@ -1,0 +1,12 @@
+/* Numbers that must be finite, in blocks of any size. */
+#ifndef MO_UTIL_FINITE_H
+#define MO_UTIL_FINITE_H
+
+#include <stdint.h>
+
+/* Where the first number that is infinite or no number stands; -1 if there is none. */
+int64_t mo_find_nonfinite(const float *values, int64_t count);
+/* The same for the first one below 0. */
+int64_t mo_find_negative(const float *values, int64_t count);
+
+#endif
