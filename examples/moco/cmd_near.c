@@ -32,7 +32,7 @@ static int parse(int argc, char **argv, near_options_t *options)
     const arg_command_t command = {
         "near", "Find the images most similar to one image.", "MODEL FOLDER|X.npy QUERY.jpg", 3, 3, table,
         "The second argument is a folder, tar or list of images, or a .npy file of `moco embed` taken at the same\n"
-        "tap, whose names are in the .txt beside it."};
+        "tap, whose names are in X.names.txt beside it."};
     /* clang-format on */
 
     return args_parse(&command, argc, argv, options->paths);

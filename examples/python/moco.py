@@ -377,23 +377,24 @@ class _Shared:
     def __init__(self, pointer, free, kept):
         self.pointer, self.free, self.kept = pointer, getattr(_lib, free), kept
         self.users = 1
-        self.calls = []  # (thread, whether it must be alone) of calls at work
+        self.calls = {}  # works: whether they must be alone
 
-    def enter(self, alone):
-        """False when it is freed; RuntimeError when another thread's call is at work that cannot be joined."""
-        me = threading.get_ident()
+    def enter(self, work, alone):
+        """False when it is freed; RuntimeError when a call is at work that cannot be joined: one of another thread, or
+        one of this thread that a signal's handler has come into. Functions of a call may go on with its objects."""
         with self.lock:
-            if any(thread != me and (alone or exclusive) for thread, exclusive in self.calls):
-                raise RuntimeError("another thread's call is at work on this object, which serves one thread at a time")
+            for other, exclusive in self.calls.items():
+                if (alone or exclusive) and not (other.outside and other.thread == work.thread):
+                    raise RuntimeError("a call is at work on this object, which serves one thread at a time")
             if not self.pointer:
                 return False
             self.users += 1
-            self.calls.append((me, alone))
+            self.calls[work] = alone or self.calls.get(work, False)
         return True
 
-    def leave(self, thread, alone):
+    def leave(self, work):
         with self.lock:
-            self.calls.remove((thread, alone))
+            self.calls.pop(work, None)
         self.drop()
 
     def join(self):
@@ -550,7 +551,7 @@ class _Work:
         self.status, self.message, self.error = 0, "", None
         self.begun, self.delivered = [True], [True]  # who takes the one element has the say: list.pop is atomic
         self.done = self.given_up = self.outside = False
-        self.direct, self.generation = True, _generation[0]
+        self.direct, self.generation, self.thread = True, _generation[0], threading.get_ident()
         self.requests, self.answers = queues.SimpleQueue(), queues.SimpleQueue()
         self.token, self.cancels, self.held, self.plain = None, [], [], []
         try:
@@ -560,13 +561,13 @@ class _Work:
             raise
 
     def _take(self, name, alone):
-        me = threading.get_ident()
         for number, (kind, value) in enumerate(zip(self.function.argtypes, self.arguments), 1):
             if isinstance(value, _Handle):
-                shared, exclusive = value._open(), value._alone or alone
-                if not shared.enter(exclusive):
-                    raise ValueError("%s is closed" % type(value).__name__)
-                self.held.append((shared, me, exclusive))
+                shared = value._open()
+                if shared not in self.held:  # it may be given twice
+                    if not shared.enter(self, value._alone or alone):
+                        raise ValueError("%s is closed" % type(value).__name__)
+                    self.held.append(shared)
                 value = shared.pointer
             else:
                 value = _plain(name, number, kind, value)
@@ -586,8 +587,8 @@ class _Work:
             cancel._works.discard(self)
         _works.discard(self)
         held, self.held = self.held, []
-        for shared, thread, alone in held:
-            shared.leave(thread, alone)
+        for shared in held:
+            shared.leave(self)
 
     def stop(self):
         if self.token is not None:
@@ -679,8 +680,10 @@ class _Work:
     def _answer(self, function, arguments, stopped):
         reply = stopped
         try:
+            self.outside = True
             reply = function(*arguments)
         finally:
+            self.outside = False
             self.answers.put(reply)
 
     def _give_up(self):
@@ -770,6 +773,8 @@ def _forked():
     _generation[0] += 1
     for work in _works:
         work.requests.put(None)
+        for shared in work.held if work.thread != threading.get_ident() else ():
+            shared.calls.pop(work, None)
     _works.clear()
     _idle.clear()
 
@@ -819,15 +824,15 @@ def _query(name, handle, *arguments):
 
 
 def _queries(name, handle, several):
-    function, shared, me = getattr(_lib, "moco_" + name), handle._open(), threading.get_ident()
-    if not shared.enter(False):
+    function, shared = getattr(_lib, "moco_" + name), handle._open()
+    if not shared.join():
         raise ValueError("%s is closed" % type(handle).__name__)
     try:
         return [function(shared.pointer, *(_plain(name, number, kind, value) for number, (kind, value)
                                            in enumerate(zip(function.argtypes[1:], arguments), 2)))
                 for arguments in several]
     finally:
-        shared.leave(me, False)
+        shared.drop()
 
 
 def _json(name, *arguments):
@@ -948,7 +953,8 @@ def _numbers(array, what):
 
 def _floats(array, shape, what):
     """float32 in C order; None in `shape` allows any size."""
-    array = np.ascontiguousarray(_numbers(array, what), np.float32)
+    with np.errstate(over="ignore"):  # what is too large is infinite then, and refused as such
+        array = np.ascontiguousarray(_numbers(array, what), np.float32)
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape)):
         wanted = ["any" if size is None else size for size in shape]
         raise ValueError("%s is %s, expected %s" % (what, list(array.shape), wanted))
@@ -1024,7 +1030,9 @@ def _images(images, order):
     """An array of moco_image_t, which keeps the pixels."""
     if getattr(images, "ndim", None) is not None:  # an array: of images, not one image
         images = np.asarray(images)
-        if images.ndim not in (3, 4) or images.ndim == 3 and images.shape[2] in (1, 3, 4):
+        if images.dtype == object and images.ndim == 1:  # of images of several sizes
+            images = list(images)
+        elif images.ndim not in (3, 4) or images.ndim == 3 and images.shape[2] in (1, 3, 4):
             raise ValueError("images is one array %s, which may be one image: write [image] for one; a stack is "
                              "[count,H,W,3], [count,H,W,4] or [count,H,W]" % list(images.shape))
     if order not in ("rgb", "bgr"):
@@ -1326,7 +1334,7 @@ class Model(_Handle):
         return np.concatenate(rows), np.concatenate(indices)
 
     def embed_to_npy(self, dataset, path, tap="backbone", loader_threads=0, progress=None, cancel=None):
-        """Writes `path`, its .txt and .skipped.txt; returns (rows written, images skipped). progress(done, total);
+        """Writes `path`, its .names.txt, .skipped.txt and .embed.json; returns (rows written, images skipped). progress(done, total);
         moco.STOP from it stops (and MocoError is raised)."""
         result = EmbedResult(struct_size=ctypes.sizeof(EmbedResult))
         filled = _options("embed", dict(tap=_choice(_TAPS, tap, "tap"), loader_threads=loader_threads,
@@ -1627,7 +1635,8 @@ class Trainer(_Handle):
 
     def discard(self):
         """Drops the pushed images and returns how many they were."""
-        return _query("trainer_discard", self)
+        work = _Work("trainer_discard", (self,))
+        return work.run()
 
     def step(self, cancel=None):
         """One step on the pushed batch; returns a StepReport."""

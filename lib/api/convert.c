@@ -8,6 +8,7 @@
 #include "util/cancel.h"
 #include "util/file.h"
 #include "util/need.h"
+#include "util/status.h"
 
 moco_status_t moco_convert(const char *source, const char *target, const moco_convert_options_t *options, char *text,
                            uint64_t capacity, uint64_t *needed)
@@ -32,8 +33,17 @@ cleanup:
 
 moco_status_t moco_file_info(const char *path, char *text, uint64_t capacity, uint64_t *needed)
 {
-    json_t *info = NULL;
+    moco_status_t status = MOCO_OK;
+    json_t *info = NULL, *training = NULL;
     MO_NEED(path);
-    moco_status_t status = mo_file_describe(path, &info);
-    return status == MOCO_OK ? mo_json_text(info, text, capacity, needed) : status;
+    TRY(mo_file_describe(path, &info));
+    TRY(mo_import_describe(path, &training));
+    if (training != NULL && json_object_set(info, "training", training) != 0)
+        TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a description"));
+    status = mo_json_text(info, text, capacity, needed);
+    info = NULL;
+cleanup:
+    json_decref(training);
+    json_decref(info);
+    return status;
 }

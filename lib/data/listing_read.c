@@ -11,6 +11,7 @@
 #include "data/augment.h"
 #include "util/fault.h"
 #include "util/retry.h"
+#include "util/size.h"
 #include "util/status.h"
 
 int64_t mo_read_at(int fd, void *to, uint64_t size, uint64_t offset)
@@ -60,8 +61,7 @@ static moco_status_t unreadable(int error)
 static moco_status_t read_into(int fd, uint64_t offset, uint64_t size, uint64_t max_bytes, mo_bytes_t *bytes)
 {
     if (size > max_bytes)
-        return mo_fail(MOCO_ERR_IMAGE, "has %llu bytes; the limit is %llu", (unsigned long long)size,
-                       (unsigned long long)max_bytes);
+        return mo_fail(MOCO_ERR_IMAGE, "has %s; the limit is %s", mo_size(size).text, mo_size(max_bytes).text);
     const moco_status_t status = mo_bytes_reserve(&bytes->data, &bytes->capacity, size);
     if (status != MOCO_OK)
         return status;

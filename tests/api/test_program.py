@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import unittest
 
 MOCO = DRAW = None
@@ -329,7 +330,7 @@ class Use(Case):
     def test_embed(self):
         path, summary = self.embed("x.npy")
         self.assertEqual((summary["rows"], summary["skipped"], summary["dimension"]), (32, 1, 64))
-        names = read(self.path("x.txt")).decode().splitlines()
+        names = read(self.path("x.names.txt")).decode().splitlines()
         self.assertEqual(len(names), 32)
         self.assertEqual(names, sorted(names))
         self.assertTrue(read(self.path("x.skipped.txt")).decode().startswith("class0/broken.jpg\t"))
@@ -341,6 +342,61 @@ class Use(Case):
         self.assertEqual((summary["rows"] + summary["skipped"], summary["dimension"]), (10, 128))
         self.assertIn("32 rows of 64 numbers", self.run_moco("embed", self.model, self.data, "-o",
                                                              self.path("y.npy")).stdout)
+
+    def test_outputs_over_other_files(self):
+        """Photos, lists, models and files of other kinds are never replaced, whatever name leads to them."""
+        inputs = self.path("outputs")
+        os.mkdir(inputs)
+        photo = next(os.path.join(folder, name) for folder, _, names in os.walk(self.data) for name in names)
+        copies = {name: os.path.join(inputs, name) for name in ("photo.jpg", "linked.npy", "linked.safetensors")}
+        shutil.copy(photo, copies["photo.jpg"])
+        os.symlink("photo.jpg", copies["linked.npy"])
+        os.link(copies["photo.jpg"], copies["linked.safetensors"])
+        model = os.path.join(inputs, "model.safetensors")
+        shutil.copy(self.model, model)
+        os.link(model, os.path.join(inputs, "same.safetensors"))
+        for code, *arguments in ((2, "embed", model, self.data, "-o", "x.csv"), (2, "embed", model, self.data, "-o", "-"),
+                                 (2, "embed", model, self.data, "-o", model),
+                                 (1, "embed", model, self.data, "-o", copies["linked.npy"]),
+                                 (1, "views", self.data, "-o", copies["photo.jpg"]),
+                                 (2, "convert", model, copies["photo.jpg"]),
+                                 (1, "convert", model, copies["linked.safetensors"]), (1, "convert", model, model),
+                                 (1, "convert", model, os.path.join(inputs, "same.safetensors")),
+                                 (1, "probe", model, self.data, self.data, "-o", copies["linked.safetensors"]),
+                                 (1, "finetune", model, self.data, self.data, "-o", model)):
+            self.run_moco(*arguments, code=code)
+            self.assertEqual(read(copies["photo.jpg"]), read(photo), arguments)
+            self.assertEqual(read(model), read(self.model), arguments)
+        self.assertEqual(len(os.listdir(inputs)), 5)
+        sheet = os.path.join(inputs, "sheet.jpg")
+        for _ in range(2):  # an earlier sheet is replaced
+            self.run_moco("views", self.data, "-o", sheet, "--count", "1")
+
+    def test_embed_after_a_kill(self):
+        """Part files are gone on with, to the same bytes, and disappear."""
+        listing, folder = self.path("many.list"), self.path("killed")
+        os.mkdir(folder)
+        names = [os.path.join(folder, name) for folder, _, names in os.walk(self.data) for name in sorted(names)]
+        with open(listing, "w") as file:
+            file.write("".join(f"{names[i % len(names)]}\n" for i in range(8000)))
+        whole, cut = os.path.join(folder, "whole.npy"), os.path.join(folder, "cut.npy")
+        process = subprocess.Popen([MOCO, "embed", self.model, listing, "-o", cut], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        journal = os.path.join(folder, "cut.embed.json.moco-part")
+        for _ in range(2000):
+            if os.path.exists(journal) or process.poll() is not None:
+                break
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        if process.returncode == -signal.SIGKILL:
+            self.assertGreater(json.loads(read(journal))["rows"], 0)
+            self.assertFalse(os.path.exists(cut))
+        self.run_moco("embed", self.model, listing, "-o", cut)
+        self.run_moco("embed", self.model, listing, "-o", whole)
+        for ending in "npy", "names.txt", "skipped.txt":
+            self.assertEqual(read(cut[:-3] + ending), read(whole[:-3] + ending), ending)
+        self.assertEqual(len(os.listdir(folder)), 8)
 
     def test_embed_on_a_full_disk(self):
         """The message is of the file, not of the call that the file ended, and nothing is left behind."""
@@ -454,7 +510,7 @@ class Use(Case):
 
     def test_near(self):
         path, _ = self.embed("near.npy")
-        name = read(self.path("near.txt")).decode().splitlines()[5]
+        name = read(self.path("near.names.txt")).decode().splitlines()[5]
         query = os.path.join(self.data, name)
         by_npy = lines(self.run_moco("near", self.model, path, query, "--json").stdout)
         by_folder = lines(self.run_moco("near", self.model, self.data, query, "--json").stdout)
@@ -468,8 +524,8 @@ class Use(Case):
         self.run_moco("near", self.model, path, os.path.join(self.data, "class0", "broken.jpg"), code=1,
                       says=["broken.jpg"])
         self.run_moco("near", self.model, path, self.path("absent.jpg"), code=1, says=["absent.jpg"])
-        os.rename(self.path("near.txt"), self.path("gone.txt"))
-        self.run_moco("near", self.model, path, query, code=1, says=["near.txt"])
+        os.rename(self.path("near.names.txt"), self.path("gone.txt"))
+        self.run_moco("near", self.model, path, query, code=1, says=["near.names.txt"])
 
     def views(self, name, *more, **expected):
         path = self.path(name)
@@ -554,6 +610,10 @@ class Use(Case):
             file.write(b"\xff" * 64)
         self.run_moco("info", broken, code=1, says=["moco: "])
         self.run_moco("info", self.path("absent"), code=1, says=["absent"])
+        os.mkdir(self.path("begun"))
+        with open(self.path("begun", "log.jsonl"), "w"):
+            pass
+        self.run_moco("info", self.path("begun"), code=1, says=["without a checkpoint"])
 
     def test_convert(self):
         checkpoint, out = os.path.join(self.folder, "checkpoint.safetensors"), self.path("out.safetensors")
@@ -580,6 +640,23 @@ class Use(Case):
         self.run_moco("convert", self.path("absent"), out, code=1, says=["absent"])
         self.run_moco("convert", checkpoint, out, "--to", "training", code=1, says=["this library"])
         self.run_moco("convert", checkpoint, out, "--recipe", "moco-v2", code=1, says=["training"])
+
+    def test_new_run_from_a_model(self):
+        again, out = self.path("again"), self.path("again", "checkpoint.safetensors")
+        os.mkdir(again)
+        for recipe, missing in (["--recipe", "byol"], 3), ([], 2):
+            report = json.loads(self.run_moco("convert", self.model, out, "--to", "training", *recipe, "--json").stdout)
+            self.assertEqual(len(report["missing"]), missing)
+        self.run_moco("embed", self.model, self.data, "-o", self.path("before.npy"))
+        self.run_moco("embed", out, self.data, "-o", self.path("after.npy"))
+        self.assertEqual(read(self.path("before.npy")), read(self.path("after.npy")))
+        report = json.loads(self.run_moco("convert", self.model, out, "--to", "training", "--recipe", "moco-v2", "--json",
+                                          "--set", "batch_size=4", "--set", "bn_groups=2", "--set", "queue_length=8",
+                                          "--set", "image_size=16", "--set", "epochs=1").stdout)
+        self.assertIn("weights of a model", report["notes"][0])
+        done = events(self.run_moco("train", self.data, "-o", again, "--resume", "--json"), "done")[0]
+        self.assertEqual(done["step"], done["steps"])
+        self.run_moco("convert", out, self.path("x"), "--to", "training", code=1, says=["already"])
 
     def test_bench(self):
         tiny = TINY[:-4] + ["--threads", "1"]  # it knows no epochs

@@ -7,6 +7,7 @@ are interrupted or end run as processes of their own. A plain script: exit code 
 import copy
 import gc
 import io
+import logging
 import os
 import pickle
 import signal
@@ -25,6 +26,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 sys.dont_write_bytecode = True
 import moco  # noqa: E402
 
+logging.getLogger("moco").addHandler(logging.NullHandler())  # warnings of the library are for other tests
 TINY = dict(arch="resnet18", width=0.25, image_size=16, batch_size=8, bn_groups=2, queue_length=32, dimension=16,
             loader_threads=1)
 # What every program of this file begins with: a data set, and an interrupt after some time that tells when it came.
@@ -34,7 +36,8 @@ sys.path.insert(0, %r)
 sys.dont_write_bytecode = True
 import numpy as np
 from PIL import Image
-import moco
+import logging, moco
+logging.getLogger("moco").addHandler(logging.NullHandler())  # warnings of the library are for other tests
 TINY = %r
 
 def jpeg(number, side=24):
@@ -216,6 +219,26 @@ def test_handlers_of_ones_own():
         later.start()
         print(t.run(d, progress=lambda report: moco.STOP if stop else None))
     """, "3 True", "alarm", "alarm", "False")
+
+
+def test_handlers_that_make_calls():
+    """A handler comes in while the library is at work: it may use other objects, and is refused those at work."""
+    says("""
+        t, d, m, c, seen = trainer(), dataset(), trainer().snapshot(), moco.Cancel(), []
+        def handler(*_):
+            seen.append(len(m.embed_dataset(d)[0]))
+            try:
+                t.save("x.safetensors")
+            except RuntimeError as error:
+                seen.append(str(error))
+            c.request()
+        signal.signal(signal.SIGUSR1, handler)
+        interrupt(0.2, signal.SIGUSR1)
+        print(t.run(d, cancel=c))
+        print(*seen)
+        t.save("x.safetensors")
+        print(moco.Trainer.load("x.safetensors").step_number == t.step_number > 0)
+    """, "False", "64 a call is at work on this object, which serves one thread at a time", "True")
 
 
 def test_interrupt_leaves_the_objects_whole():
@@ -469,6 +492,8 @@ def test_one_thread_at_a_time():
     begun.wait()
     refused(RuntimeError, lambda: trainer.steps(data, 1), "one thread at a time")
     refused(RuntimeError, lambda: trainer.snapshot(), "one thread at a time")
+    refused(RuntimeError, lambda: trainer.discard(), "one thread at a time")
+    assert trainer.step_number >= 0 and trainer.closed is False
     cancel.request()
     thread.join()
     assert trainer.steps(data, 1).step > 1

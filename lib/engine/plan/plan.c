@@ -115,11 +115,21 @@ static moco_status_t make_primitive(mo_plan_t *plan, dnnl_primitive_desc_t pd, c
     return MOCO_OK;
 }
 
+/* What kind of primitive it is, for process.c. */
+static uint64_t kind_of(const char *operation, dnnl_primitive_desc_t pd)
+{
+    const char *implementation = NULL;
+    dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &implementation);
+    return mo_gate_kind(operation, implementation != NULL ? implementation : "", MO_MAKING);
+}
+
 moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
                                 const mo_arg_t *args, const char *what)
 {
     mo_instr_t instr = {.kind = MO_RUN_PRIMITIVE, .op = op};
     moco_status_t status = make_primitive(plan, pd, what, &instr.primitive);
+    instr.kind_made = kind_of(what, pd);
+    mo_gate_note(instr.kind_made);
     dnnl_primitive_desc_destroy(pd);
     if (status != MOCO_OK)
         return status;
@@ -191,6 +201,8 @@ moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_
     TRY(mo_engine_make(mo_pd_reorder(&pd, mo_device_engine(plan->device), plan->slots[plain].md, md, attr.attr),
                        "plan a weight reorder"));
     TRY(make_primitive(plan, pd, "make a weight reorder", &pack.reorder));
+    pack.kind_made = kind_of("reorder", pd);
+    mo_gate_note(pack.kind_made);
     plan->packs[plan->pack_count++] = pack;
     plan->packed_bytes += MO_ALIGNED(mo_md_size(md));
 cleanup:
@@ -225,13 +237,26 @@ typedef struct making {
     mo_plan_t *plan;
 } making_t;
 
+/* One operation's instructions. The gate is passed for each, so that a fork or an exit never waits
+ * for a whole plan. */
+static moco_status_t emit(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = mo_gate_enter(plan->lane, MO_MAKING);
+    if (status != MOCO_OK)
+        return status;
+    status = plan->emitting_backward ? op->kind->backward(plan, op) : op->kind->forward(plan, op);
+    mo_gate_note(mo_gate_kind(op->kind->name, "", MO_MAKING + plan->emitting_backward));
+    mo_gate_leave(plan->lane);
+    return status;
+}
+
 static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
 {
     const mo_plan_spec_t *spec = ((making_t *)ctx)->spec;
     mo_plan_t *plan = ((making_t *)ctx)->plan;
     const mo_net_t *net = spec->net;
     moco_status_t status = MOCO_OK;
-    (void)lane;
+    plan->lane = lane;
     TRY(mo_calloc((size_t)net->op_count, sizeof *plan->ops, &plan->ops));
     TRY(mo_calloc((size_t)net->tensors, sizeof *plan->value, &plan->value));
     TRY(mo_calloc((size_t)net->tensors, sizeof *plan->gradient, &plan->gradient));
@@ -252,13 +277,13 @@ static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
         mo_plan_fuse(plan, spec);
     for (int32_t i = 0; i < plan->op_count; i++)
         if (!plan->ops[i].skipped)
-            TRY(plan->ops[i].kind->forward(plan, &plan->ops[i]));
+            TRY(emit(plan, &plan->ops[i]));
     plan->emitting_backward = 1;
     if (spec->seeded)
         TRY(mo_gradient_slot(plan, spec->outputs[0], &plan->gradient[spec->outputs[0]]));
     for (int32_t i = plan->op_count - 1; i >= 0 && plan->mode == MO_MODE_TRAIN; i--)
         if (!plan->ops[i].skipped)
-            TRY(plan->ops[i].kind->backward(plan, &plan->ops[i]));
+            TRY(emit(plan, &plan->ops[i]));
     for (int i = 0; i < 4; i++) {
         TRY(keep(plan, spec->inputs[i], 1, 0));
         TRY(keep(plan, spec->outputs[i], 0, 1));

@@ -5,6 +5,7 @@
 #include "engine/buffer.h"
 #include "engine/emit.h"
 #include "engine/run/lane.h"
+#include "engine/run/process.h"
 #include "engine/plan.h"
 #include "util/alloc.h"
 #include "util/status.h"
@@ -42,12 +43,14 @@ typedef struct mo_instr {
     const mo_op_t *op;
     int32_t first_memory_arg; /* of the instance's flat argument array */
     int backward;
+    uint64_t kind_made; /* a primitive's, see run/process.h */
 } mo_instr_t;
 
 /* A parameter copied into the layout a primitive wants. */
 typedef struct mo_pack {
     dnnl_primitive_t reorder;
     int32_t from, to; /* slots */
+    uint64_t kind_made;
 } mo_pack_t;
 
 struct mo_plan {
@@ -73,6 +76,8 @@ struct mo_plan {
     int32_t *memo;                /* [op_count * MO_MEMO] slots kept for backward */
     dnnl_primitive_desc_t *hints; /* [op_count * MO_MEMO] forward descriptors */
     int emitting_backward;
+    mo_lane_t *lane;        /* where the plan is made; not used later */
+    atomic_int ran, packed; /* its last instruction, and all of its packs, have run once */
 
     size_t arena_bytes, packed_bytes, scratchpad_bytes;
     int32_t total_args;

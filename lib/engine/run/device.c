@@ -1,4 +1,4 @@
-/* The device handle: engine, lanes, and its life across fork. */
+/* The device handle: engine and lanes. */
 #include "engine/device.h"
 
 #include <pthread.h>
@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "engine/run/device_internal.h"
-#include "engine/run/lane.h"
+#include "engine/run/process.h"
 #include "util/alloc.h"
 #include "util/headroom.h"
 #include "util/fault.h"
@@ -22,65 +22,18 @@ static void init_conditions(moco_device_t *device)
     pthread_cond_init(&device->finished, NULL);
 }
 
-/* ---- fork: devices are listed so that the child can be told which of them were at work ---- */
-
-static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
-static moco_device_t *all_devices;
-
-static void fork_prepare(void)
+void mo_device_forked(moco_device_t *device)
 {
-    pthread_mutex_lock(&all_lock);
-    for (moco_device_t *d = all_devices; d != NULL; d = d->after)
-        pthread_mutex_lock(&d->lock);
-}
-
-static void fork_parent(void)
-{
-    for (moco_device_t *d = all_devices; d != NULL; d = d->after)
-        pthread_mutex_unlock(&d->lock);
-    pthread_mutex_unlock(&all_lock);
-}
-
-static void fork_child(void)
-{
-    for (moco_device_t *d = all_devices; d != NULL; d = d->after) {
-        if (d->queues[MO_TRAINING].first != NULL || d->queues[MO_EMBEDDING].first != NULL || d->busy > 0)
-            d->forked = 1; /* lanes died in the middle of something */
-        for (int i = 0; i < d->lane_count; i++)
-            d->lanes[i].started = 0;
-        d->queues[MO_TRAINING] = d->queues[MO_EMBEDDING] = (mo_waiting_t){NULL, NULL, 0};
-        atomic_store(&d->embedding_parts, 0);
-        d->busy = 0;
-        init_conditions(d);
-        pthread_mutex_unlock(&d->lock);
+    if (device->queues[MO_TRAINING].first != NULL || device->queues[MO_EMBEDDING].first != NULL || device->busy > 0)
+        device->forked = 1; /* lanes died in the middle of something */
+    for (int i = 0; i < device->lane_count; i++) {
+        device->lanes[i].started = 0;
+        atomic_store(&device->lanes[i].inside, MO_OUTSIDE);
     }
-    pthread_mutex_unlock(&all_lock);
-}
-
-static void fork_register(void)
-{
-    pthread_atfork(fork_prepare, fork_parent, fork_child);
-}
-
-static void list_add(moco_device_t *device)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, fork_register);
-    pthread_mutex_lock(&all_lock);
-    device->after = all_devices;
-    all_devices = device;
-    pthread_mutex_unlock(&all_lock);
-}
-
-static void list_remove(moco_device_t *device)
-{
-    pthread_mutex_lock(&all_lock);
-    moco_device_t **at = &all_devices;
-    while (*at != NULL && *at != device)
-        at = &(*at)->after;
-    if (*at != NULL)
-        *at = device->after;
-    pthread_mutex_unlock(&all_lock);
+    device->queues[MO_TRAINING] = device->queues[MO_EMBEDDING] = (mo_waiting_t){NULL, NULL, 0};
+    atomic_store(&device->embedding_parts, 0);
+    device->busy = 0;
+    init_conditions(device);
 }
 
 /* ---- life ---- */
@@ -88,11 +41,15 @@ static void list_remove(moco_device_t *device)
 static moco_status_t open_engine(mo_lane_t *lane, void *ctx)
 {
     moco_device_t *device = ctx;
-    (void)lane;
-    moco_status_t status = mo_engine_make(dnnl_engine_create(&device->engine, dnnl_cpu, 0), "create a CPU engine");
+    moco_status_t status = mo_gate_enter(lane, MO_MAKING);
+    if (status != MOCO_OK)
+        return status;
+    status = mo_engine_make(dnnl_engine_create(&device->engine, dnnl_cpu, 0), "create a CPU engine");
     for (int i = 0; i < device->lane_count && status == MOCO_OK; i++)
         status = mo_engine_make(dnnl_stream_create(&device->lanes[i].stream, device->engine, dnnl_stream_default_flags),
                                 "create a stream");
+    mo_gate_note(mo_gate_kind("engine", "", MO_MAKING));
+    mo_gate_leave(lane);
     return status;
 }
 
@@ -109,7 +66,7 @@ static void stop_lanes(moco_device_t *device)
 
 static void destroy(moco_device_t *device)
 {
-    list_remove(device);
+    mo_process_remove(device);
     stop_lanes(device);
     for (int i = 0; i < device->lane_count; i++) {
         mo_lane_t *lane = &device->lanes[i];
@@ -138,7 +95,7 @@ moco_status_t mo_device_open(const moco_device_options_t *options, moco_device_t
     init_conditions(device);
     mo_turns_begin(&device->turns, (int32_t)options->training_percent, lanes);
     atomic_init(&device->references, 1);
-    list_add(device);
+    mo_process_add(device);
     TRY(mo_calloc((size_t)lanes, sizeof *device->lanes, &device->lanes));
     device->lane_count = lanes;
     for (int i = 0; i < lanes; i++) {

@@ -1,4 +1,4 @@
-/* What the device handle holds; shared by device.c, work.c and host.c only. */
+/* What the device handle holds; shared by the files of devices and lanes. */
 #ifndef MO_ENGINE_DEVICE_INTERNAL_H
 #define MO_ENGINE_DEVICE_INTERNAL_H
 
@@ -30,8 +30,12 @@ struct moco_device {
     struct moco_device *after; /* list of all devices, for fork     */
 };
 
+/* In the child of a fork, with the lock held: its lanes are gone. */
+void mo_device_forked(moco_device_t *device);
+
 /* host.c: what the machine and the OpenMP runtime are asked */
 int32_t mo_default_lanes(void);
+void mo_openmp_find(void); /* before lanes start, and not while the process forks */
 void mo_openmp_one_thread(void);
 
 #endif

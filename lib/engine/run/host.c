@@ -58,34 +58,34 @@ int32_t mo_default_lanes(void)
     return processors < 1024 ? processors : 1024;
 }
 
-/* One OpenMP thread for the calling thread, without linking an OpenMP runtime: the runtime that
- * oneDNN's own references reach may be found through the global scope or through oneDNN's
- * dependencies; each distinct one found is told. */
-void mo_openmp_one_thread(void)
+/* omp_set_num_threads of the runtimes that oneDNN may mean, found without linking any: through the
+ * global scope, and through oneDNN's own dependencies. */
+static void (*set_threads[2])(int);
+
+void mo_openmp_find(void)
 {
-    typedef void (*set_fn)(int);
-    union {
-        void *object;
-        set_fn function;
-    } global, own;
-    global.object = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
-    own.object = NULL;
     union {
         const dnnl_version_t *(*function)(void);
         void *object;
     } anchor = {.function = dnnl_version};
     Dl_info info;
-    if (dladdr(anchor.object, &info) != 0 && info.dli_fname != NULL) {
-        void *handle = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
-        if (handle != NULL) {
-            own.object = dlsym(handle, "omp_set_num_threads");
-            dlclose(handle);
-        }
+    *(void **)&set_threads[0] = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
+    if (set_threads[1] != NULL || dladdr(anchor.object, &info) == 0 || info.dli_fname == NULL)
+        return;
+    void *handle = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+    if (handle != NULL) {
+        *(void **)&set_threads[1] = dlsym(handle, "omp_set_num_threads");
+        dlclose(handle);
     }
-    if (global.object != NULL)
-        global.function(1);
-    if (own.object != NULL && own.object != global.object)
-        own.function(1);
+}
+
+/* One OpenMP thread for the calling thread; each distinct runtime is told. */
+void mo_openmp_one_thread(void)
+{
+    if (set_threads[0] != NULL)
+        set_threads[0](1);
+    if (set_threads[1] != NULL && set_threads[1] != set_threads[0])
+        set_threads[1](1);
 }
 
 static const char *isa_name(void)

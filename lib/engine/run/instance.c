@@ -158,7 +158,16 @@ static moco_status_t run_primitive(mo_lane_t *lane, mo_instance_t *instance, con
     int count = instr->arg_count;
     if (lane->scratchpad != NULL)
         args[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, lane->scratchpad};
-    return mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args), instr->op->kind->name);
+    const int first = !atomic_load_explicit(&instance->plan->ran, memory_order_relaxed);
+    moco_status_t status = mo_gate_enter(lane, first ? MO_MAKING : MO_RUNNING);
+    if (status != MOCO_OK)
+        return status;
+    status =
+        mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args), instr->op->kind->name);
+    if (first)
+        mo_gate_note(instr->kind_made + MO_RUNNING);
+    mo_gate_leave(lane);
+    return status;
 }
 
 static moco_status_t run_host(mo_lane_t *lane, mo_instance_t *instance, const mo_instr_t *instr)
@@ -195,6 +204,8 @@ moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int3
         if (status == MOCO_OK)
             status = mo_cancel_check(cancel);
     }
+    if (to == plan->instr_count && status == MOCO_OK)
+        atomic_store_explicit(&plan->ran, 1, memory_order_relaxed);
     if (status == MOCO_OK)
         status = mo_engine_status(dnnl_stream_wait(lane->stream), "wait");
     else

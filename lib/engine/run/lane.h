@@ -13,6 +13,9 @@
 #include "util/status.h"
 #include "util/headroom.h"
 
+/* What a lane does inside oneDNN. */
+typedef enum mo_inside { MO_OUTSIDE, MO_RUNNING, MO_MAKING } mo_inside_t;
+
 struct mo_lane {
     moco_device_t *device;
     pthread_t thread;
@@ -22,8 +25,9 @@ struct mo_lane {
     dnnl_memory_t scratchpad; /* user scratchpad of every primitive that runs here */
     void *scratchpad_block;
     size_t scratchpad_bytes;
-    int depth;     /* > 0 while inside an embedding */
-    int64_t since; /* monotonic nanoseconds: what the lane did up to here is charged */
+    atomic_int inside; /* mo_inside_t: read by who forks or exits */
+    int depth;         /* > 0 while inside an embedding */
+    int64_t since;     /* monotonic nanoseconds: what the lane did up to here is charged */
 };
 
 /* A piece of work lives on its caller's stack: `parts` calls of fn. A running part may add more

@@ -41,6 +41,10 @@ static moco_status_t refresh_part(mo_lane_t *lane, void *ctx, int64_t part)
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, packed->memory[2 * part]},
                               {DNNL_ARG_TO, packed->memory[2 * part + 1]},
                               {DNNL_ARG_SCRATCHPAD, lane->scratchpad}};
+    const int first = !atomic_load_explicit(&packed->plan->packed, memory_order_relaxed);
+    status = mo_gate_enter(lane, first ? MO_MAKING : MO_RUNNING);
+    if (status != MOCO_OK)
+        return status;
     mo_buffer_enter(packed->params);
     mo_buffer_enter(packed->block);
     status = mo_engine_status(dnnl_primitive_execute(packed->plan->packs[part].reorder, lane->stream,
@@ -50,13 +54,19 @@ static moco_status_t refresh_part(mo_lane_t *lane, void *ctx, int64_t part)
         status = mo_engine_status(dnnl_stream_wait(lane->stream), "pack weights");
     mo_buffer_leave(packed->block);
     mo_buffer_leave(packed->params);
+    if (first)
+        mo_gate_note(packed->plan->packs[part].kind_made + MO_RUNNING);
+    mo_gate_leave(lane);
     return status;
 }
 
 moco_status_t mo_packed_refresh(mo_packed_t *packed)
 {
     mo_work_t work = {.fn = refresh_part, .ctx = packed, .parts = packed->plan->pack_count};
-    return mo_work_run(packed->plan->device, &work);
+    moco_status_t status = mo_work_run(packed->plan->device, &work);
+    if (status == MOCO_OK)
+        atomic_store_explicit(&packed->plan->packed, 1, memory_order_relaxed);
+    return status;
 }
 
 void mo_packed_free(mo_packed_t *packed)

@@ -1,10 +1,12 @@
 /* Work on lanes: queues between callers and lanes, and the lanes' own loop. Embeddings and all
  * other work have a queue each; turns.c says which of them a lane serves next. */
+#include <stdlib.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
 
 #include "engine/run/device_internal.h"
+#include "engine/run/process.h"
 #include "util/thread.h"
 
 #define LANE_STACK ((size_t)8 << 20)
@@ -148,6 +150,7 @@ static void *lane_main(void *argument)
 {
     mo_lane_t *lane = argument;
     moco_device_t *device = lane->device;
+    free(malloc(1)); /* a thread's first allocation sets address space aside, better now than while oneDNN works */
     mo_openmp_one_thread(); /* before this thread's first oneDNN call, once */
     pthread_mutex_lock(&device->lock);
     while (!device->stop)
@@ -213,7 +216,10 @@ moco_status_t mo_work_run(moco_device_t *device, mo_work_t *work)
     while (work->after != work)
         pthread_cond_wait(&device->finished, &device->lock);
     pthread_mutex_unlock(&device->lock);
-    return work->status == MOCO_OK ? MOCO_OK : mo_message_set(work->status, work->message);
+    if (work->status == MOCO_OK)
+        return MOCO_OK;
+    mo_process_wait();
+    return mo_message_set(work->status, work->message);
 }
 
 void mo_work_more(moco_device_t *device, mo_work_t *work, int64_t parts)

@@ -1,0 +1,28 @@
+/* The devices of a process, as far as fork and exit concern them. Every call of oneDNN that makes
+ * or runs something stands between mo_gate_enter and mo_gate_leave. */
+#ifndef MO_ENGINE_PROCESS_H
+#define MO_ENGINE_PROCESS_H
+
+#include "engine/run/lane.h"
+
+void mo_process_add(moco_device_t *device);
+void mo_process_remove(moco_device_t *device);
+
+/* On the lane's own thread, not nested; MO_MAKING also for what runs for the first time.
+ * MOCO_ERR_STATE once the process has begun to exit. While the process forks, a lane that wants to
+ * make something waits here. */
+moco_status_t mo_gate_enter(mo_lane_t *lane, mo_inside_t what);
+void mo_gate_leave(mo_lane_t *lane);
+
+/* To be told after oneDNN made something or ran it for the first time, inside the gate: `kind` says
+ * of which kind it was. */
+void mo_gate_note(uint64_t kind);
+/* A number for an implementation of oneDNN. */
+uint64_t mo_gate_kind(const char *operation, const char *implementation, int use);
+
+/* Before a call returns with a failure: where the cause is that another thread lets the process
+ * exit, wait for the end, so that the host need not handle an error of its last moments. After two
+ * seconds the call returns all the same, since that thread may be waiting for this one. */
+void mo_process_wait(void);
+
+#endif

@@ -1,0 +1,164 @@
+/* A process may exit while another thread is inside a call: it ends with its own exit code, without
+ * a crash and without waiting long. The test runs itself; each child leaves main at another moment
+ * of the other thread's work. */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "api.h"
+#include "call_options.h"
+
+enum { SIDE = 16, IMAGES = 8, CODE = 7 };
+
+static float images[IMAGES * SIDE * SIDE * 3];
+static atomic_int stop;
+static pthread_t worker;
+
+/* Not in a test's own process: no check of its framework may be used. */
+static int options_of(int32_t arch, moco_trainer_options_t *options)
+{
+    if (moco_trainer_options_init(options, sizeof *options, MOCO_RECIPE_CIFAR, arch) != MOCO_OK)
+        return 0;
+    options->width = 0.0625;
+    options->image_size = SIDE;
+    options->batch_size = 8;
+    options->bn_groups = 2;
+    options->queue_length = 32;
+    options->dimension = 16;
+    if (arch == MOCO_ARCH_VIT_SMALL) {
+        options->patch_size = 4;
+        options->vit_depth = 2;
+    }
+    return 1;
+}
+
+static int make_and_embed(int32_t arch)
+{
+    float rows[IMAGES * 512];
+    moco_trainer_options_t options;
+    moco_device_t *device = NULL;
+    moco_trainer_t *trainer = NULL;
+    moco_model_t *model = NULL;
+    const int ok = options_of(arch, &options) && moco_device_create(NULL, &device) == MOCO_OK &&
+                   moco_trainer_create(&options, device, &trainer) == MOCO_OK &&
+                   moco_trainer_snapshot(trainer, NULL, device, &model) == MOCO_OK &&
+                   moco_model_embed_tensor(model, IMAGES, images, EMBED(.layout = MOCO_LAYOUT_NHWC), rows) == MOCO_OK;
+    moco_model_free(model);
+    moco_trainer_free(trainer);
+    moco_device_free(device);
+    return ok;
+}
+
+static void *work(void *ctx)
+{
+    (void)ctx;
+    while (!atomic_load(&stop))
+        if (!make_and_embed(MOCO_ARCH_RESNET18) || !make_and_embed(MOCO_ARCH_VIT_SMALL))
+            return NULL;
+    return NULL;
+}
+
+/* As the destructor of a global object of a C++ host may do. It was registered before the library
+ * was used, so it runs last. */
+static void join_worker(void)
+{
+    atomic_store(&stop, 1);
+    pthread_join(worker, NULL);
+}
+
+static int child(int microseconds, int joins)
+{
+    alarm(60);
+    if (joins)
+        atexit(join_worker);
+    if (pthread_create(&worker, NULL, work, NULL) != 0)
+        return 1;
+    usleep((useconds_t)microseconds);
+    return CODE;
+}
+
+static void run_child(int microseconds, int joins)
+{
+    int state = 0;
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        char delay[16];
+        snprintf(delay, sizeof delay, "%d", microseconds);
+        setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* a thread in the middle of a call frees nothing */
+        execl("/proc/self/exe", "test_exit", delay, joins ? "joins" : "returns", (char *)NULL);
+        _exit(99);
+    }
+    ck_assert_int_eq(waitpid(pid, &state, 0), pid);
+    ck_assert_msg(WIFEXITED(state), "after %d us: killed by signal %d", microseconds, WTERMSIG(state));
+    ck_assert_msg(WEXITSTATUS(state) == CODE, "after %d us: exit code %d", microseconds, WEXITSTATUS(state));
+}
+
+START_TEST(test_main_returns)
+{
+    for (int i = 1; i <= 30; i++)
+        run_child(i * 3900, 0);
+}
+END_TEST
+
+START_TEST(test_handler_joins)
+{
+    run_child(20000, 1);
+}
+END_TEST
+
+/* Handlers that run after the library's: calls on lanes are refused at once, frees work. */
+static moco_device_t *late_device;
+static moco_model_t *late_model;
+
+static void use_late(void)
+{
+    float rows[512];
+    const moco_status_t status =
+        moco_model_embed_tensor(late_model, 1, images, EMBED(.layout = MOCO_LAYOUT_NHWC), rows);
+    moco_model_free(late_model);
+    moco_device_free(late_device);
+    _exit(status == MOCO_ERR_STATE ? CODE : 1);
+}
+
+START_TEST(test_late_calls)
+{
+    int state = 0;
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        moco_trainer_options_t options;
+        moco_trainer_t *trainer = NULL;
+        signal(SIGALRM, SIG_DFL);
+        alarm(60);
+        atexit(use_late);
+        if (!options_of(MOCO_ARCH_RESNET18, &options) || moco_device_create(NULL, &late_device) != MOCO_OK ||
+            moco_trainer_create(&options, late_device, &trainer) != MOCO_OK ||
+            moco_trainer_snapshot(trainer, NULL, late_device, &late_model) != MOCO_OK)
+            _exit(2);
+        moco_trainer_free(trainer);
+        exit(3);
+    }
+    ck_assert_int_eq(waitpid(pid, &state, 0), pid);
+    ck_assert_msg(WIFEXITED(state), "killed by signal %d", WTERMSIG(state));
+    ck_assert_int_eq(WEXITSTATUS(state), CODE);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    if (argc == 3)
+        return child(atoi(argv[1]), strcmp(argv[2], "joins") == 0);
+    Suite *suite = suite_create("exit");
+    TCase *tc = tcase_create("exit");
+    tcase_set_timeout(tc, 240);
+    tcase_add_test(tc, test_main_returns);
+    tcase_add_test(tc, test_handler_joins);
+    tcase_add_test(tc, test_late_calls);
+    suite_add_tcase(suite, tc);
+    return run_suite(suite);
+}
