@@ -35,7 +35,7 @@ static const char *const kinds[KINDS] = {"alloc", "mmap", "thread", "open", "rea
 static const struct {
     const char *name;
     int number;
-} errors[] = {{"EINTR", EINTR}, {"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EMFILE", EMFILE}, {"ENOMEM", ENOMEM},
+} errors[] = {{"EINTR", EINTR},   {"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EMFILE", EMFILE},      {"ENOMEM", ENOMEM},
               {"EAGAIN", EAGAIN}, {"EACCES", EACCES}, {"ESTALE", ESTALE}, {"ETIMEDOUT", ETIMEDOUT}};
 
 static atomic_long seen[KINDS];
@@ -295,11 +295,11 @@ static size_t part_of(size_t size)
 }
 
 /* With "short" the request goes on with half of its bytes. */
-#define TRANSFER(kind)               \
+#define TRANSFER(kind)                  \
     if (is_inside(fd) && fails(kind)) { \
-        if (!half)                   \
-            return -1;               \
-        size = part_of(size);        \
+        if (!half)                      \
+            return -1;                  \
+        size = part_of(size);           \
     }
 
 ssize_t read(int fd, void *to, size_t size)

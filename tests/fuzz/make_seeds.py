@@ -219,6 +219,7 @@ def torch_files():
             out = io.BytesIO()
             torch.save(value, out, pickle_protocol=protocol)
             put("torch", "%s_zip%d" % (name, protocol), b"\3" + out.getvalue())
+            put("torch", "%s_file%d" % (name, protocol), b"\7" + out.getvalue())
             with zipfile.ZipFile(out) as archive:
                 pickle = archive.read([n for n in archive.namelist() if n.endswith("data.pkl")][0])
             for kind in (0, 1, 2):
