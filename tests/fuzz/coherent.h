@@ -14,7 +14,8 @@ static inline const char *incoherent(const mo_tensor_file_t *file, uint64_t size
 {
     for (int64_t i = 0; i < file->count; i++) {
         const mo_file_tensor_t *t = &file->tensors[i];
-        const uint64_t each = mo_dtype_bytes(t->dtype), held = t->source == file->source ? size : mo_source_size(t->source);
+        const uint64_t each = mo_dtype_bytes(t->dtype),
+                       held = t->source == file->source ? size : mo_source_size(t->source);
         int64_t count = 1, reach = 0, whole[64];
         float values[64];
         if (mo_tensor_file_find(file, t->name) != t)

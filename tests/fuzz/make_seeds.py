@@ -219,6 +219,7 @@ def torch_files():
             out = io.BytesIO()
             torch.save(value, out, pickle_protocol=protocol)
             put("torch", "%s_zip%d" % (name, protocol), b"\3" + out.getvalue())
+            put("torch", "%s_file%d" % (name, protocol), b"\7" + out.getvalue())
             with zipfile.ZipFile(out) as archive:
                 pickle = archive.read([n for n in archive.namelist() if n.endswith("data.pkl")][0])
             for kind in (0, 1, 2):
@@ -339,7 +340,7 @@ def own_files():
                 put("model", "%s%s%d" % (recipe, name, kind), bytes((kind,)) + change(model))
             put("model", recipe + name + "_checkpoint", b"\0" + change(checkpoint))
             put("model", recipe + name + "_again", b"\x0c" + change(checkpoint))
-            for kind in (0, 2, 4, 10, 18, 34, 36):
+            for kind in (0, 2, 4, 10, 18, 34, 36, 66, 74, 68):
                 head = bytes((kind,)) + struct.pack("<H", len(log)) + log
                 put("run", "%s%s%d" % (recipe, name, kind), head + (change(checkpoint) if kind & 2 else b""))
         if torch is not None:

@@ -1,4 +1,4 @@
-/* A list file, in a folder with images, a folder, a link and a file that is no image; or that
+/* A list file, in a folder with images, folders, links and a file that is no image; or that
  * folder with one more file, whose name is the input's. */
 #include "target_dataset.h"
 
@@ -16,6 +16,15 @@ static void prepare(void)
     fuzz_file("a/b c.jpg", "\xff\xd8\xff\xd9", 4);
     snprintf(path, sizeof path, "%s/link.jpg", fuzz_folder());
     EXPECT(symlink("1.jpg", path) == 0);
+    snprintf(path, sizeof path, "%s/a/around", fuzz_folder());
+    EXPECT(symlink("..", path) == 0);
+    snprintf(path, sizeof path, "%s/nowhere.jpg", fuzz_folder());
+    EXPECT(symlink("not there", path) == 0);
+    snprintf(path, sizeof path, "%s/lost+found", fuzz_folder());
+    mkdir(path, 0);
+    snprintf(path, sizeof path, "%s/.hidden", fuzz_folder());
+    mkdir(path, 0700);
+    fuzz_file(".hidden/4.jpg", "", 0);
 }
 
 static void use_folder(const fuzz_input_t *input, int64_t limit)

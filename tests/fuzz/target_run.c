@@ -1,5 +1,5 @@
 /* The folder of a run that goes on: a log and a checkpoint that may be anything, and leftovers. The
- * run takes one more step or says why not. */
+ * run takes two more steps or says why not. */
 #include "fuzz.h"
 
 static moco_dataset_t *images(void)
@@ -34,11 +34,13 @@ static void clear(void)
 }
 
 /* Whole lines only, whatever was there before. */
-static void check_log(void)
+static void check_log(uint32_t choice)
 {
     char line[4096];
     FILE *log = fopen(fuzz_path("run/log.jsonl"), "r");
     int64_t found = 0;
+    if (log == NULL && choice & 64) /* deleted after its last line */
+        return;
     EXPECT(log != NULL);
     while (fgets(line, sizeof line, log) != NULL && strlen(line) < sizeof line - 1) {
         EXPECT(line[strlen(line) - 1] == '\n');
@@ -48,11 +50,13 @@ static void check_log(void)
     EXPECT(found >= 1);
 }
 
-static int32_t stop_at_once(void *user, const moco_step_report_t *report)
+/* What may happen to the folder while the run is at work, by the input's first byte. */
+static int32_t disturb(void *choice, const moco_step_report_t *report)
 {
-    (void)user;
     (void)report;
-    return 1;
+    if (*(const uint32_t *)choice & 64)
+        unlink(fuzz_path("run/log.jsonl"));
+    return *(const uint32_t *)choice & 16 ? 1 : 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -76,12 +80,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         trainer = fuzz_trainer();
     }
     OK(moco_run_options_init(&options, sizeof options));
-    options.max_steps = moco_trainer_step_number(trainer) + 1;
+    options.max_steps = moco_trainer_step_number(trainer) + 2;
     options.overwrite = choice >> 2 & 1;
     options.save_every = choice >> 3 & 1;
-    options.progress = choice & 16 ? stop_at_once : NULL;
+    options.progress = disturb;
+    options.user = (void *)&choice;
     if (fuzz_taken(moco_trainer_run(trainer, dataset, choice & 32 ? dataset : NULL, fuzz_path("run"), &options)))
-        check_log();
+        check_log(choice);
     moco_trainer_free(trainer);
     return 0;
 }

@@ -26,10 +26,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input_t input = {data, size};
     mo_tensor_file_t file = {0};
-    buffer_t made = file_of(fuzz_byte(&input), &input);
+    const uint32_t kind = fuzz_byte(&input);
+    buffer_t made = file_of(kind, &input);
     uint8_t *bytes = fuzz_copy(made.bytes, made.size);
     free(made.bytes);
-    const moco_status_t status = mo_tensor_file_open_memory(&file, bytes, made.size, "fuzz");
+    const moco_status_t status = kind & 4 ? mo_tensor_file_open(&file, fuzz_file("x.pth", bytes, made.size))
+                                          : mo_tensor_file_open_memory(&file, bytes, made.size, "fuzz");
     EXPECT(status == MOCO_OK || status == MOCO_ERR_FORMAT || status == MOCO_ERR_UNSUPPORTED);
     if (fuzz_taken(status)) {
         const char *wrong = incoherent(&file, made.size);

@@ -32,12 +32,12 @@ static moco_index_t *vectors;
 static float images[IMAGES * FLOATS], queries[WIDTH];
 static const char *folder;
 
-#define OK(call)                                                                           \
-    do {                                                                                   \
-        if ((call) != MOCO_OK && !atomic_exchange(&wrong, 1)) {                            \
+#define OK(call)                                                                                \
+    do {                                                                                        \
+        if ((call) != MOCO_OK && !atomic_exchange(&wrong, 1)) {                                 \
             fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, moco_last_message()); \
-            exit(1);                                                                       \
-        }                                                                                  \
+            exit(1);                                                                            \
+        }                                                                                       \
     } while (0)
 
 static void differs(const char *what)
