@@ -78,10 +78,12 @@ def main(program):
         tensors, metadata = read(path)
         assert list(tensors) == ["a.wide", "step", "b.weight", "none", "octets"], list(tensors)
         assert np.array_equal(tensors["b.weight"],
-                              np.array([[0, -1.5, 1e-40], [3.25, np.inf, 5]], np.float32))
+                              np.array([[0, -1.5, 1e-40], [3.25, np.finfo(np.float32).max, 5]], np.float32))
         assert tensors["step"].shape == () and tensors["step"] == 1234567890123
         assert tensors["none"].shape == (0, 5) and list(tensors["octets"]) == [1, 2, 255]
         assert list(tensors["a.wide"]) == [0.1, -2e300]
+        sums = [metadata.pop(key) for key in ("header_xxh3", "data_xxh3")]
+        assert all(len(text) == 16 and int(text, 16) for text in sums), sums
         assert metadata == {"seed": "18446744073709551615", "note": "quote \" backslash \\ newline \n \u00e9"}
     print("safetensors parity: ok")
 
