@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GROUP_PATH 1024 /* these arrays lie on the stack of threads that may have little of it */
+#define GROUP_PATH 1024              /* these arrays lie on the stack of threads that may have little of it */
 #define NO_LIMIT ((uint64_t)1 << 62) /* version 1 writes a number near 2^63 */
 
 /* A hierarchy that may limit memory. */
@@ -17,9 +17,9 @@ typedef struct tree {
     uint64_t swap;
     int version;
     char path[GROUP_PATH]; /* of this process's group */
-    mo_headroom_t own;   /* through mounts that hold the group       */
-    mo_headroom_t other; /* through mounts that hold another part    */
-    int found;           /* a mount that holds the group             */
+    mo_headroom_t own;     /* through mounts that hold the group       */
+    mo_headroom_t other;   /* through mounts that hold another part    */
+    int found;             /* a mount that holds the group             */
 } tree_t;
 
 /* ---- one group ---- */
