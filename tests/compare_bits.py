@@ -27,8 +27,8 @@ RUNS = {  # name: (recipe, batch-norm groups or None for the recipe's, settings)
     "v2, symmetric": ("moco-v2", 2, RESNET + QUEUE + ["symmetric=1"]),
     "v3": ("moco-v3", None, RESNET),
     "v3, two passes": ("moco-v3", 4, RESNET),
-    "simclr": ("simclr", None, RESNET),
-    "simclr, two passes": ("simclr", 2, RESNET),
+    "simclr": ("simclr", None, RESNET + ["head_layers=3"]),  # what older builds took for the recipe's
+    "simclr, two passes": ("simclr", 2, RESNET + ["head_layers=3"]),
     "cifar": ("moco-cifar", 2, QUEUE + ["width=0.25"]),
     "vit": ("moco-v3-vit", None, VIT),
     "vit, batch norm": ("moco-v3-vit", None, VIT + ["vit_norm=batch"]),

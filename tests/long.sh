@@ -21,15 +21,24 @@ build_release() {
     cmake --preset release -DMOCO_BUILD_TESTS=ON -DMOCO_BUILD_PROGRAM=ON && cmake --build build -j "$jobs"
 }
 
+hammer() {
+    rm -rf build-tsan/hammered
+    mkdir build-tsan/hammered
+    build-tsan/tests/draw_folder build-tsan/hammered/images 12 3 24
+    build-tsan/tests/hammer build-tsan/hammered/images 60
+}
+
 group build
 section "release build" build_release || true
 
 group "races between threads"
 if section "thread-sanitizer build" build tsan; then
     # oneDNN, OpenBLAS and their OpenMP are not instrumented: what goes on inside them would be reported as races.
-    export CK_FORK=no TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1
+    export CK_FORK=no
+    export TSAN_OPTIONS="ignore_noninstrumented_modules=1:halt_on_error=1:suppressions=$root/tests/tsan.supp"
     # Left out: long ones, and those that start no thread.
     tests "threads" "$root/build-tsan" -R '^test_' -E '^test_(fork|bits|layers|torch_file|torch_fuzz|faults|allocations)$'
+    section "threads that embed, train, save, load, search" hammer || true
     unset CK_FORK TSAN_OPTIONS
 fi
 
@@ -43,8 +52,28 @@ fi
 group "C tests, buffers that are copies"
 section "buffers that are copies" sh tests/check_guard.sh "$root/build" "$jobs" copies || true
 
+group "hostile input, by coverage"
+# Seconds for each of the targets, two at a time; what they find is kept in build-fuzz/corpus for the next time.
+section "fuzz targets for longer" sh tests/fuzz.sh long "${MOCO_FUZZ_SECONDS:-60}" || true
+section "lines that the fuzz targets reach" sh tests/fuzz.sh coverage || true
+
+group "a system that fails, a process that is killed"
+# Up to so many requests of each row; MOCO_SWEEP=1000000 is every one, which takes a day.
+section "failed requests" "$MOCO_PYTHON" -B tests/fault/sweep.py build/moco build/tests/draw_folder build/libmoco.so \
+    build/sweep --most "${MOCO_SWEEP:-15}" || true
+section "kills" "$MOCO_PYTHON" -B tests/fault/kills.py build/moco build/tests/draw_folder build/kills \
+    "${MOCO_KILLS:-1000}" || true
+section "address space in steps" sh tests/fault/memory_steps.sh build/moco build/tests/draw_folder build/memory_steps || true
+
+group "hours in one process"
+section "soak" sh tests/soak.sh "${MOCO_SOAK_HOURS:-0.05}" || true
+
+group "memory as valgrind sees it"
+section "readers and embedding under valgrind" sh tests/check_valgrind.sh build || true
+
 group "deep static analysis"
 section "clang-tidy with the path-sensitive checks" sh tests/check_tidy.sh --deep "$root" || true
+section "gcc's analyser" sh tests/check_analyzers.sh "$root" || true
 
 # The bounds of the comparisons must hold whatever the processor offers. OpenBLAS and oneDNN can be told to take less.
 for isa in AVX2 SSE41; do

@@ -83,6 +83,14 @@ else
     fi
 fi
 
+group "damaged and hostile input"
+section "fuzz targets" sh tests/fuzz.sh quick || true
+
+group "a system that fails, a process that is killed"
+section "failed requests, a sample" "$MOCO_PYTHON" -B tests/fault/sweep.py build/moco build/tests/draw_folder \
+    build/libmoco.so build/sweep --sample 40 || true
+section "kills" "$MOCO_PYTHON" -B tests/fault/kills.py build/moco build/tests/draw_folder build/kills 10 || true
+
 group "Python"
 for script in tests/python/test_*.py; do
     # Those that need no build of their own are ctest tests already.

@@ -6,8 +6,9 @@
 MOCO_BUILD_PACKAGES="gcc libc6-dev make cmake pkg-config libdnnl-dev libjpeg62-turbo-dev libjansson-dev librandom123-dev libxxhash-dev"
 # And to run every test.
 # libopenblas0-pthread: without it the double-precision references of tests/parity take three times as long.
-MOCO_TEST_PACKAGES="$MOCO_BUILD_PACKAGES g++ clang clang-format clang-tidy doxygen groff-base binutils check
-                    python3 python3-numpy python3-torch python3-torchvision python3-pil libopenblas0-pthread"
+MOCO_TEST_PACKAGES="$MOCO_BUILD_PACKAGES g++ clang clang-format clang-tidy libclang-rt-dev llvm valgrind strace
+                    doxygen groff-base binutils check python3 python3-numpy python3-torch python3-torchvision
+                    python3-pil libopenblas0-pthread"
 
 # Debian's own interpreter: the packages above belong to it, whatever comes first on PATH.
 MOCO_PYTHON=/usr/bin/python3

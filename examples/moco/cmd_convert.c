@@ -6,6 +6,7 @@
 
 #include "common.h"
 #include "output.h"
+#include "outputs.h"
 #include "settings.h"
 
 typedef struct convert_options {
@@ -18,11 +19,14 @@ typedef struct convert_options {
 } convert_options_t;
 
 static const char notes[] =
-    "IN is a checkpoint of this library or of another program (safetensors, or torch.save's .pth and .pth.tar): MoCo\n"
-    "v1, v2, v3, the CIFAR demonstration, torchvision, timm, detectron2. OUT is always safetensors. --to training "
-    "makes a\n"
-    "RUN/checkpoint.safetensors for `moco train --resume` out of one of MoCo v1, v2, v3 or the demonstration;\n"
-    "network and queue length are the file's, everything else the recipe's. Nothing in a file is ever executed.";
+    "IN is a checkpoint of this library or of another program (safetensors, torch.save's .pth and .pth.tar, or a "
+    "pickle\n"
+    "of NumPy arrays): MoCo v1, v2, v3, the CIFAR demonstration, torchvision, timm, detectron2, under any prefix. OUT "
+    "is\n"
+    "always safetensors. --to training makes a RUN/checkpoint.safetensors for `moco train --resume` out of one of "
+    "MoCo\n"
+    "v1, v2, v3 or the demonstration: network and queue length are the file's, everything else the recipe's. Out of a\n"
+    "model of this library it makes the begin of a new run. Nothing in a file is ever executed.";
 
 static int parse(int argc, char **argv, convert_options_t *options)
 {
@@ -38,8 +42,8 @@ static int parse(int argc, char **argv, convert_options_t *options)
         {"std", 0, ARG_TEXT, &options->std, "R,G,B", "divides them", 0, 0, NULL},
         MODEL_FILE_OPTIONS(options->file),
         {"recipe", 0, ARG_TEXT, &options->recipe, "NAME",
-         "--to training: moco-v1, moco-v2, moco-cifar, moco-v3 or moco-v3-vit", 0, 0, NULL},
-        {"set", 0, ARG_SETTING, &options->settings, "name=value", "--to training: a trainer option, over --recipe", 0,
+         "--to training: recipe of the run (default: as the file looks)", 0, 0, NULL},
+        {"set", 0, ARG_SETTING, &options->settings, "name=value", "--to training: a trainer option, over the recipe", 0,
          0, NULL},
         {"no-key-update", 0, ARG_FLAG, &options->no_key_update, NULL,
          "--to training: leave the key encoder as IN has it", 0, 0, NULL},
@@ -58,8 +62,8 @@ static int parse(int argc, char **argv, convert_options_t *options)
         fputs("moco convert: --mean and --std come together\ntry: moco convert --help\n", stderr);
         return EXIT_USAGE;
     }
-    if (options->settings.count > 0 && options->recipe == NULL) {
-        fputs("moco convert: --set needs the --recipe that it changes\ntry: moco convert --help\n", stderr);
+    if (options->settings.count > 0 && options->recipe == NULL && options->to != MOCO_FILE_TRAINING) {
+        fputs("moco convert: --set changes the --recipe of --to training\ntry: moco convert --help\n", stderr);
         return EXIT_USAGE;
     }
     return ARG_GO_ON;
@@ -105,6 +109,54 @@ static int library_options(const convert_options_t *options, moco_convert_option
     return EXIT_DONE;
 }
 
+static int set_member(moco_trainer_options_t *training, const char *name, const json_t *value)
+{
+    char text[64];
+
+    if (json_is_integer(value))
+        snprintf(text, sizeof text, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        snprintf(text, sizeof text, "%.17g", json_real_value(value));
+    return finish(moco_trainer_options_set(training, name, json_is_string(value) ? json_string_value(value) : text),
+                  NULL);
+}
+
+/* The options that the file itself would go on with: its recipe, and what it says besides. */
+static int file_training(const char *path, moco_trainer_options_t *training)
+{
+    const arg_settings_t none = {0};
+    const char *name;
+    json_t *info = NULL, *value;
+    moco_status_t status;
+    int code = EXIT_DONE;
+
+    FETCH_JSON(status, info, moco_file_info, path);
+    if (status != MOCO_OK)
+        return finish(status, NULL);
+    json_t *said = json_object_get(info, "training");
+    const char *recipe = json_string_value(json_object_get(said, "recipe"));
+    if (recipe == NULL)
+        code = fail("'%s' does not say which --recipe it is of, which --set needs", path);
+    else
+        code = settings_options("convert", recipe, &none, training);
+    json_object_foreach(said, name, value) if (code == EXIT_DONE && strcmp(name, "recipe") != 0)
+        code = set_member(training, name, value);
+    json_decref(info);
+    return code;
+}
+
+/* *used: 1 if the command line says anything of the run. */
+static int training_options(const convert_options_t *options, moco_trainer_options_t *training, int *used)
+{
+    int code;
+
+    *used = options->recipe != NULL || options->settings.count > 0;
+    if (options->recipe != NULL || !*used)
+        return *used ? settings_options("convert", options->recipe, &options->settings, training) : EXIT_DONE;
+    code = file_training(options->paths[0], training);
+    return code == EXIT_DONE ? settings_apply("convert", &options->settings, training) : code;
+}
+
 int cmd_convert(int argc, char **argv)
 {
     convert_options_t options = {0};
@@ -114,14 +166,16 @@ int cmd_convert(int argc, char **argv)
     json_t *report = NULL;
     char *text = NULL;
     uint64_t capacity = 0, needed = 65536; /* enough for every usual report */
-    int code = parse(argc, argv, &options);
+    int used = 0, code = parse(argc, argv, &options);
 
     if (code != ARG_GO_ON || (code = library_options(&options, &library)) != EXIT_DONE)
         return code;
-    if (options.recipe != NULL &&
-        (code = settings_options("convert", options.recipe, &options.settings, &training)) != EXIT_DONE)
+    const char *const inputs[] = {options.paths[0], NULL};
+    if ((code = output_check(options.paths[1], OUTPUT_TENSORS, inputs)) != EXIT_DONE)
         return code;
-    library.training = options.recipe != NULL ? &training : NULL;
+    if ((code = training_options(&options, &training, &used)) != EXIT_DONE)
+        return code;
+    library.training = used ? &training : NULL;
     do { /* a report that does not fit is refused before anything is written */
         free(text);
         capacity = needed;

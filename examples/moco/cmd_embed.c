@@ -4,6 +4,7 @@
 
 #include "common.h"
 #include "output.h"
+#include "outputs.h"
 #include "progress.h"
 
 typedef struct embed_options {
@@ -16,8 +17,9 @@ typedef struct embed_options {
 } embed_options_t;
 
 static const char notes[] =
-    "X.npy has one float32 row per good image in listing order, X.txt their names, X.skipped.txt the broken images\n"
-    "with the reason. Backbone rows are raw, projection rows have length 1.";
+    "X.npy has one float32 row per good image in listing order, X.names.txt their names, X.skipped.txt the broken\n"
+    "images with the reason, X.embed.json what ties them. Backbone rows are raw, projection rows have length 1.\n"
+    "After an interruption, even by a kill, the same command goes on with what X.*.moco-part files hold.";
 
 static int parse(int argc, char **argv, embed_options_t *options)
 {
@@ -34,11 +36,16 @@ static int parse(int argc, char **argv, embed_options_t *options)
     };
     const arg_command_t command = {"embed", "Turn images into rows of a .npy file.", "MODEL DATA -o X.npy", 2, 2, table,
                                    notes};
-    const int code = args_parse(&command, argc, argv, options->paths);
+    int code = args_parse(&command, argc, argv, options->paths);
 
     if (code == ARG_GO_ON && options->out == NULL) {
         fputs("moco embed: -o X.npy is missing\ntry: moco embed --help\n", stderr);
         return EXIT_USAGE;
+    }
+    if (code == ARG_GO_ON) {
+        const char *const inputs[] = {options->paths[0], options->paths[1], NULL};
+        const int bad = output_check(options->out, OUTPUT_ROWS, inputs);
+        code = bad != EXIT_DONE ? bad : ARG_GO_ON;
     }
     return code;
 }
@@ -88,6 +95,8 @@ int cmd_embed(int argc, char **argv)
     progress_start(&progress, "embed", 0);
     status = moco_model_embed_to_npy(model, dataset, options.out, &how, &result);
     progress_clear(&progress);
+    if (status == MOCO_ERR_CANCELLED)
+        fail("%s", moco_last_message()); /* whether the same command goes on */
     if (status == MOCO_OK)
         report(&options, result.rows, result.skipped, moco_model_dimension(model, options.tap),
                seconds_now() - progress.started);

@@ -82,6 +82,24 @@ static moco_status_t system_info(const info_options_t *options, json_t **info)
     return status;
 }
 
+/* The names of a classifier's classes, the first of many. */
+static json_t *classes_of(const char *path)
+{
+    enum { SHOWN = 100 };
+    moco_classifier_t *classifier = NULL;
+    moco_classifier_result_t result = {.struct_size = sizeof result};
+    json_t *names = NULL, *out = NULL;
+
+    if (moco_classifier_load(path, NULL, NULL, &classifier) == MOCO_OK &&
+        moco_classifier_result(classifier, &result) == MOCO_OK && (names = json_array()) != NULL) {
+        for (int32_t i = 0; i < result.classes && i < SHOWN; i++)
+            json_array_append_new(names, output_text(moco_classifier_class_name(classifier, i)));
+        out = json_pack("{s:i, s:o}", "classes", (int)result.classes, "class_names", names);
+    }
+    moco_classifier_free(classifier);
+    return out;
+}
+
 /* What the file is; and what the model is that it gives, or why it gives none. */
 static moco_status_t tensors_info(const char *path, const model_file_t *file, json_t **info)
 {
@@ -100,6 +118,11 @@ static moco_status_t tensors_info(const char *path, const model_file_t *file, js
         json_object_update(*info, more);
     json_decref(more);
     moco_model_free(model);
+    const char *kind = json_string_value(json_object_get(*info, "kind"));
+    if (kind != NULL && strcmp(kind, "classifier") == 0 && (more = classes_of(path)) != NULL) {
+        json_object_update(*info, more);
+        json_decref(more);
+    }
     return status;
 }
 
@@ -158,33 +181,40 @@ static moco_status_t dataset_info(const char *path, json_t **info)
     return status;
 }
 
-static moco_status_t path_info(const char *path, const model_file_t *file, json_t **info)
+/* A file of a run's folder; 0 if there is none. */
+static int in_run(const char *folder, const char *name, char path[PATH_SIZE])
 {
-    char checkpoint[PATH_SIZE];
+    return path_join(path, folder, name) == 0 && path_exists(path);
+}
+
+static int path_info(const char *path, const model_file_t *file, json_t **info)
+{
+    char part[PATH_SIZE];
 
     if (ends_with(path, ".npy"))
-        return vectors_info(path, info);
+        return finish(vectors_info(path, info), NULL);
     if (ends_with(path, ".safetensors") || holds_tensors(path))
-        return tensors_info(path, file, info);
-    if (path_join(checkpoint, path, "checkpoint.safetensors") == 0 && path_exists(checkpoint))
-        return tensors_info(checkpoint, file, info);
-    return dataset_info(path, info);
+        return finish(tensors_info(path, file, info), NULL);
+    if (in_run(path, "checkpoint.safetensors", part) || in_run(path, "model.safetensors", part))
+        return finish(tensors_info(part, file, info), NULL);
+    if (in_run(path, "log.jsonl", part))
+        return fail("'%s' is a folder of `moco train` without a checkpoint: nothing has been saved in it", path);
+    return finish(dataset_info(path, info), NULL);
 }
 
 int cmd_info(int argc, char **argv)
 {
     info_options_t options = {0};
-    moco_status_t status;
     json_t *info = NULL;
-    const int code = parse(argc, argv, &options);
+    int code = parse(argc, argv, &options);
 
     if (code != ARG_GO_ON)
         return code;
-    status = options.system ? system_info(&options, &info) : path_info(options.path, &options.file, &info);
-    if (status == MOCO_OK && options.json)
+    code = options.system ? finish(system_info(&options, &info), NULL) : path_info(options.path, &options.file, &info);
+    if (code == EXIT_DONE && options.json)
         output_json(json_incref(info));
-    else if (status == MOCO_OK)
+    else if (code == EXIT_DONE)
         output_table(info, 0);
     json_decref(info);
-    return finish(status, NULL);
+    return code;
 }

@@ -9,14 +9,14 @@ typedef struct knn_options {
     const char *paths[3]; /* MODEL, TRAIN, TEST */
     int64_t k, limit;
     double temperature;
-    int json;
+    int tap, json;
     model_file_t file;
     run_place_t place;
 } knn_options_t;
 
 static const char notes[] =
     "Each test image is classified by its K most similar images of TRAIN, each voting with exp(cosine / T).\n"
-    "Embeddings are taken after the projection head (backbone if the model has none); classes match by name.";
+    "Classes match by name.";
 
 static int parse(int argc, char **argv, knn_options_t *options)
 {
@@ -26,6 +26,8 @@ static int parse(int argc, char **argv, knn_options_t *options)
         {"limit", 0, ARG_INTEGER, &options->limit, "N", "use N images of TRAIN, spread evenly over the listing", 1,
          INT64_MAX, NULL},
         MODEL_FILE_OPTIONS(options->file),
+        {"tap", 0, ARG_CHOICE, &options->tap, "auto|backbone|projection",
+         "which embeddings (default: behind the projection head, if there is one)", 0, 0, NULL},
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "the result as a JSON object on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
@@ -81,6 +83,7 @@ int cmd_knn(int argc, char **argv)
     TRY(dataset_open(options.paths[2], 0, &test));
     TRY(moco_knn_options_init(&how, sizeof how));
     how.k = options.k;
+    how.tap = options.tap;
     how.temperature = options.temperature;
     how.loader_threads = (int32_t)options.place.loader_threads;
     how.cancel = signals_cancel();

@@ -32,7 +32,7 @@ static int parse(int argc, char **argv, near_options_t *options)
     const arg_command_t command = {
         "near", "Find the images most similar to one image.", "MODEL FOLDER|X.npy QUERY.jpg", 3, 3, table,
         "The second argument is a folder, tar or list of images, or a .npy file of `moco embed` taken at the same\n"
-        "tap, whose names are in the .txt beside it."};
+        "tap, whose names are in X.names.txt beside it."};
     /* clang-format on */
 
     return args_parse(&command, argc, argv, options->paths);
@@ -65,6 +65,14 @@ static int open_source(const near_options_t *options, moco_device_t *device, moc
     return finish(status, NULL);
 }
 
+/* moco_failed_fn: the query is an image of its own, not one of several. */
+static void tell_reason(void *user, int64_t index, moco_status_t status, const char *reason)
+{
+    (void)index;
+    (void)status;
+    fail("'%s': %s", (const char *)user, reason);
+}
+
 static int embed_query(const near_options_t *options, moco_model_t *model, float **row)
 {
     const char *path = options->paths[2];
@@ -72,7 +80,7 @@ static int embed_query(const near_options_t *options, moco_model_t *model, float
     uint8_t *bytes = input_read(path, MAX_QUERY, &size);
     const uint8_t *data = bytes;
     moco_embed_options_t how;
-    moco_status_t status;
+    moco_status_t status, broken = MOCO_OK;
 
     if (bytes == NULL)
         return EXIT_FAILED;
@@ -82,11 +90,15 @@ static int embed_query(const near_options_t *options, moco_model_t *model, float
         return fail("out of memory");
     }
     status = moco_embed_options_init(&how, sizeof how);
+    how.cancel = signals_cancel();
     how.tap = options->tap;
+    how.statuses = &broken;
+    how.failed = tell_reason;
+    how.user = (void *)path; /* the cast: tell_reason only reads it */
     if (status == MOCO_OK)
         status = moco_model_embed_encoded(model, 1, &data, &size, &how, *row);
     free(bytes);
-    return finish(status, path);
+    return status == MOCO_OK && broken != MOCO_OK ? EXIT_FAILED : finish(status, path);
 }
 
 static void print_row(long long rank, float similarity, const char *name)

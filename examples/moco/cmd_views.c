@@ -8,6 +8,7 @@
 
 #include "common.h"
 #include "output.h"
+#include "outputs.h"
 #include "settings.h"
 #include "sheet.h"
 
@@ -71,6 +72,11 @@ static int parse(int argc, char **argv, views_options_t *options)
         fprintf(stderr, "moco views: --epoch %lld and --pairs %lld go beyond epoch %u\n", (long long)options->epoch,
                 (long long)options->pairs, UINT32_MAX);
         return EXIT_USAGE;
+    }
+    if (code == ARG_GO_ON) {
+        const char *const inputs[] = {options->data, NULL};
+        const int bad = output_check(options->sheet, OUTPUT_SHEET, inputs);
+        return bad != EXIT_DONE ? bad : ARG_GO_ON;
     }
     return code;
 }

@@ -36,7 +36,7 @@ static int refused(const struct stat *info, const char *path, uint64_t limit, in
  * none, and some of them never end. */
 static FILE *open_file(const char *path, uint64_t limit, int pipes, uint64_t *most)
 {
-    /* A pipe without a writer has an end at once where it is opened so; with one it is waited for. */
+    /* A pipe without a writer has an end at once where it is opened so; a writer is waited for. */
     const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     FILE *file = NULL;
     struct stat info;

@@ -9,7 +9,8 @@
 /* A regular file of at most `limit` bytes; the caller closes it. Returns NULL with a message. */
 FILE *input_open(const char *path, uint64_t limit);
 
-/* All of such a file, or of a pipe up to the limit; the caller frees it. Returns NULL with a message. */
+/* All of such a file, or of a pipe up to the limit; the caller frees it. Returns NULL with a
+ * message. */
 uint8_t *input_read(const char *path, uint64_t limit, uint64_t *size);
 
 #endif

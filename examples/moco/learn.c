@@ -5,6 +5,7 @@
 #include "confusion.h"
 #include "learn.h"
 #include "output.h"
+#include "outputs.h"
 #include "progress.h"
 
 void learn_put(int64_t given, int32_t *field)
@@ -162,10 +163,15 @@ int learn_run(const learn_options_t *o, learn_watch_t *watch, learn_fn train_fn,
     moco_classifier_t *classifier = NULL;
     moco_status_t status = MOCO_OK;
     const double started = seconds_now();
-    int code = EXIT_FAILED;
+    const char *const inputs[] = {o->paths[0], o->paths[1], o->paths[2], NULL};
+    int code;
 
+    if ((code = output_check(o->out, OUTPUT_TENSORS, inputs)) != EXIT_DONE ||
+        (code = output_check(o->confusion, OUTPUT_TABLE, inputs)) != EXIT_DONE)
+        return code;
+    code = EXIT_FAILED;
     if (!path_writable(o->out) || !path_writable(o->confusion))
-        return EXIT_FAILED;
+        return code;
     watch->json = o->json;
     TRY(place_open(&o->place, &device));
     TRY(model_open(o->paths[0], &o->file, device, &model));

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common.h"
 #include "input.h"
@@ -72,7 +73,21 @@ cleanup:
     return status;
 }
 
-/* X.npy -> X.txt, one name per line and row. */
+/* X.npy -> X.names.txt, or X.txt where only that is, as versions before wrote it. */
+static void find_names(const char *path, char text[PATH_SIZE])
+{
+    static const char *const endings[] = {".names.txt", ".txt"};
+    const int stem = (int)strlen(path) - 4;
+
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, PATH_SIZE, "%.*s%s", stem, path, endings[i]);
+        if (path_exists(text))
+            return;
+    }
+    snprintf(text, PATH_SIZE, "%.*s%s", stem, path, endings[0]);
+}
+
+/* One name per line and row. */
 static int read_names(near_source_t *source, const char *path)
 {
     const size_t length = strlen(path);
@@ -81,9 +96,9 @@ static int read_names(near_source_t *source, const char *path)
     ssize_t size;
     FILE *file;
 
-    if (length + 1 >= sizeof text || length < 4)
+    if (length + 8 >= sizeof text || length < 4)
         return fail("'%s' is not a .npy path", path);
-    snprintf(text, sizeof text, "%.*s.txt", (int)(length - 4), path);
+    find_names(path, text);
     if (!path_exists(text))
         return fail("the names of the rows are not there: '%s'", text);
     file = input_open(text, MAX_NAMES);

@@ -15,7 +15,7 @@ typedef struct near_source {
 moco_status_t near_from_dataset(near_source_t *source, moco_model_t *model, int tap, moco_dataset_t *dataset,
                                 moco_device_t *device, int32_t loader_threads, int64_t **numbers);
 
-/* Reads X.npy and the names in X.txt. Returns an exit code. */
+/* Reads X.npy and the names beside it. Returns an exit code. */
 int near_from_npy(near_source_t *source, const char *path, moco_device_t *device);
 
 void near_free(near_source_t *source);

@@ -5,7 +5,7 @@
 #include "common.h"
 
 /* How --help shows the recipes. */
-#define SETTINGS_RECIPES "moco-v1, moco-v2, moco-cifar, moco-v3, simclr, moco-v3-vit or byol"
+#define SETTINGS_RECIPES "moco-v1, moco-v2, moco-cifar, moco-v3, simclr, simclr-code, moco-v3-vit or byol"
 
 /* The options that have a name of their own, beside --set. */
 /* clang-format off */

@@ -9,6 +9,7 @@
 #include <jpeglib.h>
 
 #include "common.h"
+#include "outputs.h"
 #include "sheet.h"
 
 /* Five columns of seven dots per letter, lowest bit on top. */
@@ -105,11 +106,6 @@ void sheet_text(sheet_t *sheet, int x, int y, const char *text, int zoom, uint32
     }
 }
 
-int sheet_write(const sheet_t *sheet, const char *path)
-{
-    return jpeg_write(path, sheet->pixels, sheet->width, sheet->height, 92);
-}
-
 typedef struct jpeg_trap {
     struct jpeg_error_mgr manager;
     jmp_buf jump;
@@ -124,7 +120,8 @@ static void on_jpeg_error(j_common_ptr info)
 }
 
 /* Compresses into an open file; the file stays open. */
-static int compress(FILE *file, const uint8_t *rgb, int width, int height, int quality, jpeg_trap_t *trap)
+static int compress(FILE *file, const uint8_t *rgb, int width, int height, int quality, const char *comment,
+                    jpeg_trap_t *trap)
 {
     struct jpeg_compress_struct jpeg;
 
@@ -144,6 +141,8 @@ static int compress(FILE *file, const uint8_t *rgb, int width, int height, int q
     jpeg_set_defaults(&jpeg);
     jpeg_set_quality(&jpeg, quality, TRUE);
     jpeg_start_compress(&jpeg, TRUE);
+    if (comment != NULL)
+        jpeg_write_marker(&jpeg, JPEG_COM, (const JOCTET *)comment, (unsigned)strlen(comment));
     while (jpeg.next_scanline < jpeg.image_height) {
         JSAMPROW row = (JSAMPROW)(uintptr_t)(rgb + (size_t)jpeg.next_scanline * (size_t)width * 3);
         jpeg_write_scanlines(&jpeg, &row, 1);
@@ -153,7 +152,7 @@ static int compress(FILE *file, const uint8_t *rgb, int width, int height, int q
     return 0;
 }
 
-int jpeg_write(const char *path, const uint8_t *rgb, int width, int height, int quality)
+static int write_jpeg(const char *path, const uint8_t *rgb, int width, int height, int quality, const char *comment)
 {
     jpeg_trap_t trap;
     FILE *file = fopen(path, "wb");
@@ -163,7 +162,7 @@ int jpeg_write(const char *path, const uint8_t *rgb, int width, int height, int 
         fail("'%s' cannot be written: %s", path, strerror(errno));
         return -1;
     }
-    done = compress(file, rgb, width, height, quality, &trap);
+    done = compress(file, rgb, width, height, quality, comment, &trap);
     if (fclose(file) != 0 && done == 0) {
         fail("'%s' cannot be written: %s", path, strerror(errno));
         return -1;
@@ -171,4 +170,14 @@ int jpeg_write(const char *path, const uint8_t *rgb, int width, int height, int 
     if (done != 0)
         fail("'%s' cannot be written: %s", path, trap.message);
     return done;
+}
+
+int jpeg_write(const char *path, const uint8_t *rgb, int width, int height, int quality)
+{
+    return write_jpeg(path, rgb, width, height, quality, NULL);
+}
+
+int sheet_write(const sheet_t *sheet, const char *path)
+{
+    return write_jpeg(path, sheet->pixels, sheet->width, sheet->height, 92, OUTPUT_SHEET_MARK);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "output.h"
 #include "settings.h"
@@ -156,6 +157,12 @@ int train_print(const train_options_t *options)
     return EXIT_DONE;
 }
 
+static int file_empty(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0;
+}
+
 int train_folder_check(const train_options_t *options)
 {
     static const char *const traces[] = {"checkpoint.safetensors", "model.safetensors", "log.jsonl"};
@@ -164,9 +171,11 @@ int train_folder_check(const train_options_t *options)
     for (int i = 0; i < 3; i++) {
         if (path_join(path, options->run, traces[i]) != 0)
             return -1;
-        if (!options->resume && path_exists(path)) {
-            fail("'%s' holds a run already (%s): choose another folder, or go on with --resume", options->run,
-                 traces[i]);
+        /* An empty log is of a run that was killed before its first step. */
+        if (!options->resume && path_exists(path) && !(i == 2 && file_empty(path))) {
+            fail(i < 2 ? "'%s' holds a run already (%s): choose another folder, or go on with --resume"
+                       : "'%s' holds the log of a run that never saved (%s): choose another folder, or remove it",
+                 options->run, traces[i]);
             return -1;
         }
         if (options->resume && i == 0 && !path_exists(path)) {

@@ -29,6 +29,7 @@ import queue as queues
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 
@@ -129,7 +130,7 @@ class ClassifyOptions(_Struct):
 
 class KnnOptions(_Struct):
     _fields_ = [("struct_size", _u64), ("cancel", _ptr), ("progress", _PROGRESS), ("user", _ptr), ("temperature", _f64),
-                ("k", _i64), ("loader_threads", _i32), ("reserved", _i32)]
+                ("k", _i64), ("loader_threads", _i32), ("tap", _i32)]
 
 
 class SnapshotOptions(_Struct):
@@ -349,9 +350,9 @@ def _open_library():
     try:
         library = ctypes.CDLL(path)
     except OSError as error:
-        raise ImportError("libmoco cannot be loaded: %s. Set the environment variable MOCO_LIBRARY to the file libmoco.so.0; %s "
-                          "looked for: %s" % (error, "it names what was" if "MOCO_LIBRARY" in os.environ else
-                                              "it is not set, and these were", ", ".join(_library_places()))) from None
+        tried = "it is now %s" if "MOCO_LIBRARY" in os.environ else "it is not set, and these were tried: %s"
+        raise ImportError("libmoco cannot be loaded: %s. Set the environment variable MOCO_LIBRARY to the file "
+                          "libmoco.so.0; %s" % (error, tried % ", ".join(_library_places()))) from None
     calls = [(name, _i32, arguments) for name, arguments in _STATUS_CALLS.items()]
     calls += [(name, result, arguments) for name, (result, arguments) in _OTHER_CALLS.items()]
     for name, result, arguments in calls:
@@ -371,45 +372,97 @@ _lib = _open_library()
 
 class _Shared:
     """A C object and those who need it: open handles and calls at work. The last of them frees it, so that closing a
-    handle never takes an object away from another thread's call."""
+    handle never takes an object away from another thread's call. An exception of a signal's handler may end any function
+    here at any point: what is counted of a call therefore goes with it."""
     lock = threading.RLock()  # a destructor or a signal handler may come in at any point
 
     def __init__(self, pointer, free, kept):
         self.pointer, self.free, self.kept = pointer, getattr(_lib, free), kept
-        self.users = 1
-        self.calls = []  # (thread, whether it must be alone) of calls at work
+        self.handles = 1
+        self.calls = {}  # of a call at work its address: the work, and whether it must be alone
 
-    def enter(self, alone):
-        """False when it is freed; RuntimeError when another thread's call is at work that cannot be joined."""
-        me = threading.get_ident()
+    def enter(self, work, alone):
+        """False when it is freed; RuntimeError when a call is at work that cannot be joined: one of another thread, or
+        one of this thread that a signal's handler has come into. Functions of a call may go on with its objects."""
         with self.lock:
-            if any(thread != me and (alone or exclusive) for thread, exclusive in self.calls):
-                raise RuntimeError("another thread's call is at work on this object, which serves one thread at a time")
-            if not self.pointer:
-                return False
-            self.users += 1
-            self.calls.append((me, alone))
-        return True
+            for reference, exclusive in list(self.calls.values()):
+                other = reference()
+                if other is None or not (alone or exclusive):
+                    continue
+                if not (other.outside and other.thread == work.thread):
+                    raise RuntimeError("a call is at work on this object, which serves one thread at a time")
+            if self.pointer:
+                self.calls[id(work)] = weakref.ref(work), alone
+        return bool(self.pointer)
 
-    def leave(self, thread, alone):
+    def leave(self, work):
         with self.lock:
-            self.calls.remove((thread, alone))
-        self.drop()
+            self.calls.pop(id(work), None)
+        self._free_unused()
 
     def join(self):
         with self.lock:
             if self.pointer:
-                self.users += 1
+                self.handles += 1
         return bool(self.pointer)
 
     def drop(self):
         with self.lock:
-            self.users -= 1
-            pointer = self.pointer if self.users == 0 else None
-            if pointer:
-                self.pointer = None
+            self.handles -= 1
+        self._free_unused()
+
+    def _free_unused(self):
+        pointer = None
+        with self.lock:
+            if self.handles == 0 and all(work() is None for work, _ in list(self.calls.values())):
+                pointer, self.pointer = self.pointer, None
         if pointer:
             self.free(pointer)
+
+
+_garbage = queues.SimpleQueue()  # what told that a handle was collected
+_lasts = {}                      # by address: those that have not told yet
+_reapers = []                    # generations of processes that have a thread for it
+
+
+class _Last(weakref.ref):
+    """Tells that a handle was collected, by a function of C alone: an exception of a signal's handler that comes while
+    a destructor written in Python runs would be lost."""
+
+    def __new__(cls, handle, shared):
+        self = super().__new__(cls, handle, _garbage.put)
+        self.shared = shared
+        _lasts[id(self)] = self
+        return self
+
+    def __init__(self, handle, _shared):
+        super().__init__(handle, _garbage.put)
+
+    def drop(self):
+        """Once, by whoever comes first."""
+        if _lasts.pop(id(self), None) is not None:
+            self.shared.drop()
+
+
+def _reap():
+    """Frees what was collected, when it is."""
+    while True:
+        _garbage.get().drop()
+
+
+def _reap_now():
+    """Before something is made that may need the memory."""
+    if _generation[0] not in _reapers:
+        _reapers.append(_generation[0])
+        try:
+            threading.Thread(target=_reap, name="moco free", daemon=True).start()
+        except RuntimeError:
+            pass  # the next call that makes something looks
+    try:
+        while True:
+            _garbage.get_nowait().drop()
+    except queues.Empty:
+        pass
 
 
 class _Handle:
@@ -421,7 +474,11 @@ class _Handle:
     _shared = None
 
     def __init__(self, pointer, kept=None):
-        self._shared = _Shared(pointer, self._free, kept)
+        self._share(_Shared(pointer, self._free, kept))
+
+    def _share(self, shared):
+        self._last = _Last(self, shared)
+        self._shared = shared
 
     def _open(self):
         """What is behind an open handle."""
@@ -435,18 +492,15 @@ class _Handle:
         return self._shared is None
 
     def close(self):
-        shared = self.__dict__.pop("_shared", None)
-        if shared is not None:
-            shared.drop()
+        last, self._shared = self.__dict__.pop("_last", None), None
+        if last is not None:
+            last.drop()
 
     def __enter__(self):
         self._open()
         return self
 
     def __exit__(self, *_):
-        self.close()
-
-    def __del__(self):
         self.close()
 
     def __reduce_ex__(self, _protocol):
@@ -497,21 +551,18 @@ def _function(kind, function, stopped=1):
     return kind(lambda *arguments: _thread.work.ask(function, arguments, stopped))
 
 
-class _Token:
-    """A moco_cancel_t of one call."""
+_tokens = []  # moco_cancel_t that no call uses
 
-    def __init__(self):
+
+def _token():
+    """A moco_cancel_t without a request."""
+    try:
+        return _tokens.pop()
+    except IndexError:
         out = _ptr()
         if _lib.moco_cancel_create(ctypes.byref(out)) != 0:
-            raise MemoryError("no memory for a call")
-        self.pointer, self.free, self.request_it = out.value, _lib.moco_cancel_free, _lib.moco_cancel_request
-
-    def request(self):
-        self.request_it(self.pointer)
-
-    def __del__(self):
-        if getattr(self, "pointer", None):
-            self.free(self.pointer)
+            raise MemoryError("no memory for a call") from None
+        return out.value
 
 
 _WIDTHS = {_i32: (-1 << 31, 1 << 31), _i64: (-1 << 63, 1 << 63), _u64: (0, 1 << 64)}
@@ -542,7 +593,7 @@ class _Work:
     function or of a handler, asks the library to stop, waits until it has, and goes on its way. On any other thread
     no signal is handled, and the call is made there and then.
 
-    The object holds whatever the library works on until the call is over, come what may."""
+    The object holds whatever the library works on until the call is over."""
 
     def __init__(self, name, arguments, undo=None, alone=False):
         self.function = getattr(_lib, "moco_" + name)
@@ -550,7 +601,9 @@ class _Work:
         self.status, self.message, self.error = 0, "", None
         self.begun, self.delivered = [True], [True]  # who takes the one element has the say: list.pop is atomic
         self.done = self.given_up = self.outside = False
-        self.direct, self.generation = True, _generation[0]
+        self.changes = alone  # works on an object that serves one thread at a time
+        self.stoppable = False
+        self.direct, self.generation, self.thread = True, _generation[0], threading.get_ident()
         self.requests, self.answers = queues.SimpleQueue(), queues.SimpleQueue()
         self.token, self.cancels, self.held, self.plain = None, [], [], []
         try:
@@ -560,44 +613,48 @@ class _Work:
             raise
 
     def _take(self, name, alone):
-        me = threading.get_ident()
         for number, (kind, value) in enumerate(zip(self.function.argtypes, self.arguments), 1):
             if isinstance(value, _Handle):
-                shared, exclusive = value._open(), value._alone or alone
-                if not shared.enter(exclusive):
-                    raise ValueError("%s is closed" % type(value).__name__)
-                self.held.append((shared, me, exclusive))
+                shared = value._open()
+                if shared not in self.held:  # it may be given twice
+                    self.held.append(shared)
+                    self.changes = self.changes or value._alone
+                    if not shared.enter(self, value._alone or alone):
+                        raise ValueError("%s is closed" % type(value).__name__)
                 value = shared.pointer
             else:
                 value = _plain(name, number, kind, value)
             self.plain.append(value)
             options = getattr(value, "_obj", None)
             if isinstance(options, _Struct) and hasattr(type(options), "cancel"):
-                self.token = _Token()
-                options.cancel = self.token.pointer
+                self.token, self.stoppable = _token(), True
+                options.cancel = self.token
                 if getattr(options, "user_cancel", None) is not None:
                     self.cancels.append(options.user_cancel)
-        _works.add(self)
-        for cancel in self.cancels:
-            cancel._join(self)
 
     def _release(self):
-        for cancel in self.cancels:
-            cancel._works.discard(self)
-        _works.discard(self)
-        held, self.held = self.held, []
-        for shared, thread, alone in held:
-            shared.leave(thread, alone)
+        with _Shared.lock:
+            token, self.token = self.token, None
+        if token is not None:
+            _lib.moco_cancel_reset(token)
+            _tokens.append(token)
+        while self.held:
+            self.held[-1].leave(self)
+            self.held.pop()
 
     def stop(self):
-        if self.token is not None:
-            self.token.request()
+        with _Shared.lock:  # afterwards it may be another call's
+            if self.token is not None:
+                _lib.moco_cancel_request(self.token)
 
     # On the thread that calls the library.
 
     def execute(self):
         before, _thread.work = getattr(_thread, "work", None), self
         try:
+            _works.add(self)
+            for cancel in self.cancels:
+                cancel._join(self)
             _listen()
             self.status = self.function(*self.plain)
             if self.status != 0:
@@ -606,6 +663,9 @@ class _Work:
             self.error = error
         finally:
             _thread.work = before
+            for cancel in self.cancels:
+                cancel._works.discard(self)
+            _works.discard(self)
             self._release()
 
     def ask(self, function, arguments, stopped):
@@ -679,8 +739,10 @@ class _Work:
     def _answer(self, function, arguments, stopped):
         reply = stopped
         try:
+            self.outside = True
             reply = function(*arguments)
         finally:
+            self.outside = False
             self.answers.put(reply)
 
     def _give_up(self):
@@ -694,8 +756,8 @@ class _Work:
                 if self.generation != _generation[0]:
                     return
                 self.stop()
-                if self.undo is not None and self.token is None and _taken(self.delivered):
-                    return  # it makes an object that nobody waits for; the worker frees it
+                if self.undo is not None and not self.stoppable and not self.changes and _taken(self.delivered):
+                    return  # it makes an object that nobody waits for, of nothing that changes; the worker frees it
                 self.answers.put(None)  # to what may have been asked just now
                 while not self.done:
                     self._next()
@@ -770,6 +832,8 @@ def _forked():
     _generation[0] += 1
     for work in _works:
         work.requests.put(None)
+        for shared in work.held if work.thread != threading.get_ident() else ():
+            shared.calls.pop(id(work), None)
     _works.clear()
     _idle.clear()
 
@@ -798,6 +862,7 @@ def _free_of(out, free):
 
 def _create(free, name, *arguments):
     """What the last argument of a call receives: an object that the function `free` frees."""
+    _reap_now()
     out = _ptr()
     work = _Work(name, arguments + (ctypes.byref(out),), _free_of(out, free))
     if work.run() != 0:
@@ -819,15 +884,15 @@ def _query(name, handle, *arguments):
 
 
 def _queries(name, handle, several):
-    function, shared, me = getattr(_lib, "moco_" + name), handle._open(), threading.get_ident()
-    if not shared.enter(False):
+    function, shared = getattr(_lib, "moco_" + name), handle._open()
+    if not shared.join():
         raise ValueError("%s is closed" % type(handle).__name__)
     try:
         return [function(shared.pointer, *(_plain(name, number, kind, value) for number, (kind, value)
                                            in enumerate(zip(function.argtypes[1:], arguments), 2)))
                 for arguments in several]
     finally:
-        shared.leave(me, False)
+        shared.drop()
 
 
 def _json(name, *arguments):
@@ -948,7 +1013,8 @@ def _numbers(array, what):
 
 def _floats(array, shape, what):
     """float32 in C order; None in `shape` allows any size."""
-    array = np.ascontiguousarray(_numbers(array, what), np.float32)
+    with np.errstate(over="ignore"):  # what is too large is infinite then, and refused as such
+        array = np.ascontiguousarray(_numbers(array, what), np.float32)
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape)):
         wanted = ["any" if size is None else size for size in shape]
         raise ValueError("%s is %s, expected %s" % (what, list(array.shape), wanted))
@@ -1024,7 +1090,9 @@ def _images(images, order):
     """An array of moco_image_t, which keeps the pixels."""
     if getattr(images, "ndim", None) is not None:  # an array: of images, not one image
         images = np.asarray(images)
-        if images.ndim not in (3, 4) or images.ndim == 3 and images.shape[2] in (1, 3, 4):
+        if images.dtype == object and images.ndim == 1:  # of images of several sizes
+            images = list(images)
+        elif images.ndim not in (3, 4) or images.ndim == 3 and images.shape[2] in (1, 3, 4):
             raise ValueError("images is one array %s, which may be one image: write [image] for one; a stack is "
                              "[count,H,W,3], [count,H,W,4] or [count,H,W]" % list(images.shape))
     if order not in ("rgb", "bgr"):
@@ -1245,7 +1313,7 @@ class Model(_Handle):
         shared, copy = self._open(), type(self).__new__(type(self))
         if not shared.join():
             raise ValueError("%s is closed" % type(self).__name__)
-        copy._shared = shared
+        copy._share(shared)
         return copy
 
     def __deepcopy__(self, _memo):
@@ -1326,7 +1394,7 @@ class Model(_Handle):
         return np.concatenate(rows), np.concatenate(indices)
 
     def embed_to_npy(self, dataset, path, tap="backbone", loader_threads=0, progress=None, cancel=None):
-        """Writes `path`, its .txt and .skipped.txt; returns (rows written, images skipped). progress(done, total);
+        """Writes `path`, its .names.txt, .skipped.txt and .embed.json; returns (rows written, images skipped). progress(done, total);
         moco.STOP from it stops (and MocoError is raised)."""
         result = EmbedResult(struct_size=ctypes.sizeof(EmbedResult))
         filled = _options("embed", dict(tap=_choice(_TAPS, tap, "tap"), loader_threads=loader_threads,
@@ -1627,7 +1695,8 @@ class Trainer(_Handle):
 
     def discard(self):
         """Drops the pushed images and returns how many they were."""
-        return _query("trainer_discard", self)
+        work = _Work("trainer_discard", (self,))
+        return work.run()
 
     def step(self, cancel=None):
         """One step on the pushed batch; returns a StepReport."""

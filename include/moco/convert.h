@@ -58,15 +58,18 @@ MOCO_API moco_status_t moco_convert_options_json(const moco_convert_options_t *o
  * Read any checkpoint that moco_model_load reads and write another file, through a temporary file
  * that is synced and renamed.
  *
- * Found by their names in safetensors files and in those of torch.save, in both of its containers:
- * MoCo v1, v2, v3, the CIFAR demonstration, torchvision, timm's ViTs, detectron2. What the encoder
- * is comes from the shapes: ResNet-18 to -152 with both stems and any width, ViTs with both stems.
- * Missing counters of batches, queue, key encoder or optimizer are no error, and are reported.
+ * Found under any prefix in safetensors files, in those of torch.save, in both of its containers,
+ * and in plain pickles of NumPy arrays: MoCo v1, v2, v3, the CIFAR demonstration, torchvision,
+ * timm's ViTs, detectron2. What the encoder is comes from the shapes: ResNet-18 to -152 with both
+ * stems and any width, ViTs with both stems; a tensor inside the encoder that no layer of these
+ * takes refuses the file. Missing counters of batches, queue, key encoder or optimizer are no
+ * error, and are reported.
  *
  * With MOCO_FILE_TRAINING, `training` in the options holds the options of the run, of which
  * network, embedding width and queue length (of a ViT the image size, too) are taken from the file;
  * they are options of moco-v3 or moco-v3-vit for a checkpoint of MoCo v3. NULL is the recipe that
- * the file looks like, with its optimizer, momentum or decays, and weight decay.
+ * the file looks like, with its optimizer, momentum or decays, and weight decay. Out of a model of
+ * this library it makes the begin of a new run, of any method, from the model's weights.
  *
  * @param source    the file to read.
  * @param target    the file to write.
@@ -83,7 +86,8 @@ MOCO_API moco_status_t moco_convert_options_json(const moco_convert_options_t *o
  * @return MOCO_ERR_FORMAT (no file of tensors, damaged, or without an encoder of a known name),
  *         MOCO_ERR_UNSUPPORTED (programs, compressed archives, networks that this version does not
  *         have), MOCO_ERR_SHAPE (tensors are missing or have other sizes), MOCO_ERR_MISMATCH (no
- *         key encoder; already a training checkpoint of this library), MOCO_ERR_EXISTS (`target` is
+ *         key encoder; several encoders and no `prefix` that names one; already a training
+ *         checkpoint of this library), MOCO_ERR_EXISTS (`target` is
  *         `source`), MOCO_ERR_IO, MOCO_ERR_CANCELLED. A call that fails leaves `target` as it was.
  *         Threads: any. Since: 0.1.
  */
@@ -92,7 +96,9 @@ MOCO_API moco_status_t moco_convert(const char *source, const char *target, cons
 
 /** JSON about any file of tensors, whether or not an encoder is known in it: container, tensors,
  * numbers, layout, names, encoder, epoch, arch (as the file calls it), kind (of this library's
- * files). Text rule as in moco_build_info. Since: 0.1. */
+ * files), unknown (why no encoder is known); training, of a checkpoint that goes on training here:
+ * its recipe and the options that are not the recipe's. Text rule as in moco_build_info.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_file_info(const char *path, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS

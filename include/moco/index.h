@@ -140,6 +140,9 @@ MOCO_API moco_status_t moco_index_load_npy(const char *path, const moco_index_op
  * Since: 0.1. */
 MOCO_API moco_status_t moco_index_save_npy(const moco_index_t *index, const char *path);
 
+/** Where kNN takes its embeddings. AUTO: behind the projection head, where the model has one. */
+enum moco_knn_tap { MOCO_KNN_TAP_AUTO = 0, MOCO_KNN_TAP_BACKBONE = 1, MOCO_KNN_TAP_PROJECTION = 2 };
+
 /** How moco_knn_measure measures. */
 typedef struct moco_knn_options {
     uint64_t struct_size;      /**< set by _init                                                                  */
@@ -149,7 +152,7 @@ typedef struct moco_knn_options {
     double temperature;        /**< divides the cosines, 1e-3..1e3; default 0.1                                   */
     int64_t k;                 /**< neighbours that vote, >= 1; more than the bank holds means all; default 200   */
     int32_t loader_threads;    /**< decoding threads, 1..256; 0 = one per lane                                    */
-    int32_t reserved;          /**< 0                                                                             */
+    int32_t tap;               /**< MOCO_KNN_TAP_…: where embeddings are taken; default AUTO                      */
 } moco_knn_options_t;
 
 /** Write the defaults. @param struct_size  sizeof(moco_knn_options_t) as the caller knows it.

@@ -54,9 +54,10 @@ MOCO_API moco_status_t moco_model_options_json(const moco_model_options_t *optio
  * @param out      receives the model; free with moco_model_free.
  * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no file of tensors, damaged, no encoder in it),
  *         MOCO_ERR_SHAPE (a tensor is missing or has other sizes than its architecture),
- *         MOCO_ERR_NONFINITE (a weight or statistic is infinite or no number: the message names it),
- *         MOCO_ERR_UNSUPPORTED (another network, a program instead of tensors), MOCO_ERR_MISMATCH
- *         (no key encoder in it), MOCO_ERR_VERSION (written by a newer library),
+ *         MOCO_ERR_NONFINITE (a weight or statistic is infinite or no number, and which),
+ *         MOCO_ERR_UNSUPPORTED (another network, a layer that no network here has, a program
+ *         instead of tensors), MOCO_ERR_MISMATCH (no key encoder in it; several encoders and no
+ *         `prefix` that names one), MOCO_ERR_VERSION (written by a newer library),
  *         MOCO_ERR_MEMORY_CAP (more than memory_cap; the message says both), MOCO_ERR_MEMORY.
  *         Since: 0.1.
  */
@@ -188,15 +189,22 @@ typedef struct moco_embed_result {
 
 /**
  * Embed a data set into files: `path` (NumPy .npy, [good images, dimension] float32), and beside
- * it, with ".npy" replaced, `.txt` (a name per row, control characters as "?") and `.skipped.txt`
- * (a line "name<TAB>reason" per broken image). Rows are written as they come; `path` appears under
- * its name when complete, and a call that fails or is cancelled leaves older files of these names
- * as they were.
+ * it, with ".npy" replaced, `.names.txt` (a name per row, control characters as "?"),
+ * `.skipped.txt` (a line "name<TAB>reason" per broken image) and `.embed.json` (checksums that tie
+ * rows and names: moco_index_load_npy compares them). All appear together when they are complete; a
+ * call that fails or is cancelled leaves older files of these names as they were.
+ *
+ * Rows are written as they come, into part files (`.moco-part` behind the names above). A call that
+ * is cancelled, or whose process is killed after the first seconds of work, leaves them, and the
+ * next call for the same path, model, tap and data set goes on behind them, to the same bits.
+ * `failed` and `progress` are then told of the images that are left. Part files of another model or
+ * data set, of images that were written since, and of a callback's data set are begun anew.
  *
  * @param options  NULL for the defaults.
  * @param result   may be NULL.
  * @return as moco_model_embed_dataset; MOCO_ERR_IO; MOCO_ERR_EXISTS if one of the files is the list
- *         or archive that the data set was opened from. Since: 0.1.
+ *         or archive that the data set was opened from, or there and of another kind;
+ *         MOCO_ERR_STATE while another process writes them. Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
                                                const moco_embed_options_t *options, moco_embed_result_t *result);

@@ -23,9 +23,10 @@ enum moco_recipe {
     MOCO_RECIPE_V2 = 1,
     MOCO_RECIPE_CIFAR = 2,
     MOCO_RECIPE_V3 = 3, /**< ResNet-50, 100 epochs */
-    MOCO_RECIPE_SIMCLR = 4,
+    MOCO_RECIPE_SIMCLR = 4, /**< the paper's values      */
     MOCO_RECIPE_V3_VIT = 5, /**< ViT-S/16, 300 epochs  */
-    MOCO_RECIPE_BYOL = 6    /**< ResNet-50, 300 epochs */
+    MOCO_RECIPE_BYOL = 6,   /**< ResNet-50, 300 epochs */
+    MOCO_RECIPE_SIMCLR_CODE = 7 /**< SimCLR's published code where it differs from the paper */
 };
 
 /* Network. */
@@ -84,8 +85,17 @@ enum moco_schedule_unit { MOCO_SCHEDULE_PER_EPOCH = 0, MOCO_SCHEDULE_PER_STEP = 
 
 /* Views. */
 /** Order of the view pipeline: V1 crop gray jitter flip; V2 crop jitter gray blur flip; CIFAR crop
- * flip jitter gray; V3 crop jitter gray blur solarize flip; SIMCLR crop flip jitter gray blur. */
-enum moco_views { MOCO_VIEWS_V1 = 0, MOCO_VIEWS_V2 = 1, MOCO_VIEWS_CIFAR = 2, MOCO_VIEWS_V3 = 3, MOCO_VIEWS_SIMCLR = 4 };
+ * flip jitter gray; V3 crop jitter gray blur solarize flip; SIMCLR crop flip jitter gray blur;
+ * SIMCLR_CODE the same, with crops whose height is uniform, not their area, and the whole image
+ * after the last try. */
+enum moco_views {
+    MOCO_VIEWS_V1 = 0,
+    MOCO_VIEWS_V2 = 1,
+    MOCO_VIEWS_CIFAR = 2,
+    MOCO_VIEWS_V3 = 3,
+    MOCO_VIEWS_SIMCLR = 4,
+    MOCO_VIEWS_SIMCLR_CODE = 5
+};
 /** PILLOW: three box blurs each way, edge pixels going on beyond the edges. GAUSSIAN: the kernel
  * itself, cut to 2 floor(floor(S/10)/2) + 1 pixels, black beyond the edges (SimCLR's published
  * code). */
@@ -170,7 +180,7 @@ typedef struct moco_trainer_options {
     double jitter_hue;             /**< shift U[-x,x] of the hue circle, 0..0.5                                      */
     double jitter_probability;     /**< 0..1                                                                         */
     double gray_probability;       /**< 0..1                                                                         */
-    double blur_probability;       /**< 0..1 (V2, V3 and SIMCLR orders only)                                         */
+    double blur_probability;       /**< 0..1 (V2, V3 and both SIMCLR orders only)                                    */
     double blur_probability_2;     /**< of the second view, 0..1; -1 = as the first                                  */
     double blur_sigma_min;         /**< pixels, 0.01..100                                                            */
     double blur_sigma_max;         /**< pixels, blur_sigma_min..100                                                  */
@@ -424,8 +434,9 @@ MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, const moco
 
 /** Write `path` (a checkpoint with everything needed to go on to the same bits), by temporary file,
  * sync and rename: an older file of that name stays whole until the new one is. Images that were
- * pushed and wait for their step are not in it: push them again. @return
- * MOCO_ERR_IO, MOCO_ERR_MEMORY. Since: 0.1. */
+ * pushed and wait for their step are not in it: push them again. @return MOCO_ERR_EXISTS (a run is
+ * at work in the folder, and `path` is one of its files), MOCO_ERR_IO, MOCO_ERR_MEMORY. Since:
+ * 0.1. */
 MOCO_API moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path);
 
 /**

@@ -5,6 +5,7 @@
 #include "train/draw.h"
 #include "train/options.h"
 #include "train/run.h"
+#include "train/run_folder.h"
 #include "train/trainer.h"
 #include "train/warnings.h"
 #include "util/border.h"
@@ -140,8 +141,14 @@ moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path)
     MO_BORDER;
     MO_NEED(trainer);
     MO_NEED(path);
-    const moco_status_t status = mo_output_check(path, MO_OUTPUT_SAFETENSORS);
-    return status == MOCO_OK ? mo_state_save(&trainer->state, NULL, path) : status;
+    mo_run_folder_t guard = {0};
+    moco_status_t status = MOCO_OK;
+    TRY(mo_output_check(path, MO_OUTPUT_SAFETENSORS));
+    TRY(mo_run_folder_guard(&guard, path));
+    TRY(mo_state_save(&trainer->state, NULL, path));
+cleanup:
+    mo_run_folder_close(&guard, 0);
+    return status;
 }
 
 moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,

@@ -58,7 +58,8 @@ int mo_dataset_changed(const moco_dataset_t *dataset, int64_t count, int64_t sin
     const int archive = listing->source == MO_SOURCE_TAR;
     struct stat info;
     for (int64_t i = 0; i < (archive ? 1 : count) && i < listing->count; i++) {
-        const int failed = archive ? fstat(listing->fd, &info) : fstatat(listing->fd, mo_dataset_name(dataset, i), &info, 0);
+        const int failed = archive ? fstat(listing->fd, &info)
+                                   : fstatat(listing->fd, mo_dataset_name(dataset, i), &info, 0);
         if (failed == 0 && (nanoseconds(&info.st_mtim) >= since || nanoseconds(&info.st_ctim) >= since))
             return 1;
     }

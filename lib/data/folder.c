@@ -14,7 +14,6 @@
 #include "util/alloc.h"
 #include "util/fault.h"
 #include "util/retry.h"
-#include "util/size.h"
 #include "util/status.h"
 
 #define MAX_DEPTH 128

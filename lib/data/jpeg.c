@@ -15,6 +15,7 @@
 
 #include "data/augment.h"
 #include "data/exif.h"
+#include "util/headroom.h"
 #include "util/status.h"
 
 /* What an image may ask for at most. Encoders write about ten scans, twenty of CMYK; a scan costs
@@ -126,6 +127,13 @@ static int32_t reduction_for(int32_t wanted)
     return wanted >= 8 ? 8 : wanted >= 4 ? 4 : wanted >= 2 ? 2 : 1;
 }
 
+/* The library keeps an image of several scans whole, as coefficients of two bytes. */
+static moco_status_t admit_scans(struct jpeg_decompress_struct *jpeg)
+{
+    const uint64_t samples = (uint64_t)jpeg->image_width * jpeg->image_height * (uint64_t)jpeg->num_components;
+    return jpeg_has_multiple_scans(jpeg) ? mo_headroom_admit(samples * sizeof(JCOEF)) : MOCO_OK;
+}
+
 static moco_status_t prepare(reader_t *reader, const mo_draw_t *draw, mo_drawn_t *drawn)
 {
     struct jpeg_decompress_struct *jpeg = &reader->jpeg;
@@ -134,6 +142,9 @@ static moco_status_t prepare(reader_t *reader, const mo_draw_t *draw, mo_drawn_t
     const moco_status_t status = mo_draw_check_size(draw, jpeg->image_width, jpeg->image_height);
     if (status != MOCO_OK)
         return status;
+    const moco_status_t admitted = admit_scans(jpeg);
+    if (admitted != MOCO_OK)
+        return admitted;
     set_colours(reader);
     jpeg->dct_method = JDCT_ISLOW;
     jpeg->do_fancy_upsampling = TRUE;

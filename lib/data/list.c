@@ -11,6 +11,7 @@
 
 #include "util/alloc.h"
 #include "util/retry.h"
+#include "util/size.h"
 #include "util/status.h"
 
 #define MAX_LIST_BYTES ((uint64_t)1 << 30)
@@ -108,8 +109,8 @@ moco_status_t mo_list_list(mo_listing_t *listing, uint64_t size)
     moco_status_t status = MOCO_OK;
     char *text = NULL;
     if (size > MAX_LIST_BYTES)
-        return mo_fail(MOCO_ERR_FORMAT, "'%s' has %llu bytes; a list of paths may have %llu", listing->path,
-                       (unsigned long long)size, (unsigned long long)MAX_LIST_BYTES);
+        return mo_fail(MOCO_ERR_FORMAT, "'%s' has %s; a list of paths may have %s", listing->path, mo_size(size).text,
+                       mo_size(MAX_LIST_BYTES).text);
     TRY(mo_calloc(size, 1, &text));
     const int64_t got = mo_read_at(listing->fd, text, size, 0);
     if (got < 0) {

@@ -17,7 +17,6 @@
 #include "util/fault.h"
 #include "util/file_kind.h"
 #include "util/retry.h"
-#include "util/size.h"
 #include "util/status.h"
 
 void mo_listing_free(mo_listing_t *listing)

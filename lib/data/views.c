@@ -4,8 +4,8 @@
  * A view depends on (seed, view, index, epoch) alone. Its draws come from one stream in this order,
  * and a decision that is drawn as "no" skips the draws that belong to it; u is a uniform number in
  * [0,1):
- *   crop      up to crop_tries tries: u area share, u log of the aspect; the accepted try then
- *             draws top, left (whole numbers)
+ *   crop      up to crop_tries tries: u area share, u log of the aspect (simclr-code: u aspect, a
+ *             whole number for the height); the accepted try then draws top, left (whole numbers)
  *   then in the order of the pipeline
  *   jitter    u; if u < p: three whole numbers for the order of its four operations, then u for
  *             brightness, contrast, saturation and hue, always all four
@@ -31,6 +31,7 @@
 
 #define ASPECT_MIN (3.0 / 4.0)
 #define ASPECT_MAX (4.0 / 3.0)
+#define COVERED 0.1 /* of the image, at least, by a crop of SimCLR's published code */
 
 enum { END, JITTER, GRAY, BLUR, SOLARIZE, FLIP, STEPS = 6 };
 
@@ -38,7 +39,7 @@ enum { END, JITTER, GRAY, BLUR, SOLARIZE, FLIP, STEPS = 6 };
 static const uint8_t pipelines[][STEPS] = {
     [MOCO_VIEWS_V1] = {GRAY, JITTER, FLIP},           [MOCO_VIEWS_V2] = {JITTER, GRAY, BLUR, FLIP},
     [MOCO_VIEWS_CIFAR] = {FLIP, JITTER, GRAY},        [MOCO_VIEWS_V3] = {JITTER, GRAY, BLUR, SOLARIZE, FLIP},
-    [MOCO_VIEWS_SIMCLR] = {FLIP, JITTER, GRAY, BLUR},
+    [MOCO_VIEWS_SIMCLR] = {FLIP, JITTER, GRAY, BLUR}, [MOCO_VIEWS_SIMCLR_CODE] = {FLIP, JITTER, GRAY, BLUR},
 };
 
 void mo_view_work_free(mo_view_work_t *work)
@@ -78,7 +79,7 @@ moco_status_t mo_view_spec_check(const mo_view_spec_t *spec)
     moco_status_t status = MOCO_OK;
     TRY(mo_option_at_least("crop_max_area", spec->crop_max_area, "crop_min_area", spec->crop_min_area));
     TRY(mo_option_at_least("blur_sigma_max", spec->blur_sigma_max, "blur_sigma_min", spec->blur_sigma_min));
-    TRY(check_step(spec, BLUR, "views v2, v3 and simclr have a blur", blur_names, spec->blur_probability));
+    TRY(check_step(spec, BLUR, "views v2, v3, simclr and simclr-code have a blur", blur_names, spec->blur_probability));
     TRY(check_step(spec, SOLARIZE, "only views v3 solarize", solarize_names, spec->solarize_probability));
 cleanup:
     return status;
@@ -104,8 +105,49 @@ static box_t central_box(int32_t width, int32_t height)
     return box;
 }
 
+/* One try of the crop that SimCLR's published code asks TensorFlow for (tf.image's
+ * sample_distorted_bounding_box): the aspect is uniform, and so is the height, among the whole
+ * numbers that the areas and the image leave room for. Rounding may miss an end of the range by a
+ * row, which is put right. The last column and row are never reached where the box is smaller. 0
+ * where the box does not fit or covers less of the image than the code asks for. */
+static int try_side(mo_rng_t *rng, const mo_view_spec_t *spec, int32_t width, int32_t height, box_t *box)
+{
+    const double area = (double)width * height, least = spec->crop_min_area * area, most = spec->crop_max_area * area;
+    const double aspect = mo_rng_range(rng, ASPECT_MIN, ASPECT_MAX);
+    double low = rint(sqrt(least / aspect)), high = rint(sqrt(most / aspect));
+    if (rint(high * aspect) > width) {
+        high = floor((width + 0.5 - 1e-7) / aspect);
+        high -= rint(high * aspect) > width;
+    }
+    high = high < height ? high : height;
+    low = low < high ? low : high;
+    double h = low + mo_rng_below(rng, (uint32_t)(high - low) + 1), w = rint(h * aspect);
+    if (w * h < least)
+        w = rint(++h * aspect);
+    if (w * h > most)
+        w = rint(--h * aspect);
+    if (w * h < least || w * h > most || w > width || h > height || w < 1 || h < 1 || w * h < COVERED * area)
+        return 0;
+    *box = (box_t){.width = (int32_t)w, .height = (int32_t)h};
+    box->top = h < height ? (int32_t)mo_rng_below(rng, (uint32_t)(height - box->height)) : 0;
+    box->left = w < width ? (int32_t)mo_rng_below(rng, (uint32_t)(width - box->width)) : 0;
+    return 1;
+}
+
+static box_t draw_box_by_side(mo_rng_t *rng, const mo_view_spec_t *spec, int32_t width, int32_t height)
+{
+    box_t box;
+    for (int32_t i = 0; i < spec->crop_tries; i++) {
+        if (try_side(rng, spec, width, height, &box))
+            return box;
+    }
+    return (box_t){.width = width, .height = height};
+}
+
 static box_t draw_box(mo_rng_t *rng, const mo_view_spec_t *spec, int32_t width, int32_t height)
 {
+    if (spec->order == MOCO_VIEWS_SIMCLR_CODE)
+        return draw_box_by_side(rng, spec, width, height);
     const double area = (double)width * height;
     for (int32_t i = 0; i < spec->crop_tries; i++) {
         const double target = area * mo_rng_range(rng, spec->crop_min_area, spec->crop_max_area);

@@ -69,8 +69,9 @@ static moco_status_t image_in(const embedding_t *e, mo_model_lane_t *lane, int64
         if (s->encoded[index] == NULL)
             TRY(mo_fail(MOCO_ERR_ARGUMENT, "data[%lld] is NULL", (long long)index));
         status = mo_image_decode(s->encoded[index], s->sizes[index], MO_MAX_PIXELS, &lane->pixels, &warnings);
-        if (status != MOCO_OK)
+        if (status != MOCO_OK && e->statuses == NULL) /* else the reason is told with the image's number */
             TRY(mo_fail(status, "data[%lld]: %s", (long long)index, moco_last_message()));
+        TRY(status);
     } else
         TRY(mo_pixels_from_images(s->images, index, &lane->pixels));
     TRY(mo_view_eval(&lane->work, &lane->pixels, m->transform.eval_resize, m->transform.eval_crop, lane->view));

@@ -1,8 +1,8 @@
 /* A data set's embeddings as files: X.npy with the rows, X.names.txt with a name for each,
  * X.skipped.txt with the images that were broken and why, X.embed.json with what ties them. All
- * four get their names together. Until then they grow as part files, and from time to time a journal
- * says how much of them is good: a call that was cut short, even by a kill, is gone on with by the
- * next one for the same model and data set. */
+ * four get their names together. Until then they grow as part files, and from time to time a
+ * journal says how much of them is good: a call that was cut short, even by a kill, is gone on with
+ * by the next one for the same model and data set. */
 #include <string.h>
 #include <unistd.h>
 
@@ -258,7 +258,7 @@ cleanup:
 
 static void close_parts(job_t *job, int keep)
 {
-    void (*const close_one)(mo_atomic_file_t *file) = keep ? mo_atomic_keep : mo_atomic_abort;
+    void (*const close_one)(mo_atomic_file_t * file) = keep ? mo_atomic_keep : mo_atomic_abort;
     close_one(&job->npy.file);
     close_one(&job->names);
     close_one(&job->skipped);
@@ -393,8 +393,8 @@ moco_status_t mo_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, cons
     TRY(status);
     TRY(mo_cancel_check(o->cancel));
     TRY(finish(&job));
-    *result = (moco_embed_result_t){
-        .struct_size = sizeof *result, .rows = job.record.rows, .skipped = job.record.skipped};
+    *result =
+        (moco_embed_result_t){.struct_size = sizeof *result, .rows = job.record.rows, .skipped = job.record.skipped};
 cleanup:
     if (status != MOCO_OK)
         status = leave(&job, status);

@@ -32,11 +32,14 @@ typedef struct field {
     int is_text;
 } field_t;
 
+/* clang-format off */
 #define TEXT(name) {#name, offsetof(mo_embedding_record_t, name), 1}
 #define WHOLE(name) {#name, offsetof(mo_embedding_record_t, name), 0}
+/* clang-format on */
 static const field_t fields[] = {
-    TEXT(model),     TEXT(dataset),     WHOLE(started), WHOLE(images),   WHOLE(position),   WHOLE(rows),       WHOLE(skipped),
-    WHOLE(dimension), WHOLE(names_bytes), WHOLE(skipped_bytes), TEXT(rows_sum), TEXT(names_sum), TEXT(skipped_sum),
+    TEXT(model),    TEXT(dataset),   WHOLE(started),    WHOLE(images),      WHOLE(position),
+    WHOLE(rows),    WHOLE(skipped),  WHOLE(dimension),  WHOLE(names_bytes), WHOLE(skipped_bytes),
+    TEXT(rows_sum), TEXT(names_sum), TEXT(skipped_sum),
 };
 #define FIELDS (sizeof fields / sizeof fields[0])
 
@@ -53,8 +56,8 @@ moco_status_t mo_embedding_record_text(const mo_embedding_record_t *record, char
     }
     char *dumped = failed ? NULL : json_dumps(all, JSON_INDENT(1));
     json_decref(all);
-    const moco_status_t status =
-        dumped != NULL ? mo_strprintf(text, "%s\n", dumped) : mo_fail(MOCO_ERR_MEMORY, "no memory for a record");
+    const moco_status_t status = dumped != NULL ? mo_strprintf(text, "%s\n", dumped)
+                                                : mo_fail(MOCO_ERR_MEMORY, "no memory for a record");
     free(dumped);
     return status;
 }
@@ -131,11 +134,12 @@ static moco_status_t check_rows(const char *path, const char *record_path, const
     mo_checksum_text(mo_checksum_value(&sum), text);
     if (rows == record->rows && dimension == record->dimension && strcmp(text, record->rows_sum) == 0)
         return MOCO_OK;
-    return mo_fail(MOCO_ERR_FORMAT,
-                   "%s: has %lld rows of %lld numbers with checksum %s, '%s' tells of %lld of %lld with %s: damaged, or "
-                   "of another call (without that file they are taken as they are)",
-                   path, (long long)rows, (long long)dimension, text, record_path, (long long)record->rows,
-                   (long long)record->dimension, record->rows_sum);
+    return mo_fail(
+        MOCO_ERR_FORMAT,
+        "%s: has %lld rows of %lld numbers with checksum %s, '%s' tells of %lld of %lld with %s: damaged, or "
+        "of another call (without that file they are taken as they are)",
+        path, (long long)rows, (long long)dimension, text, record_path, (long long)record->rows,
+        (long long)record->dimension, record->rows_sum);
 }
 
 moco_status_t mo_embedding_check(const char *path, const float *values, int64_t rows, int64_t dimension)

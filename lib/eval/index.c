@@ -75,6 +75,8 @@ cleanup:
 moco_status_t mo_index_add(moco_index_t *index, const float *vectors, const int32_t *labels, int64_t count)
 {
     moco_status_t status = MOCO_OK;
+    if (count == 0) /* an index that holds nothing has no memory to point into */
+        return MOCO_OK;
     TRY(check_labels(labels, count));
     TRY(mo_index_reserve(index, count));
     /* Into the free rows: they count only once all are good. */

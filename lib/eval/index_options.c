@@ -40,6 +40,8 @@ static const mo_option_row_t classify_rows[] = {
 };
 #undef AT
 
+static const char *const tap_names[] = {"auto", "backbone", "projection"};
+
 #define AT(field) MO_OPTION_AT(moco_knn_options_t, field)
 static const mo_option_row_t knn_rows[] = {
     CANCEL,
@@ -48,7 +50,8 @@ static const mo_option_row_t knn_rows[] = {
     {AT(temperature), F64, 0.1, 1e-3, 1e3, 0, NULL, "", "divides the cosines"},
     {AT(k), I64, 200, 1, I64_MAX, 0, NULL, "", "neighbours that vote; all where the bank holds fewer"},
     {AT(loader_threads), I32, 0, 0, 256, 0, NULL, "", "decoding threads; 0 = one per lane"},
-    RESERVED,
+    {AT(tap), MO_OPTION_ENUM, MOCO_KNN_TAP_AUTO, MO_OPTION_NAMES(tap_names), "",
+     "where embeddings are taken; auto: behind the head, where there is one"},
 };
 #undef AT
 

@@ -7,6 +7,7 @@
 #include "eval/features.h"
 #include "eval/model.h"
 #include "util/alloc.h"
+#include "util/headroom.h"
 #include "util/status.h"
 
 static moco_status_t vote(moco_index_t *index, const mo_features_t *test, const moco_knn_options_t *o, int32_t classes,
@@ -31,6 +32,15 @@ cleanup:
     return status;
 }
 
+static moco_status_t tap_of(const moco_model_t *model, int32_t wanted, int32_t *tap)
+{
+    const int has_head = model->encoder.embedding >= 0;
+    if (wanted == MOCO_KNN_TAP_PROJECTION && !has_head)
+        return mo_fail(MOCO_ERR_MISMATCH, "tap is projection and the model has no projection head, wanted backbone");
+    *tap = has_head && wanted != MOCO_KNN_TAP_BACKBONE ? MOCO_TAP_PROJECTION : MOCO_TAP_BACKBONE;
+    return MOCO_OK;
+}
+
 /* Images without a class beside others that have one are seldom meant. */
 static void warn_unlabelled(const char *what, const moco_dataset_t *dataset, const char *consequence)
 {
@@ -53,20 +63,29 @@ moco_status_t mo_knn_check(moco_dataset_t *bank, moco_dataset_t *test)
     return MOCO_OK;
 }
 
+/* Bank, its copy in the index, and queries. */
+static moco_status_t check_memory(const moco_model_t *model, int32_t tap, int64_t bank, int64_t test)
+{
+    const uint64_t row = (uint64_t)mo_model_width(model, tap) * sizeof(float) + sizeof(int32_t);
+    return mo_headroom_check(MOCO_ERR_MEMORY, "the embeddings of both sets need",
+                             (2 * (uint64_t)bank + (uint64_t)test) * row, "; fewer images take less");
+}
+
 moco_status_t mo_knn_accuracy(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
                               const moco_knn_options_t *o, moco_knn_result_t *result)
 {
     moco_status_t status = MOCO_OK;
-    int32_t tap = model->encoder.embedding >= 0 ? MOCO_TAP_PROJECTION : MOCO_TAP_BACKBONE, *map = NULL;
+    int32_t *map = NULL;
     int32_t classes = mo_dataset_classes(bank);
     moco_index_t *index = NULL;
     mo_features_t b = {0}, q = {0};
-    mo_features_spec_t spec = {.tap = tap,
-                               .loader_threads = o->loader_threads,
+    mo_features_spec_t spec = {.loader_threads = o->loader_threads,
                                .progress = o->progress,
                                .user = o->user,
                                .cancel = o->cancel,
                                .total = mo_dataset_count(bank) + mo_dataset_count(test)};
+    TRY(tap_of(model, o->tap, &spec.tap));
+    TRY(check_memory(model, spec.tap, mo_dataset_count(bank), mo_dataset_count(test)));
     TRY(mo_calloc((size_t)mo_dataset_classes(test), sizeof *map, &map));
     TRY(mo_classes_match("bank", bank, test, map));
     TRY(mo_features_collect(model, bank, &spec, &b)); /* an image without class cannot vote … */

@@ -207,12 +207,23 @@ cleanup:
     return status;
 }
 
+/* The classifiers with their momentum, a batch of logits, and the features that are kept. */
+static uint64_t training_bytes(const work_t *w)
+{
+    const uint64_t features = (uint64_t)w->s.classifier->result.features,
+                   outputs = (uint64_t)w->o.rates * (uint64_t)w->s.classifier->result.classes,
+                   rows = (uint64_t)(w->o.batch_size > SCORED ? w->o.batch_size : SCORED),
+                   kept = w->o.cached ? (uint64_t)mo_dataset_count(w->s.train) : rows;
+    return (2 * outputs * (features + 1) + rows * (features + outputs) + kept * features) * sizeof(float);
+}
+
 static moco_status_t prepare(work_t *w)
 {
     const moco_probe_options_t *o = &w->o;
     moco_status_t status = MOCO_OK;
     TRY(mo_supervised_open(&w->s));
     const moco_classifier_result_t *r = &w->s.classifier->result;
+    TRY(mo_supervised_check_memory(&w->s, training_bytes(w)));
     TRY(mo_linear_create(w->s.model->device, o->rates, r->classes, r->features,
                          o->batch_size > SCORED ? o->batch_size : SCORED, &w->linear));
     w->linear.momentum = o->sgd_momentum;

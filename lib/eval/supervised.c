@@ -1,17 +1,45 @@
 /* Labelled data sets on their way to a classifier; see supervised.h. */
 #include "eval/supervised.h"
 
+#include <string.h>
+
 #include <moco/trainer.h>
 
 #include "eval/class_match.h"
 #include "util/alloc.h"
 #include "util/cancel.h"
+#include "util/headroom.h"
 #include "util/rows.h"
+#include "util/size.h"
 #include "util/status.h"
 
-#define CROP_TRIES 10 /* as published, before the central box */
+#define MAX_NAMES ((uint64_t)2 << 20) /* bytes of the names of all classes */
+#define CROP_TRIES 10                 /* as published, before the central box */
 
 /* ---- making and freeing ---- */
+
+/* A file of a classifier holds the names in its header, which is not to be found too long when days
+ * of work are to be saved. */
+static moco_status_t check_names(const moco_dataset_t *train)
+{
+    uint64_t bytes = 0;
+    for (int32_t c = 0; c < mo_dataset_classes(train); c++)
+        bytes += strlen(mo_dataset_class_name(train, c)) + 6; /* quotes, and the strokes before them */
+    if (bytes <= MAX_NAMES)
+        return MOCO_OK;
+    return mo_fail(MOCO_ERR_ARGUMENT, "the names of %d classes take %s, a classifier's file holds %s",
+                   mo_dataset_classes(train), mo_size(bytes).text, mo_size(MAX_NAMES).text);
+}
+
+moco_status_t mo_supervised_check_memory(const mo_supervised_t *s, uint64_t more)
+{
+    const uint64_t classes = (uint64_t)s->classifier->result.classes,
+                   row = (uint64_t)s->classifier->result.features * sizeof(float) + sizeof(int32_t),
+                   confusion = classes <= MO_CONFUSION_CLASSES ? classes * classes * sizeof(int64_t) : 0;
+    return mo_headroom_check(MOCO_ERR_MEMORY, "features and the classifier need",
+                             (uint64_t)mo_dataset_count(s->test) * row + confusion + more,
+                             "; fewer images or classes take less");
+}
 
 moco_status_t mo_supervised_open(mo_supervised_t *s)
 {
@@ -26,10 +54,12 @@ moco_status_t mo_supervised_open(mo_supervised_t *s)
     TRY(mo_classes_match("training set", s->train, s->test, s->map));
     TRY(mo_classes_labelled(s->train, s->batch_size, &s->labelled));
     mo_overlap_warn("training set", s->train, s->test);
+    TRY(check_names(s->train));
     TRY(mo_classifier_create(classes, mo_model_width(s->model, MOCO_TAP_BACKBONE), &s->classifier));
     s->classifier->result.normalize = s->normalize;
     for (int32_t c = 0; c < classes; c++)
         TRY(mo_strdup(mo_dataset_class_name(s->train, c), &s->classifier->names[c]));
+    TRY(mo_supervised_check_memory(s, 0));
     if (classes <= MO_CONFUSION_CLASSES)
         TRY(mo_calloc((size_t)classes, (size_t)classes * sizeof(int64_t), &s->classifier->confusion));
 cleanup:

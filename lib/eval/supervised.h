@@ -25,6 +25,9 @@ typedef struct mo_supervised {
 
 /* Checks the data sets and begins the classifier, with room for a confusion table. */
 moco_status_t mo_supervised_open(mo_supervised_t *s);
+/* MOCO_ERR_MEMORY where the features of the test set, the confusion table and `more` bytes do not
+ * fit what the process may still take. */
+moco_status_t mo_supervised_check_memory(const mo_supervised_t *s, uint64_t more);
 void mo_supervised_close(mo_supervised_t *s); /* what is still there; safe on one that was not opened */
 /* The finished classifier changes hands. */
 moco_classifier_t *mo_supervised_take(mo_supervised_t *s);

@@ -13,7 +13,7 @@
 #include "util/file_kind.h"
 #include "util/status.h"
 
-#define PART 16384                      /* bytes of a file that lie on the stack */
+#define PART 8192                       /* bytes of a file that lie on the stack */
 #define MAX_WINDOW ((uint64_t)64 << 20) /* of a tensor that is read at once      */
 
 /* ---- names ---- */

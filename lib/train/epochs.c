@@ -52,12 +52,18 @@ moco_status_t mo_run_pushed(moco_trainer_t *t, const moco_run_options_t *o, moco
     mo_outcome_t outcome;
     moco_step_report_t full;
     double start = mo_seconds();
+    if (t->pushing.since == 0)
+        t->pushing = (mo_pushing_t){start, t->state.step};
     t->cancel = o->cancel;
     moco_status_t status = mo_step_pushed(t, &outcome);
     t->cancel = NULL;
     if (status != MOCO_OK)
         return status;
-    mo_report_fill(t, &outcome, 0, mo_seconds() - start, &full);
+    const double now = mo_seconds();
+    mo_report_fill(t, &outcome, 0, now - start, &full);
+    if (full.steps_total > full.step) /* whatever the host does between its steps, it will do again */
+        full.eta_seconds = (now - t->pushing.since) / (double)(full.step - t->pushing.steps_before) *
+                           (double)(full.steps_total - full.step);
     mo_report_out(&full, sizeof full, report);
     return MOCO_OK;
 }

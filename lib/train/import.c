@@ -299,9 +299,6 @@ static moco_status_t update_keys(mo_import_t *m, int32_t key_update)
 static moco_status_t check_source(mo_import_t *m)
 {
     const char *path = m->inventory.path;
-    if (mo_is_ours(&m->file))
-        return mo_fail(MOCO_ERR_MISMATCH, "'%s' was written by this library: moco_trainer_load reads its checkpoints",
-                       path);
     moco_status_t status = mo_inventory_spec(&m->inventory, &m->inventory.roots.query, &m->spec);
     if (status != MOCO_OK)
         return status;
@@ -334,39 +331,88 @@ static moco_status_t report_of(const mo_import_t *m, json_t **report)
     return mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
 }
 
-moco_status_t mo_import_training(const char *in, const char *out, const moco_convert_options_t *o,
-                                 const mo_answer_t *answer)
+static moco_status_t import_reference(mo_import_t *m, const char *in, const char *out, const moco_convert_options_t *o,
+                                      const mo_answer_t *answer)
 {
     moco_status_t status = MOCO_OK;
     const moco_trainer_options_t *training = o->training;
     json_t *report = NULL;
-    mo_import_t m = {0};
-    TRY(mo_tensor_file_open(&m.file, in));
-    TRY(mo_inventory_open(&m.inventory, &m.file, in, o->prefix));
+    TRY(mo_inventory_open(&m->inventory, &m->file, in, o->prefix));
     if (training != NULL)
-        TRY(mo_options_overlay(training, &m.options));
-    m.inventory.vit_heads = o->vit_heads > 0 ? o->vit_heads : m.options.vit_heads;
-    TRY(check_source(&m));
-    TRY(choose_options(&m, training != NULL));
-    TRY(mo_state_build(&m.state, &m.options));
-    TRY(mo_inventory_check(&m.inventory, &m.inventory.roots.query, query_net(&m)));
-    TRY(mo_headroom_check(MOCO_ERR_MEMORY, "the state of the training needs", mo_blocks_bytes(&m.state.blocks, NULL),
+        TRY(mo_options_overlay(training, &m->options));
+    m->inventory.vit_heads = o->vit_heads > 0 ? o->vit_heads : m->options.vit_heads;
+    TRY(check_source(m));
+    TRY(choose_options(m, training != NULL));
+    TRY(mo_state_build(&m->state, &m->options));
+    TRY(mo_inventory_check(&m->inventory, &m->inventory.roots.query, query_net(m)));
+    TRY(mo_headroom_check(MOCO_ERR_MEMORY, "the state of the training needs", mo_blocks_bytes(&m->state.blocks, NULL),
                           ""));
-    TRY(mo_state_take(&m.state, NULL));
-    TRY(read_encoders(&m));
+    TRY(mo_state_take(&m->state, NULL));
+    TRY(read_encoders(m));
     TRY(mo_cancel_check(o->cancel));
-    TRY(read_queue(&m));
-    TRY(mo_import_optimizer(&m));
-    TRY(set_counters(&m));
-    TRY(update_keys(&m, o->key_update));
-    TRY(report_of(&m, &report));
+    TRY(read_queue(m));
+    TRY(mo_import_optimizer(m));
+    TRY(set_counters(m));
+    TRY(update_keys(m, o->key_update));
+    TRY(report_of(m, &report));
     status = mo_json_answer(report, answer);
-    report = NULL;
     TRY(status);
     TRY(mo_cancel_check(o->cancel));
-    TRY(mo_state_save(&m.state, NULL, out));
+    TRY(mo_state_save(&m->state, NULL, out));
+cleanup:
+    return status;
+}
+
+moco_status_t mo_import_training(const char *in, const char *out, const moco_convert_options_t *o,
+                                 const mo_answer_t *answer)
+{
+    moco_status_t status = MOCO_OK;
+    mo_import_t m = {0};
+    TRY(mo_tensor_file_open(&m.file, in));
+    TRY(mo_is_ours(&m.file) ? mo_import_model(&m.file, in, out, o, answer) : import_reference(&m, in, out, o, answer));
 cleanup:
     mo_state_free(&m.state);
+    mo_inventory_close(&m.inventory);
+    mo_tensor_file_close(&m.file);
+    return status;
+}
+
+/* ---- what it would be ---- */
+
+/* All options, without those that are as the recipe has them. */
+static json_t *changed_options(const moco_trainer_options_t *o)
+{
+    moco_trainer_options_t recipe;
+    char *text = NULL;
+    json_t *all = NULL;
+    if (mo_options_defaults(o->recipe, &recipe) != MOCO_OK ||
+        mo_option_to_json(&mo_trainer_options, o, &text) != MOCO_OK)
+        return NULL;
+    all = json_loads(text, 0, NULL);
+    for (int32_t i = 0; all != NULL && i < mo_trainer_options.count; i++) {
+        const mo_option_row_t *row = &mo_trainer_options.rows[i];
+        if (row->type != MO_OPTION_PRESET && mo_option_get(o, row) == mo_option_get(&recipe, row))
+            json_object_del(all, row->name);
+    }
+    mo_free(text);
+    return all;
+}
+
+moco_status_t mo_import_describe(const char *path, json_t **training)
+{
+    moco_status_t status = MOCO_OK;
+    mo_import_t m = {0};
+    *training = NULL;
+    TRY(mo_tensor_file_open(&m.file, path));
+    if (mo_is_ours(&m.file))
+        goto cleanup;
+    TRY(mo_inventory_open(&m.inventory, &m.file, path, NULL));
+    if (check_source(&m) != MOCO_OK || choose_options(&m, 0) != MOCO_OK || m.inventory.roots.role->key == NULL)
+        goto cleanup;
+    *training = changed_options(&m.options);
+    if (*training == NULL)
+        status = mo_fail(MOCO_ERR_MEMORY, "no memory for a description");
+cleanup:
     mo_inventory_close(&m.inventory);
     mo_tensor_file_close(&m.file);
     return status;

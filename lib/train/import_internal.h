@@ -1,4 +1,4 @@
-/* Pieces of the import of training checkpoints: import.c, import_optimizer.c. */
+/* Pieces of the import of training checkpoints: import.c, import_optimizer.c, import_model.c. */
 #ifndef MO_TRAIN_IMPORT_INTERNAL_H
 #define MO_TRAIN_IMPORT_INTERNAL_H
 
@@ -22,5 +22,8 @@ void mo_import_optimizer_kind(mo_import_t *import);
 /* The optimizer's state of the query encoder's parameters; what is absent is reported and stays
  * 0. */
 moco_status_t mo_import_optimizer(mo_import_t *import);
+/* A file of this library: a model begins a new run; MOCO_ERR_MISMATCH for a training checkpoint. */
+moco_status_t mo_import_model(const mo_tensor_file_t *file, const char *in, const char *out,
+                              const moco_convert_options_t *options, const mo_answer_t *answer);
 
 #endif

@@ -15,7 +15,7 @@ _Static_assert(sizeof(void *) != 8 || sizeof(moco_run_options_t) == 72,
                "every field has a row and there is no padding");
 
 static const char *const membership_names[] = {"contiguous", "strided"};
-static const char *const views_names[] = {"v1", "v2", "cifar", "v3", "simclr"};
+static const char *const views_names[] = {"v1", "v2", "cifar", "v3", "simclr", "simclr-code"};
 static const char *const running_names[] = {"mean", "first"};
 static const char *const loss_names[] = {"queue", "batch", "nt-xent", "regression"};
 static const char *const loss_scale_names[] = {"one", "two", "2t"};
@@ -121,7 +121,8 @@ static const mo_option_row_t trainer_rows[] = {
     {AT(jitter_hue), F64, 0.1, 0, 0.5, 0, NULL, "hue circles", "x of the shift U[-x,x]"},
     {AT(jitter_probability), F64, 0.8, 0, 1, 0, NULL, "", "of the colour jitter"},
     {AT(gray_probability), F64, 0.2, 0, 1, 0, NULL, "", "of turning gray"},
-    {AT(blur_probability), F64, 0.5, 0, 1, 0, NULL, "", "of the Gaussian blur; views v2, v3 and simclr have one"},
+    {AT(blur_probability), F64, 0.5, 0, 1, 0, NULL, "",
+     "of the Gaussian blur; views v2, v3 and both of simclr have one"},
     {AT(blur_probability_2), F64, -1, 0, 1, MO_OPTION_OR_MINUS_1, NULL, "", "of the second view; -1 = as the first"},
     {AT(blur_sigma_min), F64, 0.1, 0.01, 100, 0, NULL, "pixels", "smallest standard deviation of the blur"},
     {AT(blur_sigma_max), F64, 2, 0.01, 100, 0, NULL, "pixels", "largest; at least blur_sigma_min"},
@@ -155,15 +156,14 @@ const mo_option_table_t mo_trainer_options = {
     .usual = -1,
     .aliases = aliases,
     .agree = mo_options_agree,
-    .agreement =
-        "`batch_size` is a multiple of `bn_groups` with at least 2 images for each; `shard` divides the\n"
-        "images of a batch-norm group; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
-        "`blur_sigma_max`; with the step schedule `milestone_1` <= `milestone_2`; `blur_probability` is 0\n"
-        "unless `views` is v2, v3 or simclr; `solarize_probability` is 0 unless `views` is v3; `nt-xent` wants\n"
-        "`symmetric` and `predictor` 0, `regression` wants `predictor` 1; a loss or heads over the whole\n"
-        "batch (`batch`, `nt-xent`, `regression`) are refused in one pass with more than one batch-norm\n"
-        "group, and in two passes with one where the backbone has batch norm and the images of the group\n"
-        "do not fit one shard.",
+    .agreement = "`batch_size` is a multiple of `bn_groups` with at least 2 images for each; `shard` divides the\n"
+                 "images of a batch-norm group; `crop_min_area` <= `crop_max_area`; `blur_sigma_min` <=\n"
+                 "`blur_sigma_max`; with the step schedule `milestone_1` <= `milestone_2`; `blur_probability` is 0\n"
+                 "unless `views` is v2, v3, simclr or simclr-code; `solarize_probability` is 0 unless `views` is v3;\n"
+                 "`nt-xent` wants `symmetric` and `predictor` 0, `regression` wants `predictor` 1; a loss or heads\n"
+                 "over the whole batch (`batch`, `nt-xent`, `regression`) are refused in one pass with more than one\n"
+                 "batch-norm group, and in two passes with one where the backbone has batch norm and the images of\n"
+                 "the group do not fit one shard.",
 };
 
 #undef AT

@@ -129,29 +129,31 @@ static const mo_override_t moco_v3_vit[] = {
 };
 
 /* Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, arXiv
- * 2002.05709, and its published code: ResNet-50 for 100 epochs. Images are not normalised; there is
- * no key encoder. */
+ * 2002.05709: the paper's values (sections 2, 3, 4.2 and 5.1, appendices A and B.6) for ResNet-50
+ * and 100 epochs. Where the paper says nothing the value is that of its published code, and marked.
+ * docs/architecture.md compares the two. There is no key encoder. */
 static const mo_override_t simclr[] = {
     {"arch", MOCO_ARCH_RESNET50},
-    {"zero_init_residual", 1},
+    {"zero_init_residual", 1}, /* code */
     {"loss", MOCO_LOSS_NT_XENT},
     {"temperature", 0.1},
     {"key_momentum", 0},
-    {"head", MOCO_HEAD_MLP_SIMCLR},
+    {"head", MOCO_HEAD_MLP_SIMCLR}, /* its batch norms: code */
+    {"head_layers", 2},
     {"dimension", 128},
     {"batch_size", 4096},
-    {"optimizer", MOCO_OPTIMIZER_LARS_SIMCLR},
+    {"optimizer", MOCO_OPTIMIZER_LARS_SIMCLR}, /* the rate inside the momentum: code */
     {"base_lr", 0.3},
     {"weight_decay", 1e-6},
-    {"sgd_momentum", 0.9},
-    {"lars_trust", 0.001},
+    {"sgd_momentum", 0.9},  /* code */
+    {"lars_trust", 0.001}, /* code */
     {"epochs", 100},
     {"warmup_epochs", 10},
     {"schedule", MOCO_SCHEDULE_COSINE},
-    {"schedule_unit", MOCO_SCHEDULE_PER_STEP},
+    {"schedule_unit", MOCO_SCHEDULE_PER_STEP}, /* code */
     {"views", MOCO_VIEWS_SIMCLR},
-    {"resize_filter", MOCO_FILTER_BICUBIC},
-    {"crop_tries", 100},
+    {"resize_filter", MOCO_FILTER_BICUBIC}, /* code */
+    {"crop_tries", 100},                    /* code */
     {"blur_form", MOCO_BLUR_GAUSSIAN},
     {"crop_min_area", 0.08},
     {"jitter_brightness", 0.8},
@@ -160,12 +162,23 @@ static const mo_override_t simclr[] = {
     {"jitter_hue", 0.2},
     {"jitter_probability", 0.8},
     {"blur_probability", 0.5},
-    {"mean_r", 0},
+    {"mean_r", 0}, /* code: images are not normalised */
     {"mean_g", 0},
     {"mean_b", 0},
     {"std_r", 1},
     {"std_g", 1},
     {"std_b", 1},
+    {NULL, 0},
+};
+
+/* The published code (google-research/simclr, commit 383d414) where it differs from the paper: both
+ * directions of the loss are added, the head has three layers, the decay is that of its command for
+ * ImageNet, and a crop draws its height. */
+static const mo_override_t simclr_code[] = {
+    {"loss_scale", MOCO_LOSS_SCALE_TWO},
+    {"head_layers", 3},
+    {"weight_decay", 1e-4},
+    {"views", MOCO_VIEWS_SIMCLR_CODE},
     {NULL, 0},
 };
 
@@ -222,10 +235,12 @@ const mo_preset_t mo_recipes[] = {
     [MOCO_RECIPE_CIFAR] = {MOCO_RECIPE_CIFAR, "moco-cifar", "the CIFAR-10 demonstration of MoCo's authors",
                            BASE(MOCO_RECIPE_V1), moco_cifar},
     [MOCO_RECIPE_V3] = {MOCO_RECIPE_V3, "moco-v3", "arXiv 2104.02057, ResNet-50", NULL, moco_v3},
-    [MOCO_RECIPE_SIMCLR] = {MOCO_RECIPE_SIMCLR, "simclr", "arXiv 2002.05709", NULL, simclr},
+    [MOCO_RECIPE_SIMCLR] = {MOCO_RECIPE_SIMCLR, "simclr", "arXiv 2002.05709, as the paper says", NULL, simclr},
     [MOCO_RECIPE_V3_VIT] = {MOCO_RECIPE_V3_VIT, "moco-v3-vit", "arXiv 2104.02057, ViT-S/16", BASE(MOCO_RECIPE_V3),
                             moco_v3_vit},
     [MOCO_RECIPE_BYOL] = {MOCO_RECIPE_BYOL, "byol", "arXiv 2006.07733", NULL, byol},
+    [MOCO_RECIPE_SIMCLR_CODE] = {MOCO_RECIPE_SIMCLR_CODE, "simclr-code", "the published code of arXiv 2002.05709",
+                                 BASE(MOCO_RECIPE_SIMCLR), simclr_code},
     {.name = NULL},
 };
 

@@ -192,8 +192,8 @@ static moco_status_t saved_options(const mo_tensor_file_t *st, const char *path,
     const char *json = mo_tensor_file_text(st, "options"), *kind = mo_tensor_file_text(st, "kind");
     if (kind == NULL || strcmp(kind, "checkpoint") != 0 || json == NULL)
         return mo_fail(MOCO_ERR_FORMAT,
-                       "'%s' is not a training checkpoint of this library; moco_convert makes one from "
-                       "a reference checkpoint",
+                       "'%s' is not a training checkpoint of this library; moco_convert (to training) makes one from a "
+                       "reference checkpoint, or begins one with a model's weights",
                        path);
     moco_status_t status = mo_format_check(st, path);
     return status == MOCO_OK ? mo_options_from_json(json, options) : status;

@@ -59,6 +59,12 @@ typedef struct mo_pushed {
     mo_pixels_t pixels;
 } mo_pushed_t;
 
+/* Since when a trainer has stepped on pushed batches: what an ETA is told by. */
+typedef struct mo_pushing {
+    double since; /* mo_seconds, 0 = not yet */
+    int64_t steps_before;
+} mo_pushing_t;
+
 /* What outcome and commit read and write, mapped on the host for them. */
 typedef struct mo_mapped {
     float *query, *key, *gradients[2], *query_staged, *key_staged, *queue, *keys;
@@ -86,6 +92,7 @@ struct moco_trainer {
     void *draws;              /* what makes it                                   */
     float lut[3][256];        /* 8-bit value -> normalised float                 */
     mo_pushed_t pushed;
+    mo_pushing_t pushing;
     mo_blocks_t blocks; /* of the machine; the state has its own           */
     mo_warnings_t warnings;
 };

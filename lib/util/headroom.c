@@ -18,7 +18,7 @@
 #define LARGE ((uint64_t)16 << 20)   /* bytes of an allocation that is asked about */
 #define RESERVE ((uint64_t)32 << 20) /* kept of what is left, at the most …         */
 #define RESERVE_SHARE 16             /* … and at the most one part in so many       */
-#define STEP_BACK 4096
+#define PATH 512
 #define VARIABLE "MOCO_MEMORY_LIMIT"
 
 static _Thread_local int planned;
@@ -60,7 +60,7 @@ int mo_headroom_number(const char *path, const char *word, uint64_t *number)
 /* A number of /proc/meminfo in bytes; 0 where it is not there. */
 static int meminfo(const char *root, const char *word, uint64_t *bytes)
 {
-    char path[STEP_BACK];
+    char path[PATH];
     snprintf(path, sizeof path, "%s/proc/meminfo", root);
     const int found = mo_headroom_number(path, word, bytes);
     *bytes = found && *bytes <= UINT64_MAX / 1024 ? *bytes * 1024 : 0;
@@ -75,7 +75,7 @@ static uint64_t minus(uint64_t a, uint64_t b)
 /* Returns the bytes that are free for swapping. */
 static uint64_t ask_machine(const char *root, mo_headroom_t *m)
 {
-    char path[STEP_BACK];
+    char path[PATH];
     uint64_t available, total, swap, swap_total, promised, mode;
     meminfo(root, "MemTotal:", &total);
     meminfo(root, "SwapTotal:", &swap_total);
@@ -174,7 +174,7 @@ moco_status_t mo_headroom_check(moco_status_t refused, const char *what, uint64_
     mo_headroom_read(&m);
     if (bytes <= mo_headroom_spare(&m))
         return MOCO_OK;
-    return mo_fail(refused, "%s %s, this process may still take %s of %s by %.200s%s", what, mo_size(bytes).text,
+    return mo_fail(refused, "%s %s, this process may still take %s of %s by %s%s", what, mo_size(bytes).text,
                    mo_size(mo_headroom_spare(&m)).text, mo_size(m.limit).text, m.source, advice);
 }
 

@@ -9,9 +9,9 @@
 #include <moco/status.h>
 
 typedef struct mo_headroom {
-    uint64_t left;     /* bytes; UINT64_MAX where nothing says                        */
-    uint64_t limit;    /* of these they are the rest                                  */
-    char source[4200]; /* "/sys/fs/cgroup/job/memory.max", "RLIMIT_AS (ulimit -v)", … */
+    uint64_t left;    /* bytes; UINT64_MAX where nothing says                        */
+    uint64_t limit;   /* of these they are the rest                                  */
+    char source[256]; /* "/sys/fs/cgroup/job/memory.max", "RLIMIT_AS (ulimit -v)", … */
 } mo_headroom_t;
 
 /* The smallest of all that can be read; what cannot be read limits nothing. The environment

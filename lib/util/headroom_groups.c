@@ -4,76 +4,89 @@
 #define _GNU_SOURCE
 #include "util/headroom_groups.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define GROUP_PATH 1024              /* these arrays lie on the stack of threads that may have little of it */
 #define NO_LIMIT ((uint64_t)1 << 62) /* version 1 writes a number near 2^63 */
 
-/* A hierarchy that may limit memory. */
+/* A hierarchy that may limit memory. It lies on the heap: threads of hosts may have small
+ * stacks. */
 typedef struct tree {
     const char *root; /* of the file system */
     uint64_t swap;
     int version;
-    char path[GROUP_PATH]; /* of this process's group */
-    mo_headroom_t own;     /* through mounts that hold the group       */
-    mo_headroom_t other;   /* through mounts that hold another part    */
-    int found;             /* a mount that holds the group             */
+    char path[PATH_MAX];    /* of this process's group */
+    mo_headroom_t own;      /* through mounts that hold the group       */
+    mo_headroom_t other;    /* through mounts that hold another part    */
+    int found;              /* a mount that holds the group             */
+    char at[PATH_MAX + 64]; /* the folder that is looked at, with place for a file's name */
 } tree_t;
 
 /* ---- one group ---- */
 
-static int number_in(const char *folder, const char *file, const char *word, uint64_t *number)
+/* The folder's file of that name as a path, until cut_back. */
+static size_t enter(tree_t *t, const char *file)
 {
-    char path[GROUP_PATH + 64];
-    snprintf(path, sizeof path, "%s/%s", folder, file);
-    return mo_headroom_number(path, word, number) && *number < NO_LIMIT;
+    const size_t end = strlen(t->at);
+    snprintf(t->at + end, sizeof t->at - end, "/%s", file);
+    return end;
 }
 
-static uint64_t value_of(const char *folder, const char *file, const char *word)
+static void cut_back(tree_t *t, size_t end)
+{
+    t->at[end] = '\0';
+}
+
+static int number_in(tree_t *t, const char *file, const char *word, uint64_t *number)
+{
+    const size_t end = enter(t, file);
+    const int found = mo_headroom_number(t->at, word, number) && *number < NO_LIMIT;
+    cut_back(t, end);
+    return found;
+}
+
+static uint64_t value_of(tree_t *t, const char *file, const char *word)
 {
     uint64_t number;
-    return number_in(folder, file, word, &number) ? number : 0;
+    return number_in(t, file, word, &number) ? number : 0;
 }
 
 /* A limit on `used` bytes, of which the kernel takes `cache` back and moves `swap` elsewhere before
  * it ends a process. */
-static void offer_limit(const tree_t *t, const char *folder, const char *file, uint64_t used, uint64_t cache,
-                        uint64_t swap, mo_headroom_t *m)
+static void offer_limit(tree_t *t, const char *file, uint64_t used, uint64_t cache, uint64_t swap, mo_headroom_t *m)
 {
-    char source[GROUP_PATH + 64];
     uint64_t limit;
-    if (!number_in(folder, file, "", &limit))
+    if (!number_in(t, file, "", &limit))
         return;
     used = used > cache ? used - cache : 0;
     const uint64_t room = limit + swap;
-    snprintf(source, sizeof source, "%s/%s", folder + strlen(t->root), file);
-    mo_headroom_offer(m, room > used ? room - used : 0, limit, source);
+    const size_t end = enter(t, file);
+    mo_headroom_offer(m, room > used ? room - used : 0, limit, t->at + strlen(t->root));
+    cut_back(t, end);
 }
 
-static void read_group2(const tree_t *t, const char *folder, mo_headroom_t *m)
+static void read_group2(tree_t *t, mo_headroom_t *m)
 {
-    const uint64_t used = value_of(folder, "memory.current", ""),
-                   cache = value_of(folder, "memory.stat", "inactive_file ") +
-                           value_of(folder, "memory.stat", "active_file ");
+    const uint64_t used = value_of(t, "memory.current", ""),
+                   cache = value_of(t, "memory.stat", "inactive_file ") + value_of(t, "memory.stat", "active_file ");
     uint64_t swap_limit, swap = t->swap;
-    if (number_in(folder, "memory.swap.max", "", &swap_limit)) {
-        const uint64_t swapped = value_of(folder, "memory.swap.current", ""),
+    if (number_in(t, "memory.swap.max", "", &swap_limit)) {
+        const uint64_t swapped = value_of(t, "memory.swap.current", ""),
                        room = swap_limit > swapped ? swap_limit - swapped : 0;
         swap = room < swap ? room : swap;
     }
-    offer_limit(t, folder, "memory.max", used, cache, swap, m);
-    offer_limit(t, folder, "memory.high", used, cache, swap, m); /* beyond it a process is all but stopped */
+    offer_limit(t, "memory.max", used, cache, swap, m);
+    offer_limit(t, "memory.high", used, cache, swap, m); /* beyond it a process is all but stopped */
 }
 
-static void read_group1(const tree_t *t, const char *folder, mo_headroom_t *m)
+static void read_group1(tree_t *t, mo_headroom_t *m)
 {
-    const uint64_t cache = value_of(folder, "memory.stat", "total_inactive_file ") +
-                           value_of(folder, "memory.stat", "total_active_file ");
-    offer_limit(t, folder, "memory.limit_in_bytes", value_of(folder, "memory.usage_in_bytes", ""), cache, t->swap, m);
-    offer_limit(t, folder, "memory.memsw.limit_in_bytes", value_of(folder, "memory.memsw.usage_in_bytes", ""), cache, 0,
-                m);
+    const uint64_t cache = value_of(t, "memory.stat", "total_inactive_file ") +
+                           value_of(t, "memory.stat", "total_active_file ");
+    offer_limit(t, "memory.limit_in_bytes", value_of(t, "memory.usage_in_bytes", ""), cache, t->swap, m);
+    offer_limit(t, "memory.memsw.limit_in_bytes", value_of(t, "memory.memsw.usage_in_bytes", ""), cache, 0, m);
 }
 
 /* ---- from a mount to the group and the groups around it ---- */
@@ -87,30 +100,29 @@ static const char *below(const char *path, const char *prefix)
     return path + length;
 }
 
-static void walk(const tree_t *t, const char *mount, const char *rest, mo_headroom_t *m)
+static void walk(tree_t *t, const char *mount, const char *rest, mo_headroom_t *m)
 {
-    char folder[GROUP_PATH];
-    const int length = snprintf(folder, sizeof folder, "%s%s%s", t->root, mount, rest);
+    const int length = snprintf(t->at, PATH_MAX, "%s%s%s", t->root, mount, rest);
     const size_t top = strlen(t->root) + strlen(mount);
     uint64_t around;
-    if (length < 0 || (size_t)length >= sizeof folder)
+    if (length < 0 || length >= PATH_MAX)
         return;
     for (int inner = 1;; inner = 0) {
-        size_t end = strlen(folder);
-        while (end > top && folder[end - 1] == '/')
-            folder[--end] = '\0';
+        size_t end = strlen(t->at);
+        while (end > top && t->at[end - 1] == '/')
+            t->at[--end] = '\0';
         /* Version 1 can say that a group does not count what the groups in it take. */
-        if (!inner && t->version == 1 && number_in(folder, "memory.use_hierarchy", "", &around) && around == 0)
+        if (!inner && t->version == 1 && number_in(t, "memory.use_hierarchy", "", &around) && around == 0)
             return;
         if (t->version == 2)
-            read_group2(t, folder, m);
+            read_group2(t, m);
         else
-            read_group1(t, folder, m);
+            read_group1(t, m);
         if (end <= top)
             return;
-        while (end > top && folder[end - 1] != '/')
+        while (end > top && t->at[end - 1] != '/')
             end--;
-        folder[end] = '\0';
+        t->at[end] = '\0';
     }
 }
 
@@ -135,7 +147,7 @@ static char *next_line(FILE *file, char **line, size_t *capacity)
 
 static FILE *open_under(const char *root, const char *path)
 {
-    char full[GROUP_PATH];
+    char full[512];
     snprintf(full, sizeof full, "%s%s", root, path);
     return fopen(full, "re");
 }
@@ -227,9 +239,14 @@ static void read_mounts(const char *root, tree_t trees[2])
 
 void mo_headroom_groups(const char *root, uint64_t swap, mo_headroom_t *m)
 {
-    tree_t trees[2];
+    tree_t *trees = calloc(2, sizeof *trees);
+    if (trees == NULL)
+        return;
     for (int i = 0; i < 2; i++) {
-        trees[i] = (tree_t){.root = root, .swap = swap, .version = i + 1, .path = "/"};
+        trees[i].root = root;
+        trees[i].swap = swap;
+        trees[i].version = i + 1;
+        trees[i].path[0] = '/';
         trees[i].own.left = trees[i].other.left = UINT64_MAX;
     }
     find_paths(root, trees);
@@ -238,4 +255,5 @@ void mo_headroom_groups(const char *root, uint64_t swap, mo_headroom_t *m)
         const mo_headroom_t *found = trees[i].found ? &trees[i].own : &trees[i].other;
         mo_headroom_offer(m, found->left, found->limit, found->source);
     }
+    free(trees);
 }

@@ -225,7 +225,7 @@ START_TEST(calls_that_begin_cancelled)
     expect_ok(moco_knn_measure(model, dataset, dataset, KNN(.cancel = cancel), &knn));
     expect_ok(
         moco_model_embed_to_npy(model, dataset, in_scratch(&scratch, "out/x.npy"), EMBED(.cancel = cancel), NULL));
-    ck_assert_int_eq(files_in(out), 3);
+    ck_assert_int_eq(files_in(out), 4);
     expect_ok(moco_convert(in_scratch(&scratch, "checkpoint"), in_scratch(&scratch, "out/model"), &how, NULL, 0, NULL));
     free(jpeg.bytes);
     moco_index_free(index);

@@ -332,9 +332,9 @@ int main(void)
 #ifdef __SANITIZE_ADDRESS__ /* its allocator does not hold its locks across fork, so such a child may wait for ever */
     printf("skipped: a fork amid work, under the address sanitizer\n");
     (void)work_in_flight;
-    (void)models_in_the_making;
     (void)data_set_that_others_read;
     (void)a_child_that_goes_on_training;
+    (void)models_in_the_making;
 #else
     tcase_add_test(forks, work_in_flight);
     tcase_add_test(forks, models_in_the_making);

@@ -264,7 +264,7 @@ START_TEST(into_files)
     ck_assert_uint_eq(size, header + (IMAGES - 1) * D * sizeof(float));
 
     /* A name a row, in the same order; each row that of its image. */
-    char *names = (char *)read_file(in_scratch(&scratch, "X.txt"), &size), *line = strtok(names, "\n");
+    char *names = (char *)read_file(in_scratch(&scratch, "X.names.txt"), &size), *line = strtok(names, "\n");
     rows_of(model, MOCO_TAP_PROJECTION, IMAGES, rows);
     for (int i = 0; i < IMAGES - 1; i++, line = strtok(NULL, "\n")) {
         ck_assert_ptr_nonnull(line);
@@ -298,7 +298,7 @@ START_TEST(npy_that_does_not_come_about)
                                                               EMBED(.progress = stop_at_once, .user = &left), &result));
     ck_assert_int_eq(left, 0);
     ck_assert_int_eq(result.rows, -1);
-    ck_assert(!file_exists(path) && !file_exists(in_scratch(&scratch, "X.txt")));
+    ck_assert(!file_exists(path) && !file_exists(in_scratch(&scratch, "X.names.txt")));
     moco_dataset_free(dataset);
     for (int i = 0; i < IMAGES; i++)
         break_picture(in_scratch(&scratch, "images"), i, 3);

@@ -93,6 +93,7 @@ START_TEST(layout_is_pinned)
         ck_assert_uint_eq(sizeof(moco_contrast_options_t), 24);
         ck_assert_uint_eq(sizeof(moco_search_options_t), 24);
         ck_assert_uint_eq(sizeof(moco_classify_options_t), 40);
+        ck_assert_uint_eq(offsetof(moco_knn_options_t, tap), 52);
         ck_assert_uint_eq(sizeof(moco_knn_options_t), 56);
         ck_assert_uint_eq(sizeof(moco_convert_options_t), 112);
         ck_assert_uint_eq(offsetof(moco_image_t, strides), 40);

@@ -3,14 +3,18 @@
 usage: test_program.py MOCO DRAW_FOLDER [unittest arguments]
 Needs nothing but Python's standard library. Networks and images are as small as they can be.
 """
+import io
 import json
 import os
 import resource
+import shutil
 import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
+import time
 import unittest
 
 MOCO = DRAW = None
@@ -184,11 +188,64 @@ class Train(Case):
         self.run_moco("train", self.data, "-o", self.folder, *TINY, code=1, says=["holds a run already", "--resume"])
         self.assertEqual(before, read(self.model))
         self.run_moco("train", self.data, "-o", self.path("nowhere"), "--resume", code=1, says=["nothing to resume"])
+        # Killed before its first step: nothing is lost by starting again. Killed before its first save: the log is.
+        os.makedirs(self.path("killed"))
+        log = self.path("killed", "log.jsonl")
+        open(log, "w").close()
+        self.run_moco("train", self.data, "-o", self.path("killed"), *TINY)
+        os.makedirs(self.path("unsaved"))
+        shutil.copy(log, self.path("unsaved", "log.jsonl"))
+        self.run_moco("train", self.data, "-o", self.path("unsaved"), *TINY, code=1, says=["never saved", "remove it"])
         self.run_moco("train", self.data, "-o", self.path("no", "parent"), *TINY, code=1, says=["cannot be made"])
 
     def test_finished_run(self):
         result = self.run_moco("train", self.data, "-o", self.folder, "--resume", "--json")
         self.assertEqual(lines(result.stdout)[-1]["steps"], 0)
+        result = self.run_moco("train", self.data, "-o", self.folder, "--resume")
+        self.assertIn("finished before: step 8", result.stdout)
+
+    def test_too_few_images(self):
+        """Refused before a plan is shown or memory is taken, with what would fit; no folder is left."""
+        run = self.path("too-few")
+        for arguments, fits in (["--batch", "64"], "--batch 32 would fit"), (["--batch", "256", "--bn-groups", "64"],
+                                                                            "--batch 32 --bn-groups 16 would fit"):
+            result = self.run_moco("train", self.data, "-o", run, "--recipe", "moco-v2", *arguments, code=1,
+                                   says=["has 33 images", fits])
+            self.assertEqual(result.stdout, "")
+            self.assertFalse(os.path.exists(run))
+        self.run_moco("train", self.data, "-o", run, *TINY, "--lr", "0.5", "--set", "shuffle=true", "--set",
+                      "memory_cap=1.5G", "--steps", "1", "--batch", "32")
+
+    def test_names_that_are_no_text(self):
+        """What a name in an archive does to a terminal: nothing."""
+        archive, hostile = self.path("hostile.tar"), "a\x1b]0;owned\x07\x1b[31m\u202ered\x9b.jpg"
+        with open(os.path.join(self.data, "class0", os.listdir(os.path.join(self.data, "class0"))[0]), "rb") as file:
+            picture = file.read()
+        with tarfile.open(archive, "w") as tar:
+            for name, data in (hostile, picture), ("b\x1bad.jpg", picture[:200]), ("good.jpg", picture):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        query = self.path("query.jpg")
+        with open(query, "wb") as file:
+            file.write(picture)
+        for arguments in (["near", self.model, archive, query], ["views", archive, "-o", self.path("sheet.jpg")],
+                          ["info", archive], ["embed", self.model, archive, "-o", self.path("hostile.npy")]):
+            result = self.run_moco(*arguments)
+            for text in result.stdout, result.stderr:
+                self.assertFalse(set(text) & set("\x1b\x07\x9b\u202e"), (arguments, text))
+        result = self.run_moco("near", self.model, archive, query)
+        self.assertIn("a\\x1b]0;owned\\x07", result.stdout)
+
+    def test_queries(self):
+        """The query of near is bounded, not waited for, and called by its name."""
+        fifo, text = self.path("fifo"), self.path("x.png")
+        os.mkfifo(fifo)
+        with open(text, "w") as file:
+            file.write("no image")
+        for query, says in ("/dev/zero", "File too large"), (fifo, "empty"), (text, "x.png"):
+            result = self.run_moco("near", self.model, self.data, query, code=1, says=[query, says])
+            self.assertNotIn("data[", result.stderr)
 
     def test_resume_of_a_vit(self):
         """v3 on a ViT is a recipe of its own, and its own command line goes on with it."""
@@ -273,7 +330,7 @@ class Use(Case):
     def test_embed(self):
         path, summary = self.embed("x.npy")
         self.assertEqual((summary["rows"], summary["skipped"], summary["dimension"]), (32, 1, 64))
-        names = read(self.path("x.txt")).decode().splitlines()
+        names = read(self.path("x.names.txt")).decode().splitlines()
         self.assertEqual(len(names), 32)
         self.assertEqual(names, sorted(names))
         self.assertTrue(read(self.path("x.skipped.txt")).decode().startswith("class0/broken.jpg\t"))
@@ -285,6 +342,61 @@ class Use(Case):
         self.assertEqual((summary["rows"] + summary["skipped"], summary["dimension"]), (10, 128))
         self.assertIn("32 rows of 64 numbers", self.run_moco("embed", self.model, self.data, "-o",
                                                              self.path("y.npy")).stdout)
+
+    def test_outputs_over_other_files(self):
+        """Photos, lists, models and files of other kinds are never replaced, whatever name leads to them."""
+        inputs = self.path("outputs")
+        os.mkdir(inputs)
+        photo = next(os.path.join(folder, name) for folder, _, names in os.walk(self.data) for name in names)
+        copies = {name: os.path.join(inputs, name) for name in ("photo.jpg", "linked.npy", "linked.safetensors")}
+        shutil.copy(photo, copies["photo.jpg"])
+        os.symlink("photo.jpg", copies["linked.npy"])
+        os.link(copies["photo.jpg"], copies["linked.safetensors"])
+        model = os.path.join(inputs, "model.safetensors")
+        shutil.copy(self.model, model)
+        os.link(model, os.path.join(inputs, "same.safetensors"))
+        for code, *arguments in ((2, "embed", model, self.data, "-o", "x.csv"), (2, "embed", model, self.data, "-o", "-"),
+                                 (2, "embed", model, self.data, "-o", model),
+                                 (1, "embed", model, self.data, "-o", copies["linked.npy"]),
+                                 (1, "views", self.data, "-o", copies["photo.jpg"]),
+                                 (2, "convert", model, copies["photo.jpg"]),
+                                 (1, "convert", model, copies["linked.safetensors"]), (1, "convert", model, model),
+                                 (1, "convert", model, os.path.join(inputs, "same.safetensors")),
+                                 (1, "probe", model, self.data, self.data, "-o", copies["linked.safetensors"]),
+                                 (1, "finetune", model, self.data, self.data, "-o", model)):
+            self.run_moco(*arguments, code=code)
+            self.assertEqual(read(copies["photo.jpg"]), read(photo), arguments)
+            self.assertEqual(read(model), read(self.model), arguments)
+        self.assertEqual(len(os.listdir(inputs)), 5)
+        sheet = os.path.join(inputs, "sheet.jpg")
+        for _ in range(2):  # an earlier sheet is replaced
+            self.run_moco("views", self.data, "-o", sheet, "--count", "1")
+
+    def test_embed_after_a_kill(self):
+        """Part files are gone on with, to the same bytes, and disappear."""
+        listing, folder = self.path("many.list"), self.path("killed")
+        os.mkdir(folder)
+        names = [os.path.join(folder, name) for folder, _, names in os.walk(self.data) for name in sorted(names)]
+        with open(listing, "w") as file:
+            file.write("".join(f"{names[i % len(names)]}\n" for i in range(8000)))
+        whole, cut = os.path.join(folder, "whole.npy"), os.path.join(folder, "cut.npy")
+        process = subprocess.Popen([MOCO, "embed", self.model, listing, "-o", cut], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        journal = os.path.join(folder, "cut.embed.json.moco-part")
+        for _ in range(2000):
+            if os.path.exists(journal) or process.poll() is not None:
+                break
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        if process.returncode == -signal.SIGKILL:
+            self.assertGreater(json.loads(read(journal))["rows"], 0)
+            self.assertFalse(os.path.exists(cut))
+        self.run_moco("embed", self.model, listing, "-o", cut)
+        self.run_moco("embed", self.model, listing, "-o", whole)
+        for ending in "npy", "names.txt", "skipped.txt":
+            self.assertEqual(read(cut[:-3] + ending), read(whole[:-3] + ending), ending)
+        self.assertEqual(len(os.listdir(folder)), 8)
 
     def test_embed_on_a_full_disk(self):
         """The message is of the file, not of the call that the file ended, and nothing is left behind."""
@@ -315,6 +427,10 @@ class Use(Case):
                          (100, 1, 32, 32, 25))
         self.assertRegex(self.run_moco("knn", self.model, self.data, self.data, "--k=5").stdout, "chance 25.00 %")
         self.run_moco("knn", self.model, self.data, self.data, "--temperature", "0", code=2, says=["--temperature"])
+        self.run_moco("knn", self.model, self.data, self.data, "--tap", "backbone")
+        bare = self.path("bare.safetensors")
+        self.run_moco("convert", self.model, bare, "--head", "drop")
+        self.run_moco("knn", bare, self.data, self.data, "--tap", "projection", code=1, says=["no projection head"])
         few = self.run_moco("knn", self.model, self.data, self.data, "--limit", "8", "-k", "3", "--json").stdout
         self.assertEqual((json.loads(few)["bank"], json.loads(few)["queries"]), (7, 32))  # one of the eight is broken
 
@@ -332,6 +448,8 @@ class Use(Case):
         self.assertEqual(len(done["rates"]), 9)
         self.assertGreater(done["top1"], 50)
         self.assertEqual(done["top5"], 100)
+        info = json.loads(self.run_moco("info", out, "--json").stdout)
+        self.assertEqual((info["classes"], info["class_names"]), (4, ["class0", "class1", "class2", "class3"]))
         rows = [line.split("\t") for line in read(table).decode().splitlines()]
         self.assertEqual(rows[0], ["", "class0", "class1", "class2", "class3"])
         counts = [[int(cell) for cell in row[1:]] for row in rows[1:]]
@@ -398,7 +516,7 @@ class Use(Case):
 
     def test_near(self):
         path, _ = self.embed("near.npy")
-        name = read(self.path("near.txt")).decode().splitlines()[5]
+        name = read(self.path("near.names.txt")).decode().splitlines()[5]
         query = os.path.join(self.data, name)
         by_npy = lines(self.run_moco("near", self.model, path, query, "--json").stdout)
         by_folder = lines(self.run_moco("near", self.model, self.data, query, "--json").stdout)
@@ -412,8 +530,10 @@ class Use(Case):
         self.run_moco("near", self.model, path, os.path.join(self.data, "class0", "broken.jpg"), code=1,
                       says=["broken.jpg"])
         self.run_moco("near", self.model, path, self.path("absent.jpg"), code=1, says=["absent.jpg"])
-        os.rename(self.path("near.txt"), self.path("gone.txt"))
-        self.run_moco("near", self.model, path, query, code=1, says=["near.txt"])
+        os.rename(self.path("near.names.txt"), self.path("gone.txt"))
+        self.run_moco("near", self.model, path, query, code=1, says=["near.names.txt"])
+        os.rename(self.path("gone.txt"), self.path("near.txt"))  # as versions before wrote them
+        self.assertIn(name, self.run_moco("near", self.model, path, query).stdout)
 
     def views(self, name, *more, **expected):
         path = self.path(name)
@@ -481,6 +601,25 @@ class Use(Case):
         self.run_moco("views", broken, "-o", path, code=1, says=["none of 1 images"])
         self.assertFalse(os.path.exists(path))
 
+    def test_data_sets_as_people_have_them(self):
+        mixed = self.path("mixed")
+        shutil.copytree(os.path.join(self.data, "class0"), os.path.join(mixed, "photos", "cat"))
+        os.mkdir(os.path.join(mixed, "photos", "dog"))
+        for i in range(20):
+            with open(os.path.join(mixed, "photos", "dog", f"{i}.png"), "wb") as picture:
+                picture.write(b"\x89PNG\r\n\x1a\n")
+        told = self.run_moco("info", mixed, says=["warning", "20 pictures are left out (.png 20), more than are read"])
+        self.assertRegex(told.stdout, r"(?m)^ +\.png +20$")
+        self.assertNotIn("broken", told.stdout)  # nobody has looked
+        self.run_moco("knn", self.model, mixed, self.data, code=1, says=["the bank has 1 classes ('cat')"])
+        self.run_moco("knn", self.model, self.data, mixed, code=1, says=["1 classes that are none of the 4", "'cat'"])
+        self.run_moco("embed", self.model, mixed, "-o", self.path("m.npy"), says=["image 'photos/cat/broken.jpg' is left out"])
+        name = os.path.join(mixed, "photos", "dog", "a\x1b]0;owned\x07.jpg")
+        with open(name, "wb") as picture:
+            picture.write(b"version https://git-lfs.github.com/spec/v1\n")
+        result = self.run_moco("embed", self.model, mixed, "-o", self.path("m.npy"), says=["a\\x1b]0;owned\\x07.jpg", "git-lfs"])
+        self.assertNotIn("\x1b", result.stderr)
+
     def test_info(self):
         def info(*arguments):
             return json.loads(self.run_moco("info", "--json", *arguments).stdout)
@@ -498,6 +637,10 @@ class Use(Case):
             file.write(b"\xff" * 64)
         self.run_moco("info", broken, code=1, says=["moco: "])
         self.run_moco("info", self.path("absent"), code=1, says=["absent"])
+        os.mkdir(self.path("begun"))
+        with open(self.path("begun", "log.jsonl"), "w"):
+            pass
+        self.run_moco("info", self.path("begun"), code=1, says=["without a checkpoint"])
 
     def test_convert(self):
         checkpoint, out = os.path.join(self.folder, "checkpoint.safetensors"), self.path("out.safetensors")
@@ -515,6 +658,12 @@ class Use(Case):
         self.assertAlmostEqual(described["std"][2], 0.25)
         embedded = self.run_moco("embed", out, self.data, "-o", self.path("foreign.npy"), "--tap", "projection", "--json")
         self.assertEqual(json.loads(embedded.stdout)["dimension"], 128)
+        for command in ["embed", out, self.data, "-o", self.path("p.npy")], ["info", out], ["convert", out, self.path("p")]:
+            result = self.run_moco(*command, "--prefix", "student", "--vit-heads", "2", code=0 if command[0] == "info" else 1)
+            self.assertIn("'student'", result.stdout + result.stderr)
+        for command in ["knn", out, self.data, self.data], ["probe", out, self.data, self.data], \
+                ["finetune", out, self.data, self.data, "-o", self.path("p")], ["near", out, self.data, self.data]:
+            self.run_moco(*command, "--prefix", "student", "--vit-heads", "2", code=1, says=["'student'"])
         for arguments, says in ((["a"], []), (["a", "b", "--to", "x"], ["--to"]), (["a", "b", "--mean", "1,2,3"], ["--std"]),
                                 (["a", "b", "--mean", "1,2", "--std", "1,1,1"], ["'1,2'"]),
                                 (["a", "b", "--set", "seed=1"], ["--recipe"]),
@@ -524,6 +673,23 @@ class Use(Case):
         self.run_moco("convert", self.path("absent"), out, code=1, says=["absent"])
         self.run_moco("convert", checkpoint, out, "--to", "training", code=1, says=["this library"])
         self.run_moco("convert", checkpoint, out, "--recipe", "moco-v2", code=1, says=["training"])
+
+    def test_new_run_from_a_model(self):
+        again, out = self.path("again"), self.path("again", "checkpoint.safetensors")
+        os.mkdir(again)
+        for recipe, missing in (["--recipe", "byol"], 3), ([], 2):
+            report = json.loads(self.run_moco("convert", self.model, out, "--to", "training", *recipe, "--json").stdout)
+            self.assertEqual(len(report["missing"]), missing)
+        self.run_moco("embed", self.model, self.data, "-o", self.path("before.npy"))
+        self.run_moco("embed", out, self.data, "-o", self.path("after.npy"))
+        self.assertEqual(read(self.path("before.npy")), read(self.path("after.npy")))
+        report = json.loads(self.run_moco("convert", self.model, out, "--to", "training", "--recipe", "moco-v2", "--json",
+                                          "--set", "batch_size=4", "--set", "bn_groups=2", "--set", "queue_length=8",
+                                          "--set", "image_size=16", "--set", "epochs=1").stdout)
+        self.assertIn("weights of a model", report["notes"][0])
+        done = events(self.run_moco("train", self.data, "-o", again, "--resume", "--json"), "done")[0]
+        self.assertEqual(done["step"], done["steps"])
+        self.run_moco("convert", out, self.path("x"), "--to", "training", code=1, says=["already"])
 
     def test_bench(self):
         tiny = TINY[:-4] + ["--threads", "1"]  # it knows no epochs

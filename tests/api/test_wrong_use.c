@@ -272,7 +272,7 @@ START_TEST(options_that_disagree)
     REFUSED(temperature, (double)INFINITY);
     REFUSED(arch, 99);
     REFUSED(stem, -1);
-    REFUSED(views, 5);
+    REFUSED(views, MOCO_VIEWS_SIMCLR_CODE + 1);
     REFUSED(blur_probability_2, 0.5);  /* the pipeline has no blur      */
     REFUSED(blur_probability_2, -0.5); /* a share, or exactly -1        */
     REFUSED(solarize_probability, 0.5);
@@ -285,7 +285,7 @@ START_TEST(options_that_disagree)
     REFUSED(queue_length, 0);
 #undef REFUSED
     expect_status(MOCO_ERR_ARGUMENT,
-                  moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_BYOL + 1, MOCO_ARCH_RECIPE));
+                  moco_trainer_options_init(&options, sizeof options, MOCO_RECIPE_SIMCLR_CODE + 1, MOCO_ARCH_RECIPE));
     expect_status(MOCO_ERR_ARGUMENT, moco_trainer_options_init(&options, sizeof options, 77, MOCO_ARCH_RECIPE));
     tiny_options(&options);
     options.memory_cap = 1000;
@@ -521,6 +521,17 @@ START_TEST(models)
     expect_ok(moco_model_embed_pixels(model, 1, images, EMBED(.tap = 1), alone));
     for (int i = 0; i < 16; i++)
         ck_assert_double_eq_tol(alone[i], rows[0][i], 1e-5);
+
+    /* Numbers that are not finite, given or made on the way: a row of zeros and a status. */
+    static float tensors[3][3 * 16 * 16];
+    tensors[1][5] = NAN;
+    for (int i = 0; i < 3 * 16 * 16; i++)
+        tensors[2][i] = FLT_MAX;
+    expect_ok(moco_model_embed_tensor(model, 3, tensors[0], EMBED(.tap = 1, .statuses = items), rows[0]));
+    ck_assert(items[0] == MOCO_OK && items[1] == MOCO_ERR_NONFINITE && items[2] == MOCO_ERR_NONFINITE);
+    ck_assert(rows[1][0] == 0 && rows[2][0] == 0);
+    expect_status(MOCO_ERR_NONFINITE, moco_model_embed_tensor(model, 3, tensors[0], EMBED(.tap = 1), rows[0]));
+    expect_message("[1]: number 5 is nan");
 
     const uint8_t *data[1] = {pixels};
     const uint64_t sizes[1] = {sizeof pixels};

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-RECIPES = {"moco-v1": 0, "moco-v2": 1, "moco-cifar": 2, "moco-v3": 3, "simclr": 4, "moco-v3-vit": 5, "byol": 6}
+RECIPES = {"moco-v1": 0, "moco-v2": 1, "moco-cifar": 2, "moco-v3": 3, "simclr": 4, "moco-v3-vit": 5, "byol": 6, "simclr-code": 7}
 ARCH_RECIPE = -1
 TAPS = {"backbone": 0, "projection": 1}
 LAYOUTS = {"nchw": 0, "nhwc": 1}
@@ -74,6 +74,15 @@ class ConvertOptions(ctypes.Structure):
     _fields_ += [(name, ctypes.c_double) for name in ("mean_r", "mean_g", "mean_b", "std_r", "std_g", "std_b")]
     _fields_ += [(name, ctypes.c_int32) for name in
                  ("to", "encoder", "head", "image_size", "eval_resize", "key_update", "vit_heads", "reserved")]
+    _fields_ += [("prefix", ctypes.c_char_p)]
+
+
+class ModelOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint64)]
+    _fields_ += [(name, ctypes.c_double) for name in ("mean_r", "mean_g", "mean_b", "std_r", "std_g", "std_b")]
+    _fields_ += [(name, ctypes.c_int32) for name in
+                 ("encoder", "drop_head", "image_size", "eval_resize", "vit_heads", "reserved")]
+    _fields_ += [("memory_cap", ctypes.c_int64), ("prefix", ctypes.c_char_p)]
 
 
 def library_path():
@@ -233,9 +242,10 @@ class Model(Handle):
     free = "moco_model_free"
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path, **options):
         model = cls(ctypes.c_void_p())
-        call("moco_model_load", path.encode(), None, None, ctypes.byref(model.pointer))
+        options = filled(ModelOptions, "moco_model_options_init", **options)
+        call("moco_model_load", path.encode(), ctypes.byref(options), None, ctypes.byref(model.pointer))
         return model
 
     def save(self, path):
@@ -254,6 +264,22 @@ class Model(Handle):
         options = filled(EmbedOptions, "moco_embed_options_init", tap=TAPS[tap], layout=LAYOUTS[layout])
         call("moco_model_embed_tensor", self.pointer, count, pointer, ctypes.byref(options), out.ctypes.data_as(F32))
         return out
+
+
+WARNING = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32, ctypes.c_char_p)
+
+
+class Warnings:
+    """The library's warnings of this thread while it is entered, as a list of lines."""
+
+    def __enter__(self):
+        self.lines = []
+        self.sink = WARNING(lambda user, level, line: self.lines.append(line.decode()))
+        lib.moco_set_log(self.sink, None, i32(1))
+        return self.lines
+
+    def __exit__(self, *problem):
+        lib.moco_set_log(None, None, i32(0))
 
 
 class Queue(Handle):

@@ -470,6 +470,10 @@ def training(verdict, folder):
         verdict.true(f"without options: {options['recipe']}, {guess['notes'][0]}",
                      (options["recipe"], options["weight_decay"], options["sgd_momentum"], options["queue_length"]) ==
                      (recipe, 5e-4, 0.9, config.queue_length))
+        pushed = folder.path("pushed.safetensors")
+        binding.convert(path, pushed, "training", binding.make_options(recipe, steps_per_epoch=7, batch_size=8, bn_groups=2))
+        step = tensors.read(pushed)[1]["step"]
+        verdict.true(f"with steps_per_epoch 7 the step is {step}", step == str(14 if "demonstration" in title else 3))
         keys = {n: t.numpy() for n, t in run.key.state_dict().items()}
         verdict.true("without the update the key encoder is the file's",
                      all(np.array_equal(kept[f"encoder_k.{n}"], t) for n, t in keys.items()))

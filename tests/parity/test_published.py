@@ -3,6 +3,8 @@ what is written for timm into a ViT of timm's names, and a training checkpoint f
 load is strict, and the network gives the features that the library gives.
 """
 import dataclasses
+import os
+import shutil
 import sys
 
 import numpy as np
@@ -125,6 +127,29 @@ def into_torchvision(verdict, folder):
             network.fc = nn.Identity()
             title = f"{arch}, {which}, torchvision {torchvision.__version__}"
             same_rows(verdict, title, ours, images, strictly(verdict, title, out, network))
+        linear_evaluation(verdict, folder, arch, make(), source, images)
+
+
+def linear_evaluation(verdict, folder, arch, network, source, images):
+    """A training checkpoint through the lines of docs/checkpoints.md, opened as MoCo's main_lincls.py opens its own."""
+    page = open(os.path.join(binding.ROOT, "docs", "checkpoints.md"), encoding="utf-8").read()
+    lines = next(part for part in page.split("```python\n") if part.startswith("state = load_file(")).split("```")[0]
+    os.makedirs(folder.path("RUN"), exist_ok=True)
+    shutil.copy(source, folder.path("RUN/checkpoint.safetensors"))
+    here = os.getcwd()
+    os.chdir(folder.path("."))
+    try:
+        exec(lines, {"torch": torch, "load_file": torch_state})
+        saved = torch.load("x.pth.tar", map_location="cpu")["state_dict"]
+    finally:
+        os.chdir(here)
+    prefix = "module.encoder_q."
+    state = {n[len(prefix):]: t for n, t in saved.items() if n.startswith(prefix) and not n.startswith(prefix + "fc")}
+    found = network.load_state_dict(state, strict=False)
+    verdict.true(f"{arch} as main_lincls.py loads it: {len(state)} tensors, missing {found.missing_keys}",
+                 found.missing_keys == ["fc.weight", "fc.bias"] and not found.unexpected_keys)
+    network.fc = nn.Identity()
+    same_rows(verdict, f"{arch} in main_lincls.py", source, images, network.double().eval())
 
 
 def into_timm(verdict, folder):

@@ -21,10 +21,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "examples", "python"))
 import moco  # noqa: E402
 
-RECIPES = ["moco-v1", "moco-v2", "moco-cifar", "moco-v3", "simclr", "moco-v3-vit"]
+RECIPES = ["moco-v1", "moco-v2", "moco-cifar", "moco-v3", "simclr", "moco-v3-vit", "simclr-code"]
 PIPELINES = [["gray", "jitter", "flip"], ["jitter", "gray", "blur", "flip"], ["flip", "jitter", "gray"],
-             ["jitter", "gray", "blur", "solarize", "flip"], ["flip", "jitter", "gray", "blur"]]
-V3, SIMCLR = 3, 4
+             ["jitter", "gray", "blur", "solarize", "flip"], ["flip", "jitter", "gray", "blur"],
+             ["flip", "jitter", "gray", "blur"]]
+V3, SIMCLR, SIMCLR_CODE = 3, 4, 5
 FILTERS = [getattr(Image, "Resampling", Image).BILINEAR, getattr(Image, "Resampling", Image).BICUBIC]
 VIEW0 = 4  # the stream of the first view
 
@@ -64,9 +65,36 @@ class Draws:
                 return product >> 32
 
 
+def box_by_side(draws, o, width, height):
+    """As SimCLR's published code has it from TensorFlow: among all heights that an aspect allows, one."""
+    least, most = o.crop_min_area * width * height, o.crop_max_area * width * height
+    for _ in range(o.crop_tries):
+        aspect = draws.range(3 / 4, 4 / 3)
+        high = round(math.sqrt(most / aspect))
+        if round(high * aspect) > width:
+            high = int((width + 0.5 - 1e-7) / aspect)
+            if round(high * aspect) > width:
+                high -= 1
+        high = min(high, height)
+        low = min(round(math.sqrt(least / aspect)), high)
+        h = low + draws.below(high - low + 1)
+        if round(h * aspect) * h < least:
+            h += 1
+        if round(h * aspect) * h > most:
+            h -= 1
+        w = round(h * aspect)
+        if least <= w * h <= most and 0 < w <= width and 0 < h <= height and w * h >= 0.1 * width * height:
+            top = draws.below(height - h) if h < height else 0
+            left = draws.below(width - w) if w < width else 0
+            return left, top, left + w, top + h
+    return 0, 0, width, height
+
+
 def crop(draws, o, image):
     """The box and its size; the central one of an allowed aspect after the last try."""
     width, height = image.size
+    if o.views == SIMCLR_CODE:
+        return image.crop(box_by_side(draws, o, width, height)).resize((o.image_size,) * 2, FILTERS[o.resize_filter])
     for _ in range(o.crop_tries):
         area = width * height * draws.range(o.crop_min_area, o.crop_max_area)
         aspect = math.exp(draws.range(math.log(3 / 4), math.log(4 / 3)))
@@ -113,7 +141,7 @@ def expected(o, image, epoch, index, view):
         elif step == "blur" and u < blur_p:
             sigma = draws.range(o.blur_sigma_min, o.blur_sigma_max)
             if o.blur_form == 1:
-                assert o.views == SIMCLR  # where the blur comes last: reals cannot go on
+                assert o.views >= SIMCLR  # where the blur comes last: reals cannot go on
                 return pictures.gaussian(image, o.image_size // 10 // 2, sigma)
             image = image.filter(ImageFilter.GaussianBlur(sigma))
         elif step == "solarize" and u < solarize_p:
@@ -134,8 +162,8 @@ def by_chance(o):
     o.crop_max_area = rng.uniform(o.crop_min_area, 1)
     o.crop_tries = rng.choice([1, 3, 10, 200])
     o.resize_filter = rng.randrange(2)
-    o.views = rng.randrange(5)
-    o.blur_form = rng.randrange(2) if o.views == SIMCLR else 0
+    o.views = rng.randrange(6)
+    o.blur_form = rng.randrange(2) if o.views >= SIMCLR else 0
     o.blur_sigma_min = rng.uniform(0.01, 3)
     o.blur_sigma_max = rng.uniform(o.blur_sigma_min, 9)
     has_blur = "blur" in PIPELINES[o.views]

@@ -7,6 +7,7 @@ are interrupted or end run as processes of their own. A plain script: exit code 
 import copy
 import gc
 import io
+import logging
 import os
 import pickle
 import signal
@@ -25,6 +26,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 sys.dont_write_bytecode = True
 import moco  # noqa: E402
 
+logging.getLogger("moco").addHandler(logging.NullHandler())  # warnings of the library are for other tests
 TINY = dict(arch="resnet18", width=0.25, image_size=16, batch_size=8, bn_groups=2, queue_length=32, dimension=16,
             loader_threads=1)
 # What every program of this file begins with: a data set, and an interrupt after some time that tells when it came.
@@ -34,7 +36,8 @@ sys.path.insert(0, %r)
 sys.dont_write_bytecode = True
 import numpy as np
 from PIL import Image
-import moco
+import logging, moco
+logging.getLogger("moco").addHandler(logging.NullHandler())  # warnings of the library are for other tests
 TINY = %r
 
 def jpeg(number, side=24):
@@ -156,9 +159,13 @@ def test_interrupts_that_come_together():
     says("""
         t, d = trainer(), dataset()
         os.mkdir("run")
-        sent = interrupt(0.15, times=1)
+        sent = []
+        def at_step_2(report):
+            if report.step == 2:
+                sent.append(time.monotonic())
+                interrupt(0)
         try:
-            t.run(d, folder="run")
+            t.run(d, folder="run", progress=at_step_2)
         except KeyboardInterrupt:
             late(sent)
         t = moco.Trainer.load("run/checkpoint.safetensors")
@@ -218,6 +225,27 @@ def test_handlers_of_ones_own():
     """, "3 True", "alarm", "alarm", "False")
 
 
+def test_handlers_that_make_calls():
+    """A handler comes in while the library is at work: it may use other objects, and is refused those at work."""
+    says("""
+        t, d, m, c, seen = trainer(), dataset(), trainer().snapshot(), moco.Cancel(), []
+        def handler(*_):
+            seen.append(len(m.embed_dataset(d)[0]))
+            try:
+                t.save("x.safetensors")
+            except RuntimeError as error:
+                seen.append(str(error))
+            c.request()
+        signal.signal(signal.SIGUSR1, handler)
+        t.steps(d, 1)
+        interrupt(0.2, signal.SIGUSR1)
+        print(t.run(d, cancel=c))
+        print(*seen)
+        t.save("x.safetensors")
+        print(moco.Trainer.load("x.safetensors").step_number == t.step_number > 0)
+    """, "False", "64 a call is at work on this object, which serves one thread at a time", "True")
+
+
 def test_interrupt_leaves_the_objects_whole():
     """A call that was interrupted can be made again, with the result of an undisturbed one; no file is left half."""
     says("""
@@ -247,6 +275,33 @@ def test_interrupt_in_nested_calls():
             late(sent)
         print(t.run(d, progress=lambda report: moco.STOP))
     """, "prompt", "False")
+
+
+def test_interrupts_at_random():
+    """Wherever in this module or the library one comes in: it is raised, and every object goes on serving."""
+    says("""
+        import random
+        t, d, many, files = trainer(), dataset(), dataset(50000), [jpeg(i) for i in range(8)]
+        m, chance, count = t.snapshot(), random.Random(1), 0
+        def alarm(*_):
+            raise KeyboardInterrupt
+        def again(call):
+            while True:
+                call()
+        calls = [lambda: t.run(d, progress=lambda report: report.step), lambda: t.run(d), lambda: m.embed_dataset(many),
+                 lambda: t.steps(d, 10**9), lambda: again(lambda: m.embed_encoded(files)),
+                 lambda: again(lambda: t.snapshot().close()), lambda: again(trainer), lambda: again(lambda: t.state()),
+                 lambda: again(lambda: t.push_pixels([np.zeros((8, 8, 3), np.uint8)]) or t.discard())]
+        signal.signal(signal.SIGALRM, alarm)
+        for turn in range(60):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0001 + 0.05 * chance.random())
+                calls[turn % len(calls)]()
+            except KeyboardInterrupt:
+                count += 1
+        t.discard()
+        print(count, t.steps(d, 1).step == t.step_number, len(m.embed_dataset(d)[0]), many.broken)
+    """, "60 True 64 {}")
 
 
 def test_interrupt_while_something_opens():
@@ -469,6 +524,8 @@ def test_one_thread_at_a_time():
     begun.wait()
     refused(RuntimeError, lambda: trainer.steps(data, 1), "one thread at a time")
     refused(RuntimeError, lambda: trainer.snapshot(), "one thread at a time")
+    refused(RuntimeError, lambda: trainer.discard(), "one thread at a time")
+    assert trainer.step_number >= 0 and trainer.closed is False
     cancel.request()
     thread.join()
     assert trainer.steps(data, 1).step > 1

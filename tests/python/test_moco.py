@@ -348,7 +348,7 @@ def test_model_broken_items():
     good, bad = jpeg(draw(1)), b"no image"
     raises("MOCO_ERR_IMAGE", lambda: model.embed_encoded([good, bad]))
     rows, failed = model.embed_encoded([good, bad, good], strict=False)
-    assert list(failed) == [1] and "data[1]" in failed[1] and not rows[1].any() and rows[0].any(), failed
+    assert list(failed) == [1] and "no image" in failed[1] and not rows[1].any() and rows[0].any(), failed
     assert np.array_equal(rows[0], rows[2])
     for call in (lambda: model.embed_tensor(np.zeros((1, 3, 8, 8), np.float32)),
                  lambda: model.embed_pixels([np.zeros((4, 4, 3), np.float32)]),
@@ -376,7 +376,7 @@ def test_model_save_load_and_dataset():
         assert again.embed_to_npy(data, out, "projection", progress=lambda d, t: seen.append((d, t))) == (37, 2)
         assert np.array_equal(np.load(out), rows), "a saved and loaded model gives other bits"
         assert seen and seen[-1][0] == seen[-1][1] == 39, seen
-        with open(os.path.join(folder, "rows.txt")) as names:
+        with open(os.path.join(folder, "rows.names.txt")) as names:
             assert names.read().splitlines() == [data.names[i] for i in good]
         with open(os.path.join(folder, "rows.skipped.txt")) as skipped:
             assert [line.split("\t")[0] for line in skipped] == [data.names[i] for i in range(39) if i not in good]
@@ -493,6 +493,8 @@ def test_convert():
         assert report["encoder"] == "encoder_k." and report["missing"] == [], report
         info = moco.file_info(theirs)
         assert (info["container"], info["layout"], info["kind"]) == ("safetensors", "plain", None), info
+        for use in (lambda: moco.Model(theirs, prefix="student"), lambda: moco.convert(theirs, ours, prefix="student")):
+            raises("MOCO_ERR_MISMATCH", use, "'student'")
         moco.convert(theirs, ours, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), image_size=16)
         assert moco.Model(ours).info()["std"] == [0.25] * 3
         raises("MOCO_ERR_ARGUMENT", lambda: moco.convert(theirs, ours, to="training",

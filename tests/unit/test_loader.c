@@ -615,7 +615,7 @@ int main(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, same_batches_for_any_threads);
-    tcase_add_loop_test(tcase, rows_are_the_views_in_order, MOCO_RECIPE_V1, MOCO_RECIPE_BYOL + 1);
+    tcase_add_loop_test(tcase, rows_are_the_views_in_order, MOCO_RECIPE_V1, MOCO_RECIPE_SIMCLR_CODE + 1);
     tcase_add_test(tcase, seek_resumes);
     tcase_add_test(tcase, seek_leaves_a_batch_alone);
     tcase_add_loop_test(tcase, eval_in_listing_order, 1, 4);

@@ -98,12 +98,29 @@ START_TEST(test_ends)
 }
 END_TEST
 
+/* Only the rows that it is told of. */
+START_TEST(test_count)
+{
+    for (int count = 0; count < 40; count++) {
+        float key[41], query[41];
+        for (int i = 0; i < 41; i++) {
+            key[i] = 1.0f;
+            query[i] = 2.0f;
+        }
+        mo_momentum_update(key, query, count, 0.5);
+        for (int i = 0; i < 41; i++)
+            ck_assert(key[i] == (i < count ? 1.5f : 1.0f));
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("momentum");
     TCase *tc = tcase_create("momentum");
     tcase_add_test(tc, test_two_products);
     tcase_add_test(tc, test_complement);
+    tcase_add_test(tc, test_count);
     tcase_add_test(tc, test_drift);
     tcase_add_test(tc, test_ends);
     suite_add_tcase(suite, tc);

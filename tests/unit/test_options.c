@@ -147,7 +147,7 @@ static const struct {
     {"vit_norm", {NAN, MOCO_VIT_NORM_LAYER, NAN, NAN}},
     {"head", {MOCO_HEAD_MLP_V3, MOCO_HEAD_MLP_V3, MOCO_HEAD_MLP_SIMCLR, MOCO_HEAD_MLP_BYOL}},
     {"head_width", {4096, 4096, 0, 4096}}, /* 0: the backbone's 2048 */
-    {"head_layers", ALL(0)},               /* as published: 2 for ResNet, 3 for ViT, 3 */
+    {"head_layers", {0, 0, 2, 0}},         /* as published: 2 for ResNet, 3 for ViT, 2 of the paper, 2 */
     {"dimension", {256, 256, 128, 256}},
     {"predictor", {1, 1, 0, 1}},
     {"symmetric", {1, 1, 0, 1}},
@@ -219,6 +219,35 @@ START_TEST(test_whole_batch_recipes)
 }
 END_TEST
 
+/* SimCLR's published code differs from the recipe of the paper in these values and in no other. */
+START_TEST(test_simclr_code)
+{
+    static const struct {
+        const char *name;
+        double paper, code;
+    } wanted[] = {{"recipe", MOCO_RECIPE_SIMCLR, MOCO_RECIPE_SIMCLR_CODE},
+                  {"loss_scale", MOCO_LOSS_SCALE_ONE, MOCO_LOSS_SCALE_TWO},
+                  {"head_layers", 2, 3},
+                  {"weight_decay", 1e-6, 1e-4},
+                  {"views", MOCO_VIEWS_SIMCLR, MOCO_VIEWS_SIMCLR_CODE}};
+    const moco_trainer_options_t paper = recipe(MOCO_RECIPE_SIMCLR), code = recipe(MOCO_RECIPE_SIMCLR_CODE);
+    size_t differ = 0;
+    ck_assert_int_eq(mo_options_check(&code), MOCO_OK);
+    for (int32_t i = 0; i < mo_trainer_options.count; i++) {
+        const mo_option_row_t *row = &mo_trainer_options.rows[i];
+        const double a = mo_option_get(&paper, row), b = mo_option_get(&code, row);
+        if (a == b)
+            continue;
+        ck_assert_msg(differ < sizeof wanted / sizeof *wanted && strcmp(row->name, wanted[differ].name) == 0,
+                      "%s differs", row->name);
+        ck_assert_msg(a == wanted[differ].paper && b == wanted[differ].code, "%s is %g and %g", row->name, a, b);
+        differ++;
+    }
+    ck_assert_uint_eq(differ, sizeof wanted / sizeof *wanted);
+    ck_assert_str_eq(moco_recipe_name(MOCO_RECIPE_SIMCLR_CODE), "simclr-code");
+}
+END_TEST
+
 /* The loss when all logits are equal, 2 * 2T ln B for v3's two halves, ln(2B-1) for NT-Xent, and
  * its doubled form. */
 START_TEST(test_chance)
@@ -259,9 +288,9 @@ START_TEST(test_recipe_names)
         ck_assert_int_eq(moco_recipe_number(mo_recipe_name(r)), r);
     ck_assert_ptr_null(mo_recipe_name(-1));
     ck_assert_ptr_null(mo_recipe_name(mo_recipe_count()));
-    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, 7, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);
-    ck_assert_str_eq(moco_last_message(), "recipe is 7, wanted moco-v1 (0), moco-v2 (1), moco-cifar (2), moco-v3 (3), "
-                                          "simclr (4), moco-v3-vit (5) or byol (6)");
+    ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, 8, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);
+    ck_assert_str_eq(moco_last_message(), "recipe is 8, wanted moco-v1 (0), moco-v2 (1), moco-cifar (2), moco-v3 (3), "
+                                          "simclr (4), moco-v3-vit (5), byol (6) or simclr-code (7)");
     ck_assert_int_eq(moco_trainer_options_init(&o, sizeof o, -1, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(moco_trainer_options_init(NULL, sizeof o, 0, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);
     ck_assert_int_eq(moco_trainer_options_init(&o, 4, 0, MOCO_ARCH_RECIPE), MOCO_ERR_ARGUMENT);
@@ -388,7 +417,7 @@ START_TEST(test_fields_that_must_agree)
     o.blur_probability = 0;
     ck_assert_int_eq(mo_options_check(&o), MOCO_OK);
     o.blur_probability_2 = 0.25;
-    assert_disagree(&o, "blur_probability_2 is 0.25", "wanted 0: views v2, v3 and simclr have a blur");
+    assert_disagree(&o, "blur_probability_2 is 0.25", "wanted 0: views v2, v3, simclr and simclr-code have a blur");
     o.blur_probability_2 = -1;
     o.solarize_probability_2 = 0.5;
     assert_disagree(&o, "solarize_probability_2 is 0.5", "wanted 0: only views v3 solarize");
@@ -944,6 +973,7 @@ int main(void)
     tcase_add_test(tc, test_presets);
     tcase_add_test(tc, test_recipes);
     tcase_add_test(tc, test_whole_batch_recipes);
+    tcase_add_test(tc, test_simclr_code);
     tcase_add_test(tc, test_chance);
     tcase_add_test(tc, test_recipe_names);
     tcase_add_test(tc, test_ranges);

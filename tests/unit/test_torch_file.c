@@ -269,6 +269,14 @@ START_TEST(test_damaged_pickles)
         {P("\x80\x02(U\x07storagectorch\nFloatStorage\nU\x01" "0NK\x05NNtQ."), "is no storage"},
         {P("\x80\x04NN\x93."), "name is no text"},
         {P("\x80\x02" "ctorch"), "name does not end"},
+        {P("\x80\x02" "cnumpy.core.multiarray\n_reconstruct\n)R)b."), "no tuple of 5"},
+        {P("\x80\x02" "cnumpy\ndtype\n(U\x02" "f4tR)b."), "no tuple of at least 4"},
+        {P("\x80\x02" "cnumpy.core.multiarray\n_reconstruct\n)R(K\x01K\x02\x85" "cnumpy\ndtype\n(U\x02" "f4tR\x89U\x04" "abcdtb."),
+         "an array of 2 numbers of type F32 has 4 bytes"},
+        {P("\x80\x02" "cnumpy.core.multiarray\n_reconstruct\n)R(K\x01J\xff\xff\xff\xff\x85" "cnumpy\ndtype\n(U\x02" "f4tR\x89U\x04" "abcdtb."),
+         "the shape of an array"},
+        {P("\x80\x02" "cnumpy._core.numeric\n_frombuffer\n)R."), "has not 4 arguments"},
+        {P("\x80\x02" "c_codecs\nencode\n(X\x03\0\0\0\xe2\x82\xacX\x06\0\0\0latin1tR."), "not Latin-1"},
         {P("\x80\x02}U\x02\xc3\x28Ns."), "is not UTF-8"},
         {P("\x80\x02}U\x02" "a\0Ns."), "is not UTF-8"},
         {P("\x80\x02}U\x03\xed\xa0\x80Ns."), "is not UTF-8"},
@@ -327,7 +335,18 @@ START_TEST(test_bombs)
         put(&long_names, "h\0", 2);
     put(&long_names, "e.", 2);
     assert_pickle_refused(long_names.bytes, long_names.size, MOCO_ERR_FORMAT, "take more than");
-    free(deep.bytes), free(wide.bytes), free(self.bytes), free(long_names.bytes);
+    /* a text of 1000 bytes that is decoded again and again */
+    buffer_t decoded = {0};
+    put(&decoded, "\x80\x02X", 3);
+    put_number(&decoded, 1000, 4);
+    for (int i = 0; i < 1000; i++)
+        put(&decoded, "a", 1);
+    put(&decoded, "q\0](", 4);
+    for (int i = 0; i < 50; i++)
+        put(&decoded, "c_codecs\nencode\n(h\0X\6\0\0\0latin1tR", 32);
+    put(&decoded, "e.", 2);
+    assert_pickle_refused(decoded.bytes, decoded.size, MOCO_ERR_FORMAT, "more than the file has");
+    free(deep.bytes), free(wide.bytes), free(self.bytes), free(long_names.bytes), free(decoded.bytes);
 }
 END_TEST
 
@@ -372,6 +391,92 @@ START_TEST(test_tensors_that_lie)
     assert_refused(&zip, MOCO_ERR_FORMAT, "'state_dict.plain' comes twice");
     free(zip.bytes);
     free(pickle.bytes);
+}
+END_TEST
+
+/* What is neither tensor, number nor text stands in no way of what is; what has items is a
+ * container, whatever its class. */
+START_TEST(test_opaque_objects)
+{
+    for (int legacy = 0; legacy < 2; legacy++) {
+        buffer_t pickle = {0};
+        put(&pickle, "\x80\x02}(", 4);
+        put_text(&pickle, "config");
+        put(&pickle, "capp.config\nSettings\n)\x81(", 24);
+        put_text(&pickle, "lr");
+        put_whole(&pickle, 3);
+        put(&pickle, "u}(", 3);
+        put_text(&pickle, "hidden");
+        put_whole(&pickle, 5);
+        put(&pickle, "ub", 2);
+        put_text(&pickle, "counter");
+        put(&pickle, "ccollections\nCounter\n}\x85R", 24);
+        put_text(&pickle, "state_dict");
+        put_state_dict(&pickle, tensors, TENSORS, legacy);
+        put(&pickle, "u.", 2);
+        buffer_t made = legacy ? make_legacy(&pickle, storages, 2) : archive_of(&pickle, 0);
+        mo_tensor_file_t file = {0};
+        ck_assert_msg(mo_tensor_file_open_memory(&file, made.bytes, made.size, "made") == MOCO_OK, "%s",
+                      moco_last_message());
+        ck_assert_int_eq(file.count, TENSORS);
+        ck_assert_str_eq(mo_tensor_file_text(&file, "config.lr"), "3");
+        ck_assert_ptr_null(mo_tensor_file_text(&file, "config.hidden"));
+        ck_assert_str_eq(file.opaque, "collections.Counter");
+        mo_tensor_file_close(&file);
+        free(made.bytes);
+        free(pickle.bytes);
+    }
+}
+END_TEST
+
+/* One number told many times is read, as far as memory is bounded by more than a claim. */
+START_TEST(test_repeated_numbers)
+{
+    const fixture_tensor_t rows[] = {{"few", "FloatStorage", "0", 12, 3, 2, {2, 3}, {0, 1}},
+                                     {"many", "FloatStorage", "0", 12, 0, 2, {1 << 20, 1 << 20}, {0, 0}}};
+    buffer_t pickle = {0};
+    put(&pickle, "\x80\x02", 2);
+    put_state_dict(&pickle, rows, 2, 0);
+    put(&pickle, ".", 1);
+    buffer_t zip = archive_of(&pickle, 0);
+    mo_tensor_file_t file = {0};
+    float out[6];
+    uint64_t repeated = 0;
+    ck_assert_int_eq(mo_tensor_file_open_memory(&file, zip.bytes, zip.size, "made"), MOCO_OK);
+    const mo_file_tensor_t *few = mo_tensor_file_find(&file, "few"), *many = mo_tensor_file_find(&file, "many");
+    ck_assert_int_eq(mo_file_floats(few, out, 6), MOCO_OK);
+    for (int i = 0; i < 6; i++)
+        ck_assert_float_eq(out[i], (float)(3 + i % 3));
+    ck_assert_uint_eq(mo_file_stored(few), 3);
+    ck_assert_int_eq(mo_file_repeats(few, &repeated), MOCO_OK);
+    ck_assert_uint_eq(repeated, 12);
+    ck_assert_int_eq(mo_file_repeats(many, &repeated), MOCO_ERR_UNSUPPORTED);
+    mo_tensor_file_close(&file);
+    free(zip.bytes);
+    free(pickle.bytes);
+}
+END_TEST
+
+/* Wrappers leave no trace in names, unless the bare names are there too. */
+START_TEST(test_wrapped_names)
+{
+    const fixture_tensor_t rows[] = {{"_orig_mod.a._orig_mod.b", "FloatStorage", "0", 12, 0, 1, {2}, {1}},
+                                     {"x_orig_mod.a", "FloatStorage", "0", 12, 0, 1, {2}, {1}},
+                                     {"a.b", "FloatStorage", "0", 12, 0, 1, {2}, {1}}};
+    for (int count = 2; count <= 3; count++) {
+        buffer_t pickle = {0};
+        put(&pickle, "\x80\x02", 2);
+        put_state_dict(&pickle, rows, count, 0);
+        put(&pickle, ".", 1);
+        buffer_t zip = archive_of(&pickle, 0);
+        mo_tensor_file_t file = {0};
+        ck_assert_int_eq(mo_tensor_file_open_memory(&file, zip.bytes, zip.size, "made"), MOCO_OK);
+        ck_assert_ptr_nonnull(mo_tensor_file_find(&file, count == 2 ? "a.b" : "_orig_mod.a._orig_mod.b"));
+        ck_assert_ptr_nonnull(mo_tensor_file_find(&file, "x_orig_mod.a"));
+        mo_tensor_file_close(&file);
+        free(zip.bytes);
+        free(pickle.bytes);
+    }
 }
 END_TEST
 
@@ -548,6 +653,9 @@ int main(void)
     tcase_add_test(tc, test_damaged_pickles);
     tcase_add_test(tc, test_bombs);
     tcase_add_test(tc, test_tensors_that_lie);
+    tcase_add_test(tc, test_opaque_objects);
+    tcase_add_test(tc, test_repeated_numbers);
+    tcase_add_test(tc, test_wrapped_names);
     tcase_add_test(tc, test_archives);
     tcase_add_test(tc, test_members);
     tcase_add_test(tc, test_cut_short);

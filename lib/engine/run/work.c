@@ -1,5 +1,6 @@
 /* Work on lanes: queues between callers and lanes, and the lanes' own loop. Embeddings and all
  * other work have a queue each; turns.c says which of them a lane serves next. */
+#include <stdlib.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -149,6 +150,7 @@ static void *lane_main(void *argument)
 {
     mo_lane_t *lane = argument;
     moco_device_t *device = lane->device;
+    free(malloc(1)); /* a thread's first allocation sets address space aside, better now than while oneDNN works */
     mo_openmp_one_thread(); /* before this thread's first oneDNN call, once */
     pthread_mutex_lock(&device->lock);
     while (!device->stop)
