@@ -1,5 +1,5 @@
 /* Starting threads that do not inherit what a host did to its own. */
-#define _GNU_SOURCE /* processors */
+#define _GNU_SOURCE /* pthread_attr_setaffinity_np */
 #include "util/thread.h"
 
 #include <errno.h>
@@ -13,7 +13,6 @@
 typedef struct start {
     void *(*run)(void *);
     void *argument;
-    cpu_set_t processors; /* empty: unknown */
 } start_t;
 
 static void *begin(void *argument)
@@ -21,8 +20,6 @@ static void *begin(void *argument)
     start_t start = *(start_t *)argument;
     mo_free(argument);
     fesetenv(FE_DFL_ENV);
-    if (CPU_COUNT(&start.processors) > 0)
-        sched_setaffinity(0, sizeof start.processors, &start.processors); /* else as the caller */
     return start.run(start.argument);
 }
 
@@ -42,22 +39,33 @@ static void block_for_thread(sigset_t *before)
     }
 }
 
-int mo_thread_start(pthread_t *thread, size_t stack, void *(*run)(void *), void *argument)
+/* processors NULL: as the caller. */
+static int create(pthread_t *thread, size_t stack, const cpu_set_t *processors, start_t *start)
 {
     sigset_t before;
     pthread_attr_t attr;
-    start_t *start = NULL;
-    if (mo_calloc(1, sizeof *start, &start) != MOCO_OK)
-        return EAGAIN;
-    *start = (start_t){.run = run, .argument = argument};
-    mo_processors(&start->processors);
     pthread_attr_init(&attr);
     if (stack > 0)
         pthread_attr_setstacksize(&attr, stack);
+    if (processors != NULL)
+        pthread_attr_setaffinity_np(&attr, sizeof *processors, processors);
     block_for_thread(&before);
-    int error = pthread_create(thread, &attr, begin, start);
+    const int error = pthread_create(thread, &attr, begin, start);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
+    return error;
+}
+
+int mo_thread_start(pthread_t *thread, size_t stack, void *(*run)(void *), void *argument)
+{
+    cpu_set_t processors;
+    start_t *start = NULL;
+    if (mo_calloc(1, sizeof *start, &start) != MOCO_OK)
+        return EAGAIN;
+    *start = (start_t){run, argument};
+    int error = create(thread, stack, mo_processors(&processors) ? &processors : NULL, start);
+    if (error == EINVAL) /* those processors have left the process's set */
+        error = create(thread, stack, NULL, start);
     if (error != 0)
         mo_free(start);
     return error;

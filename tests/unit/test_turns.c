@@ -98,6 +98,7 @@ int main(void)
 {
     Suite *suite = suite_create("turns");
     TCase *tc = tcase_create("turns");
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, test_shares);
     tcase_add_test(tc, test_ends_of_the_range);
     tcase_add_test(tc, test_pauses);

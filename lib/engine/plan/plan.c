@@ -43,12 +43,17 @@ static moco_status_t slot_new(mo_plan_t *plan, mo_space_t space, int64_t offset,
     if (status != MOCO_OK)
         return status;
     mo_slot_t *s = &plan->slots[plan->slot_count];
-    *s = (mo_slot_t){.space = space, .offset = offset, .bytes = mo_md_size(md), .root = root, .first = -1, .last = -1};
+    *s = (mo_slot_t){
+        .space = space, .offset = offset, .bytes = mo_md_size(md), .root = root, .next = -1, .first = -1, .last = -1};
     status = mo_engine_status(mo_md_clone(&s->md, md), "copy a memory descriptor");
     if (status != MOCO_OK)
         return status;
     if (root < 0)
         s->root = plan->slot_count;
+    else {
+        s->next = plan->slots[root].next;
+        plan->slots[root].next = plan->slot_count;
+    }
     *slot = plan->slot_count++;
     return MOCO_OK;
 }
@@ -62,8 +67,8 @@ moco_status_t mo_plan_view_at(mo_plan_t *plan, int32_t of, int64_t bytes, mo_cmd
 {
     const int32_t root = plan->slots[of].root;
     const int64_t within = plan->slots[of].within + bytes;
-    for (int32_t i = root; i < plan->slot_count; i++)
-        if (plan->slots[i].root == root && plan->slots[i].within == within && mo_md_equal(plan->slots[i].md, md)) {
+    for (int32_t i = root; i >= 0; i = plan->slots[i].next)
+        if (plan->slots[i].within == within && mo_md_equal(plan->slots[i].md, md)) {
             *slot = i;
             return MOCO_OK;
         }
@@ -158,16 +163,14 @@ moco_status_t mo_plan_parameter(mo_plan_t *plan, mo_space_t space, int32_t param
 {
     mo_md_t md = NULL;
     const mo_parameter_t *s = &plan->net->parameters[parameter];
-    moco_status_t status = parameter_md(s, &md);
-    if (status != MOCO_OK)
-        return status;
-    int64_t offset = s->offset * (int64_t)sizeof(float);
-    *slot = -1;
-    for (int32_t i = 0; i < plan->slot_count && *slot < 0; i++)
-        if (plan->slots[i].space == space && plan->slots[i].offset == offset && mo_md_equal(plan->slots[i].md, md))
-            *slot = i;
-    if (*slot < 0)
-        status = mo_plan_slot(plan, space, offset, md, slot);
+    int32_t *known = &plan->plain[space == MO_IN_GRADS][parameter];
+    moco_status_t status = MOCO_OK;
+    if (*known < 0) {
+        TRY(parameter_md(s, &md));
+        TRY(mo_plan_slot(plan, space, s->offset * (int64_t)sizeof(float), md, known));
+    }
+    *slot = *known;
+cleanup:
     mo_md_free(md);
     return status;
 }
@@ -258,6 +261,11 @@ static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
     moco_status_t status = MOCO_OK;
     plan->lane = lane;
     TRY(mo_calloc((size_t)net->op_count, sizeof *plan->ops, &plan->ops));
+    for (int i = 0; i < 2; i++) {
+        TRY(mo_calloc((size_t)net->parameter_count, sizeof *plan->plain[i], &plan->plain[i]));
+        for (int32_t p = 0; p < net->parameter_count; p++)
+            plan->plain[i][p] = -1;
+    }
     TRY(mo_calloc((size_t)net->tensors, sizeof *plan->value, &plan->value));
     TRY(mo_calloc((size_t)net->tensors, sizeof *plan->gradient, &plan->gradient));
     TRY(mo_calloc((size_t)net->tensors, 1, &plan->shared));
@@ -334,6 +342,8 @@ void mo_plan_free(mo_plan_t *plan)
     mo_free(plan->slots);
     mo_free(plan->instrs);
     mo_free(plan->packs);
+    mo_free(plan->plain[0]);
+    mo_free(plan->plain[1]);
     mo_free(plan->value);
     mo_free(plan->gradient);
     mo_free(plan->shared);

@@ -21,6 +21,7 @@ typedef struct mo_slot {
     size_t bytes;
     mo_md_t md;
     int32_t root;        /* slot whose memory this is; itself when not a view */
+    int32_t next;        /* another view of the same root, -1; from the root on */
     int64_t within;      /* bytes from the root's first                  */
     int32_t first, last; /* instructions that touch it (root, arena)    */
 } mo_slot_t;
@@ -69,6 +70,7 @@ struct mo_plan {
     mo_pack_t *packs;
     int32_t pack_count;
 
+    int32_t *plain[2];            /* [parameters] slot in the parameter and in the gradient block, -1 */
     int32_t *value;               /* [tensors] slot of each tensor, -1           */
     int32_t *gradient;            /* [tensors] slot of its gradient, -1          */
     uint8_t *shared;              /* [tensors] gradient slot also serves another */
