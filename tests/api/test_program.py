@@ -599,6 +599,25 @@ class Use(Case):
         self.run_moco("views", broken, "-o", path, code=1, says=["none of 1 images"])
         self.assertFalse(os.path.exists(path))
 
+    def test_data_sets_as_people_have_them(self):
+        mixed = self.path("mixed")
+        shutil.copytree(os.path.join(self.data, "class0"), os.path.join(mixed, "photos", "cat"))
+        os.mkdir(os.path.join(mixed, "photos", "dog"))
+        for i in range(20):
+            with open(os.path.join(mixed, "photos", "dog", f"{i}.png"), "wb") as picture:
+                picture.write(b"\x89PNG\r\n\x1a\n")
+        told = self.run_moco("info", mixed, says=["warning", "20 pictures are left out (.png 20), more than are read"])
+        self.assertRegex(told.stdout, r"(?m)^ +\.png +20$")
+        self.assertNotIn("broken", told.stdout)  # nobody has looked
+        self.run_moco("knn", self.model, mixed, self.data, code=1, says=["the bank has 1 classes ('cat')"])
+        self.run_moco("knn", self.model, self.data, mixed, code=1, says=["1 classes that are none of the 4", "'cat'"])
+        self.run_moco("embed", self.model, mixed, "-o", self.path("m.npy"), says=["image 'photos/cat/broken.jpg' is left out"])
+        name = os.path.join(mixed, "photos", "dog", "a\x1b]0;owned\x07.jpg")
+        with open(name, "wb") as picture:
+            picture.write(b"version https://git-lfs.github.com/spec/v1\n")
+        result = self.run_moco("embed", self.model, mixed, "-o", self.path("m.npy"), says=["a\\x1b]0;owned\\x07.jpg", "git-lfs"])
+        self.assertNotIn("\x1b", result.stderr)
+
     def test_info(self):
         def info(*arguments):
             return json.loads(self.run_moco("info", "--json", *arguments).stdout)
