@@ -243,7 +243,7 @@ class Train(Case):
         os.mkfifo(fifo)
         with open(text, "w") as file:
             file.write("no image")
-        for query, says in ("/dev/zero", "regular file"), (fifo, "regular file"), (text, "x.png"):
+        for query, says in ("/dev/zero", "regular file"), (fifo, "empty"), (text, "x.png"):
             result = self.run_moco("near", self.model, self.data, query, code=1, says=[query, says])
             self.assertNotIn("data[", result.stderr)
 
