@@ -243,7 +243,7 @@ class Train(Case):
         os.mkfifo(fifo)
         with open(text, "w") as file:
             file.write("no image")
-        for query, says in ("/dev/zero", "File too large"), (fifo, "empty"), (text, "x.png"):
+        for query, says in ("/dev/zero", "regular file"), (fifo, "empty"), (text, "x.png"):
             result = self.run_moco("near", self.model, self.data, query, code=1, says=[query, says])
             self.assertNotIn("data[", result.stderr)
 
@@ -711,7 +711,7 @@ class Use(Case):
         for arguments, says in ((["a"], ["one argument too many"]), (["--seconds", "-1"], ["--seconds"]),
                                 (["--steps", "0"], ["--steps"]), (["--batch", "9"], ["batch_size is 9"])):
             self.run_moco("bench", *tiny, *arguments, code=2, says=says)
-        self.run_moco("bench", *tiny, "--memory-cap", "1K", code=1, says=["the memory cap is 1024"])
+        self.run_moco("bench", *tiny, "--memory-cap", "1K", code=1, says=["the memory cap is 1 KiB (1024 bytes)"])
 
     def test_demo(self):
         folder = self.path("demo")
