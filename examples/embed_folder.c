@@ -1,5 +1,5 @@
-/* Turn a folder of JPEGs into embeddings: OUT.npy has a row per good image, OUT.names.txt the name of
- * each row, and OUT.skipped.txt the broken ones.
+/* Turn a folder of JPEGs into embeddings: OUT.npy has a row per good image, OUT.names.txt the name
+ * of each row, and OUT.skipped.txt the broken ones.
  *
  *   embed_folder MODEL.safetensors IMAGES OUT.npy
  */

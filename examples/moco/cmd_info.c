@@ -82,7 +82,6 @@ static moco_status_t system_info(const info_options_t *options, json_t **info)
     return status;
 }
 
-/* What the file is; and what the model is that it gives, or why it gives none. */
 /* The names of a classifier's classes, the first of many. */
 static json_t *classes_of(const char *path)
 {
@@ -101,6 +100,7 @@ static json_t *classes_of(const char *path)
     return out;
 }
 
+/* What the file is; and what the model is that it gives, or why it gives none. */
 static moco_status_t tensors_info(const char *path, const model_file_t *file, json_t **info)
 {
     moco_model_t *model = NULL;

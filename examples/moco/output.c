@@ -103,6 +103,17 @@ char *output_bytes(double bytes, char text[32])
     return text;
 }
 
+/* "16.2 billion": counts of operations are too long to be read digit by digit. */
+static void print_count(double count)
+{
+    static const char *const units[] = {"", " thousand", " million", " billion", " trillion"};
+    int unit = 0;
+
+    for (; count >= 1000 && unit < 4; unit++)
+        count /= 1000;
+    printf("%.4g%s", count, units[unit]);
+}
+
 static void print_value(const json_t *value, int bytes)
 {
     char text[32];
@@ -152,7 +163,10 @@ static void table(const json_t *object, int indent, int bytes)
             continue;
         }
         printf("%*s%-*s  ", indent, "", width, key);
-        print_value(value, are_bytes);
+        if (strcmp(key, "multiply_adds") == 0 && json_is_integer(value))
+            print_count((double)json_integer_value(value));
+        else
+            print_value(value, are_bytes);
         putchar('\n');
     }
 }

@@ -12,9 +12,9 @@ typedef enum output_kind {
 /* What a sheet carries as a comment, so that it is told from a photo. */
 #define OUTPUT_SHEET_MARK "a sheet of moco"
 
-/* EXIT_DONE where `path` may be written; EXIT_USAGE with a message for "-" and for a name with
- * the ending of something else, EXIT_FAILED for one of `inputs` (a list that ends in NULL) under whatever name and
- * for a file of another kind. A path of NULL is fine. */
+/* EXIT_DONE where `path` may be written; EXIT_USAGE with a message for "-" and for a name with the
+ * ending of something else, EXIT_FAILED for one of `inputs` (a list that ends in NULL) under
+ * whatever name and for a file of another kind. A path of NULL is fine. */
 int output_check(const char *path, output_kind_t kind, const char *const *inputs);
 
 #endif

@@ -29,6 +29,7 @@ import queue as queues
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 
@@ -371,46 +372,97 @@ _lib = _open_library()
 
 class _Shared:
     """A C object and those who need it: open handles and calls at work. The last of them frees it, so that closing a
-    handle never takes an object away from another thread's call."""
+    handle never takes an object away from another thread's call. An exception of a signal's handler may end any function
+    here at any point: what is counted of a call therefore goes with it."""
     lock = threading.RLock()  # a destructor or a signal handler may come in at any point
 
     def __init__(self, pointer, free, kept):
         self.pointer, self.free, self.kept = pointer, getattr(_lib, free), kept
-        self.users = 1
-        self.calls = {}  # works: whether they must be alone
+        self.handles = 1
+        self.calls = {}  # of a call at work its address: the work, and whether it must be alone
 
     def enter(self, work, alone):
         """False when it is freed; RuntimeError when a call is at work that cannot be joined: one of another thread, or
         one of this thread that a signal's handler has come into. Functions of a call may go on with its objects."""
         with self.lock:
-            for other, exclusive in self.calls.items():
-                if (alone or exclusive) and not (other.outside and other.thread == work.thread):
+            for reference, exclusive in list(self.calls.values()):
+                other = reference()
+                if other is None or not (alone or exclusive):
+                    continue
+                if not (other.outside and other.thread == work.thread):
                     raise RuntimeError("a call is at work on this object, which serves one thread at a time")
-            if not self.pointer:
-                return False
-            self.users += 1
-            self.calls[work] = alone or self.calls.get(work, False)
-        return True
+            if self.pointer:
+                self.calls[id(work)] = weakref.ref(work), alone
+        return bool(self.pointer)
 
     def leave(self, work):
         with self.lock:
-            self.calls.pop(work, None)
-        self.drop()
+            self.calls.pop(id(work), None)
+        self._free_unused()
 
     def join(self):
         with self.lock:
             if self.pointer:
-                self.users += 1
+                self.handles += 1
         return bool(self.pointer)
 
     def drop(self):
         with self.lock:
-            self.users -= 1
-            pointer = self.pointer if self.users == 0 else None
-            if pointer:
-                self.pointer = None
+            self.handles -= 1
+        self._free_unused()
+
+    def _free_unused(self):
+        pointer = None
+        with self.lock:
+            if self.handles == 0 and all(work() is None for work, _ in list(self.calls.values())):
+                pointer, self.pointer = self.pointer, None
         if pointer:
             self.free(pointer)
+
+
+_garbage = queues.SimpleQueue()  # what told that a handle was collected
+_lasts = {}                      # by address: those that have not told yet
+_reapers = []                    # generations of processes that have a thread for it
+
+
+class _Last(weakref.ref):
+    """Tells that a handle was collected, by a function of C alone: an exception of a signal's handler that comes while
+    a destructor written in Python runs would be lost."""
+
+    def __new__(cls, handle, shared):
+        self = super().__new__(cls, handle, _garbage.put)
+        self.shared = shared
+        _lasts[id(self)] = self
+        return self
+
+    def __init__(self, handle, _shared):
+        super().__init__(handle, _garbage.put)
+
+    def drop(self):
+        """Once, by whoever comes first."""
+        if _lasts.pop(id(self), None) is not None:
+            self.shared.drop()
+
+
+def _reap():
+    """Frees what was collected, when it is."""
+    while True:
+        _garbage.get().drop()
+
+
+def _reap_now():
+    """Before something is made that may need the memory."""
+    if _generation[0] not in _reapers:
+        _reapers.append(_generation[0])
+        try:
+            threading.Thread(target=_reap, name="moco free", daemon=True).start()
+        except RuntimeError:
+            pass  # the next call that makes something looks
+    try:
+        while True:
+            _garbage.get_nowait().drop()
+    except queues.Empty:
+        pass
 
 
 class _Handle:
@@ -422,7 +474,11 @@ class _Handle:
     _shared = None
 
     def __init__(self, pointer, kept=None):
-        self._shared = _Shared(pointer, self._free, kept)
+        self._share(_Shared(pointer, self._free, kept))
+
+    def _share(self, shared):
+        self._last = _Last(self, shared)
+        self._shared = shared
 
     def _open(self):
         """What is behind an open handle."""
@@ -436,18 +492,15 @@ class _Handle:
         return self._shared is None
 
     def close(self):
-        shared = self.__dict__.pop("_shared", None)
-        if shared is not None:
-            shared.drop()
+        last, self._shared = self.__dict__.pop("_last", None), None
+        if last is not None:
+            last.drop()
 
     def __enter__(self):
         self._open()
         return self
 
     def __exit__(self, *_):
-        self.close()
-
-    def __del__(self):
         self.close()
 
     def __reduce_ex__(self, _protocol):
@@ -498,21 +551,18 @@ def _function(kind, function, stopped=1):
     return kind(lambda *arguments: _thread.work.ask(function, arguments, stopped))
 
 
-class _Token:
-    """A moco_cancel_t of one call."""
+_tokens = []  # moco_cancel_t that no call uses
 
-    def __init__(self):
+
+def _token():
+    """A moco_cancel_t without a request."""
+    try:
+        return _tokens.pop()
+    except IndexError:
         out = _ptr()
         if _lib.moco_cancel_create(ctypes.byref(out)) != 0:
-            raise MemoryError("no memory for a call")
-        self.pointer, self.free, self.request_it = out.value, _lib.moco_cancel_free, _lib.moco_cancel_request
-
-    def request(self):
-        self.request_it(self.pointer)
-
-    def __del__(self):
-        if getattr(self, "pointer", None):
-            self.free(self.pointer)
+            raise MemoryError("no memory for a call") from None
+        return out.value
 
 
 _WIDTHS = {_i32: (-1 << 31, 1 << 31), _i64: (-1 << 63, 1 << 63), _u64: (0, 1 << 64)}
@@ -543,7 +593,7 @@ class _Work:
     function or of a handler, asks the library to stop, waits until it has, and goes on its way. On any other thread
     no signal is handled, and the call is made there and then.
 
-    The object holds whatever the library works on until the call is over, come what may."""
+    The object holds whatever the library works on until the call is over."""
 
     def __init__(self, name, arguments, undo=None, alone=False):
         self.function = getattr(_lib, "moco_" + name)
@@ -551,6 +601,8 @@ class _Work:
         self.status, self.message, self.error = 0, "", None
         self.begun, self.delivered = [True], [True]  # who takes the one element has the say: list.pop is atomic
         self.done = self.given_up = self.outside = False
+        self.changes = alone  # works on an object that serves one thread at a time
+        self.stoppable = False
         self.direct, self.generation, self.thread = True, _generation[0], threading.get_ident()
         self.requests, self.answers = queues.SimpleQueue(), queues.SimpleQueue()
         self.token, self.cancels, self.held, self.plain = None, [], [], []
@@ -565,40 +617,44 @@ class _Work:
             if isinstance(value, _Handle):
                 shared = value._open()
                 if shared not in self.held:  # it may be given twice
+                    self.held.append(shared)
+                    self.changes = self.changes or value._alone
                     if not shared.enter(self, value._alone or alone):
                         raise ValueError("%s is closed" % type(value).__name__)
-                    self.held.append(shared)
                 value = shared.pointer
             else:
                 value = _plain(name, number, kind, value)
             self.plain.append(value)
             options = getattr(value, "_obj", None)
             if isinstance(options, _Struct) and hasattr(type(options), "cancel"):
-                self.token = _Token()
-                options.cancel = self.token.pointer
+                self.token, self.stoppable = _token(), True
+                options.cancel = self.token
                 if getattr(options, "user_cancel", None) is not None:
                     self.cancels.append(options.user_cancel)
-        _works.add(self)
-        for cancel in self.cancels:
-            cancel._join(self)
 
     def _release(self):
-        for cancel in self.cancels:
-            cancel._works.discard(self)
-        _works.discard(self)
-        held, self.held = self.held, []
-        for shared in held:
-            shared.leave(self)
+        with _Shared.lock:
+            token, self.token = self.token, None
+        if token is not None:
+            _lib.moco_cancel_reset(token)
+            _tokens.append(token)
+        while self.held:
+            self.held[-1].leave(self)
+            self.held.pop()
 
     def stop(self):
-        if self.token is not None:
-            self.token.request()
+        with _Shared.lock:  # afterwards it may be another call's
+            if self.token is not None:
+                _lib.moco_cancel_request(self.token)
 
     # On the thread that calls the library.
 
     def execute(self):
         before, _thread.work = getattr(_thread, "work", None), self
         try:
+            _works.add(self)
+            for cancel in self.cancels:
+                cancel._join(self)
             _listen()
             self.status = self.function(*self.plain)
             if self.status != 0:
@@ -607,6 +663,9 @@ class _Work:
             self.error = error
         finally:
             _thread.work = before
+            for cancel in self.cancels:
+                cancel._works.discard(self)
+            _works.discard(self)
             self._release()
 
     def ask(self, function, arguments, stopped):
@@ -697,8 +756,8 @@ class _Work:
                 if self.generation != _generation[0]:
                     return
                 self.stop()
-                if self.undo is not None and self.token is None and _taken(self.delivered):
-                    return  # it makes an object that nobody waits for; the worker frees it
+                if self.undo is not None and not self.stoppable and not self.changes and _taken(self.delivered):
+                    return  # it makes an object that nobody waits for, of nothing that changes; the worker frees it
                 self.answers.put(None)  # to what may have been asked just now
                 while not self.done:
                     self._next()
@@ -774,7 +833,7 @@ def _forked():
     for work in _works:
         work.requests.put(None)
         for shared in work.held if work.thread != threading.get_ident() else ():
-            shared.calls.pop(work, None)
+            shared.calls.pop(id(work), None)
     _works.clear()
     _idle.clear()
 
@@ -803,6 +862,7 @@ def _free_of(out, free):
 
 def _create(free, name, *arguments):
     """What the last argument of a call receives: an object that the function `free` frees."""
+    _reap_now()
     out = _ptr()
     work = _Work(name, arguments + (ctypes.byref(out),), _free_of(out, free))
     if work.run() != 0:
@@ -1253,7 +1313,7 @@ class Model(_Handle):
         shared, copy = self._open(), type(self).__new__(type(self))
         if not shared.join():
             raise ValueError("%s is closed" % type(self).__name__)
-        copy._shared = shared
+        copy._share(shared)
         return copy
 
     def __deepcopy__(self, _memo):

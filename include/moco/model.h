@@ -54,7 +54,7 @@ MOCO_API moco_status_t moco_model_options_json(const moco_model_options_t *optio
  * @param out      receives the model; free with moco_model_free.
  * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no file of tensors, damaged, no encoder in it),
  *         MOCO_ERR_SHAPE (a tensor is missing or has other sizes than its architecture),
- *         MOCO_ERR_NONFINITE (a weight or statistic is infinite or no number: the message names it),
+ *         MOCO_ERR_NONFINITE (a weight or statistic is infinite or no number, and which),
  *         MOCO_ERR_UNSUPPORTED (another network, a layer that no network here has, a program
  *         instead of tensors), MOCO_ERR_MISMATCH (no key encoder in it; several encoders and no
  *         `prefix` that names one), MOCO_ERR_VERSION (written by a newer library),

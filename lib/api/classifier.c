@@ -10,6 +10,7 @@
 #include "eval/loaded.h"
 #include "eval/probe.h"
 #include "train/finetune.h"
+#include "util/border.h"
 #include "util/json.h"
 #include "util/need.h"
 #include "util/status.h"
@@ -20,6 +21,7 @@
 moco_status_t moco_probe_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
                                const moco_probe_options_t *options, moco_classifier_t **out)
 {
+    MO_BORDER;
     moco_probe_options_t full;
     MO_NEED(model);
     MO_NEED(train);
@@ -33,6 +35,7 @@ moco_status_t moco_probe_train(moco_model_t *model, moco_dataset_t *train, moco_
 moco_status_t moco_finetune_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
                                   const moco_finetune_options_t *options, moco_classifier_t **out)
 {
+    MO_BORDER;
     moco_finetune_options_t full;
     MO_NEED(model);
     MO_NEED(train);
@@ -48,6 +51,7 @@ moco_status_t moco_finetune_train(moco_model_t *model, moco_dataset_t *train, mo
 moco_status_t moco_classifier_load(const char *path, const moco_model_options_t *options, moco_device_t *device,
                                    moco_classifier_t **out)
 {
+    MO_BORDER;
     mo_wanted_t wanted;
     MO_NEED(path);
     MO_NEED(out);
@@ -58,6 +62,7 @@ moco_status_t moco_classifier_load(const char *path, const moco_model_options_t 
 
 moco_status_t moco_classifier_save(const moco_classifier_t *classifier, const char *path)
 {
+    MO_BORDER;
     MO_NEED(classifier);
     MO_NEED(path);
     return mo_classifier_write(classifier, path);
@@ -65,11 +70,13 @@ moco_status_t moco_classifier_save(const moco_classifier_t *classifier, const ch
 
 void moco_classifier_free(moco_classifier_t *classifier)
 {
+    MO_BORDER;
     mo_classifier_delete(classifier);
 }
 
 moco_status_t moco_classifier_result(const moco_classifier_t *classifier, moco_classifier_result_t *result)
 {
+    MO_BORDER;
     MO_NEED(classifier);
     MO_NEED(result);
     moco_status_t status = mo_report_check(result);
@@ -92,6 +99,7 @@ moco_status_t moco_classifier_rate(const moco_classifier_t *classifier, int32_t 
 
 moco_status_t moco_classifier_confusion(const moco_classifier_t *classifier, int64_t *table)
 {
+    MO_BORDER;
     MO_NEED(classifier);
     MO_NEED(table);
     if (classifier->confusion == NULL && classifier->result.classes > MO_CONFUSION_CLASSES)
@@ -111,6 +119,7 @@ const char *moco_classifier_class_name(const moco_classifier_t *classifier, int3
 
 moco_status_t moco_classifier_weights(const moco_classifier_t *classifier, float *weights, float *bias)
 {
+    MO_BORDER;
     MO_NEED(classifier);
     const size_t classes = (size_t)classifier->result.classes, features = (size_t)classifier->result.features;
     if (weights != NULL)
@@ -122,6 +131,7 @@ moco_status_t moco_classifier_weights(const moco_classifier_t *classifier, float
 
 moco_status_t moco_classifier_model(const moco_classifier_t *classifier, moco_model_t **out)
 {
+    MO_BORDER;
     MO_NEED(classifier);
     MO_NEED(out);
     *out = mo_model_retain(classifier->model);
@@ -130,6 +140,7 @@ moco_status_t moco_classifier_model(const moco_classifier_t *classifier, moco_mo
 
 moco_status_t moco_classifier_info(const moco_classifier_t *classifier, char *text, uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     MO_NEED(classifier);
     return mo_json_text(mo_classifier_json(classifier), text, capacity, needed);
 }

@@ -2,12 +2,14 @@
 #include <moco/dataset.h>
 
 #include "data/dataset.h"
+#include "util/border.h"
 #include "util/need.h"
 
 #define MAX_SIDE 16384 /* pixels of an evaluation image's side */
 
 moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out)
 {
+    MO_BORDER;
     moco_dataset_options_t resolved;
     MO_NEED(path);
     MO_NEED(out);
@@ -19,6 +21,7 @@ moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *
 moco_status_t moco_dataset_create(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
                                   const moco_dataset_options_t *options, moco_dataset_t **out)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_dataset_options_t resolved;
     MO_NEED(read);
@@ -33,6 +36,7 @@ cleanup:
 
 void moco_dataset_free(moco_dataset_t *dataset)
 {
+    MO_BORDER;
     mo_dataset_release(dataset);
 }
 
@@ -68,11 +72,13 @@ int64_t moco_dataset_broken_count(const moco_dataset_t *dataset)
 
 const char *moco_dataset_broken_reason(const moco_dataset_t *dataset, int64_t index)
 {
+    MO_BORDER;
     return mo_dataset_broken_reason(dataset, index);
 }
 
 moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size, uint8_t *pixels)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     mo_pixels_t decoded = {0};
     mo_view_work_t work = {0};
@@ -91,6 +97,7 @@ cleanup:
 
 moco_status_t moco_dataset_info(const moco_dataset_t *dataset, char *text, uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     MO_NEED(dataset);
     return mo_dataset_json(dataset, text, capacity, needed);
 }

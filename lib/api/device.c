@@ -2,10 +2,12 @@
 #include <moco/device.h>
 
 #include "engine/device.h"
+#include "util/border.h"
 #include "util/need.h"
 
 moco_status_t moco_device_create(const moco_device_options_t *options, moco_device_t **out)
 {
+    MO_BORDER;
     moco_device_options_t full;
     MO_NEED(out);
     *out = NULL;
@@ -19,5 +21,6 @@ moco_status_t moco_device_create(const moco_device_options_t *options, moco_devi
 
 void moco_device_free(moco_device_t *device)
 {
+    MO_BORDER;
     mo_device_release(device);
 }

@@ -3,11 +3,13 @@
 
 #include "eval/classify.h"
 #include "eval/index.h"
+#include "util/border.h"
 #include "util/need.h"
 
 moco_status_t moco_index_create(int32_t dimension, const moco_index_options_t *options, moco_device_t *device,
                                 moco_index_t **out)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_index_options_t o;
     moco_index_t *index = NULL;
@@ -25,6 +27,7 @@ cleanup:
 
 void moco_index_free(moco_index_t *index)
 {
+    MO_BORDER;
     mo_index_free(index);
 }
 
@@ -50,6 +53,7 @@ static moco_status_t check_rows(const moco_index_t *index, const char *name, con
 
 moco_status_t moco_index_add(moco_index_t *index, int64_t count, const float *vectors, const int32_t *labels)
 {
+    MO_BORDER;
     moco_status_t status = check_rows(index, "vectors", vectors, count);
     return status == MOCO_OK && count > 0 ? mo_index_add(index, vectors, labels, count) : status;
 }
@@ -57,6 +61,7 @@ moco_status_t moco_index_add(moco_index_t *index, int64_t count, const float *ve
 moco_status_t moco_index_search(moco_index_t *index, int64_t count, const float *queries,
                                 const moco_search_options_t *options, int64_t *ids, float *similarities)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_search_options_t o;
     TRY(check_rows(index, "queries", queries, count));
@@ -90,6 +95,7 @@ static moco_status_t check_classes(const moco_index_t *index, moco_classify_opti
 moco_status_t moco_index_classify(moco_index_t *index, int64_t count, const float *queries,
                                   const moco_classify_options_t *options, int32_t *top)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_classify_options_t o;
     TRY(check_rows(index, "queries", queries, count));
@@ -106,6 +112,7 @@ cleanup:
 moco_status_t moco_index_load_npy(const char *path, const moco_index_options_t *options, moco_device_t *device,
                                   moco_index_t **out)
 {
+    MO_BORDER;
     moco_index_options_t o;
     MO_NEED(path);
     MO_NEED(out);
@@ -116,6 +123,7 @@ moco_status_t moco_index_load_npy(const char *path, const moco_index_options_t *
 
 moco_status_t moco_index_save_npy(const moco_index_t *index, const char *path)
 {
+    MO_BORDER;
     MO_NEED(index);
     MO_NEED(path);
     return mo_index_write_npy(index, path);

@@ -1,11 +1,13 @@
 /* moco_knn_measure: the border. */
 #include "eval/knn.h"
+#include "util/border.h"
 #include "util/need.h"
 #include "util/structsize.h"
 
 moco_status_t moco_knn_measure(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
                                const moco_knn_options_t *options, moco_knn_result_t *result)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_knn_options_t o;
     moco_knn_result_t full = {.struct_size = sizeof full};

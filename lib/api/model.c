@@ -4,6 +4,7 @@
 #include "api/options.h"
 #include "eval/loaded.h"
 #include "eval/model.h"
+#include "util/border.h"
 #include "util/json.h"
 #include "util/need.h"
 #include "util/structsize.h"
@@ -31,6 +32,7 @@ cleanup:
 moco_status_t moco_model_load(const char *path, const moco_model_options_t *options, moco_device_t *device,
                               moco_model_t **out)
 {
+    MO_BORDER;
     mo_wanted_t wanted;
     MO_NEED(path);
     MO_NEED(out);
@@ -42,6 +44,7 @@ moco_status_t moco_model_load(const char *path, const moco_model_options_t *opti
 moco_status_t moco_model_load_memory(const void *data, uint64_t size, const moco_model_options_t *options,
                                      moco_device_t *device, moco_model_t **out)
 {
+    MO_BORDER;
     mo_wanted_t wanted;
     MO_NEED(data);
     MO_NEED(out);
@@ -52,6 +55,7 @@ moco_status_t moco_model_load_memory(const void *data, uint64_t size, const moco
 
 moco_status_t moco_model_save(const moco_model_t *model, const char *path)
 {
+    MO_BORDER;
     MO_NEED(model);
     MO_NEED(path);
     return mo_model_write(model, path);
@@ -59,12 +63,14 @@ moco_status_t moco_model_save(const moco_model_t *model, const char *path)
 
 moco_status_t moco_model_save_memory(const moco_model_t *model, void *data, uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     MO_NEED(model);
     return mo_model_write_memory(model, data, capacity, needed);
 }
 
 void moco_model_free(moco_model_t *model)
 {
+    MO_BORDER;
     mo_model_release(model);
 }
 
@@ -72,6 +78,7 @@ void moco_model_free(moco_model_t *model)
 
 moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     MO_NEED(model);
     return mo_json_text(mo_model_json(model), text, capacity, needed);
 }
@@ -111,6 +118,7 @@ static moco_status_t embed(moco_model_t *model, int64_t count, const mo_image_so
 moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t count, const uint8_t *const *data,
                                        const uint64_t *sizes, const moco_embed_options_t *options, float *out)
 {
+    MO_BORDER;
     const mo_image_source_t source = {.encoded = data, .sizes = sizes};
     moco_embed_options_t o;
     MO_NEED(model);
@@ -123,6 +131,7 @@ moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t count, const
 moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t count, const moco_image_t *images,
                                       const moco_embed_options_t *options, float *out)
 {
+    MO_BORDER;
     const mo_image_source_t source = {.images = images};
     moco_embed_options_t o;
     MO_NEED(model);
@@ -134,6 +143,7 @@ moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t count, const 
 moco_status_t moco_model_embed_tensor(moco_model_t *model, int64_t count, const float *images,
                                       const moco_embed_options_t *options, float *out)
 {
+    MO_BORDER;
     mo_image_source_t source = {.floats = images};
     moco_embed_options_t o;
     MO_NEED(model);
@@ -148,6 +158,7 @@ moco_status_t moco_model_embed_tensor(moco_model_t *model, int64_t count, const 
 moco_status_t moco_model_embed_dataset(moco_model_t *model, moco_dataset_t *dataset,
                                        const moco_embed_options_t *options, moco_rows_fn rows, void *user)
 {
+    MO_BORDER;
     moco_embed_options_t o;
     MO_NEED(model);
     MO_NEED(dataset);
@@ -159,6 +170,7 @@ moco_status_t moco_model_embed_dataset(moco_model_t *model, moco_dataset_t *data
 moco_status_t moco_model_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
                                       const moco_embed_options_t *options, moco_embed_result_t *result)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_embed_options_t o;
     moco_embed_result_t full;

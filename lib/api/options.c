@@ -14,6 +14,7 @@
 #include "train/finetune.h"
 #include "train/options.h"
 #include "train/state.h"
+#include "util/border.h"
 #include "util/alloc.h"
 #include "util/need.h"
 #include "util/structsize.h"
@@ -57,23 +58,27 @@ cleanup:
 #define SET_AND_JSON(kind)                                                                                          \
     moco_status_t moco_##kind##_options_set(moco_##kind##_options_t *options, const char *name, const char *value)  \
     {                                                                                                               \
+        MO_BORDER;                                                                                                  \
         return set(&mo_##kind##_options, options, name, value);                                                     \
     }                                                                                                               \
     moco_status_t moco_##kind##_options_json(const moco_##kind##_options_t *options, char *text, uint64_t capacity, \
                                              uint64_t *needed)                                                      \
     {                                                                                                               \
+        MO_BORDER;                                                                                                  \
         moco_##kind##_options_t full;                                                                               \
         return json(&mo_##kind##_options, options, &full, text, capacity, needed);                                  \
     }
 #define OPTIONS(kind)                                                                                \
     moco_status_t moco_##kind##_options_init(moco_##kind##_options_t *options, uint64_t struct_size) \
     {                                                                                                \
+        MO_BORDER;                                                                                   \
         return mo_option_init(&mo_##kind##_options, 0, options, struct_size);                        \
     }                                                                                                \
     SET_AND_JSON(kind)
 #define OPTIONS_WITH_PRESET(kind)                                                                                    \
     moco_status_t moco_##kind##_options_init(moco_##kind##_options_t *options, uint64_t struct_size, int32_t preset) \
     {                                                                                                                \
+        MO_BORDER;                                                                                                   \
         return mo_option_init(&mo_##kind##_options, preset, options, struct_size);                                   \
     }                                                                                                                \
     SET_AND_JSON(kind)
@@ -98,6 +103,7 @@ OPTIONS(contrast)
 moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_t struct_size, int32_t recipe,
                                         int32_t arch)
 {
+    MO_BORDER;
     moco_trainer_options_t defaults;
     moco_status_t status = mo_options_defaults_for(recipe, arch, &defaults);
     return status == MOCO_OK ? mo_struct_init(options, struct_size, &defaults, sizeof defaults) : status;
@@ -105,6 +111,7 @@ moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_
 
 moco_status_t moco_trainer_options_load(const char *path, moco_trainer_options_t *options, uint64_t struct_size)
 {
+    MO_BORDER;
     moco_trainer_options_t saved;
     MO_NEED(path);
     MO_NEED(options);

@@ -2,11 +2,13 @@
 #include <moco/queue.h>
 
 #include "contrast/queue.h"
+#include "util/border.h"
 #include "util/need.h"
 #include "util/structsize.h"
 
 moco_status_t moco_queue_create(const moco_queue_options_t *options, moco_device_t *device, moco_queue_t **out)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_queue_options_t o;
     MO_NEED(out);
@@ -19,6 +21,7 @@ cleanup:
 
 void moco_queue_free(moco_queue_t *queue)
 {
+    MO_BORDER;
     mo_queue_free(queue);
 }
 
@@ -39,6 +42,7 @@ int64_t moco_queue_pointer(const moco_queue_t *queue)
 
 moco_status_t moco_queue_enqueue(moco_queue_t *queue, int64_t count, const float *keys)
 {
+    MO_BORDER;
     MO_NEED(queue);
     MO_NEED(keys);
     moco_status_t status = mo_need_whole("count", count, 1, INT64_MAX);
@@ -47,6 +51,7 @@ moco_status_t moco_queue_enqueue(moco_queue_t *queue, int64_t count, const float
 
 moco_status_t moco_queue_keys(const moco_queue_t *queue, float *keys, int64_t *pointer)
 {
+    MO_BORDER;
     MO_NEED(queue);
     MO_NEED(keys);
     return mo_queue_copy(queue, keys, pointer);
@@ -54,6 +59,7 @@ moco_status_t moco_queue_keys(const moco_queue_t *queue, float *keys, int64_t *p
 
 moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer)
 {
+    MO_BORDER;
     MO_NEED(queue);
     MO_NEED(keys);
     return mo_queue_restore(queue, keys, pointer);
@@ -62,6 +68,7 @@ moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t
 moco_status_t moco_queue_contrast(moco_queue_t *queue, int64_t count, const float *queries, const float *keys,
                                   const moco_contrast_options_t *options, moco_contrast_result_t *result)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_contrast_options_t o;
     moco_contrast_result_t full = {.struct_size = sizeof full};

@@ -5,8 +5,10 @@
 #include "train/draw.h"
 #include "train/options.h"
 #include "train/run.h"
+#include "train/run_folder.h"
 #include "train/trainer.h"
 #include "train/warnings.h"
+#include "util/border.h"
 #include "util/json.h"
 #include "persist/output.h"
 #include "util/need.h"
@@ -15,6 +17,7 @@
 
 moco_status_t moco_trainer_create(const moco_trainer_options_t *options, moco_device_t *device, moco_trainer_t **out)
 {
+    MO_BORDER;
     MO_NEED(options);
     MO_NEED(out);
     *out = NULL;
@@ -26,12 +29,14 @@ moco_status_t moco_trainer_create(const moco_trainer_options_t *options, moco_de
 
 void moco_trainer_free(moco_trainer_t *trainer)
 {
+    MO_BORDER;
     mo_trainer_delete(trainer);
 }
 
 moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,
                                 uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     moco_trainer_t *trainer = NULL;
     MO_NEED(options);
     moco_status_t status = mo_trainer_plan(options, device, &trainer);
@@ -45,6 +50,7 @@ moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_devi
 moco_status_t moco_trainer_push_views(moco_trainer_t *trainer, int64_t count, const float *queries, const float *keys,
                                       int32_t layout)
 {
+    MO_BORDER;
     MO_NEED(trainer);
     MO_NEED(queries);
     MO_NEED(keys);
@@ -53,6 +59,7 @@ moco_status_t moco_trainer_push_views(moco_trainer_t *trainer, int64_t count, co
 
 moco_status_t moco_trainer_push_pixels(moco_trainer_t *trainer, int64_t count, const moco_image_t *images)
 {
+    MO_BORDER;
     MO_NEED(trainer);
     MO_NEED(images);
     return mo_push_pixels(trainer, count, images);
@@ -61,6 +68,7 @@ moco_status_t moco_trainer_push_pixels(moco_trainer_t *trainer, int64_t count, c
 moco_status_t moco_trainer_push_encoded(moco_trainer_t *trainer, int64_t count, const uint8_t *const *data,
                                         const uint64_t *sizes)
 {
+    MO_BORDER;
     MO_NEED(trainer);
     MO_NEED(data);
     MO_NEED(sizes);
@@ -69,11 +77,13 @@ moco_status_t moco_trainer_push_encoded(moco_trainer_t *trainer, int64_t count, 
 
 int64_t moco_trainer_discard(moco_trainer_t *trainer)
 {
+    MO_BORDER;
     return trainer != NULL ? mo_push_done(trainer) : -1;
 }
 
 moco_status_t moco_trainer_step(moco_trainer_t *trainer, const moco_run_options_t *options, moco_step_report_t *report)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_run_options_t o;
     MO_NEED(trainer);
@@ -87,6 +97,7 @@ cleanup:
 moco_status_t moco_trainer_steps(moco_trainer_t *trainer, moco_dataset_t *dataset, int64_t count,
                                  const moco_run_options_t *options, moco_step_report_t *report)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_run_options_t o;
     MO_NEED(trainer);
@@ -102,6 +113,7 @@ cleanup:
 moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset, moco_dataset_t *test,
                                const char *folder, const moco_run_options_t *options)
 {
+    MO_BORDER;
     moco_run_options_t o;
     MO_NEED(trainer);
     MO_NEED(dataset);
@@ -112,6 +124,7 @@ moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset,
 moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, const moco_snapshot_options_t *options,
                                     moco_device_t *device, moco_model_t **out)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_snapshot_options_t o;
     MO_NEED(trainer);
@@ -125,15 +138,23 @@ cleanup:
 
 moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path)
 {
+    MO_BORDER;
     MO_NEED(trainer);
     MO_NEED(path);
-    const moco_status_t status = mo_output_check(path, MO_OUTPUT_SAFETENSORS);
-    return status == MOCO_OK ? mo_state_save(&trainer->state, NULL, path) : status;
+    mo_run_folder_t guard = {0};
+    moco_status_t status = MOCO_OK;
+    TRY(mo_output_check(path, MO_OUTPUT_SAFETENSORS));
+    TRY(mo_run_folder_guard(&guard, path));
+    TRY(mo_state_save(&trainer->state, NULL, path));
+cleanup:
+    mo_run_folder_close(&guard, 0);
+    return status;
 }
 
 moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides, moco_device_t *device,
                                 moco_trainer_t **out)
 {
+    MO_BORDER;
     MO_NEED(path);
     MO_NEED(out);
     *out = NULL;
@@ -143,6 +164,7 @@ moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *
 moco_status_t moco_trainer_options_get(const moco_trainer_t *trainer, moco_trainer_options_t *options,
                                        uint64_t struct_size)
 {
+    MO_BORDER;
     MO_NEED(trainer);
     MO_NEED(options);
     return mo_struct_init(options, struct_size, &trainer->state.options, sizeof trainer->state.options);
@@ -155,6 +177,7 @@ int64_t moco_trainer_step_number(const moco_trainer_t *trainer)
 
 moco_status_t moco_trainer_state(const moco_trainer_t *trainer, char *text, uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     MO_NEED(trainer);
     return mo_json_text(mo_trainer_state_json(trainer), text, capacity, needed);
 }
@@ -163,6 +186,7 @@ moco_status_t moco_trainer_state(const moco_trainer_t *trainer, char *text, uint
 
 moco_status_t moco_shuffle_permutation(uint64_t seed, int64_t step, int32_t count, int32_t *permutation)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     MO_NEED(permutation);
     TRY(mo_need_whole("step", step, 0, UINT32_MAX));
@@ -175,6 +199,7 @@ cleanup:
 moco_status_t moco_dataset_views(moco_dataset_t *dataset, const moco_trainer_options_t *options, int64_t epoch,
                                  int64_t index, uint8_t *views)
 {
+    MO_BORDER;
     moco_status_t status = MOCO_OK;
     moco_trainer_options_t full;
     MO_NEED(dataset);

@@ -80,8 +80,8 @@ uint64_t mo_dataset_name_hash(const moco_dataset_t *dataset); /* FNV-1a over all
 /* Tells a data set from others in a later process: names, place and, of an archive, length and time
  * of change. 0 of a callback's, whose images nobody knows again. */
 uint64_t mo_dataset_identity(const moco_dataset_t *dataset);
-/* Whether one of the first `count` images, or the archive, was written after `since`, nanoseconds of
- * the system's time. */
+/* Whether one of the first `count` images, or the archive, was written after `since`, nanoseconds
+ * of the system's time. */
 int mo_dataset_changed(const moco_dataset_t *dataset, int64_t count, int64_t since);
 moco_dataset_t *mo_dataset_retain(moco_dataset_t *dataset);
 /* Read and decode entry `index` (thread-safe unless the data set is from a callback: then only on

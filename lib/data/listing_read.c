@@ -68,13 +68,25 @@ static moco_status_t read_into(int fd, uint64_t offset, uint64_t size, uint64_t 
     const int64_t got = mo_read_at(fd, bytes->data, size, offset);
     if (got < 0)
         return unreadable(errno);
-    bytes->size = (uint64_t)got;
+    if ((uint64_t)got < size) /* somebody is writing it */
+        return mo_fail(MOCO_ERR_IO, "ends after %lld of %llu bytes: it became shorter while it was read",
+                       (long long)got, (unsigned long long)size);
+    bytes->size = size;
     return MOCO_OK;
+}
+
+/* A folder without a name, whose files are gone with it: a run must not go on without any image. */
+static int is_removed(const mo_listing_t *listing)
+{
+    struct stat info;
+    return listing->source == MO_SOURCE_FOLDER && mo_fstat(listing->fd, &info) == 0 && info.st_nlink == 0;
 }
 
 static moco_status_t fail_to_open(const mo_listing_t *listing, const char *name, int error)
 {
     char hint[MO_LIST_HINT] = "";
+    if (error == ENOENT && is_removed(listing))
+        return mo_fail(MOCO_ERR_IO, "the folder '%s' was removed", listing->path);
     if (listing->source == MO_SOURCE_LIST && (error == ENOENT || error == ENOTDIR))
         mo_list_hint(listing, name, hint);
     if (hint[0] == '\0')
@@ -110,10 +122,7 @@ static moco_status_t read_member(const mo_listing_t *listing, const mo_entry_t *
         return mo_fail(MOCO_ERR_IMAGE, "unreadable: a sparse member, which is not read (pack it without --sparse)");
     if (entry->kind == MO_ENTRY_OTHER)
         return mo_fail(MOCO_ERR_IMAGE, "unreadable: not a regular file");
-    const moco_status_t status = read_into(listing->fd, entry->member.offset, entry->member.size, max_bytes, bytes);
-    if (status == MOCO_OK && bytes->size < entry->member.size)
-        return mo_fail(MOCO_ERR_IO, "the archive has become shorter since it was opened");
-    return status;
+    return read_into(listing->fd, entry->member.offset, entry->member.size, max_bytes, bytes);
 }
 
 moco_status_t mo_listing_read(const mo_listing_t *listing, int64_t index, uint64_t max_bytes, mo_bytes_t *bytes)

@@ -1,8 +1,8 @@
 /* A data set's embeddings as files: X.npy with the rows, X.names.txt with a name for each,
  * X.skipped.txt with the images that were broken and why, X.embed.json with what ties them. All
- * four get their names together. Until then they grow as part files, and from time to time a journal
- * says how much of them is good: a call that was cut short, even by a kill, is gone on with by the
- * next one for the same model and data set. */
+ * four get their names together. Until then they grow as part files, and from time to time a
+ * journal says how much of them is good: a call that was cut short, even by a kill, is gone on with
+ * by the next one for the same model and data set. */
 #include <string.h>
 #include <unistd.h>
 

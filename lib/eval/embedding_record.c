@@ -32,14 +32,10 @@ typedef struct field {
     int is_text;
 } field_t;
 
-#define TEXT(name)                                      \
-    {                                                   \
-#name, offsetof(mo_embedding_record_t, name), 1 \
-    }
-#define WHOLE(name)                                     \
-    {                                                   \
-#name, offsetof(mo_embedding_record_t, name), 0 \
-    }
+/* clang-format off */
+#define TEXT(name) {#name, offsetof(mo_embedding_record_t, name), 1}
+#define WHOLE(name) {#name, offsetof(mo_embedding_record_t, name), 0}
+/* clang-format on */
 static const field_t fields[] = {
     TEXT(model),    TEXT(dataset),   WHOLE(started),    WHOLE(images),      WHOLE(position),
     WHOLE(rows),    WHOLE(skipped),  WHOLE(dimension),  WHOLE(names_bytes), WHOLE(skipped_bytes),

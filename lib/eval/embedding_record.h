@@ -1,6 +1,6 @@
 /* X.embed.json: what the files of an embedding are made of and how far they are. While a call is at
- * work, or has been cut short, it stands beside the part files; at the end it stays beside X.npy and
- * ties rows and names to each other. */
+ * work, or has been cut short, it stands beside the part files; at the end it stays beside X.npy
+ * and ties rows and names to each other. */
 #ifndef MO_EVAL_EMBEDDING_RECORD_H
 #define MO_EVAL_EMBEDDING_RECORD_H
 
@@ -31,8 +31,8 @@ moco_status_t mo_embedding_record_text(const mo_embedding_record_t *record, char
 /* MOCO_ERR_IO where there is none, MOCO_ERR_FORMAT where it is something else. */
 moco_status_t mo_embedding_record_read(const char *path, mo_embedding_record_t *out);
 
-/* The rows of `path` and the names beside it, against the record where there is one: MOCO_ERR_FORMAT
- * names the file that is not of the same call. */
+/* The rows of `path` and the names beside it, against the record where there is one:
+ * MOCO_ERR_FORMAT names the file that is not of the same call. */
 moco_status_t mo_embedding_check(const char *path, const float *values, int64_t rows, int64_t dimension);
 /* `path` will hold other rows: the record of the older ones goes. */
 moco_status_t mo_embedding_forget(const char *path);

@@ -5,6 +5,11 @@
 #include <string.h>
 
 static const mo_scheme_t schemes[] = {
+    /* the ResNets for CIFAR-10 that many programs copy: no layer `downsample`, but `shortcut` */
+    {.name = "cifar-shortcut",
+     .markers = {"layer2.0.shortcut.0.weight"},
+     .inside = "layer1.0.",
+     .inner = {{"shortcut.0", "downsample.0"}, {"shortcut.1", "downsample.1"}}},
     /* ResNets; timm names them alike */
     {.name = "torchvision", .markers = {"conv1.weight"}, .inside = "layer1.0."},
     /* timm's and DeiT's ViTs (patch_embed.proj is one convolution, or a stem of several) */

@@ -7,8 +7,8 @@
 
 typedef enum mo_output { MO_OUTPUT_SAFETENSORS, MO_OUTPUT_NPY } mo_output_t;
 
-/* MOCO_ERR_EXISTS where `path` is a file of another kind. Nothing, an empty file and an earlier file
- * of the same kind are fine; links are followed. */
+/* MOCO_ERR_EXISTS where `path` is a file of another kind. Nothing, an empty file and an earlier
+ * file of the same kind are fine; links are followed. */
 moco_status_t mo_output_check(const char *path, mo_output_t kind);
 
 #endif

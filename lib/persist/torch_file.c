@@ -9,6 +9,7 @@
 
 #include "persist/zip.h"
 #include "util/alloc.h"
+#include "util/headroom.h"
 #include "util/size.h"
 #include "util/status.h"
 
@@ -336,6 +337,7 @@ static moco_status_t parse_plain(sequence_t *s, mo_tensor_file_t *made)
     if (size > MAX_PLAIN)
         TRY(mo_fail(MOCO_ERR_UNSUPPORTED, "%s: a plain pickle of %llu bytes, at most %llu are read", s->path,
                     (unsigned long long)size, (unsigned long long)MAX_PLAIN));
+    TRY(mo_headroom_check(MOCO_ERR_MEMORY, "a plain pickle, which is read as a whole, needs", size, ""));
     TRY(mo_source_take(s->source, 0, size, &s->pickles));
     s->at = s->pickles;
     s->end = s->pickles + size;

@@ -150,12 +150,16 @@ static moco_status_t rescue(mo_run_files_t *f)
     moco_status_t status = MOCO_ERR_IO;
     if (f->has_rescue && save_rescue(f) == MOCO_OK)
         return MOCO_OK;
+    leave_rescue(f); /* with what it has */
     for (int i = 0; i < 2 && status != MOCO_OK; i++) {
-        leave_rescue(f);
         status = mo_run_folder_rescue(&f->run, i, &f->rescue);
         f->has_rescue = status == MOCO_OK;
-        if (status == MOCO_OK)
-            status = save_rescue(f);
+        if (status == MOCO_OK && (status = save_rescue(f)) != MOCO_OK) {
+            char why[MO_MESSAGE_SIZE];
+            mo_message_copy(why);
+            drop_rescue(f);
+            mo_message_set(status, why);
+        }
     }
     return status;
 }

@@ -83,6 +83,29 @@ cleanup:
     return status;
 }
 
+moco_status_t mo_run_folder_guard(mo_run_folder_t *guard, const char *path)
+{
+    static const char *const names[] = {MO_RUN_CHECKPOINT, MO_RUN_MODEL};
+    moco_status_t status = MOCO_OK;
+    mo_run_folder_t made = {0};
+    char *parent = NULL;
+    int is_run = 0;
+    *guard = (mo_run_folder_t){0};
+    TRY(split(path, &parent, &made.name));
+    for (int i = 0; i < 2; i++)
+        is_run |= strcmp(made.name, names[i]) == 0;
+    if (!is_run || access(parent, F_OK) != 0) /* no such folder: the write says so */
+        goto cleanup;
+    TRY(mo_folder_open(&made.folder, NULL, parent));
+    TRY(lock(&made));
+    *guard = made;
+    made = (mo_run_folder_t){0};
+cleanup:
+    mo_run_folder_close(&made, 0);
+    mo_free(parent);
+    return status;
+}
+
 void mo_run_folder_close(mo_run_folder_t *run, int unused)
 {
     if (unused && run->is_new && run->is_locked && run->owner == getpid() && !mo_run_folder_moved(run))

@@ -23,6 +23,9 @@ typedef struct mo_run_folder {
 /* Makes the last folder of the path where there is none, and removes what killed saves have left.
  * MOCO_ERR_EXISTS where another run, of this process or another one, is at work in it. */
 moco_status_t mo_run_folder_open(mo_run_folder_t *run, const char *path);
+/* Locks the folder of `path` for who writes a file there that may be a run's, by its name; else
+ * does nothing. MOCO_ERR_EXISTS where a run is at work in it. Close it after the write. */
+moco_status_t mo_run_folder_guard(mo_run_folder_t *guard, const char *path);
 /* Lets others in. With `unused`, a folder that this run has made goes, if it is empty. Safe on a
  * zeroed struct. */
 void mo_run_folder_close(mo_run_folder_t *run, int unused);

@@ -577,6 +577,60 @@ START_TEST(checkpoints_that_lie)
 }
 END_TEST
 
+/* The numbers of a tensor in the bytes of a file. */
+static float *numbers_of(uint8_t *bytes, size_t size, const char *name)
+{
+    char quoted[96];
+    uint64_t length;
+    memcpy(&length, bytes, 8);
+    snprintf(quoted, sizeof quoted, "\"%s\":{", name);
+    const char *at = memmem(bytes, size, quoted, strlen(quoted));
+    ck_assert_msg(at != NULL, "no %s", name);
+    at = strstr(at, "\"data_offsets\":[") + strlen("\"data_offsets\":[");
+    return (float *)(void *)(bytes + 8 + length + strtoull(at, NULL, 10));
+}
+
+/* Numbers that no training has left, in a file without checksums as others write it. */
+START_TEST(checkpoints_of_bad_numbers)
+{
+    static const struct {
+        const char *name;
+        float value;
+        moco_status_t status;
+    } bad[] = {{"encoder_q.conv1.weight", NAN, MOCO_ERR_NONFINITE},
+               {"encoder_k.conv1.weight", INFINITY, MOCO_ERR_NONFINITE},
+               {"encoder_q.bn1.running_mean", -INFINITY, MOCO_ERR_NONFINITE},
+               {"encoder_k.bn1.running_var", -1e-6f, MOCO_ERR_FORMAT},
+               {"optimizer.momentum_buffer.conv1.weight", NAN, MOCO_ERR_NONFINITE},
+               {"queue", NAN, MOCO_ERR_NONFINITE},
+               {"queue", 3, MOCO_ERR_FORMAT}};
+    moco_trainer_t *trainer = fresh(), *made = NULL;
+    size_t size;
+    expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "good")));
+    moco_trainer_free(trainer);
+    uint8_t *bytes = read_file(in_scratch(&scratch, "good"), &size);
+    float *number = numbers_of(bytes, size, bad[0].name);
+    *number += 0.25f; /* with checksums any other number is damage */
+    write_file(scratch.path, "hostile", bytes, size);
+    expect_status(MOCO_ERR_FORMAT, moco_trainer_load(in_scratch(&scratch, "hostile"), NULL, NULL, &made));
+    expect_message("damaged");
+    forget_sums(bytes, size);
+    write_file(scratch.path, "hostile", bytes, size);
+    expect_ok(moco_trainer_load(in_scratch(&scratch, "hostile"), NULL, NULL, &made));
+    moco_trainer_free(made);
+    for (size_t i = 0; i < LENGTH(bad); i++) {
+        number = numbers_of(bytes, size, bad[i].name);
+        const float good = *number;
+        *number = bad[i].value;
+        write_file(scratch.path, "hostile", bytes, size);
+        expect_status(bad[i].status, moco_trainer_load(in_scratch(&scratch, "hostile"), NULL, NULL, &made));
+        expect_message(bad[i].name);
+        *number = good;
+    }
+    free(bytes);
+}
+END_TEST
+
 /* Sizes that only the options claim are refused by the tensors that are there, before memory is
  * taken for them. */
 START_TEST(checkpoints_that_boast)
@@ -685,6 +739,7 @@ int main(void)
     tcase_add_test(tcase, hostile_headers);
     tcase_add_test(tcase, checkpoints_that_lie);
     tcase_add_test(tcase, checkpoints_that_boast);
+    tcase_add_test(tcase, checkpoints_of_bad_numbers);
     tcase_add_test(tcase, the_program);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -67,7 +67,8 @@ START_TEST(reasons_of_images_in_memory)
     ck_assert_int_eq(told.count, 2);
     ck_assert(told.index[0] == 1 && told.index[1] == 2);
     ck_assert(told.status[0] == MOCO_ERR_IMAGE && told.status[1] == MOCO_ERR_ARGUMENT);
-    ck_assert_ptr_nonnull(strstr(told.reason[0], "data[1]: "));
+    ck_assert_ptr_nonnull(strstr(told.reason[0], "a text that begins 'no image'"));
+    ck_assert_ptr_null(strstr(told.reason[0], "data[")); /* its number is told beside it */
     ck_assert_ptr_nonnull(strstr(told.reason[1], "data[2] is NULL"));
     ck_assert(rows[D] == 0 && rows[2 * D] == 0 && rows[0] != 0);
     ck_assert_mem_eq(rows, rows + 3 * D, D * sizeof *rows);

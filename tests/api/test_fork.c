@@ -165,6 +165,60 @@ START_TEST(work_in_flight)
 }
 END_TEST
 
+/* A thread makes models while the process forks; the child starts over with a device of its own.
+ * No lock of the parent's lanes may be left to it. */
+static atomic_int stop_making;
+
+static int make_model(moco_device_t *device)
+{
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    moco_model_t *model = NULL;
+    tiny_options(&options);
+    options.width = 0.0625;
+    const int ok = moco_trainer_create(&options, device, &trainer) == MOCO_OK &&
+                   moco_trainer_snapshot(trainer, NULL, device, &model) == MOCO_OK;
+    moco_model_free(model);
+    moco_trainer_free(trainer);
+    return ok;
+}
+
+static void *make_models(void *device)
+{
+    while (!atomic_load(&stop_making))
+        if (!make_model(device))
+            return device;
+    return NULL;
+}
+
+static int start_over(void *context)
+{
+    (void)context;
+    moco_device_t *device = NULL;
+    if (moco_device_create(NULL, &device) != MOCO_OK || !make_model(device))
+        return 1;
+    moco_device_free(device);
+    return 0;
+}
+
+START_TEST(models_in_the_making)
+{
+    pthread_t thread;
+    void *failed = NULL;
+    moco_device_t *device = NULL;
+    expect_ok(moco_device_create(NULL, &device));
+    ck_assert_int_eq(pthread_create(&thread, NULL, make_models, device), 0);
+    for (int i = 0; i < 30; i++) {
+        usleep((useconds_t)(1000 + i * 137 % 5000));
+        ck_assert_int_eq(in_child(start_over, NULL), 0);
+    }
+    atomic_store(&stop_making, 1);
+    pthread_join(thread, &failed);
+    ck_assert_ptr_null(failed);
+    moco_device_free(device);
+}
+END_TEST
+
 /* ---- data sets ---- */
 
 typedef struct readers {
@@ -268,60 +322,6 @@ START_TEST(a_child_that_goes_on_training)
 }
 END_TEST
 
-/* A thread makes models while the process forks; the child starts over with a device of its own.
- * No lock of the parent's lanes may be left to it. */
-static atomic_int stop_making;
-
-static int make_model(moco_device_t *device)
-{
-    moco_trainer_options_t options;
-    moco_trainer_t *trainer = NULL;
-    moco_model_t *model = NULL;
-    tiny_options(&options);
-    options.width = 0.0625;
-    const int ok = moco_trainer_create(&options, device, &trainer) == MOCO_OK &&
-                   moco_trainer_snapshot(trainer, NULL, device, &model) == MOCO_OK;
-    moco_model_free(model);
-    moco_trainer_free(trainer);
-    return ok;
-}
-
-static void *make_models(void *device)
-{
-    while (!atomic_load(&stop_making))
-        if (!make_model(device))
-            return device;
-    return NULL;
-}
-
-static int start_over(void *context)
-{
-    (void)context;
-    moco_device_t *device = NULL;
-    if (moco_device_create(NULL, &device) != MOCO_OK || !make_model(device))
-        return 1;
-    moco_device_free(device);
-    return 0;
-}
-
-START_TEST(models_in_the_making)
-{
-    pthread_t thread;
-    void *failed = NULL;
-    moco_device_t *device = NULL;
-    expect_ok(moco_device_create(NULL, &device));
-    ck_assert_int_eq(pthread_create(&thread, NULL, make_models, device), 0);
-    for (int i = 0; i < 30; i++) {
-        usleep((useconds_t)(1000 + i * 137 % 5000));
-        ck_assert_int_eq(in_child(start_over, NULL), 0);
-    }
-    atomic_store(&stop_making, 1);
-    pthread_join(thread, &failed);
-    ck_assert_ptr_null(failed);
-    moco_device_free(device);
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("fork");
@@ -337,9 +337,9 @@ int main(void)
     (void)models_in_the_making;
 #else
     tcase_add_test(forks, work_in_flight);
+    tcase_add_test(forks, models_in_the_making);
     tcase_add_test(forks, data_set_that_others_read);
     tcase_add_test(forks, a_child_that_goes_on_training);
-    tcase_add_test(forks, models_in_the_making);
 #endif
     suite_add_tcase(suite, forks);
     return run_suite(suite);

@@ -427,6 +427,10 @@ class Use(Case):
                          (100, 1, 32, 32, 25))
         self.assertRegex(self.run_moco("knn", self.model, self.data, self.data, "--k=5").stdout, "chance 25.00 %")
         self.run_moco("knn", self.model, self.data, self.data, "--temperature", "0", code=2, says=["--temperature"])
+        self.run_moco("knn", self.model, self.data, self.data, "--tap", "backbone")
+        bare = self.path("bare.safetensors")
+        self.run_moco("convert", self.model, bare, "--head", "drop")
+        self.run_moco("knn", bare, self.data, self.data, "--tap", "projection", code=1, says=["no projection head"])
         few = self.run_moco("knn", self.model, self.data, self.data, "--limit", "8", "-k", "3", "--json").stdout
         self.assertEqual((json.loads(few)["bank"], json.loads(few)["queries"]), (7, 32))  # one of the eight is broken
 
@@ -444,6 +448,8 @@ class Use(Case):
         self.assertEqual(len(done["rates"]), 9)
         self.assertGreater(done["top1"], 50)
         self.assertEqual(done["top5"], 100)
+        info = json.loads(self.run_moco("info", out, "--json").stdout)
+        self.assertEqual((info["classes"], info["class_names"]), (4, ["class0", "class1", "class2", "class3"]))
         rows = [line.split("\t") for line in read(table).decode().splitlines()]
         self.assertEqual(rows[0], ["", "class0", "class1", "class2", "class3"])
         counts = [[int(cell) for cell in row[1:]] for row in rows[1:]]
@@ -526,6 +532,8 @@ class Use(Case):
         self.run_moco("near", self.model, path, self.path("absent.jpg"), code=1, says=["absent.jpg"])
         os.rename(self.path("near.names.txt"), self.path("gone.txt"))
         self.run_moco("near", self.model, path, query, code=1, says=["near.names.txt"])
+        os.rename(self.path("gone.txt"), self.path("near.txt"))  # as versions before wrote them
+        self.assertIn(name, self.run_moco("near", self.model, path, query).stdout)
 
     def views(self, name, *more, **expected):
         path = self.path(name)
@@ -593,6 +601,25 @@ class Use(Case):
         self.run_moco("views", broken, "-o", path, code=1, says=["none of 1 images"])
         self.assertFalse(os.path.exists(path))
 
+    def test_data_sets_as_people_have_them(self):
+        mixed = self.path("mixed")
+        shutil.copytree(os.path.join(self.data, "class0"), os.path.join(mixed, "photos", "cat"))
+        os.mkdir(os.path.join(mixed, "photos", "dog"))
+        for i in range(20):
+            with open(os.path.join(mixed, "photos", "dog", f"{i}.png"), "wb") as picture:
+                picture.write(b"\x89PNG\r\n\x1a\n")
+        told = self.run_moco("info", mixed, says=["warning", "20 pictures are left out (.png 20), more than are read"])
+        self.assertRegex(told.stdout, r"(?m)^ +\.png +20$")
+        self.assertNotIn("broken", told.stdout)  # nobody has looked
+        self.run_moco("knn", self.model, mixed, self.data, code=1, says=["the bank has 1 classes ('cat')"])
+        self.run_moco("knn", self.model, self.data, mixed, code=1, says=["1 classes that are none of the 4", "'cat'"])
+        self.run_moco("embed", self.model, mixed, "-o", self.path("m.npy"), says=["image 'photos/cat/broken.jpg' is left out"])
+        name = os.path.join(mixed, "photos", "dog", "a\x1b]0;owned\x07.jpg")
+        with open(name, "wb") as picture:
+            picture.write(b"version https://git-lfs.github.com/spec/v1\n")
+        result = self.run_moco("embed", self.model, mixed, "-o", self.path("m.npy"), says=["a\\x1b]0;owned\\x07.jpg", "git-lfs"])
+        self.assertNotIn("\x1b", result.stderr)
+
     def test_info(self):
         def info(*arguments):
             return json.loads(self.run_moco("info", "--json", *arguments).stdout)
@@ -631,6 +658,12 @@ class Use(Case):
         self.assertAlmostEqual(described["std"][2], 0.25)
         embedded = self.run_moco("embed", out, self.data, "-o", self.path("foreign.npy"), "--tap", "projection", "--json")
         self.assertEqual(json.loads(embedded.stdout)["dimension"], 128)
+        for command in ["embed", out, self.data, "-o", self.path("p.npy")], ["info", out], ["convert", out, self.path("p")]:
+            result = self.run_moco(*command, "--prefix", "student", "--vit-heads", "2", code=0 if command[0] == "info" else 1)
+            self.assertIn("'student'", result.stdout + result.stderr)
+        for command in ["knn", out, self.data, self.data], ["probe", out, self.data, self.data], \
+                ["finetune", out, self.data, self.data, "-o", self.path("p")], ["near", out, self.data, self.data]:
+            self.run_moco(*command, "--prefix", "student", "--vit-heads", "2", code=1, says=["'student'"])
         for arguments, says in ((["a"], []), (["a", "b", "--to", "x"], ["--to"]), (["a", "b", "--mean", "1,2,3"], ["--std"]),
                                 (["a", "b", "--mean", "1,2", "--std", "1,1,1"], ["'1,2'"]),
                                 (["a", "b", "--set", "seed=1"], ["--recipe"]),

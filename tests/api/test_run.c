@@ -214,6 +214,34 @@ START_TEST(cancelling_before_the_first_step)
 }
 END_TEST
 
+static moco_cancel_t *cancel;
+
+static int32_t ask_at_the_end_of_an_epoch(void *user, const moco_step_report_t *report)
+{
+    *(int *)user += report->knn_top1 >= 0;
+    if (report->step == 3 && report->knn_top1 < 0)
+        moco_cancel_request(cancel);
+    return 0;
+}
+
+/* An evaluation inside a run ends by the same request, and what was learnt before it is saved. */
+START_TEST(cancelling_an_evaluation)
+{
+    moco_trainer_t *trainer = fresh(NULL);
+    int evaluations = 0;
+    expect_ok(moco_cancel_create(&cancel));
+    expect_status(MOCO_ERR_CANCELLED, moco_trainer_run(trainer, dataset, test_set, in_scratch(&scratch, "run"),
+                                                       RUN(.cancel = cancel, .progress = ask_at_the_end_of_an_epoch,
+                                                           .user = &evaluations)));
+    ck_assert_int_eq(evaluations, 1); /* that before the first step */
+    moco_trainer_free(trainer);
+    expect_ok(moco_trainer_load(in_scratch(&scratch, "run/checkpoint.safetensors"), NULL, NULL, &trainer));
+    ck_assert_int_eq((int)moco_trainer_step_number(trainer), 3);
+    moco_trainer_free(trainer);
+    moco_cancel_free(cancel);
+}
+END_TEST
+
 START_TEST(max_steps)
 {
     moco_trainer_t *trainer = fresh(NULL);
@@ -392,6 +420,7 @@ int main(void)
     tcase_add_test(tcase, a_test_set_that_cannot_be_used);
     tcase_add_test(tcase, cancelling);
     tcase_add_test(tcase, cancelling_before_the_first_step);
+    tcase_add_test(tcase, cancelling_an_evaluation);
     tcase_add_test(tcase, max_steps);
     tcase_add_test(tcase, steps_per_epoch);
     tcase_add_test(tcase, memory_cap);

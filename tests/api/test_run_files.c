@@ -110,13 +110,20 @@ static void another_run(void)
 {
     expect_status(MOCO_ERR_EXISTS, moco_trainer_run(second, dataset, NULL, run, RUN(.overwrite = 1)));
     expect_message("another run is at work");
+    if (file_exists(checkpoint)) { /* nor does anything else write there */
+        expect_status(MOCO_ERR_EXISTS, moco_trainer_save(second, checkpoint));
+        expect_status(MOCO_ERR_EXISTS,
+                      moco_convert(checkpoint, in_folder(run, "model.safetensors"), NULL, NULL, 0, NULL));
+        expect_ok(moco_trainer_save(second, in_folder(run, "mine.safetensors")));
+        remove(in_folder(run, "mine.safetensors"));
+    }
     ck_assert_int_eq((int)moco_trainer_step_number(second), 0);
 }
 
 START_TEST(one_writer)
 {
     moco_trainer_t *first = fresh();
-    event_t event = {.at = 2, .happens = another_run};
+    event_t event = {.at = 4, .happens = another_run};
     second = fresh();
     expect_ok(moco_trainer_run(first, dataset, NULL, run, RUN(.progress = on_step, .user = &event)));
     ck_assert_int_eq((int)steps_in(checkpoint), 9);

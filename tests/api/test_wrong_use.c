@@ -522,6 +522,17 @@ START_TEST(models)
     for (int i = 0; i < 16; i++)
         ck_assert_double_eq_tol(alone[i], rows[0][i], 1e-5);
 
+    /* Numbers that are not finite, given or made on the way: a row of zeros and a status. */
+    static float tensors[3][3 * 16 * 16];
+    tensors[1][5] = NAN;
+    for (int i = 0; i < 3 * 16 * 16; i++)
+        tensors[2][i] = FLT_MAX;
+    expect_ok(moco_model_embed_tensor(model, 3, tensors[0], EMBED(.tap = 1, .statuses = items), rows[0]));
+    ck_assert(items[0] == MOCO_OK && items[1] == MOCO_ERR_NONFINITE && items[2] == MOCO_ERR_NONFINITE);
+    ck_assert(rows[1][0] == 0 && rows[2][0] == 0);
+    expect_status(MOCO_ERR_NONFINITE, moco_model_embed_tensor(model, 3, tensors[0], EMBED(.tap = 1), rows[0]));
+    expect_message("[1]: number 5 is nan");
+
     const uint8_t *data[1] = {pixels};
     const uint64_t sizes[1] = {sizeof pixels};
     expect_status(MOCO_ERR_IMAGE, moco_model_embed_encoded(model, 1, data, sizes, EMBED(.tap = 1), alone));

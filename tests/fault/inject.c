@@ -345,6 +345,11 @@ int renameat(int at, const char *from, int to_at, const char *to)
     return path_inside(to_at, to) && fails(RENAME) ? -1 : (int)syscall(SYS_renameat, at, from, to_at, to);
 }
 
+int renameat2(int at, const char *from, int to_at, const char *to, unsigned flags)
+{
+    return path_inside(to_at, to) && fails(RENAME) ? -1 : (int)syscall(SYS_renameat2, at, from, to_at, to, flags);
+}
+
 int fstat(int fd, struct stat *info)
 {
     return is_inside(fd) && fails(STAT) ? -1 : (int)syscall(SYS_fstat, fd, info);

@@ -101,6 +101,10 @@ def prefixes(verdict, folder):
     moco = {**net.under("module.encoder_q._orig_mod."), **Net(SMALL, 3).under("module.encoder_k._orig_mod.")}
     info = gives(verdict, "MoCo, compiled", save(path, {"state_dict": moco}), net)
     verdict.true("MoCo's layout", info["source"]["layout"] == "moco")
+    short = {n.replace("downsample.", "shortcut."): t for n, t in net.state.items()}
+    gives(verdict, "ResNets of CIFAR programs", save(path, {"net": {f"module.{n}": t for n, t in short.items()}}), net)
+    refused(verdict, "one of them with a layer more", save(path, {**short, "layer1.1.shortcut.0.weight": torch.zeros(2)}),
+            "MOCO_ERR_UNSUPPORTED", "shortcut.0.weight")
     d2 = Net(DEEP, 4)
     names = {"backbone.bottom_up." + n: t for n, t in detectron2_names(d2.state).items() if "tracked" not in n}
     gives(verdict, "detectron2's names in a detector", save(path, {"model": names}), d2, image_size=64)

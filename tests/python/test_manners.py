@@ -159,9 +159,13 @@ def test_interrupts_that_come_together():
     says("""
         t, d = trainer(), dataset()
         os.mkdir("run")
-        sent = interrupt(0.15, times=1)
+        sent = []
+        def at_step_2(report):
+            if report.step == 2:
+                sent.append(time.monotonic())
+                interrupt(0)
         try:
-            t.run(d, folder="run")
+            t.run(d, folder="run", progress=at_step_2)
         except KeyboardInterrupt:
             late(sent)
         t = moco.Trainer.load("run/checkpoint.safetensors")
@@ -233,6 +237,7 @@ def test_handlers_that_make_calls():
                 seen.append(str(error))
             c.request()
         signal.signal(signal.SIGUSR1, handler)
+        t.steps(d, 1)
         interrupt(0.2, signal.SIGUSR1)
         print(t.run(d, cancel=c))
         print(*seen)
@@ -270,6 +275,33 @@ def test_interrupt_in_nested_calls():
             late(sent)
         print(t.run(d, progress=lambda report: moco.STOP))
     """, "prompt", "False")
+
+
+def test_interrupts_at_random():
+    """Wherever in this module or the library one comes in: it is raised, and every object goes on serving."""
+    says("""
+        import random
+        t, d, many, files = trainer(), dataset(), dataset(50000), [jpeg(i) for i in range(8)]
+        m, chance, count = t.snapshot(), random.Random(1), 0
+        def alarm(*_):
+            raise KeyboardInterrupt
+        def again(call):
+            while True:
+                call()
+        calls = [lambda: t.run(d, progress=lambda report: report.step), lambda: t.run(d), lambda: m.embed_dataset(many),
+                 lambda: t.steps(d, 10**9), lambda: again(lambda: m.embed_encoded(files)),
+                 lambda: again(lambda: t.snapshot().close()), lambda: again(trainer), lambda: again(lambda: t.state()),
+                 lambda: again(lambda: t.push_pixels([np.zeros((8, 8, 3), np.uint8)]) or t.discard())]
+        signal.signal(signal.SIGALRM, alarm)
+        for turn in range(60):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0001 + 0.05 * chance.random())
+                calls[turn % len(calls)]()
+            except KeyboardInterrupt:
+                count += 1
+        t.discard()
+        print(count, t.steps(d, 1).step == t.step_number, len(m.embed_dataset(d)[0]), many.broken)
+    """, "60 True 64 {}")
 
 
 def test_interrupt_while_something_opens():

@@ -493,6 +493,8 @@ def test_convert():
         assert report["encoder"] == "encoder_k." and report["missing"] == [], report
         info = moco.file_info(theirs)
         assert (info["container"], info["layout"], info["kind"]) == ("safetensors", "plain", None), info
+        for use in (lambda: moco.Model(theirs, prefix="student"), lambda: moco.convert(theirs, ours, prefix="student")):
+            raises("MOCO_ERR_MISMATCH", use, "'student'")
         moco.convert(theirs, ours, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), image_size=16)
         assert moco.Model(ours).info()["std"] == [0.25] * 3
         raises("MOCO_ERR_ARGUMENT", lambda: moco.convert(theirs, ours, to="training",

@@ -421,7 +421,7 @@ START_TEST(tar_refused)
     } files[] = {{"\x1f\x8b\x08\0\0\0\0\0\0", 9, "gzip"},   {"\xfd" "7zXZ\0\0\0\0", 9, "xz"},
                  {"\x28\xb5\x2f\xfd....", 8, "zstd"},       {"BZh91AY&SY", 10, "bzip2"},
                  {"", 0, "empty"},                          {"short", 5, "is a text"},
-                 {"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", 58, "git-lfs pointer"},
+                 {"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", 56, "git-lfs pointer"},
                  {"<html><body>404</body></html>", 29, "a web page"}, {"\1\2\3\4", 4, "within a header"}};
     /* clang-format on */
     fixture_write(folder, "x.tar", files[_i].bytes, files[_i].size);

@@ -1,15 +1,15 @@
 /* How a batch is cut, and what ends a step that went wrong. */
 #include <check.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fault/trainer_fixtures.h"
 #include "train/learner.h"
 #include "train/update.h"
 #include "train/schedule.h"
 #include "util/alloc.h"
-
-#define OK(call) ck_assert_msg((call) == MOCO_OK, "%s: %s", #call, moco_last_message())
 
 START_TEST(test_cut)
 {
@@ -73,6 +73,62 @@ START_TEST(test_norm)
 }
 END_TEST
 
+/* ---- a request to stop ---- */
+
+typedef struct drop {
+    moco_cancel_t *cancel;
+    atomic_int begun, ended;
+} drop_t;
+
+static moco_status_t ask(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
+{
+    drop_t *drop = ctx;
+    (void)instance;
+    (void)group;
+    (void)shard;
+    drop->begun++;
+    moco_cancel_request(drop->cancel);
+    return MOCO_OK;
+}
+
+static moco_status_t count_end(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
+{
+    drop_t *drop = ctx;
+    (void)instance;
+    (void)group;
+    (void)shard;
+    drop->ended++;
+    return MOCO_OK;
+}
+
+/* Shards at work are dropped between two of their instructions; the next step is as if nothing had
+ * been. */
+START_TEST(test_dropped)
+{
+    const moco_trainer_options_t o = tiny_options(8, 2);
+    moco_device_t *device = tiny_device(2);
+    moco_trainer_t *trainer = NULL;
+    drop_t drop = {0};
+    float *views = tiny_views(8, 0);
+    OK(moco_cancel_create(&drop.cancel));
+    OK(moco_trainer_create(&o, device, &trainer));
+    for (int stage = MO_STAGE_KEY; stage <= MO_STAGE_QUERY; stage++) {
+        const mo_feed_t feed = {ask, count_end, &drop, drop.cancel};
+        moco_cancel_reset(drop.cancel);
+        mo_gradients_recycle(&trainer->gradients[0]);
+        ck_assert_int_eq(mo_learner_run(&trainer->stages[stage].learner, device, &feed), MOCO_ERR_CANCELLED);
+    }
+    ck_assert_int_ge(drop.begun, 2);
+    ck_assert_int_eq(drop.ended, 0);
+    OK(tiny_push(trainer, views));
+    OK(moco_trainer_step(trainer, NULL, NULL));
+    moco_trainer_free(trainer);
+    moco_device_free(device);
+    moco_cancel_free(drop.cancel);
+    free(views);
+}
+END_TEST
+
 /* A schedule without a trainer's options. */
 START_TEST(test_schedule)
 {
@@ -93,6 +149,7 @@ int main(void)
     tcase_add_test(tc, test_cut);
     tcase_add_test(tc, test_shard_size);
     tcase_add_test(tc, test_norm);
+    tcase_add_test(tc, test_dropped);
     tcase_add_test(tc, test_schedule);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);

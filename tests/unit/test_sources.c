@@ -591,6 +591,33 @@ START_TEST(names_are_printable_in_messages)
 }
 END_TEST
 
+/* ---- what is taken away ---- */
+
+START_TEST(data_that_go_away_are_not_broken_images)
+{
+    uint8_t out[3];
+    char command[256];
+    add("set/1.jpg");
+    ck_assert_int_eq(open_at("set"), MOCO_OK);
+    snprintf(command, sizeof command, "rm -r '%s/set'", folder);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert_int_eq(moco_dataset_pixels(dataset, 0, 1, 1, out), MOCO_ERR_IO);
+    expect_message("was removed");
+    ck_assert_int_eq(moco_dataset_broken_count(dataset), 0);
+
+    fixture_tar_t tar = {0};
+    fixture_tar_add(&tar, "cat/1.jpg", '0', jpeg.bytes, jpeg.size, NULL);
+    fixture_tar_end(&tar);
+    write_tar("x.tar", &tar);
+    ck_assert_int_eq(open_at("x.tar"), MOCO_OK);
+    snprintf(command, sizeof command, "%s/x.tar", folder);
+    ck_assert_int_eq(truncate(command, 600), 0);
+    ck_assert_int_eq(moco_dataset_pixels(dataset, 0, 1, 1, out), MOCO_ERR_IO);
+    expect_message("shorter");
+    ck_assert_int_eq(moco_dataset_broken_count(dataset), 0);
+}
+END_TEST
+
 /* ---- two data sets ---- */
 
 static moco_dataset_t *other_at(const char *name)
@@ -719,6 +746,7 @@ int main(void)
     tcase_add_test(tcase, an_image_of_filling_is_none);
     tcase_add_test(tcase, broken_images_are_named_once);
     tcase_add_test(tcase, names_are_printable_in_messages);
+    tcase_add_test(tcase, data_that_go_away_are_not_broken_images);
     tcase_add_test(tcase, classes_that_cannot_be_compared);
     tcase_add_test(tcase, many_classes_are_matched_in_one_walk);
     tcase_add_test(tcase, a_test_set_that_repeats_the_bank);

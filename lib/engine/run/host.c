@@ -8,6 +8,7 @@
 #include <moco/device.h>
 
 #include "engine/run/device_internal.h"
+#include "util/border.h"
 #include "util/json.h"
 #include "util/processors.h"
 #include "util/version.h"
@@ -123,6 +124,7 @@ static json_t *onednn_json(void)
 
 moco_status_t moco_build_info(char *text, uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     return mo_json_text(json_pack("{s:s, s:o, s:i, s:s}", "libmoco", MO_VERSION_TEXT, "onednn", onednn_json(),
                                   "processors", mo_default_lanes(), "compiler", __VERSION__),
                         text, capacity, needed);
@@ -130,6 +132,7 @@ moco_status_t moco_build_info(char *text, uint64_t capacity, uint64_t *needed)
 
 moco_status_t moco_device_info(const moco_device_t *device, char *text, uint64_t capacity, uint64_t *needed)
 {
+    MO_BORDER;
     if (device == NULL)
         return mo_fail(MOCO_ERR_ARGUMENT, "device is NULL");
     moco_device_t *of = (moco_device_t *)device; /* its lock alone */
