@@ -4,7 +4,7 @@ usage: sweep.py MOCO DRAW_FOLDER LIBMOCO WORK [--sample N] [--seed S] [--most N]
                 [--keep] [--show]
 
 A run must end in time with the right files, or with exit code 1 and a line that says why; it leaves no temporary file
-and no file with other contents. A run of training that failed must go on to the same files afterwards. A request that
+and no file with other contents. A run of training or embedding that failed must go on to the same files. A request that
 was only interrupted (EINTR) or cut short must not be noticed at all. oneDNN does not survive every failed allocation of
 its own: such ends are counted apart. Without --sample every request of every kind is
 made to fail, up to --most of each row, evenly spread; with it, so many of all of them, drawn from the seed.
@@ -58,7 +58,9 @@ SCENARIOS = {
     "resume": ("train images -o half --resume --threads 2 --loader-threads 1",
                ["half/checkpoint.safetensors", "half/model.safetensors", "half/log.jsonl"],
                "train images -o half --resume --threads 2 --loader-threads 1"),
-    "embed": ("embed model.safetensors images -o rows.npy" + PLACE, ["rows.npy", "rows.txt", "rows.skipped.txt"], None),
+    "embed": ("embed model.safetensors images -o rows.npy" + PLACE,
+              ["rows.npy", "rows.names.txt", "rows.skipped.txt"],
+              "embed model.safetensors images -o rows.npy" + PLACE),
     "knn": ("knn model.safetensors images others --k 5" + PLACE, [], None),
     "probe": ("probe model.safetensors images others --epochs 2 --batch 4 --out probe.safetensors" + PLACE,
               ["probe.safetensors"], None),
@@ -192,7 +194,7 @@ class Sweep:
                     data = file.read()
             except FileNotFoundError:
                 continue
-            if path.endswith(".jsonl"):
+            if path.endswith(".jsonl"):  # speeds are not the same twice
                 data = re.sub(rb'"images_per_second":[^,}]*', b"", data)
             found[path] = hashlib.sha256(data).hexdigest()
         return found
@@ -275,13 +277,13 @@ class Sweep:
         return self.after(name, found, folder, last)
 
     def after(self, name, found, folder, last):
-        """What a run that refused has left."""
+        """What a run that refused has left, and whether it goes on."""
+        if name == "embed" and 0 < len(found) < len(self.right[name]):
+            return "leaves some of its files", last
         again = SCENARIOS[name][2]
         if again is None:
             if any(found[path] != self.right[name][path] for path in found):
                 return "leaves a file with other contents", last
-            if found and len(found) < len(self.right[name]) and name == "embed":
-                return "leaves some of its files", last
             return "refused", last
         if name == "train" and os.path.exists(os.path.join(folder, "run", "checkpoint.safetensors")):
             again += " --resume"
