@@ -1,6 +1,6 @@
 /* A device: where networks run. On a CPU it is a set of lanes: worker threads that each run whole
- * shards, so there is no barrier inside a convolution. Lanes are started when the device is created,
- * never when the library is loaded, and sleep when idle. */
+ * shards, so there is no barrier inside a convolution. Lanes are started when the device is
+ * created, never when the library is loaded, and sleep when idle. */
 #ifndef MOCO_DEVICE_H
 #define MOCO_DEVICE_H
 

@@ -90,9 +90,9 @@ MOCO_API moco_status_t moco_finetune_options_json(const moco_finetune_options_t 
  *         out of range), MOCO_ERR_MISMATCH (a class of the test set that training does not have),
  *         MOCO_ERR_NO_DATA (fewer labelled images than a batch, no test image), MOCO_ERR_NONFINITE
  *         (loss or gradient, naming the step), MOCO_ERR_CANCELLED (nothing is kept),
- *         MOCO_ERR_MEMORY_CAP or MOCO_ERR_MEMORY (more than moco_memory_left). Memory: about that of
- *         a trainer of the same batch without key encoder and queue. Threads: as the model. Since:
- *         0.1.
+ *         MOCO_ERR_MEMORY_CAP or MOCO_ERR_MEMORY (more than moco_memory_left). Memory: about that
+ *         of a trainer of the same batch without key encoder and queue. Threads: as the model.
+ *         Since: 0.1.
  */
 MOCO_API moco_status_t moco_finetune_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
                                            const moco_finetune_options_t *options, moco_classifier_t **out);

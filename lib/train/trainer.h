@@ -142,8 +142,8 @@ moco_status_t mo_push_encoded(moco_trainer_t *trainer, int64_t count, const uint
                               const uint64_t *sizes);
 moco_status_t mo_push_views(moco_trainer_t *trainer, int64_t count, const float *queries, const float *keys,
                             int32_t layout);
-/* Before a data set is read: an empty store makes room for the loader's; images that wait in one stay
- * there, if the memory cap allows both. */
+/* Before a data set is read: an empty store makes room for the loader's; images that wait in one
+ * stay there, if the memory cap allows both. */
 moco_status_t mo_push_yield(moco_trainer_t *trainer);
 int64_t mo_push_done(moco_trainer_t *trainer); /* the batch is used or discarded; how many images it held */
 moco_status_t mo_step_pushed(moco_trainer_t *trainer, mo_outcome_t *outcome);

@@ -1,6 +1,6 @@
-/* The end of every learner's step: its numbers are mapped, loss and gradient norm are looked at, and
- * then the optimizer moves the parameters, which cannot fail. Pre-training and fine-tuning hang on
- * what else their steps change. */
+/* The end of every learner's step: its numbers are mapped, loss and gradient norm are looked at,
+ * and then the optimizer moves the parameters, which cannot fail. Pre-training and fine-tuning hang
+ * on what else their steps change. */
 #ifndef MO_TRAIN_UPDATE_H
 #define MO_TRAIN_UPDATE_H
 

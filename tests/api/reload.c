@@ -1,5 +1,6 @@
 /* A host that takes the library in and out again: dlopen, some work, dlclose, many times. Neither
- * threads, descriptors nor memory may grow. usage: reload LIBMOCO [TIMES]; needs no libmoco itself. */
+ * threads, descriptors nor memory may grow. usage: reload LIBMOCO [TIMES]; needs no libmoco
+ * itself. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <stdio.h>

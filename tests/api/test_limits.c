@@ -1,5 +1,5 @@
-/* A host with little: threads with small stacks, and few descriptors. Calls give right results, or a
- * status with a reason, and go on when there is more again; nothing crashes or is left open. */
+/* A host with little: threads with small stacks, and few descriptors. Calls give right results, or
+ * a status with a reason, and go on when there is more again; nothing crashes or is left open. */
 #include "draw.h"
 
 #include <dirent.h>

@@ -58,7 +58,8 @@ START_TEST(trainers)
     refused(moco_trainer_create(&options, NULL, &trainer), MOCO_ERR_MEMORY_CAP);
     expect_message("memory_cap = ");
     ck_assert_ptr_null(trainer);
-    /* A cap of the options is not compared with the machine, and its plan is not refused in parts. */
+    /* A cap of the options is not compared with the machine, and its plan is not refused in
+     * parts. */
     options.memory_cap = INT64_C(1) << 40;
     expect_ok(moco_trainer_create(&options, NULL, &trainer));
     expect_ok(moco_trainer_save(trainer, path));

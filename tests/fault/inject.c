@@ -2,8 +2,8 @@
  * tests/fault/sweep.py. Unlike the fault points inside of the library (lib/util/fault.h) it also
  * reaches the program, Python, and the libraries below ours.
  *
- *   MOCO_INJECT          KIND:N[+][:HOW]   the N-th request of KIND (from 0) fails, with + all later
- *                                          ones too; without it requests are only counted
+ *   MOCO_INJECT          KIND:N[+][:HOW]   the N-th request of KIND (from 0) fails, with +
+ *                                          all later ones too; without it they are only counted
  *   MOCO_INJECT_FOLDER   files count that lie below this folder
  *   MOCO_INJECT_CALLERS  memory counts that is asked for from these libraries, by parts of their
  *                        names with commas between; without it none counts

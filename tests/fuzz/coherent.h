@@ -7,9 +7,9 @@
 
 #include "persist/tensor_file.h"
 
-/* NULL, or what is wrong; `size` is the file's. What a file holds in another form (numbers inside of
- * a pickle) has a source of its own, and an expanded tensor has fewer numbers than its sizes say.
- * Reads small tensors as a caller would. */
+/* NULL, or what is wrong; `size` is the file's. What a file holds in another form (numbers inside
+ * of a pickle) has a source of its own, and an expanded tensor has fewer numbers than its sizes
+ * say. Reads small tensors as a caller would. */
 static inline const char *incoherent(const mo_tensor_file_t *file, uint64_t size)
 {
     for (int64_t i = 0; i < file->count; i++) {

@@ -1,13 +1,13 @@
 /* Many threads of one host at work on one device, for any time: two embed and compare bits with the
- * first answer, one searches an index, one reads a data set and draws views, one makes, steps, saves,
- * loads and frees trainers, and the main thread trains and takes snapshots. Sees the public headers
- * alone.
+ * first answer, one searches an index, one reads a data set and draws views, one makes, steps,
+ * saves, loads and frees trainers, and the main thread trains and takes snapshots. Sees the public
+ * headers alone.
  *
  *   hammer FOLDER SECONDS [EVERY]
  *
- * FOLDER has images and receives files. A line is printed every EVERY seconds (10): seconds, resident
- * KiB, threads, open descriptors, and how often each of them has done its work. The exit code is 1
- * when an answer was another, or a call failed. */
+ * FOLDER has images and receives files. A line is printed every EVERY seconds (10): seconds,
+ * resident KiB, threads, open descriptors, and how often each of them has done its work. The exit
+ * code is 1 when an answer was another, or a call failed. */
 #include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>

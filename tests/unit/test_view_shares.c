@@ -207,8 +207,8 @@ START_TEST(blurring)
 }
 END_TEST
 
-/* Of boxes of a square whose area is uniform from `min` on: over log-uniform aspects up to 4/3 a box
- * fits below the area share 1/aspect, so the mean share of those that fit has a closed form. */
+/* Of boxes of a square whose area is uniform from `min` on: over log-uniform aspects up to 4/3 a
+ * box fits below the area share 1/aspect, so the mean share of those that fit has a closed form. */
 static double mean_by_area(double min)
 {
     const double m = log(4.0 / 3.0);

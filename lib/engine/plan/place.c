@@ -25,7 +25,8 @@ static int by_size(const void *a, const void *b, void *slots)
 /* They stand in runs of at most RUN slots, each with what its slots have in common. The search for
  * a free place passes over a run at once where none of its slots live at the time, or where all do
  * and leave no gap between them that is large enough. Both is usual: what lives together was placed
- * together. So a plan of n slots takes about n * n / RUN short steps, not n * n with a sort each. */
+ * together. So a plan of n slots takes about n * n / RUN short steps, not n * n with a sort
+ * each. */
 enum { RUN = 256 };
 
 typedef struct run {
