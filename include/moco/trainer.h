@@ -435,8 +435,8 @@ MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, const moco
 /** Write `path` (a checkpoint with everything needed to go on to the same bits), by temporary file,
  * sync and rename: an older file of that name stays whole until the new one is. Images that were
  * pushed and wait for their step are not in it: push them again. @return MOCO_ERR_EXISTS (a run is
- * at work in the folder, and `path` is one of its files), MOCO_ERR_IO, MOCO_ERR_MEMORY. Since:
- * 0.1. */
+ * at work in the folder, and `path` is one of its files), MOCO_ERR_IO, MOCO_ERR_MEMORY.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path);
 
 /**

@@ -63,7 +63,7 @@ int mo_fd_sync(int fd)
 
 int mo_sync_unsupported(int error)
 {
-    return error == EINVAL || error == ENOSYS || error == ENOTSUP || error == EOPNOTSUPP;
+    return error == EINVAL || error == ENOSYS || error == EOPNOTSUPP /* which Linux also calls ENOTSUP */;
 }
 
 /* ---- folders ---- */
