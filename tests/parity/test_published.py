@@ -133,7 +133,9 @@ def into_torchvision(verdict, folder):
 def linear_evaluation(verdict, folder, arch, network, source, images):
     """A training checkpoint through the lines of docs/checkpoints.md, opened as MoCo's main_lincls.py opens its own."""
     page = open(os.path.join(binding.ROOT, "docs", "checkpoints.md"), encoding="utf-8").read()
-    lines = next(part for part in page.split("```python\n") if part.startswith("state = load_file(")).split("```")[0]
+    blocks = [part.split("```")[0] for part in page.split("```python\n")[1:]]
+    block = next(b for b in blocks if "state = load_file(" in b)
+    lines = block[block.index("state = load_file("):]  # its imports are another package's, which stands in below
     os.makedirs(folder.path("RUN"), exist_ok=True)
     shutil.copy(source, folder.path("RUN/checkpoint.safetensors"))
     here = os.getcwd()
