@@ -1,6 +1,7 @@
 /* moco train: options -> trainer (new or resumed) -> moco_trainer_run, with progress, plan and
  * results around it. What a run is called and how it is described before it starts lives in
  * train_setup.c. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -157,7 +158,7 @@ static int run(const train_options_t *options, moco_trainer_t *trainer, const mo
         run_options.max_steps = options->steps;
     if (options->save_every != ARG_ABSENT)
         run_options.save_every = options->save_every;
-    if (options->save_minutes >= 0)
+    if (!isnan(options->save_minutes)) /* the library refuses what is out of range */
         run_options.save_minutes = options->save_minutes;
     if (options->eval_every != ARG_ABSENT)
         run_options.eval_every = (int32_t)options->eval_every;

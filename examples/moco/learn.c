@@ -170,6 +170,10 @@ int learn_run(const learn_options_t *o, learn_watch_t *watch, learn_fn train_fn,
         (code = output_check(o->confusion, OUTPUT_TABLE, inputs)) != EXIT_DONE)
         return code;
     code = EXIT_FAILED;
+    if (o->out != NULL && o->confusion != NULL && strcmp(o->out, o->confusion) == 0) {
+        fail("'%s' would be both the classifier and the table of --confusion", o->out);
+        return EXIT_USAGE;
+    }
     if (!path_writable(o->out) || !path_writable(o->confusion))
         return code;
     watch->json = o->json;

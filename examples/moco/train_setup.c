@@ -1,6 +1,7 @@
 /* Before the first step of `moco train`: see train_setup.h. Called by cmd_train.c only. */
 #include "train_setup.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +55,7 @@ int train_parse(int argc, char **argv, train_options_t *options)
 
     memset(options, 0, sizeof *options);
     options->steps = options->limit = options->eval_every = options->save_every = options->memory_cap = ARG_ABSENT;
-    options->save_minutes = -1;
+    options->save_minutes = NAN;
     if ((code = args_parse(&command, argc, argv, &options->data)) != ARG_GO_ON)
         return code;
     if (options->print && !options->resume)

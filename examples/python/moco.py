@@ -974,7 +974,9 @@ def _option_text(value):
 
 
 def _text_of(text, what):
-    data = text.encode() if isinstance(text, str) else text
+    if not isinstance(text, (str, bytes)):
+        raise TypeError("%s is %r, expected a text" % (what, text))
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
     if b"\0" in data:
         raise ValueError("%s holds a null character: %r" % (what, text))
     return data

@@ -12,8 +12,9 @@ MOCO_BEGIN_DECLS
 /**
  * A request to stop. The options of every long call have a field for one; the same object may serve
  * any number of calls at once. A call that sees the request stops at its next batch or shard of
- * images (training: between two operations of a step), leaves no unfinished file behind, and
- * returns MOCO_ERR_CANCELLED. It must be kept until the calls that it was given to have returned.
+ * images (training: between two operations of a step), leaves no unfinished file behind
+ * (but for the part files of moco_model_embed_to_npy, which goes on from them), and returns
+ * MOCO_ERR_CANCELLED. It must be kept until the calls that it was given to have returned.
  */
 typedef struct moco_cancel moco_cancel_t;
 

@@ -87,9 +87,9 @@ MOCO_API moco_status_t moco_convert_options_json(const moco_convert_options_t *o
  *         MOCO_ERR_UNSUPPORTED (programs, compressed archives, networks that this version does not
  *         have), MOCO_ERR_SHAPE (tensors are missing or have other sizes), MOCO_ERR_MISMATCH (no
  *         key encoder; several encoders and no `prefix` that names one; already a training
- *         checkpoint of this library), MOCO_ERR_EXISTS (`target` is
- *         `source`), MOCO_ERR_IO, MOCO_ERR_CANCELLED. A call that fails leaves `target` as it was.
- *         Threads: any. Since: 0.1.
+ *         checkpoint of this library), MOCO_ERR_EXISTS (`target` is `source`, or a file of a run
+ *         that is at work), MOCO_ERR_ARGUMENT, MOCO_ERR_MEMORY, MOCO_ERR_IO, MOCO_ERR_CANCELLED. A
+ *         call that fails leaves `target` as it was. Threads: any. Since: 0.1.
  */
 MOCO_API moco_status_t moco_convert(const char *source, const char *target, const moco_convert_options_t *options,
                                     char *text, uint64_t capacity, uint64_t *needed);

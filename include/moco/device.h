@@ -23,10 +23,11 @@ typedef struct moco_device_options {
     int32_t lanes;        /**< worker threads, 1..1024; 0 = processors allowed by affinity mask and cgroup quota   */
     /** Percent of lane time that training (and all other work that is no embedding) keeps while
      * embeddings wait as well, 0..100; default 50. Nobody is slowed down where only one of them has
-     * work. An embedding waits for one operation of the other work. If embeddings have had more
-     * than their share, it waits as long as the other work needs to catch up with the embeddings
-     * that ran on the lanes before it, and a tenth of a second more. With 0 training gets what
-     * embeddings leave, with 100 embeddings get what training leaves. */
+     * work. An embedding waits for one operation of a training step, or for a plan that is in the
+     * making. If embeddings have had more than their share, it waits as long as the other work
+     * needs to catch up with the embeddings that ran on the lanes before it, and a tenth of a
+     * second more. With 0 training gets what embeddings leave, with 100 embeddings get what
+     * training leaves. */
     int64_t training_percent;
 } moco_device_options_t;
 

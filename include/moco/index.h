@@ -179,15 +179,15 @@ typedef struct moco_knn_result {
 
 /**
  * Weighted kNN accuracy of a model: bank and test images through the evaluation transform,
- * projection embeddings (backbone if the model has no head), classes matched by name. A test image
+ * embeddings at the tap of the options, classes matched by name. A test image
  * without a class counts as a miss. The log warns of such images, and of a test set that repeats
  * the bank.
  * @param bank     labelled images that vote.
  * @param test     labelled images that are asked about.
  * @param options  NULL for the defaults.
  * @return MOCO_ERR_ARGUMENT if the bank has fewer than two classes or the test set has none,
- * MOCO_ERR_MISMATCH if the test set has a class that the bank does not have, MOCO_ERR_CANCELLED.
- * Threads: as the model. Since: 0.1.
+ * MOCO_ERR_MISMATCH if the test set has a class that the bank does not have, or the model no head
+ * for the tap, MOCO_ERR_MEMORY, MOCO_ERR_CANCELLED. Threads: as the model. Since: 0.1.
  */
 MOCO_API moco_status_t moco_knn_measure(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
                                         const moco_knn_options_t *options, moco_knn_result_t *result);

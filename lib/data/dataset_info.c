@@ -33,6 +33,8 @@ uint64_t mo_dataset_identity(const moco_dataset_t *dataset)
     struct stat info;
     if (listing->source == MO_SOURCE_CALLBACK)
         return 0;
+    hash = mo_hash_add(hash, (uint64_t)dataset->max_pixels); /* the limits decide which images are broken */
+    hash = mo_hash_add(hash, (uint64_t)dataset->max_bytes);
     snprintf(link, sizeof link, "/proc/self/fd/%d", listing->fd); /* the whole path, wherever the process is now */
     ssize_t length = readlink(link, place, sizeof place);
     if (length < 0)

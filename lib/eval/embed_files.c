@@ -291,11 +291,11 @@ static moco_status_t resume(job_t *job, const char *path)
         mo_dataset_changed(job->dataset, from.position, from.started))
         return MOCO_OK;
     status = open_parts(job, path, &from);
-    job->recorded = status == MOCO_OK; /* what a failing read does not understand is kept */
+    job->recorded = status != MOCO_ERR_FORMAT; /* what a failing request hides is kept; a part cut short is not */
+    if (job->recorded)
+        TRY(status);
     if (status == MOCO_OK)
         TRY(reread_parts(job, &from, &whole));
-    if (status == MOCO_ERR_STATE) /* another process is at it */
-        return status;
     if (whole) {
         job->record = from;
         mo_log(MOCO_LOG_INFO, "%s: goes on after %lld of %lld images", path, (long long)from.position,

@@ -128,7 +128,7 @@ static const mo_root_t *first_of(const mo_tensor_file_t *file, const found_t *f,
 {
     const mo_root_t *first = NULL;
     *count = 0;
-    for (int32_t i = 0; i < f->count; i++) {
+    for (int32_t i = 0; i < f->count && i < MAX_FOUND; i++) {
         if ((average_of(f->list[i].prefix) != NULL) != average)
             continue;
         if (first == NULL)
@@ -188,7 +188,7 @@ static moco_status_t choose_wanted(const mo_tensor_file_t *file, const found_t *
     snprintf(r->query.prefix, sizeof r->query.prefix, "%s", prefix);
     if (r->query.scheme != NULL)
         return MOCO_OK;
-    for (int32_t i = 0; i < f->count; i++)
+    for (int32_t i = 0; i < f->count && i < MAX_FOUND; i++)
         if (length > 0 && has_parts(f->list[i].prefix, prefix)) {
             one = &f->list[i];
             fitting++;

@@ -97,9 +97,10 @@ static moco_status_t report_of(mo_loaded_t *l, const mo_state_t *s, int with_hea
     return bad ? mo_fail(MOCO_ERR_MEMORY, "no memory for a report") : mo_json_answer(json_incref(l->report), answer);
 }
 
-static moco_status_t load(const mo_tensor_file_t *file, const char *in, int no_head, mo_loaded_t *l)
+static moco_status_t load(const mo_tensor_file_t *file, const char *in, const moco_convert_options_t *o, int no_head,
+                          mo_loaded_t *l)
 {
-    const mo_wanted_t wanted = {.no_head = no_head};
+    const mo_wanted_t wanted = {.no_head = no_head, .vit_heads = o->vit_heads};
     mo_loaded_free(l);
     return mo_loaded_take(file, in, &wanted, l);
 }
@@ -118,12 +119,12 @@ moco_status_t mo_import_model(const mo_tensor_file_t *file, const char *in, cons
             "'%s' is a training checkpoint of this library already: moco_trainer_load goes on with it. To begin a "
             "new run from its weights, convert it to a model, and that to a training checkpoint",
             in));
-    TRY(load(file, in, 0, &l));
+    TRY(load(file, in, o, 0, &l));
     TRY(o->training != NULL ? mo_options_overlay(o->training, &options)
                             : mo_options_defaults_for(likely_recipe(&l.encoder.spec), l.encoder.spec.arch, &options));
     const int with_head = l.encoder.spec.head == options.head;
     if (!with_head)
-        TRY(load(file, in, 1, &l));
+        TRY(load(file, in, o, 1, &l));
     take_model(&l, o->training != NULL, &options);
     TRY(mo_cancel_check(o->cancel));
     TRY(mo_state_build(&state, &options));

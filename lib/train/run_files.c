@@ -36,6 +36,8 @@ static int64_t steps_in(const char *path)
             text = mo_tensor_file_text(&file, "steps"); /* of a model */
         if (text != NULL)
             steps = strtoll(text, NULL, 10);
+        if (steps < 0) /* a model that another program has trained does not know */
+            steps = INT64_MAX;
     }
     mo_tensor_file_close(&file);
     return steps;
@@ -95,6 +97,7 @@ moco_status_t mo_run_files_begin(mo_run_files_t *f)
 
 void mo_run_files_close(mo_run_files_t *f, int unused)
 {
+    unused = unused && f->run.owner == getpid();
     mo_run_log_close(&f->log, unused);
     mo_run_folder_close(&f->run, unused);
     if (f->has_rescue)
@@ -183,9 +186,15 @@ static moco_status_t trouble(mo_run_files_t *f, moco_status_t failure, int last)
         status = mo_run_folder_place(&f->rescue, &place);
     if (status != MOCO_OK) {
         mo_free(place);
-        return last ? mo_fail(failure, "what was learnt until step %lld is not saved: %s; nor elsewhere: %s", step, why,
-                              moco_last_message())
-                    : MOCO_OK;
+        if (last)
+            return mo_fail(failure, "what was learnt until step %lld is not saved: %s; nor elsewhere: %s", step, why,
+                           moco_last_message());
+        if (is_first)
+            mo_log(MOCO_LOG_ERROR,
+                   "what was learnt until step %lld is not saved: %s; nor elsewhere: %s; the run goes on "
+                   "and tries again",
+                   step, why, moco_last_message());
+        return MOCO_OK;
     }
     if (last)
         status = mo_fail(failure, "what was learnt until step %lld is in '%s', because %s", step, place, why);
@@ -199,6 +208,8 @@ static moco_status_t trouble(mo_run_files_t *f, moco_status_t failure, int last)
 static moco_status_t try_to_save(mo_run_files_t *f)
 {
     moco_status_t status = MOCO_OK;
+    if (f->run.owner != getpid())
+        return mo_fail(MOCO_ERR_FORKED, "a forked child may not save into its parent's run");
     TRY(mo_run_log_flush(&f->log));
     TRY(mo_run_log_sync(&f->log)); /* so that it is never behind the checkpoint */
     TRY(save_into(f, &f->run.folder));
@@ -224,7 +235,8 @@ moco_status_t mo_run_files_save(mo_run_files_t *f)
     if (f->trainer == NULL || !is_new(f))
         return MOCO_OK;
     const moco_status_t status = try_to_save(f);
-    return status == MOCO_OK || status == MOCO_ERR_NONFINITE ? status : trouble(f, status, 0);
+    const int is_kept = status == MOCO_ERR_NONFINITE || status == MOCO_ERR_FORKED;
+    return status == MOCO_OK || is_kept ? status : trouble(f, status, 0);
 }
 
 int mo_run_files_due(const mo_run_files_t *f)
@@ -249,6 +261,8 @@ moco_status_t mo_run_files_finish(mo_run_files_t *f)
         if (i > 0)
             nanosleep(&pause, NULL);
         status = try_to_save(f);
+        if (status == MOCO_ERR_FORKED)
+            return status;
         if (status == MOCO_OK || status == MOCO_ERR_NONFINITE || mo_run_folder_deleted(&f->run))
             break;
     }
@@ -266,7 +280,7 @@ moco_status_t mo_run_files_finish(mo_run_files_t *f)
 /* A log that cannot be written is trouble once; then its lines wait for the next save. */
 moco_status_t mo_run_files_log(mo_run_files_t *f, const moco_step_report_t *report)
 {
-    if (f->trainer == NULL)
+    if (f->trainer == NULL || f->run.owner != getpid()) /* a forked child is told when it saves or reads */
         return MOCO_OK;
     const moco_status_t status = mo_run_log_line(&f->log, report);
     if (status != MOCO_ERR_IO)

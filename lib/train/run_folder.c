@@ -1,5 +1,4 @@
 /* The folder of a run; see run_folder.h. Called by run_files.c. */
-#define _GNU_SOURCE /* O_PATH */
 #include "train/run_folder.h"
 
 #include <errno.h>

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -46,10 +47,14 @@ moco_status_t mo_calloc(size_t count, size_t size, void *out)
 moco_status_t mo_grow(void *pointer, size_t count, size_t size)
 {
     void *old = *(void **)pointer;
-    const moco_status_t status = admit(count, size);
+    const size_t had = old != NULL && size > 0 ? malloc_usable_size(old) / size : 0;
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes))
+        return no_memory(count, size);
+    const moco_status_t status = admit(count > had ? count - had : 0, size); /* the old part is paid for */
     if (status != MOCO_OK)
         return status;
-    void *memory = mo_fault(MO_FAULT_ALLOC) ? NULL : realloc(old, count > 0 && size > 0 ? count * size : 1);
+    void *memory = mo_fault(MO_FAULT_ALLOC) ? NULL : realloc(old, bytes > 0 ? bytes : 1);
     if (memory == NULL)
         return no_memory(count, size);
     *(void **)pointer = memory;

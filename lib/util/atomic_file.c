@@ -187,7 +187,7 @@ static moco_status_t open_part(mo_atomic_file_t *file, uint64_t size)
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
         return mo_fail(MOCO_ERR_IO, "%s: its part file is not a regular file", file->path);
     if ((uint64_t)info.st_size < size)
-        return mo_fail(MOCO_ERR_IO, "%s: its part file has %llu bytes, wanted %llu", file->path,
+        return mo_fail(MOCO_ERR_FORMAT, "%s: its part file has %llu bytes, wanted %llu", file->path,
                        (unsigned long long)info.st_size, (unsigned long long)size);
     if (mo_fault_file() || ftruncate(fd, (off_t)size) != 0 || lseek(fd, (off_t)size, SEEK_SET) < 0)
         return failed(file, "cut back its part file");
@@ -206,6 +206,8 @@ moco_status_t mo_atomic_resume(mo_atomic_file_t *file, const char *path, uint64_
     TRY(name_temporary(&made));
     snprintf(made.temporary, strlen(made.name) + SUFFIX_SIZE, "%s" PART, made.name);
     TRY(open_part(&made, size));
+    if (mode >= 0)
+        (void)fchmod(made.fd, (mode_t)mode);
     *file = made;
     made = (mo_atomic_file_t){0};
 cleanup:
@@ -216,16 +218,15 @@ cleanup:
 moco_status_t mo_atomic_reread(mo_atomic_file_t *file, uint64_t from,
                                void (*take)(void *user, const void *bytes, uint64_t size), void *user)
 {
-    for (;; from += BUFFER_SIZE) { /* nothing waits in the buffer yet */
-        ssize_t got;
+    for (ssize_t got;; from += (uint64_t)got) { /* nothing waits in the buffer yet */
         do
             got = mo_fault_file() ? -1 : pread(file->fd, file->buffer, BUFFER_SIZE, (off_t)from);
         while (got < 0 && errno == EINTR);
         if (got < 0)
             return failed(file, "read its part file");
-        take(user, file->buffer, (uint64_t)got);
-        if (got < BUFFER_SIZE)
+        if (got == 0)
             return MOCO_OK;
+        take(user, file->buffer, (uint64_t)got);
     }
 }
 

@@ -1,4 +1,5 @@
-/* Seconds of a clock that never goes back: for what is reported of speed, never for a decision. */
+/* Seconds of a clock that never goes back: for what is reported of speed, and for when a run or an
+ * embedding saves. Nothing that is computed depends on it. */
 #ifndef MO_UTIL_CLOCK_H
 #define MO_UTIL_CLOCK_H
 

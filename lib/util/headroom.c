@@ -1,4 +1,4 @@
-/* What the process and the machine allow; see memory.h. Nothing here is a request that may fail a
+/* What the process and the machine allow; see headroom.h. Nothing here is a request that may fail a
  * call, so no fault points are passed: a file that cannot be read limits nothing. */
 #define _GNU_SOURCE
 #include "util/headroom.h"

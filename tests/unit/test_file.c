@@ -388,7 +388,7 @@ START_TEST(test_resume)
     ck_assert_int_eq(mo_atomic_resume(&second, target, 0), MOCO_ERR_STATE);
     mo_atomic_keep(&file);
     ck_assert_int_ne(access(target, F_OK), 0);
-    ck_assert_int_eq(mo_atomic_resume(&file, target, 6), MOCO_ERR_IO);
+    ck_assert_int_eq(mo_atomic_resume(&file, target, 6), MOCO_ERR_FORMAT);
     ck_assert_int_eq(mo_atomic_resume(&file, target, 4), MOCO_OK);
     ck_assert_int_eq(mo_atomic_write(&file, "+", 1), MOCO_OK);
     ck_assert_int_eq(mo_atomic_commit(&file), MOCO_OK);

@@ -95,13 +95,13 @@ moco_status_t mo_device_open(const moco_device_options_t *options, moco_device_t
     init_conditions(device);
     mo_turns_begin(&device->turns, (int32_t)options->training_percent, lanes);
     atomic_init(&device->references, 1);
-    mo_process_add(device);
     TRY(mo_calloc((size_t)lanes, sizeof *device->lanes, &device->lanes));
     device->lane_count = lanes;
     for (int i = 0; i < lanes; i++) {
         device->lanes[i].device = device;
         device->lanes[i].number = i;
     }
+    mo_process_add(device); /* whole: a fork or an exit may look at it from here on */
     TRY(mo_device_call(device, open_engine, device));
     *out = device;
     device = NULL;

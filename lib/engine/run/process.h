@@ -1,5 +1,5 @@
 /* The devices of a process, as far as fork and exit concern them. Every call of oneDNN that makes
- * or runs something stands between mo_gate_enter and mo_gate_leave. */
+ * or runs a primitive stands between mo_gate_enter and mo_gate_leave. */
 #ifndef MO_ENGINE_PROCESS_H
 #define MO_ENGINE_PROCESS_H
 

@@ -227,6 +227,8 @@ void mo_work_more(moco_device_t *device, mo_work_t *work, int64_t parts)
     pthread_mutex_lock(&device->lock);
     note_arrival(device, work->class);
     work->parts += parts;
+    if (work->class == MO_EMBEDDING)
+        atomic_fetch_add(&device->embedding_parts, (int)parts);
     pthread_cond_broadcast(&device->wake);
     pthread_mutex_unlock(&device->lock);
 }
