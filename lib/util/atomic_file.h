@@ -31,7 +31,7 @@ moco_status_t mo_atomic_open(mo_atomic_file_t *file, const char *path);
 /* The same for `name` in an opened folder. */
 moco_status_t mo_atomic_open_in(mo_atomic_file_t *file, const mo_folder_t *folder, const char *name);
 /* A temporary file that outlives the process, PATH.moco-part, opened again with its first `size`
- * bytes; 0 starts it over. MOCO_ERR_STATE where another process has it open. MOCO_ERR_IO where
+ * bytes; 0 starts it over. MOCO_ERR_STATE where another process has it open. MOCO_ERR_FORMAT where
  * fewer bytes are there. */
 moco_status_t mo_atomic_resume(mo_atomic_file_t *file, const char *path, uint64_t size);
 /* The bytes of a resumed file from `from` to its end as it was opened, piece by piece. */
