@@ -100,6 +100,12 @@ ROWS = [
 ]
 UNNOTICED = ("EINTR", "short")
 ONEDNN = "ended inside oneDNN"
+CONTINUED = ("embed", "python")  # these keep the files that they have begun, to go on with them
+
+
+def parts_in(folder):
+    """Temporary files below a folder."""
+    return [file for _, _, files in os.walk(folder) for file in files if ".moco-part" in file]
 
 
 class Sweep:
@@ -270,8 +276,8 @@ class Sweep:
             return "hangs", last
         if code not in (0, 1):
             return ONEDNN if code < 0 and not ours else "crash, exit code %d" % code, last
-        parts = [file for _, _, files in os.walk(folder) for file in files if ".part-" in file]
-        if parts:
+        parts = parts_in(folder)
+        if parts and not (code == 1 and name in CONTINUED):
             return "leaves " + re.sub(r"-\d+", "", parts[0]), last
         found = self.digests(name, folder)
         if code == 0:
@@ -301,6 +307,8 @@ class Sweep:
             return "does not go on", last + " / " + done.stderr.decode(errors="replace")[-200:]
         if self.digests(name, folder) != self.right[name]:
             return "goes on to other files", last
+        if parts_in(folder):
+            return "goes on and leaves " + parts_in(folder)[0], last
         return "refused", last
 
 
