@@ -14,6 +14,7 @@ tests/fault/inject.c, which is compiled here, makes requests fail. The exit code
 import argparse
 import collections
 import concurrent.futures
+import glob
 import hashlib
 import os
 import random
@@ -182,7 +183,8 @@ class Sweep:
         folder = os.path.join(work, "folder")
         shutil.copytree(self.base, folder)
         report = os.path.join(work, "report")
-        environment = dict(os.environ, LD_PRELOAD=self.injector, MOCO_INJECT_FOLDER=folder, MOCO_INJECT_REPORT=report,
+        # What a run cannot save beside its folder goes to TMPDIR.
+        environment = dict(os.environ, TMPDIR=work, LD_PRELOAD=self.injector, MOCO_INJECT_FOLDER=folder, MOCO_INJECT_REPORT=report,
                            MOCO_LIBRARY=self.options.library, PYTHONDONTWRITEBYTECODE="1")  # fmt: skip
         if wish:
             environment["MOCO_INJECT"] = wish
@@ -291,6 +293,16 @@ class Sweep:
             return "an interruption is noticed", last
         return self.after(name, found, folder, last)
 
+    def put_back(self, run, folder):
+        """As a user would: what was rescued comes in place of the run, and the log of a run that never saved goes."""
+        rescued = glob.glob(os.path.join(folder, run + ".rescue-*")) + glob.glob(folder + "/../" + run + ".rescue-*")
+        run = os.path.join(folder, run)
+        if rescued:
+            shutil.rmtree(run, ignore_errors=True)
+            shutil.move(rescued[0], run)
+        elif os.path.isdir(run) and not os.path.exists(os.path.join(run, "checkpoint.safetensors")):
+            shutil.rmtree(run)
+
     def after(self, name, found, folder, last):
         """What a run that refused has left, and whether it goes on."""
         if name == "embed" and 0 < len(found) < len(self.right[name]):
@@ -300,6 +312,8 @@ class Sweep:
             if any(found[path] != self.right[name][path] for path in found):
                 return "leaves a file with other contents", last
             return "refused", last
+        if name in ("train", "resume"):
+            self.put_back(again.split()[3], folder)
         if name == "train" and os.path.exists(os.path.join(folder, "run", "checkpoint.safetensors")):
             again += " --resume"
         done = subprocess.run([self.options.moco] + again.split(), cwd=folder, capture_output=True)
