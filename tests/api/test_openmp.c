@@ -85,7 +85,8 @@ static void push_and_step(moco_trainer_t *trainer, double *loss)
     *loss = report.loss;
 }
 
-/* Trainers of one seed that step in a region and outside of one, on devices of one and two lanes. */
+/* Trainers of one seed that step in a region and outside of one, on devices of one and of two
+ * lanes. */
 START_TEST(trainers_in_a_region)
 {
     double losses[THREADS], again;
