@@ -37,7 +37,7 @@ if section "thread-sanitizer build" build tsan; then
     export CK_FORK=no
     export TSAN_OPTIONS="ignore_noninstrumented_modules=1:halt_on_error=1:suppressions=$root/tests/tsan.supp"
     # Left out: long ones, and those that start no thread.
-    tests "threads" "$root/build-tsan" -R '^test_' -E '^test_(fork|bits|layers|torch_file|torch_fuzz|faults|allocations)$'
+    tests "threads" "$root/build-tsan" -R '^test_' -E '^test_(fork|openmp|bits|layers|torch_file|torch_fuzz|faults|allocations)$'
     section "threads that embed, train, save, load, search" hammer || true
     unset CK_FORK TSAN_OPTIONS
 fi
@@ -74,6 +74,9 @@ section "readers and embedding under valgrind" sh tests/check_valgrind.sh build 
 group "deep static analysis"
 section "clang-tidy with the path-sensitive checks" sh tests/check_tidy.sh --deep "$root" || true
 section "gcc's analyser" sh tests/check_analyzers.sh "$root" || true
+
+group "another processor"
+section "aarch64 under emulation" sh tests/cross.sh build/moco build/tests/draw_folder || true
 
 # The bounds of the comparisons must hold whatever the processor offers. OpenBLAS and oneDNN can be told to take less.
 for isa in AVX2 SSE41; do
