@@ -198,6 +198,7 @@ START_TEST(only_printable_text_is_shown)
         {"a\x1b]0;owned\x07", "a\\x1b]0;owned\\x07"},
         {"two\nlines\r\t\x7f", "two\\x0alines\\x0d\\x09\\x7f"},
         {"c1 \xc2\x9b[31m", "c1 \\xc2\\x9b[31m"},
+        {"ends \xc2\x80\xc2\x9f\xc2\xa0", "ends \\xc2\\x80\\xc2\\x9f\xc2\xa0"},
         {"8-bit \x9b", "8-bit \\x9b"},
         {"latin caf\xe9", "latin caf\\xe9"},
         {"turned \xe2\x80\xaegpj.exe", "turned \\xe2\\x80\\xaegpj.exe"},
