@@ -18,10 +18,10 @@ static void tear_down(void)
     world_close(&world);
 }
 
-#define missing(name, call)                      \
-    do {                                         \
-        expect_status(MOCO_ERR_ARGUMENT, call);  \
-        expect_message("'" name "' is NULL");    \
+#define missing(name, call)                     \
+    do {                                        \
+        expect_status(MOCO_ERR_ARGUMENT, call); \
+        expect_message("'" name "' is NULL");   \
     } while (0)
 
 static const char *at(const char *name)
@@ -257,6 +257,58 @@ START_TEST(indexes_and_queues)
 }
 END_TEST
 
+/* Whatever stood in the place of the result: a failed call leaves NULL there. */
+#define leaves_null(out, call)                     \
+    do {                                           \
+        *(void **)&(out) = &world;                 \
+        ck_assert_int_ne(call, MOCO_OK);           \
+        ck_assert_msg((out) == NULL, "%s", #call); \
+    } while (0)
+
+START_TEST(failed_calls_leave_null)
+{
+    moco_device_options_t device_options = {.struct_size = sizeof device_options, .lanes = -1};
+    moco_dataset_options_t dataset_options = {.struct_size = sizeof dataset_options, .limit = -1};
+    moco_model_options_t model_options = {.struct_size = sizeof model_options, .image_size = -5};
+    moco_index_options_t index_options = {.struct_size = sizeof index_options, .capacity = -1};
+    moco_snapshot_options_t snapshot_options = {.struct_size = 3};
+    moco_probe_options_t probe = probe_options(MOCO_PROBE_CACHED);
+    moco_finetune_options_t tune = finetune_options(MOCO_OPTIMIZER_SGD);
+    moco_trainer_options_t options;
+    moco_device_t *device;
+    moco_dataset_t *dataset;
+    moco_model_t *model;
+    moco_classifier_t *classifier;
+    moco_index_t *index;
+    moco_queue_t *queue;
+    moco_trainer_t *trainer = NULL, *other;
+    tiny_options(&options);
+    expect_ok(moco_trainer_create(&options, world.device, &trainer));
+    options.batch_size = probe.epochs = tune.epochs = -1;
+    leaves_null(device, moco_device_create(&device_options, &device));
+    leaves_null(dataset, moco_dataset_open(at("test"), &dataset_options, &dataset));
+    leaves_null(dataset, moco_dataset_open(at("none"), NULL, &dataset));
+    leaves_null(dataset, moco_dataset_create(0, no_image, NULL, NULL, NULL, &dataset));
+    leaves_null(model, moco_model_load(at("none"), &model_options, NULL, &model));
+    leaves_null(model, moco_model_load(at("none"), NULL, NULL, &model));
+    leaves_null(model, moco_model_load_memory("x", 1, &model_options, NULL, &model));
+    leaves_null(model, moco_model_load_memory("x", 1, NULL, NULL, &model));
+    leaves_null(model, moco_trainer_snapshot(trainer, &snapshot_options, NULL, &model));
+    leaves_null(classifier, moco_classifier_load(at("none"), &model_options, NULL, &classifier));
+    leaves_null(classifier, moco_classifier_load(at("none"), NULL, NULL, &classifier));
+    leaves_null(classifier, moco_probe_train(world.model, world.train, world.test, &probe, &classifier));
+    leaves_null(classifier, moco_finetune_train(world.model, world.train, world.test, &tune, &classifier));
+    leaves_null(index, moco_index_create(0, NULL, NULL, &index));
+    leaves_null(index, moco_index_create(4, &index_options, NULL, &index));
+    leaves_null(index, moco_index_load_npy(at("none"), &index_options, NULL, &index));
+    leaves_null(index, moco_index_load_npy(at("none"), NULL, NULL, &index));
+    leaves_null(queue, moco_queue_create(QUEUE(0, 4, 0), NULL, &queue));
+    leaves_null(other, moco_trainer_create(&options, NULL, &other));
+    leaves_null(other, moco_trainer_load(at("none"), NULL, NULL, &other));
+    moco_trainer_free(trainer);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("missing");
@@ -266,6 +318,7 @@ int main(void)
     tcase_add_test(cases, models);
     tcase_add_test(cases, trainers);
     tcase_add_test(cases, indexes_and_queues);
+    tcase_add_test(cases, failed_calls_leave_null);
     tcase_set_timeout(cases, 120);
     suite_add_tcase(suite, cases);
     return run_suite(suite);

@@ -102,8 +102,9 @@ START_TEST(gamma_and_beta)
 }
 END_TEST
 
-/* How many draws of the stream a number takes is as fixed as the number: other constants of the method would draw from
- * the same distribution, and a run of the same seed would be another one. The last digits are those of log and pow. */
+/* How many draws of the stream a number takes is as fixed as the number: other constants of the
+ * method would draw from the same distribution, and a run of the same seed would be another one.
+ * The last digits are those of log and pow. */
 START_TEST(gamma_keeps_its_draws)
 {
     static const struct {

@@ -200,7 +200,8 @@ static void open_pickle(const void *bytes, uint64_t size, mo_tensor_file_t *file
 
 #define P(text) text, sizeof(text) - 1
 
-/* What Python's own pickler writes seldom: a place of the memo that is given again, shapes, arrays beside tensors. */
+/* What Python's own pickler writes seldom: a place of the memo that is given again, shapes, arrays
+ * beside tensors. */
 START_TEST(test_seldom_pickles)
 {
     static const float wanted[2] = {0.5f, -1};

@@ -124,8 +124,9 @@ START_TEST(crop_follows_the_documented_draws)
 }
 END_TEST
 
-/* The crop of SimCLR's published code by its description: of the whole heights that the areas and the image leave room
- * for one is drawn; rounding may put it a row outside of the areas, and then it is a row higher or lower. */
+/* The crop of SimCLR's published code by its description: one of the whole heights that the areas
+ * and the image leave room for is drawn; where rounding puts it a row outside of the areas, it is a
+ * row higher or lower. */
 START_TEST(crop_by_the_height)
 {
     enum { W = 61, H = 47 };
