@@ -1,5 +1,5 @@
-/* Every pointer that a call cannot do without, missing in turn while all others are there: the call says which one,
- * and has done nothing. */
+/* Every pointer that a call cannot do without, missing in turn while all others are there: the
+ * call says which one, and has done nothing. */
 #include "labelled.h"
 #include "call_options.h"
 

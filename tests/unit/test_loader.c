@@ -307,8 +307,9 @@ START_TEST(eval_in_listing_order)
 }
 END_TEST
 
-/* Images that were ready and fill no batch are given up with their epoch, and their rows are there for the next ones:
- * a loader that lost one of them with each epoch would soon have none, and wait for ever. */
+/* Images that were ready and fill no batch are given up with their epoch, and their rows are there
+ * for the next ones: a loader that lost one of them with each epoch would soon have none, and wait
+ * for ever. */
 START_TEST(rows_come_back_after_each_epoch)
 {
     const mo_batch_t *batch;

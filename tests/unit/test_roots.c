@@ -1,4 +1,5 @@
-/* persist/roots: which encoders a file has, and which of them is meant, by the names of its tensors alone. */
+/* persist/roots: which encoders a file has, and which of them is meant, by the names of its
+ * tensors alone. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,7 +113,8 @@ START_TEST(several)
 }
 END_TEST
 
-/* A module that is saved under two names is one encoder: its numbers are the same bytes of the file. */
+/* A module that is saved under two names is one encoder: its numbers are the same bytes of the
+ * file. */
 START_TEST(one_under_two_names)
 {
     begin();

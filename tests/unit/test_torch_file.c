@@ -154,8 +154,8 @@ START_TEST(test_types)
 }
 END_TEST
 
-/* Numbers of types that are not read lie between others in the older sequence: what takes their place is as long as
- * they are. */
+/* Numbers of types that are not read lie between others in the older sequence: what takes their
+ * place is as long as they are. */
 START_TEST(test_types_that_are_passed_over)
 {
     static const struct {
