@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <moco/cancel.h>
+
 #include "util/alloc.h"
 #include "util/fault.h"
 #include "util/hash.h"
@@ -246,6 +248,25 @@ START_TEST(messages_and_log_lines_are_printable)
 }
 END_TEST
 
+/* ---- requests to stop ---- */
+
+START_TEST(a_request_is_made_whole_or_not)
+{
+    moco_cancel_t *cancel = (moco_cancel_t *)&cancel; /* whatever stands there: a failed call leaves NULL */
+    mo_fault_arm(MO_FAULT_ALLOC, 0);
+    ck_assert_int_eq(moco_cancel_create(&cancel), MOCO_ERR_MEMORY);
+    mo_fault_arm(MO_FAULT_ALLOC, -1);
+    ck_assert_ptr_null(cancel);
+    ck_assert_int_eq(moco_cancel_create(&cancel), MOCO_OK);
+    ck_assert_int_eq(moco_cancel_requested(cancel), 0);
+    moco_cancel_request(cancel);
+    ck_assert_int_eq(moco_cancel_requested(cancel), 1);
+    moco_cancel_reset(cancel);
+    ck_assert_int_eq(moco_cancel_requested(cancel), 0);
+    moco_cancel_free(cancel);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("util");
@@ -261,6 +282,7 @@ int main(void)
     tcase_add_test(tcase, the_published_hash);
     tcase_add_test(tcase, only_printable_text_is_shown);
     tcase_add_test(tcase, messages_and_log_lines_are_printable);
+    tcase_add_test(tcase, a_request_is_made_whole_or_not);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
