@@ -103,7 +103,7 @@ static moco_status_t parse(mo_tensor_file_t *file, mo_source_t *source, int whol
     TRY(mo_source_read(source, 0, size < sizeof head ? size : sizeof head, head));
     /* In safetensors a length of 8 bytes stands before the '{'; no torch.save file has one in that
      * place. */
-    if (size > 8 && head[8] == '{')
+    if (head[8] == '{')
         status = mo_safetensors_parse(file, source);
     else if (size > 4 && memcmp(head, "PK\3\4", 4) == 0)
         status = mo_torch_zip_parse(file, source);

@@ -29,7 +29,14 @@ static const example_t examples[] = {
     {E("\0\0\0\x18"
        "ftypmp42"),
      "a video", MO_FILE_VIDEO},
+    {E("\0\0\0\x18"
+       "ftypmif1"),
+     "a HEIF file", MO_FILE_IMAGE},
+    {E("\0\0\0\x18"
+       "ftypmif2"),
+     "a video", MO_FILE_VIDEO},
     {E("P6\n2 2\n255\n............"), "a Netpbm file", MO_FILE_IMAGE},
+    {E("P6\r2 2"), "a Netpbm file", MO_FILE_IMAGE},
     {E("PK\3\4...."), "a zip file", MO_FILE_COMPRESSED},
     {E("\x1f\x8b\x08"), "a gzip file", MO_FILE_COMPRESSED},
     {E("\x93NUMPY\1\0"), "a NumPy file", MO_FILE_TENSORS},
@@ -40,6 +47,9 @@ static const example_t examples[] = {
     {E("ccollections\nOrderedDict\nq\0"), "a Python pickle of protocol 0 or 1, wanted protocol 2 to 5",
      MO_FILE_TENSORS},
     {E("(draft)\na/1.jpg\n"), "a text", MO_FILE_TEXT},
+    {E("\x1c\0\0\0TFL3"), "a TensorFlow Lite file", MO_FILE_TENSORS},
+    {E("\x1c\0\0\0TFL2"), NULL, 0},
+    {E("\x08\x07\x12\x07"), "a model of ONNX or TensorFlow", MO_FILE_TENSORS},
     {E("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 132735\n"),
      "a git-lfs pointer to the file, not the file itself (git lfs pull fetches it)", MO_FILE_POINTER},
     {E("\xef\xbb\xbf\n <!DOCTYPE HTML>"), "a web page", MO_FILE_DOCUMENT},
@@ -51,6 +61,7 @@ static const example_t examples[] = {
        "a\0"),
      "a text in UTF-16", MO_FILE_DOCUMENT},
     {E("Access denied\n"), "a text", MO_FILE_TEXT},
+    {E("Access denied\r\n"), "a text", MO_FILE_TEXT},
     {E("caf\xc3\xa9/1.jpg\n"), "a text", MO_FILE_TEXT},
     {E("caf\xe9/1.jpg\n"), "a text", MO_FILE_TEXT},
     {E("\0\0\0\0\0\0\0\0\0\0\0\0"), "a file of zero bytes", MO_FILE_OTHER},
