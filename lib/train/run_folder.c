@@ -12,9 +12,11 @@
 
 #include "util/alloc.h"
 #include "util/fault.h"
+#include "util/retry.h"
 #include "util/status.h"
 
-#define MAX_RESCUES 100 /* of one process beside one RUN */
+#define MAX_RESCUES 100 /* of one process beside one RUN        */
+#define MAX_STEM 220    /* bytes of RUN's name in a rescue's */
 
 /* "a/b//" -> "a" and "b", links followed. */
 static moco_status_t split(const char *given, char **parent, char **name)
@@ -39,15 +41,13 @@ cleanup:
 static moco_status_t lock(mo_run_folder_t *run)
 {
     int result;
-    do
-        result = mo_fault_file() ? -1 : flock(run->folder.fd, LOCK_EX | LOCK_NB);
-    while (result != 0 && errno == EINTR);
+    MO_RETRY(result, mo_fault_file() ? -1 : flock(run->folder.fd, LOCK_EX | LOCK_NB));
     run->is_locked = result == 0;
     run->owner = getpid();
     if (result == 0)
         return MOCO_OK;
     if (errno == EWOULDBLOCK)
-        return mo_fail(MOCO_ERR_EXISTS, "'%s': another run is at work in this folder", run->folder.path);
+        return mo_fail(MOCO_ERR_EXISTS, "'%s': another run or save is at work in this folder", run->folder.path);
     if (errno != EBADF && errno != ENOLCK && errno != ENOSYS && errno != EINVAL && errno != EOPNOTSUPP)
         return mo_fail(MOCO_ERR_IO, "'%s': cannot lock this folder: %s", run->folder.path, strerror(errno));
     const int error = errno;
@@ -151,8 +151,8 @@ static moco_status_t make_rescue(const mo_folder_t *parent, const char *name, mo
     for (int i = 0; i < MAX_RESCUES && result != 0; i++) {
         mo_free(rescue);
         rescue = NULL;
-        TRY(i == 0 ? mo_strprintf(&rescue, "%s.rescue-%ld", name, (long)getpid())
-                   : mo_strprintf(&rescue, "%s.rescue-%ld-%d", name, (long)getpid(), i));
+        TRY(i == 0 ? mo_strprintf(&rescue, "%.*s.rescue-%ld", MAX_STEM, name, (long)getpid())
+                   : mo_strprintf(&rescue, "%.*s.rescue-%ld-%d", MAX_STEM, name, (long)getpid(), i));
         result = mo_fault_file() ? -1 : mkdirat(parent->fd, rescue, 0777);
         if (result != 0 && errno != EEXIST)
             break;

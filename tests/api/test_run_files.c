@@ -109,7 +109,7 @@ static moco_trainer_t *second;
 static void another_run(void)
 {
     expect_status(MOCO_ERR_EXISTS, moco_trainer_run(second, dataset, NULL, run, RUN(.overwrite = 1)));
-    expect_message("another run is at work");
+    expect_message("another run or save is at work");
     if (file_exists(checkpoint)) { /* nor does anything else write there */
         expect_status(MOCO_ERR_EXISTS, moco_trainer_save(second, checkpoint));
         expect_status(MOCO_ERR_EXISTS,
