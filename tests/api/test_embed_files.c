@@ -4,6 +4,8 @@
 #include "call_options.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -250,6 +252,25 @@ START_TEST(mixtures)
 }
 END_TEST
 
+/* What ends the call is the write that failed, not the stop that follows from it. */
+START_TEST(no_room)
+{
+    struct rlimit before, small;
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 4096;
+    void (*const handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const moco_status_t status = moco_model_embed_to_npy(model, dataset, path_of("x", ".npy", 0), NULL, NULL);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
+    expect_status(MOCO_ERR_IO, status);
+    expect_message("x.npy");
+    ck_assert_int_eq(there("x", 0), 0);
+    embed(model, "x");
+}
+END_TEST
+
 static void expect_kept(const char *name, const char *text)
 {
     size_t size;
@@ -444,6 +465,7 @@ int main(void)
     tcase_add_test(cases, times_that_tell_nothing);
     tcase_add_test(cases, images_that_change);
     tcase_add_test(cases, mixtures);
+    tcase_add_test(cases, no_room);
     tcase_add_test(cases, other_files);
     tcase_add_test(cases, names_of_the_host);
     tcase_add_test(cases, names_with_any_bytes);
