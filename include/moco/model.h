@@ -73,8 +73,9 @@ MOCO_API moco_status_t moco_model_load_memory(const void *data, uint64_t size, c
 /** Write the model as `path` (safetensors, torchvision names), through a temporary file that is
  * synced and renamed. A symbolic link stays one, and what it leads to is written. The file carries
  * checksums, which every load compares (docs/checkpoints.md).
- * @return MOCO_ERR_IO, MOCO_ERR_MEMORY, MOCO_ERR_NONFINITE; an older file of that name is then as
- * it was. Since: 0.1. */
+ * @return MOCO_ERR_IO, MOCO_ERR_MEMORY, MOCO_ERR_NONFINITE, MOCO_ERR_EXISTS (a file of another kind;
+ * or a model of a run's folder in which a run is at work); an older file of that name is then as it
+ * was. Since: 0.1. */
 MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *path);
 
 /**
@@ -195,9 +196,9 @@ typedef struct moco_embed_result {
  * or is cancelled leaves older files of these names as they were.
  *
  * Both texts are UTF-8. In names each byte of a control character, of an end of line, of a
- * character that turns the direction of text and of what is no UTF-8 is written as "\xNN" with two
- * hexadecimal digits, and so is a backslash ("\x5c"): turning every "\xNN" into its byte gives the
- * name back.
+ * character that turns the direction of text and of what is no UTF-8 is written as a backslash, an
+ * x and two hexadecimal digits, and so is a backslash itself. No two names are written alike, and
+ * turning each of these into its byte gives the name back.
  *
  * Rows are written as they come, into part files (`.moco-part` behind the names above, which are
  * cut where they get too long). A call that is cancelled or fails, or whose process is killed after

@@ -37,17 +37,19 @@ cleanup:
     return status;
 }
 
-/* The lock is the opened folder's: it goes when the process ends, however that happens. */
-static moco_status_t lock(mo_run_folder_t *run)
+/* The lock is the opened folder's: it goes when the process ends, however that happens. A run has
+ * it alone; saves share it, since each of them puts a whole file in place. */
+static moco_status_t lock(mo_run_folder_t *run, int kind)
 {
     int result;
-    MO_RETRY(result, mo_fault_file() ? -1 : flock(run->folder.fd, LOCK_EX | LOCK_NB));
+    MO_RETRY(result, mo_fault_file() ? -1 : flock(run->folder.fd, kind | LOCK_NB));
     run->is_locked = result == 0;
     run->owner = getpid();
     if (result == 0)
         return MOCO_OK;
     if (errno == EWOULDBLOCK)
-        return mo_fail(MOCO_ERR_EXISTS, "'%s': another run or save is at work in this folder", run->folder.path);
+        return mo_fail(MOCO_ERR_EXISTS, "'%s': another run%s is at work in this folder", run->folder.path,
+                       kind == LOCK_EX ? " or save" : "");
     if (errno != EBADF && errno != ENOLCK && errno != ENOSYS && errno != EINVAL && errno != EOPNOTSUPP)
         return mo_fail(MOCO_ERR_IO, "'%s': cannot lock this folder: %s", run->folder.path, strerror(errno));
     const int error = errno;
@@ -72,7 +74,7 @@ moco_status_t mo_run_folder_open(mo_run_folder_t *run, const char *path)
     }
     made.is_new = stat(path, &info) != 0 && errno == ENOENT;
     TRY(mo_folder_make(&made.folder, path));
-    TRY(lock(&made));
+    TRY(lock(&made, LOCK_EX));
     TRY(mo_folder_sweep(&made.folder, names));
     *run = made;
     made = (mo_run_folder_t){0};
@@ -96,7 +98,7 @@ moco_status_t mo_run_folder_guard(mo_run_folder_t *guard, const char *path)
     if (!is_run || access(parent, F_OK) != 0) /* no such folder: the write says so */
         goto cleanup;
     TRY(mo_folder_open(&made.folder, NULL, parent));
-    TRY(lock(&made));
+    TRY(lock(&made, LOCK_SH));
     *guard = made;
     made = (mo_run_folder_t){0};
 cleanup:
