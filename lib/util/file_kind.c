@@ -55,7 +55,7 @@ static const magic_t magics[] = {
     {{"a 7z file", MO_FILE_COMPRESSED}, 0, 6, "7z\xbc\xaf\x27\x1c"},
     {{"a rar file", MO_FILE_COMPRESSED}, 0, 4, "Rar!"},
     {{"a tar archive", MO_FILE_TAR}, 257, 5, "ustar"},
-    {{"a NumPy file", MO_FILE_TENSORS}, 0, 6, "\x93NUMPY"},
+    {{MO_WHAT_NPY, MO_FILE_TENSORS}, 0, 6, "\x93NUMPY"},
     {{"an HDF5 file", MO_FILE_TENSORS}, 0, 8, "\x89HDF\r\n\x1a\n"},
     {{"a GGUF file", MO_FILE_TENSORS}, 0, 4, "GGUF"},
     {{"a TensorFlow Lite file", MO_FILE_TENSORS}, 4, 4, "TFL3"},
@@ -89,7 +89,7 @@ static const struct {
 /* clang-format on */
 
 static const mo_file_kind_t bitmap = {"a BMP file", MO_FILE_IMAGE}, netpbm = {"a Netpbm file", MO_FILE_IMAGE},
-                            safetensors = {"a safetensors file", MO_FILE_TENSORS},
+                            safetensors = {MO_WHAT_SAFETENSORS, MO_FILE_TENSORS},
                             protobuf = {"a model of ONNX or TensorFlow", MO_FILE_TENSORS},
                             pickle = {"a Python pickle", MO_FILE_TENSORS},
                             old_pickle = {"a Python pickle of protocol 0 or 1, wanted protocol 2 to 5",
