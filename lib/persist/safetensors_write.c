@@ -163,11 +163,7 @@ static moco_status_t make_header(const mo_st_writer_t *writer, char **text, uint
                                 writer->entries[i].rank, writer->entries[i].dims, begin, end);
     }
     TRY(put_sums(header, writer, sum));
-    dumped = json_dumps(header, JSON_COMPACT);
-    if (dumped == NULL) {
-        status = mo_fail(MOCO_ERR_MEMORY, "no memory for a header");
-        goto cleanup;
-    }
+    TRY(mo_json_dump(header, JSON_COMPACT, &dumped));
     *length = (strlen(dumped) + 7) / 8 * 8;
     if (*length > MO_ST_MAX_HEADER) {
         status = mo_fail(MOCO_ERR_ARGUMENT, "a header of %s, names and metadata may take %s", mo_size(*length).text,
@@ -176,7 +172,7 @@ static moco_status_t make_header(const mo_st_writer_t *writer, char **text, uint
     }
     TRY(mo_strprintf(text, "%-*s", (int)*length, dumped));
 cleanup:
-    free(dumped);
+    mo_free(dumped);
     json_decref(header);
     return status;
 }

@@ -3,8 +3,8 @@
 #include "util/json.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
+#include "util/alloc.h"
 #include "util/status.h"
 
 /* Where `at` stands after a string that began before it. */
@@ -57,12 +57,12 @@ moco_status_t mo_json_load(const char *text, uint64_t size, int depth, json_t **
 
 moco_status_t mo_json_text(json_t *object, char *text, uint64_t capacity, uint64_t *needed)
 {
-    char *line = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    char *line = NULL;
+    moco_status_t status = mo_json_dump(object, JSON_COMPACT | JSON_PRESERVE_ORDER, &line);
     json_decref(object);
-    if (line == NULL)
-        return mo_fail(MOCO_ERR_MEMORY, "no memory for a JSON text");
-    moco_status_t status = mo_text_out(line, text, capacity, needed);
-    free(line);
+    if (status == MOCO_OK)
+        status = mo_text_out(line, text, capacity, needed);
+    mo_free(line);
     return status;
 }
 
