@@ -13,6 +13,7 @@
 #include "persist/checkpoint.h"
 #include "persist/output.h"
 #include "util/alloc.h"
+#include "util/json.h"
 #include "util/number.h"
 #include "util/status.h"
 #include "util/version.h"
