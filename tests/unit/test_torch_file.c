@@ -293,6 +293,66 @@ START_TEST(test_programs)
 }
 END_TEST
 
+/* What is only named and carried is no reason to refuse a file, whatever module has it; what runs
+ * something in Python is, in a module inside another too. */
+START_TEST(test_names_that_are_carried)
+{
+    static const struct {
+        const char *module, *name;
+        int refused;
+    } rows[] = {
+        {"code", "Settings", 0},
+        {"trace", "Record", 0},
+        {"profile", "Entry", 0},
+        {"commands", "Train", 0},
+        {"operator", "itemgetter", 0},
+        {"_operator", "attrgetter", 0},
+        {"types", "FunctionType", 0},
+        {"builtins", "getattr", 0},
+        {"builtins", "ValueError", 0},
+        {"builtins", "opener", 0},
+        {"__builtin__", "reversed", 0},
+        {"distutils.version", "LooseVersion", 0},
+        {"urllib.parse", "ParseResult", 0},
+        {"os", "stat_result", 0},
+        {"osutil", "system", 0},
+        {"http", "HTTPStatus", 0},
+        {"code", "interact", 1},
+        {"builtins", "exec", 1},
+        {"builtins", "breakpoint", 1},
+        {"__builtin__", "execfile", 1},
+        {"os", "popen", 1},
+        {"os.path", "join", 1},
+        {"urllib.request", "urlopen", 1},
+        {"importlib.util", "module_from_spec", 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        mo_tensor_file_t file = {0};
+        buffer_t b = {0};
+        char wanted[96];
+        put(&b, "\x80\x02}(", 4);
+        put_text(&b, "args");
+        put_global(&b, rows[i].module, rows[i].name);
+        put(&b, ")R", 2);
+        put_text(&b, "epoch");
+        put_whole(&b, 7);
+        put(&b, "u.", 2);
+        snprintf(wanted, sizeof wanted, "'%s.%s'", rows[i].module, rows[i].name);
+        if (rows[i].refused) {
+            assert_pickle_refused(b.bytes, b.size, MOCO_ERR_UNSUPPORTED, wanted);
+        } else {
+            buffer_t zip = archive_of(&b, 0);
+            ck_assert_msg(mo_tensor_file_open_memory(&file, zip.bytes, zip.size, "made") == MOCO_OK, "%s: %s", wanted,
+                          moco_last_message());
+            ck_assert_str_eq(mo_tensor_file_text(&file, "epoch"), "7");
+            mo_tensor_file_close(&file);
+            free(zip.bytes);
+        }
+        free(b.bytes);
+    }
+}
+END_TEST
+
 START_TEST(test_damaged_pickles)
 {
     static const struct {
@@ -749,6 +809,7 @@ int main(void)
     tcase_add_test(tc, test_seldom_pickles);
     tcase_add_test(tc, test_long_folders);
     tcase_add_test(tc, test_programs);
+    tcase_add_test(tc, test_names_that_are_carried);
     tcase_add_test(tc, test_damaged_pickles);
     tcase_add_test(tc, test_bombs);
     tcase_add_test(tc, test_tensors_that_lie);
