@@ -56,7 +56,7 @@ if wanted threads "races between threads" && section "thread-sanitizer build" bu
     export CK_FORK=no
     export TSAN_OPTIONS="ignore_noninstrumented_modules=1:halt_on_error=1:suppressions=$root/tests/tsan.supp"
     # Left out: long ones, and those that start no thread.
-    tests "threads" "$root/build-tsan" -R '^test_' -E '^test_(fork|bits|layers|torch_file|torch_fuzz|faults|allocations)$'
+    tests "threads" "$root/build-tsan" -R '^test_' -E '^test_(fork|openmp|bits|layers|torch_file|torch_fuzz|faults|allocations)$'
     section "threads that embed, train, save, load, search" hammer || true
     unset CK_FORK TSAN_OPTIONS
 fi
@@ -100,6 +100,9 @@ if wanted analysis "deep static analysis"; then
     section "clang-tidy with the path-sensitive checks" sh tests/check_tidy.sh --deep "$root" || true
     section "gcc's analyser" sh tests/check_analyzers.sh "$root" || true
 fi
+
+group "another processor"
+section "aarch64 under emulation" sh tests/cross.sh build/moco build/tests/draw_folder || true
 
 # The bounds of the comparisons must hold whatever the processor offers. OpenBLAS and oneDNN can be told to take less.
 as_on() {
