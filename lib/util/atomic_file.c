@@ -308,11 +308,13 @@ moco_status_t mo_atomic_sync(mo_atomic_file_t *file)
 /* ---- commit ---- */
 
 /* Network file systems tell at a close that bytes were lost. A copy is closed, because the lock on
- * the temporary name has to outlive the rename. */
+ * the temporary name has to outlive the rename. A close that a signal has interrupted tells nothing:
+ * the bytes were synced before, and Linux has closed the descriptor. */
 static moco_status_t close_copy(const mo_atomic_file_t *file)
 {
     const int copy = fcntl(file->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    return mo_fault_file() || (copy >= 0 && close(copy) != 0) ? failed(file, "close") : MOCO_OK;
+    const int fault = mo_fault_file();
+    return fault || (copy >= 0 && close(copy) != 0 && errno != EINTR) ? failed(file, "close") : MOCO_OK;
 }
 
 /* `swap`: an older file is kept under the temporary name, where the file system can do that. */
