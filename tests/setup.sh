@@ -10,6 +10,9 @@ MOCO_TEST_PACKAGES="$MOCO_BUILD_PACKAGES g++ clang clang-format clang-tidy libcl
                     doxygen groff-base binutils check python3 python3-numpy python3-torch python3-torchvision
                     python3-pil libopenblas0-pthread"
 
+# Makes trees of other releases: tests/distros.sh installs it.
+MOCO_TREE_PACKAGES=debootstrap
+
 # Debian's own interpreter: the packages above belong to it, whatever comes first on PATH.
 MOCO_PYTHON=/usr/bin/python3
 
