@@ -7,8 +7,11 @@
 #include <unistd.h>
 
 #include "data/dataset.h"
+#include "util/alloc.h"
 #include "util/hash.h"
 #include "util/json.h"
+#include "util/retry.h"
+#include "util/status.h"
 
 #define LISTED_BROKEN 20
 
@@ -57,18 +60,39 @@ static int64_t nanoseconds(const struct timespec *time)
     return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
 }
 
-int mo_dataset_changed(const moco_dataset_t *dataset, int64_t count, int64_t since)
+/* What a file is known again by. */
+static uint64_t state_of(int64_t index, const struct stat *info)
 {
+    uint64_t hash = mo_hash_add(MO_HASH_START, (uint64_t)index);
+    hash = mo_hash_add(hash, (uint64_t)info->st_dev);
+    hash = mo_hash_add(hash, (uint64_t)info->st_ino);
+    hash = mo_hash_add(hash, (uint64_t)info->st_size);
+    hash = mo_hash_add(hash, (uint64_t)nanoseconds(&info->st_mtim));
+    return mo_hash_add(hash, (uint64_t)nanoseconds(&info->st_ctim));
+}
+
+moco_status_t mo_dataset_doubts(const moco_dataset_t *dataset, int64_t since, mo_dataset_doubt_t **list, int64_t *count)
+{
+    moco_status_t status = MOCO_OK;
     const mo_listing_t *listing = &dataset->listing;
     const int archive = listing->source == MO_SOURCE_TAR;
+    mo_dataset_doubt_t *made = NULL;
+    int64_t used = 0, capacity = 0;
     struct stat info;
-    for (int64_t i = 0; i < (archive ? 1 : count) && i < listing->count; i++) {
-        const int failed = archive ? fstat(listing->fd, &info)
-                                   : fstatat(listing->fd, mo_dataset_name(dataset, i), &info, 0);
-        if (failed == 0 && (nanoseconds(&info.st_mtim) >= since || nanoseconds(&info.st_ctim) >= since))
-            return 1;
+    for (int64_t i = 0; i < (archive ? 1 : listing->count); i++) {
+        const int failed = archive ? mo_fstat(listing->fd, &info)
+                                   : mo_fstatat(listing->fd, mo_dataset_name(dataset, i), &info, 0);
+        if (failed || (nanoseconds(&info.st_mtim) < since && nanoseconds(&info.st_ctim) < since))
+            continue;
+        TRY(mo_reserve(&made, used + 1, &capacity, sizeof *made));
+        made[used++] = (mo_dataset_doubt_t){i, state_of(i, &info)};
     }
-    return 0;
+    *list = made;
+    *count = used;
+    made = NULL;
+cleanup:
+    mo_free(made);
+    return status;
 }
 
 static json_t *left_out(const mo_left_out_t *left)

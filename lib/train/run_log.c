@@ -13,6 +13,7 @@
 #include "util/atomic_file.h"
 #include "util/fault.h"
 #include "util/json.h"
+#include "util/retry.h"
 #include "util/status.h"
 
 #define LOG_DEPTH 8 /* of the JSON of a line */
@@ -41,10 +42,8 @@ static moco_status_t read_whole(const mo_run_log_t *log, char **text, uint64_t *
                     (long long)info.st_size, (unsigned long long)LOG_LIMIT));
     TRY(mo_calloc((size_t)info.st_size, 1, &bytes));
     while (done < (uint64_t)info.st_size) {
-        const ssize_t got = mo_fault_file() ? -1
-                                            : pread(log->fd, bytes + done, (uint64_t)info.st_size - done, (off_t)done);
-        if (got < 0 && errno == EINTR)
-            continue;
+        ssize_t got;
+        MO_RETRY(got, mo_fault_file() ? -1 : pread(log->fd, bytes + done, (uint64_t)info.st_size - done, (off_t)done));
         if (got < 0)
             TRY(failed(log, "read"));
         if (got == 0)
