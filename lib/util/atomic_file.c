@@ -104,7 +104,7 @@ static int claim(int fd)
     struct stat info;
     if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return 0;
-    return fstat(fd, &info) == 0 && info.st_nlink > 0;
+    return fstat(fd, &info) != 0 || info.st_nlink > 0; /* what cannot be asked about is taken to be there */
 }
 
 static moco_status_t name_temporary(mo_atomic_file_t *file)

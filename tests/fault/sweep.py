@@ -114,6 +114,7 @@ class Sweep:
         self.options = options
         self.base = os.path.join(options.work, "base")
         self.injector = os.path.join(options.work, "inject.so")
+        self.session = os.path.join(options.work, "session.py")
         os.makedirs(options.work, exist_ok=True)
         subprocess.run(["cc", "-O1", "-g", "-shared", "-fPIC", "-o", self.injector, os.path.join(HERE, "inject.c"), "-ldl",
                         "-pthread"], check=True)  # fmt: skip
@@ -133,7 +134,7 @@ class Sweep:
         self.plain(TRAIN)
         shutil.move(os.path.join(self.base, "run", "model.safetensors"), os.path.join(self.base, "model.safetensors"))
         shutil.rmtree(os.path.join(self.base, "run"))
-        with open(os.path.join(self.base, "session.py"), "w") as file:
+        with open(self.session, "w") as file:  # not in the folder: that Python cannot read it is no matter of ours
             file.write(SESSION)
         try:
             self.foreign()
@@ -191,7 +192,7 @@ class Sweep:
         if callers:
             environment["MOCO_INJECT_CALLERS"] = callers
         command = SCENARIOS[name][0]
-        command = [sys.executable, "session.py"] if command is None else [self.options.moco] + command.split()
+        command = [sys.executable, self.session] if command is None else [self.options.moco] + command.split()
         try:
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=LIMIT)
             code, out, err = done.returncode, done.stdout, done.stderr
@@ -301,6 +302,7 @@ class Sweep:
         """As a user would: what was rescued comes in place of the run, and the log of a run that never saved goes."""
         rescued = glob.glob(os.path.join(folder, run + ".rescue-*")) + glob.glob(folder + "/../" + run + ".rescue-*")
         run = os.path.join(folder, run)
+        rescued = [found for found in rescued if os.path.exists(os.path.join(found, "checkpoint.safetensors"))]
         if rescued:
             shutil.rmtree(run, ignore_errors=True)
             shutil.move(rescued[0], run)

@@ -58,6 +58,16 @@ ssize_t write(int fd, const void *bytes, size_t size)
     return syscall(SYS_write, fd, bytes, write_limit > 0 && size > (size_t)write_limit ? (size_t)write_limit : size);
 }
 
+static int stat_error; /* of every question about an open file; 0: none */
+
+int fstat(int fd, struct stat *info)
+{
+    if (stat_error == 0)
+        return (int)syscall(SYS_fstat, fd, info);
+    errno = stat_error;
+    return -1;
+}
+
 static void setup(void)
 {
     strcpy(folder, "/tmp/moco-file-XXXXXX");
@@ -344,6 +354,17 @@ START_TEST(test_close)
 }
 END_TEST
 
+/* The temporary file is ours although nothing can be asked about it: none is left. */
+START_TEST(test_stat_fails)
+{
+    ck_assert_int_eq(save(target, "old", 3), MOCO_OK);
+    stat_error = EIO;
+    save(target, "new", 3);
+    stat_error = 0;
+    ck_assert_int_eq(entries(), 1);
+}
+END_TEST
+
 /* A process without standard streams: what it, or its children, print must not go into a file. */
 START_TEST(test_standard_streams)
 {
@@ -534,6 +555,7 @@ int main(void)
     tcase_add_test(tc, test_folder_sync);
     tcase_add_test(tc, test_short_writes);
     tcase_add_test(tc, test_close);
+    tcase_add_test(tc, test_stat_fails);
     tcase_add_test(tc, test_standard_streams);
     tcase_add_test(tc, test_together);
     tcase_add_test(tc, test_resume);
