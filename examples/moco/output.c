@@ -10,13 +10,27 @@
 
 #include "common.h"
 
+/* A line of stdout is missing: no memory for it. */
+static int lost;
+
+static void lose(void)
+{
+    if (!lost)
+        fail("no memory for a JSON object: a line is missing");
+    lost = 1;
+}
+
 void output_json(json_t *object)
 {
-    if (object == NULL)
-        return;
-    json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12));
-    putchar('\n');
-    fflush(stdout);
+    char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+
+    if (text != NULL) {
+        puts(text);
+        fflush(stdout);
+    } else {
+        lose();
+    }
+    free(text);
     json_decref(object);
 }
 
@@ -30,22 +44,6 @@ json_t *output_real(double value, int digits)
 json_t *output_measured(double percent, int digits)
 {
     return percent >= 0 ? output_real(percent, digits) : json_null();
-}
-
-json_t *output_text(const char *text)
-{
-    json_t *string = json_string(text);
-    char *plain;
-
-    if (string != NULL || (plain = strdup(text)) == NULL)
-        return string;
-    for (char *c = plain; *c != '\0'; c++) {
-        if ((unsigned char)*c >= 0x80)
-            *c = '?';
-    }
-    string = json_string(plain);
-    free(plain);
-    return string;
 }
 
 /* Bytes of the UTF-8 character at `text`, 0 if there is none that may be shown. */
@@ -70,17 +68,39 @@ static int shown(const unsigned char *text)
                : length;
 }
 
-void output_plain(const char *text, FILE *stream)
+/* `also`: letters that are written as \xNN, too. */
+static void put_plain(const char *text, const char *also, FILE *stream)
 {
     const unsigned char *at = (const unsigned char *)text;
 
     while (*at != '\0') {
-        const int length = shown(at);
+        const int length = strchr(also, *at) != NULL ? 0 : shown(at);
         if (length == 0)
             fprintf(stream, "\\x%02x", *at++);
         for (int i = 0; i < length; i++)
             putc(*at++, stream);
     }
+}
+
+void output_plain(const char *text, FILE *stream)
+{
+    put_plain(text, "", stream);
+}
+
+json_t *output_text(const char *text)
+{
+    json_t *string = json_string(text);
+    char *plain = NULL;
+    size_t size = 0;
+    FILE *stream;
+
+    if (string != NULL || (stream = open_memstream(&plain, &size)) == NULL)
+        return string;
+    put_plain(text, "\\", stream);
+    if (fclose(stream) == 0)
+        string = json_string(plain);
+    free(plain);
+    return string;
 }
 
 int output_unread(void)
@@ -179,7 +199,7 @@ void output_table(const json_t *object, int indent)
 int output_close(int code)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
-        return code;
+        return lost && code == EXIT_DONE ? EXIT_FAILED : code;
     fail("cannot write to standard output: %s", strerror(errno));
     return code == EXIT_DONE ? EXIT_FAILED : code;
 }
