@@ -21,9 +21,12 @@ static json_t *broken_names(const moco_dataset_t *dataset)
     json_t *list = json_array();
     for (int64_t i = 0; i < dataset->listing.count && json_array_size(list) < LISTED_BROKEN; i++) {
         const char *reason = mo_dataset_broken_reason(dataset, i);
-        if (reason != NULL)
+        if (reason != NULL &&
             json_array_append_new(list, json_pack("{so so}", "name", mo_json_bytes(mo_dataset_name(dataset, i)),
-                                                  "reason", mo_json_bytes(reason)));
+                                                  "reason", mo_json_bytes(reason))) != 0) {
+            json_decref(list);
+            return NULL;
+        }
     }
     return list;
 }
@@ -96,15 +99,19 @@ static json_t *left_out(const mo_left_out_t *left)
 {
     int32_t order[MO_LEFT_OUT_KINDS];
     json_t *counts = json_object();
+    int failed = 0;
     mo_left_out_order(left, order);
     for (int32_t i = 0; i < left->kind_count; i++) {
         char name[48];
         mo_left_out_name(&left->kinds[order[i]], name, sizeof name);
-        json_object_set_new(counts, name, json_integer((json_int_t)left->kinds[order[i]].count));
+        failed |= json_object_set_new(counts, name, json_integer((json_int_t)left->kinds[order[i]].count));
     }
     if (left->others > 0)
-        json_object_set_new(counts, "others", json_integer((json_int_t)left->others));
-    return counts;
+        failed |= json_object_set_new(counts, "others", json_integer((json_int_t)left->others));
+    if (!failed)
+        return counts;
+    json_decref(counts);
+    return NULL;
 }
 
 /* The folders that all images share, without the last slash; NULL for none. */

@@ -56,11 +56,13 @@ moco_status_t mo_embedding_record_text(const mo_embedding_record_t *record, char
         failed = json_object_set_new(all, fields[i].name,
                                      fields[i].is_text ? json_string(at) : json_integer((json_int_t)whole)) != 0;
     }
-    char *dumped = failed ? NULL : json_dumps(all, JSON_INDENT(1));
+    moco_status_t status = MOCO_OK;
+    char *dumped = NULL;
+    TRY(mo_json_dump(failed ? NULL : all, JSON_INDENT(1), &dumped));
+    TRY(mo_strprintf(text, "%s\n", dumped));
+cleanup:
     json_decref(all);
-    const moco_status_t status = dumped != NULL ? mo_strprintf(text, "%s\n", dumped)
-                                                : mo_fail(MOCO_ERR_MEMORY, "no memory for a record");
-    free(dumped);
+    mo_free(dumped);
     return status;
 }
 

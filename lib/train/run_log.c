@@ -220,10 +220,8 @@ moco_status_t mo_run_log_line(mo_run_log_t *log, const moco_step_report_t *repor
 {
     moco_status_t status = MOCO_OK;
     json_t *line = line_of(report);
-    char *text = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(line);
-    if (text == NULL)
-        return mo_fail(MOCO_ERR_MEMORY, "no memory for a log line");
+    char *text = NULL;
+    TRY(mo_json_dump(line, JSON_COMPACT | JSON_REAL_PRECISION(9), &text));
     const int64_t length = (int64_t)strlen(text);
     TRY(mo_reserve(&log->waiting, log->bytes + length + 1, &log->capacity, 1));
     memcpy(log->waiting + log->bytes, text, (size_t)length);
@@ -231,7 +229,8 @@ moco_status_t mo_run_log_line(mo_run_log_t *log, const moco_step_report_t *repor
     log->bytes += length + 1;
     TRY(mo_run_log_flush(log));
 cleanup:
-    free(text);
+    json_decref(line);
+    mo_free(text);
     return status;
 }
 
