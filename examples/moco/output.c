@@ -60,6 +60,8 @@ static int shown(const unsigned char *text)
     }
     if (code < 0x20 || (code >= 0x7f && code < 0xa0)) /* C0, DEL, C1 */
         return 0;
+    if (code == 0x2028 || code == 0x2029) /* end lines */
+        return 0;
     if ((code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069)) /* turn the line around */
         return 0;
     return (length == 3 && (code < 0x800 || (code >= 0xd800 && code < 0xe000))) ||
@@ -68,39 +70,40 @@ static int shown(const unsigned char *text)
                : length;
 }
 
-/* `also`: letters that are written as \xNN, too. */
-static void put_plain(const char *text, const char *also, FILE *stream)
+/* A name that is not UTF-8 comes as the library writes it: \xNN stands for a byte, also of a
+ * backslash. */
+json_t *output_text(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    json_t *string = json_string(text);
+    char *plain;
+    size_t used = 0;
+
+    if (string != NULL || (plain = malloc(4 * strlen(text) + 1)) == NULL)
+        return string;
+    while (*at != '\0') {
+        const int length = *at == '\\' ? 0 : shown(at);
+        if (length == 0)
+            used += (size_t)sprintf(plain + used, "\\x%02x", *at++);
+        for (int i = 0; i < length; i++)
+            plain[used++] = (char)*at++;
+    }
+    string = json_stringn(plain, used);
+    free(plain);
+    return string;
+}
+
+void output_plain(const char *text, FILE *stream)
 {
     const unsigned char *at = (const unsigned char *)text;
 
     while (*at != '\0') {
-        const int length = strchr(also, *at) != NULL ? 0 : shown(at);
+        const int length = shown(at);
         if (length == 0)
             fprintf(stream, "\\x%02x", *at++);
         for (int i = 0; i < length; i++)
             putc(*at++, stream);
     }
-}
-
-void output_plain(const char *text, FILE *stream)
-{
-    put_plain(text, "", stream);
-}
-
-json_t *output_text(const char *text)
-{
-    json_t *string = json_string(text);
-    char *plain = NULL;
-    size_t size = 0;
-    FILE *stream;
-
-    if (string != NULL || (stream = open_memstream(&plain, &size)) == NULL)
-        return string;
-    put_plain(text, "\\", stream);
-    if (fclose(stream) == 0)
-        string = json_string(plain);
-    free(plain);
-    return string;
 }
 
 int output_unread(void)

@@ -369,7 +369,7 @@ START_TEST(deleted)
     trainer = fresh();
     moco_set_log(keep_warning, NULL, MOCO_LOG_WARNING);
     expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL));
-    ck_assert_ptr_nonnull(strstr(warning, "/run.rescue-"));
+    ck_assert_msg(strstr(warning, "/run.rescue-") != NULL, "%s", warning);
     ck_assert_ptr_nonnull(strstr(warning, "until step 9: more than this one begins with"));
     expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL));
     ck_assert_ptr_nonnull(strstr(warning, "it may be removed"));
