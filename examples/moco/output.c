@@ -10,13 +10,27 @@
 
 #include "common.h"
 
+/* A line of stdout is missing: no memory for it. */
+static int lost;
+
+static void lose(void)
+{
+    if (!lost)
+        fail("no memory for a JSON object: a line is missing");
+    lost = 1;
+}
+
 void output_json(json_t *object)
 {
-    if (object == NULL)
-        return;
-    json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12));
-    putchar('\n');
-    fflush(stdout);
+    char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+
+    if (text != NULL) {
+        puts(text);
+        fflush(stdout);
+    } else {
+        lose();
+    }
+    free(text);
     json_decref(object);
 }
 
@@ -188,7 +202,7 @@ void output_table(const json_t *object, int indent)
 int output_close(int code)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
-        return code;
+        return lost && code == EXIT_DONE ? EXIT_FAILED : code;
     fail("cannot write to standard output: %s", strerror(errno));
     return code == EXIT_DONE ? EXIT_FAILED : code;
 }
