@@ -7,7 +7,7 @@
  * [images, heads, queries, tokens] become probabilities in place and are kept for backward. A few
  * images go at a time through product, softmax and product, so that their scores stay in the
  * second-level cache. Softmax runs in the loops of kernels/softmax.c, which take the scale along;
- * as primitives in plans made with `primitives`. */
+ * in plans made with `primitives` it is one, and the scale is a part of the products. */
 #include <math.h>
 #include <string.h>
 
@@ -88,6 +88,14 @@ static float scale_of(const sizes_t *s)
     return (float)(1.0 / sqrt((double)s->head));
 }
 
+/* Where softmax is a primitive, the scale rides on the product in front of it, and on those behind
+ * its gradient. An elementwise primitive in between would cost a pass, and that of GPUs in oneDNN
+ * 2.6 takes rows with a gap between them for rows without. */
+static float product_scale(const mo_plan_t *plan, const sizes_t *s)
+{
+    return plan->primitives ? scale_of(s) : 1.0f;
+}
+
 /* View of float number `from` on, with these dims and strides. */
 static moco_status_t view4(mo_plan_t *plan, int32_t of, int64_t from, const dnnl_dims_t dims, const dnnl_dims_t strides,
                            int32_t *view)
@@ -150,12 +158,16 @@ cleanup:
     return status;
 }
 
-static moco_status_t product(mo_plan_t *plan, const mo_op_t *op, int32_t a, int32_t b, int32_t dst)
+/* dst = scale * a · b */
+static moco_status_t product(mo_plan_t *plan, const mo_op_t *op, float scale, int32_t a, int32_t b, int32_t dst)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
-    TRY(mo_attr_plain(&attr));
+    ENGINE(mo_attr_begin(&attr), "make attributes");
+    if (scale != 1.0f)
+        ENGINE(mo_attr_eltwise(&attr, dnnl_eltwise_linear, scale, 0.0f), "fuse a scale");
+    ENGINE(mo_attr_end(&attr), "make attributes");
     ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), NULL,
                         attr.attr),
            "plan a product of an attention");
@@ -191,7 +203,6 @@ static moco_status_t emit_softmax(mo_plan_t *plan, const mo_op_t *op, const size
     mo_attr_t attr = {0};
     if (!plan->primitives)
         return mo_emit_host_rows(plan, op, softmax, (int32_t)s->images, "u", &scores);
-    TRY(mo_emit_function(plan, op, MO_LINEAR, scale_of(s), 0.0f, scores, scores));
     TRY(mo_attr_plain(&attr));
     ENGINE(mo_pd_softmax_fwd(&pd, mo_device_engine(plan->device), dnnl_forward_training, MD(plan, scores), 3,
                              attr.attr),
@@ -220,7 +231,6 @@ static moco_status_t emit_softmax_gradient(mo_plan_t *plan, const mo_op_t *op, c
            "plan an attention's softmax gradient");
     mo_arg_t args[] = {{DNNL_ARG_DST, scores}, {DNNL_ARG_DIFF_DST, d_scores}, {DNNL_ARG_DIFF_SRC, d_scores}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make an attention's softmax gradient"));
-    TRY(mo_emit_function(plan, op, MO_LINEAR, scale_of(s), 0.0f, d_scores, d_scores));
 cleanup:
     if (hint != NULL)
         dnnl_primitive_desc_destroy(hint);
@@ -240,9 +250,9 @@ static moco_status_t some_images(mo_plan_t *plan, const mo_op_t *op, const sizes
     TRY(part_view(plan, s, src, VALUES, 0, &values));
     TRY(result_view(plan, s, dst, &dst));
     TRY(scores_view(plan, s, all_scores, first_scores, 0, &scores));
-    TRY(product(plan, op, queries, keys, scores));
+    TRY(product(plan, op, product_scale(plan, s), queries, keys, scores));
     TRY(emit_softmax(plan, op, s, scores));
-    TRY(product(plan, op, scores, values, dst));
+    TRY(product(plan, op, 1.0f, scores, values, dst));
 cleanup:
     return status;
 }
@@ -276,19 +286,19 @@ static moco_status_t some_gradients(mo_plan_t *plan, const mo_op_t *op, const si
     TRY(scores_view(plan, s, slots[4], 0, 0, &d_scores));
 
     TRY(part_view(plan, s, src, VALUES, 1, &part));
-    TRY(product(plan, op, d_dst, part, d_scores));
+    TRY(product(plan, op, 1.0f, d_dst, part, d_scores));
     TRY(scores_view(plan, s, slots[3], s->first, 1, &turned));
     TRY(part_view(plan, s, d_src, VALUES, 0, &d_part));
-    TRY(product(plan, op, turned, d_dst, d_part));
+    TRY(product(plan, op, 1.0f, turned, d_dst, d_part));
 
     TRY(emit_softmax_gradient(plan, op, s, scores, d_scores));
     TRY(part_view(plan, s, src, KEYS, 0, &part));
     TRY(part_view(plan, s, d_src, QUERIES, 0, &d_part));
-    TRY(product(plan, op, d_scores, part, d_part));
+    TRY(product(plan, op, product_scale(plan, s), d_scores, part, d_part));
     TRY(scores_view(plan, s, slots[4], 0, 1, &turned));
     TRY(part_view(plan, s, src, QUERIES, 0, &part));
     TRY(part_view(plan, s, d_src, KEYS, 0, &d_part));
-    TRY(product(plan, op, turned, part, d_part));
+    TRY(product(plan, op, product_scale(plan, s), turned, part, d_part));
 cleanup:
     return status;
 }
