@@ -9,6 +9,7 @@
 #include <moco/status.h>
 
 #include "engine/plan.h"
+#include "device_of_tests.h"
 #include "engine_reference.h"
 #include "util/alloc.h"
 #include "util/rng.h"
@@ -164,7 +165,7 @@ static inline void rig_open(rig_t *r, rig_shape_t shape, mo_shape_t image, int64
     *r = (rig_t){.shape = shape, .queue_length = queue_length, .feature = (int64_t)image.c * image.h * image.w};
     r->leaves = shape.groups * shape.shards_per_group;
     r->shard = shape.batch / r->leaves;
-    RIG_OK(mo_device_open_lanes(shape.lanes, &r->device));
+    RIG_OK(device_of_tests(shape.lanes, &r->device));
     rig_build(r, image, body);
     r->params = rig_block(r->net.params);
     r->images = rig_block(shape.batch * r->feature);
