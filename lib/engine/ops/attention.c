@@ -96,19 +96,6 @@ static float product_scale(const mo_plan_t *plan, const sizes_t *s)
     return plan->primitives ? scale_of(s) : 1.0f;
 }
 
-/* View of float number `from` on, with these dims and strides. */
-static moco_status_t view4(mo_plan_t *plan, int32_t of, int64_t from, const dnnl_dims_t dims, const dnnl_dims_t strides,
-                           int32_t *view)
-{
-    moco_status_t status = MOCO_OK;
-    mo_md_t md = NULL;
-    ENGINE(mo_md_strides(&md, 4, dims, dnnl_f32, strides), "describe a piece of an attention");
-    TRY(mo_plan_view_at(plan, of, from * (int64_t)sizeof(float), md, view));
-cleanup:
-    mo_md_free(md);
-    return status;
-}
-
 /* Columns from `column` on of an [images, tokens, row] matrix as [images, heads, count, head], or
  * with the last two exchanged. */
 typedef struct columns {
@@ -120,7 +107,7 @@ static moco_status_t heads_view(mo_plan_t *plan, const sizes_t *s, int32_t of, c
 {
     dnnl_dims_t dims = {s->images, s->heads, c.transposed ? s->head : c.count, c.transposed ? c.count : s->head};
     dnnl_dims_t strides = {c.tokens * c.row, s->head, c.transposed ? 1 : c.row, c.transposed ? c.row : 1};
-    return view4(plan, of, s->first * c.tokens * c.row + c.column, dims, strides, view);
+    return mo_view(plan, of, s->first * c.tokens * c.row + c.column, 4, dims, strides, view);
 }
 
 enum { QUERIES, KEYS, VALUES };
@@ -143,7 +130,7 @@ static moco_status_t scores_view(mo_plan_t *plan, const sizes_t *s, int32_t of, 
 {
     dnnl_dims_t dims = {s->images, s->heads, transposed ? s->tokens : s->queries, transposed ? s->queries : s->tokens};
     dnnl_dims_t strides = {image_scores(s), s->queries * s->row, transposed ? 1 : s->row, transposed ? s->row : 1};
-    return view4(plan, of, first * image_scores(s), dims, strides, view);
+    return mo_view(plan, of, first * image_scores(s), 4, dims, strides, view);
 }
 
 static moco_status_t scores_slot(mo_plan_t *plan, const sizes_t *s, int64_t images, int32_t *slot)
@@ -313,6 +300,20 @@ static moco_status_t no_queries(const mo_op_t *op, const mo_net_t *net, int32_t 
     return MOCO_OK;
 }
 
+static moco_status_t emit_no_queries(mo_plan_t *plan, const mo_op_t *op, const sizes_t *s, int32_t src, int32_t d_src)
+{
+    moco_status_t status = MOCO_OK;
+    const int64_t row = 3 * s->width, extents[] = {s->all, s->tokens - s->queries, s->width};
+    const int64_t strides[] = {s->tokens * row, row, 1};
+    if (!plan->primitives)
+        return mo_emit_host(plan, op, no_queries, "u", &d_src);
+    TRY(mo_view(plan, src, s->queries * row, 3, extents, strides, &src));
+    TRY(mo_view(plan, d_src, s->queries * row, 3, extents, strides, &d_src));
+    TRY(mo_emit_zeros(plan, op, src, d_src));
+cleanup:
+    return status;
+}
+
 static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
@@ -326,7 +327,7 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     for (s.first = -1; next_images(&s);)
         TRY(some_gradients(plan, op, &s, slots));
     if (s.queries < s.tokens)
-        TRY(mo_emit_host(plan, op, no_queries, "u", &d_src));
+        TRY(emit_no_queries(plan, op, &s, src, d_src));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
     return status;
