@@ -155,8 +155,7 @@ static moco_status_t product(mo_plan_t *plan, const mo_op_t *op, float scale, in
     if (scale != 1.0f)
         ENGINE(mo_attr_eltwise(&attr, dnnl_eltwise_linear, scale, 0.0f), "fuse a scale");
     ENGINE(mo_attr_end(&attr), "make attributes");
-    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), NULL,
-                        attr.attr),
+    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), attr.attr),
            "plan a product of an attention");
     mo_arg_t args[] = {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, dst}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a product of an attention"));
@@ -216,6 +215,7 @@ static moco_status_t emit_softmax_gradient(mo_plan_t *plan, const mo_op_t *op, c
            "plan an attention's softmax");
     ENGINE(mo_pd_softmax_bwd(&pd, engine, MD(plan, scores), 3, hint, attr.attr),
            "plan an attention's softmax gradient");
+    TRY(mo_plan_choose(plan, &pd, hint, NULL, "make an attention's softmax gradient"));
     mo_arg_t args[] = {{DNNL_ARG_DST, scores}, {DNNL_ARG_DIFF_DST, d_scores}, {DNNL_ARG_DIFF_SRC, d_scores}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make an attention's softmax gradient"));
 cleanup:

@@ -62,6 +62,7 @@ moco_status_t mo_emit_activation_backward(mo_plan_t *plan, const mo_op_t *op, mo
            "plan an activation");
     ENGINE(mo_pd_eltwise_bwd(&pd, engine, algorithm(op), MD(plan, kept), 0.0f, 0.0f, hint, attr.attr),
            "plan an activation's gradient");
+    TRY(mo_plan_choose(plan, &pd, hint, NULL, "make an activation's gradient"));
     mo_arg_t args[] = {{id, kept}, {DNNL_ARG_DIFF_DST, d_dst}, {DNNL_ARG_DIFF_SRC, d_src}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make an activation's gradient"));
 cleanup:
@@ -202,8 +203,7 @@ moco_status_t mo_emit_matmul(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t a,
     if (scale != 1.0f)
         ENGINE(mo_attr_eltwise(&attr, dnnl_eltwise_linear, scale, 0.0f), "fuse a scale");
     ENGINE(mo_attr_end(&attr), "make attributes");
-    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), NULL,
-                        attr.attr),
+    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), attr.attr),
            "plan a matrix product");
     mo_arg_t args[] = {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, dst}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a matrix product"));
