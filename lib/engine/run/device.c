@@ -2,6 +2,7 @@
 #include "engine/device.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -186,6 +187,18 @@ int32_t mo_device_lanes(const moco_device_t *device)
 int mo_device_is_gpu(const moco_device_t *device)
 {
     return device->gpu != NULL;
+}
+
+void mo_device_headroom(const moco_device_t *device, mo_headroom_t *memory)
+{
+    char source[sizeof memory->source];
+    mo_opencl_facts_t facts;
+    mo_headroom_read(memory);
+    if (device->gpu == NULL)
+        return;
+    mo_opencl_facts(device->gpu, &facts);
+    snprintf(source, sizeof source, "the memory of the GPU %s", facts.name);
+    mo_headroom_offer(memory, facts.bytes, facts.bytes, source);
 }
 
 void mo_gpu_lose(moco_device_t *device)
