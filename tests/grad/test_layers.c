@@ -238,8 +238,23 @@ static void compare(const layer_case_t *c, int32_t shard, int primitives)
     rig_close(&r);
 }
 
+/* On a GPU there are primitives alone. They take their time, as kernels are compiled: the environment variable
+ * MOCO_TEST_CASES may have a part of the names of those that are wanted, and each is told when it begins. */
+static int leaves_out(int number, const char *name)
+{
+    const char *wanted = getenv("MOCO_TEST_CASES");
+    if (!on_gpu())
+        return 0;
+    if (number % 2 == 0 || (wanted != NULL && strstr(name, wanted) == NULL))
+        return 1;
+    fprintf(stderr, "%s\n", name);
+    return 0;
+}
+
 START_TEST(test_layer)
 {
+    if (leaves_out(_i, cases[_i / 2].name))
+        return;
     compare(&cases[_i / 2], 3, _i % 2); /* loops, then primitives alone */
 }
 END_TEST
@@ -255,6 +270,8 @@ START_TEST(test_attention_of_images)
                   {{"attention, 6 images of 2 tokens", attention3, {72, 2, 1}, 37}, 6},
                   {{"attention of the class token, 2 images", class_attention, {16, 17, 1}, 37}, 2},
                   {{"attention of the class token, 15 images of 5 tokens", class_attention, {16, 5, 1}, 37}, 15}};
+    if (leaves_out(_i, shapes[_i / 2].layer.name))
+        return;
     compare(&shapes[_i / 2].layer, shapes[_i / 2].images, _i % 2);
 }
 END_TEST
@@ -278,6 +295,8 @@ START_TEST(test_nt_xent)
                          .apart = _i % 2};
     rig_t r;
     twin_t t;
+    if (leaves_out(_i, "NT-Xent"))
+        return;
     rig_open(&r, shape, (mo_shape_t){cuts[_i / 2].width, 1, 1}, 2 * shape.batch, cuts[_i / 2].body);
     if (cuts[_i / 2].body == same)
         rig_units(r.images, shape.batch, r.width, 1);
