@@ -86,8 +86,10 @@ moco_status_t mo_embedding_record_read(const char *path, mo_embedding_record_t *
     char reason[MO_JSON_REASON];
     mo_embedding_record_t made = {0};
     TRY(mo_file_read(path, LIMIT, &bytes, &size));
-    if (mo_json_load((const char *)bytes, size, 2, &all, reason) != MOCO_OK)
-        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: is no record of an embedding: %s", path, reason));
+    status = mo_json_load((const char *)bytes, size, 2, &all, reason);
+    if (status != MOCO_OK)
+        TRY(mo_fail(status, "%s: %s: %s", path,
+                    status == MOCO_ERR_FORMAT ? "is no record of an embedding" : "cannot be read now", reason));
     const char *kind = json_string_value(json_object_get(all, "kind"));
     if (kind == NULL || strcmp(kind, KIND) != 0)
         TRY(mo_fail(MOCO_ERR_FORMAT, "%s: is no record of an embedding", path));

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,8 +12,10 @@
 #include "util/alloc.h"
 #include "util/atomic_file.h"
 #include "util/fault.h"
+#include "util/json.h"
 #include "util/status.h"
 
+#define LOG_DEPTH 8 /* of the JSON of a line */
 #define LOG_LIMIT ((uint64_t)1 << 32)
 
 static moco_status_t failed(const mo_run_log_t *log, const char *what)
@@ -70,9 +71,12 @@ static moco_status_t cut_back(const mo_run_log_t *log, int64_t step)
         const char *end = memchr(data + keep, '\n', size - keep);
         if (end == NULL)
             break;
-        json_t *line = json_loadb(data + keep, (size_t)(end - data) - keep, 0, NULL);
-        json_int_t at = json_integer_value(json_object_get(line, "step"));
-        int good = line != NULL && at <= step && step > 0;
+        json_t *line = NULL;
+        char reason[MO_JSON_REASON];
+        const moco_status_t read = mo_json_load(data + keep, (size_t)(end - data) - keep, LOG_DEPTH, &line, reason);
+        if (read == MOCO_ERR_MEMORY)
+            TRY(mo_fail(read, "'%s/%s': %s", log->folder->path, MO_RUN_LOG, reason));
+        const int good = read == MOCO_OK && json_integer_value(json_object_get(line, "step")) <= step && step > 0;
         json_decref(line);
         if (!good)
             break;

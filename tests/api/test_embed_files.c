@@ -3,6 +3,9 @@
 #include "draw.h"
 #include "call_options.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #define IMAGES 300 /* more than a batch of the loader */
 #define BROKEN 290
 
@@ -202,6 +205,25 @@ START_TEST(mixtures)
 }
 END_TEST
 
+/* What ends the call is the write that failed, not the stop that follows from it. */
+START_TEST(no_room)
+{
+    struct rlimit before, small;
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 4096;
+    void (*const handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const moco_status_t status = moco_model_embed_to_npy(model, dataset, path_of("x", ".npy", 0), NULL, NULL);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
+    expect_status(MOCO_ERR_IO, status);
+    expect_message("x.npy");
+    ck_assert_int_eq(there("x", 0), 0);
+    embed(model, "x");
+}
+END_TEST
+
 static void expect_kept(const char *name, const char *text)
 {
     size_t size;
@@ -258,6 +280,7 @@ int main(void)
     tcase_add_test(cases, begins_anew);
     tcase_add_test(cases, images_that_change);
     tcase_add_test(cases, mixtures);
+    tcase_add_test(cases, no_room);
     tcase_add_test(cases, other_files);
     tcase_set_timeout(cases, 200);
     suite_add_tcase(suite, cases);

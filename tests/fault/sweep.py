@@ -70,23 +70,32 @@ SCENARIOS = {
     "python": (None, ["session.safetensors", "session-model.safetensors", "session.npy"], None),
 }  # fmt: skip
 
-# kind, libraries whose memory counts, errors, whether it must not be noticed
+# kind, libraries whose memory counts, whether later ones fail too, errors
 ROWS = [
     ("alloc", "libmoco", ("", "+"), ("ENOMEM",)),
     ("alloc", "libjansson", ("", "+"), ("ENOMEM",)),
     ("alloc", "libjpeg", ("", "+"), ("ENOMEM",)),
-    ("alloc", "libdnnl,libstdc++", ("",), ("ENOMEM",)),
-    ("mmap", "libmoco,libdnnl", ("",), ("ENOMEM",)),
+    ("alloc", "libdnnl,libstdc++", ("", "+"), ("ENOMEM",)),
+    ("mmap", "libmoco,libdnnl", ("", "+"), ("ENOMEM",)),
     ("thread", "", ("", "+"), ("EAGAIN",)),
-    ("open", "", ("", "+"), ("EMFILE", "EIO")),
+    ("open", "", ("", "+"), ("EMFILE", "EIO", "ENOSPC")),
     ("open", "", ("",), ("EINTR",)),
+    ("close", "", ("", "+"), ("EIO", "EDQUOT")),
+    ("close", "", ("",), ("EINTR",)),
     ("read", "", ("", "+"), ("EIO", "ESTALE")),
     ("read", "", ("",), ("EINTR", "short")),
     ("read", "", ("+",), ("short",)),
     ("write", "", ("", "+"), ("ENOSPC", "EIO")),
     ("write", "", ("",), ("EINTR", "short")),
+    ("write", "", ("+",), ("short",)),
     ("fsync", "", ("", "+"), ("EIO", "ENOSPC")),
-    ("rename", "", ("", "+"), ("EIO", "EACCES")),
+    ("fsync", "", ("",), ("EINTR",)),
+    ("truncate", "", ("", "+"), ("EIO",)),
+    ("rename", "", ("", "+"), ("EIO", "EACCES", "ENOSPC")),
+    ("mkdir", "", ("", "+"), ("ENOSPC", "EACCES")),
+    ("readdir", "", ("", "+"), ("EIO", "ESTALE")),
+    ("lock", "", ("", "+"), ("ENOLCK", "EIO")),
+    ("lock", "", ("",), ("EINTR",)),
     ("stat", "", ("", "+"), ("EIO", "ESTALE")),
 ]
 UNNOTICED = ("EINTR", "short")
@@ -272,7 +281,7 @@ class Sweep:
             return ("right", "") if said == self.said[name] or not self.said[name] else ("says something else", out[:200])
         if "moco: " not in err or last.endswith("moco: "):
             return "exit code 1 without a reason", last
-        if how.rstrip("+") in UNNOTICED and not how.endswith("+"):
+        if how.rstrip("+") in UNNOTICED:
             return "an interruption is noticed", last
         return self.after(name, found, folder, last)
 

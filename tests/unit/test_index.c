@@ -289,6 +289,10 @@ START_TEST(test_refusals)
     ck_assert_int_eq(moco_index_count(index), 0);
     ck_assert_int_eq(moco_index_add(index, 0, NULL, NULL), MOCO_OK);
     ck_assert_int_eq(moco_index_add(index, 1, good, seven), MOCO_OK);
+    ck_assert_int_eq(moco_index_add(index, INT64_MAX, good, NULL), MOCO_ERR_MEMORY); /* with one more: beyond 64 bits */
+    assert_message("9223372036854775807 more vectors are more than memory can hold");
+    ck_assert_int_eq(moco_index_add(index, INT64_MAX / 16, good, NULL), MOCO_ERR_MEMORY);
+    assert_message("more vectors are more than memory can hold");
     ck_assert_int_eq(moco_index_search(index, 1, good, SEARCH(2), &id, NULL), MOCO_ERR_ARGUMENT);
     assert_message("k is 2, wanted 1 to the 1 vectors");
     ck_assert_int_eq(moco_index_search(index, 1, bad + 2, SEARCH(1), &id, NULL), MOCO_ERR_ARGUMENT);

@@ -86,6 +86,23 @@ START_TEST(test_reads)
 }
 END_TEST
 
+/* A program whose standard input is closed gets its number for the next file. */
+START_TEST(test_descriptor_zero)
+{
+    mo_source_t *source = NULL;
+    put("abcdefghij", 10);
+    const int input = dup(0);
+    close(0);
+    ck_assert_int_eq(mo_source_open(target, &source), MOCO_OK);
+    assert_reads(source);
+    mo_source_close(source);
+    if (input >= 0) {
+        ck_assert_int_eq(dup2(input, 0), 0);
+        close(input);
+    }
+}
+END_TEST
+
 START_TEST(test_refusals)
 {
     mo_source_t *source = NULL;
@@ -263,6 +280,7 @@ int main(void)
     TCase *tc = tcase_create("source");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_reads);
+    tcase_add_test(tc, test_descriptor_zero);
     tcase_add_test(tc, test_refusals);
     tcase_add_test(tc, test_shrinks);
     tcase_add_test(tc, test_rewritten);

@@ -1,6 +1,7 @@
 /* What is asked of the machine and of the OpenMP runtime behind oneDNN. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <moco/device.h>
 
 #include "engine/run/device_internal.h"
+#include "engine/run/process.h"
 #include "util/border.h"
 #include "util/json.h"
 #include "util/processors.h"
@@ -60,8 +62,19 @@ int32_t mo_default_lanes(void)
 }
 
 /* omp_set_num_threads of the runtimes that oneDNN may mean, found without linking any: through the
- * global scope, and through oneDNN's own dependencies. */
-static void (*set_threads[2])(int);
+ * global scope, and through oneDNN's own dependencies. Lanes of one device read them while another
+ * device is made. */
+typedef void (*set_threads_fn)(int);
+static _Atomic set_threads_fn set_threads[2];
+
+static set_threads_fn find_in(void *library)
+{
+    union {
+        set_threads_fn function;
+        void *object;
+    } found = {.object = dlsym(library, "omp_set_num_threads")};
+    return found.function;
+}
 
 void mo_openmp_find(void)
 {
@@ -70,12 +83,12 @@ void mo_openmp_find(void)
         void *object;
     } anchor = {.function = dnnl_version};
     Dl_info info;
-    *(void **)&set_threads[0] = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
-    if (set_threads[1] != NULL || dladdr(anchor.object, &info) == 0 || info.dli_fname == NULL)
+    atomic_store(&set_threads[0], find_in(RTLD_DEFAULT));
+    if (atomic_load(&set_threads[1]) != NULL || dladdr(anchor.object, &info) == 0 || info.dli_fname == NULL)
         return;
     void *handle = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
     if (handle != NULL) {
-        *(void **)&set_threads[1] = dlsym(handle, "omp_set_num_threads");
+        atomic_store(&set_threads[1], find_in(handle));
         dlclose(handle);
     }
 }
@@ -83,10 +96,11 @@ void mo_openmp_find(void)
 /* One OpenMP thread for the calling thread; each distinct runtime is told. */
 void mo_openmp_one_thread(void)
 {
-    if (set_threads[0] != NULL)
-        set_threads[0](1);
-    if (set_threads[1] != NULL && set_threads[1] != set_threads[0])
-        set_threads[1](1);
+    const set_threads_fn first = atomic_load(&set_threads[0]), second = atomic_load(&set_threads[1]);
+    if (first != NULL)
+        first(1);
+    if (second != NULL && second != first)
+        second(1);
 }
 
 static const char *isa_name(void)
@@ -111,7 +125,8 @@ static const char *isa_name(void)
     return "other";
 }
 
-static json_t *onednn_json(void)
+/* Under mo_process_hold. */
+static json_t *ask_onednn(void)
 {
     static const char *const runtimes[] = {"none", "sequential", "OpenMP", "", "TBB"};
     const dnnl_version_t *v = dnnl_version();
@@ -145,6 +160,14 @@ static json_t *gpus_json(void)
         }
     }
     return list;
+}
+
+static json_t *onednn_json(void)
+{
+    mo_process_hold();
+    json_t *json = ask_onednn();
+    mo_process_release();
+    return json;
 }
 
 moco_status_t moco_build_info(char *text, uint64_t capacity, uint64_t *needed)
