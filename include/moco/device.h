@@ -52,9 +52,9 @@ MOCO_API moco_status_t moco_device_options_json(const moco_device_options_t *opt
  * @param options  NULL for the defaults.
  * @param out      receives the device; free with moco_device_free. Models, trainers and queues made
  * on it keep it alive.
- * @return MOCO_ERR_ARGUMENT, MOCO_ERR_UNSUPPORTED (no GPU of this number; the message says what was
- *         looked for), MOCO_ERR_MEMORY, MOCO_ERR_THREAD, MOCO_ERR_ENGINE. Threads: a device may be shared by any
- *         threads. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_UNSUPPORTED (no GPU of this number; the message says what
+ * was looked for), MOCO_ERR_MEMORY, MOCO_ERR_THREAD, MOCO_ERR_ENGINE. Threads: a device may be
+ * shared by any threads. Since: 0.1.
  */
 MOCO_API moco_status_t moco_device_create(const moco_device_options_t *options, moco_device_t **out);
 

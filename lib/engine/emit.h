@@ -50,14 +50,14 @@ int mo_parameter_frozen(const mo_plan_t *plan, int32_t parameter);
 moco_status_t mo_emit_activation(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
 moco_status_t mo_emit_activation_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t kept, mo_slot_id_t d_dst,
                                           mo_slot_id_t d_src);
-/* Elementwise on slots of equal shape; b may have extents of 1, which stand for all of a's: [rows,1]
- * or [1,columns] against [rows,columns]. dst may be a. MO_EQUAL and MO_GREATER (a > b) give 1 or 0.
- */
+/* Elementwise on slots of equal shape; b may have extents of 1, which stand for all of a's:
+ * [rows,1] or [1,columns] against [rows,columns]. dst may be a. MO_EQUAL and MO_GREATER (a > b)
+ * give 1 or 0. */
 typedef enum mo_binary { MO_ADD, MO_SUB, MO_MUL, MO_EQUAL, MO_GREATER } mo_binary_t;
 moco_status_t mo_emit_binary(mo_plan_t *plan, const mo_op_t *op, mo_binary_t kind, mo_slot_id_t a, mo_slot_id_t b,
                              mo_slot_id_t dst, int relu);
-/* MO_POWER: alpha x^beta. MO_CLIP: x kept within alpha..beta. MO_LINEAR: alpha x + beta. MO_LOGISTIC:
- * 1 / (1 + e^-x). MO_SOFTPLUS: log(1 + e^x). Slots without gaps between rows. */
+/* MO_POWER: alpha x^beta. MO_CLIP: x kept within alpha..beta. MO_LINEAR: alpha x + beta.
+ * MO_LOGISTIC: 1 / (1 + e^-x). MO_SOFTPLUS: log(1 + e^x). Slots without gaps between rows. */
 typedef enum mo_function { MO_POWER, MO_CLIP, MO_LINEAR, MO_EXP, MO_LOG, MO_LOGISTIC, MO_SOFTPLUS } mo_function_t;
 moco_status_t mo_emit_function(mo_plan_t *plan, const mo_op_t *op, mo_function_t kind, float alpha, float beta,
                                mo_slot_id_t src, mo_slot_id_t dst);

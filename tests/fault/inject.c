@@ -34,14 +34,14 @@
 #include <unistd.h>
 
 enum { ALLOC, MMAP, THREAD, OPEN, CLOSE, READ, WRITE, FSYNC, TRUNCATE, RENAME, MKDIR, READDIR, LOCK, STAT, KINDS };
-static const char *const kinds[KINDS] = {"alloc",    "mmap",   "thread", "open",    "close", "read", "write",
-                                         "fsync",    "truncate", "rename", "mkdir", "readdir", "lock", "stat"};
+static const char *const kinds[KINDS] = {"alloc", "mmap",     "thread", "open",  "close",   "read", "write",
+                                         "fsync", "truncate", "rename", "mkdir", "readdir", "lock", "stat"};
 static const struct {
     const char *name;
     int number;
-} errors[] = {{"EINTR", EINTR},   {"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EMFILE", EMFILE},      {"ENOMEM", ENOMEM},
-              {"EAGAIN", EAGAIN}, {"EACCES", EACCES}, {"ESTALE", ESTALE}, {"ETIMEDOUT", ETIMEDOUT},
-              {"ENOLCK", ENOLCK}, {"EDQUOT", EDQUOT}};
+} errors[] = {{"EINTR", EINTR},         {"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EMFILE", EMFILE},
+              {"ENOMEM", ENOMEM},       {"EAGAIN", EAGAIN}, {"EACCES", EACCES}, {"ESTALE", ESTALE},
+              {"ETIMEDOUT", ETIMEDOUT}, {"ENOLCK", ENOLCK}, {"EDQUOT", EDQUOT}};
 
 static atomic_long seen[KINDS];
 static atomic_int hit;

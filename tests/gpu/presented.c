@@ -1,10 +1,10 @@
-/* Presents a CPU's OpenCL device to oneDNN 2.6 as a GPU of Intel's, for tests: the library's GPU path
- * then runs on any machine. To be preloaded (LD_PRELOAD) into a program; never installed. It stands
- * between oneDNN and the OpenCL loader:
+/* Presents a CPU's OpenCL device to oneDNN 2.6 as a GPU of Intel's, for tests: the library's GPU
+ * path then runs on any machine. To be preloaded (LD_PRELOAD) into a program; never installed. It
+ * stands between oneDNN and the OpenCL loader:
  *
  * - A question for GPUs is a question for CPUs, and what answers says that it is a GPU of Intel's.
- * - oneDNN finds out an Intel GPU's generation from a compiled empty program. It gets the outline of
- *   one of a generation that it does not know, and so takes only kernels written in OpenCL C.
+ * - oneDNN finds out an Intel GPU's generation from a compiled empty program. It gets the outline
+ *   of one of a generation that it does not know, and so takes only kernels written in OpenCL C.
  * - Those are written for sub-groups, lanes of a work-group that exchange numbers. Debian 12's PoCL
  *   has none, so a sub-group is made of one work-item: its reductions and broadcasts are the number
  *   itself, and the number of lanes that a kernel was compiled and started for becomes one. Kernels

@@ -238,8 +238,9 @@ static void compare(const layer_case_t *c, int32_t shard, int primitives)
     rig_close(&r);
 }
 
-/* On a GPU there are primitives alone. They take their time, as kernels are compiled: the environment variable
- * MOCO_TEST_CASES may have a part of the names of those that are wanted, and each is told when it begins. */
+/* On a GPU there are primitives alone. They take their time, as kernels are compiled: the
+ * environment variable MOCO_TEST_CASES may have a part of the names of those that are wanted, and
+ * each is told when it begins. */
 static int leaves_out(int number, const char *name)
 {
     const char *wanted = getenv("MOCO_TEST_CASES");
