@@ -125,7 +125,8 @@ MOCO_API moco_status_t moco_classifier_info(const moco_classifier_t *classifier,
  * renamed. Metadata: kind "classifier", `classes` (names as a JSON array), `normalize` (of a
  * probe), `result` (numbers of the result as a JSON object). moco_model_load reads it as a model
  * without projection head.
- * @return MOCO_ERR_IO, MOCO_ERR_MEMORY; an older file of that name is then as it was. Since: 0.1.
+ * @return MOCO_ERR_IO, MOCO_ERR_MEMORY, MOCO_ERR_EXISTS as moco_model_save; an older file of that
+ *         name is then as it was. Since: 0.1.
  */
 MOCO_API moco_status_t moco_classifier_save(const moco_classifier_t *classifier, const char *path);
 

@@ -136,8 +136,10 @@ MOCO_API moco_status_t moco_index_classify(moco_index_t *index, int64_t count, c
 MOCO_API moco_status_t moco_index_load_npy(const char *path, const moco_index_options_t *options,
                                            moco_device_t *device, moco_index_t **out);
 
-/** Write the normalised vectors as .npy, by temporary file, sync and rename. @return MOCO_ERR_IO.
- * Since: 0.1. */
+/** Write the normalised vectors as .npy, by temporary file, sync and rename. Where `path` holds the
+ * rows of moco_model_embed_to_npy and the vectors are others, what lies beside it (`.names.txt`,
+ * `.skipped.txt`, `.embed.json`) is removed after that.
+ * @return MOCO_ERR_IO; MOCO_ERR_EXISTS if `path` is a file of another kind. Since: 0.1. */
 MOCO_API moco_status_t moco_index_save_npy(const moco_index_t *index, const char *path);
 
 /** Where kNN takes its embeddings. AUTO: behind the projection head, where the model has one. */

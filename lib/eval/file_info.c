@@ -50,8 +50,11 @@ static moco_status_t describe_foreign(const mo_tensor_file_t *file, const char *
         model = json_pack("{s:s, s:s, s:s, s:o}", "layout", inv.roots.role->layout, "names",
                           inv.roots.query.scheme->name, "encoder", inv.roots.query.prefix, "model",
                           mo_spec_json(&spec, &transform));
-        if (model != NULL && inv.roots.key.scheme != NULL)
-            json_object_set_new(model, "key_encoder", json_string(inv.roots.key.prefix));
+        if (model != NULL && inv.roots.key.scheme != NULL &&
+            json_object_set_new(model, "key_encoder", json_string(inv.roots.key.prefix)) != 0) {
+            json_decref(model);
+            model = NULL;
+        }
     } else {
         char reason[MO_MESSAGE_SIZE];
         mo_message_copy(reason);

@@ -67,7 +67,10 @@ static json_t *ignored(const mo_inventory_t *inv)
             snprintf(group, sizeof group, "(others)");
             known = json_object_get(counts, group);
         }
-        json_object_set_new(counts, group, json_integer(json_integer_value(known) + 1));
+        if (json_object_set_new(counts, group, json_integer(json_integer_value(known) + 1)) != 0) {
+            json_decref(counts);
+            counts = NULL;
+        }
     }
     return counts;
 }

@@ -13,6 +13,7 @@
 #include "util/alloc.h"
 #include "util/atomic_file.h"
 #include "util/checksum.h"
+#include "util/json.h"
 #include "util/printable.h"
 #include "util/size.h"
 #include "util/status.h"
@@ -170,11 +171,7 @@ static moco_status_t make_header(const mo_st_writer_t *writer, char **text, uint
                                 writer->entries[i].rank, writer->entries[i].dims, begin, end);
     }
     TRY(put_sums(header, writer, sum));
-    dumped = json_dumps(header, JSON_COMPACT);
-    if (dumped == NULL) {
-        status = mo_fail(MOCO_ERR_MEMORY, "no memory for a header");
-        goto cleanup;
-    }
+    TRY(mo_json_dump(header, JSON_COMPACT, &dumped));
     *length = (strlen(dumped) + 7) / 8 * 8;
     if (*length > MO_ST_MAX_HEADER) {
         status = mo_fail(MOCO_ERR_ARGUMENT, "a header of %s, names and metadata may take %s", mo_size(*length).text,
@@ -183,7 +180,7 @@ static moco_status_t make_header(const mo_st_writer_t *writer, char **text, uint
     }
     TRY(mo_strprintf(text, "%-*s", (int)*length, dumped));
 cleanup:
-    free(dumped);
+    mo_free(dumped);
     json_decref(header);
     return status;
 }

@@ -5,9 +5,11 @@
 #include "persist/check.h"
 #include "persist/tensor_file.h"
 #include "util/alloc.h"
+#include "util/crc32.h"
 #include "util/status.h"
 
 #define PART 8192                       /* bytes of a file that lie on the stack */
+#define SUM_PART ((uint64_t)1 << 18)    /* bytes that stay in a cache            */
 #define MAX_WINDOW ((uint64_t)64 << 20) /* of a tensor that is read at once      */
 
 static moco_status_t check_count(const mo_file_tensor_t *tensor, int64_t count)
@@ -191,18 +193,53 @@ cleanup:
     return status;
 }
 
+/* CRC-32 of the tensor's bytes, which are read once more, out of the system's cache. */
+static moco_status_t sum_of_bytes(const mo_file_tensor_t *t, uint32_t *sum)
+{
+    moco_status_t status = MOCO_OK;
+    const uint64_t size = mo_file_stored(t) * mo_dtype_bytes(t->dtype);
+    uint8_t *part = NULL;
+    TRY(mo_calloc(SUM_PART, 1, &part));
+    for (uint64_t at = 0, now; at < size; at += now) {
+        now = size - at < SUM_PART ? size - at : SUM_PART;
+        TRY(mo_source_read(t->source, t->at + at, now, part));
+        *sum = mo_crc32(*sum, part, now);
+    }
+cleanup:
+    mo_free(part);
+    return status;
+}
+
+/* `bytes`: as they lie in the file, or NULL. */
+static moco_status_t check_sum(const mo_file_tensor_t *t, const void *bytes, uint64_t size)
+{
+    uint32_t sum = 0;
+    if (t->crc == 0)
+        return MOCO_OK;
+    if (bytes != NULL)
+        sum = mo_crc32(sum, bytes, size);
+    const moco_status_t status = bytes != NULL ? MOCO_OK : sum_of_bytes(t, &sum);
+    if (status != MOCO_OK || sum == t->crc)
+        return status;
+    return mo_fail(MOCO_ERR_FORMAT,
+                   "%s: is damaged: tensor '%s' has the CRC-32 %08x, the archive says %08x; wanted another copy of the "
+                   "file",
+                   mo_source_path(t->source), mo_show(t->name).text, sum, t->crc);
+}
+
 static moco_status_t copy_numbers(const mo_file_tensor_t *t, int64_t count, row_fn row, void *out)
 {
     moco_status_t status = MOCO_OK;
+    const int as_they_are = is_dense(t) && row == float_row && t->dtype == MO_F32;
+    const uint64_t size = (uint64_t)count * sizeof(float);
     if (count == 0)
         return MOCO_OK;
-    if (!is_dense(t))
-        TRY(copy_strided(t, count, row, out));
-    else if (row == float_row && t->dtype == MO_F32)
-        TRY(mo_source_read(t->source, t->at, (uint64_t)count * sizeof(float), out));
+    if (as_they_are)
+        TRY(mo_source_read(t->source, t->at, size, out));
     else
-        TRY(copy_dense(t, count, row, out));
+        TRY(is_dense(t) ? copy_dense(t, count, row, out) : copy_strided(t, count, row, out));
     TRY(mo_source_check(t->source));
+    TRY(check_sum(t, as_they_are ? out : NULL, size));
 cleanup:
     return status;
 }

@@ -171,7 +171,7 @@ static moco_status_t read_member(const mo_source_t *source, const uint8_t *at, u
     if (name + extra + comment > left - ENTRY_SIZE)
         return damaged(path, "its directory ends early");
     *length = ENTRY_SIZE + name + extra + comment;
-    *m = (mo_zip_member_t){.name = at + ENTRY_SIZE, .name_size = (uint32_t)name};
+    *m = (mo_zip_member_t){.name = at + ENTRY_SIZE, .name_size = (uint32_t)name, .crc = u32(at + 16)};
     if (!widen(at + ENTRY_SIZE + name, extra, wide))
         return damaged(path, "the extra field of a member ends early");
     m->method = (uint16_t)u16(at + 10);

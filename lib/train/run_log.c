@@ -13,6 +13,7 @@
 #include "util/atomic_file.h"
 #include "util/fault.h"
 #include "util/json.h"
+#include "util/retry.h"
 #include "util/status.h"
 
 #define LOG_DEPTH 8 /* of the JSON of a line */
@@ -41,10 +42,8 @@ static moco_status_t read_whole(const mo_run_log_t *log, char **text, uint64_t *
                     (long long)info.st_size, (unsigned long long)LOG_LIMIT));
     TRY(mo_calloc((size_t)info.st_size, 1, &bytes));
     while (done < (uint64_t)info.st_size) {
-        const ssize_t got = mo_fault_file() ? -1
-                                            : pread(log->fd, bytes + done, (uint64_t)info.st_size - done, (off_t)done);
-        if (got < 0 && errno == EINTR)
-            continue;
+        ssize_t got;
+        MO_RETRY(got, mo_fault_file() ? -1 : pread(log->fd, bytes + done, (uint64_t)info.st_size - done, (off_t)done));
         if (got < 0)
             TRY(failed(log, "read"));
         if (got == 0)
@@ -221,10 +220,8 @@ moco_status_t mo_run_log_line(mo_run_log_t *log, const moco_step_report_t *repor
 {
     moco_status_t status = MOCO_OK;
     json_t *line = line_of(report);
-    char *text = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(line);
-    if (text == NULL)
-        return mo_fail(MOCO_ERR_MEMORY, "no memory for a log line");
+    char *text = NULL;
+    TRY(mo_json_dump(line, JSON_COMPACT | JSON_REAL_PRECISION(9), &text));
     const int64_t length = (int64_t)strlen(text);
     TRY(mo_reserve(&log->waiting, log->bytes + length + 1, &log->capacity, 1));
     memcpy(log->waiting + log->bytes, text, (size_t)length);
@@ -232,7 +229,8 @@ moco_status_t mo_run_log_line(mo_run_log_t *log, const moco_step_report_t *repor
     log->bytes += length + 1;
     TRY(mo_run_log_flush(log));
 cleanup:
-    free(text);
+    json_decref(line);
+    mo_free(text);
     return status;
 }
 

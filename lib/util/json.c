@@ -1,20 +1,33 @@
 /* JSON that calls answer with, and names of files in it. */
 #include "util/json.h"
 
-#include <stdlib.h>
-
 #include "util/alloc.h"
 #include "util/printable.h"
 #include "util/status.h"
 
+moco_status_t mo_json_dump(const json_t *value, size_t flags, char **text)
+{
+    moco_status_t status = MOCO_OK;
+    char *made = NULL;
+    const size_t size = value != NULL ? json_dumpb(value, NULL, 0, flags) : 0;
+    TRY(size > 0 ? mo_calloc(size + 1, 1, &made) : mo_fail(MOCO_ERR_MEMORY, "no memory for a JSON text"));
+    if (json_dumpb(value, made, size, flags) != size)
+        TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a JSON text"));
+    *text = made;
+    made = NULL;
+cleanup:
+    mo_free(made);
+    return status;
+}
+
 moco_status_t mo_json_text(json_t *object, char *text, uint64_t capacity, uint64_t *needed)
 {
-    char *line = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    char *line = NULL;
+    moco_status_t status = mo_json_dump(object, JSON_COMPACT | JSON_PRESERVE_ORDER, &line);
     json_decref(object);
-    if (line == NULL)
-        return mo_fail(MOCO_ERR_MEMORY, "no memory for a JSON text");
-    moco_status_t status = mo_text_out(line, text, capacity, needed);
-    free(line);
+    if (status == MOCO_OK)
+        status = mo_text_out(line, text, capacity, needed);
+    mo_free(line);
     return status;
 }
 

@@ -17,6 +17,11 @@
  * one-line reason for the caller's message. *out is freed with json_decref. */
 moco_status_t mo_json_load(const char *text, uint64_t size, int depth, json_t **out, char reason[MO_JSON_REASON]);
 
+/* `value` as text, which mo_free frees; `flags` are those of json_dumps. NULL (no memory while
+ * building it) is MOCO_ERR_MEMORY. json_dumps itself is not for us: where memory fails in the midst
+ * of a text, it leaves a name out and goes on. Here nothing grows while the text is written. */
+moco_status_t mo_json_dump(const json_t *value, size_t flags, char **text);
+
 /* Writes `object` as one line in the text rule of moco_build_info and drops the reference to it;
  * NULL (no memory while building it) is an error. */
 moco_status_t mo_json_text(json_t *object, char *text, uint64_t capacity, uint64_t *needed);

@@ -357,6 +357,7 @@ class Use(Case):
         shutil.copy(self.model, model)
         os.link(model, os.path.join(inputs, "same.safetensors"))
         for code, *arguments in ((2, "embed", model, self.data, "-o", "x.csv"), (2, "embed", model, self.data, "-o", "-"),
+                                 (2, "embed", model, self.data, "-o", os.path.join(inputs, "rows.NPY")),
                                  (2, "embed", model, self.data, "-o", model),
                                  (1, "embed", model, self.data, "-o", copies["linked.npy"]),
                                  (1, "views", self.data, "-o", copies["photo.jpg"]),
@@ -372,6 +373,27 @@ class Use(Case):
         sheet = os.path.join(inputs, "sheet.jpg")
         for _ in range(2):  # an earlier sheet is replaced
             self.run_moco("views", self.data, "-o", sheet, "--count", "1")
+
+    def test_sheets_and_tables_are_whole_or_older(self):
+        """What cannot be written to its end leaves the older file, and nothing beside it; names may be long."""
+        folder = self.path("whole")
+        os.mkdir(folder)
+        sheet, long = os.path.join(folder, "s" * 240 + ".jpg"), os.path.join(folder, "link.jpg")
+        self.run_moco("views", self.data, "-o", sheet, "--count", "1")
+        os.symlink(os.path.basename(sheet), long)
+        os.chmod(sheet, 0o640)
+        older = read(sheet)
+
+        def no_room():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        self.run_moco("views", self.data, "-o", long, "--count", "3", code=1, preexec_fn=no_room, restore_signals=False,
+                      says=["link.jpg' cannot be written: File too large"])
+        self.assertEqual(read(sheet), older)
+        self.assertEqual(len(os.listdir(folder)), 2)
+        self.run_moco("views", self.data, "-o", long, "--count", "3")
+        self.assertNotEqual(read(sheet), older)
+        self.assertTrue(os.path.islink(long))
+        self.assertEqual(os.stat(sheet).st_mode & 0o777, 0o640)
 
     def test_embed_after_a_kill(self):
         """Part files are gone on with, to the same bytes, and disappear."""
