@@ -121,4 +121,14 @@ for isa in AVX2 SSE41; do
     if wanted processors "against PyTorch, as on a processor with $isa"; then as_on $isa; fi
 done
 
+for isa in AVX512_CORE AVX2 SSE41; do
+    group "C tests, as on a processor with $isa"
+    export DNNL_MAX_CPU_ISA=$isa
+    tests "$isa" "$root/build" -E '^(program|smoke|example|parity)'
+    unset DNNL_MAX_CPU_ISA
+done
+
+group "other releases of Debian"
+section "Debian 13 and sid" sh tests/distros.sh || true
+
 finish

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "util/alloc.h"
@@ -315,12 +316,22 @@ static moco_status_t close_copy(const mo_atomic_file_t *file)
     return mo_fault_file() || (copy >= 0 && close(copy) != 0) ? failed(file, "close") : MOCO_OK;
 }
 
+/* Each file gets the other's name. musl has the system call without a function of its own. */
+static int swap_names(int folder, const char *a, const char *b)
+{
+#ifdef __GLIBC__
+    return renameat2(folder, a, folder, b, RENAME_EXCHANGE);
+#else
+    return (int)syscall(SYS_renameat2, folder, a, folder, b, 2u /* exchange */);
+#endif
+}
+
 /* `swap`: an older file is kept under the temporary name, where the file system can do that. */
 static moco_status_t put_in_place(mo_atomic_file_t *file, int swap)
 {
     const int folder = file->folder.fd;
     const int fault = mo_fault_file();
-    if (!fault && swap && renameat2(folder, file->temporary, folder, file->name, RENAME_EXCHANGE) == 0) {
+    if (!fault && swap && swap_names(folder, file->temporary, file->name) == 0) {
         file->exchange = 1;
     } else if (fault || renameat(folder, file->temporary, folder, file->name) != 0) {
         return failed(file, "put the finished file in place");
@@ -334,7 +345,7 @@ static moco_status_t put_in_place(mo_atomic_file_t *file, int swap)
 static void take_back(mo_atomic_file_t *file, int had_older)
 {
     const int folder = file->folder.fd;
-    if (file->exchange && renameat2(folder, file->temporary, folder, file->name, RENAME_EXCHANGE) != 0) {
+    if (file->exchange && swap_names(folder, file->temporary, file->name) != 0) {
         mo_free(file->temporary); /* the older file: better kept under a strange name than removed */
         file->temporary = NULL;
     } else if (!file->exchange && !had_older)

@@ -717,8 +717,12 @@ class Use(Case):
     def test_bench(self):
         tiny = TINY[:-4] + ["--threads", "1"]  # it knows no epochs
         result = self.run_moco("bench", *tiny, "--steps", "3", "--json")
-        plan, *steps, done = lines(result.stdout)
-        self.assertEqual([plan["event"], *(s["event"] for s in steps), done["event"]], ["plan"] + ["step"] * 4 + ["done"])
+        plan, ready, *steps, done = lines(result.stdout)
+        self.assertEqual([plan["event"], ready["event"], *(s["event"] for s in steps), done["event"]],
+                         ["plan", "ready"] + ["step"] * 4 + ["done"])
+        self.assertGreater(ready["checks"]["primitives"], 10)
+        self.assertLess(0, ready["checks"]["seconds"])
+        self.assertLess(ready["checks"]["seconds"], ready["seconds"])
         self.assertEqual([s["step"] for s in steps], [0, 1, 2, 3])
         self.assertEqual((done["lanes"], done["steps"], plan["options"]["batch_size"]), (1, 3, 8))
         self.assertEqual(done["train_images_per_second"], sorted(s["images_per_second"] for s in steps[1:])[1])

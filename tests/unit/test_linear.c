@@ -67,7 +67,7 @@ static double naive_loss(const problem_t *p, const int32_t *order, int64_t count
                          double *dw, double *db)
 {
     const int32_t classes = p->s.classes, features = p->s.features;
-    double loss = 0, z[128];
+    double loss = 0, z[128] = {0};
     for (int64_t i = 0; i < count; i++) {
         const int64_t at = order != NULL ? order[i] : i;
         const float *x = p->rows + at * features;

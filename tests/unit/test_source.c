@@ -52,7 +52,7 @@ static void change_time(void)
 
 static void assert_reads(const mo_source_t *source)
 {
-    char text[8] = "........";
+    char text[] = "........";
     uint8_t *taken = NULL;
     ck_assert_uint_eq(mo_source_size(source), 10);
     ck_assert_int_eq(mo_source_read(source, 2, 3, text), MOCO_OK);

@@ -112,7 +112,8 @@ uint64_t mo_trial_key(const mo_trial_t *t, const char *implementation)
     return key;
 }
 
-/* With gaps between its numbers. Layouts that oneDNN itself has chosen for weights may be padded. */
+/* With gaps between its numbers. Layouts that oneDNN itself has chosen for weights may be
+ * padded. */
 static int has_gaps(const mo_layout_t *l)
 {
     return l->blocks == 0 && mo_layout_extent(l) != mo_layout_count(l);

@@ -1,12 +1,43 @@
 /* What oneDNN 2.6 and 3.x share; compat_2.c and compat_3.c have the rest. */
 #include "engine/onednn/compat_internal.h"
 
+#include <pthread.h>
+#include <stdio.h>
+
 const char *mo_dnnl_status_name(dnnl_status_t status)
 {
     static const char *const names[] = {"success",       "out of memory",           "invalid arguments",
                                         "unimplemented", "no more implementations", "runtime error",
                                         "not required"};
     return (unsigned)status < sizeof names / sizeof names[0] ? names[status] : "unknown";
+}
+
+#if defined(__x86_64__) || defined(__i386__)
+#define NO_ISA "below SSE41"
+#elif defined(__aarch64__)
+#define NO_ISA "AARCH64"
+#else
+#define NO_ISA "generic"
+#endif
+
+static char unknown_isa[24];
+
+static void name_unknown_isa(void)
+{
+    snprintf(unknown_isa, sizeof unknown_isa, "number 0x%x", (unsigned)dnnl_get_effective_cpu_isa());
+}
+
+const char *mo_isa_name(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const int isa = (int)dnnl_get_effective_cpu_isa();
+    if (isa == 0) /* oneDNN names those of x86 alone */
+        return NO_ISA;
+    for (const mo_isa_t *i = mo_isas; i->name != NULL; i++)
+        if (i->number == isa)
+            return i->name;
+    pthread_once(&once, name_unknown_isa);
+    return unknown_isa;
 }
 
 /* ---- attributes ---- */

@@ -239,6 +239,18 @@ dnnl_status_t mo_pd_softmax_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_c
     return CREATE(desc, hint);
 }
 
+const mo_isa_t mo_isas[] = {{dnnl_cpu_isa_sse41, "SSE41"},
+                            {dnnl_cpu_isa_avx, "AVX"},
+                            {dnnl_cpu_isa_avx2, "AVX2"},
+                            {dnnl_cpu_isa_avx2_vnni, "AVX2_VNNI"},
+                            {dnnl_cpu_isa_avx512_mic, "AVX512_MIC"},
+                            {dnnl_cpu_isa_avx512_mic_4ops, "AVX512_MIC_4OPS"},
+                            {dnnl_cpu_isa_avx512_core, "AVX512_CORE"},
+                            {dnnl_cpu_isa_avx512_core_vnni, "AVX512_CORE_VNNI"},
+                            {dnnl_cpu_isa_avx512_core_bf16, "AVX512_CORE_BF16"},
+                            {dnnl_cpu_isa_avx512_core_amx, "AVX512_CORE_AMX"},
+                            {0, NULL}};
+
 /* ---- implementations ---- */
 
 /* An iterator of its own for each step: a descriptor does not know where in the list it stands. */

@@ -183,6 +183,23 @@ dnnl_status_t mo_pd_softmax_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_c
                                                        attr);
 }
 
+/* By number: a library may be newer than the headers. The AVX10_1 sets are oneDNN's other names of
+ * AVX512_CORE_FP16, AVX512_CORE_AMX and AVX512_CORE_AMX_FP16. */
+const mo_isa_t mo_isas[] = {{0x1, "SSE41"},
+                            {0x3, "AVX"},
+                            {0x7, "AVX2"},
+                            {0xf, "AVX2_VNNI"},
+                            {0x1f, "AVX2_VNNI_2"},
+                            {0x27, "AVX512_CORE"},
+                            {0x67, "AVX512_CORE_VNNI"},
+                            {0xe7, "AVX512_CORE_BF16"},
+                            {0x1ef, "AVX512_CORE_FP16"},
+                            {0xfef, "AVX512_CORE_AMX"},
+                            {0x1fef, "AVX512_CORE_AMX_FP16"},
+                            {0x201ff, "AVX10_2"},
+                            {0x22fff, "AVX10_2_AMX_2"},
+                            {0, NULL}};
+
 /* ---- implementations ---- */
 
 dnnl_status_t mo_pd_next(dnnl_primitive_desc_t *pd, int number, dnnl_engine_t e, const_dnnl_primitive_desc_t hint)

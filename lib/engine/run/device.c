@@ -123,11 +123,12 @@ moco_status_t mo_device_open(const moco_device_options_t *options, moco_device_t
     moco_status_t status = MOCO_OK;
     moco_device_t *device = NULL;
     const int on_gpu = options->kind == MOCO_DEVICE_GPU;
-    const int32_t lanes = options->lanes > 0 ? options->lanes : on_gpu ? GPU_LANES : mo_default_lanes();
     moco_device_options_t open = *options;
+    TRY(mo_processor_check());
+    const int32_t lanes = options->lanes > 0 ? options->lanes : on_gpu ? GPU_LANES : mo_default_lanes();
     if (!on_gpu && options->number > 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "CPU number %lld was asked for; there is one, number 0",
-                       (long long)options->number);
+        TRY(mo_fail(MOCO_ERR_ARGUMENT, "CPU number %lld was asked for; there is one, number 0",
+                    (long long)options->number));
     TRY(mo_calloc(1, sizeof *device, &device));
     pthread_mutex_init(&device->lock, NULL);
     pthread_mutex_init(&device->submit, NULL);
