@@ -60,6 +60,7 @@ section "modules" sh tests/check_modules.sh "$root" "$root/build" || true
 section "documents" sh tests/check_docs.sh "$root" || true
 section "waiting for packages" sh tests/check_setup.sh "$root" || true
 section "public functions" sh tests/check_border.sh "$root" || true
+section "statuses in the headers" /usr/bin/python3 tests/check_statuses.py "$root" || true
 section "tests of each source file" sh tests/check_map.sh "$root" || true
 section "other targets" sh tests/check_targets.sh "$root" || true
 section "layout" sh tests/check_format.sh "$root" || true

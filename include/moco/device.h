@@ -11,7 +11,14 @@
 
 MOCO_BEGIN_DECLS
 
-/** A device: where networks run. */
+/**
+ * A device: where networks run.
+ *
+ * What work on a device returns, beside the statuses that a call names itself: MOCO_ERR_ENGINE
+ * (oneDNN refused or failed), MOCO_ERR_THREAD (a lane could not be started), MOCO_ERR_FORKED (this
+ * is the child of a fork that found the device at work: start over with a new one), MOCO_ERR_STATE
+ * (the process is exiting). Nothing has changed then, and all but the last two may be tried again.
+ */
 typedef struct moco_device moco_device_t;
 
 /** Kinds of devices. */
@@ -53,8 +60,9 @@ MOCO_API moco_status_t moco_device_options_json(const moco_device_options_t *opt
  * @param out      receives the device; free with moco_device_free. Models, trainers and queues made
  * on it keep it alive.
  * @return MOCO_ERR_ARGUMENT, MOCO_ERR_UNSUPPORTED (no GPU of this number; the message says what
- * was looked for), MOCO_ERR_MEMORY, MOCO_ERR_THREAD, MOCO_ERR_ENGINE. Threads: a device may be
- * shared by any threads. Since: 0.1.
+ *         was looked for), MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MEMORY, and what
+ *         work on a device returns (moco_device_t). Threads: a device may be shared by any threads.
+ *         Since: 0.1.
  */
 MOCO_API moco_status_t moco_device_create(const moco_device_options_t *options, moco_device_t **out);
 

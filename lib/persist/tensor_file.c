@@ -9,7 +9,6 @@
 #include "persist/safetensors_sum.h"
 #include "persist/torch_file.h"
 #include "util/alloc.h"
-#include "util/file_kind.h"
 #include "util/status.h"
 
 /* ---- names ---- */
@@ -78,20 +77,14 @@ cleanup:
     return status;
 }
 
-/* By its first bytes it is something else, which the message names when it is known. */
 static moco_status_t not_tensors(const mo_source_t *source)
 {
-    uint8_t first[MO_FILE_KIND_BYTES];
-    const uint64_t size = mo_source_size(source) < sizeof first ? mo_source_size(source) : sizeof first;
-    const moco_status_t status = mo_source_read(source, 0, size, first);
+    const char *kind = NULL;
+    const moco_status_t status = mo_source_kind(source, &kind);
     if (status != MOCO_OK)
         return status;
-    const mo_file_kind_t *kind = mo_file_kind(first, size);
     return mo_fail(MOCO_ERR_FORMAT, "%s: is neither safetensors nor a file of torch.save: it is %s",
-                   mo_source_path(source),
-                   kind != NULL ? kind->what
-                   : size == 0  ? "empty"
-                                : "of no kind that this library knows");
+                   mo_source_path(source), kind);
 }
 
 /* Takes `source` over, whatever comes of it. `whole`: compare the checksum of the numbers. */

@@ -85,7 +85,7 @@ static moco_status_t find_directory(const mo_source_t *source, directory_t *d)
     TRY(mo_source_take(source, size - tail_size, tail_size, &tail));
     const uint8_t *end = find_end(tail, tail_size);
     if (end == NULL)
-        TRY(damaged(path, "its end is missing"));
+        TRY(damaged(path, "its end is missing: the file is cut short, or something follows it"));
     uint64_t before = size - tail_size + (uint64_t)(end - tail);
     *d = (directory_t){u32(end + 16), u32(end + 12), u16(end + 10)};
     if (d->first == UINT32_MAX || d->size == UINT32_MAX || d->count == UINT16_MAX)

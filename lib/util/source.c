@@ -9,6 +9,7 @@
 #include "util/alloc.h"
 #include "util/fault.h"
 #include "util/file.h"
+#include "util/file_kind.h"
 #include "util/retry.h"
 #include "util/status.h"
 
@@ -130,6 +131,18 @@ moco_status_t mo_source_take(const mo_source_t *s, uint64_t offset, uint64_t siz
 cleanup:
     mo_free(bytes);
     return status;
+}
+
+moco_status_t mo_source_kind(const mo_source_t *s, const char **kind)
+{
+    uint8_t first[MO_FILE_KIND_BYTES];
+    const uint64_t size = s->size < sizeof first ? s->size : sizeof first;
+    const moco_status_t status = mo_source_read(s, 0, size, first);
+    if (status != MOCO_OK)
+        return status;
+    const mo_file_kind_t *found = mo_file_kind(first, size);
+    *kind = found != NULL ? found->what : size == 0 ? "empty" : "of no kind that this library knows";
+    return MOCO_OK;
 }
 
 moco_status_t mo_source_check(const mo_source_t *s)

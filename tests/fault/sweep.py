@@ -14,6 +14,7 @@ tests/fault/inject.c, which is compiled here, makes requests fail. The exit code
 import argparse
 import collections
 import concurrent.futures
+import glob
 import hashlib
 import os
 import random
@@ -100,6 +101,12 @@ ROWS = [
 ]
 UNNOTICED = ("EINTR", "short")
 ONEDNN = "ended inside oneDNN"
+CONTINUED = ("embed", "python")  # these keep the files that they have begun, to go on with them
+
+
+def parts_in(folder):
+    """Temporary files below a folder."""
+    return [file for _, _, files in os.walk(folder) for file in files if ".moco-part" in file]
 
 
 class Sweep:
@@ -176,7 +183,8 @@ class Sweep:
         folder = os.path.join(work, "folder")
         shutil.copytree(self.base, folder)
         report = os.path.join(work, "report")
-        environment = dict(os.environ, LD_PRELOAD=self.injector, MOCO_INJECT_FOLDER=folder, MOCO_INJECT_REPORT=report,
+        # What a run cannot save beside its folder goes to TMPDIR.
+        environment = dict(os.environ, TMPDIR=work, LD_PRELOAD=self.injector, MOCO_INJECT_FOLDER=folder, MOCO_INJECT_REPORT=report,
                            MOCO_LIBRARY=self.options.library, PYTHONDONTWRITEBYTECODE="1")  # fmt: skip
         if wish:
             environment["MOCO_INJECT"] = wish
@@ -270,8 +278,8 @@ class Sweep:
             return "hangs", last
         if code not in (0, 1):
             return ONEDNN if code < 0 and not ours else "crash, exit code %d" % code, last
-        parts = [file for _, _, files in os.walk(folder) for file in files if ".part-" in file]
-        if parts:
+        parts = parts_in(folder)
+        if parts and not (code == 1 and name in CONTINUED):
             return "leaves " + re.sub(r"-\d+", "", parts[0]), last
         found = self.digests(name, folder)
         if code == 0:
@@ -285,6 +293,16 @@ class Sweep:
             return "an interruption is noticed", last
         return self.after(name, found, folder, last)
 
+    def put_back(self, run, folder):
+        """As a user would: what was rescued comes in place of the run, and the log of a run that never saved goes."""
+        rescued = glob.glob(os.path.join(folder, run + ".rescue-*")) + glob.glob(folder + "/../" + run + ".rescue-*")
+        run = os.path.join(folder, run)
+        if rescued:
+            shutil.rmtree(run, ignore_errors=True)
+            shutil.move(rescued[0], run)
+        elif os.path.isdir(run) and not os.path.exists(os.path.join(run, "checkpoint.safetensors")):
+            shutil.rmtree(run)
+
     def after(self, name, found, folder, last):
         """What a run that refused has left, and whether it goes on."""
         if name == "embed" and 0 < len(found) < len(self.right[name]):
@@ -294,6 +312,8 @@ class Sweep:
             if any(found[path] != self.right[name][path] for path in found):
                 return "leaves a file with other contents", last
             return "refused", last
+        if name in ("train", "resume"):
+            self.put_back(again.split()[3], folder)
         if name == "train" and os.path.exists(os.path.join(folder, "run", "checkpoint.safetensors")):
             again += " --resume"
         done = subprocess.run([self.options.moco] + again.split(), cwd=folder, capture_output=True)
@@ -301,6 +321,8 @@ class Sweep:
             return "does not go on", last + " / " + done.stderr.decode(errors="replace")[-200:]
         if self.digests(name, folder) != self.right[name]:
             return "goes on to other files", last
+        if parts_in(folder):
+            return "goes on and leaves " + parts_in(folder)[0], last
         return "refused", last
 
 

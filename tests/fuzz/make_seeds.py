@@ -55,10 +55,10 @@ def picture(mode="RGB", size=(24, 17), **options):
     return out.getvalue()
 
 
-def turned():
+def turned(value=6, change=lambda exif: exif):
     exif = Image.Exif()
-    exif[0x112] = 6
-    return picture(exif=exif.tobytes())
+    exif[0x112] = value
+    return picture(exif=change(exif.tobytes()))
 
 
 JPEGS = {
@@ -71,6 +71,12 @@ JPEGS = {
     "wide": picture(size=(150, 2)),
     "dot": picture(size=(1, 1)),
     "exif": turned(),
+    "exif_1": turned(1),
+    "exif_9": turned(9),
+    "exif_cut": turned(8, lambda exif: exif[:-6]),
+    "exif_big": turned(3, lambda exif: b"Exif\0\0MM\0\x2a\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\3\0\0\0\0\0\0"),
+    "exif_far": turned(3, lambda exif: exif[:10] + b"\xff\xff\0\0" + exif[14:]),
+    "exif_order": turned(3, lambda exif: exif[:6] + b"XX" + exif[8:]),
     "cut": picture(size=(60, 60))[:-300],
 }
 JPEGS["no_end"] = JPEGS["rgb"][:-2]
@@ -224,6 +230,14 @@ def tensor_files():
             ("d", "BF16", [1, 2, 2], bytes(8)), ("e", "F64", [2], bytes(16)), ("f", "U8", [3], b"abc"),
             ("g", "BOOL", [1], b"\1"), ("h", "I32", [1], bytes(4)), ("i", "I16", [2], bytes(4)), ("j", "I8", [2], b"ab"),
             ("k", "F8_E4M3", [2], b"ab"), ("none", "F32", [0], b"")]  # fmt: skip
+    wrapped = [("_orig_mod.a", "F32", [2], bytes(8)), ("b._fsdp_wrapped_module._orig_mod.c", "I32", [1], bytes(4)),
+               ("not_orig_mod.d", "F32", [1], bytes(4)), ("_checkpoint_wrapped_module.e", "F64", [1], bytes(8))]  # fmt: skip
+    put("safetensors", "wrapped", safetensors(wrapped))
+    put("safetensors", "wrapped_twice", safetensors(wrapped + [("a", "F32", [2], bytes(8))]))
+    put("safetensors", "wrapped_alone", safetensors([("_orig_mod.", "F32", [2], bytes(8))]))
+    for kind, data in (("html", b"<!DOCTYPE html><p>"), ("lfs", b"version https://git-lfs.github.com/spec/v1\n"), ("zip", b"PK\3\4x"),
+                       ("pickle", b"\x80\2}."), ("gzip", b"\x1f\x8b\x08\0"), ("text", b"no tensors")):  # fmt: skip
+        put("safetensors", "kind_" + kind, data)
     put("safetensors", "all", safetensors(some, {"format": "pt", "step": "12", "format_version": "1"}))
     put("safetensors", "newer", safetensors(some[:2], {"format_version": "99"}))
     put("safetensors", "none", safetensors([], {}))

@@ -5,6 +5,7 @@
 
 /* The first byte of an input. */
 enum { LEARN = 1, FILES = 2, NUMBERS = 4, STATUSES = 8, FAILED = 16, STEP = 32, MISSING = 64 };
+enum { ROOM = 200 }; /* bytes of an image's struct at the most */
 
 /* ---- how it is embedded ---- */
 
@@ -59,7 +60,7 @@ static void fill(moco_image_t *image, fuzz_input_t *input)
     if (odd & 16)
         image->height = (int32_t)(fuzz_word(input) << 16 | fuzz_word(input));
     if (odd & 32)
-        image->struct_size = fuzz_word(input) % 200;
+        image->struct_size = fuzz_word(input) % ROOM;
     const int64_t gap = gaps[fuzz_byte(input) % 8];
     static const int channels[] = {3, 3, 4, 1};
     const int64_t row = (int64_t)image->width * channels[image->format & 3];
@@ -97,8 +98,9 @@ static moco_status_t embed_pixels(const moco_embed_options_t *options, float *ro
 
 static void use_pixels(fuzz_input_t input, uint32_t kind)
 {
-    moco_image_t images[2];
+    moco_image_t *images = calloc(2, ROOM); /* elements lie as far apart as the first one says that it is long */
     uint8_t *memories[2];
+    EXPECT(images != NULL);
     for (int i = 0; i < 2; i++) {
         fill(&images[i], &input);
         memories[i] = memory_of(&images[i], &input);
@@ -112,6 +114,7 @@ static void use_pixels(fuzz_input_t input, uint32_t kind)
         EXPECT(whole);
     for (int i = 0; i < 2; i++)
         free(memories[i]);
+    free(images);
 }
 
 typedef struct files {

@@ -232,16 +232,16 @@ START_TEST(test_types_that_are_passed_over)
 }
 END_TEST
 
-/* The pickle as data.pkl of an archive. */
-static void open_pickle(const void *bytes, uint64_t size, mo_tensor_file_t *file)
+/* The pickle as data.pkl of an archive, whose bytes the caller frees behind the file. */
+static buffer_t open_pickle(const void *bytes, uint64_t size, mo_tensor_file_t *file)
 {
     buffer_t pickle = {0};
     put(&pickle, bytes, size);
-    buffer_t zip = archive_of(&pickle, 0);
+    const buffer_t zip = archive_of(&pickle, 0);
     *file = (mo_tensor_file_t){0};
     ck_assert_msg(mo_tensor_file_open_memory(file, zip.bytes, zip.size, "made") == MOCO_OK, "%s", moco_last_message());
-    free(zip.bytes);
     free(pickle.bytes);
+    return zip;
 }
 
 #define P(text) text, sizeof(text) - 1
@@ -253,23 +253,27 @@ START_TEST(test_seldom_pickles)
     static const float wanted[2] = {0.5f, -1};
     mo_tensor_file_t file;
     float out[2];
+    buffer_t made;
     /* The second "q 0" takes a place that is taken, so the next one without a number is 1. */
-    open_pickle(P("\x80\x04}q\0q\0(X\1\0\0\0k\x94K\5X\1\0\0\0mh\1u."), &file);
+    made = open_pickle(P("\x80\x04}q\0q\0(X\1\0\0\0k\x94K\5X\1\0\0\0mh\1u."), &file);
     ck_assert_str_eq(mo_tensor_file_text(&file, "k"), "5");
     ck_assert_str_eq(mo_tensor_file_text(&file, "m"), "k");
     mo_tensor_file_close(&file);
-    open_pickle(P("\x80\2}(X\5\0\0\0shape"
-                  "ctorch\nSize\nK\2K\3\x86\x85Ru."),
-                &file);
+    free(made.bytes);
+    made = open_pickle(P("\x80\2}(X\5\0\0\0shape"
+                         "ctorch\nSize\nK\2K\3\x86\x85Ru."),
+                       &file);
     ck_assert_str_eq(mo_tensor_file_text(&file, "shape.1"), "3");
     mo_tensor_file_close(&file);
-    open_pickle(P("\x80\5}(X\1\0\0\0w"
-                  "cnumpy._core.numeric\n_frombuffer\n(C\x08\0\0\0\x3f\0\0\x80\xbf"
-                  "cnumpy\ndtype\nX\2\0\0\0f4\x85RK\2\x85X\1\0\0\0CtRu."),
-                &file);
+    free(made.bytes);
+    made = open_pickle(P("\x80\5}(X\1\0\0\0w"
+                         "cnumpy._core.numeric\n_frombuffer\n(C\x08\0\0\0\x3f\0\0\x80\xbf"
+                         "cnumpy\ndtype\nX\2\0\0\0f4\x85RK\2\x85X\1\0\0\0CtRu."),
+                       &file);
     ck_assert_int_eq(mo_file_floats(mo_tensor_file_find(&file, "w"), out, 2), MOCO_OK);
     ck_assert_mem_eq(out, wanted, sizeof out);
     mo_tensor_file_close(&file);
+    free(made.bytes);
 }
 END_TEST
 
