@@ -60,6 +60,21 @@ START_TEST(test_sizes)
 }
 END_TEST
 
+/* Files of other origins are told by these. */
+START_TEST(test_blocks)
+{
+    static const int32_t wanted[5][5] = {
+        {2, 2, 2, 2, 0}, {3, 4, 6, 3, 0}, {3, 4, 6, 3, 1}, {3, 4, 23, 3, 1}, {3, 8, 36, 3, 1}};
+    int32_t blocks[4];
+    for (int32_t arch = MOCO_ARCH_RESNET18; arch <= MOCO_ARCH_RESNET152; arch++) {
+        ck_assert_int_eq(mo_resnet_blocks(arch, blocks), wanted[arch][4]);
+        ck_assert_mem_eq(blocks, wanted[arch], sizeof blocks);
+    }
+    ck_assert_int_eq(mo_resnet_blocks(MOCO_ARCH_RESNET152 + 1, blocks), -1);
+    ck_assert_int_eq(mo_resnet_blocks(-1, blocks), -1);
+}
+END_TEST
+
 START_TEST(test_heads)
 {
     mo_net_t v1 = built(MOCO_ARCH_RESNET50, MOCO_STEM_IMAGENET, MOCO_HEAD_LINEAR, 1, 224, 0);
@@ -558,6 +573,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, test_sizes, 0, (int)(sizeof sizes / sizeof sizes[0]));
     tcase_add_test(tc, test_multiply_adds);
+    tcase_add_test(tc, test_blocks);
     tcase_add_test(tc, test_heads);
     tcase_add_test(tc, test_names);
     tcase_add_test(tc, test_published_heads);
