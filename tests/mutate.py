@@ -30,6 +30,7 @@ import time
 
 SLOW_START = 20.0  # seconds that every test has, whatever it takes on the unchanged library
 SLOWER = 6  # how many times slower than on the unchanged library, at about the same time, before it counts as hanging
+UNKNOWN = 5.0  # seconds that a test is taken to need before it has run
 PATIENCE = 5  # how many times Check's own limits are stretched, so that a busy machine is no kill
 MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # bytes of data that a test may take
 
@@ -271,42 +272,55 @@ class Bench:
                 pass
             process.wait()
 
-    def timed(self, name, limit):
-        """(seconds of processors, seconds by the clock) on the unchanged library, or None where it does not pass."""
+    def timed(self, name, limit, library=None, programs={}):
+        """(whether it passes as run() says, seconds of processors, seconds by the clock)."""
         used = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
         begun, before = time.time(), used()
-        passed = self.run(name, None, {}, limit)
-        return (used() - before, time.time() - begun) if passed else None
+        passed = self.run(name, library, programs, limit)
+        return passed, used() - before, time.time() - begun
+
+    def remember(self, name, passed, seconds, clock):
+        """The times of a test that has passed, whatever the library was; others are not run again."""
+        self.times[name] = (seconds, clock) if passed else (float("inf"), float("inf"))
+        if not passed:
+            print("left out: %s does not pass here" % name, flush=True)
+            return
+        with open(self.times_path, "a") as file:
+            file.write("%s\t%.2f\t%.2f\n" % (name, seconds, clock))
+        if seconds > self.longest:
+            print("left out: %s takes %.0f s" % (name, seconds), flush=True)
 
     def seconds(self, name):
-        """Seconds of processors of a test on the unchanged library; infinity where it is not to run."""
+        """Seconds of processors that a test takes, or a guess before it has run; infinity where it is not to run."""
         if name not in self.times and os.path.exists(self.times_path):  # other processes write there too
             with open(self.times_path) as file:
                 self.times.update((key, (float(a), float(b))) for key, a, b in (line.split("\t") for line in file))
         if name not in self.times:
-            times = self.command_of(name) and self.timed(name, 20 * (SLOW_START + self.longest))
-            self.times[name] = times or (float("inf"), float("inf"))
-            if times is None:
-                print("left out: %s does not pass here" % name, flush=True)
-            else:
-                with open(self.times_path, "a") as file:
-                    file.write("%s\t%.2f\t%.2f\n" % (name, *times))
-                if times[0] > self.longest:
-                    print("left out: %s takes %.0f s" % (name, times[0]), flush=True)
+            return UNKNOWN if self.command_of(name) is not None else float("inf")
         return self.times[name][0] if self.times[name][0] <= self.longest else float("inf")
 
-    def ends(self, name, library, programs):
-        """As run(); a test that does not end in time is given as long as the unchanged library makes likely now."""
-        clock = self.times[name][1]
+    def passes(self, name, library, programs):
+        """As run(), but what does not pass with the unchanged library either passes: it tells nothing. A test that does
+        not end in time is given as long as the unchanged library makes likely now."""
+        known = name in self.times
+        limit = SLOW_START + SLOWER * self.times[name][1] if known else 20 * (SLOW_START + self.longest)
         while True:
-            limit = SLOW_START + SLOWER * clock
-            passed = self.run(name, library, programs, limit)
-            if passed is not None:
+            passed, *times = self.timed(name, limit, library, programs)
+            if passed and not known:
+                self.remember(name, True, *times)
+            if passed or (passed is not None and known):
                 return passed
-            now = self.timed(name, limit)
-            if now is not None and SLOW_START + SLOWER * now[1] <= 1.5 * limit:
+            now, *times = self.timed(name, limit)
+            if now is False or not known:
+                self.remember(name, now, *times)
+                known = True
+            if now is False or self.times[name][0] > self.longest:
+                return True
+            if passed is False:
+                return False
+            if now and SLOW_START + SLOWER * times[1] <= 1.5 * limit:
                 return None
-            clock = now[1] if now is not None else 2 * clock + SLOW_START
+            limit = SLOW_START + SLOWER * times[1] if now else 2 * limit
 
     def targets(self, name):
         """What to link again for a test: programs with the library inside, and whether the shared one is used."""
@@ -338,7 +352,7 @@ class Bench:
             return "same code", ""
         library = None
         compiled = [name for name in self.mapped(mutant.path) if not name.endswith(".py")]
-        compared = [name for name in self.mapped(mutant.path) if name.endswith(".py")]  # slow: timed when reached
+        compared = [name for name in self.mapped(mutant.path) if name.endswith(".py")]  # slow
         for name in sorted(compiled, key=self.seconds) + compared:
             if self.seconds(name) == float("inf"):
                 continue
@@ -358,7 +372,7 @@ class Bench:
                 short = os.path.join(self.work, "libmoco.so.0")
                 if not os.path.lexists(short):
                     os.symlink(os.path.basename(library), short)
-            passed = self.ends(name, library, programs)
+            passed = self.passes(name, library, programs)
             if passed is None:
                 return "timed out", name
             if not passed:

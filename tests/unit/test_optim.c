@@ -198,12 +198,15 @@ START_TEST(square_sums)
 }
 END_TEST
 
-/* Eight running sums, added in pairs: 2^54 + 2 and + 2 are lost one by one, and 2 + 2 is not. */
+/* Eight running sums, added in pairs: 2^54 + 2 and + 2 are lost one by one, and 2 + 2 is not. What is
+ * left over belongs to the first of them, where 2^54 swallows ones that together are seen. */
 START_TEST(order_of_sums)
 {
-    const float a[8] = {0x1p27f, 1, 1, 1, 1, 1, 1, 1}, none[8] = {0};
+    const float a[8] = {0x1p27f, 1, 1, 1, 1, 1, 1, 1}, left[10] = {0x1p27f, 1, [8] = 1, [9] = 1}, none[10] = {0};
     ck_assert_double_eq(mo_square_sum(a, 8), 0x1p54 + 4);
     ck_assert_double_eq(mo_square_sum_of(a, none, 1, 8), 0x1p54 + 4);
+    ck_assert_double_eq(mo_square_sum(left, 10), 0x1p54);
+    ck_assert_double_eq(mo_square_sum_of(left, none, 1, 10), 0x1p54);
 }
 END_TEST
 
@@ -293,8 +296,14 @@ START_TEST(nothing_to_do)
     rig_t r;
     rig_make(&r, 1);
     for (int step = 1; step <= 2; step++) {
-        mo_optim_rates_t rates = {.kind = (mo_optimizer_t)_i, .momentum = 0.9, .trust = 0.01, .beta1 = 0.9,
-                                  .beta2 = 0.99,        .epsilon = 1e-8, .weight_decay = 0.1, .step = step};
+        mo_optim_rates_t rates = {.kind = (mo_optimizer_t)_i,
+                                  .momentum = 0.9,
+                                  .trust = 0.01,
+                                  .beta1 = 0.9,
+                                  .beta2 = 0.99,
+                                  .epsilon = 1e-8,
+                                  .weight_decay = 0.1,
+                                  .step = step};
         void *both[] = {&r, &rates};
         ck_assert_int_eq(mo_optim_begin(&r.optim, r.device, &rates), MOCO_OK);
         ck_assert_int_eq(mo_device_parallel(r.device, r.optim.part_count, update_part, both), MOCO_OK);
