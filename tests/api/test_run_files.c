@@ -189,6 +189,24 @@ START_TEST(a_trainer_that_is_behind)
 }
 END_TEST
 
+/* Step numbers of two digits, and what a run goes on from is its own to replace. */
+START_TEST(going_on_after_ten_steps)
+{
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    tiny_options(&options);
+    options.epochs = 5;
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, RUN(.max_steps = 10)));
+    moco_trainer_free(trainer);
+    expect_ok(moco_trainer_load(checkpoint, NULL, NULL, &trainer));
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, RUN(.max_steps = 11)));
+    ck_assert_int_eq((int)steps_in(checkpoint), 11);
+    ck_assert_int_eq(log_lines(logged), 11);
+    moco_trainer_free(trainer);
+}
+END_TEST
+
 /* ---- the folder ---- */
 
 START_TEST(the_last_folder_is_made)
@@ -567,6 +585,7 @@ int main(void)
     tcase_add_test(tcase, one_writer);
     tcase_add_test(tcase, a_child_keeps_no_lock);
     tcase_add_test(tcase, a_trainer_that_is_behind);
+    tcase_add_test(tcase, going_on_after_ten_steps);
     tcase_add_test(tcase, the_last_folder_is_made);
     tcase_add_test(tcase, leftovers_go);
     tcase_add_test(tcase, what_is_no_file);

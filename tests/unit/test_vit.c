@@ -165,8 +165,27 @@ START_TEST(test_widths)
         int32_t arch, heads;
         double width;
         int32_t channels;
-    } cases[] = {{S, 0, 1, 384},   {S, 0, 0.25, 96}, {S, 0, 0.0625, 48}, {S, 3, 0.25, 96},  {S, 5, 1, 400},
-                 {S, 6, 0.5, 192}, {B, 0, 2, 1536},  {H, 0, 1, 1280},    {L, 16, 0.01, 64}, {S, 1, 0.0625, 32}};
+    } cases[] = {{S, 0, 1, 384},
+                 {S, 0, 0.25, 96},
+                 {S, 0, 0.0625, 48},
+                 {S, 3, 0.25, 96},
+                 {S, 5, 1, 400},
+                 {S, 6, 0.5, 192},
+                 {B, 0, 2, 1536},
+                 {H, 0, 1, 1280},
+                 {L, 16, 0.01, 64},
+                 {S, 1, 0.0625, 32},
+                 /* on both sides of half a step */
+                 {S, 0, 0.1874, 48},
+                 {S, 0, 0.1875, 96},
+                 {B, 0, 0.0937, 48},
+                 {B, 0, 0.09375, 96},
+                 {L, 0, 0.0703, 64},
+                 {L, 0, 0.0703125, 80},
+                 {H, 0, 0.05624, 64},
+                 {H, 0, 0.05625, 80},
+                 {CONV_S, 0, 0.1874, 48},
+                 {CONV_S, 0, 0.1875, 96}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         mo_encoder_spec_t spec = spec_of(cases[i].arch, 224, cases[i].width);
         spec.heads = cases[i].heads;
@@ -191,8 +210,13 @@ START_TEST(test_positions)
                                         {0.841471, 0.01, 0.540302, 0.99995, 0.841471, 0.01, 0.540302, 0.99995}};
     mo_net_t net = {0};
     int32_t class_token = mo_token_parameters(&net, 5, 8, 1);
-    float *values = calloc((size_t)net.params, sizeof *values);
+    const int64_t end = net.parameters[class_token + 1].offset + net.parameters[class_token + 1].count;
+    float *values = calloc((size_t)end + 8, sizeof *values);
+    for (int i = 0; i < 8; i++)
+        values[end + i] = 7;
     mo_init_params(&net, 1, values);
+    for (int i = 0; i < 8; i++)
+        ck_assert(values[end + i] == 7); /* nobody else's numbers */
     for (int t = 0; t < 5; t++)
         for (int c = 0; c < 8; c++)
             ck_assert_double_eq_tol(values[net.parameters[class_token + 1].offset + 8 * t + c], wanted[t][c], 1e-6);
