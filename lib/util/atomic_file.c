@@ -309,8 +309,8 @@ moco_status_t mo_atomic_sync(mo_atomic_file_t *file)
 /* ---- commit ---- */
 
 /* Network file systems tell at a close that bytes were lost. A copy is closed, because the lock on
- * the temporary name has to outlive the rename. A close that a signal has interrupted tells nothing:
- * the bytes were synced before, and Linux has closed the descriptor. */
+ * the temporary name has to outlive the rename. A close that a signal has interrupted tells
+ * nothing: the bytes were synced before, and Linux has closed the descriptor. */
 static moco_status_t close_copy(const mo_atomic_file_t *file)
 {
     const int copy = fcntl(file->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
