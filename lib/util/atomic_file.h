@@ -22,6 +22,7 @@ typedef struct mo_atomic_file {
     char *temporary;    /* in the folder; NULL: nothing to remove */
     uint8_t *buffer;    /* bytes that wait                       */
     size_t waiting;
+    int error;    /* errno of the write that lost bytes; 0 = none                         */
     pid_t owner;  /* a forked child leaves the file to the process that opened it         */
     int kept;     /* its name is not a passing one: the next process goes on with it     */
     int exchange; /* a commit has swapped it with an older file, which now is `temporary` */
