@@ -359,8 +359,8 @@ static void take_back(mo_atomic_file_t *file, int had_older)
     if (file->exchange && swap_names(folder, file->temporary, file->name) != 0) {
         mo_free(file->temporary); /* the older file: better kept under a strange name than removed */
         file->temporary = NULL;
-    } else if (!file->exchange && !had_older)
-        (void)renameat(folder, file->name, folder, file->temporary);
+    } else if (!file->exchange && !had_older && renameat(folder, file->name, folder, file->temporary) != 0)
+        (void)unlinkat(folder, file->name, 0); /* alone it would stand in the way of the next call */
     file->exchange = file->placed = 0;
 }
 
