@@ -24,6 +24,9 @@ for page in *.md docs/*.md tests/*/*.md; do
 done >"$work/wide"
 find include lib examples tests -name '*.[ch]' -o -name '*.cpp' | LC_ALL=C.UTF-8 xargs grep -nE '^.{101,}$' |
     grep -E '^[^:]*:[0-9]*: *(/\*|\* )' | grep -v clang-format >>"$work/wide" || true
+awk '{ opens = /^ *"""/ && !inside; marks = gsub(/"""/, "&") }
+     (inside || opens) && length > 100 || length > 120 { print FILENAME ":" FNR ": " $0 }
+     opens || inside { inside = opens ? marks == 1 : marks == 0 }' examples/python/*.py >>"$work/wide"
 if [ -s "$work/wide" ]; then
     echo "lines of prose with more than 100 columns:"
     head -n 20 "$work/wide"

@@ -130,6 +130,7 @@ int path_writable(const char *path)
         fail("'%s' cannot be written: it exists and is no file", path);
         return 0;
     }
+    errno = ENAMETOOLONG;
     if (snprintf(copy, sizeof copy, "%s", path) < (int)sizeof copy && access(dirname(copy), W_OK) == 0)
         return 1;
     fail("'%s' cannot be written: %s", path, strerror(errno));

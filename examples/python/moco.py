@@ -6,15 +6,17 @@
     trainer.run(data, folder="run", progress=lambda report: print(report.step, report.loss))
     rows, indices = trainer.snapshot().embed_dataset(data)
 
-A call that fails raises MocoError with the library's status and message; the library's warnings (a queue longer than the
-data set, a loss that stays at chance, ...) go to the logger "moco". The library is the file named by the
-environment variable MOCO_LIBRARY, else the one in a build folder of this source tree, else the one that was installed
-with this file, else the system's. Calls release Python's global lock; which object may be used by several threads at
-once is said in docs/threads.md.
+A call that fails raises MocoError with the library's status and message; the library's warnings (a
+queue longer than the data set, a loss that stays at chance, ...) go to the logger "moco". The
+library is the file named by the environment variable MOCO_LIBRARY, else the one in a build folder
+of this source tree, else the one that was installed with this file, else the system's. Calls
+release Python's global lock; which object may be used by several threads at once is said in
+docs/threads.md.
 
-Functions that are given to a call run on the thread that made it. `return moco.STOP` stops the call, any other value
-does not; an exception stops it too, and is raised as it is. Signals are handled while a call is at work: Ctrl-C and any
-handler that raises stop it (a run saves first), and the exception is raised; a handler that returns disturbs nothing.
+Functions that are given to a call run on the thread that made it. `return moco.STOP` stops the
+call, any other value does not; an exception stops it too, and is raised as it is. Signals are
+handled while a call is at work: Ctrl-C and any handler that raises stop it (a run saves first), and
+the exception is raised; a handler that returns disturbs nothing.
 """
 import atexit
 import collections
@@ -142,12 +144,13 @@ class TrainerOptions(_Struct):
         (_u64, "struct_size"),
         (_i32, "recipe arch stem image_size"),
         (_f64, "width"),
-        (_i32, "zero_init_residual patch_size vit_depth vit_heads vit_norm freeze_patch loss loss_scale symmetric predictor"),
+        (_i32, """zero_init_residual patch_size vit_depth vit_heads vit_norm freeze_patch loss loss_scale symmetric
+            predictor"""),
         (_f64, "temperature key_momentum"),
         (_i32, "momentum_schedule execution"),
         (_i64, "queue_length"),
-        (_i32, """head head_width head_layers dimension batch_size bn_groups membership shuffle bn_running shard optimizer
-            lr_scaling"""),
+        (_i32, """head head_width head_layers dimension batch_size bn_groups membership shuffle bn_running shard
+            optimizer lr_scaling"""),
         (_f64, "base_lr weight_decay sgd_momentum lars_trust adam_beta1 adam_beta2 adam_epsilon"),
         (_i32, "epochs steps_per_epoch warmup_epochs schedule schedule_unit first_epoch milestone_1 milestone_2"),
         (_f64, "lr_factor"),
@@ -168,8 +171,9 @@ class ConvertOptions(_Struct):
 
 
 class StepReport(_Struct):
-    """What one step did; `loss` in nats beside `chance_loss` (that of equal logits), accuracies in percent, times in
-    seconds. Of a method without negatives `chance_loss`, `contrast_top1` and `contrast_top5` are None."""
+    """What one step did; `loss` in nats beside `chance_loss` (that of equal logits), accuracies in
+    percent, times in seconds. Of a method without negatives `chance_loss`, `contrast_top1` and
+    `contrast_top5` are None."""
     _fields_ = ([("struct_size", _u64)]
                 + [(name, _i64) for name in "step epoch step_in_epoch steps_per_epoch steps_total".split()]
                 + [(name, _f64) for name in """loss chance_loss lr key_momentum gradient_norm contrast_top1
@@ -196,8 +200,8 @@ class KnnResult(_Struct):
 
 
 class ClassifierReport(_Struct):
-    """Where training is: `phase` 0 features of the test set, 1 of the training set, 2 training; top1 and top5 in
-    percent, -1 where not measured just now."""
+    """Where training is: `phase` 0 features of the test set, 1 of the training set, 2 training;
+    top1 and top5 in percent, -1 where not measured just now."""
     _fields_ = ([("struct_size", _u64)] + [(name, _i64) for name in "done total step".split()]
                 + [(name, _f64) for name in "loss lr top1 top5".split()]
                 + [(name, _i32) for name in "phase epoch epochs epoch_end".split()])
@@ -291,7 +295,8 @@ _STATUS_CALLS = {
     "trainer_push_pixels": [_ptr, _i64, _ptr], "trainer_push_encoded": [_ptr, _i64, _ptr, _ptr],
     "trainer_step": [_ptr, _ptr, _ptr],
     "trainer_run": [_ptr, _ptr, _ptr, _text, _ptr], "trainer_steps": [_ptr, _ptr, _i64, _ptr, _ptr],
-    "trainer_snapshot": [_ptr, _ptr, _ptr, _ptr], "trainer_save": [_ptr, _text], "trainer_load": [_text, _ptr, _ptr, _ptr],
+    "trainer_snapshot": [_ptr, _ptr, _ptr, _ptr], "trainer_save": [_ptr, _text],
+    "trainer_load": [_text, _ptr, _ptr, _ptr],
     "trainer_options_get": [_ptr, _ptr, _u64], "trainer_state": [_ptr, _ptr, _u64, _ptr],
     "shuffle_permutation": [_u64, _i64, _i32, _ptr],
     "convert": [_text, _text, _ptr, _ptr, _u64, _ptr],
@@ -329,7 +334,8 @@ _OTHER_CALLS = {
 
 
 def _library_places():
-    """Where the library is looked for, in this order; the last one is for the system's loader to find."""
+    """Where the library is looked for, in this order; the last one is for the system's loader to
+    find."""
     if "MOCO_LIBRARY" in os.environ:
         return [os.path.abspath(os.environ["MOCO_LIBRARY"])]
     here = os.path.dirname(os.path.abspath(__file__))
@@ -371,9 +377,10 @@ _lib = _open_library()
 
 
 class _Shared:
-    """A C object and those who need it: open handles and calls at work. The last of them frees it, so that closing a
-    handle never takes an object away from another thread's call. An exception of a signal's handler may end any function
-    here at any point: what is counted of a call therefore goes with it."""
+    """A C object and those who need it: open handles and calls at work. The last of them frees it,
+    so that closing a handle never takes an object away from another thread's call. An exception of
+    a signal's handler may end any function here at any point: what is counted of a call therefore
+    goes with it."""
     lock = threading.RLock()  # a destructor or a signal handler may come in at any point
 
     def __init__(self, pointer, free, kept):
@@ -382,8 +389,9 @@ class _Shared:
         self.calls = {}  # of a call at work its address: the work, and whether it must be alone
 
     def enter(self, work, alone):
-        """False when it is freed; RuntimeError when a call is at work that cannot be joined: one of another thread, or
-        one of this thread that a signal's handler has come into. Functions of a call may go on with its objects."""
+        """False when it is freed; RuntimeError when a call is at work that cannot be joined: one of
+        another thread, or one of this thread that a signal's handler has come into. Functions of a
+        call may go on with its objects."""
         with self.lock:
             for reference, exclusive in list(self.calls.values()):
                 other = reference()
@@ -426,8 +434,8 @@ _reapers = []                    # generations of processes that have a thread f
 
 
 class _Last(weakref.ref):
-    """Tells that a handle was collected, by a function of C alone: an exception of a signal's handler that comes while
-    a destructor written in Python runs would be lost."""
+    """Tells that a handle was collected, by a function of C alone: an exception of a signal's
+    handler that comes while a destructor written in Python runs would be lost."""
 
     def __new__(cls, handle, shared):
         self = super().__new__(cls, handle, _garbage.put)
@@ -466,8 +474,9 @@ def _reap_now():
 
 
 class _Handle:
-    """Owns one C object. Close it, use it as a context, or leave it to the garbage collector. Closing it while another
-    thread's call is at work is fine: that call ends as it would have, and the object is freed behind it."""
+    """Owns one C object. Close it, use it as a context, or leave it to the garbage collector.
+    Closing it while another thread's call is at work is fine: that call ends as it would have, and
+    the object is freed behind it."""
     _free = None
     _alone = False  # True: one thread at a time
     _instead = "make another one"
@@ -547,7 +556,8 @@ def _listen():
 
 
 def _function(kind, function, stopped=1):
-    """A C callback that runs a function of the user where the call was made. `stopped` is what it returns to stop."""
+    """A C callback that runs a function of the user where the call was made. `stopped` is what it
+    returns to stop."""
     return kind(lambda *arguments: _thread.work.ask(function, arguments, stopped))
 
 
@@ -573,7 +583,8 @@ def _address(array):
 
 
 def _plain(name, number, kind, value):
-    """An argument as ctypes takes it; a number must fit, since ctypes would cut off its high bits."""
+    """An argument as ctypes takes it; a number must fit, since ctypes would cut off its high
+    bits."""
     if isinstance(value, np.ndarray):
         return _address(value)
     if kind in _WIDTHS:
@@ -587,11 +598,12 @@ def _plain(name, number, kind, value):
 class _Work:
     """A call of the library at work.
 
-    Python runs handlers of signals on its first thread and only between two steps of Python code, so a call on that
-    thread is made by another one (a _Worker), while the first waits in Python and so handles signals as they come. What
-    the library asks of functions of the user travels back to the thread that waits. An exception there, be it of such a
-    function or of a handler, asks the library to stop, waits until it has, and goes on its way. On any other thread
-    no signal is handled, and the call is made there and then.
+    Python runs handlers of signals on its first thread and only between two steps of Python code,
+    so a call on that thread is made by another one (a _Worker), while the first waits in Python and
+    so handles signals as they come. What the library asks of functions of the user travels back to
+    the thread that waits. An exception there, be it of such a function or of a handler, asks the
+    library to stop, waits until it has, and goes on its way. On any other thread no signal is
+    handled, and the call is made there and then.
 
     The object holds whatever the library works on until the call is over."""
 
@@ -669,7 +681,8 @@ class _Work:
             self._release()
 
     def ask(self, function, arguments, stopped):
-        """Runs `function` where the call was made; gives `stopped` when it raises or the call is to stop."""
+        """Runs `function` where the call was made; gives `stopped` when it raises or the call is to
+        stop."""
         if self.given_up or self.error is not None:
             return stopped
         if not self.direct:
@@ -729,8 +742,8 @@ class _Work:
         return True
 
     def _next(self):
-        """What the library asks for next. Looks up now and then: a signal that comes just before the wait begins, or to
-        another thread, does not end it."""
+        """What the library asks for next. Looks up now and then: a signal that comes just before
+        the wait begins, or to another thread, does not end it."""
         try:
             return self.requests.get(timeout=_LOOK_SECONDS)
         except queues.Empty:
@@ -746,7 +759,8 @@ class _Work:
             self.answers.put(reply)
 
     def _give_up(self):
-        """After an exception on this thread: returns when the call is over, or can be left to itself."""
+        """After an exception on this thread: returns when the call is over, or can be left to
+        itself."""
         while True:
             try:
                 self.given_up = True
@@ -792,7 +806,8 @@ class _Worker(threading.Thread):
 
 
 def _taken(one):
-    """Whether the only element of a list was still there; of several threads that ask, one hears True."""
+    """Whether the only element of a list was still there; of several threads that ask, one hears
+    True."""
     try:
         one.pop()
     except IndexError:
@@ -816,7 +831,8 @@ def _park():
 
 @atexit.register
 def _leave():
-    """Calls of threads that Python does not wait for are stopped, and a run saves, before the process ends."""
+    """Calls of threads that Python does not wait for are stopped, and a run saves, before the
+    process ends."""
     global _leaving
     _leaving = True
     end = time.monotonic() + _LEAVE_SECONDS
@@ -827,7 +843,8 @@ def _leave():
 
 
 def _forked():
-    """In a child: the threads of the parent are not here, and what they had begun is none of its business."""
+    """In a child: the threads of the parent are not here, and what they had begun is none of its
+    business."""
     _Shared.lock = threading.RLock()
     _generation[0] += 1
     for work in _works:
@@ -912,14 +929,16 @@ def _json(name, *arguments):
 # ---- values ----
 
 def _options(kind, values, *preset):
-    """The options struct `kind` with its defaults, those of a preset where it has some, and then `values` by name."""
+    """The options struct `kind` with its defaults, those of a preset where it has some, and then
+    `values` by name."""
     options = _OPTIONS[kind]()
     _brief(kind + "_options_init", ctypes.byref(options), ctypes.sizeof(options), *preset)
     return _set_options(kind, options, values)
 
 
 def _set_options(kind, options, values):
-    """Callbacks and addresses are stored; everything else is text that the library reads and checks. None: as it is."""
+    """Callbacks and addresses are stored; everything else is text that the library reads and
+    checks. None: as it is."""
     for name, value in values.items():
         if value is None:
             continue
@@ -940,7 +959,8 @@ def _set_options(kind, options, values):
 
 
 def _name_of(kind, options, name, value):
-    """The name of an enumeration's number, which is what its field shows; any other value as it is."""
+    """The name of an enumeration's number, which is what its field shows; any other value as it
+    is."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 0:
         return value
     if dict(options._fields_).get(name) is not _i32 or value >= 1 << 31:
@@ -1043,7 +1063,8 @@ def _path(path):
 
 
 def _progress(progress, kind=_PROGRESS, arguments=lambda _user, *arguments: arguments):
-    """A C callback for a function of the user, or None. `arguments` makes its arguments of those of C."""
+    """A C callback for a function of the user, or None. `arguments` makes its arguments of those of
+    C."""
     if progress is None:
         return None
     if not callable(progress):
@@ -1161,8 +1182,9 @@ def _channels(values):
 # ---- objects ----
 
 class Device(_Handle):
-    """Worker threads that models, trainers, queues and indexes may share; lanes=0 takes what the process may use.
-    training_percent is the lane time that training keeps while embeddings wait too."""
+    """Worker threads that models, trainers, queues and indexes may share; lanes=0 takes what the
+    process may use. training_percent is the lane time that training keeps while embeddings wait
+    too."""
     _free = "moco_device_free"
 
     def __init__(self, lanes=0, kind="cpu", training_percent=50):
@@ -1174,8 +1196,9 @@ class Device(_Handle):
 
 
 class Cancel(_Handle):
-    """Stops the calls that got it as `cancel`, from any thread: request() makes them raise MocoError (a trainer's run
-    returns False, as after its progress). reset() takes the request back."""
+    """Stops the calls that got it as `cancel`, from any thread: request() makes them raise
+    MocoError (a trainer's run returns False, as after its progress). reset() takes the request
+    back."""
     _free = "moco_cancel_free"
 
     def __init__(self):
@@ -1205,7 +1228,8 @@ _MAX_SIDE = 16384    # of pixels that the library fills
 
 
 class Dataset(_Handle):
-    """JPEGs of a folder, a .tar or a list file; Dataset.from_images for those that are elsewhere."""
+    """JPEGs of a folder, a .tar or a list file; Dataset.from_images for those that are
+    elsewhere."""
     _free = "moco_dataset_free"
     _instead = "open the same images again with moco.Dataset, there where they are needed"
 
@@ -1216,14 +1240,16 @@ class Dataset(_Handle):
 
     @classmethod
     def from_images(cls, images, labels=None, count=None, **options):
-        """`images`: a sequence of JPEG files as bytes, or a function of the index that returns one (then with `count`),
-        called where the data set is used. None stands for a broken image. An exception ends the call that needed the
-        image, and is raised as it is; so does anything that is not bytes, as TypeError."""
+        """`images`: a sequence of JPEG files as bytes, or a function of the index that returns one
+        (then with `count`), called where the data set is used. None stands for a broken image. An
+        exception ends the call that needed the image, and is raised as it is; so does anything that
+        is not bytes, as TypeError."""
         if isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike)) or _is_picture(images):
             raise TypeError("images is a %s, expected a sequence of JPEG files as bytes, or a function of the index"
                             % type(images).__name__)
         if isinstance(images, (list, tuple)):  # all at once, rather than in the middle of a run
-            images = [image if image is None else _file_bytes(image, "images[%d]" % i) for i, image in enumerate(images)]
+            images = [image if image is None else _file_bytes(image, "images[%d]" % i)
+                      for i, image in enumerate(images)]
         if callable(images) and count is None:
             raise TypeError("images is a function: count says how many there are")
         fetch = images if callable(images) else images.__getitem__
@@ -1250,7 +1276,8 @@ class Dataset(_Handle):
 
         filled, labels, read = _options("dataset", options), _labels(labels, count), _READ(read)
         self = cls.__new__(cls)
-        _Handle.__init__(self, _create(cls._free, "dataset_create", count, read, None, labels, ctypes.byref(filled)), read)
+        made = _create(cls._free, "dataset_create", count, read, None, labels, ctypes.byref(filled))
+        _Handle.__init__(self, made, read)
         return self
 
     def __len__(self):
@@ -1287,13 +1314,15 @@ class Dataset(_Handle):
 
 
 class Model(_Handle):
-    """A finished encoder. Any number of threads may call it at once. Rows: [count, dimension] float32. A copy is another
-    handle of the same encoder, which never changes; a pickle holds the bytes of its file."""
+    """A finished encoder. Any number of threads may call it at once. Rows: [count, dimension]
+    float32. A copy is another handle of the same encoder, which never changes; a pickle holds the
+    bytes of its file."""
     _free = "moco_model_free"
 
     def __init__(self, path, device=None, **options):
-        """options: encoder ("query" or "key", of a training checkpoint), drop_head, image_size, eval_resize, vit_heads,
-        memory_cap, mean, std; prefix, of the encoder's tensors in another program's file ("student.backbone")."""
+        """options: encoder ("query" or "key", of a training checkpoint), drop_head, image_size,
+        eval_resize, vit_heads, memory_cap, mean, std; prefix, of the encoder's tensors in another
+        program's file ("student.backbone")."""
         filled, device = _model_options(options), _need(device, Device, "device", True)
         super().__init__(_create(self._free, "model_load", _path(path), ctypes.byref(filled), device))
 
@@ -1360,19 +1389,20 @@ class Model(_Handle):
         return rows if strict else (rows, failed)
 
     def embed_encoded(self, files, tap="backbone", strict=True, cancel=None):
-        """`files`: image files (JPEG) as bytes. strict: a broken image raises. Otherwise returns (rows, failed): the row
-        of a broken image is zero, and failed[number] says why."""
+        """`files`: image files (JPEG) as bytes. strict: a broken image raises. Otherwise returns
+        (rows, failed): the row of a broken image is zero, and failed[number] says why."""
         data, sizes = _encoded(files)
         return self._embed("encoded", len(sizes), (data, sizes), tap, strict, cancel=cancel)
 
     def embed_pixels(self, images, tap="backbone", order="rgb", strict=True, cancel=None):
-        """`images`: uint8 arrays [H,W,3], [H,W,4] or [H,W], each of its own size, or one array of them with a dimension
-        more; order "rgb" or "bgr". strict as in embed_encoded."""
+        """`images`: uint8 arrays [H,W,3], [H,W,4] or [H,W], each of its own size, or one array of
+        them with a dimension more; order "rgb" or "bgr". strict as in embed_encoded."""
         structs = _images(images, order)
         return self._embed("pixels", len(structs), (structs,), tap, strict, cancel=cancel)
 
     def embed_tensor(self, images, tap="backbone", layout="nchw", cancel=None):
-        """`images`: float32 [count,3,S,S] or [count,S,S,3], of the model's size and already normalised."""
+        """`images`: float32 [count,3,S,S] or [count,S,S,3], of the model's size and already
+        normalised."""
         size, code = self.image_size, _choice(_LAYOUTS, layout, "layout")
         images = _floats(images, (None, 3, size, size) if code == 0 else (None, size, size, 3), "images")
         return self._embed("tensor", len(images), (images,), tap, True, layout=code, cancel=cancel)
@@ -1396,8 +1426,9 @@ class Model(_Handle):
         return np.concatenate(rows), np.concatenate(indices)
 
     def embed_to_npy(self, dataset, path, tap="backbone", loader_threads=0, progress=None, cancel=None):
-        """Writes `path`, its .names.txt, .skipped.txt and .embed.json; returns (rows written, images skipped). progress(done, total);
-        moco.STOP from it stops (and MocoError is raised)."""
+        """Writes `path`, its .names.txt, .skipped.txt and .embed.json; returns (rows written,
+        images skipped). progress(done, total); moco.STOP from it stops (and MocoError is
+        raised)."""
         result = EmbedResult(struct_size=ctypes.sizeof(EmbedResult))
         filled = _options("embed", dict(tap=_choice(_TAPS, tap, "tap"), loader_threads=loader_threads,
                                         progress=_progress(progress), cancel=cancel))
@@ -1417,7 +1448,8 @@ class Queue(_Handle):
 
     def __init__(self, length, dimension, seed=0, device=None):
         filled = _options("queue", dict(length=length, dimension=dimension, seed=seed))
-        super().__init__(_create(self._free, "queue_create", ctypes.byref(filled), _need(device, Device, "device", True)))
+        device = _need(device, Device, "device", True)
+        super().__init__(_create(self._free, "queue_create", ctypes.byref(filled), device))
 
     @property
     def length(self):
@@ -1464,7 +1496,8 @@ class Index(_Handle):
     def __init__(self, dimension, device=None, capacity=0):
         """capacity: vectors to take memory for at once."""
         filled, device = _options("index", dict(capacity=capacity)), _need(device, Device, "device", True)
-        super().__init__(_create(self._free, "index_create", _whole(dimension, "dimension"), ctypes.byref(filled), device))
+        dimension = _whole(dimension, "dimension")
+        super().__init__(_create(self._free, "index_create", dimension, ctypes.byref(filled), device))
 
     @classmethod
     def load(cls, path, device=None):
@@ -1507,7 +1540,8 @@ class Index(_Handle):
 
 
 class Classifier(_Handle):
-    """A linear classifier with the backbone that it was trained on. Made by Probe and Finetune, or from a file."""
+    """A linear classifier with the backbone that it was trained on. Made by Probe and Finetune, or
+    from a file."""
     _free = "moco_classifier_free"
     _instead = "save() writes a file, and moco.Classifier() reads it"
 
@@ -1546,7 +1580,8 @@ class Classifier(_Handle):
         return Model._of(_create(Model._free, "classifier_model", self))
 
     def confusion(self):
-        """[C, C] test images of class (row) that were taken for class (column); not of a classifier from a file."""
+        """[C, C] test images of class (row) that were taken for class (column); not of a classifier
+        from a file."""
         table = np.empty((self.result.classes, self.result.classes), np.int64)
         _call("classifier_confusion", self, table)
         return table
@@ -1567,7 +1602,8 @@ class Classifier(_Handle):
 
 
 def probe_options(protocol="cached", **values):
-    """A protocol's ProbeOptions with some fields changed; `base_lr` is one learning rate or several."""
+    """A protocol's ProbeOptions with some fields changed; `base_lr` is one learning rate or
+    several."""
     return _options("probe", values, _choice(_PROTOCOLS, protocol, "protocol"))
 
 
@@ -1575,9 +1611,9 @@ class Probe(Classifier):
     """A linear classifier trained on a model's frozen features."""
 
     def __init__(self, model, train, test, protocol="cached", progress=None, **options):
-        """options: base_lr (one or several), epochs, batch_size, seed, normalize, eval_every and the other fields of
-        ProbeOptions. progress(ClassifierReport) after every batch; moco.STOP from it stops (and
-        MocoError is raised)."""
+        """options: base_lr (one or several), epochs, batch_size, seed, normalize, eval_every and
+        the other fields of ProbeOptions. progress(ClassifierReport) after every batch; moco.STOP
+        from it stops (and MocoError is raised)."""
         self._train("probe_train", model, train, test, probe_options(protocol, **options), progress)
 
 
@@ -1590,14 +1626,15 @@ class Finetune(Classifier):
     """A copy of a model's backbone, trained with a classifier on labelled images."""
 
     def __init__(self, model, train, test, optimizer="adamw", progress=None, **options):
-        """options: base_lr, epochs, batch_size, mixup, drop_path, seed, eval_every and the other fields of
-        FinetuneOptions. progress(ClassifierReport) after every step; moco.STOP from it stops (and
-        MocoError is raised)."""
+        """options: base_lr, epochs, batch_size, mixup, drop_path, seed, eval_every and the other
+        fields of FinetuneOptions. progress(ClassifierReport) after every step; moco.STOP from it
+        stops (and MocoError is raised)."""
         self._train("finetune_train", model, train, test, finetune_options(optimizer, **options), progress)
 
 
 def trainer_options(recipe="moco-v2", **values):
-    """A recipe's TrainerOptions for `arch`, with some fields changed; enumerations by name, as in arch="resnet18"."""
+    """A recipe's TrainerOptions for `arch`, with some fields changed; enumerations by name, as in
+    arch="resnet18"."""
     arch = _options("trainer", values, _recipe(recipe), _ARCH_RECIPE).arch
     return _options("trainer", values, _recipe(recipe), arch)  # of the architecture that was asked for
 
@@ -1624,7 +1661,8 @@ def options_json(options):
 
 def plan(options, device=None):
     """The memory a trainer with these TrainerOptions would take, in bytes, without taking it."""
-    return _json("trainer_plan", ctypes.byref(_trainer_options(options, "options")), _need(device, Device, "device", True))
+    filled = _trainer_options(options, "options")
+    return _json("trainer_plan", ctypes.byref(filled), _need(device, Device, "device", True))
 
 
 def _trainer_options(options, what):
@@ -1643,7 +1681,8 @@ def _report():
 
 
 class Trainer(_Handle):
-    """A learning encoder. Trainer(recipe, device, name=value ...) for a new one, Trainer.load for a checkpoint."""
+    """A learning encoder. Trainer(recipe, device, name=value ...) for a new one, Trainer.load for a
+    checkpoint."""
     _free = "moco_trainer_free"
     _alone = True
     _instead = "save() writes a checkpoint, and Trainer.load() reads it"
@@ -1714,10 +1753,11 @@ class Trainer(_Handle):
         return report
 
     def run(self, dataset, test=None, folder=None, progress=None, **options):
-        """Trains to the end: True; or until progress(report) returns moco.STOP or `cancel` is requested: False. What was
-        learnt by then is saved in `folder`, which is made when it is missing; so it is after an exception of `progress`
-        or of a signal's handler, which is raised. options: max_steps, save_every, save_minutes, eval_every, log_every,
-        overwrite, cancel."""
+        """Trains to the end: True; or until progress(report) returns moco.STOP or `cancel` is
+        requested: False. What was learnt by then is saved in `folder`, which is made when it is
+        missing; so it is after an exception of `progress` or of a signal's handler, which is
+        raised. options: max_steps, save_every, save_minutes, eval_every, log_every, overwrite,
+        cancel."""
         filled = _options("run", dict(options, progress=_progress(progress, _STEP, _report_of(StepReport))))
         work = _Work("trainer_run", (self, _need(dataset, Dataset, "dataset"), _need(test, Dataset, "test", True),
                                      _path(folder), ctypes.byref(filled)))
@@ -1755,10 +1795,11 @@ def file_info(path):
 
 
 def convert(source, target, to="encoder", encoder="query", head="auto", training=None, mean=None, std=None, **options):
-    """Checkpoints of other programs in, or out under their names (docs/checkpoints.md): the report as a dictionary.
+    """Checkpoints of other programs in, or out under their names (docs/checkpoints.md): the report
+    as a dictionary.
 
-    to: encoder, training, torchvision, timm or detectron2. training: TrainerOptions of a run, for to="training". options:
-    image_size, eval_resize, key_update, vit_heads, prefix, cancel."""
+    to: encoder, training, torchvision, timm or detectron2. training: TrainerOptions of a run, for
+    to="training". options: image_size, eval_resize, key_update, vit_heads, prefix, cancel."""
     options = _channels(dict(options, to=to, encoder=encoder, head=head, mean=mean, std=std))
     options["training"] = None if training is None else _Address.of(_trainer_options(training, "training"))
     filled, needed = _options("convert", options), _u64(65536)
@@ -1773,7 +1814,8 @@ def convert(source, target, to="encoder", encoder="query", head="auto", training
 
 
 def shuffle_permutation(seed, step, count):
-    """The permutation that shuffles the keys of step `step` (0 = the first): position p encodes image result[p]."""
+    """The permutation that shuffles the keys of step `step` (0 = the first): position p encodes
+    image result[p]."""
     count = _whole(count, "count")
     out = np.empty(max(count, 0), np.int32)
     _call("shuffle_permutation", seed, step, count, out)
@@ -1781,7 +1823,8 @@ def shuffle_permutation(seed, step, count):
 
 
 def dataset_views(dataset, index, options, epoch=0):
-    """[2, S, S, 3] uint8: the two views of one image that a trainer with these TrainerOptions draws in `epoch`."""
+    """[2, S, S, 3] uint8: the two views of one image that a trainer with these TrainerOptions draws
+    in `epoch`."""
     size = _trainer_options(options, "options").image_size
     views = np.empty((2,) + (size if 0 < size <= _MAX_SIDE else 0,) * 2 + (3,), np.uint8)
     _call("dataset_views", _need(dataset, Dataset, "dataset"), ctypes.byref(options), epoch, index, views)
@@ -1789,7 +1832,8 @@ def dataset_views(dataset, index, options, epoch=0):
 
 
 def knn(model, bank, test, k=200, temperature=0.1, loader_threads=0, progress=None, cancel=None):
-    """Weighted kNN accuracy: a KnnResult. progress(done, total); moco.STOP from it stops (and MocoError is raised)."""
+    """Weighted kNN accuracy: a KnnResult. progress(done, total); moco.STOP from it stops (and
+    MocoError is raised)."""
     result = KnnResult(struct_size=ctypes.sizeof(KnnResult))
     filled = _options("knn", dict(k=k, temperature=temperature, loader_threads=loader_threads,
                                   progress=_progress(progress), cancel=cancel))

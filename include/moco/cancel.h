@@ -19,7 +19,7 @@ MOCO_BEGIN_DECLS
 typedef struct moco_cancel moco_cancel_t;
 
 /** Create an object without a request. @param out  receives it; free with moco_cancel_free.
- * @return MOCO_ERR_MEMORY. Since: 0.1. */
+ * @return MOCO_ERR_ARGUMENT (`out` is NULL), MOCO_ERR_MEMORY. Since: 0.1. */
 MOCO_API moco_status_t moco_cancel_create(moco_cancel_t **out);
 
 /** Ask to stop; the request stays until moco_cancel_reset. NULL is fine. Threads: any, at any time,

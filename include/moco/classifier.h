@@ -94,8 +94,8 @@ MOCO_API moco_status_t moco_classifier_rate(const moco_classifier_t *classifier,
 
 /** Answers on the test set. @param table  receives [C, C]: images of class (row) that were taken
  * for class (column).
- * @return MOCO_ERR_NO_DATA for a classifier from a file, and for one of more than 10,000 classes,
- * which have no such table. Since: 0.1. */
+ * @return MOCO_ERR_ARGUMENT for a NULL, MOCO_ERR_NO_DATA for a classifier from a file, and for one
+ *         of more than 10,000 classes, which have no such table. Since: 0.1. */
 MOCO_API moco_status_t moco_classifier_confusion(const moco_classifier_t *classifier, int64_t *table);
 
 /** @return the name of class `label`, NULL out of range; valid until moco_classifier_free.
@@ -125,7 +125,7 @@ MOCO_API moco_status_t moco_classifier_info(const moco_classifier_t *classifier,
  * renamed. Metadata: kind "classifier", `classes` (names as a JSON array), `normalize` (of a
  * probe), `result` (numbers of the result as a JSON object). moco_model_load reads it as a model
  * without projection head.
- * @return MOCO_ERR_IO, MOCO_ERR_MEMORY; an older file of that name is then as it was. Since: 0.1.
+ * @return as moco_model_save; an older file of that name is then as it was. Since: 0.1.
  */
 MOCO_API moco_status_t moco_classifier_save(const moco_classifier_t *classifier, const char *path);
 
@@ -134,8 +134,8 @@ MOCO_API moco_status_t moco_classifier_save(const moco_classifier_t *classifier,
  * @param options  how the backbone is taken; NULL for the defaults: as it was saved.
  * @param device   where the backbone will run; NULL for a private default device.
  * @param out      receives the classifier; free with moco_classifier_free.
- * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (damaged, or no classifier of this library), MOCO_ERR_SHAPE,
- *         MOCO_ERR_VERSION (written by a newer library). Since: 0.1.
+ * @return as moco_model_load; MOCO_ERR_FORMAT also for a file that is no classifier of this
+ *         library. Since: 0.1.
  */
 MOCO_API moco_status_t moco_classifier_load(const char *path, const moco_model_options_t *options,
                                             moco_device_t *device, moco_classifier_t **out);

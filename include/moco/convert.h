@@ -37,9 +37,9 @@ typedef struct moco_convert_options {
     int32_t image_size;            /**< side of the encoder's input in pixels, 16..1024; 0 = the file's, or published */
     int32_t eval_resize;           /**< short side before the crop, image_size..4096; 0 = the file's, or published    */
     int32_t key_update;            /**< TRAINING: 1 applies the key-momentum update that the reference owes; 0: not   */
-    int32_t vit_heads;             /**< attention heads of a ViT, which no shape tells; 0 = the file's, or as usual   */
+    int32_t vit_heads;             /**< as of moco_model_options_t                                                    */
     int32_t reserved;              /**< 0                                                                             */
-    const char *prefix;            /**< of the encoder's tensors in another program's file; NULL = found by its names */
+    const char *prefix;            /**< as of moco_model_options_t                                                    */
 } moco_convert_options_t;
 
 /** Write the defaults: MOCO_FILE_ENCODER of the query encoder, key_update 1, everything else as the
@@ -87,9 +87,12 @@ MOCO_API moco_status_t moco_convert_options_json(const moco_convert_options_t *o
  *         MOCO_ERR_UNSUPPORTED (programs, compressed archives, networks that this version does not
  *         have), MOCO_ERR_SHAPE (tensors are missing or have other sizes), MOCO_ERR_MISMATCH (no
  *         key encoder; several encoders and no `prefix` that names one; already a training
- *         checkpoint of this library), MOCO_ERR_EXISTS (`target` is `source`, or a file of a run
- *         that is at work), MOCO_ERR_ARGUMENT, MOCO_ERR_MEMORY, MOCO_ERR_IO, MOCO_ERR_CANCELLED. A
- *         call that fails leaves `target` as it was. Threads: any. Since: 0.1.
+ *         checkpoint of this library), MOCO_ERR_EXISTS (`target` is `source`, a file of a run at
+ *         work, or of another kind), MOCO_ERR_NONFINITE (a number of the file, and which),
+ *         MOCO_ERR_VERSION (the file or the options are of a newer library), MOCO_ERR_ARGUMENT,
+ *         MOCO_ERR_IO, MOCO_ERR_CANCELLED, MOCO_ERR_ENGINE (numbers could not be moved to or from
+ *         a device), MOCO_ERR_MEMORY. A call that fails leaves `target` as it was. Threads: any.
+ *         Since: 0.1.
  */
 MOCO_API moco_status_t moco_convert(const char *source, const char *target, const moco_convert_options_t *options,
                                     char *text, uint64_t capacity, uint64_t *needed);
@@ -98,7 +101,8 @@ MOCO_API moco_status_t moco_convert(const char *source, const char *target, cons
  * numbers, layout, names, encoder, epoch, arch (as the file calls it), kind (of this library's
  * files), unknown (why no encoder is known); training, of a checkpoint that goes on training here:
  * its recipe and the options that are not the recipe's. Text rule as in moco_build_info.
- * Since: 0.1. */
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_IO, MOCO_ERR_FORMAT (no file of tensors, or damaged),
+ *         MOCO_ERR_UNSUPPORTED (a program instead of tensors), MOCO_ERR_MEMORY. Since: 0.1. */
 MOCO_API moco_status_t moco_file_info(const char *path, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS

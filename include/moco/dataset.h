@@ -64,8 +64,9 @@ MOCO_API moco_status_t moco_dataset_options_json(const moco_dataset_options_t *o
  * @param options  NULL for the defaults.
  * @param out      receives the data set; free with moco_dataset_free.
  * @return MOCO_ERR_IO if it cannot be read, MOCO_ERR_FORMAT for a damaged tar and for a file of
- * another kind, MOCO_ERR_NO_DATA if it names no image. Threads: a data set may be used by any
- * number of threads and trainers at once. Since: 0.1.
+ *         another kind, MOCO_ERR_NO_DATA if it names no image, MOCO_ERR_ARGUMENT (an option out of
+ *         range), MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MEMORY. Threads: a data
+ *         set may be used by any number of threads and trainers at once. Since: 0.1.
  */
 MOCO_API moco_status_t moco_dataset_open(const char *path, const moco_dataset_options_t *options, moco_dataset_t **out);
 
@@ -89,7 +90,8 @@ typedef int32_t (*moco_read_fn)(void *user, int64_t index, const uint8_t **data,
  * @param options  NULL for the defaults; `limit` applies.
  * Names are "0", "1", …; class names are the class numbers as text.
  * @param out      receives the data set; free with moco_dataset_free.
- * @return MOCO_ERR_ARGUMENT (count, or a label out of range), MOCO_ERR_MEMORY. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT (count, a label or an option out of range), MOCO_ERR_VERSION (options
+ *         of a newer header), MOCO_ERR_MEMORY. Since: 0.1.
  */
 MOCO_API moco_status_t moco_dataset_create(int64_t count, moco_read_fn read, void *user, const int32_t *labels,
                                            const moco_dataset_options_t *options, moco_dataset_t **out);
@@ -119,7 +121,9 @@ MOCO_API const char *moco_dataset_class_name(const moco_dataset_t *dataset, int3
  * `size` (black where the image is smaller); both 1..16384 pixels.
  * @param pixels  receives [size, size, 3] uint8 RGB.
  * @return MOCO_ERR_ARGUMENT; MOCO_ERR_IMAGE if it is broken: moco_dataset_broken_reason then tells
- * why. Since: 0.1.
+ *         why; MOCO_ERR_IO or MOCO_ERR_MEMORY where that says nothing about the image
+ *         (moco_dataset_open); MOCO_ERR_CANCELLED if the `read` of moco_dataset_create asked to
+ *         stop. Since: 0.1.
  */
 MOCO_API moco_status_t moco_dataset_pixels(moco_dataset_t *dataset, int64_t index, int32_t resize, int32_t size,
                                            uint8_t *pixels);
@@ -137,8 +141,8 @@ MOCO_API const char *moco_dataset_broken_reason(const moco_dataset_t *dataset, i
  * {".png": 20}), left_out_images (how many of those are pictures), skipped_folders (that may not be
  * read), examined (images read so far, of which the next four tell), broken (count), warnings
  * (libjpeg warnings that left the image usable), turned (images with an EXIF orientation, which is
- * not followed), broken_names (the first 20, with reasons). Text rule as in moco_build_info.
- * Since: 0.1. */
+ * not followed), broken_names (the first 20, with reasons). Names that are not UTF-8 are written as
+ * moco_model_embed_to_npy does. Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_dataset_info(const moco_dataset_t *dataset, char *text, uint64_t capacity,
                                          uint64_t *needed);
 

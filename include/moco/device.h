@@ -10,7 +10,14 @@
 
 MOCO_BEGIN_DECLS
 
-/** A device: where networks run. */
+/**
+ * A device: where networks run.
+ *
+ * What work on a device returns, beside the statuses that a call names itself: MOCO_ERR_ENGINE
+ * (oneDNN refused or failed), MOCO_ERR_THREAD (a lane could not be started), MOCO_ERR_FORKED (this
+ * is the child of a fork that found the device at work: start over with a new one), MOCO_ERR_STATE
+ * (the process is exiting). Nothing has changed then, and all but the last two may be tried again.
+ */
 typedef struct moco_device moco_device_t;
 
 /** Kinds of devices. */
@@ -48,8 +55,8 @@ MOCO_API moco_status_t moco_device_options_json(const moco_device_options_t *opt
  * @param out      receives the device; free with moco_device_free. Models, trainers and queues made
  * on it keep it alive.
  * @return MOCO_ERR_ARGUMENT, MOCO_ERR_UNSUPPORTED (a kind that this build does not have),
- *         MOCO_ERR_MEMORY, MOCO_ERR_THREAD, MOCO_ERR_ENGINE. Threads: a device may be shared by any
- *         threads. Since: 0.1.
+ *         MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MEMORY, and what work on a device
+ *         returns (moco_device_t). Threads: a device may be shared by any threads. Since: 0.1.
  */
 MOCO_API moco_status_t moco_device_create(const moco_device_options_t *options, moco_device_t **out);
 
@@ -57,8 +64,10 @@ MOCO_API moco_status_t moco_device_create(const moco_device_options_t *options, 
 MOCO_API void moco_device_free(moco_device_t *device);
 
 /** JSON: kind, lanes, lane_seconds (what the lanes have spent on "training", which counts all work
- * that is no embedding, and on "embedding"), instruction set, oneDNN version. Text rule as in
- * moco_build_info. Since: 0.1. */
+ * that is no embedding, and on "embedding"), instruction set, oneDNN version; "checks" of oneDNN's
+ * implementations in this process so far: how many "primitives", how many of them were wrong and
+ * "left_out" for others, the first of those ("first", "" where there is none), "seconds" of one
+ * thread. Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_device_info(const moco_device_t *device, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS

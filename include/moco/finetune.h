@@ -87,10 +87,12 @@ MOCO_API moco_status_t moco_finetune_options_json(const moco_finetune_options_t 
  * @param options  NULL for the defaults of MOCO_OPTIMIZER_ADAMW.
  * @param out      receives the classifier with the new backbone; free with moco_classifier_free.
  * @return MOCO_ERR_ARGUMENT (a data set without classes, training with fewer than two, an option
- *         out of range), MOCO_ERR_MISMATCH (a class of the test set that training does not have),
- *         MOCO_ERR_NO_DATA (fewer labelled images than a batch, no test image), MOCO_ERR_NONFINITE
- *         (loss or gradient, naming the step), MOCO_ERR_CANCELLED (nothing is kept),
- *         MOCO_ERR_MEMORY_CAP or MOCO_ERR_MEMORY (more than moco_memory_left). Memory: about that
+ *         out of range), MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MISMATCH (a class
+ *         of the test set that training does not have), MOCO_ERR_NO_DATA (fewer labelled images
+ *         than a batch, no test image), MOCO_ERR_NONFINITE (loss, gradient or embedding, naming the
+ *         step), MOCO_ERR_IO (an image could not be read for a reason that is not the image's),
+ *         MOCO_ERR_CANCELLED (nothing is kept), MOCO_ERR_MEMORY_CAP or MOCO_ERR_MEMORY (more than
+ *         moco_memory_left), and what work on a device returns (moco_device_t). Memory: about that
  *         of a trainer of the same batch without key encoder and queue. Threads: as the model.
  *         Since: 0.1.
  */

@@ -39,8 +39,9 @@ MOCO_API moco_status_t moco_index_options_json(const moco_index_options_t *optio
  * @param options    NULL for the defaults.
  * @param device     NULL for a private default.
  * @param out        receives the index; free with moco_index_free.
- * @return MOCO_ERR_ARGUMENT, MOCO_ERR_MEMORY. Threads: one thread at a time while adding, any
- *         number at once afterwards. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MEMORY, and
+ *         what work on a device returns (moco_device_t). Threads: one thread at a time while
+ *         adding, any number at once afterwards. Since: 0.1.
  */
 MOCO_API moco_status_t moco_index_create(int32_t dimension, const moco_index_options_t *options, moco_device_t *device,
                                          moco_index_t **out);
@@ -88,8 +89,9 @@ MOCO_API moco_status_t moco_search_options_json(const moco_search_options_t *opt
  * @param options       NULL for the defaults.
  * @param ids           receives [count, k] numbers in order of adding.
  * @param similarities  receives [count, k] cosines; may be NULL.
- * @return MOCO_ERR_ARGUMENT (k, or a number that is not finite), MOCO_ERR_CANCELLED,
- *         MOCO_ERR_MEMORY, MOCO_ERR_ENGINE. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT (k, or a number that is not finite), MOCO_ERR_VERSION (options of a
+ *         newer header), MOCO_ERR_CANCELLED, MOCO_ERR_MEMORY, and what work on a device returns
+ *         (moco_device_t). Since: 0.1.
  */
 MOCO_API moco_status_t moco_index_search(moco_index_t *index, int64_t count, const float *queries,
                                          const moco_search_options_t *options, int64_t *ids, float *similarities);
@@ -123,21 +125,28 @@ MOCO_API moco_status_t moco_classify_options_json(const moco_classify_options_t 
  * @param options  NULL for the defaults.
  * @param top      receives [count, min(5, C)] class numbers, best first (equal scores: lower number
  * first).
- * @return MOCO_ERR_STATE if a vector of the index has no label, MOCO_ERR_NO_DATA if it holds none.
- * Since: 0.1.
+ * @return MOCO_ERR_STATE if a vector of the index has no label, MOCO_ERR_NO_DATA if it holds none,
+ *         MOCO_ERR_ARGUMENT (an option, or a number that is not finite), MOCO_ERR_VERSION (options
+ *         of a newer header), MOCO_ERR_CANCELLED, MOCO_ERR_MEMORY, and what work on a device
+ *         returns (moco_device_t). Since: 0.1.
  */
 MOCO_API moco_status_t moco_index_classify(moco_index_t *index, int64_t count, const float *queries,
                                            const moco_classify_options_t *options, int32_t *top);
 
 /** Read vectors from a .npy file: two dimensions, float32, little-endian, C order. @param options
  * NULL for the defaults.
- * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (damaged, or no such array), MOCO_ERR_VERSION,
- *         MOCO_ERR_MEMORY. Since: 0.1. */
+ * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (damaged, or no such array), MOCO_ERR_ARGUMENT (an option,
+ *         or a number that is not finite), MOCO_ERR_VERSION (a newer .npy, or options of a newer
+ *         header), MOCO_ERR_MEMORY, and what work on a device returns (moco_device_t). Since: 0.1.
+ */
 MOCO_API moco_status_t moco_index_load_npy(const char *path, const moco_index_options_t *options,
                                            moco_device_t *device, moco_index_t **out);
 
-/** Write the normalised vectors as .npy, by temporary file, sync and rename. @return MOCO_ERR_IO.
- * Since: 0.1. */
+/** Write the normalised vectors as .npy, by temporary file, sync and rename. Where `path` holds the
+ * rows of moco_model_embed_to_npy and the vectors are others, what lies beside it (`.names.txt`,
+ * `.skipped.txt`, `.embed.json`) is removed after that.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_IO, MOCO_ERR_EXISTS (a file of another kind is there),
+ *         MOCO_ERR_MEMORY; an older file of that name is then as it was. Since: 0.1. */
 MOCO_API moco_status_t moco_index_save_npy(const moco_index_t *index, const char *path);
 
 /** Where kNN takes its embeddings. AUTO: behind the projection head, where the model has one. */
@@ -185,9 +194,13 @@ typedef struct moco_knn_result {
  * @param bank     labelled images that vote.
  * @param test     labelled images that are asked about.
  * @param options  NULL for the defaults.
- * @return MOCO_ERR_ARGUMENT if the bank has fewer than two classes or the test set has none,
- * MOCO_ERR_MISMATCH if the test set has a class that the bank does not have, or the model no head
- * for the tap, MOCO_ERR_MEMORY, MOCO_ERR_CANCELLED. Threads: as the model. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT if the bank has fewer than two classes or the test set has none, or for
+ *         an option out of range, MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MISMATCH
+ *         if the test set has a class that the bank does not have, or the model no head for the
+ *         tap, MOCO_ERR_NO_DATA if no image of a set was good, MOCO_ERR_NONFINITE (an embedding),
+ *         MOCO_ERR_IO (an image could not be read for a reason that is not the image's),
+ *         MOCO_ERR_CANCELLED, MOCO_ERR_MEMORY, and what work on a device returns (moco_device_t).
+ *         Threads: as the model. Since: 0.1.
  */
 MOCO_API moco_status_t moco_knn_measure(moco_model_t *model, moco_dataset_t *bank, moco_dataset_t *test,
                                         const moco_knn_options_t *options, moco_knn_result_t *result);

@@ -27,10 +27,17 @@ typedef struct moco_model_options {
     int32_t drop_head;             /**< 1: the backbone alone; 0: with the projection head, if the file has one       */
     int32_t image_size;            /**< side of the encoder's input in pixels, 16..1024; 0 = the file's, or published */
     int32_t eval_resize;           /**< short side before the crop, image_size..4096; 0 = the file's, or published    */
-    int32_t vit_heads;             /**< attention heads of a ViT, which no shape tells; 0 = the file's, or as usual   */
+    int32_t vit_heads;             /**< attention heads of a ViT, which no shape tells: 1..1024, a divisor of its width;
+                                        0 = those the file says or shows, else as published for its width, with a
+                                        warning. Other networks ignore it                                             */
     int32_t reserved;              /**< 0                                                                             */
-    int64_t memory_cap;            /**< bytes the model may take; 0 = what this process may still take (moco_memory_left) */
-    const char *prefix;            /**< of the encoder's tensors in another program's file; NULL = found by its names */
+    int64_t memory_cap;            /**< bytes the model may take, weights and the work of all lanes, 0..2^60; 0 = what
+                                        this process may still take (moco_memory_left), with which no other value is
+                                        compared                                                                      */
+    const char *prefix;            /**< what the names of the encoder's tensors begin with in another program's file
+                                        (docs/checkpoints.md): all of it, "" where they have none, or whole parts of it
+                                        between dots that no other encoder in the file has; NULL = found by the names.
+                                        The caller's, read during the call. Files of this library ignore it           */
 } moco_model_options_t;
 
 /** Write the defaults: the query encoder with its head, everything else as the file has it.
@@ -57,9 +64,11 @@ MOCO_API moco_status_t moco_model_options_json(const moco_model_options_t *optio
  *         MOCO_ERR_NONFINITE (a weight or statistic is infinite or no number, and which),
  *         MOCO_ERR_UNSUPPORTED (another network, a layer that no network here has, a program
  *         instead of tensors), MOCO_ERR_MISMATCH (no key encoder in it; several encoders and no
- *         `prefix` that names one), MOCO_ERR_VERSION (written by a newer library),
- *         MOCO_ERR_MEMORY_CAP (more than memory_cap; the message says both), MOCO_ERR_MEMORY.
- *         Since: 0.1.
+ *         `prefix` that names one), MOCO_ERR_VERSION (the file or the options are of a newer
+ *         library), MOCO_ERR_ARGUMENT (an option out of range; vit_heads that does not divide the
+ *         width), MOCO_ERR_MEMORY_CAP (more than memory_cap, or with 0 more than moco_memory_left;
+ *         the message says both), MOCO_ERR_MEMORY, and what work on a device returns
+ *         (moco_device_t). Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_load(const char *path, const moco_model_options_t *options, moco_device_t *device,
                                        moco_model_t **out);
@@ -73,8 +82,11 @@ MOCO_API moco_status_t moco_model_load_memory(const void *data, uint64_t size, c
 /** Write the model as `path` (safetensors, torchvision names), through a temporary file that is
  * synced and renamed. A symbolic link stays one, and what it leads to is written. The file carries
  * checksums, which every load compares (docs/checkpoints.md).
- * @return MOCO_ERR_IO, MOCO_ERR_MEMORY, MOCO_ERR_NONFINITE; an older file of that name is then as
- * it was. Since: 0.1. */
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_IO, MOCO_ERR_EXISTS (a file of another kind is there; or it
+ *         is the model of a run's folder in which a run is at work), MOCO_ERR_NONFINITE,
+ *         MOCO_ERR_FORMAT (a variance is negative), MOCO_ERR_ENGINE (the weights could not be read
+ *         from the device), MOCO_ERR_MEMORY; an older file of that name is then as it was.
+ *         Since: 0.1. */
 MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *path);
 
 /**
@@ -82,7 +94,9 @@ MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *pa
  * @param data      receives the bytes; may be NULL when `capacity` is 0.
  * @param capacity  bytes at `data`.
  * @param needed    receives the size of the file; may be NULL.
- * @return MOCO_OK, or MOCO_ERR_ARGUMENT if `capacity` is neither 0 nor enough. Since: 0.1.
+ * @return MOCO_OK; MOCO_ERR_ARGUMENT if `capacity` is neither 0 nor enough; MOCO_ERR_NONFINITE,
+ *         MOCO_ERR_FORMAT, MOCO_ERR_ENGINE and MOCO_ERR_MEMORY as moco_model_save has them. Since:
+ *         0.1.
  */
 MOCO_API moco_status_t moco_model_save_memory(const moco_model_t *model, void *data, uint64_t capacity,
                                               uint64_t *needed);
@@ -143,15 +157,20 @@ MOCO_API moco_status_t moco_embed_options_json(const moco_embed_options_t *optio
  * @param options  NULL for the defaults.
  * @param out      [count, dimension] float32; the row of an image that fails is zero.
  * @return MOCO_OK if the call did its work. With `statuses` or `failed` in the options that
- *         includes images that could not be used; with neither, the first such image fails the
- *         call, and the message names it. Within one of the plan's fixed sizes an image's row has
- *         the same bits whatever its neighbours. Threads: any, at once. Since: 0.1.
+ *         includes images that could not be used; with neither, the first such image fails the call
+ *         (MOCO_ERR_IMAGE), and the message names it. MOCO_ERR_ARGUMENT, MOCO_ERR_VERSION (options
+ *         of a newer header), MOCO_ERR_NONFINITE (an embedding), MOCO_ERR_CANCELLED,
+ *         MOCO_ERR_MEMORY, and what work on a device returns (moco_device_t). Within one of the
+ *         plan's fixed sizes an image's row has the same bits whatever its neighbours. Threads:
+ *         any, at once. Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_encoded(moco_model_t *model, int64_t count, const uint8_t *const *data,
                                                 const uint64_t *sizes, const moco_embed_options_t *options, float *out);
 
 /** The same for 8-bit pixels of any size; the evaluation transform applies. @param images  [count].
- * @return as moco_model_embed_encoded. Since: 0.1. */
+ * @return as moco_model_embed_encoded; an image may also have MOCO_ERR_ARGUMENT or
+ *         MOCO_ERR_UNSUPPORTED (a form of pixels that this version does not have), and
+ *         MOCO_ERR_VERSION for a moco_image_t of a newer header. Since: 0.1. */
 MOCO_API moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t count, const moco_image_t *images,
                                                const moco_embed_options_t *options, float *out);
 
@@ -159,8 +178,9 @@ MOCO_API moco_status_t moco_model_embed_pixels(moco_model_t *model, int64_t coun
  * The same for float images that are already of the model's size and normalised.
  * @param images  [count,3,S,S] (MOCO_LAYOUT_NCHW) or [count,S,S,3] (MOCO_LAYOUT_NHWC) float32, RGB,
  *                finite.
- * @return MOCO_ERR_ARGUMENT, MOCO_ERR_NONFINITE (a number of an image, or of its embedding),
- *         MOCO_ERR_CANCELLED, MOCO_ERR_MEMORY, MOCO_ERR_ENGINE. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_NONFINITE (a
+ *         number of an image, or of its embedding), MOCO_ERR_CANCELLED, MOCO_ERR_MEMORY, and what
+ *         work on a device returns (moco_device_t). Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_tensor(moco_model_t *model, int64_t count, const float *images,
                                                const moco_embed_options_t *options, float *out);
@@ -175,7 +195,9 @@ typedef int32_t (*moco_rows_fn)(void *user, int64_t count, const int64_t *indice
  * @param rows     receives [count, dimension] float32, batch by batch.
  * @param user     handed to `rows`.
  * @return MOCO_ERR_NO_DATA if no image was good, MOCO_ERR_CANCELLED if `rows` or `cancel` asked to
- * stop. Since: 0.1.
+ *         stop, MOCO_ERR_ARGUMENT, MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_NONFINITE
+ *         (an embedding), MOCO_ERR_IO (an image could not be read for a reason that is not the
+ *         image's), MOCO_ERR_MEMORY, and what work on a device returns (moco_device_t). Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_dataset(moco_model_t *model, moco_dataset_t *dataset,
                                                 const moco_embed_options_t *options, moco_rows_fn rows, void *user);
@@ -189,22 +211,29 @@ typedef struct moco_embed_result {
 
 /**
  * Embed a data set into files: `path` (NumPy .npy, [good images, dimension] float32), and beside
- * it, with ".npy" replaced, `.names.txt` (a name per row, control characters as "?"),
- * `.skipped.txt` (a line "name<TAB>reason" per broken image) and `.embed.json` (checksums that tie
- * rows and names: moco_index_load_npy compares them). All appear together when they are complete; a
- * call that fails or is cancelled leaves older files of these names as they were.
+ * it, with ".npy" replaced, `.names.txt` (a name per row), `.skipped.txt` (a line
+ * "name<TAB>reason" per broken image) and `.embed.json` (checksums that tie rows and names:
+ * moco_index_load_npy compares them). All appear together when they are complete; a call that fails
+ * or is cancelled leaves older files of these names as they were.
  *
- * Rows are written as they come, into part files (`.moco-part` behind the names above). A call that
- * is cancelled, or whose process is killed after the first seconds of work, leaves them, and the
- * next call for the same path, model, tap and data set goes on behind them, to the same bits.
- * `failed` and `progress` are then told of the images that are left. Part files of another model or
- * data set, of images that were written since, and of a callback's data set are begun anew.
+ * Both texts are UTF-8. In names each byte of a control character, of an end of line, of a
+ * character that turns the direction of text and of what is no UTF-8 is written as a backslash, an
+ * x and two hexadecimal digits, and so is a backslash itself. No two names are written alike, and
+ * turning each of these into its byte gives the name back.
+ *
+ * Rows are written as they come, into part files (`.moco-part` behind the names above, which are
+ * cut where they get too long). A call that is cancelled or fails, or whose process is killed after
+ * the first seconds of work, leaves them, and the next call for the same path, model, tap and data
+ * set goes on behind them, to the same bits. `failed` and `progress` are then told of the images
+ * that are left. Part files of another model or data set, and of images that were written since,
+ * are begun anew, with a warning to the log; those of a callback's data set are never kept.
  *
  * @param options  NULL for the defaults.
  * @param result   may be NULL.
- * @return as moco_model_embed_dataset; MOCO_ERR_IO; MOCO_ERR_EXISTS if one of the files is the list
- *         or archive that the data set was opened from, or there and of another kind;
- *         MOCO_ERR_STATE while another process writes them. Since: 0.1.
+ * @return as moco_model_embed_dataset; MOCO_ERR_NONFINITE names the image; MOCO_ERR_IO also for the
+ *         files; MOCO_ERR_EXISTS if one of the files is the list or archive that the data set was
+ *         opened from, or there and of another kind, or a text that no earlier call has written as
+ *         it is now; MOCO_ERR_STATE also while another process writes them. Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
                                                const moco_embed_options_t *options, moco_embed_result_t *result);

@@ -81,13 +81,15 @@ MOCO_API moco_status_t moco_probe_options_json(const moco_probe_options_t *optio
  * @param options  NULL for the defaults of MOCO_PROBE_CACHED.
  * @param out      receives the classifier; free with moco_classifier_free.
  * @return MOCO_ERR_ARGUMENT (a data set without classes, training with fewer than two, an option
- *         out of range), MOCO_ERR_MISMATCH (a class of the test set that training does not have),
- *         MOCO_ERR_NO_DATA (fewer labelled images than a batch, no test image), MOCO_ERR_NONFINITE
- *         (every learning rate diverged), MOCO_ERR_CANCELLED, MOCO_ERR_MEMORY (more than
- *         moco_memory_left). Memory: features of the test set and, if `cached`, of the training set
- *         (images x features x 4 bytes); for each rate two classifiers (classes x features x 8
- *         bytes) and the logits of a batch; classes x classes x 8 bytes. Threads: as the model.
- *         Since: 0.1.
+ *         out of range), MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MISMATCH (a class
+ *         of the test set that training does not have), MOCO_ERR_NO_DATA (fewer labelled images
+ *         than a batch, no test image), MOCO_ERR_NONFINITE (every learning rate diverged, or an
+ *         embedding), MOCO_ERR_IO (an image could not be read for a reason that is not the
+ *         image's), MOCO_ERR_CANCELLED, MOCO_ERR_MEMORY (more than moco_memory_left), and what work
+ *         on a device returns (moco_device_t). Memory: features of the test set and, if `cached`,
+ *         of the training set (images x features x 4 bytes); for each rate two classifiers (classes
+ *         x features x 8 bytes) and the logits of a batch; classes x classes x 8 bytes. Threads: as
+ *         the model. Since: 0.1.
  */
 MOCO_API moco_status_t moco_probe_train(moco_model_t *model, moco_dataset_t *train, moco_dataset_t *test,
                                         const moco_probe_options_t *options, moco_classifier_t **out);

@@ -39,7 +39,8 @@ MOCO_API moco_status_t moco_queue_options_json(const moco_queue_options_t *optio
  * @param options  NULL for the defaults.
  * @param device   where products run; NULL for a private default.
  * @param out      receives the queue; free with moco_queue_free.
- * @return MOCO_ERR_ARGUMENT, MOCO_ERR_MEMORY, MOCO_ERR_ENGINE. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MEMORY, and
+ *         what work on a device returns (moco_device_t). Since: 0.1.
  */
 MOCO_API moco_status_t moco_queue_create(const moco_queue_options_t *options, moco_device_t *device,
                                          moco_queue_t **out);
@@ -58,19 +59,21 @@ MOCO_API int64_t moco_queue_pointer(const moco_queue_t *queue);
  * Replace the oldest keys.
  * @param count  rows, >= 1; a batch may wrap past the end; beyond K only the last K rows stay.
  * @param keys   [count, D] float32, C-contiguous, each row of L2 norm 1 (checked to 1e-3).
- * @return MOCO_ERR_ARGUMENT if a row is not of unit length (its number and norm are named); the
- * queue is then unchanged. `keys` is copied. Threads: one thread at a time per queue. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT if a row is not of unit length (its number and norm are named),
+ *         MOCO_ERR_ENGINE (the device's memory could not be reached); the queue is then unchanged.
+ *         `keys` is copied. Threads: one thread at a time per queue. Since: 0.1.
  */
 MOCO_API moco_status_t moco_queue_enqueue(moco_queue_t *queue, int64_t count, const float *keys);
 
 /** Copy the keys out. @param keys  [K, D] float32, row i is physical row i. @param pointer  may be
  * NULL.
- * @return MOCO_ERR_ARGUMENT. Since: 0.1. */
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_ENGINE as moco_queue_enqueue. Since: 0.1. */
 MOCO_API moco_status_t moco_queue_keys(const moco_queue_t *queue, float *keys, int64_t *pointer);
 
 /** Put keys in: the reverse of moco_queue_keys. Rows are checked as in moco_queue_enqueue. @param
  * pointer  0..K-1.
- * @return MOCO_ERR_ARGUMENT as there, and for a pointer out of range. Since: 0.1. */
+ * @return MOCO_ERR_ARGUMENT as there, and for a pointer out of range; MOCO_ERR_ENGINE as there.
+ *         Since: 0.1. */
 MOCO_API moco_status_t moco_queue_restore(moco_queue_t *queue, const float *keys, int64_t pointer);
 
 /** What moco_queue_contrast computes. */
@@ -111,8 +114,9 @@ typedef struct moco_contrast_result {
  * @param keys     [count, D] float32, rows of norm 1 (checked).
  * @param options  NULL for the defaults.
  * @param result   receives loss and accuracies.
- * @return MOCO_ERR_ARGUMENT (a row that is not of unit length is named), MOCO_ERR_MEMORY,
- *         MOCO_ERR_ENGINE. Threads: one thread at a time per queue. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT (a row that is not of unit length is named), MOCO_ERR_VERSION (options
+ *         of a newer header), MOCO_ERR_MEMORY, and what work on a device returns (moco_device_t).
+ *         Threads: one thread at a time per queue. Since: 0.1.
  */
 MOCO_API moco_status_t moco_queue_contrast(moco_queue_t *queue, int64_t count, const float *queries, const float *keys,
                                            const moco_contrast_options_t *options, moco_contrast_result_t *result);

@@ -118,7 +118,8 @@ typedef struct moco_trainer_options {
     int32_t zero_init_residual; /**< 1: last batch-norm scale of each residual branch starts at 0                    */
     int32_t patch_size;         /**< of a ViT, divides image_size; 0 = as published                                  */
     int32_t vit_depth;          /**< blocks of a ViT; 0 = as published                                               */
-    int32_t vit_heads;          /**< attention heads of a ViT; 0 = as published                                      */
+    int32_t vit_heads;          /**< attention heads of a ViT, 1..1024; its channels become a multiple of it and at
+                                     least 4 a head; 0 = as published. Other networks ignore it                       */
     int32_t vit_norm;           /**< MOCO_VIT_NORM_…: before the MLP of each block                                   */
     int32_t freeze_patch;       /**< 1: a ViT's patch projection is not trained; nothing in other networks           */
 
@@ -192,7 +193,9 @@ typedef struct moco_trainer_options {
 
     /* Data and run. */
     uint64_t seed;              /**< fixes weights, queue, order, shuffles and views                                 */
-    int64_t memory_cap;         /**< bytes the plan may take; 0 = moco_memory_left. Fewer groups in flight, else refused */
+    int64_t memory_cap;         /**< bytes the plan may take, 0..2^60; 0 = moco_memory_left, with which no other value is
+                                     compared. Fewer groups are in flight then, and where one alone does not fit, the
+                                     trainer is refused. It changes no result, and a run that goes on may have another */
     int64_t max_broken;         /**< a run fails past this number of distinct broken images; 0 = no such limit       */
     int32_t max_broken_percent; /**< or past this share of broken images in the listing, 0..100                      */
     int32_t loader_threads;     /**< decoding threads, 1..256; 0 = one per lane                                      */
@@ -205,7 +208,8 @@ typedef struct moco_trainer_options {
  * @param arch         MOCO_ARCH_…, or MOCO_ARCH_RECIPE. MoCo v3 was published with other values for
  *                     ViTs than for ResNets: MOCO_RECIPE_V3 with a ViT gives those of
  *                     MOCO_RECIPE_V3_VIT.
- * @return MOCO_ERR_ARGUMENT for an unknown recipe or architecture. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT for an unknown recipe or architecture, and, as every _init, for a NULL
+ *         and a struct_size that no version has had. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_options_init(moco_trainer_options_t *options, uint64_t struct_size, int32_t recipe,
                                                  int32_t arch);
@@ -223,7 +227,9 @@ MOCO_API int32_t moco_recipe_number(const char *name);
 /** Write the options that a training checkpoint of this library was made with, without building a
  * trainer.
  * @param struct_size  sizeof(moco_trainer_options_t) as the caller knows it.
- * @return as moco_trainer_load; `options` is then as it was. Since: 0.1. */
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_IO, MOCO_ERR_FORMAT (no checkpoint of this library, or
+ *         damaged), MOCO_ERR_UNSUPPORTED (a program instead of tensors), MOCO_ERR_VERSION (written
+ *         by a newer library), MOCO_ERR_MEMORY; `options` is then as it was. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_options_load(const char *path, moco_trainer_options_t *options,
                                                  uint64_t struct_size);
 
@@ -235,7 +241,9 @@ MOCO_API moco_status_t moco_trainer_options_load(const char *path, moco_trainer_
 MOCO_API moco_status_t moco_trainer_options_set(moco_trainer_options_t *options, const char *name, const char *value);
 
 /** All fields but pointers as one JSON object, enumerations by name, lists as arrays, uint64 as
- * text. Text rule as in moco_build_info. Since: 0.1. */
+ * text. Text rule as in moco_build_info.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MEMORY.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_options_json(const moco_trainer_options_t *options, char *text, uint64_t capacity,
                                                  uint64_t *needed);
 
@@ -248,7 +256,11 @@ MOCO_API moco_status_t moco_trainer_options_json(const moco_trainer_options_t *o
  * image of the batch: those of a step in convolutions, linear layers and attentions, forward and
  * backward, query and key encoder). Honours memory_cap as moco_trainer_create does; with memory_cap
  * 0 a plan that this machine cannot take now is told as well, with one group in flight. Text rule
- * as in moco_build_info. Since: 0.1.
+ * as in moco_build_info.
+ * @return MOCO_ERR_ARGUMENT (a field out of range, or fields that disagree, or the text rule),
+ *         MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MEMORY_CAP (more than memory_cap
+ *         even with one group in flight), MOCO_ERR_MEMORY, and what work on a device returns
+ *         (moco_device_t). Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, moco_device_t *device, char *text,
                                          uint64_t capacity, uint64_t *needed);
@@ -256,11 +268,12 @@ MOCO_API moco_status_t moco_trainer_plan(const moco_trainer_options_t *options, 
 /**
  * Create a trainer at step 0. @param device  NULL for a private default. @param out  free with
  * moco_trainer_free.
- * @return MOCO_ERR_ARGUMENT (a field out of range, or fields that disagree), MOCO_ERR_MEMORY_CAP
- * (more than memory_cap, or with 0 more than moco_memory_left, before memory is taken; the message
- * says both numbers and what sets the limit), MOCO_ERR_MEMORY. A memory_cap of its own is not
- * compared with moco_memory_left.
- * Threads: one thread at a time. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT (a field out of range, or fields that disagree), MOCO_ERR_VERSION
+ *         (options of a newer header), MOCO_ERR_MEMORY_CAP (more than memory_cap, or with 0 more
+ *         than moco_memory_left, before memory is taken; the message says both numbers and what
+ *         sets the limit), MOCO_ERR_MEMORY, and what work on a device returns (moco_device_t). A
+ *         memory_cap of its own is not compared with moco_memory_left. Threads: one thread at a
+ *         time. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_create(const moco_trainer_options_t *options, moco_device_t *device,
                                            moco_trainer_t **out);
@@ -296,15 +309,17 @@ typedef struct moco_step_report {
 /** Push float views of `count` images: [count,3,S,S] or [count,S,S,3] float32, normalised. Copied;
  * accumulates to B.
  * @return MOCO_ERR_FULL if the batch would exceed B (nothing is taken), MOCO_ERR_STATE after pixels
- * were pushed, MOCO_ERR_MEMORY_CAP if a batch of float views does not fit beside the plan,
- * MOCO_ERR_NONFINITE (nothing is taken; the message says where). Since: 0.1. */
+ *         were pushed, or views in the other layout, MOCO_ERR_MEMORY_CAP if a batch of float views
+ *         does not fit beside the plan, MOCO_ERR_NONFINITE (nothing is taken; the message says
+ *         where), MOCO_ERR_ARGUMENT, MOCO_ERR_MEMORY. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_push_views(moco_trainer_t *trainer, int64_t count, const float *queries,
                                                const float *keys, int32_t layout);
 
 /** Push 8-bit images; both views of each are drawn inside the call from (seed, epoch 0, number of
  * the image in pushing order). All or nothing: a bad image refuses the call and counts nothing.
  * @return MOCO_ERR_FULL if the batch would exceed B, MOCO_ERR_STATE after float views were pushed,
- * MOCO_ERR_ARGUMENT (names the image). Since: 0.1. */
+ *         MOCO_ERR_ARGUMENT or MOCO_ERR_UNSUPPORTED (names the image), MOCO_ERR_VERSION (a
+ *         moco_image_t of a newer header), MOCO_ERR_MEMORY. Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_push_pixels(moco_trainer_t *trainer, int64_t count, const moco_image_t *images);
 
 /**
@@ -312,8 +327,8 @@ MOCO_API moco_status_t moco_trainer_push_pixels(moco_trainer_t *trainer, int64_t
  * moco_trainer_push_pixels. All or nothing.
  * @param data   [count] first bytes.
  * @param sizes  [count] bytes.
- * @return as moco_trainer_push_pixels; MOCO_ERR_IMAGE if one is broken or larger: the message names
- * it. Since: 0.1.
+ * @return MOCO_ERR_FULL, MOCO_ERR_STATE, MOCO_ERR_ARGUMENT and MOCO_ERR_MEMORY as for pixels;
+ *         MOCO_ERR_IMAGE if an image is broken or larger: the message names it. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_push_encoded(moco_trainer_t *trainer, int64_t count, const uint8_t *const *data,
                                                  const uint64_t *sizes);
@@ -373,11 +388,18 @@ MOCO_API moco_status_t moco_run_options_json(const moco_run_options_t *options, 
  * @param options  NULL for the defaults. A request of `cancel` drops the step at work, which costs
  *                 no bits, and what was learnt before is saved.
  * @return MOCO_ERR_NO_DATA (fewer good images than a batch), MOCO_ERR_BROKEN_DATA,
- *         MOCO_ERR_NONFINITE (the files stay those of the last save), MOCO_ERR_MISMATCH,
- *         MOCO_ERR_EXISTS (another run is at work in `folder`; or its checkpoint or model is of
- *         more steps than the trainer has made, see `overwrite`), MOCO_ERR_IO (in place of
- *         MOCO_ERR_CANCELLED, too, where `folder` has not taken what was learnt: the message says
- *         where it is), MOCO_ERR_CANCELLED. Since: 0.1.
+ *         MOCO_ERR_NONFINITE (the files stay those of the last save), MOCO_ERR_FORMAT (a variance
+ *         is negative: the same), MOCO_ERR_MISMATCH (the data set is not the saved one, or `test`
+ *         has a class that `dataset` does not have), MOCO_ERR_ARGUMENT (an option out of range; a
+ *         `test` without classes), MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_EXISTS
+ *         (another run is at work in `folder`; or its checkpoint or model is of more steps than the
+ *         trainer has made, see `overwrite`), MOCO_ERR_IO (an image could not be read for a reason
+ *         that is not the image's; and in place of MOCO_ERR_CANCELLED, too, where `folder` has not
+ *         taken what was learnt: the message says where it is), MOCO_ERR_CANCELLED,
+ *         MOCO_ERR_MEMORY, MOCO_ERR_MEMORY_CAP (no room for the model of a kNN evaluation, or for
+ *         the run's images beside pushed ones that wait for their step), and what work on a device
+ *         returns (moco_device_t). What was learnt
+ *         before a failure is saved, but for MOCO_ERR_NONFINITE. Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t *dataset, moco_dataset_t *test,
                                         const char *folder, const moco_run_options_t *options);
@@ -388,7 +410,8 @@ MOCO_API moco_status_t moco_trainer_run(moco_trainer_t *trainer, moco_dataset_t 
  * @param options  NULL, or what stops it: of its fields only `cancel` counts.
  * @param report   may be NULL.
  * @return MOCO_ERR_NO_DATA below B images, MOCO_ERR_NONFINITE (message names the step),
- *         MOCO_ERR_CANCELLED, MOCO_ERR_ENGINE. Since: 0.1.
+ *         MOCO_ERR_ARGUMENT, MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_CANCELLED,
+ *         MOCO_ERR_MEMORY, and what work on a device returns (moco_device_t). Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_step(moco_trainer_t *trainer, const moco_run_options_t *options,
                                          moco_step_report_t *report);
@@ -427,25 +450,35 @@ MOCO_API moco_status_t moco_snapshot_options_json(const moco_snapshot_options_t 
  * @param options  NULL for the defaults.
  * @param device   NULL for the trainer's own.
  * @param out      receives the model; free with moco_model_free.
- * @return MOCO_ERR_MISMATCH (a method without key encoder), MOCO_ERR_MEMORY, MOCO_ERR_ENGINE.
- * Since: 0.1. */
+ * @return MOCO_ERR_MISMATCH (a method without key encoder), MOCO_ERR_ARGUMENT, MOCO_ERR_VERSION
+ *         (options of a newer header), MOCO_ERR_MEMORY_CAP (more than moco_memory_left),
+ *         MOCO_ERR_MEMORY, and what work on a device returns (moco_device_t). Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, const moco_snapshot_options_t *options,
                                              moco_device_t *device, moco_model_t **out);
 
 /** Write `path` (a checkpoint with everything needed to go on to the same bits), by temporary file,
  * sync and rename: an older file of that name stays whole until the new one is. Images that were
- * pushed and wait for their step are not in it: push them again. @return MOCO_ERR_EXISTS (a run is
- * at work in the folder, and `path` is one of its files), MOCO_ERR_IO, MOCO_ERR_MEMORY.
- * Since: 0.1. */
+ * pushed and wait for their step are not in it: push them again.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_EXISTS (a run is at work in the folder, and `path` is one of
+ *         its files; or a file of another kind is there), MOCO_ERR_IO, MOCO_ERR_NONFINITE or
+ *         MOCO_ERR_FORMAT (a number of the state is not finite, a variance is negative),
+ *         MOCO_ERR_ENGINE (numbers could not be read from the device), MOCO_ERR_MEMORY. Since: 0.1.
+ */
 MOCO_API moco_status_t moco_trainer_save(moco_trainer_t *trainer, const char *path);
 
 /**
- * A trainer from a checkpoint, options included. @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no
- * checkpoint of this library, or damaged), MOCO_ERR_SHAPE (a tensor is missing or has other sizes),
- * MOCO_ERR_VERSION, MOCO_ERR_MEMORY_CAP.
+ * A trainer from a checkpoint, options included.
  * @param overrides  NULL, or options whose memory_cap, loader_threads, max_broken and
  *                   max_broken_percent replace the saved ones; any other field that differs is
- *                   MOCO_ERR_MISMATCH, both values named. Since: 0.1.
+ *                   MOCO_ERR_MISMATCH, both values named.
+ * @param device     NULL for a private default.
+ * @param out        receives the trainer; free with moco_trainer_free.
+ * @return MOCO_ERR_IO, MOCO_ERR_FORMAT (no checkpoint of this library, or damaged), MOCO_ERR_SHAPE
+ *         (a tensor is missing or has other sizes), MOCO_ERR_NONFINITE (a number of the state, and
+ *         which), MOCO_ERR_UNSUPPORTED (a program instead of tensors), MOCO_ERR_VERSION (the file
+ *         or `overrides` is of a newer library), MOCO_ERR_MISMATCH, MOCO_ERR_ARGUMENT (a field out
+ *         of range), MOCO_ERR_MEMORY_CAP and MOCO_ERR_MEMORY as moco_trainer_create has them, and
+ *         what work on a device returns (moco_device_t). Since: 0.1.
  */
 MOCO_API moco_status_t moco_trainer_load(const char *path, const moco_trainer_options_t *overrides,
                                          moco_device_t *device, moco_trainer_t **out);
@@ -476,8 +509,8 @@ MOCO_API moco_status_t moco_shuffle_permutation(uint64_t seed, int64_t step, int
  * @param epoch  from 0.
  * @param index  0..moco_dataset_count - 1.
  * @param views  receives [2, S, S, 3] uint8 RGB.
- * @return MOCO_ERR_ARGUMENT, MOCO_ERR_IMAGE (the image is broken; the message names it),
- *         MOCO_ERR_IO. Threads: any. Since: 0.1. */
+ * @return as moco_dataset_pixels; MOCO_ERR_ARGUMENT also for an option out of range,
+ *         MOCO_ERR_VERSION (options of a newer header). Threads: any. Since: 0.1. */
 MOCO_API moco_status_t moco_dataset_views(moco_dataset_t *dataset, const moco_trainer_options_t *options, int64_t epoch,
                                           int64_t index, uint8_t *views);
 

@@ -29,8 +29,8 @@ MOCO_API const char *moco_version_string(void);
  * @param text      receives the NUL-terminated text; may be NULL when `capacity` is 0.
  * @param capacity  bytes at `text`.
  * @param needed    receives the bytes that the whole text needs, its NUL included; may be NULL.
- * @return MOCO_OK, or MOCO_ERR_ARGUMENT if `capacity` is too small (then `text` holds an empty
- * string).
+ * @return MOCO_OK; MOCO_ERR_ARGUMENT if `capacity` is too small (then `text` holds an empty
+ *         string); MOCO_ERR_MEMORY.
  *
  * Every function of this library that returns text follows this rule: call once with capacity 0 and
  * `needed` to learn the size (that call returns MOCO_OK). Threads: any. Since: 0.1.

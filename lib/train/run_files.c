@@ -21,9 +21,7 @@
 
 /* ---- opening ---- */
 
-/* Steps that a checkpoint or model of an earlier run has learnt; -1 where there is none, and
- * INT64_MAX where that cannot be read: it might be anything. */
-static int64_t steps_in(const char *path)
+int64_t mo_run_steps_in(const char *path)
 {
     mo_tensor_file_t file = {0};
     int64_t steps = INT64_MAX;
@@ -46,7 +44,7 @@ static int64_t steps_in(const char *path)
 /* A run replaces only what it goes on from. */
 static moco_status_t check_file(const mo_run_files_t *f, const char *path)
 {
-    const int64_t now = f->trainer->state.step, steps = steps_in(path);
+    const int64_t now = f->trainer->state.step, steps = mo_run_steps_in(path);
     struct stat info;
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return mo_fail(MOCO_ERR_IO, "'%s' is not a regular file", path);
@@ -82,6 +80,7 @@ moco_status_t mo_run_files_open(mo_run_files_t *files, moco_trainer_t *trainer, 
         mo_free(path);
         path = NULL;
     }
+    TRY(mo_run_rescues_tell(&made.run, trainer->state.step));
     *files = made;
     made = (mo_run_files_t){0};
 cleanup:

@@ -97,10 +97,17 @@ void mo_headroom_read_under(const char *root, mo_headroom_t *m)
 
 /* ---- the process ---- */
 
-static void ask_limit(int resource, uint64_t used, const char *source, mo_headroom_t *m)
+/* glibc counts the limits with a type of its own, other C libraries with int. */
+#ifdef __GLIBC__
+typedef __rlimit_resource_t resource_t;
+#else
+typedef int resource_t;
+#endif
+
+static void ask_limit(resource_t resource, uint64_t used, const char *source, mo_headroom_t *m)
 {
     struct rlimit limit;
-    if (getrlimit((__rlimit_resource_t)resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+    if (getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         mo_headroom_offer(m, minus(limit.rlim_cur, used), limit.rlim_cur, source);
 }
 

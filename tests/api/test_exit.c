@@ -2,6 +2,7 @@
  * a crash and without waiting long. The test runs itself; each child leaves main at another moment
  * of the other thread's work. */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -70,9 +71,43 @@ static void join_worker(void)
     pthread_join(worker, NULL);
 }
 
-static int child(int microseconds, int joins)
+/* The first thread ends, and the process goes on with this one. Newer C libraries then run the
+ * destructors of the first thread's own objects, as exit does. */
+static void *outlive(void *first)
 {
+    void *result = NULL;
+    if (pthread_join(*(pthread_t *)first, &result) != 0)
+        _exit(2);
+    for (int i = 0; i < 2; i++)
+        if (!make_and_embed(MOCO_ARCH_RESNET18) || !make_and_embed(MOCO_ARCH_VIT_SMALL)) {
+            fprintf(stderr, "after the first thread's end: %s\n", moco_last_message());
+            _exit(3);
+        }
+    if (pthread_create(&worker, NULL, work, NULL) != 0)
+        _exit(4);
+    usleep(30000);
+    exit(CODE);
+}
+
+static int end_first_thread(int destructors)
+{
+    static pthread_t first;
+    first = pthread_self();
+    void (*destroy)(void) = NULL;
+    *(void **)&destroy = dlvsym(RTLD_DEFAULT, "__call_tls_dtors", "GLIBC_PRIVATE");
+    if (pthread_create(&worker, NULL, outlive, &first) != 0)
+        return 1;
+    if (destructors && destroy != NULL)
+        destroy();
+    pthread_exit(NULL);
+}
+
+static int child(int microseconds, const char *mode)
+{
+    const int joins = strcmp(mode, "joins") == 0;
     alarm(60);
+    if (strncmp(mode, "ends", 4) == 0)
+        return end_first_thread(mode[4] != '\0');
     if (joins)
         atexit(join_worker);
     if (pthread_create(&worker, NULL, work, NULL) != 0)
@@ -81,7 +116,7 @@ static int child(int microseconds, int joins)
     return CODE;
 }
 
-static void run_child(int microseconds, int joins)
+static void run_child(int microseconds, const char *mode)
 {
     int state = 0;
     pid_t pid = fork();
@@ -90,7 +125,7 @@ static void run_child(int microseconds, int joins)
         char delay[16];
         snprintf(delay, sizeof delay, "%d", microseconds);
         setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* a thread in the middle of a call frees nothing */
-        execl("/proc/self/exe", "test_exit", delay, joins ? "joins" : "returns", (char *)NULL);
+        execl("/proc/self/exe", "test_exit", delay, mode, (char *)NULL);
         _exit(99);
     }
     ck_assert_int_eq(waitpid(pid, &state, 0), pid);
@@ -101,13 +136,20 @@ static void run_child(int microseconds, int joins)
 START_TEST(test_main_returns)
 {
     for (int i = 1; i <= 30; i++)
-        run_child(i * 3900, 0);
+        run_child(i * 3900, "returns");
+}
+END_TEST
+
+START_TEST(test_first_thread_ends)
+{
+    run_child(0, "ends");
+    run_child(0, "ends, destructors run");
 }
 END_TEST
 
 START_TEST(test_handler_joins)
 {
-    run_child(20000, 1);
+    run_child(20000, "joins");
 }
 END_TEST
 
@@ -152,11 +194,12 @@ END_TEST
 int main(int argc, char **argv)
 {
     if (argc == 3)
-        return child(atoi(argv[1]), strcmp(argv[2], "joins") == 0);
+        return child(atoi(argv[1]), argv[2]);
     Suite *suite = suite_create("exit");
     TCase *tc = tcase_create("exit");
     tcase_set_timeout(tc, 240);
     tcase_add_test(tc, test_main_returns);
+    tcase_add_test(tc, test_first_thread_ends);
     tcase_add_test(tc, test_handler_joins);
     tcase_add_test(tc, test_late_calls);
     suite_add_tcase(suite, tc);

@@ -169,7 +169,8 @@ END_TEST
 START_TEST(old_host_trains_with_defaults)
 {
     const uint64_t size = offsetof(moco_trainer_options_t, first_epoch);
-    moco_trainer_options_t *old = malloc(size), now;
+    void *block = malloc(size);
+    moco_trainer_options_t *old = block, now;
     moco_trainer_t *trainer = NULL;
     ck_assert_ptr_nonnull(old);
     expect_ok(moco_trainer_options_init(old, size, MOCO_RECIPE_CIFAR, MOCO_ARCH_RECIPE));

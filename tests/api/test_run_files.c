@@ -109,9 +109,15 @@ static moco_trainer_t *second;
 static void another_run(void)
 {
     expect_status(MOCO_ERR_EXISTS, moco_trainer_run(second, dataset, NULL, run, RUN(.overwrite = 1)));
-    expect_message("another run is at work");
+    expect_message("another run or save is at work");
     if (file_exists(checkpoint)) { /* nor does anything else write there */
+        moco_model_t *model = NULL;
         expect_status(MOCO_ERR_EXISTS, moco_trainer_save(second, checkpoint));
+        expect_ok(moco_trainer_snapshot(second, NULL, NULL, &model));
+        expect_status(MOCO_ERR_EXISTS, moco_model_save(model, in_folder(run, "model.safetensors")));
+        expect_message("another run is at work");
+        expect_ok(moco_model_save(model, in_folder(run, "mine.safetensors")));
+        moco_model_free(model);
         expect_status(MOCO_ERR_EXISTS,
                       moco_convert(checkpoint, in_folder(run, "model.safetensors"), NULL, NULL, 0, NULL));
         expect_ok(moco_trainer_save(second, in_folder(run, "mine.safetensors")));
@@ -375,6 +381,16 @@ START_TEST(deleted)
     expect_ok(moco_trainer_run(trainer, dataset, NULL, in_scratch(&scratch, "whole"), NULL));
     ck_assert(same_checkpoints(in_folder(place, "checkpoint.safetensors"),
                                in_scratch(&scratch, "whole/checkpoint.safetensors")));
+    moco_trainer_free(trainer);
+
+    /* Who begins in that place anew is told what lies beside it. */
+    trainer = fresh();
+    moco_set_log(keep_warning, NULL, MOCO_LOG_WARNING);
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL));
+    ck_assert_ptr_nonnull(strstr(warning, "/run.rescue-"));
+    ck_assert_ptr_nonnull(strstr(warning, "until step 9: more than this one begins with"));
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL));
+    ck_assert_ptr_nonnull(strstr(warning, "it may be removed"));
     moco_trainer_free(trainer);
 }
 END_TEST

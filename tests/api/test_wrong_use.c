@@ -364,6 +364,14 @@ START_TEST(indexes)
     expect_ok(moco_index_add(index, 2, rows, NULL));
     ck_assert_int_ne(moco_index_classify(index, 1, rows, CLASSIFY(1, 0.1, 2), top), MOCO_OK); /* no labels */
     moco_index_free(index);
+
+    index = NULL; /* a label beyond every number of classes can be kept, and is no class */
+    labels[1] = 1 << 24;
+    expect_ok(moco_index_create(2, NULL, NULL, &index));
+    expect_ok(moco_index_add(index, 2, rows, labels));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, 1, rows, CLASSIFY(1, 0.1, 0), top));
+    expect_message("classes is 0, wanted more than the largest label 16777216 and at most 16777216");
+    moco_index_free(index);
 }
 END_TEST
 

@@ -14,6 +14,7 @@ tests/fault/inject.c, which is compiled here, makes requests fail. The exit code
 import argparse
 import collections
 import concurrent.futures
+import glob
 import hashlib
 import os
 import random
@@ -70,27 +71,42 @@ SCENARIOS = {
     "python": (None, ["session.safetensors", "session-model.safetensors", "session.npy"], None),
 }  # fmt: skip
 
-# kind, libraries whose memory counts, errors, whether it must not be noticed
+# kind, libraries whose memory counts, whether later ones fail too, errors
 ROWS = [
     ("alloc", "libmoco", ("", "+"), ("ENOMEM",)),
     ("alloc", "libjansson", ("", "+"), ("ENOMEM",)),
     ("alloc", "libjpeg", ("", "+"), ("ENOMEM",)),
-    ("alloc", "libdnnl,libstdc++", ("",), ("ENOMEM",)),
-    ("mmap", "libmoco,libdnnl", ("",), ("ENOMEM",)),
+    ("alloc", "libdnnl,libstdc++", ("", "+"), ("ENOMEM",)),
+    ("mmap", "libmoco,libdnnl", ("", "+"), ("ENOMEM",)),
     ("thread", "", ("", "+"), ("EAGAIN",)),
-    ("open", "", ("", "+"), ("EMFILE", "EIO")),
+    ("open", "", ("", "+"), ("EMFILE", "EIO", "ENOSPC")),
     ("open", "", ("",), ("EINTR",)),
+    ("close", "", ("", "+"), ("EIO", "EDQUOT")),
+    ("close", "", ("",), ("EINTR",)),
     ("read", "", ("", "+"), ("EIO", "ESTALE")),
     ("read", "", ("",), ("EINTR", "short")),
     ("read", "", ("+",), ("short",)),
     ("write", "", ("", "+"), ("ENOSPC", "EIO")),
     ("write", "", ("",), ("EINTR", "short")),
+    ("write", "", ("+",), ("short",)),
     ("fsync", "", ("", "+"), ("EIO", "ENOSPC")),
-    ("rename", "", ("", "+"), ("EIO", "EACCES")),
+    ("fsync", "", ("",), ("EINTR",)),
+    ("truncate", "", ("", "+"), ("EIO",)),
+    ("rename", "", ("", "+"), ("EIO", "EACCES", "ENOSPC")),
+    ("mkdir", "", ("", "+"), ("ENOSPC", "EACCES")),
+    ("readdir", "", ("", "+"), ("EIO", "ESTALE")),
+    ("lock", "", ("", "+"), ("ENOLCK", "EIO")),
+    ("lock", "", ("",), ("EINTR",)),
     ("stat", "", ("", "+"), ("EIO", "ESTALE")),
 ]
 UNNOTICED = ("EINTR", "short")
 ONEDNN = "ended inside oneDNN"
+CONTINUED = ("embed", "python")  # these keep the files that they have begun, to go on with them
+
+
+def parts_in(folder):
+    """Temporary files below a folder."""
+    return [file for _, _, files in os.walk(folder) for file in files if ".moco-part" in file]
 
 
 class Sweep:
@@ -167,7 +183,8 @@ class Sweep:
         folder = os.path.join(work, "folder")
         shutil.copytree(self.base, folder)
         report = os.path.join(work, "report")
-        environment = dict(os.environ, LD_PRELOAD=self.injector, MOCO_INJECT_FOLDER=folder, MOCO_INJECT_REPORT=report,
+        # What a run cannot save beside its folder goes to TMPDIR.
+        environment = dict(os.environ, TMPDIR=work, LD_PRELOAD=self.injector, MOCO_INJECT_FOLDER=folder, MOCO_INJECT_REPORT=report,
                            MOCO_LIBRARY=self.options.library, PYTHONDONTWRITEBYTECODE="1")  # fmt: skip
         if wish:
             environment["MOCO_INJECT"] = wish
@@ -261,8 +278,8 @@ class Sweep:
             return "hangs", last
         if code not in (0, 1):
             return ONEDNN if code < 0 and not ours else "crash, exit code %d" % code, last
-        parts = [file for _, _, files in os.walk(folder) for file in files if ".part-" in file]
-        if parts:
+        parts = parts_in(folder)
+        if parts and not (code == 1 and name in CONTINUED):
             return "leaves " + re.sub(r"-\d+", "", parts[0]), last
         found = self.digests(name, folder)
         if code == 0:
@@ -272,9 +289,19 @@ class Sweep:
             return ("right", "") if said == self.said[name] or not self.said[name] else ("says something else", out[:200])
         if "moco: " not in err or last.endswith("moco: "):
             return "exit code 1 without a reason", last
-        if how.rstrip("+") in UNNOTICED and not how.endswith("+"):
+        if how.rstrip("+") in UNNOTICED:
             return "an interruption is noticed", last
         return self.after(name, found, folder, last)
+
+    def put_back(self, run, folder):
+        """As a user would: what was rescued comes in place of the run, and the log of a run that never saved goes."""
+        rescued = glob.glob(os.path.join(folder, run + ".rescue-*")) + glob.glob(folder + "/../" + run + ".rescue-*")
+        run = os.path.join(folder, run)
+        if rescued:
+            shutil.rmtree(run, ignore_errors=True)
+            shutil.move(rescued[0], run)
+        elif os.path.isdir(run) and not os.path.exists(os.path.join(run, "checkpoint.safetensors")):
+            shutil.rmtree(run)
 
     def after(self, name, found, folder, last):
         """What a run that refused has left, and whether it goes on."""
@@ -285,6 +312,8 @@ class Sweep:
             if any(found[path] != self.right[name][path] for path in found):
                 return "leaves a file with other contents", last
             return "refused", last
+        if name in ("train", "resume"):
+            self.put_back(again.split()[3], folder)
         if name == "train" and os.path.exists(os.path.join(folder, "run", "checkpoint.safetensors")):
             again += " --resume"
         done = subprocess.run([self.options.moco] + again.split(), cwd=folder, capture_output=True)
@@ -292,6 +321,8 @@ class Sweep:
             return "does not go on", last + " / " + done.stderr.decode(errors="replace")[-200:]
         if self.digests(name, folder) != self.right[name]:
             return "goes on to other files", last
+        if parts_in(folder):
+            return "goes on and leaves " + parts_in(folder)[0], last
         return "refused", last
 
 

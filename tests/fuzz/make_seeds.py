@@ -7,6 +7,7 @@ Also FOLDER/NAME.dict, words for libFuzzer to put in. Without PyTorch the seeds 
 import io
 import json
 import os
+import pickle
 import random
 import struct
 import sys
@@ -19,6 +20,8 @@ from PIL import Image
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "examples", "python"))
 import moco  # noqa: E402
+
+import odd_pickles  # noqa: E402
 
 try:
     import torch
@@ -52,10 +55,10 @@ def picture(mode="RGB", size=(24, 17), **options):
     return out.getvalue()
 
 
-def turned():
+def turned(value=6, change=lambda exif: exif):
     exif = Image.Exif()
-    exif[0x112] = 6
-    return picture(exif=exif.tobytes())
+    exif[0x112] = value
+    return picture(exif=change(exif.tobytes()))
 
 
 JPEGS = {
@@ -68,10 +71,42 @@ JPEGS = {
     "wide": picture(size=(150, 2)),
     "dot": picture(size=(1, 1)),
     "exif": turned(),
+    "exif_1": turned(1),
+    "exif_9": turned(9),
+    "exif_cut": turned(8, lambda exif: exif[:-6]),
+    "exif_big": turned(3, lambda exif: b"Exif\0\0MM\0\x2a\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\3\0\0\0\0\0\0"),
+    "exif_far": turned(3, lambda exif: exif[:10] + b"\xff\xff\0\0" + exif[14:]),
+    "exif_order": turned(3, lambda exif: exif[:6] + b"XX" + exif[8:]),
     "cut": picture(size=(60, 60))[:-300],
 }
 JPEGS["no_end"] = JPEGS["rgb"][:-2]
 JPEGS["two_scans"] = JPEGS["rgb"] + JPEGS["gray"]
+
+
+def form(width=8, height=8, format=1, odd=0, rest=b"", gap=0):
+    """An image as the target of host images reads it."""
+    return bytes((width, height, format, odd)) + rest + bytes((gap,))
+
+
+def odd_pixels():
+    wide = struct.pack("<HH", 0x7FFF, 0xFFFF)
+    yield "format", form(format=0)
+    yield "format_large", form(format=5)
+    yield "width", form(width=0)
+    yield "height", form(height=0)
+    yield "wide", form(odd=8 | 16, rest=wide + wide)
+    yield "channels", form(odd=1, rest=b"\5")
+    yield "channels_right", form(odd=1, rest=b"\3")
+    yield "planes", form(odd=2, rest=b"\3")
+    yield "one_plane", form(odd=2, rest=b"\1")
+    yield "depth", form(odd=4, rest=b"\x10")
+    yield "depth_right", form(odd=4, rest=b"\x08")
+    for size in (0, 8, 47, 56, 64, 88, 96, 104, 112, 120):
+        yield "struct%d" % size, form(odd=32, rest=struct.pack("<H", size))
+    for gap in range(8):
+        yield "gap%d" % gap, form(gap=gap)
+    for kind in range(1, 5):
+        yield "kind%d" % kind, form(60, 41, kind)
 
 
 def images():
@@ -93,9 +128,25 @@ def images():
         odd = 0 if kind % 2 else 1 << rng.randrange(6)
         image = bytes((1 + rng.randrange(69), 1 + rng.randrange(69), 1 + kind % 4, odd, rng.randrange(8)))
         put("pixels", "pixels%d" % kind, bytes((kind % 4 // 2,)) + image + image + rng.randbytes(30))
+    for name, image in odd_pixels():
+        for kind in (0, 1, 8, 24):
+            put("pixels", "odd_%s%d" % (name, kind), bytes((kind,)) + form() + image + rng.randbytes(30))
+            put("pixels", "first_%s%d" % (name, kind), bytes((kind,)) + image + form() + rng.randbytes(30))
+    for name in ("rgb", "cut", "gray"):
+        for kind in (2, 3, 8, 24, 64):
+            put("pixels", "file_%s%d" % (name, kind), bytes((2 | kind,)) + struct.pack("<H", 65535) + JPEGS[name])
+            put("pixels", "half_%s%d" % (name, kind), bytes((2 | kind,)) + struct.pack("<H", 40) + JPEGS[name])
     for kind in range(12):
         put("pixels", "numbers%d" % kind, bytes((4 + kind % 2, kind % 6, 1 + kind // 2 % 2, 1 + kind // 3 % 2)) + bytes(30))
         put("pixels", "any%d" % kind, bytes((4 + kind % 2, 4, kind % 4, kind // 2 % 4)) + rng.randbytes(20))
+    for layout in range(4):
+        for tap in range(4):
+            put("pixels", "tap%d%d" % (layout, tap), bytes((4, 4, layout, tap)) + bytes(30))
+    for kind in (4, 5, 5 + 32):
+        put("pixels", "nan%d" % kind, bytes((kind, 4, 1, 1)) + b"\xff" * 30)
+        put("pixels", "step%d" % kind, bytes((kind, 4, 1, 1)) + b"\x3e\x3f\xbe" * 10)
+        put("pixels", "none%d" % kind, bytes((kind, 0, 1, 1)))
+    put("pixels", "few", bytes((1 + 32,)) + form() + form() + bytes(30))
     markers = [bytes((0xFF, m)) for m in (0xC0, 0xC1, 0xC2, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xD0, 0xE0, 0xE1, 0xEE)]
     words("jpeg", *markers, b"Adobe\0", b"Exif\0\0", b"JFIF\0")
 
@@ -179,6 +230,14 @@ def tensor_files():
             ("d", "BF16", [1, 2, 2], bytes(8)), ("e", "F64", [2], bytes(16)), ("f", "U8", [3], b"abc"),
             ("g", "BOOL", [1], b"\1"), ("h", "I32", [1], bytes(4)), ("i", "I16", [2], bytes(4)), ("j", "I8", [2], b"ab"),
             ("k", "F8_E4M3", [2], b"ab"), ("none", "F32", [0], b"")]  # fmt: skip
+    wrapped = [("_orig_mod.a", "F32", [2], bytes(8)), ("b._fsdp_wrapped_module._orig_mod.c", "I32", [1], bytes(4)),
+               ("not_orig_mod.d", "F32", [1], bytes(4)), ("_checkpoint_wrapped_module.e", "F64", [1], bytes(8))]  # fmt: skip
+    put("safetensors", "wrapped", safetensors(wrapped))
+    put("safetensors", "wrapped_twice", safetensors(wrapped + [("a", "F32", [2], bytes(8))]))
+    put("safetensors", "wrapped_alone", safetensors([("_orig_mod.", "F32", [2], bytes(8))]))
+    for kind, data in (("html", b"<!DOCTYPE html><p>"), ("lfs", b"version https://git-lfs.github.com/spec/v1\n"), ("zip", b"PK\3\4x"),
+                       ("pickle", b"\x80\2}."), ("gzip", b"\x1f\x8b\x08\0"), ("text", b"no tensors")):  # fmt: skip
+        put("safetensors", "kind_" + kind, data)
     put("safetensors", "all", safetensors(some, {"format": "pt", "step": "12", "format_version": "1"}))
     put("safetensors", "newer", safetensors(some[:2], {"format_version": "99"}))
     put("safetensors", "none", safetensors([], {}))
@@ -213,6 +272,105 @@ def torch_objects():
                     torch.int16, torch.int8, torch.uint8, torch.bool)}  # fmt: skip
 
 
+def odd_archives(inside):
+    """Archives around a sound pickle that torch.save did not write so."""
+
+    def archive(*members, kind=zipfile.ZIP_STORED, comment=b""):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", kind) as made:
+            for name, data in members:
+                made.writestr(name, data)
+            made.comment = comment
+        return out.getvalue()
+
+    def with_bytes(data, signature, offset, value, which=-1):
+        """The record of that signature (the last one, or the first with 0) with other bytes in it."""
+        at = data.index(signature) if which == 0 else data.rindex(signature)
+        return data[: at + offset] + value + data[at + offset + len(value) :]
+
+    sound = [("x/data.pkl", inside), ("x/data/0", bytes(48)), ("x/data/1", bytes(8))]
+    whole = archive(*sound)
+    end, entry, local = b"PK\5\6", b"PK\1\2", b"PK\3\4"
+    far = whole[:-22] + b"PK\6\7" + struct.pack("<IQI", 0, 3, 1) + whole[-22:]
+    wide = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, 3, 3, len(whole) - 22 - whole.index(entry), whole.index(entry))
+    wide = whole[:-22] + wide + b"PK\6\7" + struct.pack("<IQI", 0, len(whole) - 22, 1) + whole[-22:]
+    yield "two_pickles", archive(*sound, ("y/data.pkl", inside))
+    yield "no_pickle", archive(("x/other", b"1"))
+    yield "script", archive(*sound, ("x/constants.pkl", inside), ("x/code/a.py", b"def f(): pass"))
+    yield "order_big", archive(*sound, ("x/byteorder", b"bigger"))
+    yield "order_little", archive(*sound, ("x/byteorder", b"little"))
+    yield "order_odd", archive(*sound, ("x/byteorder", b"?"))
+    yield "short", archive(sound[0], ("x/data/0", bytes(40)), sound[2])
+    yield "missing", archive(sound[0])
+    yield "twice", with_bytes(archive(*sound, ("x/data/2", b"1")), entry, 46, b"x/data/1")
+    yield "comment", archive(*sound, comment=b"PK\5\6 is no end")
+    yield "no_end", whole[:-22]
+    yield "end_cut", whole[:-1]
+    yield "directory_large", with_bytes(whole, end, 12, struct.pack("<I", 1 << 20))
+    yield "directory_far", with_bytes(whole, end, 16, struct.pack("<I", 1 << 20))
+    yield "count", with_bytes(whole, end, 10, b"\4\0")
+    yield "count_many", with_bytes(whole, end, 10, b"\xfe\xff")
+    yield "entry", with_bytes(whole, entry, 0, b"PK\1\7")
+    yield "entry_long", with_bytes(whole, entry, 28, b"\xff\x7f")
+    yield "extra_long", with_bytes(with_bytes(whole, entry, 28, b"\4\0"), entry, 30, b"\4\0")
+    yield "local_far", with_bytes(whole, entry, 42, struct.pack("<I", 1 << 20))
+    yield "local_other", with_bytes(whole, entry, 42, b"\1\0\0\0")
+    yield "local_long", with_bytes(whole, local, 28, b"\xff\x7f")
+    yield "local_name", with_bytes(whole, local, 30, b"y", 0)
+    yield "local_name_short", with_bytes(whole, local, 26, b"\3\0", 0)
+    yield "size", with_bytes(with_bytes(whole, entry, 20, struct.pack("<I", 9999)), entry, 24, struct.pack("<I", 9999))
+    yield "wide", with_bytes(wide, end, 10, b"\xff\xff")
+    yield "wide_other", with_bytes(with_bytes(wide, end, 10, b"\xff\xff"), b"PK\6\6", 0, b"PK\6\1")
+    yield "wide_far", with_bytes(with_bytes(wide, end, 10, b"\xff\xff"), b"PK\6\7", 8, struct.pack("<Q", 1 << 40))
+    yield "wide_missing", with_bytes(whole, end, 10, b"\xff\xff")
+    yield "wide_early", with_bytes(whole[-22:], end, 10, b"\xff\xff")
+    yield "wide_inside", with_bytes(far, end, 10, b"\xff\xff")
+    for left in (7, 8, 24):  # sizes in an extra field that has not room for them
+        extra = struct.pack("<HH", 1, left) + bytes(left)
+        at = whole.rindex(entry) + 46 + len("x/data/1")
+        data = with_bytes(whole, entry, 20, b"\xff" * 8)
+        data = with_bytes(data, entry, 30, struct.pack("<H", len(extra)))
+        data = data[:at] + extra + data[at:]
+        yield "extra%d" % left, with_bytes(data, end, 12, struct.pack("<I", len(data) - 22 - data.index(entry)))
+
+
+def odd_sequences():
+    """The older form of torch.save, with something odd in its first, second or last pickles."""
+    magic, state = pickle.dumps(0x1950A86A20F9469CFC6C, 2), dict(odd_pickles.every())["tensor_view"]
+    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2}}
+
+    def numbers(count, size):
+        return struct.pack("<q", count) + bytes(count * size)
+
+    def older(version=1001, system=system, object=state, keys=("0",), data=numbers(12, 4)):
+        return magic + b"".join(pickle.dumps(part, 2) for part in (version, system)) + object + pickle.dumps(keys, 2) + data
+
+    yield "sound", older(keys=["0"])
+    yield "keys", older()
+    yield "version", older(version=1000)
+    yield "big", older(system=dict(system, little_endian=False))
+    yield "no_system", older(system=3)
+    yield "unknown", older(keys=["9"])
+    yield "again", older(keys=["0", "0"], data=numbers(12, 4) * 2)
+    yield "none", older(keys=[])
+    yield "cut", older(keys=["0"], data=numbers(12, 4)[:-1])
+    yield "count", older(keys=["0"], data=numbers(13, 4))
+    yield "no_count", older(keys=["0"], data=b"1234")
+    yield "magic", magic
+    for key, data in odd_pickles.tensors():
+        yield key, older(object=data, keys=["0"])
+
+
+def odd_torch_files():
+    for name, data in odd_pickles.every():
+        for kind in (0, 2, 3):
+            put("torch", "odd_%s%d" % (name, kind), bytes((kind,)) + data)
+    for name, data in odd_archives(dict(odd_pickles.every())["op_real"]):
+        put("torch", "zip_" + name, b"\3" + data)
+    for name, data in odd_sequences():
+        put("torch", "older_" + name, b"\3" + data)
+
+
 def torch_files():
     for name, value in torch_objects():
         for protocol in (2, 4):
@@ -221,9 +379,9 @@ def torch_files():
             put("torch", "%s_zip%d" % (name, protocol), b"\3" + out.getvalue())
             put("torch", "%s_file%d" % (name, protocol), b"\7" + out.getvalue())
             with zipfile.ZipFile(out) as archive:
-                pickle = archive.read([n for n in archive.namelist() if n.endswith("data.pkl")][0])
+                inside = archive.read([n for n in archive.namelist() if n.endswith("data.pkl")][0])
             for kind in (0, 1, 2):
-                put("torch", "%s_pickle%d_%d" % (name, protocol, kind), bytes((kind,)) + pickle)
+                put("torch", "%s_pickle%d_%d" % (name, protocol, kind), bytes((kind,)) + inside)
             out = io.BytesIO()
             torch.save(value, out, pickle_protocol=protocol, _use_new_zipfile_serialization=False)
             put("torch", "%s_older%d" % (name, protocol), b"\3" + out.getvalue())
@@ -389,6 +547,7 @@ def main():
     archives()
     tensor_files()
     arrays()
+    odd_torch_files()
     if torch is not None:
         torch_files()
     else:

@@ -491,6 +491,38 @@ START_TEST(test_file)
 }
 END_TEST
 
+/* What a model says that it needs is the sum of its parts, and so much is enough. */
+START_TEST(test_memory_cap)
+{
+    char path[512];
+    mo_encoder_spec_t spec = small_spec(BATCH);
+    moco_model_options_t options;
+    moco_model_t *again = NULL;
+    path_of(path, "vit-cap");
+    moco_model_t *model = written_and_read(&spec, path);
+    const mo_net_t *net = &model->encoder.net;
+    uint64_t each = model->arena_bytes + (uint64_t)model->feature, scratch = 0;
+    uint64_t wanted = (2 * (uint64_t)net->params + (uint64_t)net->stats) * sizeof(float); /* as trained, and folded */
+    for (int i = 0; i < MO_MODEL_SIZES; i++) {
+        const uint64_t own = mo_plan_scratchpad_bytes(model->plan[i]);
+        wanted += mo_plan_packed_bytes(model->plan[i]);
+        scratch = own > scratch ? own : scratch;
+    }
+    wanted += (uint64_t)mo_device_lanes(model->device) * (each + scratch);
+    RIG_OK(moco_model_options_init(&options, sizeof options));
+    options.memory_cap = 1;
+    ck_assert_int_eq(moco_model_load(path, &options, NULL, &again), MOCO_ERR_MEMORY_CAP);
+    ck_assert_uint_eq(strtoull(strchr(moco_last_message(), '(') + 1, NULL, 10), wanted);
+    options.memory_cap = (int64_t)wanted - 1;
+    ck_assert_int_eq(moco_model_load(path, &options, NULL, &again), MOCO_ERR_MEMORY_CAP);
+    options.memory_cap++;
+    RIG_OK(moco_model_load(path, &options, NULL, &again));
+    moco_model_free(model);
+    moco_model_free(again);
+    remove(path);
+}
+END_TEST
+
 /* A model in memory has the bytes of its file and embeds the same; a cut one names itself. */
 START_TEST(test_memory)
 {
@@ -720,6 +752,7 @@ int main(void)
     tcase_add_test(tc, test_lanes);
     tcase_add_test(tc, test_infer_plan);
     tcase_add_test(tc, test_file);
+    tcase_add_test(tc, test_memory_cap);
     tcase_add_test(tc, test_memory);
     tcase_add_test(tc, test_bad_files);
     tcase_add_test(tc, test_crowd);

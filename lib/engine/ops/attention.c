@@ -156,8 +156,7 @@ static moco_status_t product(mo_plan_t *plan, const mo_op_t *op, int32_t a, int3
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
     TRY(mo_attr_plain(&attr));
-    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), NULL,
-                        attr.attr),
+    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), attr.attr),
            "plan a product of an attention");
     mo_arg_t args[] = {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, dst}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a product of an attention"));

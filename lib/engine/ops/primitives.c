@@ -150,8 +150,7 @@ moco_status_t mo_emit_matmul(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t a,
     if (scale != 1.0f)
         ENGINE(mo_attr_eltwise(&attr, dnnl_eltwise_linear, scale, 0.0f), "fuse a scale");
     ENGINE(mo_attr_end(&attr), "make attributes");
-    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), NULL,
-                        attr.attr),
+    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), attr.attr),
            "plan a matrix product");
     mo_arg_t args[] = {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, dst}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a matrix product"));

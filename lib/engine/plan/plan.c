@@ -132,7 +132,10 @@ moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primiti
                                 const mo_arg_t *args, const char *what)
 {
     mo_instr_t instr = {.kind = MO_RUN_PRIMITIVE, .op = op};
-    moco_status_t status = make_primitive(plan, pd, what, &instr.primitive);
+    moco_status_t status = mo_plan_choose(plan, &pd, NULL, NULL, what);
+    if (status != MOCO_OK)
+        return status;
+    status = make_primitive(plan, pd, what, &instr.primitive);
     instr.kind_made = kind_of(what, pd);
     mo_gate_note(instr.kind_made);
     dnnl_primitive_desc_destroy(pd);
@@ -203,6 +206,7 @@ moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_
     TRY(mo_engine_make(mo_attr_end(&attr), "make attributes"));
     TRY(mo_engine_make(mo_pd_reorder(&pd, mo_device_engine(plan->device), plan->slots[plain].md, md, attr.attr),
                        "plan a weight reorder"));
+    TRY(mo_plan_choose(plan, &pd, NULL, NULL, "make a weight reorder"));
     TRY(make_primitive(plan, pd, "make a weight reorder", &pack.reorder));
     pack.kind_made = kind_of("reorder", pd);
     mo_gate_note(pack.kind_made);

@@ -89,6 +89,7 @@ moco_status_t mo_device_open(const moco_device_options_t *options, moco_device_t
 {
     moco_status_t status = MOCO_OK;
     moco_device_t *device = NULL;
+    TRY(mo_processor_check());
     const int32_t lanes = options->lanes > 0 ? options->lanes : mo_default_lanes();
     TRY(mo_calloc(1, sizeof *device, &device));
     pthread_mutex_init(&device->lock, NULL);

@@ -1,13 +1,16 @@
 /* What is asked of the machine and of the OpenMP runtime behind oneDNN. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <moco/device.h>
 
+#include "engine/check/check.h"
 #include "engine/run/device_internal.h"
+#include "engine/run/process.h"
 #include "util/border.h"
 #include "util/json.h"
 #include "util/processors.h"
@@ -60,8 +63,19 @@ int32_t mo_default_lanes(void)
 }
 
 /* omp_set_num_threads of the runtimes that oneDNN may mean, found without linking any: through the
- * global scope, and through oneDNN's own dependencies. */
-static void (*set_threads[2])(int);
+ * global scope, and through oneDNN's own dependencies. Lanes of one device read them while another
+ * device is made. */
+typedef void (*set_threads_fn)(int);
+static _Atomic set_threads_fn set_threads[2];
+
+static set_threads_fn find_in(void *library)
+{
+    union {
+        set_threads_fn function;
+        void *object;
+    } found = {.object = dlsym(library, "omp_set_num_threads")};
+    return found.function;
+}
 
 void mo_openmp_find(void)
 {
@@ -70,12 +84,12 @@ void mo_openmp_find(void)
         void *object;
     } anchor = {.function = dnnl_version};
     Dl_info info;
-    *(void **)&set_threads[0] = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
-    if (set_threads[1] != NULL || dladdr(anchor.object, &info) == 0 || info.dli_fname == NULL)
+    atomic_store(&set_threads[0], find_in(RTLD_DEFAULT));
+    if (atomic_load(&set_threads[1]) != NULL || dladdr(anchor.object, &info) == 0 || info.dli_fname == NULL)
         return;
     void *handle = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
     if (handle != NULL) {
-        *(void **)&set_threads[1] = dlsym(handle, "omp_set_num_threads");
+        atomic_store(&set_threads[1], find_in(handle));
         dlclose(handle);
     }
 }
@@ -83,43 +97,49 @@ void mo_openmp_find(void)
 /* One OpenMP thread for the calling thread; each distinct runtime is told. */
 void mo_openmp_one_thread(void)
 {
-    if (set_threads[0] != NULL)
-        set_threads[0](1);
-    if (set_threads[1] != NULL && set_threads[1] != set_threads[0])
-        set_threads[1](1);
+    const set_threads_fn first = atomic_load(&set_threads[0]), second = atomic_load(&set_threads[1]);
+    if (first != NULL)
+        first(1);
+    if (second != NULL && second != first)
+        second(1);
 }
 
-static const char *isa_name(void)
+/* Below SSE4.1 oneDNN has nothing for some operations and plain loops for the others. */
+moco_status_t mo_processor_check(void)
 {
-    static const struct {
-        int isa;
-        const char *name;
-    } names[] = {
-        {dnnl_cpu_isa_sse41, "SSE41"},
-        {dnnl_cpu_isa_avx, "AVX"},
-        {dnnl_cpu_isa_avx2, "AVX2"},
-        {dnnl_cpu_isa_avx2_vnni, "AVX2_VNNI"},
-        {dnnl_cpu_isa_avx512_core, "AVX512_CORE"},
-        {dnnl_cpu_isa_avx512_core_vnni, "AVX512_CORE_VNNI"},
-        {dnnl_cpu_isa_avx512_core_bf16, "AVX512_CORE_BF16"},
-        {dnnl_cpu_isa_avx512_core_amx, "AVX512_CORE_AMX"},
-    };
-    int isa = (int)dnnl_get_effective_cpu_isa();
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (names[i].isa == isa)
-            return names[i].name;
-    return "other";
+#if defined(__x86_64__) || defined(__i386__)
+    if (!__builtin_cpu_supports("sse4.1"))
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "this processor does not have SSE4.1, which oneDNN needs on x86");
+#endif
+    return MOCO_OK;
 }
 
-static json_t *onednn_json(void)
+/* Under mo_process_hold. */
+static json_t *ask_onednn(void)
 {
     static const char *const runtimes[] = {"none", "sequential", "OpenMP", "", "TBB"};
     const dnnl_version_t *v = dnnl_version();
     char version[64];
     snprintf(version, sizeof version, "%d.%d.%d", v->major, v->minor, v->patch);
     const char *cpu = v->cpu_runtime <= 4 ? runtimes[v->cpu_runtime] : "threadpool";
-    return json_pack("{s:s, s:s, s:s, s:i}", "version", version, "isa", isa_name(), "cpu_runtime", cpu, "gpu_engines",
-                     (int)dnnl_engine_get_count(dnnl_gpu));
+    return json_pack("{s:s, s:s, s:s, s:i}", "version", version, "isa", mo_isa_name(), "cpu_runtime", cpu,
+                     "gpu_engines", (int)dnnl_engine_get_count(dnnl_gpu));
+}
+
+static json_t *checks_json(void)
+{
+    mo_checks_t checks;
+    mo_checks_read(&checks);
+    return json_pack("{s:I, s:I, s:s, s:f}", "primitives", (json_int_t)checks.made, "left_out",
+                     (json_int_t)checks.refused, "first", checks.first, "seconds", checks.seconds);
+}
+
+static json_t *onednn_json(void)
+{
+    mo_process_hold();
+    json_t *json = ask_onednn();
+    mo_process_release();
+    return json;
 }
 
 moco_status_t moco_build_info(char *text, uint64_t capacity, uint64_t *needed)
@@ -140,8 +160,8 @@ moco_status_t moco_device_info(const moco_device_t *device, char *text, uint64_t
     const double training = (double)device->turns.spent[MO_TRAINING] * 1e-9;
     const double embedding = (double)device->turns.spent[MO_EMBEDDING] * 1e-9;
     pthread_mutex_unlock(&of->lock);
-    return mo_json_text(json_pack("{s:s, s:i, s:{s:f, s:f}, s:o}", "kind", "cpu", "lanes", device->lane_count,
-                                  "lane_seconds", "training", training, "embedding", embedding, "onednn",
-                                  onednn_json()),
+    return mo_json_text(json_pack("{s:s, s:i, s:{s:f, s:f}, s:o, s:o}", "kind", "cpu", "lanes", device->lane_count,
+                                  "lane_seconds", "training", training, "embedding", embedding, "onednn", onednn_json(),
+                                  "checks", checks_json()),
                         text, capacity, needed);
 }

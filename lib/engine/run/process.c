@@ -11,7 +11,8 @@
  * run for the first time has destructors that stand before the last of our handlers. So a process
  * that exits by its first thread, which is the usual way, first waits for that: the destructors of
  * a thread's own objects run before all exit handlers, and one of them takes `first_times` for
- * good. */
+ * good. A first thread that only ends itself (pthread_exit) may run those destructors as well, but
+ * then comes the destructor of its key, which exit does not call: it gives `first_times` back. */
 #define _GNU_SOURCE /* gettid, readers and writers in the order wanted */
 #include "engine/run/process.h"
 
@@ -30,6 +31,7 @@ static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static moco_device_t *all_devices;
 static atomic_int forking, ending;
 static pthread_rwlock_t *first_times; /* readers make something; a writer exits. Never freed */
+static pthread_key_t first_key;       /* has a value in the first thread; made where first_times is */
 static atomic_llong give_up;          /* monotonic milliseconds: no call waits for the end any longer; 0 = none has */
 static pthread_t exiting;             /* valid while `ending` */
 static atomic_ullong kinds[KINDS];    /* seen so far, by open addressing; 0 = free */
@@ -65,12 +67,15 @@ static int any_inside(mo_inside_t least)
     return 0;
 }
 
-/* An exit must not wait for ever because lanes keep making things. */
+/* An exit must not wait for ever because lanes keep making things: glibc can be told to let the
+ * writer go first. Other C libraries cannot; there it may wait for a moment without lanes. */
 static void init_first_times(void)
 {
     pthread_rwlockattr_t attr;
     pthread_rwlockattr_init(&attr);
+#ifdef __GLIBC__
     pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+#endif
     pthread_rwlock_init(first_times, &attr);
     pthread_rwlockattr_destroy(&attr);
 }
@@ -79,13 +84,45 @@ static void init_first_times(void)
  * libc here, so that this library can be unloaded before. */
 extern int __cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *library) __attribute__((weak));
 
+/* The first thread has ended and the process goes on. A lock that is held already by this thread
+ * is not taken again. */
+static void first_thread_ended(void *lock)
+{
+    pthread_rwlock_wrlock(lock);
+    atomic_store(&give_up, 0);
+    pthread_rwlock_unlock(lock);
+}
+
+/* On the process's first thread: its end and exit are told apart from here on. */
+static void watch_this_thread(void)
+{
+    static _Thread_local int watched;
+    if (watched)
+        return;
+    void (*lock)(void) = (void (*)(void))pthread_rwlock_wrlock;
+    watched = pthread_setspecific(first_key, first_times) == 0 &&
+              __cxa_thread_atexit_impl((void (*)(void *))lock, first_times, *(void **)&lock) == 0;
+}
+
 __attribute__((constructor)) static void watch_first_thread(void)
 {
-    if (__cxa_thread_atexit_impl == NULL || gettid() != getpid() || mo_calloc(1, sizeof *first_times, &first_times))
+    if (__cxa_thread_atexit_impl == NULL || gettid() != getpid())
         return;
+    if (pthread_key_create(&first_key, first_thread_ended) != 0)
+        return;
+    if (mo_calloc(1, sizeof *first_times, &first_times) != MOCO_OK) {
+        pthread_key_delete(first_key);
+        return;
+    }
     init_first_times();
-    void (*lock)(void) = (void (*)(void))pthread_rwlock_wrlock;
-    __cxa_thread_atexit_impl((void (*)(void *))lock, first_times, *(void **)&lock);
+    watch_this_thread();
+}
+
+/* Behind this, no thread's end calls into the library any more. */
+__attribute__((destructor)) static void forget_first_thread(void)
+{
+    if (first_times != NULL)
+        pthread_key_delete(first_key);
 }
 
 /* ---- fork ---- */
@@ -115,15 +152,27 @@ static void fork_child(void)
         mo_device_forked(d);
         pthread_mutex_unlock(&d->lock);
     }
-    if (first_times != NULL)
+    if (first_times != NULL) {
         init_first_times();
+        watch_this_thread(); /* whichever thread forked is the child's first one */
+    }
     atomic_store(&forking, 0);
     pthread_mutex_unlock(&all_lock);
 }
 
-static void fork_register(void)
+__attribute__((constructor)) static void watch_forks(void)
 {
     pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
+void mo_process_hold(void)
+{
+    pthread_mutex_lock(&all_lock);
+}
+
+void mo_process_release(void)
+{
+    pthread_mutex_unlock(&all_lock);
 }
 
 /* ---- exit ---- */
@@ -222,8 +271,6 @@ void mo_gate_leave(mo_lane_t *lane)
 
 void mo_process_add(moco_device_t *device)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, fork_register);
     pthread_mutex_lock(&all_lock);
     mo_openmp_find();
     device->after = all_devices;

@@ -1,5 +1,13 @@
 /* The devices of a process, as far as fork and exit concern them. Every call of oneDNN that makes
- * or runs a primitive stands between mo_gate_enter and mo_gate_leave. */
+ * or runs a primitive, and the one that makes the engine, stands between mo_gate_enter and
+ * mo_gate_leave: those take oneDNN's locks, or need its static objects.
+ *
+ * The other calls need no gate. Memory objects, descriptors and attributes are plain allocations
+ * that refer to their engine alone; to wait for a stream of the CPU is to return; what destroys an
+ * object counts its references. So they may be interrupted by a fork, which holds the locks of the
+ * allocator, and may run while static objects are destroyed, as frees in exit handlers do. What
+ * oneDNN is asked about itself and the processor is initialised at the first question, under a lock
+ * of the compiler's: such questions stand between mo_process_hold and mo_process_release. */
 #ifndef MO_ENGINE_PROCESS_H
 #define MO_ENGINE_PROCESS_H
 
@@ -7,6 +15,10 @@
 
 void mo_process_add(moco_device_t *device);
 void mo_process_remove(moco_device_t *device);
+
+/* While held, the process does not fork. Not on a thread that is inside the gate. */
+void mo_process_hold(void);
+void mo_process_release(void);
 
 /* On the lane's own thread, not nested; MO_MAKING also for what runs for the first time.
  * MOCO_ERR_STATE once the process has begun to exit. While the process forks, a lane that wants to
