@@ -253,7 +253,8 @@ class Bench:
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
         command = [programs.get(os.path.basename(part), part) for part in command]
-        environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", CK_TIMEOUT_MULTIPLIER=str(PATIENCE), **environment)
+        environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", CK_TIMEOUT_MULTIPLIER=str(PATIENCE),
+                           LSAN_OPTIONS="handle_segv=0:handle_abort=0:handle_sigbus=0", **environment)  # tests want those
         environment["MOCO_LIBRARY"] = library or os.path.join(self.build, "libmoco.so")
         if library:
             environment["LD_LIBRARY_PATH"] = os.path.dirname(library)
@@ -466,7 +467,9 @@ def main():
                 counted += 1
                 continue
             done = seen.get(mutant.key)
-            if done is None or (options.again and done[0] == "survived"):
+            if options.again and (done is None or done[0] != "survived"):
+                continue
+            if options.again or done is None:
                 begun = time.time()
                 result, test = bench.judge(mutant)
                 if result is None:

@@ -6,7 +6,7 @@
 #                  [--part N/OF] [--report] [--list]
 #   --count N          mutants of each module (40)
 #   --longest SECONDS  tests that take more of the processors on the unchanged library are not run (40)
-#   --again            those that survived once more, after a test was written
+#   --again            those that survived once more, after a test was written, and no others
 #   --part N/OF        every OF-th mutant from the N-th (from 0): for several processes, each with MOCO_MUTANTS of its own
 #   --report           the table of what was seen, and nothing else
 #   --list             the mutants that would be tried, and nothing else

@@ -85,6 +85,19 @@ START_TEST(shapes)
 }
 END_TEST
 
+/* Any tensor can be the second source, the first one too. */
+START_TEST(first_tensor_second)
+{
+    mo_net_t net = {0};
+    const int32_t second = mo_net_tensor(&net, C, H, W), src = mo_net_tensor(&net, C, H, W);
+    ck_assert_int_eq(second, 0);
+    ck_assert_int_ge(call(&net, _i, src, second), 0);
+    ck_assert_int_eq(mo_net_done(&net), MOCO_OK);
+    ck_assert_int_eq(net.op_count, 1);
+    mo_net_free(&net);
+}
+END_TEST
+
 START_TEST(tokens)
 {
     mo_net_t net = {0};
@@ -128,6 +141,7 @@ int main(void)
     Suite *suite = suite_create("builders");
     TCase *tc = tcase_create("builders");
     tcase_add_loop_test(tc, shapes, 0, BUILDERS);
+    tcase_add_loop_test(tc, first_tensor_second, 0, BUILDERS);
     tcase_add_test(tc, tokens);
     tcase_add_loop_test(tc, failures, 0, 24);
     suite_add_tcase(suite, tc);
