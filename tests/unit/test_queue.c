@@ -182,6 +182,39 @@ START_TEST(test_contrast)
 }
 END_TEST
 
+/* One key of the queue beats the row's own, whichever it is. */
+START_TEST(test_every_key_counts)
+{
+    moco_queue_options_t o;
+    moco_contrast_options_t contrast;
+    moco_contrast_result_t result = {.struct_size = sizeof result};
+    moco_queue_t *queue = NULL;
+    float held[KEYS * WIDTH], own[WIDTH];
+    OK(moco_queue_options_init(&o, sizeof o));
+    OK(moco_contrast_options_init(&contrast, sizeof contrast));
+    o.length = KEYS;
+    o.dimension = WIDTH;
+    OK(moco_queue_create(&o, NULL, &queue));
+    OK(moco_queue_keys(queue, held, NULL));
+    for (int k = 0; k < KEYS; k++) {
+        const float *query = held + k * WIDTH;
+        int largest = 0;
+        double norm = 0;
+        for (int i = 1; i < WIDTH; i++)
+            largest = fabsf(query[i]) > fabsf(query[largest]) ? i : largest;
+        for (int i = 0; i < WIDTH; i++) {
+            own[i] = query[i] * (i == largest ? 1 : 0.99f);
+            norm += (double)own[i] * own[i];
+        }
+        for (int i = 0; i < WIDTH; i++)
+            own[i] = (float)(own[i] / sqrt(norm));
+        OK(moco_queue_contrast(queue, 1, query, own, &contrast, &result));
+        ck_assert(result.top1 == 0 && result.top5 == 100);
+    }
+    moco_queue_free(queue);
+}
+END_TEST
+
 /* The pointer of what is put back is one of its rows; what is refused changes nothing. */
 START_TEST(test_restore)
 {
@@ -260,6 +293,7 @@ int main(void)
     tcase_add_test(tc, test_first_content);
     tcase_add_test(tc, test_ring);
     tcase_add_test(tc, test_contrast);
+    tcase_add_test(tc, test_every_key_counts);
     tcase_add_test(tc, test_restore);
     tcase_add_test(tc, test_group_means);
     tcase_add_test(tc, test_members_once);
