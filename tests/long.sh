@@ -4,7 +4,7 @@
 # docs/testing.md says what each group asks.
 # usage: long.sh [GROUP ...]     GROUP is one of those below; without any, all of them
 set -eu
-groups="threads memory copies fuzz faults soak valgrind analysis processors"
+groups="threads memory copies fuzz faults soak valgrind analysis aarch64 processors releases"
 chosen=" ${*:-$groups} "
 for name in "$@"; do
     case " $groups " in
@@ -101,8 +101,9 @@ if wanted analysis "deep static analysis"; then
     section "gcc's analyser" sh tests/check_analyzers.sh "$root" || true
 fi
 
-group "another processor"
-section "aarch64 under emulation" sh tests/cross.sh build/moco build/tests/draw_folder || true
+if wanted aarch64 "another processor"; then
+    section "aarch64 under emulation" sh tests/cross.sh build/moco build/tests/draw_folder || true
+fi
 
 # The bounds of the comparisons must hold whatever the processor offers. OpenBLAS and oneDNN can be told to take less.
 as_on() {
@@ -122,13 +123,14 @@ for isa in AVX2 SSE41; do
 done
 
 for isa in AVX512_CORE AVX2 SSE41; do
-    group "C tests, as on a processor with $isa"
+    wanted processors "C tests, as on a processor with $isa" || continue
     export DNNL_MAX_CPU_ISA=$isa
     tests "$isa" "$root/build" -E '^(program|smoke|example|parity)'
     unset DNNL_MAX_CPU_ISA
 done
 
-group "other releases of Debian"
-section "Debian 13 and sid" sh tests/distros.sh || true
+if wanted releases "other releases of Debian"; then
+    section "Debian 13 and sid" sh tests/distros.sh || true
+fi
 
 finish

@@ -174,6 +174,17 @@ def read_map(root):
     return rules
 
 
+def end_session(session):
+    """Ends all processes of a session, whatever groups they have made: a Check program gives each case one."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(os.path.join("/proc", name, "stat")) as file:
+                if int(file.read().rpartition(")")[2].split()[3]) == session:
+                    os.kill(int(name), signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended
+
+
 class Bench:
     """The build folder, and a second folder where a mutant's library and tests are linked."""
 
@@ -267,10 +278,7 @@ class Bench:
         except subprocess.TimeoutExpired:
             return None
         finally:
-            try:  # and what it left behind
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            end_session(process.pid)  # and what it left behind
             process.wait()
 
     def timed(self, name, limit, library=None, programs={}):

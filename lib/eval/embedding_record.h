@@ -44,8 +44,8 @@ moco_status_t mo_embedding_sum_file(const char *path, char text[MO_CHECKSUM_TEXT
 
 /* `path` is about to hold other rows, in two steps around their commit, so that at no moment its
  * record says of good rows that they are damaged. The first adds the new rows' checksum to the
- * record; *tied = there is one, of other rows, *same = of the same. The second, if so, removes the record, and
- * the names and skipped images if they are those that it tells of. */
+ * record; *tied = there is one, of other rows, *same = of the same. The second, if tied, removes
+ * the record, and the names and skipped images if they are those that it tells of. */
 moco_status_t mo_embedding_replace(const char *path, const float *values, int64_t rows, int64_t dimension, int *tied,
                                    int *same);
 moco_status_t mo_embedding_forget(const char *path);

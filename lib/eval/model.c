@@ -10,6 +10,7 @@
 
 #include "engine/ops.h"
 #include "util/alloc.h"
+#include "util/finite.h"
 #include "util/headroom.h"
 #include "util/size.h"
 #include "util/status.h"
@@ -116,6 +117,23 @@ static void fold(const mo_net_t *net, const float *running, float *params)
     }
 }
 
+/* Finite weights and statistics may fold into what no float holds, and ReLUs behind it would make
+ * zeros of that. */
+static moco_status_t check_folded(const mo_net_t *net, const float *params)
+{
+    for (int32_t i = 0; i < net->parameter_count; i++) {
+        const mo_parameter_t *parameter = &net->parameters[i];
+        const int64_t at = mo_find_nonfinite(params + parameter->offset, parameter->count);
+        if (at >= 0)
+            return mo_fail(
+                MOCO_ERR_NONFINITE,
+                "'%s': number %lld is %g when the batch norm beside it is folded in: a weight or the inverse "
+                "of a running variance is too large",
+                parameter->name, (long long)at, (double)params[parameter->offset + at]);
+    }
+    return MOCO_OK;
+}
+
 static moco_status_t make_plans(moco_model_t *m)
 {
     static const int32_t sizes[MO_MODEL_SIZES] = {1, MO_MANY};
@@ -146,7 +164,9 @@ static moco_status_t pack(moco_model_t *m)
     TRY(mo_buffer_copy(folded, m->encoder.params));
     TRY(mo_buffer_map(folded, MO_UPDATE, &params));
     fold(&m->encoder.net, m->encoder.running, params);
+    status = check_folded(&m->encoder.net, params);
     mo_buffer_unmap(folded, params);
+    TRY(status);
     for (int i = 0; i < MO_MODEL_SIZES; i++) {
         TRY(mo_packed_create(m->plan[i], folded, &m->packed[i]));
         TRY(mo_packed_refresh(m->packed[i]));

@@ -15,8 +15,7 @@
 #include "util/retry.h"
 #include "util/status.h"
 
-#define MAX_RESCUES 100 /* of one process beside one RUN        */
-#define MAX_STEM 220    /* bytes of RUN's name in a rescue's */
+#define MAX_RESCUES 100 /* of one process beside one RUN */
 
 /* "a/b//" -> "a" and "b", links followed. */
 static moco_status_t split(const char *given, char **parent, char **name)
@@ -153,8 +152,8 @@ static moco_status_t make_rescue(const mo_folder_t *parent, const char *name, mo
     for (int i = 0; i < MAX_RESCUES && result != 0; i++) {
         mo_free(rescue);
         rescue = NULL;
-        TRY(i == 0 ? mo_strprintf(&rescue, "%.*s.rescue-%ld", MAX_STEM, name, (long)getpid())
-                   : mo_strprintf(&rescue, "%.*s.rescue-%ld-%d", MAX_STEM, name, (long)getpid(), i));
+        TRY(i == 0 ? mo_strprintf(&rescue, "%.*s.rescue-%ld", MO_RUN_STEM, name, (long)getpid())
+                   : mo_strprintf(&rescue, "%.*s.rescue-%ld-%d", MO_RUN_STEM, name, (long)getpid(), i));
         result = mo_fault_file() ? -1 : mkdirat(parent->fd, rescue, 0777);
         if (result != 0 && errno != EEXIST)
             break;

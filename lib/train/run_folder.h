@@ -10,6 +10,7 @@
 #define MO_RUN_CHECKPOINT "checkpoint.safetensors"
 #define MO_RUN_MODEL "model.safetensors"
 #define MO_RUN_LOG "log.jsonl"
+#define MO_RUN_STEM 220 /* bytes of RUN's name that a rescue folder's begins with */
 
 /* Zeroed: none. */
 typedef struct mo_run_folder {

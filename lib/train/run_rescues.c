@@ -12,7 +12,7 @@
 /* "RUN.rescue-PID" or "RUN.rescue-PID-NUMBER". */
 static int is_rescue(const char *entry, const char *name)
 {
-    const size_t length = strlen(name);
+    const size_t length = strnlen(name, MO_RUN_STEM);
     return strncmp(entry, name, length) == 0 && strncmp(entry + length, ".rescue-", 8) == 0 &&
            entry[length + 8] >= '0' && entry[length + 8] <= '9';
 }

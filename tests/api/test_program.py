@@ -236,6 +236,13 @@ class Train(Case):
                 self.assertFalse(set(text) & set("\x1b\x07\x9b\u202e"), (arguments, text))
         result = self.run_moco("near", self.model, archive, query)
         self.assertIn("a\\x1b]0;owned\\x07", result.stdout)
+        folder = os.fsencode(self.path("bytes"))  # names that differ stay different in JSON
+        os.mkdir(folder)
+        for name in b"\xff.jpg", b"\xfe.jpg", b"\xfe\\.jpg":
+            shutil.copy(query, os.path.join(folder, name))
+        result = self.run_moco("near", self.model, os.fsdecode(folder), query, "--json")
+        self.assertEqual(sorted(json.loads(line)["name"] for line in result.stdout.splitlines()),
+                         ["\\xfe.jpg", "\\xfe\\x5c.jpg", "\\xff.jpg"])
 
     def test_queries(self):
         """The query of near is bounded, not waited for, and called by its name."""

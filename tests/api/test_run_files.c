@@ -76,13 +76,13 @@ static int log_lines(const char *path)
     return lines;
 }
 
-static char warning[1024];
+static char warning[8192]; /* all of them, one after the other */
 
 static void keep_warning(void *unused, int32_t level, const char *line)
 {
     (void)unused;
     if (level >= MOCO_LOG_WARNING)
-        snprintf(warning, sizeof warning, "%s", line);
+        snprintf(warning + strlen(warning), sizeof warning - strlen(warning), "%s\n", line);
 }
 
 /* What happens in the run's callback at a step. */
@@ -387,7 +387,7 @@ START_TEST(deleted)
     trainer = fresh();
     moco_set_log(keep_warning, NULL, MOCO_LOG_WARNING);
     expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL));
-    ck_assert_ptr_nonnull(strstr(warning, "/run.rescue-"));
+    ck_assert_msg(strstr(warning, "/run.rescue-") != NULL, "%s", warning);
     ck_assert_ptr_nonnull(strstr(warning, "until step 9: more than this one begins with"));
     expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL));
     ck_assert_ptr_nonnull(strstr(warning, "it may be removed"));
@@ -449,6 +449,66 @@ START_TEST(blocked_to_the_end)
     expect_status(MOCO_ERR_IO, moco_trainer_run(trainer, dataset, NULL, run, RUN(.progress = on_step, .user = &event)));
     ck_assert_int_eq((int)moco_trainer_step_number(trainer), 9);
     ck_assert_int_eq((int)steps_in(in_folder(rescued(), "checkpoint.safetensors")), 9);
+    moco_trainer_free(trainer);
+}
+END_TEST
+
+/* Where the last warning says that the files are. */
+static void place_in_warning(char place[300])
+{
+    const char *at = strstr(warning, " is in '");
+    ck_assert_msg(at != NULL, "%s", warning);
+    snprintf(place, 300, "%s", at + strlen(" is in '"));
+    *strchr(place, '\'') = '\0';
+}
+
+/* First the run's folder takes nothing more, then the place beside it. */
+static int32_t block_both(void *unused, const moco_step_report_t *report)
+{
+    char place[300];
+    (void)unused;
+    if (report->step == 2)
+        block_checkpoint();
+    if (report->step == 5) {
+        place_in_warning(place);
+        ck_assert_int_eq(unlink(in_folder(place, "model.safetensors")), 0);
+        ck_assert_int_eq(symlink("model.safetensors", in_folder(place, "model.safetensors")), 0); /* to itself */
+    }
+    return 0;
+}
+
+/* The first place's older state goes when another place has the newer one. */
+START_TEST(blocked_twice)
+{
+    moco_trainer_t *trainer = fresh();
+    moco_set_log(keep_warning, NULL, MOCO_LOG_WARNING);
+    expect_status(MOCO_ERR_IO, moco_trainer_run(trainer, dataset, NULL, run, RUN(.progress = block_both)));
+    ck_assert_int_eq((int)steps_in(in_folder(rescued(), "checkpoint.safetensors")), 9);
+    ck_assert_int_eq(files_in(in_scratch(&scratch, ".")), 3); /* images, run and one place beside it */
+    moco_trainer_free(trainer);
+}
+END_TEST
+
+/* The place beside a folder of a long name has a shorter one, and is told of all the same. */
+START_TEST(long_name)
+{
+    char name[251], folder[330];
+    memset(name, 'r', 250);
+    name[250] = '\0';
+    snprintf(folder, sizeof folder, "%s", in_scratch(&scratch, name));
+    snprintf(checkpoint, sizeof checkpoint, "%s", in_folder(folder, "checkpoint.safetensors"));
+    moco_trainer_t *trainer = fresh();
+    event_t event = {.at = 2, .happens = block_checkpoint};
+    expect_status(MOCO_ERR_IO,
+                  moco_trainer_run(trainer, dataset, NULL, folder, RUN(.progress = on_step, .user = &event)));
+    ck_assert_ptr_nonnull(strstr(moco_last_message(), "r.rescue-"));
+    moco_trainer_free(trainer);
+    free_checkpoint();
+    trainer = fresh();
+    moco_set_log(keep_warning, NULL, MOCO_LOG_WARNING);
+    warning[0] = '\0';
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, folder, RUN(.overwrite = 1)));
+    ck_assert_msg(strstr(warning, "until step 9: more than this one begins with") != NULL, "%s", warning);
     moco_trainer_free(trainer);
 }
 END_TEST
@@ -536,6 +596,8 @@ int main(void)
     tcase_add_test(tcase, deleted_and_stopped);
     tcase_add_test(tcase, blocked_for_a_while);
     tcase_add_test(tcase, blocked_to_the_end);
+    tcase_add_test(tcase, blocked_twice);
+    tcase_add_test(tcase, long_name);
     tcase_add_test(tcase, a_run_that_diverges);
     tcase_add_test(tcase, by_time);
     suite_add_tcase(suite, tcase);

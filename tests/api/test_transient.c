@@ -305,7 +305,7 @@ START_TEST(an_embedding_goes_on)
     expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
     for (int i = 0; i < 3; i++) {
         int told = 0;
-        /* fstat is also asked of part files: the last image's alone fails by its name only in openat */
+        /* Only openat is told an image by its name; of the others it is the number. */
         arm(calls[i], errors[i], calls[i] == CALL_OPENAT ? 0 : MANY - 1, 1,
             calls[i] == CALL_OPENAT ? "0299.jpg" : NULL);
         expect_status(MOCO_ERR_IO, moco_model_embed_to_npy(model, dataset, in_scratch(&scratch, "x.npy"), NULL, NULL));

@@ -28,6 +28,7 @@ void mo_checks_forget(void)
 {
     for (int i = 0; i < VERDICTS; i++)
         atomic_store(&verdicts[i], 0);
+    atomic_store(&refused, 0);
 }
 
 static void spoil(const_dnnl_primitive_desc_t pd, const mo_trial_t *t)
