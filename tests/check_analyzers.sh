@@ -38,12 +38,14 @@ engine/ops/linear.c d_source use-of-uninitialized-value
 engine/ops/linear.c d_weights use-of-uninitialized-value
 engine/plan/slots.c slot_args use-of-uninitialized-value
 engine/run/work.c serve use-of-uninitialized-value
-eval/embedding_record.c check_rows use-of-uninitialized-value
+eval/embedding_record.c mo_embedding_check use-of-uninitialized-value
+eval/embedding_record.c mo_embedding_replace use-of-uninitialized-value
 persist/roots.c choose use-of-uninitialized-value
-persist/roots.c first_of null-dereference
+persist/roots.c same_numbers null-dereference
 train/run_folder.c mo_run_folder_guard null-argument
 util/headroom.c ask_machine use-of-uninitialized-value
 util/headroom.c meminfo use-of-uninitialized-value
+util/json_parse.c take_value use-of-uninitialized-value
 util/options.c no_preset null-dereference
 '
 

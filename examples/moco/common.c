@@ -67,6 +67,7 @@ moco_status_t place_open(const run_place_t *place, moco_device_t **out)
 
     TRY(moco_device_options_init(&options, sizeof options));
     options.kind = place->kind;
+    options.number = place->number;
     options.lanes = (int32_t)place->threads;
     TRY(moco_device_create(&options, out));
 cleanup:

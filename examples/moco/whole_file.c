@@ -70,7 +70,11 @@ int whole_open(whole_file_t *file, const char *path)
 /* File systems that cannot sync say EINVAL; that is no failure. */
 static int sync_stream(FILE *stream)
 {
-    return fsync(fileno(stream)) != 0 && errno != EINVAL && errno != ENOTSUP ? -1 : 0;
+    int result;
+    do
+        result = fsync(fileno(stream));
+    while (result != 0 && errno == EINTR);
+    return result != 0 && errno != EINVAL && errno != ENOTSUP ? -1 : 0;
 }
 
 int whole_close(whole_file_t *file, int keep)
@@ -82,8 +86,8 @@ int whole_close(whole_file_t *file, int keep)
     if (bad)
         return failed(file);
     file->stream = NULL;
-    if (fclose(stream) != 0 || (keep && rename(file->temporary, file->path) != 0))
-        return failed(file);
+    if ((fclose(stream) != 0 && errno != EINTR) || (keep && rename(file->temporary, file->path) != 0))
+        return failed(file); /* the bytes were flushed: a close that a signal has interrupted tells nothing of them */
     if (!keep)
         unlink(file->temporary);
     free(file->temporary);

@@ -210,6 +210,7 @@ static uint64_t bytes_of(const moco_model_t *m)
 static moco_status_t check_memory(const moco_model_t *m, int64_t cap)
 {
     const uint64_t bytes = bytes_of(m), each = m->arena_bytes;
+    mo_headroom_t memory;
     char advice[160];
     if (cap > 0 && bytes > (uint64_t)cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP, "the model needs %s, of that %s for each of %d lanes; the memory cap is %s",
@@ -219,7 +220,8 @@ static moco_status_t check_memory(const moco_model_t *m, int64_t cap)
         return MOCO_OK;
     snprintf(advice, sizeof advice, "; each of %d lanes takes %s; memory_cap = %llu takes it whatever the machine says",
              mo_device_lanes(m->device), mo_size(each).text, (unsigned long long)bytes);
-    return mo_headroom_check(MOCO_ERR_MEMORY_CAP, "the model needs", bytes, advice);
+    mo_device_headroom(m->device, &memory);
+    return mo_headroom_check_in(&memory, MOCO_ERR_MEMORY_CAP, "the model needs", bytes, advice);
 }
 
 static moco_status_t take_memory(moco_model_t *m, const mo_encoder_t *encoder, int64_t cap)

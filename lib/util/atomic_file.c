@@ -104,7 +104,7 @@ static int claim(int fd)
     struct stat info;
     if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return 0;
-    return fstat(fd, &info) == 0 && info.st_nlink > 0;
+    return fstat(fd, &info) != 0 || info.st_nlink > 0; /* what cannot be asked about is taken to be there */
 }
 
 static moco_status_t name_temporary(mo_atomic_file_t *file)
@@ -309,11 +309,13 @@ moco_status_t mo_atomic_sync(mo_atomic_file_t *file)
 /* ---- commit ---- */
 
 /* Network file systems tell at a close that bytes were lost. A copy is closed, because the lock on
- * the temporary name has to outlive the rename. */
+ * the temporary name has to outlive the rename. A close that a signal has interrupted tells nothing:
+ * the bytes were synced before, and Linux has closed the descriptor. */
 static moco_status_t close_copy(const mo_atomic_file_t *file)
 {
     const int copy = fcntl(file->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    return mo_fault_file() || (copy >= 0 && close(copy) != 0) ? failed(file, "close") : MOCO_OK;
+    const int fault = mo_fault_file();
+    return fault || (copy >= 0 && close(copy) != 0 && errno != EINTR) ? failed(file, "close") : MOCO_OK;
 }
 
 /* Each file gets the other's name. musl has the system call without a function of its own. */

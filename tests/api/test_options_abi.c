@@ -76,7 +76,7 @@ START_TEST(layout_is_pinned)
     ck_assert_uint_eq(offsetof(moco_trainer_options_t, loader_threads), 460);
     ck_assert_uint_eq(sizeof(moco_trainer_options_t), 464);
     ck_assert_uint_eq(sizeof(moco_dataset_options_t), 32);
-    ck_assert_uint_eq(sizeof(moco_device_options_t), 24);
+    ck_assert_uint_eq(sizeof(moco_device_options_t), 32);
     ck_assert_uint_eq(sizeof(moco_snapshot_options_t), 16);
     ck_assert_uint_eq(sizeof(moco_queue_options_t), 32);
     ck_assert_uint_eq(sizeof(moco_index_options_t), 16);

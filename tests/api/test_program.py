@@ -290,7 +290,8 @@ class Train(Case):
     def test_refusals(self):
         run = self.path("refused")
         self.run_moco("train", self.path("absent"), "-o", run, *TINY, code=1, says=["absent"])
-        self.run_moco("train", self.data, "-o", run, "--device", "gpu", code=1, says=["moco: "])
+        self.run_moco("train", self.data, "-o", run, "--device", "gpu", "--device-number", "1023", code=1,
+                      says=["moco: ", "GPU"])
         self.run_moco("train", self.data, "-o", run, "--recipe", "moco-v3", "--memory-cap", "1M", "--batch", "32", code=1,
                       says=["1048576", "more batch-norm groups"])
         self.run_moco("train", self.data, "-o", run, *TINY, "--memory-cap", "1K", code=1, says=["1024"])

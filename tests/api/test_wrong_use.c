@@ -171,8 +171,16 @@ START_TEST(devices)
         expect_message("lanes");
     }
     expect_ok(moco_device_options_init(&options, sizeof options));
+    options.number = 1;
+    expect_status(MOCO_ERR_ARGUMENT, moco_device_create(&options, &device));
+    expect_message("number 1");
     options.kind = MOCO_DEVICE_GPU;
+    options.number = 1023; /* whatever machine this is */
     expect_status(MOCO_ERR_UNSUPPORTED, moco_device_create(&options, &device));
+    expect_message("GPU");
+    options.number = 1024;
+    expect_status(MOCO_ERR_ARGUMENT, moco_device_create(&options, &device));
+    options.number = 0;
     options.kind = 7;
     expect_status(MOCO_ERR_ARGUMENT, moco_device_create(&options, &device));
     ck_assert_ptr_null(device);

@@ -114,6 +114,7 @@ class Sweep:
         self.options = options
         self.base = os.path.join(options.work, "base")
         self.injector = os.path.join(options.work, "inject.so")
+        self.session = os.path.join(options.work, "session.py")
         os.makedirs(options.work, exist_ok=True)
         subprocess.run(["cc", "-O1", "-g", "-shared", "-fPIC", "-o", self.injector, os.path.join(HERE, "inject.c"), "-ldl",
                         "-pthread"], check=True)  # fmt: skip
@@ -133,7 +134,7 @@ class Sweep:
         self.plain(TRAIN)
         shutil.move(os.path.join(self.base, "run", "model.safetensors"), os.path.join(self.base, "model.safetensors"))
         shutil.rmtree(os.path.join(self.base, "run"))
-        with open(os.path.join(self.base, "session.py"), "w") as file:
+        with open(self.session, "w") as file:  # not in the folder: that Python cannot read it is no matter of ours
             file.write(SESSION)
         try:
             self.foreign()
@@ -191,7 +192,7 @@ class Sweep:
         if callers:
             environment["MOCO_INJECT_CALLERS"] = callers
         command = SCENARIOS[name][0]
-        command = [sys.executable, "session.py"] if command is None else [self.options.moco] + command.split()
+        command = [sys.executable, self.session] if command is None else [self.options.moco] + command.split()
         try:
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=LIMIT)
             code, out, err = done.returncode, done.stdout, done.stderr
@@ -267,12 +268,14 @@ class Sweep:
         try:
             if "hit" not in report:
                 return None, ""
-            return self.verdict(name, how, code, out, err, os.path.join(work, "folder"), "dnnl" not in callers)
+            return self.verdict(row, code, out, err, os.path.join(work, "folder"))
         finally:
             if not self.options.keep:
                 shutil.rmtree(work, ignore_errors=True)
 
-    def verdict(self, name, how, code, out, err, folder, ours):
+    def verdict(self, row, code, out, err, folder):
+        name, kind, callers, how = row
+        ours = "dnnl" not in callers
         last = err.strip().split("\n")[-1][:200]
         if code == "hang":
             return "hangs", last
@@ -291,21 +294,24 @@ class Sweep:
             return "exit code 1 without a reason", last
         if how.rstrip("+") in UNNOTICED:
             return "an interruption is noticed", last
-        return self.after(name, found, folder, last)
+        # Where no rename works any more, the first files of an embedding cannot go back either.
+        together = not (kind == "rename" and how.endswith("+"))
+        return self.after(name, found, folder, last, together)
 
     def put_back(self, run, folder):
         """As a user would: what was rescued comes in place of the run, and the log of a run that never saved goes."""
         rescued = glob.glob(os.path.join(folder, run + ".rescue-*")) + glob.glob(folder + "/../" + run + ".rescue-*")
         run = os.path.join(folder, run)
+        rescued = [found for found in rescued if os.path.exists(os.path.join(found, "checkpoint.safetensors"))]
         if rescued:
             shutil.rmtree(run, ignore_errors=True)
             shutil.move(rescued[0], run)
         elif os.path.isdir(run) and not os.path.exists(os.path.join(run, "checkpoint.safetensors")):
             shutil.rmtree(run)
 
-    def after(self, name, found, folder, last):
+    def after(self, name, found, folder, last, together):
         """What a run that refused has left, and whether it goes on."""
-        if name == "embed" and 0 < len(found) < len(self.right[name]):
+        if name == "embed" and 0 < len(found) < len(self.right[name]) and (together or "rows.npy" in found):
             return "leaves some of its files", last
         again = SCENARIOS[name][2]
         if again is None:

@@ -25,7 +25,7 @@ typedef struct objects {
     moco_device_t *device;
     moco_dataset_t *dataset;
     moco_trainer_t *trainer;
-    moco_model_t *model;
+    moco_model_t *model, *vit;
     moco_trainer_options_t options;
     char text[MOST_TEXT];
 } objects_t;
@@ -48,6 +48,11 @@ static void set_up(void)
     OK(moco_trainer_create(&o.options, o.device, &o.trainer));
     OK(moco_trainer_snapshot(o.trainer, NULL, NULL, &o.model));
     OK(moco_model_save(o.model, o.model_path));
+    const moco_trainer_options_t of_vit = tiny_method_options(TINY_V3_VIT, 4);
+    moco_trainer_t *trainer = NULL;
+    OK(moco_trainer_create(&of_vit, o.device, &trainer));
+    OK(moco_trainer_snapshot(trainer, NULL, NULL, &o.vit));
+    moco_trainer_free(trainer);
     OK(moco_trainer_save(o.trainer, o.training_path));
 }
 
@@ -55,6 +60,7 @@ static void tear_down(void)
 {
     moco_dataset_free(o.dataset);
     moco_model_free(o.model);
+    moco_model_free(o.vit);
     moco_trainer_free(o.trainer);
     moco_device_free(o.device);
     fixture_remove(o.folder);
@@ -78,6 +84,11 @@ static moco_status_t dataset_info(void)
 static moco_status_t model_info(void)
 {
     return moco_model_info(o.model, o.text, MOST_TEXT, NULL);
+}
+
+static moco_status_t vit_info(void)
+{
+    return moco_model_info(o.vit, o.text, MOST_TEXT, NULL);
 }
 
 static moco_status_t trainer_state(void)
@@ -145,10 +156,10 @@ static const struct {
     const char *name;
     moco_status_t (*call)(void);
 } calls[] = {
-    {"build_info", build_info},     {"device_info", device_info},     {"dataset_info", dataset_info},
-    {"model_info", model_info},     {"trainer_state", trainer_state}, {"trainer_plan", trainer_plan},
-    {"options_json", options_json}, {"model_save", model_save},       {"trainer_save", trainer_save},
-    {"embed_to_npy", embed},
+    {"build_info", build_info},        {"device_info", device_info},     {"dataset_info", dataset_info},
+    {"model_info", model_info},        {"trainer_state", trainer_state}, {"trainer_plan", trainer_plan},
+    {"options_json", options_json},    {"model_save", model_save},       {"trainer_save", trainer_save},
+    {"model_info of a ViT", vit_info}, {"embed_to_npy", embed},
 };
 enum { CALLS = sizeof calls / sizeof calls[0] };
 

@@ -7,7 +7,6 @@ Also FOLDER/NAME.dict, words for libFuzzer to put in. Without PyTorch the seeds 
 import io
 import json
 import os
-import pickle
 import random
 import struct
 import sys
@@ -272,102 +271,13 @@ def torch_objects():
                     torch.int16, torch.int8, torch.uint8, torch.bool)}  # fmt: skip
 
 
-def odd_archives(inside):
-    """Archives around a sound pickle that torch.save did not write so."""
-
-    def archive(*members, kind=zipfile.ZIP_STORED, comment=b""):
-        out = io.BytesIO()
-        with zipfile.ZipFile(out, "w", kind) as made:
-            for name, data in members:
-                made.writestr(name, data)
-            made.comment = comment
-        return out.getvalue()
-
-    def with_bytes(data, signature, offset, value, which=-1):
-        """The record of that signature (the last one, or the first with 0) with other bytes in it."""
-        at = data.index(signature) if which == 0 else data.rindex(signature)
-        return data[: at + offset] + value + data[at + offset + len(value) :]
-
-    sound = [("x/data.pkl", inside), ("x/data/0", bytes(48)), ("x/data/1", bytes(8))]
-    whole = archive(*sound)
-    end, entry, local = b"PK\5\6", b"PK\1\2", b"PK\3\4"
-    far = whole[:-22] + b"PK\6\7" + struct.pack("<IQI", 0, 3, 1) + whole[-22:]
-    wide = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, 3, 3, len(whole) - 22 - whole.index(entry), whole.index(entry))
-    wide = whole[:-22] + wide + b"PK\6\7" + struct.pack("<IQI", 0, len(whole) - 22, 1) + whole[-22:]
-    yield "two_pickles", archive(*sound, ("y/data.pkl", inside))
-    yield "no_pickle", archive(("x/other", b"1"))
-    yield "script", archive(*sound, ("x/constants.pkl", inside), ("x/code/a.py", b"def f(): pass"))
-    yield "order_big", archive(*sound, ("x/byteorder", b"bigger"))
-    yield "order_little", archive(*sound, ("x/byteorder", b"little"))
-    yield "order_odd", archive(*sound, ("x/byteorder", b"?"))
-    yield "short", archive(sound[0], ("x/data/0", bytes(40)), sound[2])
-    yield "missing", archive(sound[0])
-    yield "twice", with_bytes(archive(*sound, ("x/data/2", b"1")), entry, 46, b"x/data/1")
-    yield "comment", archive(*sound, comment=b"PK\5\6 is no end")
-    yield "no_end", whole[:-22]
-    yield "end_cut", whole[:-1]
-    yield "directory_large", with_bytes(whole, end, 12, struct.pack("<I", 1 << 20))
-    yield "directory_far", with_bytes(whole, end, 16, struct.pack("<I", 1 << 20))
-    yield "count", with_bytes(whole, end, 10, b"\4\0")
-    yield "count_many", with_bytes(whole, end, 10, b"\xfe\xff")
-    yield "entry", with_bytes(whole, entry, 0, b"PK\1\7")
-    yield "entry_long", with_bytes(whole, entry, 28, b"\xff\x7f")
-    yield "extra_long", with_bytes(with_bytes(whole, entry, 28, b"\4\0"), entry, 30, b"\4\0")
-    yield "local_far", with_bytes(whole, entry, 42, struct.pack("<I", 1 << 20))
-    yield "local_other", with_bytes(whole, entry, 42, b"\1\0\0\0")
-    yield "local_long", with_bytes(whole, local, 28, b"\xff\x7f")
-    yield "local_name", with_bytes(whole, local, 30, b"y", 0)
-    yield "local_name_short", with_bytes(whole, local, 26, b"\3\0", 0)
-    yield "size", with_bytes(with_bytes(whole, entry, 20, struct.pack("<I", 9999)), entry, 24, struct.pack("<I", 9999))
-    yield "wide", with_bytes(wide, end, 10, b"\xff\xff")
-    yield "wide_other", with_bytes(with_bytes(wide, end, 10, b"\xff\xff"), b"PK\6\6", 0, b"PK\6\1")
-    yield "wide_far", with_bytes(with_bytes(wide, end, 10, b"\xff\xff"), b"PK\6\7", 8, struct.pack("<Q", 1 << 40))
-    yield "wide_missing", with_bytes(whole, end, 10, b"\xff\xff")
-    yield "wide_early", with_bytes(whole[-22:], end, 10, b"\xff\xff")
-    yield "wide_inside", with_bytes(far, end, 10, b"\xff\xff")
-    for left in (7, 8, 24):  # sizes in an extra field that has not room for them
-        extra = struct.pack("<HH", 1, left) + bytes(left)
-        at = whole.rindex(entry) + 46 + len("x/data/1")
-        data = with_bytes(whole, entry, 20, b"\xff" * 8)
-        data = with_bytes(data, entry, 30, struct.pack("<H", len(extra)))
-        data = data[:at] + extra + data[at:]
-        yield "extra%d" % left, with_bytes(data, end, 12, struct.pack("<I", len(data) - 22 - data.index(entry)))
-
-
-def odd_sequences():
-    """The older form of torch.save, with something odd in its first, second or last pickles."""
-    magic, state = pickle.dumps(0x1950A86A20F9469CFC6C, 2), dict(odd_pickles.every())["tensor_view"]
-    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2}}
-
-    def numbers(count, size):
-        return struct.pack("<q", count) + bytes(count * size)
-
-    def older(version=1001, system=system, object=state, keys=("0",), data=numbers(12, 4)):
-        return magic + b"".join(pickle.dumps(part, 2) for part in (version, system)) + object + pickle.dumps(keys, 2) + data
-
-    yield "sound", older(keys=["0"])
-    yield "keys", older()
-    yield "version", older(version=1000)
-    yield "big", older(system=dict(system, little_endian=False))
-    yield "no_system", older(system=3)
-    yield "unknown", older(keys=["9"])
-    yield "again", older(keys=["0", "0"], data=numbers(12, 4) * 2)
-    yield "none", older(keys=[])
-    yield "cut", older(keys=["0"], data=numbers(12, 4)[:-1])
-    yield "count", older(keys=["0"], data=numbers(13, 4))
-    yield "no_count", older(keys=["0"], data=b"1234")
-    yield "magic", magic
-    for key, data in odd_pickles.tensors():
-        yield key, older(object=data, keys=["0"])
-
-
 def odd_torch_files():
     for name, data in odd_pickles.every():
         for kind in (0, 2, 3):
             put("torch", "odd_%s%d" % (name, kind), bytes((kind,)) + data)
-    for name, data in odd_archives(dict(odd_pickles.every())["op_real"]):
+    for name, data in odd_pickles.odd_archives(dict(odd_pickles.every())["op_real"]):
         put("torch", "zip_" + name, b"\3" + data)
-    for name, data in odd_sequences():
+    for name, data in odd_pickles.odd_sequences():
         put("torch", "older_" + name, b"\3" + data)
 
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/check/trial.h"
+#include "engine/run/gpu.h"
 #include "engine/run/process.h"
 #include "util/alloc.h"
 #include "util/clock.h"
@@ -330,9 +331,26 @@ cleanup:
     return status;
 }
 
+/* On a GPU kernels are compiled when the primitive is made, and what is made stays in oneDNN's
+ * cache. Results are not compared: operands would have to be brought there. */
+static moco_status_t can_be_made(const_dnnl_primitive_desc_t pd, const char *what, mo_verdict_t *verdict)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_t primitive = NULL;
+    *verdict = MO_UNABLE;
+    ASK(dnnl_primitive_create(&primitive, pd));
+    *verdict = MO_RIGHT;
+cleanup:
+    if (primitive != NULL)
+        dnnl_primitive_destroy(primitive);
+    return status;
+}
+
 moco_status_t mo_check(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, const char *what, mo_verdict_t *verdict)
 {
     mo_trial_t trial;
+    if (mo_device_is_gpu(lane->device))
+        return can_be_made(pd, what, verdict);
     *verdict = MO_RIGHT;
     if (!mo_trial_begin(pd, &trial) || !mo_trial_is_worth(&trial))
         return MOCO_OK;

@@ -82,6 +82,9 @@ struct mo_plan {
     atomic_int ran, packed; /* its last instruction, and all of its packs, have run once */
 
     size_t arena_bytes, packed_bytes, scratchpad_bytes;
+    float *constant_values; /* while the plan is made */
+    size_t constant_bytes;
+    mo_buffer_t constants;
     int32_t total_args;
     double *seconds; /* [instr_count] when profiling, else NULL */
 };

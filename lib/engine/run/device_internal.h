@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "engine/run/lane.h"
+#include "engine/run/opencl.h"
 #include "engine/run/turns.h"
 
 /* Work of one class. */
@@ -19,6 +20,11 @@ struct moco_device {
     dnnl_engine_t engine;
     mo_lane_t *lanes;
     int lane_count;
+    mo_opencl_t *gpu;        /* NULL: a CPU                          */
+    dnnl_stream_t copies;    /* gpu: what maps copy goes this way    */
+    pthread_mutex_t submit;  /* gpu: one lane at a time sets arguments of kernels, which all lanes share */
+    atomic_int lost;         /* gpu: see mo_gpu_lose                 */
+    int64_t number;          /* gpu: which one                       */
     pthread_mutex_t lock;    /* guards everything below            */
     pthread_cond_t wake;     /* lanes sleep here                   */
     pthread_cond_t finished; /* callers sleep here                 */
