@@ -43,7 +43,7 @@ static size_t pages(size_t bytes)
     return (bytes / page + 1) * page;
 }
 
-static moco_status_t create(size_t bytes, int protection, mo_memory_t **out)
+static moco_status_t create_pages(size_t bytes, int protection, mo_memory_t **out)
 {
     checked_t *c = NULL;
     moco_status_t status = mo_calloc(1, sizeof *c, &c);
@@ -61,14 +61,16 @@ static moco_status_t create(size_t bytes, int protection, mo_memory_t **out)
     return MOCO_OK;
 }
 
-static moco_status_t create_closed(size_t bytes, mo_memory_t **out)
+static moco_status_t create_closed(moco_device_t *device, size_t bytes, mo_memory_t **out)
 {
-    return create(bytes, PROT_NONE, out);
+    (void)device;
+    return create_pages(bytes, PROT_NONE, out);
 }
 
-static moco_status_t create_open(size_t bytes, mo_memory_t **out)
+static moco_status_t create_open(moco_device_t *device, size_t bytes, mo_memory_t **out)
 {
-    return create(bytes, PROT_READ | PROT_WRITE, out);
+    (void)device;
+    return create_pages(bytes, PROT_READ | PROT_WRITE, out);
 }
 
 static void drop(mo_memory_t *memory)

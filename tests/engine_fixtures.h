@@ -9,6 +9,7 @@
 #include <moco/status.h>
 
 #include "engine/plan.h"
+#include "device_of_tests.h"
 #include "engine_reference.h"
 #include "util/alloc.h"
 #include "util/rng.h"
@@ -18,12 +19,13 @@ typedef struct rig_shape { /* how a batch is cut, and where it runs */
     int32_t batch, groups, shards_per_group, sets, lanes;
     int32_t primitives; /* 1: oneDNN primitives also where the library has loops */
     int32_t nt_xent;    /* 1: that loss, over the batch as both views, instead of the queue's */
+    int32_t places;     /* 1: the queue has each row's own key somewhere, which is no negative */
     int32_t apart; /* 1: every shard has a statistics row and a dictionary of its own, as on engines of their own */
 } rig_shape_t;
 
 typedef struct rig {
     rig_shape_t shape;
-    int32_t shard, leaves, input, keys_tensor, loss_tensor;
+    int32_t shard, leaves, input, keys_tensor, loss_tensor, place_tensor; /* the last: -1, none */
     int64_t feature, queue_length;
     int32_t width;     /* of queries and keys */
     int32_t key_width; /* with NT-Xent 1: its place in the batch is what a row has instead of a key */
@@ -85,6 +87,11 @@ static inline void rig_params(rig_t *r)
     }
 }
 
+static inline int64_t rig_place(const rig_t *r, int64_t row)
+{
+    return (5 * row + 3) % r->queue_length;
+}
+
 static inline moco_status_t rig_begin(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
 {
     rig_t *r = ctx;
@@ -100,6 +107,12 @@ static inline moco_status_t rig_begin(void *ctx, mo_instance_t *instance, int32_
     TRY(mo_instance_map(instance, r->keys_tensor, MO_WRITE, &values));
     memcpy(values, r->keys + first * r->key_width, (size_t)(r->shard * r->key_width) * sizeof(float));
     mo_instance_unmap(instance, r->keys_tensor, values);
+    if (r->place_tensor >= 0) {
+        TRY(mo_instance_map(instance, r->place_tensor, MO_WRITE, &values));
+        for (int64_t n = 0; n < r->shard; n++)
+            values[n] = (float)rig_place(r, first + n);
+        mo_instance_unmap(instance, r->place_tensor, values);
+    }
 cleanup:
     return status;
 }
@@ -138,9 +151,10 @@ static inline void rig_build(rig_t *r, mo_shape_t image, rig_body_t body)
     r->width = r->net.shapes[unit].c;
     r->key_width = r->shape.nt_xent ? 1 : r->width;
     r->keys_tensor = mo_net_tensor(&r->net, r->key_width, 1, 1);
+    r->place_tensor = r->shape.places ? mo_net_tensor(&r->net, 1, 1, 1) : -1;
     mo_infonce_spec_t loss = {.queries = unit,
                               .keys = r->keys_tensor,
-                              .place = -1,
+                              .place = r->place_tensor,
                               .count = r->queue_length,
                               .temperature = RIG_TEMPERATURE,
                               .batch = r->shape.batch,
@@ -152,7 +166,7 @@ static inline void rig_build(rig_t *r, mo_shape_t image, rig_body_t body)
                            .mode = MO_MODE_TRAIN,
                            .shard = r->shard,
                            .shards_per_group = r->shape.shards_per_group,
-                           .inputs = {r->keys_tensor, -1, -1, -1},
+                           .inputs = {r->keys_tensor, r->place_tensor, -1, -1},
                            .outputs = {r->loss_tensor, r->input, -1, -1},
                            .primitives = r->shape.primitives};
     RIG_OK(mo_plan_create(r->device, &spec, &r->plan));
@@ -164,7 +178,7 @@ static inline void rig_open(rig_t *r, rig_shape_t shape, mo_shape_t image, int64
     *r = (rig_t){.shape = shape, .queue_length = queue_length, .feature = (int64_t)image.c * image.h * image.w};
     r->leaves = shape.groups * shape.shards_per_group;
     r->shard = shape.batch / r->leaves;
-    RIG_OK(mo_device_open_lanes(shape.lanes, &r->device));
+    RIG_OK(device_of_tests(shape.lanes, &r->device));
     rig_build(r, image, body);
     r->params = rig_block(r->net.params);
     r->images = rig_block(shape.batch * r->feature);
@@ -313,6 +327,8 @@ static inline double twin_loss(twin_t *t)
                (size_t)(ref->rows * r->feature) * sizeof(double));
         memcpy(ref->tensor[r->keys_tensor], t->keys + g * ref->rows * r->key_width,
                (size_t)(ref->rows * r->key_width) * sizeof(double));
+        for (int64_t n = 0; n < ref->rows && r->place_tensor >= 0; n++)
+            ref->tensor[r->place_tensor][n] = (double)rig_place(r, g * ref->rows + n);
         ref->stats = t->stats + g * r->net.stats;
         ref_forward(ref);
         memcpy(t->results + g * ref->rows * MO_LOSS_WIDTH, ref->tensor[r->loss_tensor],

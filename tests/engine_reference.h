@@ -209,13 +209,14 @@ static inline void ref_infonce(const reference_t *r, const mo_op_t *op)
     for (int64_t n = 0; n < r->rows; n++) {
         const double *q = r->tensor[op->src] + n * width;
         double own = ref_dot(q, r->tensor[op->other] + n * width, width) / form->temperature;
+        const int64_t left_out = form->place >= 0 ? (int64_t)r->tensor[form->place][n] : -1;
         double top = own, sum = 0, rank = 0;
         for (int64_t k = 0; k < form->count; k++)
             top = fmax(top, ref_dot(q, r->queue + k * width, width) / form->temperature);
         for (int64_t k = 0; k < form->count; k++) {
             double l = ref_dot(q, r->queue + k * width, width) / form->temperature;
-            sum += exp(l - top);
-            rank += l > own;
+            sum += k != left_out ? exp(l - top) : 0;
+            rank += k != left_out && l > own;
         }
         sum += exp(own - top);
         r->tensor[op->dst][n * MO_LOSS_WIDTH + MO_LOSS_VALUE] = log(sum) + top - own;

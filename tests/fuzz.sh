@@ -26,10 +26,10 @@ export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=hal
 targets='
 jpeg        1200   6000 data/decode.c data/jpeg.c data/exif.c data/views.c data/resize.c data/augment.c data/blur.c
 pixels       900   6000 data/pixels.c data/input.c eval/embed.c train/push.c
-tar         1500  40000 data/tar.c data/tar_header.c data/listing.c data/dataset.c data/dataset_read.c
+tar         1500  40000 data/tar.c data/tar_links.c data/tar_header.c data/listing.c data/dataset.c data/dataset_read.c
 list        3000   4000 data/list.c data/listing.c
-safetensors 20000  4000 persist/safetensors_read.c persist/tensor_file.c
-torch       20000  8000 persist/zip.c persist/torch_file.c persist/pickle.c persist/pickle_stack.c persist/pickle_objects.c
+safetensors 20000  4000 persist/safetensors_read.c persist/tensor_file.c persist/tensor_numbers.c
+torch       20000  8000 persist/zip.c persist/torch_file.c persist/pickle.c persist/pickle_stack.c persist/pickle_objects.c persist/pickle_globals.c persist/pickle_numpy.c
 npy         5000   2000 persist/npy.c eval/index.c
 checkpoint   100 300000 train/save.c persist/checkpoint.c
 model        250 300000 eval/model_file.c eval/loaded.c eval/classifier_file.c persist/inventory.c persist/inventory_spec.c persist/layout.c

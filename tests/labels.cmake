@@ -1,4 +1,5 @@
-# ctest -L LABEL: by kind (unit, grad, fault, fuzz, api, parity, program, example) and by module, which is the name of
+# ctest -L LABEL: by kind (unit, grad, fault, fuzz, api, parity, program, gpu,
+# example) and by module, which is the name of
 # a folder of lib/. A test belongs to the modules whose files tests/map.txt says that it tests.
 
 # By folder; what has none is named here.
@@ -19,6 +20,8 @@ function(moco_label_kind)
       set_property(TEST ${name} APPEND PROPERTY LABELS program)
     elseif(name MATCHES "^(python_|api_)")
       set_property(TEST ${name} APPEND PROPERTY LABELS api)
+    elseif(name MATCHES "^gpu_")
+      set_property(TEST ${name} APPEND PROPERTY LABELS gpu)
     elseif(name MATCHES "^example_")
       set_property(TEST ${name} APPEND PROPERTY LABELS example)
     endif()
@@ -35,6 +38,7 @@ function(moco_test_of file out)
   set(${out} "" PARENT_SCOPE)
   string(REGEX REPLACE "^test_" "parity_" parity ${name})
   string(REGEX REPLACE "^test_" "" plain ${name})
+  string(REGEX REPLACE "^gpu$" "gpu_program" plain ${plain})
   if(file MATCHES "[.]c$" AND TEST ${name})
     set(${out} ${name} PARENT_SCOPE)
   elseif(file MATCHES "[.]py$" AND TEST ${parity})

@@ -2,14 +2,18 @@
 
 Called by tests/mutate.sh, which makes the build folder. A mutant is one line of one source file with one token
 changed. It is compiled beside the original's object and linked in its place, into a folder of its own, so that neither
-the sources nor the build change. Tests are those of tests/map.txt, the quickest first, until one fails. A change that
-compiles to the same code is no mutant and is not counted; those that tests/mutants.txt names as equivalent, with a
-reason, are not drawn.
+the sources nor the build change. Tests are those of tests/map.txt until one fails: programs first, the quickest first,
+then comparisons in the map's order. A change that compiles to the same code is no mutant and is not counted; those that
+tests/mutants.txt names as equivalent, with a reason, are not drawn.
+
+Times of tests are seconds of processors, which other work on the machine hardly changes. Where a test does not end, the
+unchanged library is timed again before that counts: a busy machine is not a noticed mistake.
 
 A line of seen.tsv is: result, test that noticed, seconds, file, line as it was, line as it became.
 """
 
 import argparse
+import atexit
 import collections
 import json
 import os
@@ -21,11 +25,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 SLOW_START = 20.0  # seconds that every test has, whatever it takes on the unchanged library
-SLOWER = 6  # how many times slower than on the unchanged library before it counts as hanging
-MEMORY = 6 << 30  # bytes of data that a test may take
+SLOWER = 6  # how many times slower than on the unchanged library, at about the same time, before it counts as hanging
+UNKNOWN = 5.0  # seconds that a test is taken to need before it has run
+PATIENCE = 5  # how many times Check's own limits are stretched, so that a busy machine is no kill
+MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # bytes of data that a test may take
 
 TOKEN = re.compile(
     r"""(?P<space>\s+)|(?P<string>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')
@@ -167,14 +174,24 @@ def read_map(root):
     return rules
 
 
+def end_session(session):
+    """Ends all processes of a session, whatever groups they have made: a Check program gives each case one."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(os.path.join("/proc", name, "stat")) as file:
+                if int(file.read().rpartition(")")[2].split()[3]) == session:
+                    os.kill(int(name), signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended
+
+
 class Bench:
     """The build folder, and a second folder where a mutant's library and tests are linked."""
 
     def __init__(self, root, build, longest):
         self.root, self.build, self.longest = root, build, longest
-        self.work = os.path.join(build, "mutant")
-        shutil.rmtree(self.work, ignore_errors=True)
-        os.makedirs(self.work)
+        self.work = tempfile.mkdtemp(prefix="mutant-", dir=build)  # of this process: several may share the build
+        atexit.register(shutil.rmtree, self.work, ignore_errors=True)
         with open(os.path.join(build, "compile_commands.json")) as file:
             entries = json.load(file)
         self.commands = {}
@@ -184,7 +201,9 @@ class Bench:
         shown = subprocess.run(["ctest", "--show-only=json-v1"], cwd=build, capture_output=True, check=True).stdout
         self.tests = {test["name"]: test for test in json.loads(shown)["tests"] if "command" in test}
         self.rules = read_map(root)
-        self.known_seconds = {}
+        self.times_path = os.path.join(build, "seconds.tsv")
+        self.times = {}  # name: (seconds of processors, seconds by the clock)
+        self.plain = {}  # the object of each unchanged file
 
     def compile(self, mutant, target, source, out):
         command = list(self.commands[target, mutant.path])
@@ -220,7 +239,7 @@ class Bench:
         return names
 
     def command_of(self, name):
-        """(command, environment, folder, programs to link again) of a test file, or None where it cannot run alone."""
+        """(command, environment, programs to link again) of a test file, or None where it cannot run alone."""
         stem = os.path.splitext(name)[0]
         plain = stem[len("test_"):]
         for known in (stem,) if name.endswith(".c") else ("parity_" + plain, "python_" + plain, plain):
@@ -230,19 +249,23 @@ class Bench:
                 environment = dict(line.split("=", 1) for line in properties.get("ENVIRONMENT", []))
                 inside = [part for part in test["command"] if part.startswith(self.build + "/tests/")]
                 targets = [os.path.basename(part) for part in inside]
-                return test["command"], environment, properties.get("WORKING_DIRECTORY", self.build), targets
+                return test["command"], environment, targets
         for folder in ("parity", "python"):
             script = os.path.join(self.root, "tests", folder, name)
             if os.path.exists(script):
                 environment = {"MOCO_SOURCE_DIR": self.root, "MOCO_BINARY_DIR": self.build}
-                return [sys.executable, "-B", script], environment, self.build, []
+                return [sys.executable, "-B", script], environment, []
         return None
 
     def run(self, name, library, programs, limit):
         """True when the test passes, False when it fails, None when it does not end."""
-        command, environment, folder, _ = self.command_of(name)
+        command, environment, _ = self.command_of(name)
+        folder = os.path.join(self.work, "files")  # two processes may run one test
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
         command = [programs.get(os.path.basename(part), part) for part in command]
-        environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", **environment)
+        environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", CK_TIMEOUT_MULTIPLIER=str(PATIENCE),
+                           LSAN_OPTIONS="handle_segv=0:handle_abort=0:handle_sigbus=0", **environment)  # tests want those
         environment["MOCO_LIBRARY"] = library or os.path.join(self.build, "libmoco.so")
         if library:
             environment["LD_LIBRARY_PATH"] = os.path.dirname(library)
@@ -255,25 +278,62 @@ class Bench:
         except subprocess.TimeoutExpired:
             return None
         finally:
-            try:  # and what it left behind
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            end_session(process.pid)  # and what it left behind
             process.wait()
 
+    def timed(self, name, limit, library=None, programs={}):
+        """(whether it passes as run() says, seconds of processors, seconds by the clock)."""
+        used = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+        begun, before = time.time(), used()
+        passed = self.run(name, library, programs, limit)
+        return passed, used() - before, time.time() - begun
+
+    def remember(self, name, passed, seconds, clock):
+        """The times of a test that has passed, whatever the library was; others are not run again."""
+        self.times[name] = (seconds, clock) if passed else (float("inf"), float("inf"))
+        if not passed:
+            print("left out: %s does not pass here" % name, flush=True)
+            return
+        with open(self.times_path, "a") as file:
+            file.write("%s\t%.2f\t%.2f\n" % (name, seconds, clock))
+        if seconds > self.longest:
+            print("left out: %s takes %.0f s" % (name, seconds), flush=True)
+
     def seconds(self, name):
-        """How long the test takes on the unchanged library; infinity where it cannot run or does not pass."""
-        if name not in self.known_seconds:
-            begun = time.time()
-            passed = self.command_of(name) is not None and self.run(name, None, {}, self.longest)
-            self.known_seconds[name] = time.time() - begun if passed else float("inf")
-            if not passed:
-                print("left out: %s does not pass within %d s here" % (name, self.longest), flush=True)
-        return self.known_seconds[name]
+        """Seconds of processors that a test takes, or a guess before it has run; infinity where it is not to run."""
+        if name not in self.times and os.path.exists(self.times_path):  # other processes write there too
+            with open(self.times_path) as file:
+                self.times.update((key, (float(a), float(b))) for key, a, b in (line.split("\t") for line in file))
+        if name not in self.times:
+            return UNKNOWN if self.command_of(name) is not None else float("inf")
+        return self.times[name][0] if self.times[name][0] <= self.longest else float("inf")
+
+    def passes(self, name, library, programs):
+        """As run(), but what does not pass with the unchanged library either passes: it tells nothing. A test that does
+        not end in time is given as long as the unchanged library makes likely now."""
+        known = name in self.times
+        limit = SLOW_START + SLOWER * self.times[name][1] if known else 20 * (SLOW_START + self.longest)
+        while True:
+            passed, *times = self.timed(name, limit, library, programs)
+            if passed and not known:
+                self.remember(name, True, *times)
+            if passed or (passed is not None and known):
+                return passed
+            now, *times = self.timed(name, limit)
+            if now is False or not known:
+                self.remember(name, now, *times)
+                known = True
+            if now is False or self.times[name][0] > self.longest:
+                return True
+            if passed is False:
+                return False
+            if now and SLOW_START + SLOWER * times[1] <= 1.5 * limit:
+                return None
+            limit = SLOW_START + SLOWER * times[1] if now else 2 * limit
 
     def targets(self, name):
         """What to link again for a test: programs with the library inside, and whether the shared one is used."""
-        targets = self.command_of(name)[3]
+        targets = self.command_of(name)[2]
         static = [target for target in targets if self.has_inside(target)]
         return static, not static or name.endswith(".py")
 
@@ -289,18 +349,22 @@ class Bench:
         source = os.path.join(self.work, "mutant.c")
         with open(os.path.join(self.root, mutant.path)) as file:
             lines = file.read().split("\n")
+        if lines[mutant.number - 1] != mutant.line:
+            return None, ""  # the file was edited meanwhile
         lines[mutant.number - 1] = mutant.new
         with open(source, "w") as file:
             file.write("\n".join(lines))
         objects = {target: os.path.join(self.work, target + ".o") for target in ("moco", "moco_inside")}
-        for target, out in objects.items():
-            if not self.compile(mutant, target, source, out):
-                return "not built", ""
+        if not self.compile(mutant, "moco_inside", source, objects["moco_inside"]):
+            return "not built", ""
         if self.same_code(mutant, objects["moco_inside"]):
             return "same code", ""
         library = None
-        names = [name for name in self.mapped(mutant.path) if self.seconds(name) != float("inf")]
-        for name in sorted(names, key=self.seconds):
+        compiled = [name for name in self.mapped(mutant.path) if not name.endswith(".py")]
+        compared = [name for name in self.mapped(mutant.path) if name.endswith(".py")]  # slow
+        for name in sorted(compiled, key=self.seconds) + compared:
+            if self.seconds(name) == float("inf"):
+                continue
             static, shared = self.targets(name)
             programs = {}
             for target in static:
@@ -309,13 +373,15 @@ class Bench:
                 if programs[target] is None:
                     return "not built", ""
             if shared and library is None:
+                if not self.compile(mutant, "moco", source, objects["moco"]):
+                    return "not built", ""
                 library = self.link(self.build, "moco", (mutant, objects["moco"]))
                 if library is None:
                     return "not built", ""
                 short = os.path.join(self.work, "libmoco.so.0")
                 if not os.path.lexists(short):
                     os.symlink(os.path.basename(library), short)
-            passed = self.run(name, library, programs, SLOW_START + SLOWER * self.seconds(name))
+            passed = self.passes(name, library, programs)
             if passed is None:
                 return "timed out", name
             if not passed:
@@ -324,16 +390,18 @@ class Bench:
 
     def same_code(self, mutant, out):
         """Whether the compiler makes the same of both. Objects hold no line numbers and no names of files."""
-        plain = os.path.join(self.work, "plain.o")
-        with open(os.path.join(self.root, mutant.path)) as file:
-            text = file.read()
-        source = os.path.join(self.work, "mutant.c")  # the same name, since it may stand in the object
-        with open(source, "w") as file:
-            file.write(text)
-        if not self.compile(mutant, "moco_inside", source, plain):
-            sys.exit("the unchanged %s does not compile" % mutant.path)
-        with open(plain, "rb") as a, open(out, "rb") as b:
-            return a.read() == b.read()
+        if mutant.path not in self.plain:
+            plain = os.path.join(self.work, "plain.o")
+            folder = os.path.join(self.work, "plain")
+            os.makedirs(folder, exist_ok=True)
+            source = os.path.join(folder, "mutant.c")  # the same name, since it may stand in the object
+            shutil.copy(os.path.join(self.root, mutant.path), source)
+            if not self.compile(mutant, "moco_inside", source, plain):
+                sys.exit("the unchanged %s does not compile" % mutant.path)
+            with open(plain, "rb") as file:
+                self.plain[mutant.path] = file.read()
+        with open(out, "rb") as file:
+            return file.read() == self.plain[mutant.path]
 
 
 def read_seen(path):
@@ -407,9 +475,13 @@ def main():
                 counted += 1
                 continue
             done = seen.get(mutant.key)
-            if done is None or (options.again and done[0] == "survived"):
+            if options.again and (done is None or done[0] != "survived"):
+                continue
+            if options.again or done is None:
                 begun = time.time()
                 result, test = bench.judge(mutant)
+                if result is None:
+                    continue
                 done = (result, test, "%.1f" % (time.time() - begun))
                 seen[mutant.key] = done
                 with open(path, "a") as file:

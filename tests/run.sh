@@ -41,6 +41,15 @@ build_checked() {
     cmake --preset asan -DMOCO_BUILD_TESTS=ON -DMOCO_BUILD_PROGRAM=OFF && cmake --build build-asan -j "$jobs"
 }
 
+# The tests that compute, with the oneDNN of Debian 13.
+check_newer() {
+    if [ ! -e "${MOCO_TREES:-$root/build-trees}/trixie/complete" ]; then
+        echo "skipped: no tree of Debian 13; sh tests/distros.sh --quick --tree trixie makes one"
+        return 77
+    fi
+    sh tests/distros.sh --quick trixie
+}
+
 group build
 # A warning fails the first of the two; the second lets the tests go on.
 section "release build without warnings" build_release ON || section "release build" build_release OFF || true
@@ -53,6 +62,7 @@ section "waiting for packages" sh tests/check_setup.sh "$root" || true
 section "public functions" sh tests/check_border.sh "$root" || true
 section "statuses in the headers" /usr/bin/python3 tests/check_statuses.py "$root" || true
 section "tests of each source file" sh tests/check_map.sh "$root" || true
+section "other targets" sh tests/check_targets.sh "$root" || true
 section "layout" sh tests/check_format.sh "$root" || true
 section "clang without warnings" check_clang || true
 if [ -z "$quick" ]; then
@@ -85,6 +95,9 @@ else
 fi
 
 if [ -z "$quick" ]; then
+    group "another oneDNN"
+    section "Debian 13" check_newer || true
+
     group "damaged and hostile input"
     section "fuzz targets" sh tests/fuzz.sh quick || true
 

@@ -8,7 +8,12 @@ MOCO_BUILD_PACKAGES="gcc libc6-dev make cmake pkg-config libdnnl-dev libjpeg62-t
 # libopenblas0-pthread: without it the double-precision references of tests/parity take three times as long.
 MOCO_TEST_PACKAGES="$MOCO_BUILD_PACKAGES g++ clang clang-format clang-tidy libclang-rt-dev llvm valgrind strace
                     doxygen groff-base binutils check python3 python3-numpy python3-torch python3-torchvision
-                    python3-pil libopenblas0-pthread"
+                    python3-pil libopenblas0-pthread libpocl2 opencl-c-headers"
+# And to build for aarch64 and run that under emulation, which tests/long.sh does.
+MOCO_CROSS_PACKAGES="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static"
+
+# Makes trees of other releases: tests/distros.sh installs it.
+MOCO_TREE_PACKAGES=debootstrap
 
 # Debian's own interpreter: the packages above belong to it, whatever comes first on PATH.
 MOCO_PYTHON=/usr/bin/python3

@@ -121,7 +121,21 @@ typedef struct fixture_member {
     uint64_t size;
 } fixture_member_t;
 
-enum { FIXTURE_WIDE = 1 }; /* sizes and offsets in the 64-bit fields */
+enum {
+    FIXTURE_WIDE = 1, /* sizes and offsets in the 64-bit fields */
+    FIXTURE_SUMS = 2  /* with checksums; else they are 0        */
+};
+
+/* CRC-32, bit by bit. */
+static inline uint32_t crc_of(const void *bytes, uint64_t size)
+{
+    uint32_t sum = UINT32_MAX;
+    for (uint64_t i = 0; i < 8 * size; i++) {
+        const uint32_t bit = (((const uint8_t *)bytes)[i / 8] >> i % 8 ^ sum) & 1;
+        sum = sum >> 1 ^ (bit ? 0xedb88320u : 0);
+    }
+    return ~sum;
+}
 
 static inline buffer_t make_zip(const fixture_member_t *members, int count, int flags)
 {
@@ -129,8 +143,10 @@ static inline buffer_t make_zip(const fixture_member_t *members, int count, int 
     int wide = flags & FIXTURE_WIDE;
     for (int i = 0; i < count; i++) {
         uint64_t at = b.size, length = strlen(members[i].name), size = members[i].size;
+        const uint32_t sum = flags & FIXTURE_SUMS ? crc_of(members[i].bytes, size) : 0;
         put(&b, "PK\3\4", 4);
-        put_zeros(&b, 14); /* version, flags, method, time, date, checksum */
+        put_zeros(&b, 10); /* version, flags, method, time, date */
+        put_number(&b, sum, 4);
         put_number(&b, size, 4);
         put_number(&b, size, 4);
         put_number(&b, length, 2);
@@ -140,7 +156,8 @@ static inline buffer_t make_zip(const fixture_member_t *members, int count, int 
         put(&b, members[i].bytes, size);
         put(&directory, "PK\1\2", 4);
         put_number(&directory, 0, 8); /* versions, flags, method */
-        put_number(&directory, 0, 8); /* time, date, checksum */
+        put_number(&directory, 0, 4); /* time, date */
+        put_number(&directory, sum, 4);
         put_number(&directory, wide ? UINT32_MAX : size, 4);
         put_number(&directory, wide ? UINT32_MAX : size, 4);
         put_number(&directory, length, 2);

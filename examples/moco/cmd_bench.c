@@ -128,6 +128,28 @@ cleanup:
     return status;
 }
 
+/* How long it took until the first step could begin, and the share of the checks of oneDNN. */
+static moco_status_t show_start(const bench_t *b, double seconds)
+{
+    moco_status_t status = MOCO_OK;
+    json_t *info = NULL;
+
+    FETCH_JSON(status, info, moco_device_info, b->device);
+    if (status != MOCO_OK)
+        return status;
+    json_t *checks = json_object_get(info, "checks");
+    if (b->options->json)
+        output_json(
+            json_pack("{s:s, s:o, s:O}", "event", "ready", "seconds", output_real(seconds, 3), "checks", checks));
+    else
+        printf("ready in %.3g s, %.2g s of them for checks of %d primitives of oneDNN (%d left out)\n", seconds,
+               json_number_value(json_object_get(checks, "seconds")),
+               (int)json_integer_value(json_object_get(checks, "primitives")),
+               (int)json_integer_value(json_object_get(checks, "left_out")));
+    json_decref(info);
+    return MOCO_OK;
+}
+
 /* Noise, the same in every run. */
 static moco_status_t draw_images(bench_t *b)
 {
@@ -277,9 +299,12 @@ static moco_status_t measure(bench_t *b)
 {
     moco_status_t status = MOCO_OK;
     double embedded = 0, share = 0;
+    const double started = seconds_now();
 
-    TRY(draw_images(b));
+    TRY(show_plan(b));
     TRY(moco_trainer_create(&b->trained, b->device, &b->trainer));
+    TRY(show_start(b, seconds_now() - started));
+    TRY(draw_images(b));
     TRY(train(b));
     TRY(moco_trainer_snapshot(b->trainer, NULL, b->device, &b->model));
     moco_trainer_free(b->trainer); /* a model alone, as hosts have it */
@@ -307,7 +332,6 @@ int cmd_bench(int argc, char **argv)
         b.trained.memory_cap = options.memory_cap;
     b.side = b.trained.image_size;
     TRY(place_open(&options.place, &b.device));
-    TRY(show_plan(&b));
     TRY(measure(&b));
 cleanup:
     code = finish(status, NULL);

@@ -181,10 +181,10 @@ static moco_status_t dataset_info(const char *path, json_t **info)
     return status;
 }
 
-/* A file of a run's folder; 0 if there is none. */
+/* A file of a run's folder; 0 if there is none. A path that is too long for one is none. */
 static int in_run(const char *folder, const char *name, char path[PATH_SIZE])
 {
-    return path_join(path, folder, name) == 0 && path_exists(path);
+    return snprintf(path, PATH_SIZE, "%s/%s", folder, name) < PATH_SIZE && path_exists(path);
 }
 
 static int path_info(const char *path, const model_file_t *file, json_t **info)

@@ -67,6 +67,7 @@ moco_status_t place_open(const run_place_t *place, moco_device_t **out)
 
     TRY(moco_device_options_init(&options, sizeof options));
     options.kind = place->kind;
+    options.number = place->number;
     options.lanes = (int32_t)place->threads;
     TRY(moco_device_create(&options, out));
 cleanup:
@@ -130,6 +131,7 @@ int path_writable(const char *path)
         fail("'%s' cannot be written: it exists and is no file", path);
         return 0;
     }
+    errno = ENAMETOOLONG;
     if (snprintf(copy, sizeof copy, "%s", path) < (int)sizeof copy && access(dirname(copy), W_OK) == 0)
         return 1;
     fail("'%s' cannot be written: %s", path, strerror(errno));

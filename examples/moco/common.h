@@ -30,15 +30,17 @@ double seconds_now(void);
 /* Where the work runs; the same options in every command. */
 typedef struct run_place {
     int kind; /* MOCO_DEVICE_… */
+    int64_t number;
     int64_t threads;
     int64_t loader_threads;
 } run_place_t;
 
-#define DEVICE_OPTIONS(place)                                                                                        \
-    {"device", 0, ARG_CHOICE, &(place).kind, "cpu|gpu", "where networks run (default cpu)", 0, 0, NULL},             \
-    {                                                                                                                \
-        "threads", 0, ARG_INTEGER, &(place).threads, "LANES", "worker threads (default: the processors allowed)", 1, \
-            1024, NULL                                                                                               \
+#define DEVICE_OPTIONS(place)                                                                                         \
+    {"device", 0, ARG_CHOICE, &(place).kind, "cpu|gpu", "where networks run (default cpu)", 0, 0, NULL},              \
+        {"device-number", 0, ARG_INTEGER, &(place).number, "N", "which of several GPUs (default 0)", 0, 1023, NULL},  \
+    {                                                                                                                 \
+        "threads", 0, ARG_INTEGER, &(place).threads, "LANES", "worker threads (default: what is allowed; GPU: 1)", 1, \
+            1024, NULL                                                                                                \
     }
 #define PLACE_OPTIONS(place)                                                                                           \
     DEVICE_OPTIONS(place),                                                                                             \

@@ -1,10 +1,9 @@
 /* Writing a confusion table. */
-#include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "common.h"
 #include "confusion.h"
+#include "whole_file.h"
 
 /* A name without what would break the table. */
 static void put_name(FILE *file, const char *name)
@@ -15,11 +14,11 @@ static void put_name(FILE *file, const char *name)
 
 int confusion_write(const char *path, int32_t classes, confusion_name_fn name, const void *owner, const int64_t *table)
 {
-    FILE *file = fopen(path, "w");
-    int bad;
+    whole_file_t whole;
 
-    if (file == NULL)
-        return fail("'%s' cannot be written: %s", path, strerror(errno));
+    if (whole_open(&whole, path) != EXIT_DONE)
+        return EXIT_FAILED;
+    FILE *file = whole.stream;
     for (int32_t c = 0; c < classes; c++) {
         putc('\t', file);
         put_name(file, name(owner, c));
@@ -31,8 +30,5 @@ int confusion_write(const char *path, int32_t classes, confusion_name_fn name, c
             fprintf(file, "\t%lld", (long long)table[(int64_t)row * classes + c]);
         putc('\n', file);
     }
-    bad = ferror(file);
-    if (fclose(file) != 0 || bad)
-        return fail("'%s' cannot be written: %s", path, strerror(errno));
-    return EXIT_DONE;
+    return whole_close(&whole, 1);
 }

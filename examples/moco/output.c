@@ -10,13 +10,27 @@
 
 #include "common.h"
 
+/* A line of stdout is missing: no memory for it. */
+static int lost;
+
+static void lose(void)
+{
+    if (!lost)
+        fail("no memory for a JSON object: a line is missing");
+    lost = 1;
+}
+
 void output_json(json_t *object)
 {
-    if (object == NULL)
-        return;
-    json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12));
-    putchar('\n');
-    fflush(stdout);
+    char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+
+    if (text != NULL) {
+        puts(text);
+        fflush(stdout);
+    } else {
+        lose();
+    }
+    free(text);
     json_decref(object);
 }
 
@@ -30,22 +44,6 @@ json_t *output_real(double value, int digits)
 json_t *output_measured(double percent, int digits)
 {
     return percent >= 0 ? output_real(percent, digits) : json_null();
-}
-
-json_t *output_text(const char *text)
-{
-    json_t *string = json_string(text);
-    char *plain;
-
-    if (string != NULL || (plain = strdup(text)) == NULL)
-        return string;
-    for (char *c = plain; *c != '\0'; c++) {
-        if ((unsigned char)*c >= 0x80)
-            *c = '?';
-    }
-    string = json_string(plain);
-    free(plain);
-    return string;
 }
 
 /* Bytes of the UTF-8 character at `text`, 0 if there is none that may be shown. */
@@ -62,12 +60,37 @@ static int shown(const unsigned char *text)
     }
     if (code < 0x20 || (code >= 0x7f && code < 0xa0)) /* C0, DEL, C1 */
         return 0;
+    if (code == 0x2028 || code == 0x2029) /* end lines */
+        return 0;
     if ((code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069)) /* turn the line around */
         return 0;
     return (length == 3 && (code < 0x800 || (code >= 0xd800 && code < 0xe000))) ||
                    (length == 4 && (code < 0x10000 || code > 0x10ffff))
                ? 0
                : length;
+}
+
+/* A name that is not UTF-8 comes as the library writes it: \xNN stands for a byte, also of a
+ * backslash. */
+json_t *output_text(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    json_t *string = json_string(text);
+    char *plain;
+    size_t used = 0;
+
+    if (string != NULL || (plain = malloc(4 * strlen(text) + 1)) == NULL)
+        return string;
+    while (*at != '\0') {
+        const int length = *at == '\\' ? 0 : shown(at);
+        if (length == 0)
+            used += (size_t)sprintf(plain + used, "\\x%02x", *at++);
+        for (int i = 0; i < length; i++)
+            plain[used++] = (char)*at++;
+    }
+    string = json_stringn(plain, used);
+    free(plain);
+    return string;
 }
 
 void output_plain(const char *text, FILE *stream)
@@ -179,7 +202,7 @@ void output_table(const json_t *object, int indent)
 int output_close(int code)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
-        return code;
+        return lost && code == EXIT_DONE ? EXIT_FAILED : code;
     fail("cannot write to standard output: %s", strerror(errno));
     return code == EXIT_DONE ? EXIT_FAILED : code;
 }

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <moco/moco.h>
 
-/* Writes the object on one line, flushes and drops it; NULL (out of memory) writes nothing. */
+/* Writes the object on one line, flushes and drops it. Without memory (NULL, too) it says so, and
+ * output_close fails. */
 void output_json(json_t *object);
 
 /* One "name  value" line per member, indented; nested objects deeper. Whole numbers called "bytes",
@@ -23,7 +24,8 @@ json_t *output_real(double value, int digits);
 /* The same of a percentage; null where it is below 0, which stands for "not measured". */
 json_t *output_measured(double percent, int digits);
 
-/* A file name as JSON text; bytes that are not UTF-8 become '?'. */
+/* A file name as JSON text. One that is not UTF-8 is written as in X.names.txt: what cannot be
+ * shown, and a backslash, as \xNN, so that no two names become equal. */
 json_t *output_text(const char *text);
 
 /* Text for a terminal: control characters, and bytes that are not UTF-8, as \xNN, so that no name

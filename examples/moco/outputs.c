@@ -34,19 +34,21 @@ static int is_table(const uint8_t *first, size_t size)
 
 static const struct {
     const char *what, *endings[2];
+    int exact; /* the ending's letters: other commands know the file by them */
     int (*is)(const uint8_t *first, size_t size);
 } kinds[] = {
-    [OUTPUT_ROWS] = {"rows of `moco embed`", {".npy", ".npy"}, is_rows},
-    [OUTPUT_TENSORS] = {"safetensors", {".safetensors", ".safetensors"}, is_tensors},
-    [OUTPUT_SHEET] = {"a sheet of moco", {".jpg", ".jpeg"}, is_sheet},
-    [OUTPUT_TABLE] = {"a table of moco", {".tsv", ".txt"}, is_table},
+    [OUTPUT_ROWS] = {"rows of `moco embed`", {".npy", ".npy"}, 1, is_rows},
+    [OUTPUT_TENSORS] = {"safetensors", {".safetensors", ".safetensors"}, 1, is_tensors},
+    [OUTPUT_SHEET] = {"a sheet of moco", {".jpg", ".jpeg"}, 0, is_sheet},
+    [OUTPUT_TABLE] = {"a table of moco", {".tsv", ".txt"}, 0, is_table},
 };
 
 /* A name without any ending is as good as one with its own. */
-static int ends_in_another(const char *path, const char *const endings[2])
+static int ends_in_another(const char *path, const char *const endings[2], int exact)
 {
+    int (*const differ)(const char *, const char *) = exact ? strcmp : strcasecmp;
     const char *slash = strrchr(path, '/'), *dot = strrchr(slash != NULL ? slash : path, '.');
-    return dot != NULL && strcasecmp(dot, endings[0]) != 0 && strcasecmp(dot, endings[1]) != 0;
+    return dot != NULL && differ(dot, endings[0]) != 0 && differ(dot, endings[1]) != 0;
 }
 
 static int check_name(const char *path, output_kind_t kind)
@@ -55,7 +57,7 @@ static int check_name(const char *path, output_kind_t kind)
 
     if (strcmp(path, "-") == 0)
         fail("'-' is no file, and this is not written to stdout: wanted a name that ends in %s", endings[0]);
-    else if (ends_in_another(path, endings))
+    else if (ends_in_another(path, endings, kinds[kind].exact))
         fail("'%s' does not end in %s, as the file to write should", path, endings[0]);
     else
         return EXIT_DONE;

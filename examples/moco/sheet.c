@@ -11,6 +11,7 @@
 #include "common.h"
 #include "outputs.h"
 #include "sheet.h"
+#include "whole_file.h"
 
 /* Five columns of seven dots per letter, lowest bit on top. */
 static const struct {
@@ -155,21 +156,17 @@ static int compress(FILE *file, const uint8_t *rgb, int width, int height, int q
 static int write_jpeg(const char *path, const uint8_t *rgb, int width, int height, int quality, const char *comment)
 {
     jpeg_trap_t trap;
-    FILE *file = fopen(path, "wb");
-    int done;
+    whole_file_t file;
 
-    if (file == NULL) {
-        fail("'%s' cannot be written: %s", path, strerror(errno));
+    if (whole_open(&file, path) != EXIT_DONE)
         return -1;
-    }
-    done = compress(file, rgb, width, height, quality, comment, &trap);
-    if (fclose(file) != 0 && done == 0) {
-        fail("'%s' cannot be written: %s", path, strerror(errno));
-        return -1;
-    }
-    if (done != 0)
-        fail("'%s' cannot be written: %s", path, trap.message);
-    return done;
+    file.unsynced = comment == NULL; /* the demo's images come in thousands */
+    if (compress(file.stream, rgb, width, height, quality, comment, &trap) == 0)
+        return whole_close(&file, 1) == EXIT_DONE ? 0 : -1;
+    const int error = ferror(file.stream) ? errno : 0;
+    whole_close(&file, 0);
+    fail("'%s' cannot be written: %s", path, error != 0 ? strerror(error) : trap.message);
+    return -1;
 }
 
 int jpeg_write(const char *path, const uint8_t *rgb, int width, int height, int quality)

@@ -74,7 +74,8 @@ def _fields(*runs):
 
 
 class DeviceOptions(_Struct):
-    _fields_ = [("struct_size", _u64), ("kind", _i32), ("lanes", _i32), ("training_percent", _i64)]
+    _fields_ = [("struct_size", _u64), ("kind", _i32), ("lanes", _i32), ("training_percent", _i64),
+                ("number", _i64)]
 
 
 class DatasetOptions(_Struct):
@@ -1192,11 +1193,11 @@ def _channels(values):
 class Device(_Handle):
     """Worker threads that models, trainers, queues and indexes may share; lanes=0 takes what the
     process may use. training_percent is the lane time that training keeps while embeddings wait
-    too."""
+    too. kind="gpu" is a GPU that oneDNN's OpenCL engine can use; number says which one."""
     _free = "moco_device_free"
 
-    def __init__(self, lanes=0, kind="cpu", training_percent=50):
-        options = _options("device", dict(lanes=lanes, kind=kind, training_percent=training_percent))
+    def __init__(self, lanes=0, kind="cpu", training_percent=50, number=0):
+        options = _options("device", dict(lanes=lanes, kind=kind, training_percent=training_percent, number=number))
         super().__init__(_create(self._free, "device_create", ctypes.byref(options)))
 
     def info(self):

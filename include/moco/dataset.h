@@ -141,8 +141,8 @@ MOCO_API const char *moco_dataset_broken_reason(const moco_dataset_t *dataset, i
  * {".png": 20}), left_out_images (how many of those are pictures), skipped_folders (that may not be
  * read), examined (images read so far, of which the next four tell), broken (count), warnings
  * (libjpeg warnings that left the image usable), turned (images with an EXIF orientation, which is
- * not followed), broken_names (the first 20, with reasons). Text rule as in moco_build_info.
- * Since: 0.1. */
+ * not followed), broken_names (the first 20, with reasons). Names that are not UTF-8 are written as
+ * moco_model_embed_to_npy does. Text rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_dataset_info(const moco_dataset_t *dataset, char *text, uint64_t capacity,
                                          uint64_t *needed);
 

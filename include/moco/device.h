@@ -1,6 +1,7 @@
 /* A device: where networks run. On a CPU it is a set of lanes: worker threads that each run whole
  * shards, so there is no barrier inside a convolution. Lanes are started when the device is
- * created, never when the library is loaded, and sleep when idle. */
+ * created, never when the library is loaded, and sleep when idle. A GPU is one that oneDNN's OpenCL
+ * engine can use, which means one of Intel's; see docs/gpu.md. */
 #ifndef MOCO_DEVICE_H
 #define MOCO_DEVICE_H
 
@@ -16,7 +17,8 @@ MOCO_BEGIN_DECLS
  * What work on a device returns, beside the statuses that a call names itself: MOCO_ERR_ENGINE
  * (oneDNN refused or failed), MOCO_ERR_THREAD (a lane could not be started), MOCO_ERR_FORKED (this
  * is the child of a fork that found the device at work: start over with a new one), MOCO_ERR_STATE
- * (the process is exiting). Nothing has changed then, and all but the last two may be tried again.
+ * (the process is exiting), and where it makes a device of its own MOCO_ERR_UNSUPPORTED (this
+ * processor is none that the library computes on). Nothing has changed then.
  */
 typedef struct moco_device moco_device_t;
 
@@ -26,8 +28,11 @@ enum moco_device_kind { MOCO_DEVICE_CPU = 0, MOCO_DEVICE_GPU = 1 };
 /** Where networks run, and on how many threads. */
 typedef struct moco_device_options {
     uint64_t struct_size; /**< set by _init                                                                        */
-    int32_t kind;         /**< MOCO_DEVICE_CPU; MOCO_DEVICE_GPU is refused by this version with a clear message    */
-    int32_t lanes;        /**< worker threads, 1..1024; 0 = processors allowed by affinity mask and cgroup quota   */
+    int32_t kind;         /**< MOCO_DEVICE_CPU or MOCO_DEVICE_GPU                                                   */
+    /** Worker threads, 1..1024; 0 = processors allowed by affinity mask and cgroup quota. Of a GPU:
+     * threads that give it work and do what the host has to, each with activations of its own on
+     * the GPU; 0 = 1. */
+    int32_t lanes;
     /** Percent of lane time that training (and all other work that is no embedding) keeps while
      * embeddings wait as well, 0..100; default 50. Nobody is slowed down where only one of them has
      * work. An embedding waits for one operation of a training step, or for a plan that is in the
@@ -36,6 +41,7 @@ typedef struct moco_device_options {
      * second more. With 0 training gets what embeddings leave, with 100 embeddings get what
      * training leaves. */
     int64_t training_percent;
+    int64_t number; /**< which device of the kind, 0..1023; 0 = the first, and of CPUs the only one. Since: 0.1 */
 } moco_device_options_t;
 
 /** Write the defaults. @param struct_size  sizeof(moco_device_options_t) as the caller knows it.
@@ -54,9 +60,10 @@ MOCO_API moco_status_t moco_device_options_json(const moco_device_options_t *opt
  * @param options  NULL for the defaults.
  * @param out      receives the device; free with moco_device_free. Models, trainers and queues made
  * on it keep it alive.
- * @return MOCO_ERR_ARGUMENT, MOCO_ERR_UNSUPPORTED (a kind that this build does not have),
- *         MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MEMORY, and what work on a device
- *         returns (moco_device_t). Threads: a device may be shared by any threads. Since: 0.1.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_UNSUPPORTED (no GPU of this number; the message says what
+ *         was looked for), MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MEMORY, and what
+ *         work on a device returns (moco_device_t). Threads: a device may be shared by any threads.
+ *         Since: 0.1.
  */
 MOCO_API moco_status_t moco_device_create(const moco_device_options_t *options, moco_device_t **out);
 
@@ -64,8 +71,11 @@ MOCO_API moco_status_t moco_device_create(const moco_device_options_t *options, 
 MOCO_API void moco_device_free(moco_device_t *device);
 
 /** JSON: kind, lanes, lane_seconds (what the lanes have spent on "training", which counts all work
- * that is no embedding, and on "embedding"), instruction set, oneDNN version. Text rule as in
- * moco_build_info. Since: 0.1. */
+ * that is no embedding, and on "embedding"), instruction set, oneDNN version; "checks" of oneDNN's
+ * implementations in this process so far: how many "primitives", how many of them were wrong and
+ * "left_out" for others, the first of those ("first", "" where there is none), "seconds" of one
+ * thread; of a GPU its number, name, driver and memory. Text rule as in moco_build_info. Since:
+ * 0.1. */
 MOCO_API moco_status_t moco_device_info(const moco_device_t *device, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS

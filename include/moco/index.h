@@ -142,8 +142,11 @@ MOCO_API moco_status_t moco_index_classify(moco_index_t *index, int64_t count, c
 MOCO_API moco_status_t moco_index_load_npy(const char *path, const moco_index_options_t *options,
                                            moco_device_t *device, moco_index_t **out);
 
-/** Write the normalised vectors as .npy, by temporary file, sync and rename.
+/** Write the normalised vectors as .npy, by temporary file, sync and rename. Where `path` holds the
+ * rows of moco_model_embed_to_npy and the vectors are others, what lies beside it (`.names.txt`,
+ * `.skipped.txt`, `.embed.json`) is removed after that.
  * @return MOCO_ERR_ARGUMENT, MOCO_ERR_IO, MOCO_ERR_EXISTS (a file of another kind is there),
+ *         MOCO_ERR_VERSION (the record of embeddings beside it is of a newer library),
  *         MOCO_ERR_MEMORY; an older file of that name is then as it was. Since: 0.1. */
 MOCO_API moco_status_t moco_index_save_npy(const moco_index_t *index, const char *path);
 

@@ -82,10 +82,11 @@ MOCO_API moco_status_t moco_model_load_memory(const void *data, uint64_t size, c
 /** Write the model as `path` (safetensors, torchvision names), through a temporary file that is
  * synced and renamed. A symbolic link stays one, and what it leads to is written. The file carries
  * checksums, which every load compares (docs/checkpoints.md).
- * @return MOCO_ERR_ARGUMENT, MOCO_ERR_IO, MOCO_ERR_EXISTS (a file of another kind is there),
- *         MOCO_ERR_NONFINITE, MOCO_ERR_FORMAT (a variance is negative), MOCO_ERR_ENGINE (the
- *         weights could not be read from the device), MOCO_ERR_MEMORY; an older file of that name
- *         is then as it was. Since: 0.1. */
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_IO, MOCO_ERR_EXISTS (a file of another kind is there; or it
+ *         is the model of a run's folder in which a run is at work), MOCO_ERR_NONFINITE,
+ *         MOCO_ERR_FORMAT (a variance is negative), MOCO_ERR_ENGINE (the weights could not be read
+ *         from the device), MOCO_ERR_MEMORY; an older file of that name is then as it was.
+ *         Since: 0.1. */
 MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *path);
 
 /**
@@ -210,22 +211,29 @@ typedef struct moco_embed_result {
 
 /**
  * Embed a data set into files: `path` (NumPy .npy, [good images, dimension] float32), and beside
- * it, with ".npy" replaced, `.names.txt` (a name per row, control characters as "?"),
- * `.skipped.txt` (a line "name<TAB>reason" per broken image) and `.embed.json` (checksums that tie
- * rows and names: moco_index_load_npy compares them). All appear together when they are complete; a
- * call that fails or is cancelled leaves older files of these names as they were.
+ * it, with ".npy" replaced, `.names.txt` (a name per row), `.skipped.txt` (a line
+ * "name<TAB>reason" per broken image) and `.embed.json` (checksums that tie rows and names:
+ * moco_index_load_npy compares them). All appear together when they are complete; a call that fails
+ * or is cancelled leaves older files of these names as they were.
  *
- * Rows are written as they come, into part files (`.moco-part` behind the names above). A call that
- * is cancelled, or whose process is killed after the first seconds of work, leaves them, and the
- * next call for the same path, model, tap and data set goes on behind them, to the same bits.
- * `failed` and `progress` are then told of the images that are left. Part files of another model or
- * data set, of images that were written since, and of a callback's data set are begun anew.
+ * Both texts are UTF-8. In names each byte of a control character, of an end of line, of a
+ * character that turns the direction of text and of what is no UTF-8 is written as a backslash, an
+ * x and two hexadecimal digits, and so is a backslash itself. No two names are written alike, and
+ * turning each of these into its byte gives the name back.
+ *
+ * Rows are written as they come, into part files (`.moco-part` behind the names above, which are
+ * cut where they get too long). A call that is cancelled or fails, or whose process is killed after
+ * the first seconds of work, leaves them, and the next call for the same path, model, tap and data
+ * set goes on behind them, to the same bits. `failed` and `progress` are then told of the images
+ * that are left. Part files of another model or data set, and of images that were written since,
+ * are begun anew, with a warning to the log; those of a callback's data set are never kept.
  *
  * @param options  NULL for the defaults.
  * @param result   may be NULL.
- * @return as moco_model_embed_dataset; MOCO_ERR_IO also for the files; MOCO_ERR_EXISTS if one of
- *         the files is the list or archive that the data set was opened from, or there and of
- *         another kind; MOCO_ERR_STATE also while another process writes them. Since: 0.1.
+ * @return as moco_model_embed_dataset; MOCO_ERR_NONFINITE names the image; MOCO_ERR_IO also for the
+ *         files; MOCO_ERR_EXISTS if one of the files is the list or archive that the data set was
+ *         opened from, or there and of another kind, or a text that no earlier call has written as
+ *         it is now; MOCO_ERR_STATE also while another process writes them. Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_embed_to_npy(moco_model_t *model, moco_dataset_t *dataset, const char *path,
                                                const moco_embed_options_t *options, moco_embed_result_t *result);

@@ -451,9 +451,10 @@ MOCO_API moco_status_t moco_snapshot_options_json(const moco_snapshot_options_t 
  * @param options  NULL for the defaults.
  * @param device   NULL for the trainer's own.
  * @param out      receives the model; free with moco_model_free.
- * @return MOCO_ERR_MISMATCH (a method without key encoder), MOCO_ERR_ARGUMENT, MOCO_ERR_VERSION
- *         (options of a newer header), MOCO_ERR_MEMORY_CAP (more than moco_memory_left),
- *         MOCO_ERR_MEMORY, and what work on a device returns (moco_device_t). Since: 0.1. */
+ * @return MOCO_ERR_MISMATCH (a method without key encoder), MOCO_ERR_NONFINITE (a weight),
+ *         MOCO_ERR_ARGUMENT, MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MEMORY_CAP
+ *         (more than moco_memory_left), MOCO_ERR_MEMORY, and what work on a device returns
+ *         (moco_device_t). Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, const moco_snapshot_options_t *options,
                                              moco_device_t *device, moco_model_t **out);
 

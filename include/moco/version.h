@@ -24,7 +24,8 @@ MOCO_API const char *moco_version_string(void);
 
 /**
  * Describe the build and the machine as one JSON object: versions of libmoco and of oneDNN, the
- * instruction set that oneDNN chose, its CPU and GPU runtimes, the processors this process may use.
+ * instruction set that oneDNN chose, its CPU and GPU runtimes, the GPUs it can use (which loads the
+ * system's OpenCL drivers), the processors this process may use.
  *
  * @param text      receives the NUL-terminated text; may be NULL when `capacity` is 0.
  * @param capacity  bytes at `text`.

@@ -10,6 +10,7 @@
 #include "eval/loaded.h"
 #include "eval/probe.h"
 #include "train/finetune.h"
+#include "train/run_folder.h"
 #include "util/border.h"
 #include "util/json.h"
 #include "util/need.h"
@@ -65,7 +66,13 @@ moco_status_t moco_classifier_save(const moco_classifier_t *classifier, const ch
     MO_BORDER;
     MO_NEED(classifier);
     MO_NEED(path);
-    return mo_classifier_write(classifier, path);
+    mo_run_folder_t guard = {0};
+    moco_status_t status = MOCO_OK;
+    TRY(mo_run_folder_guard(&guard, path));
+    TRY(mo_classifier_write(classifier, path));
+cleanup:
+    mo_run_folder_close(&guard, 0);
+    return status;
 }
 
 void moco_classifier_free(moco_classifier_t *classifier)

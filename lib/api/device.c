@@ -14,8 +14,6 @@ moco_status_t moco_device_create(const moco_device_options_t *options, moco_devi
     moco_status_t status = mo_option_resolve(&mo_device_options, options, &full);
     if (status != MOCO_OK)
         return status;
-    if (full.kind == MOCO_DEVICE_GPU)
-        return mo_fail(MOCO_ERR_UNSUPPORTED, "GPU devices come with a later version; this one has the CPU");
     return mo_device_open(&full, out);
 }
 

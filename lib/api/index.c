@@ -47,7 +47,7 @@ static moco_status_t check_rows(const moco_index_t *index, const char *name, con
     if (count < 0)
         return mo_fail(MOCO_ERR_ARGUMENT, "count is %lld, wanted 0 or more", (long long)count);
     if (rows == NULL && count > 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "%s is NULL", name);
+        return mo_fail(MOCO_ERR_ARGUMENT, "'%s' is NULL", name);
     return MOCO_OK;
 }
 

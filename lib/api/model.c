@@ -4,9 +4,11 @@
 #include "api/options.h"
 #include "eval/loaded.h"
 #include "eval/model.h"
+#include "train/run_folder.h"
 #include "util/border.h"
 #include "util/json.h"
 #include "util/need.h"
+#include "util/status.h"
 #include "util/structsize.h"
 
 /* ---- files ---- */
@@ -58,7 +60,13 @@ moco_status_t moco_model_save(const moco_model_t *model, const char *path)
     MO_BORDER;
     MO_NEED(model);
     MO_NEED(path);
-    return mo_model_write(model, path);
+    mo_run_folder_t guard = {0};
+    moco_status_t status = MOCO_OK;
+    TRY(mo_run_folder_guard(&guard, path));
+    TRY(mo_model_write(model, path));
+cleanup:
+    mo_run_folder_close(&guard, 0);
+    return status;
 }
 
 moco_status_t moco_model_save_memory(const moco_model_t *model, void *data, uint64_t capacity, uint64_t *needed)

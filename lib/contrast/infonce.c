@@ -8,6 +8,7 @@
 
 #include "contrast/contrast.h"
 #include "engine/emit.h"
+#include "util/alloc.h"
 #include "util/status.h"
 
 int32_t mo_infonce(mo_net_t *net, const mo_infonce_spec_t *spec)
@@ -58,6 +59,76 @@ static moco_status_t merge_positive(const mo_op_t *op, const mo_net_t *net, int3
     return MOCO_OK;
 }
 
+/* ---- the two as primitives ---- */
+
+/* Far below every logit, and finite: 0 times it is 0. */
+#define NEVER (-1e30f)
+
+/* The numbers 0 … count-1 in each of `rows` rows. */
+static moco_status_t numbered(mo_plan_t *plan, int64_t rows, int64_t count, mo_slot_id_t *slot)
+{
+    float *numbers = NULL;
+    moco_status_t status = mo_calloc((size_t)(rows * count), sizeof *numbers, &numbers);
+    for (int64_t i = 0; i < rows * count && status == MOCO_OK; i++)
+        numbers[i] = (float)(i % count);
+    if (status == MOCO_OK)
+        status = mo_constant(plan, rows, count, numbers, slot);
+    mo_free(numbers);
+    return status;
+}
+
+static moco_status_t leave_out_primitives(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t negatives,
+                                          mo_slot_id_t place)
+{
+    moco_status_t status = MOCO_OK;
+    const mo_infonce_spec_t *form = op->form;
+    const int32_t rows = mo_plan_shard(plan);
+    mo_slot_id_t numbers, own;
+    TRY(mo_matrix(plan, place, 1, &place));
+    TRY(numbered(plan, rows, form->count, &numbers));
+    TRY(mo_temporary(plan, rows, (int32_t)form->count, &own));
+    TRY(mo_emit_binary(plan, op, MO_EQUAL, numbers, place, own, 0));
+    TRY(mo_emit_function(plan, op, MO_LINEAR, NEVER, 0.0f, own, own));
+    TRY(mo_emit_binary(plan, op, MO_ADD, negatives, own, negatives, 0));
+cleanup:
+    return status;
+}
+
+/* Of a [rows, MO_LOSS_WIDTH] matrix. */
+static moco_status_t result_column(mo_plan_t *plan, mo_slot_id_t results, int column, mo_slot_id_t *view)
+{
+    const int64_t extents[] = {mo_plan_shard(plan), 1}, strides[] = {MO_LOSS_WIDTH, 1};
+    return mo_view(plan, results, column, 2, extents, strides, view);
+}
+
+/* slots as of merge_positive; the negatives are no longer there afterwards. */
+static moco_status_t merge_primitives(mo_plan_t *plan, const mo_op_t *op, const mo_slot_id_t *slots)
+{
+    moco_status_t status = MOCO_OK;
+    const mo_infonce_spec_t *form = op->form;
+    const int32_t rows = mo_plan_shard(plan);
+    const float share = (float)(form->scale / (form->temperature * form->batch));
+    mo_slot_id_t margin, column, to;
+    TRY(mo_temporary(plan, rows, 1, &margin));
+    TRY(mo_temporary(plan, rows, 1, &column));
+    TRY(mo_emit_log_sums(plan, op, slots[0], slots[1], margin));
+    TRY(mo_emit_binary(plan, op, MO_SUB, margin, slots[2], margin, 0));
+    TRY(mo_emit_function(plan, op, MO_LOGISTIC, 0.0f, 0.0f, margin, slots[4]));
+    TRY(mo_emit_function(plan, op, MO_LINEAR, share, 0.0f, slots[4], slots[4]));
+    TRY(mo_emit_function(plan, op, MO_SOFTPLUS, 1.0f, 0.0f, margin, margin));
+    TRY(mo_emit_function(plan, op, MO_LINEAR, (float)form->scale, 0.0f, margin, margin));
+    TRY(result_column(plan, slots[3], MO_LOSS_VALUE, &to));
+    TRY(mo_emit_copy(plan, op, margin, to));
+    TRY(mo_emit_binary(plan, op, MO_GREATER, slots[0], slots[2], slots[0], 0));
+    TRY(mo_emit_row_sums(plan, op, slots[0], column));
+    TRY(result_column(plan, slots[3], MO_LOSS_RANK, &to));
+    TRY(mo_emit_copy(plan, op, column, to));
+cleanup:
+    return status;
+}
+
+/* ---- forward and backward ---- */
+
 /* Scale of the gradient and softmax survive from forward to backward in these. */
 typedef struct pieces {
     mo_slot_id_t q, k, queue, softmax, scale;
@@ -99,11 +170,13 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     if (form->place >= 0) {
         mo_slot_id_t own[] = {negatives, -1};
         TRY(mo_value(plan, form->place, &own[1]));
-        TRY(mo_emit_host(plan, op, leave_out_own, "ur", own));
+        TRY(mo_takes_primitives(plan) ? leave_out_primitives(plan, op, own[0], own[1])
+                                      : mo_emit_host(plan, op, leave_out_own, "ur", own));
     }
     TRY(mo_emit_softmax(plan, op, negatives, p.softmax));
     mo_slot_id_t slots[] = {negatives, p.softmax, positive, results, p.scale};
-    TRY(mo_emit_host(plan, op, merge_positive, "rrrww", slots));
+    TRY(mo_takes_primitives(plan) ? merge_primitives(plan, op, slots)
+                                  : mo_emit_host(plan, op, merge_positive, "rrrww", slots));
     mo_remember(plan, op, 0, p.queue);
     mo_remember(plan, op, 1, p.softmax);
     mo_remember(plan, op, 2, p.scale);

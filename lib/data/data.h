@@ -80,9 +80,15 @@ uint64_t mo_dataset_name_hash(const moco_dataset_t *dataset); /* FNV-1a over all
 /* Tells a data set from others in a later process: names, place and, of an archive, length and time
  * of change. 0 of a callback's, whose images nobody knows again. */
 uint64_t mo_dataset_identity(const moco_dataset_t *dataset);
-/* Whether one of the first `count` images, or the archive, was written after `since`, nanoseconds
- * of the system's time. */
-int mo_dataset_changed(const moco_dataset_t *dataset, int64_t count, int64_t since);
+/* Images, or the archive as number 0, whose times are not before `since`, nanoseconds of the
+ * system's time: whether one of them was written since is told by its `state`, a hash of size and
+ * times. Ascending; mo_free. */
+typedef struct mo_dataset_doubt {
+    int64_t index;
+    uint64_t state;
+} mo_dataset_doubt_t;
+moco_status_t mo_dataset_doubts(const moco_dataset_t *dataset, int64_t since, mo_dataset_doubt_t **list,
+                                int64_t *count);
 moco_dataset_t *mo_dataset_retain(moco_dataset_t *dataset);
 /* Read and decode entry `index` (thread-safe unless the data set is from a callback: then only on
  * the caller's thread). A broken image is remembered once with its reason and gives MOCO_ERR_IMAGE

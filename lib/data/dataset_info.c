@@ -7,8 +7,11 @@
 #include <unistd.h>
 
 #include "data/dataset.h"
+#include "util/alloc.h"
 #include "util/hash.h"
 #include "util/json.h"
+#include "util/retry.h"
+#include "util/status.h"
 
 #define LISTED_BROKEN 20
 
@@ -18,9 +21,12 @@ static json_t *broken_names(const moco_dataset_t *dataset)
     json_t *list = json_array();
     for (int64_t i = 0; i < dataset->listing.count && json_array_size(list) < LISTED_BROKEN; i++) {
         const char *reason = mo_dataset_broken_reason(dataset, i);
-        if (reason != NULL)
+        if (reason != NULL &&
             json_array_append_new(list, json_pack("{so so}", "name", mo_json_bytes(mo_dataset_name(dataset, i)),
-                                                  "reason", mo_json_bytes(reason)));
+                                                  "reason", mo_json_bytes(reason))) != 0) {
+            json_decref(list);
+            return NULL;
+        }
     }
     return list;
 }
@@ -54,33 +60,58 @@ static int64_t nanoseconds(const struct timespec *time)
     return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
 }
 
-int mo_dataset_changed(const moco_dataset_t *dataset, int64_t count, int64_t since)
+/* What a file is known again by. */
+static uint64_t state_of(int64_t index, const struct stat *info)
 {
+    uint64_t hash = mo_hash_add(MO_HASH_START, (uint64_t)index);
+    hash = mo_hash_add(hash, (uint64_t)info->st_dev);
+    hash = mo_hash_add(hash, (uint64_t)info->st_ino);
+    hash = mo_hash_add(hash, (uint64_t)info->st_size);
+    hash = mo_hash_add(hash, (uint64_t)nanoseconds(&info->st_mtim));
+    return mo_hash_add(hash, (uint64_t)nanoseconds(&info->st_ctim));
+}
+
+moco_status_t mo_dataset_doubts(const moco_dataset_t *dataset, int64_t since, mo_dataset_doubt_t **list, int64_t *count)
+{
+    moco_status_t status = MOCO_OK;
     const mo_listing_t *listing = &dataset->listing;
     const int archive = listing->source == MO_SOURCE_TAR;
+    mo_dataset_doubt_t *made = NULL;
+    int64_t used = 0, capacity = 0;
     struct stat info;
-    for (int64_t i = 0; i < (archive ? 1 : count) && i < listing->count; i++) {
-        const int failed = archive ? fstat(listing->fd, &info)
-                                   : fstatat(listing->fd, mo_dataset_name(dataset, i), &info, 0);
-        if (failed == 0 && (nanoseconds(&info.st_mtim) >= since || nanoseconds(&info.st_ctim) >= since))
-            return 1;
+    for (int64_t i = 0; i < (archive ? 1 : listing->count); i++) {
+        const int failed = archive ? mo_fstat(listing->fd, &info)
+                                   : mo_fstatat(listing->fd, mo_dataset_name(dataset, i), &info, 0);
+        if (failed || (nanoseconds(&info.st_mtim) < since && nanoseconds(&info.st_ctim) < since))
+            continue;
+        TRY(mo_reserve(&made, used + 1, &capacity, sizeof *made));
+        made[used++] = (mo_dataset_doubt_t){i, state_of(i, &info)};
     }
-    return 0;
+    *list = made;
+    *count = used;
+    made = NULL;
+cleanup:
+    mo_free(made);
+    return status;
 }
 
 static json_t *left_out(const mo_left_out_t *left)
 {
     int32_t order[MO_LEFT_OUT_KINDS];
     json_t *counts = json_object();
+    int failed = 0;
     mo_left_out_order(left, order);
     for (int32_t i = 0; i < left->kind_count; i++) {
         char name[48];
         mo_left_out_name(&left->kinds[order[i]], name, sizeof name);
-        json_object_set_new(counts, name, json_integer((json_int_t)left->kinds[order[i]].count));
+        failed |= json_object_set_new(counts, name, json_integer((json_int_t)left->kinds[order[i]].count));
     }
     if (left->others > 0)
-        json_object_set_new(counts, "others", json_integer((json_int_t)left->others));
-    return counts;
+        failed |= json_object_set_new(counts, "others", json_integer((json_int_t)left->others));
+    if (!failed)
+        return counts;
+    json_decref(counts);
+    return NULL;
 }
 
 /* The folders that all images share, without the last slash; NULL for none. */

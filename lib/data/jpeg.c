@@ -96,6 +96,13 @@ static _Noreturn void refuse(reader_t *reader, const char *reason)
     escape(reader);
 }
 
+/* Newer libraries decode more than 8 bits through other functions, older ones none. */
+static void refuse_precision(reader_t *reader)
+{
+    snprintf(reader->reason, sizeof reader->reason, "JPEG data precision %d, wanted 8", reader->jpeg.data_precision);
+    escape(reader);
+}
+
 /* A few damaged rows are filled up with a warning, as other decoders do. An image that is mostly
  * filling is none. */
 static void refuse_mostly_missing(reader_t *reader)
@@ -138,7 +145,7 @@ static moco_status_t prepare(reader_t *reader, const mo_draw_t *draw, mo_drawn_t
 {
     struct jpeg_decompress_struct *jpeg = &reader->jpeg;
     if (jpeg->data_precision != 8)
-        refuse(reader, "samples are not of 8 bits");
+        refuse_precision(reader);
     const moco_status_t status = mo_draw_check_size(draw, jpeg->image_width, jpeg->image_height);
     if (status != MOCO_OK)
         return status;

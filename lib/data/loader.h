@@ -108,4 +108,16 @@ static inline uint8_t *mo_row_at(const mo_loader_t *loader, int32_t row, int vie
  * failure. */
 moco_status_t mo_loader_start_workers(mo_loader_t *loader);
 
+/* ---- loader.c ---- */
+
+/* Whether this process is a child of the one that the threads belong to. The lock may be held by
+ * one of them, for ever. */
+int mo_loader_is_foreign(const mo_loader_t *loader);
+moco_status_t mo_loader_refuse_foreign(void);
+/* With the lock held: no worker is at an image and none takes one. */
+void mo_loader_hold(mo_loader_t *loader);
+/* With the workers held: give back all rows but those of a batch that is out, begin at `position`,
+ * let workers go. */
+void mo_loader_place(mo_loader_t *loader, int64_t epoch, int64_t position);
+
 #endif

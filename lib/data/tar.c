@@ -12,6 +12,7 @@
 
 #include "data/augment.h"
 #include "data/tar_header.h"
+#include "data/tar_links.h"
 #include "util/alloc.h"
 #include "util/fault.h"
 #include "util/retry.h"
@@ -20,7 +21,6 @@
 #define BLOCK MO_TAR_BLOCK
 #define MAX_NAME 65536u /* bytes of a path */
 #define MAX_PAX ((uint64_t)1 << 20)
-#define MAX_LINKS 16
 #define MAX_ZERO_BLOCKS 4096 /* between archives that were put together: the largest padding of writers is 2 MiB */
 
 /* What is being read, and what extension headers say about the next member. */
@@ -158,33 +158,6 @@ static const char *without_dot_slash(const char *name)
     return name;
 }
 
-/* A symbolic link's target as a path of the archive: joined to the link's folder, "." and ".."
- * worked off. */
-static void join_target(const char *member, const char *target, char *out)
-{
-    size_t length = 0;
-    const char *slash = strrchr(member, '/');
-    if (slash != NULL && target[0] != '/') {
-        length = (size_t)(slash - member);
-        memcpy(out, member, length);
-    }
-    for (const char *part = target; *part != '\0';) {
-        const size_t size = strcspn(part, "/");
-        if (size == 2 && memcmp(part, "..", 2) == 0) {
-            while (length > 0 && out[--length] != '/') {
-            }
-        } else if (size > 0 && !(size == 1 && *part == '.')) {
-            if (length > 0)
-                out[length++] = '/';
-            memcpy(out + length, part, size);
-            length += size;
-        }
-        part += size;
-        part += *part == '/';
-    }
-    out[length] = '\0';
-}
-
 static moco_status_t add_link(tar_t *tar, const uint8_t *header, const char *name, mo_entry_t *entry)
 {
     moco_status_t status = MOCO_OK;
@@ -200,7 +173,7 @@ static moco_status_t add_link(tar_t *tar, const uint8_t *header, const char *nam
         TRY(mo_listing_text(tar->listing, member, strlen(member), &entry->target));
     } else {
         TRY(mo_calloc(strlen(name) + strlen(tar->link) + 3, 1, &target));
-        join_target(name, tar->link, target);
+        mo_tar_join_target(name, tar->link, target);
         TRY(mo_listing_text(tar->listing, target, strlen(target), &entry->target));
     }
 cleanup:
@@ -347,51 +320,7 @@ cleanup:
     return status;
 }
 
-/* ---- after the last member ---- */
-
-/* A later member of the same name replaces the earlier one, as when archives are unpacked. */
-static void keep_last_of_each(mo_listing_t *listing)
-{
-    int64_t kept = 0;
-    for (int64_t i = 0; i < listing->count; i++) {
-        const mo_entry_t entry = listing->entries[i];
-        const char *name = listing->text + entry.name;
-        if (kept > 0 && strcmp(name, listing->text + listing->entries[kept - 1].name) == 0)
-            kept--;
-        listing->entries[kept++] = entry;
-    }
-    listing->count = kept;
-}
-
-static const mo_entry_t *find(const mo_listing_t *listing, const char *name)
-{
-    for (int64_t low = 0, high = listing->count; low < high;) {
-        const int64_t middle = low + (high - low) / 2;
-        const int order = strcmp(name, listing->text + listing->entries[middle].name);
-        if (order == 0)
-            return &listing->entries[middle];
-        if (order < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return NULL;
-}
-
-/* Links take the place of what they lead to; those that lead nowhere stay links and are broken
- * images. */
-static void resolve_links(mo_listing_t *listing)
-{
-    for (int64_t i = 0; i < listing->count; i++) {
-        const mo_entry_t *target = &listing->entries[i];
-        for (int hops = 0; hops < MAX_LINKS && target != NULL && target->kind == MO_ENTRY_LINK; hops++)
-            target = find(listing, listing->text + target->target);
-        if (target == NULL || target->kind != MO_ENTRY_FILE || target == &listing->entries[i])
-            continue;
-        listing->entries[i].member = target->member;
-        listing->entries[i].kind = MO_ENTRY_FILE;
-    }
-}
+/* ---- the archive ---- */
 
 /* A file of another kind under the name of an archive is refused as what it is. */
 static moco_status_t check_kind(const tar_t *tar)
@@ -441,8 +370,7 @@ moco_status_t mo_tar_list(mo_listing_t *listing)
         TRY(step(tar, &end));
     tell_ends(tar);
     mo_listing_sort(listing);
-    keep_last_of_each(listing);
-    resolve_links(listing);
+    mo_tar_resolve(listing);
 cleanup:
     if (tar != NULL)
         mo_free(tar->buffer.data);

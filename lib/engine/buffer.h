@@ -21,8 +21,8 @@ typedef struct mo_buffer {
 } mo_buffer_t;
 
 /* A memory of its own, zeroed, as one buffer; where `device` is NULL, in the host's memory, which
- * plans on a CPU can be bound to as well. Free it with mo_buffer_free, from that buffer and not
- * from a part. */
+ * plans on a CPU can be bound to as well, but none on a GPU. Free it with mo_buffer_free, from that
+ * buffer and not from a part. */
 moco_status_t mo_buffer_create(moco_device_t *device, size_t bytes, mo_buffer_t *out);
 void mo_buffer_free(mo_buffer_t *buffer); /* and makes it {0} */
 /* `bytes` from byte `offset` of the buffer on; they must lie in it. */

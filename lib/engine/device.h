@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <moco/device.h>
 
+#include "util/headroom.h"
 #include "util/options.h"
 
 typedef struct mo_lane mo_lane_t;
@@ -22,6 +23,10 @@ moco_status_t mo_device_open(const moco_device_options_t *options, moco_device_t
 moco_status_t mo_device_open_lanes(int32_t lanes, moco_device_t **out);
 void mo_device_release(moco_device_t *device); /* NULL is fine */
 int32_t mo_device_lanes(const moco_device_t *device);
+
+/* What a plan on this device may take, as mo_headroom_read says it; of a GPU also no more than its
+ * own memory, of which nobody says how much others use. */
+void mo_device_headroom(const moco_device_t *device, mo_headroom_t *memory);
 
 /* Host arithmetic in parts: fn(ctx, 0 … parts-1) on the lanes, any order, each exactly once;
  * returns when all are done. */

@@ -12,6 +12,7 @@ int32_t mo_plan_shards(const mo_plan_t *plan); /* of a group */
 
 /* ---- tensors ---- */
 int32_t mo_tensor_channels(const mo_plan_t *plan, int32_t tensor);
+int32_t mo_tensor_tokens(const mo_plan_t *plan, int32_t tensor);                /* of [channels, tokens, 1] */
 moco_status_t mo_value(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot);    /* made at first use        */
 moco_status_t mo_gradient(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot); /* must exist: of an output */
 int mo_has_gradient(const mo_plan_t *plan, int32_t tensor);                     /* so far */
@@ -31,6 +32,14 @@ moco_status_t mo_positions(mo_plan_t *plan, int32_t tensor, mo_slot_id_t of, mo_
 moco_status_t mo_parameter(mo_plan_t *plan, int32_t parameter, mo_slot_id_t *slot);
 moco_status_t mo_parameter_gradient(mo_plan_t *plan, int32_t parameter, mo_slot_id_t *slot);
 
+/* Numbers of a slot from float `from` on, as an array of `rank` extents whose neighbours along each
+ * lie `strides` floats apart. */
+moco_status_t mo_view(mo_plan_t *plan, mo_slot_id_t of, int64_t from, int rank, const int64_t *extents,
+                      const int64_t *strides, mo_slot_id_t *view);
+/* A matrix of numbers that never change, copied from `values`. */
+moco_status_t mo_constant(mo_plan_t *plan, int64_t rows, int64_t columns, const float *values, mo_slot_id_t *slot);
+int mo_takes_primitives(const mo_plan_t *plan); /* alone, where there is a choice */
+
 /* Zeros where the gradient of the operation's frozen weights and bias would be. */
 moco_status_t mo_emit_frozen(mo_plan_t *plan, const mo_op_t *op);
 int mo_parameter_frozen(const mo_plan_t *plan, int32_t parameter);
@@ -41,18 +50,27 @@ int mo_parameter_frozen(const mo_plan_t *plan, int32_t parameter);
 moco_status_t mo_emit_activation(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
 moco_status_t mo_emit_activation_backward(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t kept, mo_slot_id_t d_dst,
                                           mo_slot_id_t d_src);
-/* Elementwise on slots of equal shape, or b of [rows,1] against a of [rows,columns] (viewed as
- * matrices). dst may be a.
- */
-typedef enum mo_binary { MO_ADD, MO_SUB, MO_MUL } mo_binary_t;
+/* Elementwise on slots of equal shape; b may have extents of 1, which stand for all of a's:
+ * [rows,1] or [1,columns] against [rows,columns]. dst may be a. MO_EQUAL and MO_GREATER (a > b)
+ * give 1 or 0. */
+typedef enum mo_binary { MO_ADD, MO_SUB, MO_MUL, MO_EQUAL, MO_GREATER } mo_binary_t;
 moco_status_t mo_emit_binary(mo_plan_t *plan, const mo_op_t *op, mo_binary_t kind, mo_slot_id_t a, mo_slot_id_t b,
                              mo_slot_id_t dst, int relu);
-/* MO_POWER: alpha x^beta. MO_CLIP: x kept within alpha..beta. MO_LINEAR: alpha x + beta. */
-typedef enum mo_function { MO_POWER, MO_CLIP, MO_LINEAR } mo_function_t;
+/* MO_POWER: alpha x^beta. MO_CLIP: x kept within alpha..beta. MO_LINEAR: alpha x + beta.
+ * MO_LOGISTIC: 1 / (1 + e^-x). MO_SOFTPLUS: log(1 + e^x). Slots without gaps between rows. */
+typedef enum mo_function { MO_POWER, MO_CLIP, MO_LINEAR, MO_EXP, MO_LOG, MO_LOGISTIC, MO_SOFTPLUS } mo_function_t;
 moco_status_t mo_emit_function(mo_plan_t *plan, const mo_op_t *op, mo_function_t kind, float alpha, float beta,
                                mo_slot_id_t src, mo_slot_id_t dst);
-/* [rows, columns] -> [rows, 1] */
+/* [rows, columns] -> [rows, 1]; sums also along any other extents that are 1 in dst. */
 moco_status_t mo_emit_row_sums(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
+moco_status_t mo_emit_row_maxima(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
+/* log(sum(exp(row))) of rows whose softmax is there: [rows, columns] twice -> [rows, 1]. */
+moco_status_t mo_emit_log_sums(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t softmax,
+                               mo_slot_id_t dst);
+/* Between slots of the same extents, whatever their strides. */
+moco_status_t mo_emit_copy(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
+/* Zeros into a slot; `like`: finite numbers of the same extents. */
+moco_status_t mo_emit_zeros(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t like, mo_slot_id_t dst);
 moco_status_t mo_emit_softmax(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst);
 /* A matrix [rows, columns] of the block bound with MO_IN_DICTIONARY, `from` floats after its
  * begin. */

@@ -29,6 +29,7 @@ typedef enum mo_space {
     MO_IN_GRADS,      /* a gradient block, laid out like the parameters; bound per shard        */
     MO_IN_STATS,      /* a statistics block of one group; bound per shard                       */
     MO_IN_DICTIONARY, /* what a contrastive loss compares with                              */
+    MO_IN_CONSTANTS,  /* numbers of the plan's own that never change                        */
     MO_SPACES
 } mo_space_t;
 
@@ -51,7 +52,7 @@ typedef struct mo_plan_spec {
 moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, mo_plan_t **out);
 void mo_plan_free(mo_plan_t *plan);
 size_t mo_plan_arena_bytes(const mo_plan_t *plan);
-size_t mo_plan_packed_bytes(const mo_plan_t *plan);
+size_t mo_plan_packed_bytes(const mo_plan_t *plan);     /* constants included */
 size_t mo_plan_scratchpad_bytes(const mo_plan_t *plan); /* per lane */
 int32_t mo_plan_shard(const mo_plan_t *plan);
 /* The operation that takes over batch norm `bn` in infer plans: the convolution or linear layer in

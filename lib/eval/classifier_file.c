@@ -30,11 +30,13 @@ static void layer_name(int32_t arch, const char *part, char name[LAYER_NAME])
 /* `value`: a new reference, which this drops. */
 static moco_status_t put_json(mo_st_writer_t *writer, const char *key, json_t *value)
 {
-    char *text = value != NULL ? json_dumps(value, JSON_COMPACT) : NULL;
-    moco_status_t status = text != NULL ? mo_st_meta(writer, key, text)
-                                        : mo_fail(MOCO_ERR_MEMORY, "no memory for the metadata '%s'", key);
+    moco_status_t status = MOCO_OK;
+    char *text = NULL;
+    TRY(mo_json_dump(value, JSON_COMPACT, &text));
+    TRY(mo_st_meta(writer, key, text));
+cleanup:
     json_decref(value);
-    free(text);
+    mo_free(text);
     return status;
 }
 

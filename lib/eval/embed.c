@@ -40,13 +40,28 @@ typedef struct embedding {
     char **reasons;          /* NULL, or for `failed`: [count] why an image is broken    */
 } embedding_t;
 
-/* Of what the host gave or what the network made of it: image `index` of the call. */
+/* Of what the host gave: image `index` of the call. */
 static moco_status_t check_floats(const char *name, const float *values, int64_t count, int64_t index)
 {
     const int64_t at = mo_find_nonfinite(values, count);
     return at < 0 ? MOCO_OK
                   : mo_fail(MOCO_ERR_NONFINITE, "%s[%lld]: number %lld is %g: wanted finite numbers", name,
                             (long long)index, (long long)at, (double)values[at]);
+}
+
+/* Weights and pixels are finite by now. */
+static moco_status_t check_embedding(const embedding_t *e, const float *values, int64_t index)
+{
+    static const char why[] = "weights and pixels are finite, so numbers grew too large on the way through the network";
+    const mo_image_source_t *s = e->source;
+    const int64_t at = mo_find_nonfinite(values, e->width);
+    if (at < 0)
+        return MOCO_OK;
+    if (s->dataset == NULL)
+        return mo_fail(MOCO_ERR_NONFINITE, "embedding of image %lld: number %lld is %g: %s", (long long)index,
+                       (long long)at, (double)values[at], why);
+    return mo_fail(MOCO_ERR_NONFINITE, "'%.200s': number %lld of its embedding is %g: %s",
+                   mo_dataset_name(s->dataset, s->indices[index]), (long long)at, (double)values[at], why);
 }
 
 /* Image `index` of the call as network input. */
@@ -103,7 +118,7 @@ static moco_status_t take_rows(embedding_t *e, int64_t first, int64_t rows, cons
     for (int64_t i = 0; i < rows && status == MOCO_OK; i++) {
         float *to = e->out + (first + i) * e->width;
         moco_status_t row = MOCO_OK;
-        if (!broken[i] && (row = check_floats("embedding", values + i * e->width, e->width, first + i)) != MOCO_OK)
+        if (!broken[i] && (row = check_embedding(e, values + i * e->width, first + i)) != MOCO_OK)
             status = note(e, first + i, row);
         if (broken[i] || row != MOCO_OK)
             memset(to, 0, (size_t)e->width * sizeof(float));

@@ -56,7 +56,7 @@ moco_status_t mo_embed_dataset_from(moco_model_t *model, moco_dataset_t *dataset
     TRY(mo_loader_create(&spec, dataset, &loader));
     TRY(mo_loader_seek(loader, 0, first));
     while ((status = mo_loader_next(loader, &batch)) == MOCO_OK) {
-        mo_image_source_t source = {.rows = batch->rows[0]};
+        mo_image_source_t source = {.rows = batch->rows[0], .dataset = dataset, .indices = batch->index};
         TRY(mo_embed(model, batch->count, &source, MO_SIZE_MANY, &plain, values));
         done += batch->count;
         tell_broken(dataset, o, told, batch->position);

@@ -2,6 +2,7 @@
 #include "eval/loaded.h"
 #include "eval/model_file.h"
 #include "persist/inventory.h"
+#include "util/json.h"
 #include "util/status.h"
 
 static json_t *text(const mo_tensor_file_t *file, const char *key)
@@ -49,13 +50,15 @@ static moco_status_t describe_foreign(const mo_tensor_file_t *file, const char *
         model = json_pack("{s:s, s:s, s:s, s:o}", "layout", inv.roots.role->layout, "names",
                           inv.roots.query.scheme->name, "encoder", inv.roots.query.prefix, "model",
                           mo_spec_json(&spec, &transform));
-        if (model != NULL && inv.roots.key.scheme != NULL)
-            json_object_set_new(model, "key_encoder", json_string(inv.roots.key.prefix));
+        if (model != NULL && inv.roots.key.scheme != NULL &&
+            json_object_set_new(model, "key_encoder", json_string(inv.roots.key.prefix)) != 0) {
+            json_decref(model);
+            model = NULL;
+        }
     } else {
         char reason[MO_MESSAGE_SIZE];
         mo_message_copy(reason);
-        json_t *line = json_string(reason);
-        model = json_pack("{s:o}", "unknown", line != NULL ? line : json_string("names that are not UTF-8"));
+        model = json_pack("{s:o}", "unknown", mo_json_bytes(reason));
     }
     if (model == NULL || json_object_update(out, model) != 0)
         status = mo_fail(MOCO_ERR_MEMORY, "no memory for a description");

@@ -4,6 +4,7 @@
 #include "persist/npy.h"
 #include "persist/output.h"
 #include "util/alloc.h"
+#include "util/file.h"
 #include "util/status.h"
 
 moco_status_t mo_index_read_npy(const char *path, int64_t capacity, moco_device_t *device, moco_index_t **out)
@@ -30,15 +31,31 @@ cleanup:
     return status;
 }
 
+/* Rows without a record may have names beside them all the same. */
+static moco_status_t tell_of_names(const char *path)
+{
+    char *names = NULL;
+    const moco_status_t status = mo_embedding_beside(path, MO_NAMES_ENDING, &names);
+    if (status == MOCO_OK && mo_file_exists(names))
+        mo_log(MOCO_LOG_WARNING, "%s: is there, and does not belong to the new rows of '%s'", names, path);
+    mo_free(names);
+    return status;
+}
+
 moco_status_t mo_index_write_npy(const moco_index_t *index, const char *path)
 {
     moco_status_t status = MOCO_OK;
     mo_npy_writer_t npy = {0};
+    int tied = 0, same;
     TRY(mo_output_check(path, MO_OUTPUT_NPY));
     TRY(mo_npy_open(&npy, path, index->dimension));
     TRY(mo_npy_rows(&npy, index->vectors, index->count));
-    TRY(mo_embedding_forget(path));
+    TRY(mo_embedding_replace(path, index->vectors, index->count, index->dimension, &tied, &same));
     TRY(mo_npy_commit(&npy));
+    if (tied)
+        TRY(mo_embedding_forget(path));
+    else if (!same)
+        TRY(tell_of_names(path));
 cleanup:
     mo_npy_abort(&npy);
     return status;

@@ -10,6 +10,7 @@
 
 #include "engine/ops.h"
 #include "util/alloc.h"
+#include "util/finite.h"
 #include "util/headroom.h"
 #include "util/size.h"
 #include "util/status.h"
@@ -116,6 +117,23 @@ static void fold(const mo_net_t *net, const float *running, float *params)
     }
 }
 
+/* Finite weights and statistics may fold into what no float holds, and ReLUs behind it would make
+ * zeros of that. */
+static moco_status_t check_folded(const mo_net_t *net, const float *params)
+{
+    for (int32_t i = 0; i < net->parameter_count; i++) {
+        const mo_parameter_t *parameter = &net->parameters[i];
+        const int64_t at = mo_find_nonfinite(params + parameter->offset, parameter->count);
+        if (at >= 0)
+            return mo_fail(
+                MOCO_ERR_NONFINITE,
+                "'%s': number %lld is %g when the batch norm beside it is folded in: a weight or the inverse "
+                "of a running variance is too large",
+                parameter->name, (long long)at, (double)params[parameter->offset + at]);
+    }
+    return MOCO_OK;
+}
+
 static moco_status_t make_plans(moco_model_t *m)
 {
     static const int32_t sizes[MO_MODEL_SIZES] = {1, MO_MANY};
@@ -146,7 +164,9 @@ static moco_status_t pack(moco_model_t *m)
     TRY(mo_buffer_copy(folded, m->encoder.params));
     TRY(mo_buffer_map(folded, MO_UPDATE, &params));
     fold(&m->encoder.net, m->encoder.running, params);
+    status = check_folded(&m->encoder.net, params);
     mo_buffer_unmap(folded, params);
+    TRY(status);
     for (int i = 0; i < MO_MODEL_SIZES; i++) {
         TRY(mo_packed_create(m->plan[i], folded, &m->packed[i]));
         TRY(mo_packed_refresh(m->packed[i]));
@@ -190,6 +210,7 @@ static uint64_t bytes_of(const moco_model_t *m)
 static moco_status_t check_memory(const moco_model_t *m, int64_t cap)
 {
     const uint64_t bytes = bytes_of(m), each = m->arena_bytes;
+    mo_headroom_t memory;
     char advice[160];
     if (cap > 0 && bytes > (uint64_t)cap)
         return mo_fail(MOCO_ERR_MEMORY_CAP, "the model needs %s, of that %s for each of %d lanes; the memory cap is %s",
@@ -199,7 +220,8 @@ static moco_status_t check_memory(const moco_model_t *m, int64_t cap)
         return MOCO_OK;
     snprintf(advice, sizeof advice, "; each of %d lanes takes %s; memory_cap = %llu takes it whatever the machine says",
              mo_device_lanes(m->device), mo_size(each).text, (unsigned long long)bytes);
-    return mo_headroom_check(MOCO_ERR_MEMORY_CAP, "the model needs", bytes, advice);
+    mo_device_headroom(m->device, &memory);
+    return mo_headroom_check_in(&memory, MOCO_ERR_MEMORY_CAP, "the model needs", bytes, advice);
 }
 
 static moco_status_t take_memory(moco_model_t *m, const mo_encoder_t *encoder, int64_t cap)

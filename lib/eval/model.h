@@ -72,7 +72,9 @@ typedef struct mo_image_source {
     const moco_image_t *images; /* [count] pixels of any size, by mo_image_at */
     const float *floats;        /* [count] normalised images  */
     int32_t layout;
-    const uint8_t *const *rows; /* [count] views [S,S,3]      */
+    const uint8_t *const *rows;    /* [count] views [S,S,3]      */
+    const moco_dataset_t *dataset; /* of `rows`, for messages; NULL = none */
+    const int64_t *indices;        /* [count] in the data set              */
 } mo_image_source_t;
 /* The options are checked; see moco_model_embed_encoded for those of them that count. */
 moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_image_source_t *source, int size,

@@ -13,6 +13,7 @@
 #include "persist/checkpoint.h"
 #include "persist/output.h"
 #include "util/alloc.h"
+#include "util/json.h"
 #include "util/number.h"
 #include "util/status.h"
 #include "util/version.h"
@@ -297,10 +298,9 @@ moco_status_t mo_model_sum(const moco_model_t *m, mo_checksum_t *sum)
     moco_status_t status = MOCO_OK;
     const mo_encoder_t *e = &m->encoder;
     json_t *spec = mo_spec_json(&e->spec, &m->transform);
-    char *text = spec != NULL ? json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = NULL;
     float *params = NULL;
-    if (text == NULL)
-        TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a description"));
+    TRY(mo_json_dump(spec, JSON_COMPACT | JSON_SORT_KEYS, &text));
     TRY(mo_buffer_map(e->params, MO_READ, &params));
     mo_checksum_add(sum, MO_VERSION_TEXT, sizeof MO_VERSION_TEXT);
     mo_checksum_add(sum, text, strlen(text));
@@ -309,7 +309,7 @@ moco_status_t mo_model_sum(const moco_model_t *m, mo_checksum_t *sum)
         mo_checksum_add(sum, e->running + e->net.bns[i].offset, 2 * (uint64_t)e->net.bns[i].channels * sizeof(float));
 cleanup:
     mo_buffer_unmap(e->params, params);
-    free(text);
+    mo_free(text);
     json_decref(spec);
     return status;
 }

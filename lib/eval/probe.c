@@ -90,7 +90,7 @@ static moco_status_t batch_step(void *ctx, const mo_batch_t *batch)
 {
     work_t *w = ctx;
     moco_status_t status = MOCO_OK;
-    const mo_image_source_t source = {.rows = batch->rows[0]};
+    const mo_image_source_t source = {.rows = batch->rows[0], .dataset = w->s.train, .indices = batch->index};
     const moco_embed_options_t how = {.tap = MOCO_TAP_BACKBONE};
     const mo_linear_rows_t rows = {w->rows, w->labels, NULL, batch->count};
     if (w->seen == 0 && batch->count < w->o.batch_size)

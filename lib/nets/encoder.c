@@ -64,17 +64,6 @@ moco_status_t mo_encoder_copy_numbers(const mo_encoder_t *from, mo_encoder_t *to
     return mo_buffer_copy(to->params, from->params);
 }
 
-moco_status_t mo_encoder_copy(const mo_encoder_t *from, mo_encoder_t *to)
-{
-    moco_status_t status = MOCO_OK;
-    TRY(mo_encoder_build(to, &from->spec));
-    TRY(mo_encoder_take(to, NULL));
-    TRY(mo_encoder_copy_numbers(from, to));
-    to->steps = from->steps;
-cleanup:
-    return status;
-}
-
 void mo_encoder_free(mo_encoder_t *e)
 {
     mo_buffer_free(&e->params);

@@ -50,9 +50,6 @@ moco_status_t mo_encoder_take(mo_encoder_t *encoder, moco_device_t *device);
 moco_status_t mo_encoder_start(mo_encoder_t *encoder, uint64_t seed);
 /* The numbers that `to`'s net has, which are the first ones of `from`'s. */
 moco_status_t mo_encoder_copy_numbers(const mo_encoder_t *from, mo_encoder_t *to);
-/* A zeroed encoder becomes the encoder of `from`'s specification, with a copy of its numbers in the
- * host's memory. */
-moco_status_t mo_encoder_copy(const mo_encoder_t *from, mo_encoder_t *to);
 void mo_encoder_free(mo_encoder_t *encoder); /* safe on a zeroed struct */
 
 int32_t mo_resnet(mo_net_t *net, const mo_encoder_spec_t *spec, int32_t input);         /* -> backbone */

@@ -23,18 +23,18 @@ void mo_adamw_loop(float *params, float *mean, float *square, const float *gradi
 {
     const double t = (double)rates->step, step = rates->lr / (1.0 - pow(rates->beta1, t));
     const double root = 1.0 / sqrt(1.0 - pow(rates->beta2, t));
-    /* At rate 0 the parameters stay, and only the moments move. */
     const float constants[7] = {(float)(1.0 - rates->lr * rates->weight_decay),
                                 (float)rates->beta1,
                                 (float)(1.0 - rates->beta1),
                                 (float)rates->beta2,
                                 (float)(1.0 - rates->beta2),
-                                step > 0 ? (float)(root / step) : INFINITY,
-                                step > 0 ? (float)(rates->epsilon / step) : INFINITY};
+                                (float)(root / step),
+                                (float)(rates->epsilon / step)};
     if (step > 0) {
         update(params, mean, square, gradient, count, constants);
         return;
     }
+    /* At rate 0 the parameters stay, and only the moments move. */
     for (int64_t i = 0; i < count; i++) {
         mean[i] = mean[i] * constants[1] + gradient[i] * constants[2];
         square[i] = square[i] * constants[3] + gradient[i] * gradient[i] * constants[4];

@@ -36,24 +36,30 @@ int mo_optim_block_is_squares(mo_optimizer_t kind, int32_t block)
     return kind == MO_OPTIMIZER_ADAMW && block == 1;
 }
 
+static int64_t parts_of(const mo_parameter_t *parameter)
+{
+    return parameter->hidden ? 0 : (parameter->count + PART - 1) / PART;
+}
+
 moco_status_t mo_optim_prepare(mo_optim_t *o, const mo_net_t *net)
 {
     moco_status_t status = MOCO_OK;
     int64_t count = 0;
     o->net = net;
     for (int32_t i = 0; i < net->parameter_count; i++)
-        count += net->parameters[i].hidden ? 0 : (net->parameters[i].count + PART - 1) / PART;
+        count += parts_of(&net->parameters[i]);
     TRY(mo_calloc((size_t)count, sizeof *o->parts, &o->parts));
     TRY(mo_calloc((size_t)count * 2, sizeof *o->sums, &o->sums));
     TRY(mo_calloc((size_t)net->parameter_count, sizeof *o->ratio, &o->ratio));
     for (int32_t i = 0; i < net->parameter_count; i++) {
         const mo_parameter_t *parameter = &net->parameters[i];
-        for (int64_t at = 0; at < parameter->count && !parameter->hidden; at += PART)
-            o->parts[o->part_count++] =
-                (mo_optim_part_t){.offset = parameter->offset + at,
-                                  .count = parameter->count - at < PART ? parameter->count - at : PART,
-                                  .parameter = i,
-                                  .frozen = parameter->frozen};
+        for (int64_t k = 0; k < parts_of(parameter); k++) {
+            const int64_t left = parameter->count - k * PART;
+            o->parts[o->part_count++] = (mo_optim_part_t){.offset = parameter->offset + k * PART,
+                                                          .count = left < PART ? left : PART,
+                                                          .parameter = i,
+                                                          .frozen = parameter->frozen};
+        }
     }
 cleanup:
     return status;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "persist/inventory.h"
+#include "util/json.h"
 #include "util/status.h"
 
 enum { LISTED = 64, LINE = 300 }; /* single names in a report; bytes of a line of it */
@@ -12,10 +13,8 @@ static moco_status_t add_line(json_t *list, const char *format, va_list args)
 {
     char line[LINE];
     vsnprintf(line, sizeof line, format, args);
-    json_t *text = json_string(line);
-    if (text == NULL)
-        text = json_string("(a name that is not UTF-8)");
-    return json_array_append_new(list, text) == 0 ? MOCO_OK : mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
+    return json_array_append_new(list, mo_json_bytes(line)) == 0 ? MOCO_OK
+                                                                 : mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
 }
 
 moco_status_t mo_inventory_missing(mo_inventory_t *inv, const char *format, ...)
@@ -68,7 +67,10 @@ static json_t *ignored(const mo_inventory_t *inv)
             snprintf(group, sizeof group, "(others)");
             known = json_object_get(counts, group);
         }
-        json_object_set_new(counts, group, json_integer(json_integer_value(known) + 1));
+        if (json_object_set_new(counts, group, json_integer(json_integer_value(known) + 1)) != 0) {
+            json_decref(counts);
+            counts = NULL;
+        }
     }
     return counts;
 }

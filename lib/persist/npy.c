@@ -234,8 +234,13 @@ static moco_status_t take_header(const mo_source_t *file, uint8_t **text, uint64
     uint8_t head[12] = {0};
     uint64_t prefix = 10;
     TRY(mo_source_read(file, 0, size < sizeof head ? size : sizeof head, head));
-    if (size < prefix || memcmp(head, MAGIC, MAGIC_SIZE) != 0)
-        return mo_fail(MOCO_ERR_FORMAT, "%s: not a .npy file", path);
+    if (memcmp(head, MAGIC, MAGIC_SIZE) != 0) {
+        const char *kind = NULL;
+        TRY(mo_source_kind(file, &kind));
+        return mo_fail(MOCO_ERR_FORMAT, "%s: not a .npy file: it is %s", path, kind);
+    }
+    if (size < prefix)
+        return mo_fail(MOCO_ERR_FORMAT, "%s: a .npy file that ends inside its header", path);
     int version = head[6];
     if (version < 1 || version > 3)
         return mo_fail(MOCO_ERR_VERSION, "%s: .npy version %d, versions 1 to 3 are read", path, version);

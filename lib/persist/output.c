@@ -9,22 +9,9 @@
 #include "util/source.h"
 #include "util/status.h"
 
-static int is_safetensors(const uint8_t *first, uint64_t size)
-{
-    uint64_t length;
-    memcpy(&length, first, sizeof length);
-    return size > 8 && first[8] == '{' && length <= 100000000;
-}
-
-static int is_npy(const uint8_t *first, uint64_t size)
-{
-    return size >= 6 && memcmp(first, "\x93NUMPY", 6) == 0;
-}
-
 static const struct {
-    const char *name;
-    int (*is)(const uint8_t *first, uint64_t size);
-} kinds[] = {[MO_OUTPUT_SAFETENSORS] = {"safetensors", is_safetensors}, [MO_OUTPUT_NPY] = {".npy", is_npy}};
+    const char *name, *what;
+} kinds[] = {[MO_OUTPUT_SAFETENSORS] = {"safetensors", MO_WHAT_SAFETENSORS}, [MO_OUTPUT_NPY] = {".npy", MO_WHAT_NPY}};
 
 moco_status_t mo_output_check(const char *path, mo_output_t kind)
 {
@@ -37,7 +24,7 @@ moco_status_t mo_output_check(const char *path, mo_output_t kind)
     const uint64_t size = mo_source_size(file), seen = size < sizeof first ? size : sizeof first;
     TRY(mo_source_read(file, 0, seen, first));
     const mo_file_kind_t *found = mo_file_kind(first, seen);
-    if (size > 0 && !kinds[kind].is(first, seen))
+    if (size > 0 && (found == NULL || strcmp(found->what, kinds[kind].what) != 0))
         status = mo_fail(MOCO_ERR_EXISTS, "%s: is there and is %s, which a %s file would replace: wanted another name",
                          path, found != NULL ? found->what : "a file of another kind", kinds[kind].name);
 cleanup:

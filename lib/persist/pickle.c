@@ -185,6 +185,17 @@ static moco_status_t drop_marked(mo_pickle_t *p)
 
 /* ---- opcodes ---- */
 
+/* Some are those of texts, numbers and memo places in lines, as the two oldest protocols write
+ * them. */
+static moco_status_t unknown_opcode(const mo_pickle_t *p, const reader_t *r, uint8_t opcode)
+{
+    const int is_old = memchr("FILSVgp", opcode, 7) != NULL;
+    return mo_fail(MOCO_ERR_FORMAT, "%s: %s: opcode 0x%02x at byte %llu is none that torch.save writes%s", p->path,
+                   is_old ? "a pickle of protocol 0 or 1, or damaged" : "damaged pickle", opcode,
+                   (unsigned long long)(r->at - r->start - 1),
+                   is_old ? "; wanted protocol 2 to 5: save it again without an older protocol" : "");
+}
+
 static moco_status_t execute(mo_pickle_t *p, reader_t *r, uint8_t opcode)
 {
     switch (opcode) {
@@ -240,9 +251,7 @@ static moco_status_t execute(mo_pickle_t *p, reader_t *r, uint8_t opcode)
     case 0x92: return make_by_name(p);
     case 'b': return mo_pickle_build(p);
     case 'Q': return mo_pickle_persistent(p);
-    default:
-        return mo_fail(MOCO_ERR_FORMAT, "%s: damaged pickle: opcode 0x%02x at byte %llu is none that torch.save writes",
-                       p->path, opcode, (unsigned long long)(r->at - r->start - 1));
+    default: return unknown_opcode(p, r, opcode);
     }
 }
 

@@ -81,33 +81,99 @@ static const mo_pickle_global_row_t globals[] = {
     {"argparse", "Namespace", MO_AS_NOTHING, 0, 0},
     {"types", "SimpleNamespace", MO_AS_NOTHING, 0, 0},
     {"torch", "device", MO_AS_NOTHING, 0, 0},
+    {"os", "stat_result", MO_AS_NOTHING, 0, 0},
+    {"os", "terminal_size", MO_AS_NOTHING, 0, 0},
 };
 #define GLOBALS ((int32_t)(sizeof globals / sizeof globals[0]))
 
-/* Packages whose functions run programs, read and write files or reach the net, or that make code:
- * no checkpoint needs them, and a pickle that names one means harm to whoever loads it in Python.
- * Of the built-in functions only the rows above are allowed. */
-static const char *const harmful[] = {"__builtin__",  "builtins", "os",         "posix",     "nt",         "sys",
-                                      "subprocess",   "commands", "popen2",     "pty",       "shutil",     "socket",
-                                      "socketserver", "ssl",      "http",       "httplib",   "urllib",     "urllib2",
-                                      "requests",     "ftplib",   "smtplib",    "telnetlib", "webbrowser", "asyncio",
-                                      "runpy",        "code",     "codeop",     "pdb",       "bdb",        "timeit",
-                                      "cProfile",     "profile",  "trace",      "importlib", "imp",        "pkgutil",
-                                      "zipimport",    "marshal",  "types",      "ctypes",    "_ctypes",    "operator",
-                                      "_operator",    "pip",      "setuptools", "distutils", "pydoc",      "doctest"};
+/* What a pickle names in order to run programs or code, to change files or to reach the net when
+ * Python loads it: no checkpoint needs it, and the user should learn what the file is. Nothing is
+ * run here in any case, so whatever else a file names is carried as an opaque value: also where
+ * modules share a name with a user's own (code, profile, operator, types), and the built-in
+ * functions that only look at things. A module stands for all modules inside it. */
+static const struct {
+    const char *module, *names; /* NULL = all; else each with a space behind it */
+} harmful[] = {
+    {"__builtin__", "eval exec execfile compile __import__ reload open file input raw_input apply "},
+    {"builtins", "eval exec compile __import__ open input breakpoint "},
+    {"io", "open open_code FileIO "},
+    {"_io", "open open_code FileIO "},
+    {"code", "interact InteractiveInterpreter InteractiveConsole compile_command "},
+    {"profile", "run runctx Profile "},
+    {"trace", "Trace "},
+    {"commands", "getoutput getstatusoutput getstatus "},
+    {"requests", "get post put patch delete head options request Session session "},
+    {"urllib", "urlopen urlretrieve URLopener FancyURLopener "},
+    {"os", NULL},
+    {"posix", NULL},
+    {"nt", NULL},
+    {"subprocess", NULL},
+    {"_posixsubprocess", NULL},
+    {"popen2", NULL},
+    {"pty", NULL},
+    {"shutil", NULL},
+    {"socket", NULL},
+    {"_socket", NULL},
+    {"socketserver", NULL},
+    {"asyncio", NULL},
+    {"http.client", NULL},
+    {"http.server", NULL},
+    {"httplib", NULL},
+    {"urllib.request", NULL},
+    {"urllib2", NULL},
+    {"requests.api", NULL},
+    {"ftplib", NULL},
+    {"smtplib", NULL},
+    {"telnetlib", NULL},
+    {"webbrowser", NULL},
+    {"runpy", NULL},
+    {"codeop", NULL},
+    {"pdb", NULL},
+    {"bdb", NULL},
+    {"timeit", NULL},
+    {"cProfile", NULL},
+    {"importlib", NULL},
+    {"imp", NULL},
+    {"pkgutil", NULL},
+    {"zipimport", NULL},
+    {"marshal", NULL},
+    {"ctypes", NULL},
+    {"_ctypes", NULL},
+    {"pip", NULL},
+    {"setuptools.sandbox", NULL},
+    {"distutils.spawn", NULL},
+    {"pydoc", NULL},
+    {"doctest", NULL},
+};
 
 int mo_pickle_same(const char *wanted, const uint8_t *bytes, int64_t size)
 {
     return (int64_t)strlen(wanted) == size && memcmp(wanted, bytes, (size_t)size) == 0;
 }
 
-static int is_harmful(const uint8_t *module, int64_t size)
+static int is_inside(const uint8_t *module, int64_t size, const char *package)
 {
-    const uint8_t *dot = size > 0 ? memchr(module, '.', (size_t)size) : NULL;
-    const int64_t package = dot != NULL ? dot - module : size;
-    for (size_t i = 0; i < sizeof harmful / sizeof harmful[0]; i++)
-        if (mo_pickle_same(harmful[i], module, package))
+    const int64_t length = (int64_t)strlen(package);
+    return size >= length && memcmp(module, package, (size_t)length) == 0 && (size == length || module[length] == '.');
+}
+
+/* One of the words of `names`. */
+static int is_among(const uint8_t *name, int64_t size, const char *names)
+{
+    for (const char *end; (end = strchr(names, ' ')) != NULL; names = end + 1)
+        if (end - names == size && memcmp(names, name, (size_t)size) == 0)
             return 1;
+    return 0;
+}
+
+static int is_harmful(const mo_pickle_class_t *c)
+{
+    for (size_t i = 0; i < sizeof harmful / sizeof harmful[0]; i++) {
+        if (harmful[i].names == NULL ? is_inside(c->module, c->module_size, harmful[i].module)
+                                     : mo_pickle_same(harmful[i].module, c->module, c->module_size) &&
+                                           is_among(c->name, c->name_size, harmful[i].names))
+            return 1;
+    }
     return 0;
 }
 
@@ -145,7 +211,7 @@ moco_status_t mo_pickle_global(mo_pickle_t *p, const uint8_t *module, int64_t mo
     for (int32_t i = 0; i < GLOBALS; i++)
         if (mo_pickle_same(globals[i].module, module, module_size) && mo_pickle_same(globals[i].name, name, name_size))
             return mo_pickle_push_new(p, (mo_pickle_value_t){.kind = MO_PICKLE_GLOBAL, .number = i});
-    if (is_harmful(module, module_size))
+    if (is_harmful(&class))
         return mo_fail(MOCO_ERR_UNSUPPORTED,
                        "%s: holds '%s', which is neither tensor, number nor text and does harm where Python loads the "
                        "file: refused, and nothing of it was run; wanted a file of state dictionaries",

@@ -122,6 +122,13 @@ static const mo_file_tensor_t *marker_of(const mo_tensor_file_t *file, const mo_
     return t;
 }
 
+/* Whether two tensors are one that the file tells of twice. What cannot be read has no place. */
+static int same_numbers(const mo_file_tensor_t *a, const mo_file_tensor_t *b)
+{
+    return a->dtype != MO_DTYPE_OTHER && a->dtype == b->dtype && a->bytes > 0 && a->bytes == b->bytes &&
+           a->source == b->source && a->at == b->at;
+}
+
 /* The first one that is an average, or that is none; *count = how many there are, one whose numbers
  * are saved under several names counted once. */
 static const mo_root_t *first_of(const mo_tensor_file_t *file, const found_t *f, int average, int32_t *count)
@@ -133,7 +140,7 @@ static const mo_root_t *first_of(const mo_tensor_file_t *file, const found_t *f,
             continue;
         if (first == NULL)
             first = &f->list[i];
-        *count += *count == 0 || marker_of(file, &f->list[i])->at != marker_of(file, first)->at;
+        *count += *count == 0 || !same_numbers(marker_of(file, &f->list[i]), marker_of(file, first));
     }
     return first;
 }

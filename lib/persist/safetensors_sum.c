@@ -42,7 +42,8 @@ static int is_sum(const char *key)
     return strcmp(key, MO_DATA_SUM) == 0 || strcmp(key, MO_HEADER_SUM) == 0;
 }
 
-/* `part`: "header" or "tensors' bytes". */
+/* `part`: "names, shapes and texts" or "numbers". Damage and the work of another program look
+ * alike. */
 static moco_status_t compare(const char *path, const char *key, const char *written, uint64_t found, const char *part)
 {
     char text[MO_CHECKSUM_TEXT];
@@ -50,8 +51,9 @@ static moco_status_t compare(const char *path, const char *key, const char *writ
     if (written != NULL && strcmp(written, text) == 0)
         return MOCO_OK;
     return mo_fail(MOCO_ERR_FORMAT,
-                   "%s: is damaged: its %s have the checksum %s, metadata '%s' says %s (a program that changes the "
-                   "file must leave out '" MO_DATA_SUM "' and '" MO_HEADER_SUM "')",
+                   "%s: its %s are not those that were saved: their checksum is %s, metadata '%s' says %s. Either the "
+                   "file is damaged: wanted another copy of it; or a program changed it and kept its checksums: save "
+                   "it there again without the metadata '" MO_DATA_SUM "' and '" MO_HEADER_SUM "'",
                    path, part, text, key, written != NULL ? mo_show(written).text : "nothing");
 }
 

@@ -13,6 +13,8 @@
 #include "util/alloc.h"
 #include "util/atomic_file.h"
 #include "util/checksum.h"
+#include "util/json.h"
+#include "util/printable.h"
 #include "util/size.h"
 #include "util/status.h"
 
@@ -87,18 +89,24 @@ static int by_alignment(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
-/* Takes `value`, NULL included. A name that is not UTF-8, taken, or reserved is refused. */
+/* Takes `value`, NULL (no memory for it) included. A name that is not UTF-8, taken, or reserved is
+ * refused. */
 static moco_status_t put(json_t *object, const char *name, json_t *value)
 {
-    if (value == NULL)
-        return mo_fail(MOCO_ERR_MEMORY, "no memory for header entry '%s', or it is not UTF-8", name);
-    if (json_object_get(object, name) != NULL) {
+    if (!mo_is_utf8(name) || json_object_get(object, name) != NULL) {
         json_decref(value);
-        return mo_fail(MOCO_ERR_ARGUMENT, "'%s' is listed twice or reserved", name);
+        return mo_fail(MOCO_ERR_ARGUMENT,
+                       mo_is_utf8(name) ? "'%s' is listed twice or reserved" : "name '%s' is not UTF-8", name);
     }
-    if (json_object_set_new(object, name, value) != 0)
-        return mo_fail(MOCO_ERR_ARGUMENT, "name '%s' is not UTF-8", name);
+    if (value == NULL || json_object_set_new(object, name, value) != 0)
+        return mo_fail(MOCO_ERR_MEMORY, "no memory for header entry '%s'", name);
     return MOCO_OK;
+}
+
+static moco_status_t put_text(json_t *object, const char *name, const char *text)
+{
+    return mo_is_utf8(text) ? put(object, name, json_string(text))
+                            : mo_fail(MOCO_ERR_ARGUMENT, "metadata '%s' is not UTF-8: '%.100s'", name, text);
 }
 
 static moco_status_t put_metadata(json_t *header, const mo_st_writer_t *writer)
@@ -107,7 +115,7 @@ static moco_status_t put_metadata(json_t *header, const mo_st_writer_t *writer)
     json_t *metadata = json_object();
     TRY(put(header, METADATA_NAME, metadata));
     for (int64_t i = 0; i < writer->meta_count; i++)
-        TRY(put(metadata, writer->meta[i].key, json_string(writer->meta[i].value)));
+        TRY(put_text(metadata, writer->meta[i].key, writer->meta[i].value));
 cleanup:
     return status;
 }
@@ -163,11 +171,7 @@ static moco_status_t make_header(const mo_st_writer_t *writer, char **text, uint
                                 writer->entries[i].rank, writer->entries[i].dims, begin, end);
     }
     TRY(put_sums(header, writer, sum));
-    dumped = json_dumps(header, JSON_COMPACT);
-    if (dumped == NULL) {
-        status = mo_fail(MOCO_ERR_MEMORY, "no memory for a header");
-        goto cleanup;
-    }
+    TRY(mo_json_dump(header, JSON_COMPACT, &dumped));
     *length = (strlen(dumped) + 7) / 8 * 8;
     if (*length > MO_ST_MAX_HEADER) {
         status = mo_fail(MOCO_ERR_ARGUMENT, "a header of %s, names and metadata may take %s", mo_size(*length).text,
@@ -176,7 +180,7 @@ static moco_status_t make_header(const mo_st_writer_t *writer, char **text, uint
     }
     TRY(mo_strprintf(text, "%-*s", (int)*length, dumped));
 cleanup:
-    free(dumped);
+    mo_free(dumped);
     json_decref(header);
     return status;
 }

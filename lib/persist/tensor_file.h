@@ -39,6 +39,7 @@ typedef struct mo_file_tensor {
     uint64_t at;    /* the source's byte at which the first number begins */
     uint64_t bytes; /* of all numbers; more than lie there where a stride of 0 repeats them */
     int64_t order;  /* place in the file's own order: tensors are sorted by name */
+    uint32_t crc;   /* CRC-32 of the bytes at `at`, of an archive's member that is this tensor; 0 = not known */
 } mo_file_tensor_t;
 
 typedef struct mo_file_text {
@@ -73,8 +74,8 @@ const char *mo_tensor_file_text(const mo_tensor_file_t *file, const char *key); 
 
 /* Numbers of a tensor in C order, as float32 (from F32, F16, BF16, F64) or as whole numbers (from
  * the integer types); count must match exactly: MOCO_ERR_SHAPE names both. MOCO_ERR_IO where the
- * file cannot be read any more or has changed since it was opened. MOCO_ERR_NONFINITE where a float
- * is infinite or no number. */
+ * file cannot be read any more or has changed since it was opened. MOCO_ERR_FORMAT where the bytes
+ * do not have the tensor's CRC-32. MOCO_ERR_NONFINITE where a float is infinite or no number. */
 moco_status_t mo_file_floats(const mo_file_tensor_t *tensor, float *out, int64_t count);
 moco_status_t mo_file_ints(const mo_file_tensor_t *tensor, int64_t *out, int64_t count);
 

@@ -9,6 +9,7 @@
 
 #include "persist/zip.h"
 #include "util/alloc.h"
+#include "util/crc32.h"
 #include "util/headroom.h"
 #include "util/size.h"
 #include "util/status.h"
@@ -82,7 +83,7 @@ static moco_status_t check_archive(archive_t *a)
     return status;
 }
 
-static moco_status_t locate_in_archive(void *ctx, const mo_pickle_storage_t *s, uint64_t *at)
+static moco_status_t locate_in_archive(void *ctx, const mo_pickle_storage_t *s, mo_torch_place_t *place)
 {
     archive_t *a = ctx;
     char name[MAX_MEMBER / 4];
@@ -99,7 +100,7 @@ static moco_status_t locate_in_archive(void *ctx, const mo_pickle_storage_t *s, 
         return mo_fail(MOCO_ERR_FORMAT, "%s: member %s has %llu bytes, %lld numbers of type %s were promised", a->path,
                        mo_show(a->name).text, (unsigned long long)m->size, (long long)s->count,
                        mo_dtype_name(s->dtype));
-    *at = m->at;
+    *place = (mo_torch_place_t){m->at, m->size, m->crc};
     return MOCO_OK;
 }
 
@@ -122,6 +123,11 @@ moco_status_t mo_torch_zip_parse(mo_tensor_file_t *file, const mo_source_t *sour
         TRY(mo_fail(MOCO_ERR_FORMAT, "%s: member %s has %s, at most %s are read", a->path, mo_show(a->name).text,
                     mo_size(object->size).text, mo_size(MAX_PICKLES).text));
     TRY(mo_source_take(source, object->at, object->size, &bytes));
+    if (object->crc != 0 && mo_crc32(0, bytes, object->size) != object->crc)
+        TRY(mo_fail(MOCO_ERR_FORMAT,
+                    "%s: is damaged: member %s does not have the CRC-32 that the archive says; wanted another copy of "
+                    "the file",
+                    a->path, mo_show(a->name).text));
     TRY(mo_pickle_read(&pickle, bytes, object->size, a->path, &used));
     pickle.at = object->at;
     TRY(mo_torch_names(&made, &pickle, source, locate_in_archive, a));
@@ -272,13 +278,13 @@ cleanup:
     return status;
 }
 
-static moco_status_t locate_in_sequence(void *ctx, const mo_pickle_storage_t *storage, uint64_t *at)
+static moco_status_t locate_in_sequence(void *ctx, const mo_pickle_storage_t *storage, mo_torch_place_t *found)
 {
     const sequence_t *s = ctx;
     const place_t *place = find_place(s, storage->key, storage->key_size);
     if (place == NULL || place->at == 0)
         return mo_fail(MOCO_ERR_FORMAT, "%s: the numbers of a tensor are missing", s->path);
-    *at = place->at;
+    *found = (mo_torch_place_t){.at = place->at};
     return MOCO_OK;
 }
 

@@ -10,11 +10,14 @@ moco_status_t mo_torch_zip_parse(mo_tensor_file_t *file, const mo_source_t *sour
 /* The older sequence, or a plain pickle. */
 moco_status_t mo_torch_legacy_parse(mo_tensor_file_t *file, const mo_source_t *source);
 
-/* The object of a pickle as named tensors and texts (torch_names.c). `locate` finds the source's
- * byte at which a whole storage begins, with its storage->count numbers; an array's lie in the
- * pickle, which begins at the source's byte pickle->at, or in what it has decoded, which the file
- * takes over. */
-typedef moco_status_t (*mo_locate_fn)(void *ctx, const mo_pickle_storage_t *storage, uint64_t *at);
+/* The object of a pickle as named tensors and texts (torch_names.c). `locate` finds where in the
+ * source a whole storage is, with its storage->count numbers; an array's lie in the pickle, which
+ * begins at the source's byte pickle->at, or in what it has decoded, which the file takes over. */
+typedef struct mo_torch_place {
+    uint64_t at, size; /* bytes */
+    uint32_t crc;      /* CRC-32 of them all; 0 = not known */
+} mo_torch_place_t;
+typedef moco_status_t (*mo_locate_fn)(void *ctx, const mo_pickle_storage_t *storage, mo_torch_place_t *place);
 moco_status_t mo_torch_names(mo_tensor_file_t *file, mo_pickle_t *pickle, const mo_source_t *source,
                              mo_locate_fn locate, void *ctx);
 

@@ -135,10 +135,14 @@ static moco_status_t find_in_storage(const names_t *n, const mo_pickle_tensor_t 
 {
     moco_status_t status = MOCO_OK;
     const mo_pickle_storage_t *s = &n->pickle->storages[t->storage];
+    const uint64_t item = mo_dtype_bytes(s->dtype);
+    mo_torch_place_t place = {0};
     made->dtype = s->dtype;
     TRY(check_extent(n, t, s, count));
-    TRY(n->locate(n->ctx, s, &made->at));
-    made->at += count > 0 ? (uint64_t)(s->first + t->offset) * mo_dtype_bytes(s->dtype) : 0;
+    TRY(n->locate(n->ctx, s, &place));
+    made->at = place.at + (count > 0 ? (uint64_t)(s->first + t->offset) * item : 0);
+    if (made->at == place.at && mo_file_stored(made) * item == place.size)
+        made->crc = place.crc;
 cleanup:
     return status;
 }

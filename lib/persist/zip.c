@@ -85,7 +85,7 @@ static moco_status_t find_directory(const mo_source_t *source, directory_t *d)
     TRY(mo_source_take(source, size - tail_size, tail_size, &tail));
     const uint8_t *end = find_end(tail, tail_size);
     if (end == NULL)
-        TRY(damaged(path, "its end is missing"));
+        TRY(damaged(path, "its end is missing: the file is cut short, or something follows it"));
     uint64_t before = size - tail_size + (uint64_t)(end - tail);
     *d = (directory_t){u32(end + 16), u32(end + 12), u16(end + 10)};
     if (d->first == UINT32_MAX || d->size == UINT32_MAX || d->count == UINT16_MAX)
@@ -171,7 +171,7 @@ static moco_status_t read_member(const mo_source_t *source, const uint8_t *at, u
     if (name + extra + comment > left - ENTRY_SIZE)
         return damaged(path, "its directory ends early");
     *length = ENTRY_SIZE + name + extra + comment;
-    *m = (mo_zip_member_t){.name = at + ENTRY_SIZE, .name_size = (uint32_t)name};
+    *m = (mo_zip_member_t){.name = at + ENTRY_SIZE, .name_size = (uint32_t)name, .crc = u32(at + 16)};
     if (!widen(at + ENTRY_SIZE + name, extra, wide))
         return damaged(path, "the extra field of a member ends early");
     m->method = (uint16_t)u16(at + 10);

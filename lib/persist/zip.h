@@ -13,6 +13,7 @@ typedef struct mo_zip_member {
     uint64_t at;         /* the archive's byte at which its data begins */
     uint64_t size;
     uint32_t name_size;
+    uint32_t crc;    /* CRC-32 of its data; 0 = none was kept, as PyTorch can be told to do */
     uint16_t method; /* 0 = stored */
     uint16_t sealed; /* compressed or encrypted: there is no data */
 } mo_zip_member_t;

@@ -173,7 +173,7 @@ static moco_status_t fit_plan(moco_trainer_t *t)
     const uint64_t cap = (uint64_t)t->state.options.memory_cap;
     mo_headroom_t memory;
     if (cap == 0)
-        mo_headroom_read(&memory);
+        mo_device_headroom(t->device, &memory);
     choose_sets(t, cap > 0 ? cap : mo_headroom_spare(&memory));
     return cap > 0 ? check_cap(t, cap) : MOCO_OK;
 }
@@ -240,15 +240,17 @@ cleanup:
 static moco_status_t accept_plan(moco_trainer_t *t)
 {
     char advice[256];
+    mo_headroom_t memory;
     moco_status_t status = MOCO_OK;
     TRY(fit_plan(t));
     snprintf(
         advice, sizeof advice,
         "; a smaller batch, image or queue would take less%s; memory_cap = %llu takes it whatever the machine says",
         more_groups(t), (unsigned long long)mo_trainer_bytes(t, NULL));
+    mo_device_headroom(t->device, &memory);
     if (t->state.options.memory_cap == 0)
-        TRY(mo_headroom_check(MOCO_ERR_MEMORY_CAP, "the plan with one group in flight needs", mo_trainer_bytes(t, NULL),
-                              advice));
+        TRY(mo_headroom_check_in(&memory, MOCO_ERR_MEMORY_CAP, "the plan with one group in flight needs",
+                                 mo_trainer_bytes(t, NULL), advice));
     mo_log(MOCO_LOG_INFO, "plan: %s, %d of %d shards in flight, %d images each",
            mo_size(mo_trainer_bytes(t, NULL)).text, t->shards_in_flight, t->shards, t->state.shard);
 cleanup:

@@ -245,7 +245,7 @@ static moco_status_t set_counters(mo_import_t *m)
 static double next_momentum(const mo_state_t *s)
 {
     const int64_t per_epoch = s->options.steps_per_epoch;
-    mo_time_t now = {s->epoch, 0, 0};
+    mo_time_t now = {.epoch = s->epoch};
     if (per_epoch > 0) /* push mode counts epochs in steps */
         now = (mo_time_t){s->step / per_epoch, s->step % per_epoch, per_epoch};
     return mo_schedule_momentum(&s->options, now);

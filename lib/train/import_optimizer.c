@@ -62,7 +62,7 @@ static moco_status_t list_parameters(const mo_import_t *m, const mo_file_tensor_
         if (strncmp(t->name, m->inventory.roots.base, base) == 0 && !is_buffer(t->name + base))
             (*list)[(*count)++] = t;
     }
-    if (status == MOCO_OK && *count > 0)
+    if (status == MOCO_OK)
         qsort(*list, (size_t)*count, sizeof **list, by_order);
     return status;
 }

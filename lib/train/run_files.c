@@ -21,9 +21,7 @@
 
 /* ---- opening ---- */
 
-/* Steps that a checkpoint or model of an earlier run has learnt; -1 where there is none, and
- * INT64_MAX where that cannot be read: it might be anything. */
-static int64_t steps_in(const char *path)
+int64_t mo_run_steps_in(const char *path)
 {
     mo_tensor_file_t file = {0};
     int64_t steps = INT64_MAX;
@@ -46,7 +44,7 @@ static int64_t steps_in(const char *path)
 /* A run replaces only what it goes on from. */
 static moco_status_t check_file(const mo_run_files_t *f, const char *path)
 {
-    const int64_t now = f->trainer->state.step, steps = steps_in(path);
+    const int64_t now = f->trainer->state.step, steps = mo_run_steps_in(path);
     struct stat info;
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return mo_fail(MOCO_ERR_IO, "'%s' is not a regular file", path);
@@ -82,6 +80,7 @@ moco_status_t mo_run_files_open(mo_run_files_t *files, moco_trainer_t *trainer, 
         mo_free(path);
         path = NULL;
     }
+    TRY(mo_run_rescues_tell(&made.run, trainer->state.step));
     *files = made;
     made = (mo_run_files_t){0};
 cleanup:
@@ -126,35 +125,38 @@ static moco_status_t save_rescue(mo_run_files_t *f)
     return status == MOCO_OK ? mo_run_log_copy(&f->log, &f->rescue) : status;
 }
 
-/* An empty folder goes, too. */
-static void leave_rescue(mo_run_files_t *f)
+/* Something that is in the folder and not ours keeps it. */
+static void drop_folder(mo_folder_t *rescue)
 {
+    static const char *const names[] = {MO_RUN_CHECKPOINT, MO_RUN_MODEL, MO_RUN_LOG};
     char *place = NULL;
-    if (f->has_rescue && mo_run_folder_place(&f->rescue, &place) == MOCO_OK)
+    for (int i = 0; i < 3; i++)
+        unlinkat(rescue->fd, names[i], 0);
+    if (mo_run_folder_place(rescue, &place) == MOCO_OK)
         rmdir(place);
     mo_free(place);
+    mo_folder_close(rescue);
+}
+
+static void drop_rescue(mo_run_files_t *f)
+{
     if (f->has_rescue)
-        mo_folder_close(&f->rescue);
+        drop_folder(&f->rescue);
     f->has_rescue = 0;
 }
 
-/* RUN has all of it. */
-static void drop_rescue(mo_run_files_t *f)
-{
-    static const char *const names[] = {MO_RUN_CHECKPOINT, MO_RUN_MODEL, MO_RUN_LOG};
-    for (int i = 0; f->has_rescue && i < 3; i++)
-        unlinkat(f->rescue.fd, names[i], 0);
-    leave_rescue(f);
-}
-
-/* What was learnt to a place beside RUN, where it also goes from then on. */
+/* What was learnt to a place beside RUN, where it also goes from then on. Where that place takes no
+ * more, another one is made; the older state stays until the newer one is safe. */
 static moco_status_t rescue(mo_run_files_t *f)
 {
     moco_status_t status = MOCO_ERR_IO;
-    if (f->has_rescue && save_rescue(f) == MOCO_OK)
+    mo_folder_t older = f->rescue;
+    const int had_older = f->has_rescue;
+    if (had_older && save_rescue(f) == MOCO_OK)
         return MOCO_OK;
-    leave_rescue(f); /* with what it has */
+    f->has_rescue = 0;
     for (int i = 0; i < 2 && status != MOCO_OK; i++) {
+        f->rescue = (mo_folder_t){0};
         status = mo_run_folder_rescue(&f->run, i, &f->rescue);
         f->has_rescue = status == MOCO_OK;
         if (status == MOCO_OK && (status = save_rescue(f)) != MOCO_OK) {
@@ -164,7 +166,30 @@ static moco_status_t rescue(mo_run_files_t *f)
             mo_message_set(status, why);
         }
     }
+    if (had_older && status == MOCO_OK) {
+        drop_folder(&older);
+    } else if (had_older) {
+        f->rescue = older;
+        f->has_rescue = 1;
+    }
     return status;
+}
+
+/* For good: neither RUN took it, for the reason `why`, nor another place, as the last message
+ * says. */
+static moco_status_t not_saved(const mo_run_files_t *f, moco_status_t failure, const char *why)
+{
+    const long long step = (long long)f->trainer->state.step;
+    char nor[MO_MESSAGE_SIZE], *place = NULL;
+    mo_message_copy(nor);
+    if (f->has_rescue && mo_run_folder_place(&f->rescue, &place) == MOCO_OK)
+        mo_fail(failure,
+                "what was learnt until step %lld is not saved: %s; nor elsewhere: %s; an older state is in '%s'", step,
+                why, nor, place);
+    else
+        mo_fail(failure, "what was learnt until step %lld is not saved: %s; nor elsewhere: %s", step, why, nor);
+    mo_free(place);
+    return failure;
 }
 
 /* RUN did not take something, as the last message says. */
@@ -187,8 +212,7 @@ static moco_status_t trouble(mo_run_files_t *f, moco_status_t failure, int last)
     if (status != MOCO_OK) {
         mo_free(place);
         if (last)
-            return mo_fail(failure, "what was learnt until step %lld is not saved: %s; nor elsewhere: %s", step, why,
-                           moco_last_message());
+            return not_saved(f, failure, why);
         if (is_first)
             mo_log(MOCO_LOG_ERROR,
                    "what was learnt until step %lld is not saved: %s; nor elsewhere: %s; the run goes on "

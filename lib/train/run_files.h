@@ -43,4 +43,11 @@ moco_status_t mo_run_files_save(mo_run_files_t *files);
 moco_status_t mo_run_files_finish(mo_run_files_t *files);
 void mo_run_files_close(mo_run_files_t *files, int unused);
 
+/* Steps that a checkpoint or model of an earlier run has learnt; -1 where there is none, and
+ * INT64_MAX where that cannot be read: it might be anything. */
+int64_t mo_run_steps_in(const char *path);
+/* run_rescues.c: a warning where earlier runs that could not save have left folders beside RUN, of
+ * the one that has learnt most. `step`: what this run begins with. */
+moco_status_t mo_run_rescues_tell(const mo_run_folder_t *run, int64_t step);
+
 #endif

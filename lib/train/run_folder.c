@@ -12,6 +12,7 @@
 
 #include "util/alloc.h"
 #include "util/fault.h"
+#include "util/retry.h"
 #include "util/status.h"
 
 #define MAX_RESCUES 100 /* of one process beside one RUN */
@@ -35,19 +36,19 @@ cleanup:
     return status;
 }
 
-/* The lock is the opened folder's: it goes when the process ends, however that happens. */
-static moco_status_t lock(mo_run_folder_t *run)
+/* The lock is the opened folder's: it goes when the process ends, however that happens. A run has
+ * it alone; saves share it, since each of them puts a whole file in place. */
+static moco_status_t lock(mo_run_folder_t *run, int kind)
 {
     int result;
-    do
-        result = mo_fault_file() ? -1 : flock(run->folder.fd, LOCK_EX | LOCK_NB);
-    while (result != 0 && errno == EINTR);
+    MO_RETRY(result, mo_fault_file() ? -1 : flock(run->folder.fd, kind | LOCK_NB));
     run->is_locked = result == 0;
     run->owner = getpid();
     if (result == 0)
         return MOCO_OK;
     if (errno == EWOULDBLOCK)
-        return mo_fail(MOCO_ERR_EXISTS, "'%s': another run is at work in this folder", run->folder.path);
+        return mo_fail(MOCO_ERR_EXISTS, "'%s': another run%s is at work in this folder", run->folder.path,
+                       kind == LOCK_EX ? " or save" : "");
     if (errno != EBADF && errno != ENOLCK && errno != ENOSYS && errno != EINVAL && errno != EOPNOTSUPP)
         return mo_fail(MOCO_ERR_IO, "'%s': cannot lock this folder: %s", run->folder.path, strerror(errno));
     const int error = errno;
@@ -72,7 +73,7 @@ moco_status_t mo_run_folder_open(mo_run_folder_t *run, const char *path)
     }
     made.is_new = stat(path, &info) != 0 && errno == ENOENT;
     TRY(mo_folder_make(&made.folder, path));
-    TRY(lock(&made));
+    TRY(lock(&made, LOCK_EX));
     TRY(mo_folder_sweep(&made.folder, names));
     *run = made;
     made = (mo_run_folder_t){0};
@@ -96,7 +97,7 @@ moco_status_t mo_run_folder_guard(mo_run_folder_t *guard, const char *path)
     if (!is_run || access(parent, F_OK) != 0) /* no such folder: the write says so */
         goto cleanup;
     TRY(mo_folder_open(&made.folder, NULL, parent));
-    TRY(lock(&made));
+    TRY(lock(&made, LOCK_SH));
     *guard = made;
     made = (mo_run_folder_t){0};
 cleanup:
@@ -151,8 +152,8 @@ static moco_status_t make_rescue(const mo_folder_t *parent, const char *name, mo
     for (int i = 0; i < MAX_RESCUES && result != 0; i++) {
         mo_free(rescue);
         rescue = NULL;
-        TRY(i == 0 ? mo_strprintf(&rescue, "%s.rescue-%ld", name, (long)getpid())
-                   : mo_strprintf(&rescue, "%s.rescue-%ld-%d", name, (long)getpid(), i));
+        TRY(i == 0 ? mo_strprintf(&rescue, "%.*s.rescue-%ld", MO_RUN_STEM, name, (long)getpid())
+                   : mo_strprintf(&rescue, "%.*s.rescue-%ld-%d", MO_RUN_STEM, name, (long)getpid(), i));
         result = mo_fault_file() ? -1 : mkdirat(parent->fd, rescue, 0777);
         if (result != 0 && errno != EEXIST)
             break;

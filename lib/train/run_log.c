@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,8 +12,11 @@
 #include "util/alloc.h"
 #include "util/atomic_file.h"
 #include "util/fault.h"
+#include "util/json.h"
+#include "util/retry.h"
 #include "util/status.h"
 
+#define LOG_DEPTH 8 /* of the JSON of a line */
 #define LOG_LIMIT ((uint64_t)1 << 32)
 
 static moco_status_t failed(const mo_run_log_t *log, const char *what)
@@ -40,10 +42,8 @@ static moco_status_t read_whole(const mo_run_log_t *log, char **text, uint64_t *
                     (long long)info.st_size, (unsigned long long)LOG_LIMIT));
     TRY(mo_calloc((size_t)info.st_size, 1, &bytes));
     while (done < (uint64_t)info.st_size) {
-        const ssize_t got = mo_fault_file() ? -1
-                                            : pread(log->fd, bytes + done, (uint64_t)info.st_size - done, (off_t)done);
-        if (got < 0 && errno == EINTR)
-            continue;
+        ssize_t got;
+        MO_RETRY(got, mo_fault_file() ? -1 : pread(log->fd, bytes + done, (uint64_t)info.st_size - done, (off_t)done));
         if (got < 0)
             TRY(failed(log, "read"));
         if (got == 0)
@@ -70,9 +70,12 @@ static moco_status_t cut_back(const mo_run_log_t *log, int64_t step)
         const char *end = memchr(data + keep, '\n', size - keep);
         if (end == NULL)
             break;
-        json_t *line = json_loadb(data + keep, (size_t)(end - data) - keep, 0, NULL);
-        json_int_t at = json_integer_value(json_object_get(line, "step"));
-        int good = line != NULL && at <= step && step > 0;
+        json_t *line = NULL;
+        char reason[MO_JSON_REASON];
+        const moco_status_t read = mo_json_load(data + keep, (size_t)(end - data) - keep, LOG_DEPTH, &line, reason);
+        if (read == MOCO_ERR_MEMORY)
+            TRY(mo_fail(read, "'%s/%s': %s", log->folder->path, MO_RUN_LOG, reason));
+        const int good = read == MOCO_OK && json_integer_value(json_object_get(line, "step")) <= step && step > 0;
         json_decref(line);
         if (!good)
             break;
@@ -217,10 +220,8 @@ moco_status_t mo_run_log_line(mo_run_log_t *log, const moco_step_report_t *repor
 {
     moco_status_t status = MOCO_OK;
     json_t *line = line_of(report);
-    char *text = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(line);
-    if (text == NULL)
-        return mo_fail(MOCO_ERR_MEMORY, "no memory for a log line");
+    char *text = NULL;
+    TRY(mo_json_dump(line, JSON_COMPACT | JSON_REAL_PRECISION(9), &text));
     const int64_t length = (int64_t)strlen(text);
     TRY(mo_reserve(&log->waiting, log->bytes + length + 1, &log->capacity, 1));
     memcpy(log->waiting + log->bytes, text, (size_t)length);
@@ -228,7 +229,8 @@ moco_status_t mo_run_log_line(mo_run_log_t *log, const moco_step_report_t *repor
     log->bytes += length + 1;
     TRY(mo_run_log_flush(log));
 cleanup:
-    free(text);
+    json_decref(line);
+    mo_free(text);
     return status;
 }
 

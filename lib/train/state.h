@@ -50,7 +50,7 @@ double mo_queue_fill(const mo_state_t *state); /* share of real keys; 0 without 
 /* save.c. `shard`, data set and counters are part of it; the numbering of pushed images goes on
  * behind those that steps have used or that were discarded. */
 moco_status_t mo_state_save(mo_state_t *state, const mo_folder_t *folder, const char *path);
-/* The keys of a file, a column each, and the pointer; `at` NULL: 0. Keys and pointer are checked. */
+/* The keys of a file, a column each, and the pointer; `at` NULL: 0. Both are checked. */
 moco_status_t mo_queue_read(const mo_file_tensor_t *keys, const mo_file_tensor_t *at, mo_keys_t *queue);
 /* The options of a checkpoint of this library, without the rest of it. */
 moco_status_t mo_checkpoint_options(const char *path, moco_trainer_options_t *options);

@@ -66,7 +66,7 @@ static void list_memory(mo_tuner_t *t)
 static moco_status_t fit_memory(mo_tuner_t *t)
 {
     mo_headroom_t memory;
-    mo_headroom_read(&memory);
+    mo_device_headroom(t->device, &memory);
     for (int32_t shards = mo_device_lanes(t->device); shards > 0; shards--) {
         t->learner.sets = mo_learner_sets(&t->learner, shards);
         t->blocks = (mo_blocks_t){0};
@@ -74,9 +74,9 @@ static moco_status_t fit_memory(mo_tuner_t *t)
         if (mo_blocks_bytes(&t->blocks, NULL) <= mo_headroom_spare(&memory))
             return MOCO_OK;
     }
-    return mo_headroom_check(MOCO_ERR_MEMORY_CAP, "fine-tuning with one group in flight needs",
-                             mo_blocks_bytes(&t->blocks, NULL),
-                             "; a smaller batch or more batch-norm groups take less");
+    return mo_headroom_check_in(&memory, MOCO_ERR_MEMORY_CAP, "fine-tuning with one group in flight needs",
+                                mo_blocks_bytes(&t->blocks, NULL),
+                                "; a smaller batch or more batch-norm groups take less");
 }
 
 static moco_status_t take_memory(mo_tuner_t *t)

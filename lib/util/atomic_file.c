@@ -11,10 +11,13 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "util/alloc.h"
+#include "util/checksum.h"
 #include "util/fault.h"
+#include "util/retry.h"
 #include "util/status.h"
 
 #define PART ".moco-part"
@@ -101,7 +104,7 @@ static int claim(int fd)
     struct stat info;
     if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return 0;
-    return fstat(fd, &info) == 0 && info.st_nlink > 0;
+    return fstat(fd, &info) != 0 || info.st_nlink > 0; /* what cannot be asked about is taken to be there */
 }
 
 static moco_status_t name_temporary(mo_atomic_file_t *file)
@@ -109,15 +112,52 @@ static moco_status_t name_temporary(mo_atomic_file_t *file)
     return mo_calloc(strlen(file->name) + SUFFIX_SIZE, 1, &file->temporary);
 }
 
+/* Bytes of a name that fit `most`, whole characters where it is UTF-8. */
+static int cut_to(const char *name, size_t most)
+{
+    size_t length = strlen(name);
+    if (length > most)
+        for (length = most; length > 0 && ((uint8_t)name[length] & 0xc0) == 0x80;)
+            length--;
+    return (int)length;
+}
+
+/* NAME.moco-part. Where that is too long for a name, its end is a checksum of the whole name:
+ * others that begin alike have another one. */
+static moco_status_t part_name(const char *name, char **out)
+{
+    mo_checksum_t sum;
+    char text[MO_CHECKSUM_TEXT];
+    const size_t size = strlen(name), most = NAME_MAX - (sizeof PART - 1);
+    if (size <= most)
+        return mo_strprintf(out, "%s" PART, name);
+    mo_checksum_start(&sum);
+    mo_checksum_add(&sum, name, size);
+    mo_checksum_text(mo_checksum_value(&sum), text);
+    return mo_strprintf(out, "%.*s-%s" PART, cut_to(name, most - sizeof text), name, text);
+}
+
+moco_status_t mo_atomic_part_path(const char *path, char **part)
+{
+    const char *slash = strrchr(path, '/');
+    const int folder = slash != NULL ? (int)(slash + 1 - path) : 0;
+    char *name = NULL;
+    moco_status_t status = part_name(path + folder, &name);
+    if (status == MOCO_OK)
+        status = mo_strprintf(part, "%.*s%s", folder, path, name);
+    mo_free(name);
+    return status;
+}
+
 /* A new file of a name that nobody living uses; what a killed process has left of it goes. */
 static int create_temporary(const mo_atomic_file_t *file)
 {
-    const int most = NAME_MAX - SUFFIX_SIZE; /* bytes of a long name that fit */
+    const int most = cut_to(file->name, NAME_MAX - SUFFIX_SIZE);
+    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
     for (int number = 0, tries = 0; tries < MAX_WRITERS; tries++) {
         snprintf(file->temporary, strlen(file->name) + SUFFIX_SIZE, "%.*s" PART "-%d", most, file->name, number);
-        const int fd = mo_fault_file() ? -1
-                                       : mo_fd_high(openat(file->folder.fd, file->temporary,
-                                                           O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666));
+        int fd;
+        MO_RETRY(fd, mo_fault_file() ? -1 : mo_fd_high(openat(file->folder.fd, file->temporary, flags, 0666)));
         if (fd >= 0 && claim(fd))
             return fd;
         if (fd >= 0)
@@ -176,9 +216,9 @@ moco_status_t mo_atomic_open(mo_atomic_file_t *file, const char *path)
 static moco_status_t open_part(mo_atomic_file_t *file, uint64_t size)
 {
     struct stat info;
-    const int fd = mo_fault_file() ? -1
-                                   : mo_fd_high(openat(file->folder.fd, file->temporary,
-                                                       O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));
+    const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    int fd;
+    MO_RETRY(fd, mo_fault_file() ? -1 : mo_fd_high(openat(file->folder.fd, file->temporary, flags, 0666)));
     if (fd < 0)
         return failed(file, "open its part file");
     file->fd = fd;
@@ -203,8 +243,7 @@ moco_status_t mo_atomic_resume(mo_atomic_file_t *file, const char *path, uint64_
     TRY(find_place(&made, NULL, path));
     TRY(check_target(&made, &mode));
     TRY(mo_calloc(BUFFER_SIZE, 1, &made.buffer));
-    TRY(name_temporary(&made));
-    snprintf(made.temporary, strlen(made.name) + SUFFIX_SIZE, "%s" PART, made.name);
+    TRY(part_name(made.name, &made.temporary));
     TRY(open_part(&made, size));
     if (mode >= 0)
         (void)fchmod(made.fd, (mode_t)mode);
@@ -219,9 +258,7 @@ moco_status_t mo_atomic_reread(mo_atomic_file_t *file, uint64_t from,
                                void (*take)(void *user, const void *bytes, uint64_t size), void *user)
 {
     for (ssize_t got;; from += (uint64_t)got) { /* nothing waits in the buffer yet */
-        do
-            got = mo_fault_file() ? -1 : pread(file->fd, file->buffer, BUFFER_SIZE, (off_t)from);
-        while (got < 0 && errno == EINTR);
+        MO_RETRY(got, mo_fault_file() ? -1 : pread(file->fd, file->buffer, BUFFER_SIZE, (off_t)from));
         if (got < 0)
             return failed(file, "read its part file");
         if (got == 0)
@@ -272,11 +309,23 @@ moco_status_t mo_atomic_sync(mo_atomic_file_t *file)
 /* ---- commit ---- */
 
 /* Network file systems tell at a close that bytes were lost. A copy is closed, because the lock on
- * the temporary name has to outlive the rename. */
+ * the temporary name has to outlive the rename. A close that a signal has interrupted tells nothing:
+ * the bytes were synced before, and Linux has closed the descriptor. */
 static moco_status_t close_copy(const mo_atomic_file_t *file)
 {
     const int copy = fcntl(file->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    return mo_fault_file() || (copy >= 0 && close(copy) != 0) ? failed(file, "close") : MOCO_OK;
+    const int fault = mo_fault_file();
+    return fault || (copy >= 0 && close(copy) != 0 && errno != EINTR) ? failed(file, "close") : MOCO_OK;
+}
+
+/* Each file gets the other's name. musl has the system call without a function of its own. */
+static int swap_names(int folder, const char *a, const char *b)
+{
+#ifdef __GLIBC__
+    return renameat2(folder, a, folder, b, RENAME_EXCHANGE);
+#else
+    return (int)syscall(SYS_renameat2, folder, a, folder, b, 2u /* exchange */);
+#endif
 }
 
 /* `swap`: an older file is kept under the temporary name, where the file system can do that. */
@@ -284,7 +333,7 @@ static moco_status_t put_in_place(mo_atomic_file_t *file, int swap)
 {
     const int folder = file->folder.fd;
     const int fault = mo_fault_file();
-    if (!fault && swap && renameat2(folder, file->temporary, folder, file->name, RENAME_EXCHANGE) == 0) {
+    if (!fault && swap && swap_names(folder, file->temporary, file->name) == 0) {
         file->exchange = 1;
     } else if (fault || renameat(folder, file->temporary, folder, file->name) != 0) {
         return failed(file, "put the finished file in place");
@@ -298,7 +347,7 @@ static moco_status_t put_in_place(mo_atomic_file_t *file, int swap)
 static void take_back(mo_atomic_file_t *file, int had_older)
 {
     const int folder = file->folder.fd;
-    if (file->exchange && renameat2(folder, file->temporary, folder, file->name, RENAME_EXCHANGE) != 0) {
+    if (file->exchange && swap_names(folder, file->temporary, file->name) != 0) {
         mo_free(file->temporary); /* the older file: better kept under a strange name than removed */
         file->temporary = NULL;
     } else if (!file->exchange && !had_older)

@@ -34,6 +34,9 @@ moco_status_t mo_atomic_open_in(mo_atomic_file_t *file, const mo_folder_t *folde
  * bytes; 0 starts it over. MOCO_ERR_STATE where another process has it open. MOCO_ERR_FORMAT where
  * fewer bytes are there. */
 moco_status_t mo_atomic_resume(mo_atomic_file_t *file, const char *path, uint64_t size);
+/* The path of that temporary file (mo_free): a name that gets too long for a file system is cut, and
+ * ends in a checksum. */
+moco_status_t mo_atomic_part_path(const char *path, char **part);
 /* The bytes of a resumed file from `from` to its end as it was opened, piece by piece. */
 moco_status_t mo_atomic_reread(mo_atomic_file_t *file, uint64_t from,
                                void (*take)(void *user, const void *bytes, uint64_t size), void *user);

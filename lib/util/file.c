@@ -10,6 +10,7 @@
 
 #include "util/alloc.h"
 #include "util/fault.h"
+#include "util/retry.h"
 #include "util/size.h"
 #include "util/status.h"
 
@@ -26,12 +27,12 @@ moco_status_t mo_file_open_regular(const char *path, int *fd, uint64_t *size, st
     if (path == NULL)
         return mo_fail(MOCO_ERR_ARGUMENT, "path is NULL");
     /* O_NONBLOCK: opening a named pipe without a writer must fail below, not wait. */
-    int opened = mo_fault_file() ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const int opened = mo_fault_file() ? -1 : mo_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
     if (opened < 0)
         return failed(path, "open");
     struct stat info;
     moco_status_t status = MOCO_OK;
-    if (mo_fault_file() || fstat(opened, &info) != 0)
+    if (mo_fault_file() || mo_fstat(opened, &info) != 0)
         status = failed(path, "read its size");
     else if (S_ISDIR(info.st_mode))
         status = mo_fail(MOCO_ERR_IO, "%s: is a folder, wanted a file", path);
@@ -50,9 +51,8 @@ moco_status_t mo_file_open_regular(const char *path, int *fd, uint64_t *size, st
 static moco_status_t read_all(int fd, const char *path, uint8_t *data, uint64_t size)
 {
     for (uint64_t done = 0; done < size;) {
-        ssize_t got = mo_fault_file() ? -1 : read(fd, data + done, size - done);
-        if (got < 0 && errno == EINTR)
-            continue;
+        ssize_t got;
+        MO_RETRY(got, mo_fault_file() ? -1 : read(fd, data + done, size - done));
         if (got < 0)
             return failed(path, "read");
         if (got == 0)

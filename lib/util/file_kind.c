@@ -55,7 +55,7 @@ static const magic_t magics[] = {
     {{"a 7z file", MO_FILE_COMPRESSED}, 0, 6, "7z\xbc\xaf\x27\x1c"},
     {{"a rar file", MO_FILE_COMPRESSED}, 0, 4, "Rar!"},
     {{"a tar archive", MO_FILE_TAR}, 257, 5, "ustar"},
-    {{"a NumPy file", MO_FILE_TENSORS}, 0, 6, "\x93NUMPY"},
+    {{MO_WHAT_NPY, MO_FILE_TENSORS}, 0, 6, "\x93NUMPY"},
     {{"an HDF5 file", MO_FILE_TENSORS}, 0, 8, "\x89HDF\r\n\x1a\n"},
     {{"a GGUF file", MO_FILE_TENSORS}, 0, 4, "GGUF"},
     {{"a TensorFlow Lite file", MO_FILE_TENSORS}, 4, 4, "TFL3"},
@@ -89,14 +89,22 @@ static const struct {
 /* clang-format on */
 
 static const mo_file_kind_t bitmap = {"a BMP file", MO_FILE_IMAGE}, netpbm = {"a Netpbm file", MO_FILE_IMAGE},
-                            safetensors = {"a safetensors file", MO_FILE_TENSORS},
+                            safetensors = {MO_WHAT_SAFETENSORS, MO_FILE_TENSORS},
                             protobuf = {"a model of ONNX or TensorFlow", MO_FILE_TENSORS},
-                            pickle = {"a Python pickle", MO_FILE_TENSORS}, text = {"a text", MO_FILE_TEXT},
-                            json = {"a JSON file", MO_FILE_DOCUMENT}, zeros = {"a file of zero bytes", MO_FILE_OTHER};
+                            pickle = {"a Python pickle", MO_FILE_TENSORS},
+                            old_pickle = {"a Python pickle of protocol 0 or 1, wanted protocol 2 to 5",
+                                          MO_FILE_TENSORS},
+                            text = {"a text", MO_FILE_TEXT}, json = {"a JSON file", MO_FILE_DOCUMENT},
+                            zeros = {"a file of zero bytes", MO_FILE_OTHER};
 
 static int is_space(uint8_t byte)
 {
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
+static int is_digit(uint8_t byte)
+{
+    return byte >= '0' && byte <= '9';
 }
 
 /* Kinds whose first bytes are too few to tell them alone. */
@@ -110,6 +118,12 @@ static const mo_file_kind_t *by_structure(const uint8_t *first, uint64_t size)
         return &safetensors;
     if (size >= 2 && first[0] == 0x80 && first[1] >= 2 && first[1] <= 5)
         return &pickle;
+    if (size >= 5 && first[0] == '(' && (first[1] == 'd' || first[1] == 'l') && first[2] == 'p' && is_digit(first[3]))
+        return &old_pickle; /* a dictionary or a list and its number in the memo */
+    if (size >= 4 && (first[0] == '}' || first[0] == ']') && first[1] == 'q' && first[2] == 0)
+        return &old_pickle;
+    if (size >= 13 && memcmp(first, "ccollections\n", 13) == 0)
+        return &old_pickle;
     if (size >= 4 && first[0] == 8 && first[1] > 0 && first[1] < 64 && first[2] == 0x12) /* a version, then a block */
         return &protobuf;
     return NULL;

@@ -24,6 +24,9 @@ typedef struct mo_file_kind {
     int32_t group;    /* MO_FILE_…                                    */
 } mo_file_kind_t;
 
+#define MO_WHAT_SAFETENSORS "a safetensors file"
+#define MO_WHAT_NPY "a NumPy file"
+
 /* NULL for an empty file and for one that is of no known kind. */
 const mo_file_kind_t *mo_file_kind(const uint8_t *first, uint64_t size);
 /* The same for a file that should be a text: what is one is told by its words alone, so that the

@@ -15,6 +15,7 @@
 
 #include "util/alloc.h"
 #include "util/fault.h"
+#include "util/retry.h"
 #include "util/status.h"
 
 static moco_status_t failed(const char *path, const char *what)
@@ -41,9 +42,8 @@ static int write_all(int fd, const void *bytes, uint64_t size)
 {
     const uint8_t *from = bytes;
     while (size > 0) {
-        const ssize_t written = mo_fault_file() ? -1 : write(fd, from, size);
-        if (written < 0 && errno == EINTR)
-            continue;
+        ssize_t written;
+        MO_RETRY(written, mo_fault_file() ? -1 : write(fd, from, size));
         if (written == 0)
             errno = ENOSPC; /* a system that takes nothing will go on taking nothing */
         if (written <= 0)
@@ -74,9 +74,7 @@ int mo_fd_write(int fd, const void *bytes, uint64_t size)
 int mo_fd_sync(int fd)
 {
     int result;
-    do
-        result = mo_fault_file() ? -1 : fsync(fd);
-    while (result != 0 && errno == EINTR);
+    MO_RETRY(result, mo_fault_file() ? -1 : fsync(fd));
     return result;
 }
 
@@ -90,9 +88,9 @@ int mo_sync_unsupported(int error)
 /* Without the permission to list a folder it can still be written into, but not synced. */
 static int open_folder(int base, const char *path)
 {
-    int fd = mo_fault_file() ? -1 : openat(base, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = mo_fault_file() ? -1 : mo_openat(base, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 && errno == EACCES)
-        fd = openat(base, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        fd = mo_openat(base, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     return mo_fd_high(fd);
 }
 

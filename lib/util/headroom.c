@@ -97,10 +97,17 @@ void mo_headroom_read_under(const char *root, mo_headroom_t *m)
 
 /* ---- the process ---- */
 
-static void ask_limit(int resource, uint64_t used, const char *source, mo_headroom_t *m)
+/* glibc counts the limits with a type of its own, other C libraries with int. */
+#ifdef __GLIBC__
+typedef __rlimit_resource_t resource_t;
+#else
+typedef int resource_t;
+#endif
+
+static void ask_limit(resource_t resource, uint64_t used, const char *source, mo_headroom_t *m)
 {
     struct rlimit limit;
-    if (getrlimit((__rlimit_resource_t)resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+    if (getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         mo_headroom_offer(m, minus(limit.rlim_cur, used), limit.rlim_cur, source);
 }
 
@@ -168,14 +175,20 @@ uint64_t mo_headroom_spare(const mo_headroom_t *m)
     return m->left == UINT64_MAX ? UINT64_MAX : minus(m->left, share < RESERVE ? share : RESERVE);
 }
 
+moco_status_t mo_headroom_check_in(const mo_headroom_t *m, moco_status_t refused, const char *what, uint64_t bytes,
+                                   const char *advice)
+{
+    if (bytes <= mo_headroom_spare(m))
+        return MOCO_OK;
+    return mo_fail(refused, "%s %s, this process may still take %s of %s by %s%s", what, mo_size(bytes).text,
+                   mo_size(mo_headroom_spare(m)).text, mo_size(m->limit).text, m->source, advice);
+}
+
 moco_status_t mo_headroom_check(moco_status_t refused, const char *what, uint64_t bytes, const char *advice)
 {
     mo_headroom_t m;
     mo_headroom_read(&m);
-    if (bytes <= mo_headroom_spare(&m))
-        return MOCO_OK;
-    return mo_fail(refused, "%s %s, this process may still take %s of %s by %s%s", what, mo_size(bytes).text,
-                   mo_size(mo_headroom_spare(&m)).text, mo_size(m.limit).text, m.source, advice);
+    return mo_headroom_check_in(&m, refused, what, bytes, advice);
 }
 
 int mo_headroom_probe(size_t bytes)

@@ -28,6 +28,12 @@ uint64_t mo_headroom_spare(const mo_headroom_t *memory);
  * needs"; `advice` ends it and may be "". */
 moco_status_t mo_headroom_check(moco_status_t refused, const char *what, uint64_t bytes, const char *advice);
 
+/* A limit found: it counts where it leaves less than what is known so far. */
+void mo_headroom_offer(mo_headroom_t *memory, uint64_t left, uint64_t limit, const char *source);
+/* The same as mo_headroom_check with what was read before. */
+moco_status_t mo_headroom_check_in(const mo_headroom_t *memory, moco_status_t refused, const char *what, uint64_t bytes,
+                                   const char *advice);
+
 /* Whether the system hands out so many bytes of address space at this moment. */
 int mo_headroom_probe(size_t bytes);
 

@@ -4,8 +4,6 @@
 
 #include "util/headroom.h"
 
-/* A limit found: it counts where it leaves less than what is known so far. */
-void mo_headroom_offer(mo_headroom_t *memory, uint64_t left, uint64_t limit, const char *source);
 /* The first number behind `word` in a file of lines "word number"; with `word` "" the number that
  * the file begins with. Returns 0 where there is none. */
 int mo_headroom_number(const char *path, const char *word, uint64_t *number);

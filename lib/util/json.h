@@ -1,5 +1,5 @@
-/* JSON as this library uses it. What comes from files is measured before it is parsed, because a
- * parser's stack and memory follow its input. */
+/* JSON as this library uses it. Texts from files may be hostile: their depth and the number of
+ * their values are bounded, because a parser's stack and memory follow its input. */
 #ifndef MO_UTIL_JSON_H
 #define MO_UTIL_JSON_H
 
@@ -12,10 +12,15 @@
  * quarter of a million; this many take some 80 megabytes and two seconds. */
 #define MO_JSON_MAX_ITEMS 300000
 
-/* Parse with duplicate keys refused and at most `depth` levels of nesting. MOCO_ERR_FORMAT or
- * MOCO_ERR_MEMORY come with a one-line reason for the caller's message. *out is freed with
- * json_decref. */
+/* An object or array, in which no key comes twice, with at most `depth` levels of nesting.
+ * MOCO_ERR_FORMAT (of the text) or MOCO_ERR_MEMORY (nothing is said of the text) come with a
+ * one-line reason for the caller's message. *out is freed with json_decref. */
 moco_status_t mo_json_load(const char *text, uint64_t size, int depth, json_t **out, char reason[MO_JSON_REASON]);
+
+/* `value` as text, which mo_free frees; `flags` are those of json_dumps. NULL (no memory while
+ * building it) is MOCO_ERR_MEMORY. json_dumps itself is not for us: where memory fails in the midst
+ * of a text, it leaves a name out and goes on. Here nothing grows while the text is written. */
+moco_status_t mo_json_dump(const json_t *value, size_t flags, char **text);
 
 /* Writes `object` as one line in the text rule of moco_build_info and drops the reference to it;
  * NULL (no memory while building it) is an error. */
@@ -31,8 +36,8 @@ typedef struct mo_answer {
  * nothing is asked for. */
 moco_status_t mo_json_answer(json_t *object, const mo_answer_t *answer);
 
-/* File names are bytes, JSON is UTF-8: what is not becomes '?', and such a name is cut at 511
- * bytes. */
-json_t *mo_json_bytes(const char *text);
+/* File names are bytes, JSON is UTF-8: a name that is not comes as mo_name_text writes it. NULL
+ * without memory. */
+json_t *mo_json_bytes(const char *name);
 
 #endif

@@ -300,8 +300,7 @@ moco_status_t mo_option_set(const mo_option_table_t *table, void *options, const
     if (row->type == MO_OPTION_POINTER)
         return mo_fail(MOCO_ERR_ARGUMENT, "%s is a pointer of the calling program and has no text", row->name);
     memcpy(&struct_size, options, sizeof struct_size);
-    if (row->offset + field_size(row) > struct_size ||
-        (row->type == MO_OPTION_LIST && row->used + sizeof(int32_t) > struct_size))
+    if (row->offset + field_size(row) > struct_size)
         return mo_fail(MOCO_ERR_VERSION, "option %s is newer than your header, whose struct_size is %llu", row->name,
                        (unsigned long long)struct_size);
     TRY(mo_option_parse(table, &trial, row, value));

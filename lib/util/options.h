@@ -38,7 +38,7 @@ typedef struct mo_option_row {
     const char *const *names; /* ENUM: [max + 1] by number; NULL where a number has no meaning here */
     const char *unit;         /* "" without one */
     const char *meaning;
-    uint32_t items, used; /* LIST: doubles there is space for; offset of their number in use */
+    uint32_t items, used; /* LIST: doubles there is space for; where before them their number in use is */
 } mo_option_row_t;
 
 /* One value that a preset changes. */

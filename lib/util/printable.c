@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/alloc.h"
+
 /* Lowest code point of a character of so many bytes; fewer bytes would do for lower ones. */
 static const uint32_t lowest[5] = {0, 0, 0x80, 0x800, 0x10000};
 
@@ -35,6 +37,15 @@ size_t mo_utf8_length(const char *text, size_t size)
     return read_character(text, size, &code);
 }
 
+int mo_is_utf8(const char *text)
+{
+    const size_t size = strlen(text);
+    for (size_t at = 0, length; at < size; at += length)
+        if ((length = mo_utf8_length(text + at, size - at)) == 0)
+            return 0;
+    return 1;
+}
+
 static int is_safe(uint32_t code)
 {
     if (code < ' ' || (code >= 0x7f && code <= 0x9f))
@@ -44,14 +55,15 @@ static int is_safe(uint32_t code)
     return !((code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069)); /* directions */
 }
 
-size_t mo_printable(const char *from, char *out, size_t capacity)
+/* `reversible`: a backslash of the text's own is written as those are that this puts in. */
+static size_t write_safe(const char *from, int reversible, char *out, size_t capacity)
 {
     const size_t size = strlen(from);
     size_t used = 0;
     for (size_t at = 0; at < size;) {
         uint32_t code = 0;
         const size_t length = read_character(from + at, size - at, &code), bytes = length == 0 ? 1 : length;
-        const int safe = length > 0 && is_safe(code);
+        const int safe = length > 0 && is_safe(code) && !(reversible && code == '\\');
         if (used + (safe ? bytes : 4 * bytes) >= capacity)
             break;
         for (size_t i = 0; i < bytes; i++)
@@ -61,4 +73,18 @@ size_t mo_printable(const char *from, char *out, size_t capacity)
     }
     out[used] = '\0';
     return used;
+}
+
+size_t mo_printable(const char *from, char *out, size_t capacity)
+{
+    return write_safe(from, 0, out, capacity);
+}
+
+moco_status_t mo_name_text(const char *name, char **out)
+{
+    const size_t capacity = 4 * strlen(name) + 1;
+    const moco_status_t status = mo_calloc(capacity, 1, out);
+    if (status == MOCO_OK)
+        write_safe(name, 1, *out, capacity);
+    return status;
 }

@@ -9,6 +9,8 @@
 #include "util/alloc.h"
 #include "util/fault.h"
 #include "util/file.h"
+#include "util/file_kind.h"
+#include "util/retry.h"
 #include "util/status.h"
 
 #define MAX_REQUEST ((uint64_t)1 << 30) /* bytes of one read */
@@ -87,15 +89,13 @@ static ssize_t read_some(const mo_source_t *s, uint64_t offset, uint64_t size, u
         errno = EIO;
         return -1;
     }
-    return pread(s->fd, out, size < MAX_REQUEST ? size : MAX_REQUEST, (off_t)offset);
+    return mo_pread(s->fd, out, size < MAX_REQUEST ? size : MAX_REQUEST, (off_t)offset);
 }
 
 static moco_status_t read_file(const mo_source_t *s, uint64_t offset, uint64_t size, uint8_t *out)
 {
     for (uint64_t done = 0; done < size;) {
         const ssize_t got = read_some(s, offset + done, size - done, out + done);
-        if (got < 0 && errno == EINTR)
-            continue;
         if (got < 0) {
             const int error = errno;
             return mo_fail(MOCO_ERR_IO, "%s: cannot read: %s", s->path, strerror(error));
@@ -133,10 +133,22 @@ cleanup:
     return status;
 }
 
+moco_status_t mo_source_kind(const mo_source_t *s, const char **kind)
+{
+    uint8_t first[MO_FILE_KIND_BYTES];
+    const uint64_t size = s->size < sizeof first ? s->size : sizeof first;
+    const moco_status_t status = mo_source_read(s, 0, size, first);
+    if (status != MOCO_OK)
+        return status;
+    const mo_file_kind_t *found = mo_file_kind(first, size);
+    *kind = found != NULL ? found->what : size == 0 ? "empty" : "of no kind that this library knows";
+    return MOCO_OK;
+}
+
 moco_status_t mo_source_check(const mo_source_t *s)
 {
     struct stat now;
-    if (s->fd < 0 || fstat(s->fd, &now) != 0)
+    if (s->fd < 0 || mo_fstat(s->fd, &now) != 0)
         return MOCO_OK;
     if ((uint64_t)now.st_size == s->size && now.st_mtim.tv_sec == s->changed.tv_sec &&
         now.st_mtim.tv_nsec == s->changed.tv_nsec)

@@ -21,6 +21,8 @@ const char *mo_source_path(const mo_source_t *source);
 moco_status_t mo_source_read(const mo_source_t *source, uint64_t offset, uint64_t size, void *out);
 /* The same into new memory (mo_free); the caller has bounded `size`. */
 moco_status_t mo_source_take(const mo_source_t *source, uint64_t offset, uint64_t size, uint8_t **out);
+/* What it is by its first bytes, for messages: "a JPEG file", "empty". */
+moco_status_t mo_source_kind(const mo_source_t *source, const char **kind);
 /* MOCO_ERR_IO if the file has another length or time of change than when it was opened: what was
  * read then may be of two versions. */
 moco_status_t mo_source_check(const mo_source_t *source);

@@ -3,6 +3,11 @@
 #ifndef MO_UTIL_STATUS_H
 #define MO_UTIL_STATUS_H
 
+/* Files hold numbers as little-endian machines do, and are read and written without a swap. */
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "libmoco needs a little-endian machine: its files would have their numbers the wrong way round"
+#endif
+
 #include <stdarg.h>
 #include <stddef.h>
 #include <moco/status.h>

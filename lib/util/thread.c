@@ -47,10 +47,16 @@ static int create(pthread_t *thread, size_t stack, const cpu_set_t *processors, 
     pthread_attr_init(&attr);
     if (stack > 0)
         pthread_attr_setstacksize(&attr, stack);
+#ifdef __GLIBC__
     if (processors != NULL)
         pthread_attr_setaffinity_np(&attr, sizeof *processors, processors);
+#endif
     block_for_thread(&before);
     const int error = pthread_create(thread, &attr, begin, start);
+#ifndef __GLIBC__ /* without the attribute: a moment later */
+    if (error == 0 && processors != NULL)
+        pthread_setaffinity_np(*thread, sizeof *processors, processors);
+#endif
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return error;

@@ -569,6 +569,16 @@ START_TEST(checkpoints_that_lie)
     }
     forge("position", "5"); /* of a listing of 0 */
     expect_status(MOCO_ERR_FORMAT, moco_trainer_load(in_scratch(&scratch, "hostile"), NULL, NULL, &made));
+    static const char *const largest[][3] = {{"listing_count", "2147483647", "2147483648"},
+                                             {"epoch", "4294967295", "4294967296"}};
+    for (size_t i = 0; i < LENGTH(largest); i++) {
+        forge(largest[i][0], largest[i][1]);
+        expect_ok(moco_trainer_load(in_scratch(&scratch, "hostile"), NULL, NULL, &made));
+        moco_trainer_free(made);
+        made = NULL;
+        forge(largest[i][0], largest[i][2]);
+        expect_status(MOCO_ERR_FORMAT, moco_trainer_load(in_scratch(&scratch, "hostile"), NULL, NULL, &made));
+    }
     forge("step", "2");
     expect_ok(moco_trainer_load(in_scratch(&scratch, "hostile"), NULL, NULL, &made)); /* the forger's own proof */
     ck_assert_int_eq((int)trainer_number(made, "step"), 2);

@@ -342,7 +342,7 @@ START_TEST(wrong_use)
     expect_ok(moco_classifier_save(made, path));
     expect_ok(moco_classifier_load(path, NULL, NULL, &loaded));
     expect_status(MOCO_ERR_NO_DATA, moco_classifier_confusion(loaded, table));
-    expect_message("confusion");
+    expect_message("read from a file, which has no confusion table");
     moco_classifier_free(loaded);
     moco_classifier_free(made);
     world_close(&w);

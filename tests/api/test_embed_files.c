@@ -3,6 +3,12 @@
 #include "draw.h"
 #include "call_options.h"
 
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+
 #define IMAGES 300 /* more than a batch of the loader */
 #define BROKEN 290
 
@@ -23,8 +29,20 @@ static moco_model_t *model_of(uint64_t seed)
     return made;
 }
 
+static char lines[8][400];
+static int line_count;
+
+static void keep_line(void *user, int32_t level, const char *line)
+{
+    (void)user;
+    if (level == MOCO_LOG_WARNING && strstr(line, "gone on with") != NULL && line_count < 8)
+        snprintf(lines[line_count++], sizeof lines[0], "%s", line);
+}
+
 static void set_up(void)
 {
+    line_count = 0;
+    moco_set_log(keep_line, NULL, MOCO_LOG_WARNING);
     scratch = scratch_make();
     draw_tree(in_scratch(&scratch, "images"), IMAGES, 3, 20);
     break_picture(in_scratch(&scratch, "images"), 3, 3);
@@ -36,6 +54,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
+    moco_set_log(NULL, NULL, 0);
     moco_model_free(model);
     moco_dataset_free(dataset);
     scratch_drop(&scratch);
@@ -139,6 +158,8 @@ START_TEST(begins_anew)
     ck_assert_int_eq(embed(model, "whole"), 2);
     cut_short(other, "cut");
     ck_assert_int_eq(embed(model, "cut"), 2);
+    ck_assert_int_eq(line_count, 1);
+    ck_assert_ptr_nonnull(strstr(lines[0], "another model"));
     ck_assert(same_result("whole", "cut"));
     moco_model_free(other);
     for (int i = 0; i < 3; i++) {
@@ -152,6 +173,31 @@ START_TEST(begins_anew)
     write_file(scratch.path, "cut2.embed.json.moco-part", (const uint8_t *)"{}", 2);
     ck_assert_int_eq(embed(model, "cut2"), 2);
     ck_assert(same_result("whole", "cut2"));
+}
+END_TEST
+
+/* Times in the future, and times of the call's own moment, tell nothing of whether an image has
+ * changed since. */
+START_TEST(times_that_tell_nothing)
+{
+    char images[300];
+    snprintf(images, sizeof images, "%s", in_scratch(&scratch, "images"));
+    const struct timespec future[2] = {{.tv_sec = time(NULL) + 400000}, {.tv_sec = time(NULL) + 400000}};
+    picture_t jpeg = draw_jpeg(20, 20, 3, 77);
+    ck_assert_int_eq(utimensat(AT_FDCWD, in_folder(images, "c0/0000.jpg"), future, 0), 0);
+    write_file(images, "c1/0001.jpg", jpeg.bytes, jpeg.size); /* just now */
+    ck_assert_int_eq(embed(model, "whole"), 2);
+    cut_short(model, "cut");
+    ck_assert_int_eq(embed(model, "cut"), 1);
+    ck_assert(same_result("whole", "cut"));
+    cut_short(model, "later");
+    write_file(images, "c0/0000.jpg", jpeg.bytes, jpeg.size);
+    ck_assert_int_eq(utimensat(AT_FDCWD, in_folder(images, "c0/0000.jpg"), future, 0), 0);
+    line_count = 0;
+    ck_assert_int_eq(embed(model, "later"), 2);
+    ck_assert_int_eq(line_count, 1);
+    ck_assert_ptr_nonnull(strstr(lines[0], "written since"));
+    free(jpeg.bytes);
 }
 END_TEST
 
@@ -188,6 +234,10 @@ START_TEST(mixtures)
     damage(path_of("a", ".names.txt", 0), 3);
     expect_status(MOCO_ERR_FORMAT, moco_index_load_npy(path_of("a", ".npy", 0), NULL, NULL, &index));
     expect_message("a.names.txt");
+    /* Damaged, or changed by hand: who embeds again must say that it may go. */
+    expect_status(MOCO_ERR_EXISTS, moco_model_embed_to_npy(model, dataset, path_of("a", ".npy", 0), NULL, NULL));
+    expect_message("a.names.txt");
+    unlink(path_of("a", ".names.txt", 0));
     embed(model, "a");
     damage(path_of("a", ".npy", 0), 1000);
     expect_status(MOCO_ERR_FORMAT, moco_index_load_npy(path_of("a", ".npy", 0), NULL, NULL, &index));
@@ -195,10 +245,30 @@ START_TEST(mixtures)
     expect_ok(moco_index_load_npy(path_of("b", ".npy", 0), NULL, NULL, &index));
     expect_ok(moco_index_save_npy(index, path_of("a", ".npy", 0)));
     moco_index_free(index);
-    ck_assert(!file_exists(path_of("a", ".embed.json", 0)));
+    for (int i = 1; i < FILES; i++) /* nor names of the older rows */
+        ck_assert(!file_exists(path_of("a", endings[i], 0)));
     expect_ok(moco_index_load_npy(path_of("a", ".npy", 0), NULL, NULL, &index));
     moco_index_free(index);
     moco_model_free(other);
+}
+END_TEST
+
+/* What ends the call is the write that failed, not the stop that follows from it. */
+START_TEST(no_room)
+{
+    struct rlimit before, small;
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 4096;
+    void (*const handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const moco_status_t status = moco_model_embed_to_npy(model, dataset, path_of("x", ".npy", 0), NULL, NULL);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
+    expect_status(MOCO_ERR_IO, status);
+    expect_message("x.npy");
+    ck_assert_int_eq(there("x", 0), 0);
+    embed(model, "x");
 }
 END_TEST
 
@@ -249,6 +319,161 @@ START_TEST(other_files)
 }
 END_TEST
 
+/* Names of a user beside rows of a user: what no record ties is nobody's to replace. */
+START_TEST(names_of_the_host)
+{
+    moco_index_t *index = NULL;
+    embed(model, "x");
+    expect_ok(moco_index_load_npy(path_of("x", ".npy", 0), NULL, NULL, &index));
+    expect_ok(moco_index_save_npy(index, path_of("y", ".npy", 0)));
+    moco_index_free(index);
+    write_file(scratch.path, "y.names.txt", "mine\n", 5);
+    expect_status(MOCO_ERR_EXISTS, moco_model_embed_to_npy(model, dataset, path_of("y", ".npy", 0), NULL, NULL));
+    expect_message("y.names.txt");
+    expect_kept("y.names.txt", "mine\n");
+}
+END_TEST
+
+/* Every name is one line, no two are alike, and each can be turned back. */
+START_TEST(names_with_any_bytes)
+{
+    static const char *const names[] = {"a\tb.jpg",  "a\nb.jpg",     "a?b.jpg",           "a\\x0ab.jpg",
+                                        "a\xff.jpg", "\xc3\xa9.jpg", "a\xe2\x80\xa8z.jpg"};
+    const char *folder = in_scratch(&scratch, "odd");
+    moco_dataset_t *odd;
+    size_t size;
+    for (int i = 0; i < 7; i++) {
+        picture_t jpeg = draw_jpeg(20, 20, 3, i);
+        write_file(folder, names[i], jpeg.bytes, jpeg.size);
+        free(jpeg.bytes);
+    }
+    write_file(folder, "b\n\\.jpg", "no JPEG", 7);
+    odd = dataset_of(folder);
+    expect_ok(moco_model_embed_to_npy(model, odd, path_of("odd", ".npy", 0), NULL, NULL));
+    char *text = (char *)read_file(path_of("odd", ".names.txt", 0), &size);
+    ck_assert_str_eq(text, "a\\x09b.jpg\na\\x0ab.jpg\na?b.jpg\na\\x5cx0ab.jpg\na\\xe2\\x80\\xa8z.jpg\n"
+                           "a\\xff.jpg\n\xc3\xa9.jpg\n");
+    free(text);
+    text = (char *)read_file(path_of("odd", ".skipped.txt", 0), &size);
+    ck_assert_int_eq(strncmp(text, "b\\x0a\\x5c.jpg\t", 14), 0);
+    free(text);
+    moco_dataset_free(odd);
+}
+END_TEST
+
+/* Replaces `from` by a text of the same length in a small file of text. */
+static void replace_text(const char *name, const char *from, const char *to)
+{
+    size_t size;
+    char *text = (char *)read_file(in_scratch(&scratch, name), &size), *at = strstr(text, from);
+    ck_assert_ptr_nonnull(at);
+    memcpy(at, to, strlen(from));
+    write_file(scratch.path, name, text, size);
+    free(text);
+}
+
+START_TEST(records_of_other_versions)
+{
+    moco_index_t *index = NULL;
+    embed(model, "a");
+    replace_text("a.embed.json", "\"version\": 2", "\"version\": 9");
+    expect_status(MOCO_ERR_VERSION, moco_index_load_npy(path_of("a", ".npy", 0), NULL, NULL, &index));
+    expect_message("newer");
+    embed(model, "a");                                                /* ours all the same */
+    replace_text("a.embed.json", "\"version\": 2", "\"versiox\": 2"); /* the first version had none, nor what follows */
+    replace_text("a.embed.json", "\"in_doubt\"", "\"in_douxx\"");
+    expect_ok(moco_index_load_npy(path_of("a", ".npy", 0), NULL, NULL, &index));
+    moco_index_free(index);
+    damage(path_of("a", ".npy", 0), 1000);
+    expect_status(MOCO_ERR_FORMAT, moco_index_load_npy(path_of("a", ".npy", 0), NULL, NULL, &index));
+}
+END_TEST
+
+/* Part files and journals of names that are as long as names get. */
+START_TEST(long_names)
+{
+    char stem[256] = "", path[1024], name[300];
+    memset(stem, 'n', 243);
+    snprintf(name, sizeof name, "%s.npy", stem);
+    snprintf(path, sizeof path, "%s", in_scratch(&scratch, name));
+    expect_status(MOCO_ERR_CANCELLED,
+                  moco_model_embed_to_npy(model, dataset, path, EMBED(.progress = stop_at_once), NULL));
+    expect_message("go on");
+    int calls = 0;
+    expect_ok(moco_model_embed_to_npy(model, dataset, path, EMBED(.progress = count_calls, .user = &calls), NULL));
+    ck_assert_int_eq(calls, 1);
+    for (int i = 0; i < FILES; i++) {
+        snprintf(name, sizeof name, "%s%s", stem, endings[i]);
+        ck_assert(file_exists(in_scratch(&scratch, name)));
+    }
+}
+END_TEST
+
+/* Each number becomes factor * number + more. */
+static void change_tensor(char *bytes, const char *header, uint64_t length, const char *name, float factor, float more)
+{
+    long begin, end;
+    const char *at = strstr(header, name);
+    ck_assert_ptr_nonnull(at);
+    at = strstr(at, "\"data_offsets\":[");
+    ck_assert_int_eq(sscanf(at, "\"data_offsets\":[%ld,%ld]", &begin, &end), 2);
+    for (; begin < end; begin += 4) {
+        float number;
+        memcpy(&number, bytes + 8 + length + begin, 4);
+        number = factor * number + more;
+        memcpy(bytes + 8 + length + begin, &number, 4);
+    }
+}
+
+/* The last convolution and its batch norm with weights whose product no float holds: the file stays
+ * one of finite numbers. */
+static void blow_up(const char *name, float weight)
+{
+    static const char *const keys[] = {"\"data_xxh3\"", "\"header_xxh3\""};
+    size_t size;
+    char *bytes = (char *)read_file(in_scratch(&scratch, name), &size);
+    uint64_t length;
+    memcpy(&length, bytes, 8);
+    char *header = strndup(bytes + 8, length);
+    for (int i = 0; i < 2; i++)
+        bytes[8 + (strstr(header, keys[i]) - header) + 1] = 'x';
+    change_tensor(bytes, header, length, "layer4.1.conv2.weight\":", 1e10f, 0);
+    change_tensor(bytes, header, length, "layer4.1.bn2.weight\":", 0, weight);
+    write_file(scratch.path, name, bytes, size);
+    free(header);
+    free(bytes);
+}
+
+START_TEST(numbers_that_grow_too_large)
+{
+    moco_model_t *large = NULL;
+    moco_probe_options_t probe;
+    moco_classifier_t *classifier = NULL;
+    float row[1024];
+    uint8_t *pixels = draw_pixels(20, 20, 3, 1);
+    const moco_image_t image = {
+        .struct_size = sizeof image, .planes = {pixels}, .width = 20, .height = 20, .format = MOCO_PIXELS_RGB};
+    expect_ok(moco_model_save(model, in_scratch(&scratch, "large")));
+    blow_up("large", 1e38f); /* too large for the product of convolution and batch norm */
+    expect_status(MOCO_ERR_NONFINITE, moco_model_load(in_scratch(&scratch, "large"), NULL, NULL, &large));
+    expect_message("layer4.1.conv2.weight");
+    expect_ok(moco_model_save(model, in_scratch(&scratch, "large")));
+    blow_up("large", 6e28f); /* only for the sum over its inputs */
+    expect_ok(moco_model_load(in_scratch(&scratch, "large"), NULL, NULL, &large));
+    expect_status(MOCO_ERR_NONFINITE, moco_model_embed_to_npy(large, dataset, path_of("l", ".npy", 0), NULL, NULL));
+    expect_message(".jpg'");
+    expect_message("finite");
+    expect_status(MOCO_ERR_NONFINITE, moco_model_embed_pixels(large, 1, &image, NULL, row));
+    expect_message("image 0");
+    expect_ok(moco_probe_options_init(&probe, sizeof probe, MOCO_PROBE_V1));
+    probe.batch_size = 8;
+    expect_status(MOCO_ERR_NONFINITE, moco_probe_train(large, dataset, dataset, &probe, &classifier));
+    expect_message(".jpg'");
+    free(pixels);
+    moco_model_free(large);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("embed files");
@@ -256,9 +481,16 @@ int main(void)
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_add_test(cases, goes_on);
     tcase_add_test(cases, begins_anew);
+    tcase_add_test(cases, times_that_tell_nothing);
     tcase_add_test(cases, images_that_change);
     tcase_add_test(cases, mixtures);
+    tcase_add_test(cases, no_room);
     tcase_add_test(cases, other_files);
+    tcase_add_test(cases, names_of_the_host);
+    tcase_add_test(cases, names_with_any_bytes);
+    tcase_add_test(cases, records_of_other_versions);
+    tcase_add_test(cases, long_names);
+    tcase_add_test(cases, numbers_that_grow_too_large);
     tcase_set_timeout(cases, 200);
     suite_add_tcase(suite, cases);
     return run_suite(suite);

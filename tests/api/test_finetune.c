@@ -156,6 +156,41 @@ START_TEST(learns)
 }
 END_TEST
 
+/* The first block is never dropped: where it is the only one, dropping paths changes no bit. */
+START_TEST(one_block)
+{
+    world_t w = world_open(1);
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    float weights[2][CLASSES * 48], biases[2][CLASSES];
+    tiny_options(&options);
+    options.arch = MOCO_ARCH_VIT_SMALL;
+    options.width = 0.125;
+    options.patch_size = 8;
+    options.vit_depth = 1;
+    options.vit_heads = 4;
+    expect_ok(moco_trainer_create(&options, w.device, &trainer));
+    moco_model_free(w.model);
+    w.model = NULL;
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &w.model));
+    moco_trainer_free(trainer);
+    ck_assert_int_eq(moco_model_dimension(w.model, MOCO_TAP_BACKBONE), 48);
+    for (int i = 0; i < 2; i++) {
+        moco_finetune_options_t o = finetune_options(MOCO_OPTIMIZER_ADAMW);
+        moco_classifier_t *finetune = NULL;
+        o.epochs = 1;
+        o.warmup_epochs = 0;
+        o.drop_path = i * 0.5;
+        expect_ok(run(&w, &o, &finetune));
+        expect_ok(moco_classifier_weights(finetune, weights[i], biases[i]));
+        moco_classifier_free(finetune);
+    }
+    ck_assert_mem_eq(weights[0], weights[1], sizeof *weights);
+    ck_assert_mem_eq(biases[0], biases[1], sizeof *biases);
+    world_close(&w);
+}
+END_TEST
+
 /* Broken images and the rest that fills no batch are left out; a file of a fine-tuned encoder can
  * be tuned again. */
 START_TEST(left_out)
@@ -302,6 +337,7 @@ int main(void)
     tcase_add_test(c, defaults);
     tcase_add_loop_test(c, bits, 0, (int)(sizeof divisions / sizeof *divisions));
     tcase_add_test(c, learns);
+    tcase_add_test(c, one_block);
     tcase_add_test(c, left_out);
     tcase_add_test(c, stops);
     tcase_add_test(c, not_finite);

@@ -76,7 +76,7 @@ START_TEST(layout_is_pinned)
     ck_assert_uint_eq(offsetof(moco_trainer_options_t, loader_threads), 460);
     ck_assert_uint_eq(sizeof(moco_trainer_options_t), 464);
     ck_assert_uint_eq(sizeof(moco_dataset_options_t), 32);
-    ck_assert_uint_eq(sizeof(moco_device_options_t), 24);
+    ck_assert_uint_eq(sizeof(moco_device_options_t), 32);
     ck_assert_uint_eq(sizeof(moco_snapshot_options_t), 16);
     ck_assert_uint_eq(sizeof(moco_queue_options_t), 32);
     ck_assert_uint_eq(sizeof(moco_index_options_t), 16);
@@ -169,7 +169,8 @@ END_TEST
 START_TEST(old_host_trains_with_defaults)
 {
     const uint64_t size = offsetof(moco_trainer_options_t, first_epoch);
-    moco_trainer_options_t *old = malloc(size), now;
+    void *block = malloc(size);
+    moco_trainer_options_t *old = block, now;
     moco_trainer_t *trainer = NULL;
     ck_assert_ptr_nonnull(old);
     expect_ok(moco_trainer_options_init(old, size, MOCO_RECIPE_CIFAR, MOCO_ARCH_RECIPE));

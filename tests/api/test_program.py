@@ -236,6 +236,13 @@ class Train(Case):
                 self.assertFalse(set(text) & set("\x1b\x07\x9b\u202e"), (arguments, text))
         result = self.run_moco("near", self.model, archive, query)
         self.assertIn("a\\x1b]0;owned\\x07", result.stdout)
+        folder = os.fsencode(self.path("bytes"))  # names that differ stay different in JSON
+        os.mkdir(folder)
+        for name in b"\xff.jpg", b"\xfe.jpg", b"\xfe\\.jpg":
+            shutil.copy(query, os.path.join(folder, name))
+        result = self.run_moco("near", self.model, os.fsdecode(folder), query, "--json")
+        self.assertEqual(sorted(json.loads(line)["name"] for line in result.stdout.splitlines()),
+                         ["\\xfe.jpg", "\\xfe\\x5c.jpg", "\\xff.jpg"])
 
     def test_queries(self):
         """The query of near is bounded, not waited for, and called by its name."""
@@ -301,7 +308,8 @@ class Train(Case):
     def test_refusals(self):
         run = self.path("refused")
         self.run_moco("train", self.path("absent"), "-o", run, *TINY, code=1, says=["absent"])
-        self.run_moco("train", self.data, "-o", run, "--device", "gpu", code=1, says=["moco: "])
+        self.run_moco("train", self.data, "-o", run, "--device", "gpu", "--device-number", "1023", code=1,
+                      says=["moco: ", "GPU"])
         self.run_moco("train", self.data, "-o", run, "--recipe", "moco-v3", "--memory-cap", "1M", "--batch", "32", code=1,
                       says=["1048576", "more batch-norm groups"])
         self.run_moco("train", self.data, "-o", run, *TINY, "--memory-cap", "1K", code=1, says=["1024"])
@@ -374,6 +382,7 @@ class Use(Case):
         shutil.copy(self.model, model)
         os.link(model, os.path.join(inputs, "same.safetensors"))
         for code, *arguments in ((2, "embed", model, self.data, "-o", "x.csv"), (2, "embed", model, self.data, "-o", "-"),
+                                 (2, "embed", model, self.data, "-o", os.path.join(inputs, "rows.NPY")),
                                  (2, "embed", model, self.data, "-o", model),
                                  (1, "embed", model, self.data, "-o", copies["linked.npy"]),
                                  (1, "views", self.data, "-o", copies["photo.jpg"]),
@@ -389,6 +398,27 @@ class Use(Case):
         sheet = os.path.join(inputs, "sheet.jpg")
         for _ in range(2):  # an earlier sheet is replaced
             self.run_moco("views", self.data, "-o", sheet, "--count", "1")
+
+    def test_sheets_and_tables_are_whole_or_older(self):
+        """What cannot be written to its end leaves the older file, and nothing beside it; names may be long."""
+        folder = self.path("whole")
+        os.mkdir(folder)
+        sheet, long = os.path.join(folder, "s" * 240 + ".jpg"), os.path.join(folder, "link.jpg")
+        self.run_moco("views", self.data, "-o", sheet, "--count", "1")
+        os.symlink(os.path.basename(sheet), long)
+        os.chmod(sheet, 0o640)
+        older = read(sheet)
+
+        def no_room():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        self.run_moco("views", self.data, "-o", long, "--count", "3", code=1, preexec_fn=no_room, restore_signals=False,
+                      says=["link.jpg' cannot be written: File too large"])
+        self.assertEqual(read(sheet), older)
+        self.assertEqual(len(os.listdir(folder)), 2)
+        self.run_moco("views", self.data, "-o", long, "--count", "3")
+        self.assertNotEqual(read(sheet), older)
+        self.assertTrue(os.path.islink(long))
+        self.assertEqual(os.stat(sheet).st_mode & 0o777, 0o640)
 
     def test_embed_after_a_kill(self):
         """Part files are gone on with, to the same bytes, and disappear."""
@@ -712,8 +742,12 @@ class Use(Case):
     def test_bench(self):
         tiny = TINY[:-4] + ["--threads", "1"]  # it knows no epochs
         result = self.run_moco("bench", *tiny, "--steps", "3", "--json")
-        plan, *steps, done = lines(result.stdout)
-        self.assertEqual([plan["event"], *(s["event"] for s in steps), done["event"]], ["plan"] + ["step"] * 4 + ["done"])
+        plan, ready, *steps, done = lines(result.stdout)
+        self.assertEqual([plan["event"], ready["event"], *(s["event"] for s in steps), done["event"]],
+                         ["plan", "ready"] + ["step"] * 4 + ["done"])
+        self.assertGreater(ready["checks"]["primitives"], 10)
+        self.assertLess(0, ready["checks"]["seconds"])
+        self.assertLess(ready["checks"]["seconds"], ready["seconds"])
         self.assertEqual([s["step"] for s in steps], [0, 1, 2, 3])
         self.assertEqual((done["lanes"], done["steps"], plan["options"]["batch_size"]), (1, 3, 8))
         self.assertEqual(done["train_images_per_second"], sorted(s["images_per_second"] for s in steps[1:])[1])

@@ -412,6 +412,15 @@ START_TEST(memory_cap_of_float_views)
     float *views = calloc(3 * 64 * 64, sizeof *views);
     expect_status(MOCO_ERR_MEMORY_CAP, moco_trainer_push_views(trainer, 1, views, views, MOCO_LAYOUT_NCHW));
     expect_message("float views");
+    const double bytes = 2.0 * BATCH * 3 * 64 * 64 * sizeof *views, store = trainer_number(trainer, "views");
+    for (int less = 0; less < 2; less++) { /* what it takes, to the byte */
+        moco_trainer_t *other = NULL;
+        options.memory_cap = (int64_t)(total - store + bytes) - less;
+        expect_ok(moco_trainer_create(&options, NULL, &other));
+        expect_status(less ? MOCO_ERR_MEMORY_CAP : MOCO_OK,
+                      moco_trainer_push_views(other, 1, views, views, MOCO_LAYOUT_NCHW));
+        moco_trainer_free(other);
+    }
     uint8_t *pixels;
     moco_image_t image = image_of(1, &pixels);
     expect_ok(moco_trainer_push_pixels(trainer, 1, &image));
@@ -441,6 +450,14 @@ START_TEST(memory_cap_of_a_waiting_batch)
     ck_assert_int_eq(moco_trainer_discard(trainer), 1);
     expect_ok(moco_trainer_steps(trainer, dataset, 1, NULL, NULL));
     moco_trainer_free(trainer);
+    const int64_t cap = options.memory_cap;
+    for (int less = 0; less < 2; less++) { /* what both take, to the byte */
+        options.memory_cap = cap + 2 * BATCH * FEATURE - less;
+        expect_ok(moco_trainer_create(&options, NULL, &trainer));
+        push_one(trainer, 1);
+        expect_status(less ? MOCO_ERR_MEMORY_CAP : MOCO_OK, moco_trainer_steps(trainer, dataset, 1, NULL, NULL));
+        moco_trainer_free(trainer);
+    }
     moco_dataset_free(dataset);
     scratch_drop(&scratch);
 }

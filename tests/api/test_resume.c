@@ -99,6 +99,22 @@ START_TEST(load_and_save)
 }
 END_TEST
 
+/* The smallest shards. */
+START_TEST(shards_of_one_image)
+{
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    options_here(&options);
+    options.shard = 1;
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    expect_ok(moco_trainer_save(trainer, in_scratch(&scratch, "a")));
+    moco_trainer_free(trainer);
+    trainer = loaded(in_scratch(&scratch, "a"), NULL);
+    ck_assert_int_eq((int)trainer_number(trainer, "shard"), 1);
+    moco_trainer_free(trainer);
+}
+END_TEST
+
 /* ---- whole runs ---- */
 
 /* Keeps the files of RUN as they are when step `at` is reported, as a process killed there would
@@ -336,6 +352,7 @@ int main(void)
     tcase_set_timeout(tcase, 250);
     tcase_add_test(tcase, steps_after_a_load);
     tcase_add_test(tcase, load_and_save);
+    tcase_add_test(tcase, shards_of_one_image);
     tcase_add_test(tcase, runs_cut_anywhere);
     tcase_add_test(tcase, epochs_cut_short_by_broken_images);
     tcase_add_test(tcase, saved_on_the_last_step_of_an_epoch);

@@ -76,13 +76,13 @@ static int log_lines(const char *path)
     return lines;
 }
 
-static char warning[1024];
+static char warning[8192]; /* all of them, one after the other */
 
 static void keep_warning(void *unused, int32_t level, const char *line)
 {
     (void)unused;
     if (level >= MOCO_LOG_WARNING)
-        snprintf(warning, sizeof warning, "%s", line);
+        snprintf(warning + strlen(warning), sizeof warning - strlen(warning), "%s\n", line);
 }
 
 /* What happens in the run's callback at a step. */
@@ -109,9 +109,15 @@ static moco_trainer_t *second;
 static void another_run(void)
 {
     expect_status(MOCO_ERR_EXISTS, moco_trainer_run(second, dataset, NULL, run, RUN(.overwrite = 1)));
-    expect_message("another run is at work");
+    expect_message("another run or save is at work");
     if (file_exists(checkpoint)) { /* nor does anything else write there */
+        moco_model_t *model = NULL;
         expect_status(MOCO_ERR_EXISTS, moco_trainer_save(second, checkpoint));
+        expect_ok(moco_trainer_snapshot(second, NULL, NULL, &model));
+        expect_status(MOCO_ERR_EXISTS, moco_model_save(model, in_folder(run, "model.safetensors")));
+        expect_message("another run is at work");
+        expect_ok(moco_model_save(model, in_folder(run, "mine.safetensors")));
+        moco_model_free(model);
         expect_status(MOCO_ERR_EXISTS,
                       moco_convert(checkpoint, in_folder(run, "model.safetensors"), NULL, NULL, 0, NULL));
         expect_ok(moco_trainer_save(second, in_folder(run, "mine.safetensors")));
@@ -180,6 +186,24 @@ START_TEST(a_trainer_that_is_behind)
     ck_assert_int_eq(log_lines(logged), 3);
     moco_trainer_free(trainer);
     moco_trainer_free(behind);
+}
+END_TEST
+
+/* Step numbers of two digits, and what a run goes on from is its own to replace. */
+START_TEST(going_on_after_ten_steps)
+{
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    tiny_options(&options);
+    options.epochs = 5;
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, RUN(.max_steps = 10)));
+    moco_trainer_free(trainer);
+    expect_ok(moco_trainer_load(checkpoint, NULL, NULL, &trainer));
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, RUN(.max_steps = 11)));
+    ck_assert_int_eq((int)steps_in(checkpoint), 11);
+    ck_assert_int_eq(log_lines(logged), 11);
+    moco_trainer_free(trainer);
 }
 END_TEST
 
@@ -358,6 +382,16 @@ START_TEST(deleted)
     ck_assert(same_checkpoints(in_folder(place, "checkpoint.safetensors"),
                                in_scratch(&scratch, "whole/checkpoint.safetensors")));
     moco_trainer_free(trainer);
+
+    /* Who begins in that place anew is told what lies beside it. */
+    trainer = fresh();
+    moco_set_log(keep_warning, NULL, MOCO_LOG_WARNING);
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL));
+    ck_assert_msg(strstr(warning, "/run.rescue-") != NULL, "%s", warning);
+    ck_assert_ptr_nonnull(strstr(warning, "until step 9: more than this one begins with"));
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, run, NULL));
+    ck_assert_ptr_nonnull(strstr(warning, "it may be removed"));
+    moco_trainer_free(trainer);
 }
 END_TEST
 
@@ -415,6 +449,66 @@ START_TEST(blocked_to_the_end)
     expect_status(MOCO_ERR_IO, moco_trainer_run(trainer, dataset, NULL, run, RUN(.progress = on_step, .user = &event)));
     ck_assert_int_eq((int)moco_trainer_step_number(trainer), 9);
     ck_assert_int_eq((int)steps_in(in_folder(rescued(), "checkpoint.safetensors")), 9);
+    moco_trainer_free(trainer);
+}
+END_TEST
+
+/* Where the last warning says that the files are. */
+static void place_in_warning(char place[300])
+{
+    const char *at = strstr(warning, " is in '");
+    ck_assert_msg(at != NULL, "%s", warning);
+    snprintf(place, 300, "%s", at + strlen(" is in '"));
+    *strchr(place, '\'') = '\0';
+}
+
+/* First the run's folder takes nothing more, then the place beside it. */
+static int32_t block_both(void *unused, const moco_step_report_t *report)
+{
+    char place[300];
+    (void)unused;
+    if (report->step == 2)
+        block_checkpoint();
+    if (report->step == 5) {
+        place_in_warning(place);
+        ck_assert_int_eq(unlink(in_folder(place, "model.safetensors")), 0);
+        ck_assert_int_eq(symlink("model.safetensors", in_folder(place, "model.safetensors")), 0); /* to itself */
+    }
+    return 0;
+}
+
+/* The first place's older state goes when another place has the newer one. */
+START_TEST(blocked_twice)
+{
+    moco_trainer_t *trainer = fresh();
+    moco_set_log(keep_warning, NULL, MOCO_LOG_WARNING);
+    expect_status(MOCO_ERR_IO, moco_trainer_run(trainer, dataset, NULL, run, RUN(.progress = block_both)));
+    ck_assert_int_eq((int)steps_in(in_folder(rescued(), "checkpoint.safetensors")), 9);
+    ck_assert_int_eq(files_in(in_scratch(&scratch, ".")), 3); /* images, run and one place beside it */
+    moco_trainer_free(trainer);
+}
+END_TEST
+
+/* The place beside a folder of a long name has a shorter one, and is told of all the same. */
+START_TEST(long_name)
+{
+    char name[251], folder[330];
+    memset(name, 'r', 250);
+    name[250] = '\0';
+    snprintf(folder, sizeof folder, "%s", in_scratch(&scratch, name));
+    snprintf(checkpoint, sizeof checkpoint, "%s", in_folder(folder, "checkpoint.safetensors"));
+    moco_trainer_t *trainer = fresh();
+    event_t event = {.at = 2, .happens = block_checkpoint};
+    expect_status(MOCO_ERR_IO,
+                  moco_trainer_run(trainer, dataset, NULL, folder, RUN(.progress = on_step, .user = &event)));
+    ck_assert_ptr_nonnull(strstr(moco_last_message(), "r.rescue-"));
+    moco_trainer_free(trainer);
+    free_checkpoint();
+    trainer = fresh();
+    moco_set_log(keep_warning, NULL, MOCO_LOG_WARNING);
+    warning[0] = '\0';
+    expect_ok(moco_trainer_run(trainer, dataset, NULL, folder, RUN(.overwrite = 1)));
+    ck_assert_msg(strstr(warning, "until step 9: more than this one begins with") != NULL, "%s", warning);
     moco_trainer_free(trainer);
 }
 END_TEST
@@ -491,6 +585,7 @@ int main(void)
     tcase_add_test(tcase, one_writer);
     tcase_add_test(tcase, a_child_keeps_no_lock);
     tcase_add_test(tcase, a_trainer_that_is_behind);
+    tcase_add_test(tcase, going_on_after_ten_steps);
     tcase_add_test(tcase, the_last_folder_is_made);
     tcase_add_test(tcase, leftovers_go);
     tcase_add_test(tcase, what_is_no_file);
@@ -501,6 +596,8 @@ int main(void)
     tcase_add_test(tcase, deleted_and_stopped);
     tcase_add_test(tcase, blocked_for_a_while);
     tcase_add_test(tcase, blocked_to_the_end);
+    tcase_add_test(tcase, blocked_twice);
+    tcase_add_test(tcase, long_name);
     tcase_add_test(tcase, a_run_that_diverges);
     tcase_add_test(tcase, by_time);
     suite_add_tcase(suite, tcase);

@@ -258,6 +258,58 @@ START_TEST(a_callback_may_say_so)
 }
 END_TEST
 
+static int32_t count_calls(void *user, int64_t done, int64_t total)
+{
+    (void)done, (void)total;
+    ++*(int *)user;
+    return 0;
+}
+
+static int same_files(const char *a, const char *b)
+{
+    size_t size_a, size_b;
+    uint8_t *bytes_a = read_file(a, &size_a), *bytes_b = read_file(b, &size_b);
+    const int same = size_a == size_b && memcmp(bytes_a, bytes_b, size_a) == 0;
+    free(bytes_a);
+    free(bytes_b);
+    return same;
+}
+
+/* A disk or a network that fails late in an embedding costs nothing of what was done. */
+START_TEST(an_embedding_goes_on)
+{
+    enum { MANY = 300 }; /* more than a batch of the loader */
+    static const int calls[] = {CALL_OPENAT, CALL_PREAD, CALL_FSTAT};
+    static const int errors[] = {EMFILE, EIO, ESTALE};
+    const char *images = in_scratch(&scratch, "many");
+    draw_tree(images, MANY, CLASSES, SIDE);
+    moco_dataset_t *dataset = dataset_of(images);
+    moco_trainer_t *trainer = new_trainer();
+    moco_model_t *model = NULL;
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
+    for (int i = 0; i < 3; i++) {
+        int told = 0;
+        /* Only openat is told an image by its name; of the others it is the number. */
+        arm(calls[i], errors[i], calls[i] == CALL_OPENAT ? 0 : MANY - 1, 1,
+            calls[i] == CALL_OPENAT ? "0299.jpg" : NULL);
+        expect_status(MOCO_ERR_IO, moco_model_embed_to_npy(model, dataset, in_scratch(&scratch, "x.npy"), NULL, NULL));
+        ck_assert_int_eq(failed, 1);
+        expect_message("go on from there");
+        disarm();
+        expect_ok(moco_model_embed_to_npy(model, dataset, in_scratch(&scratch, "x.npy"),
+                                          EMBED(.progress = count_calls, .user = &told), NULL));
+        ck_assert_int_eq(told, 1);
+        expect_ok(moco_model_embed_to_npy(model, dataset, in_scratch(&scratch, "y.npy"), NULL, NULL));
+        ck_assert(same_files(in_scratch(&scratch, "x.npy"), in_scratch(&scratch, "y.npy")));
+        ck_assert(same_files(in_scratch(&scratch, "x.names.txt"), in_scratch(&scratch, "y.names.txt")));
+    }
+    ck_assert_int_eq(moco_dataset_broken_count(dataset), 0);
+    moco_model_free(model);
+    moco_trainer_free(trainer);
+    moco_dataset_free(dataset);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("transient");
@@ -269,6 +321,7 @@ int main(void)
     tcase_add_loop_test(tcase, an_image_that_is_not_there_is_broken, 0, 4);
     tcase_add_test(tcase, listing_a_folder);
     tcase_add_test(tcase, a_callback_may_say_so);
+    tcase_add_test(tcase, an_embedding_goes_on);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -171,8 +171,16 @@ START_TEST(devices)
         expect_message("lanes");
     }
     expect_ok(moco_device_options_init(&options, sizeof options));
+    options.number = 1;
+    expect_status(MOCO_ERR_ARGUMENT, moco_device_create(&options, &device));
+    expect_message("number 1");
     options.kind = MOCO_DEVICE_GPU;
+    options.number = 1023; /* whatever machine this is */
     expect_status(MOCO_ERR_UNSUPPORTED, moco_device_create(&options, &device));
+    expect_message("GPU");
+    options.number = 1024;
+    expect_status(MOCO_ERR_ARGUMENT, moco_device_create(&options, &device));
+    options.number = 0;
     options.kind = 7;
     expect_status(MOCO_ERR_ARGUMENT, moco_device_create(&options, &device));
     ck_assert_ptr_null(device);
@@ -363,6 +371,14 @@ START_TEST(indexes)
     expect_ok(moco_index_create(2, NULL, NULL, &index));
     expect_ok(moco_index_add(index, 2, rows, NULL));
     ck_assert_int_ne(moco_index_classify(index, 1, rows, CLASSIFY(1, 0.1, 2), top), MOCO_OK); /* no labels */
+    moco_index_free(index);
+
+    index = NULL; /* a label beyond every number of classes can be kept, and is no class */
+    labels[1] = 1 << 24;
+    expect_ok(moco_index_create(2, NULL, NULL, &index));
+    expect_ok(moco_index_add(index, 2, rows, labels));
+    expect_status(MOCO_ERR_ARGUMENT, moco_index_classify(index, 1, rows, CLASSIFY(1, 0.1, 0), top));
+    expect_message("classes is 0, wanted more than the largest label 16777216 and at most 16777216");
     moco_index_free(index);
 }
 END_TEST

@@ -10,10 +10,12 @@
  *   MOCO_INJECT_REPORT   file that gets "hit" when a request was made to fail, and at the end the
  *                        numbers of requests
  *
- * KIND is alloc, mmap, thread, open, read, write, fsync, rename or stat. HOW is a name of errno, or
- * "short": a read or a write transfers half. Streams of stdio are made here of the same reads and
- * writes (fopencookie), so that what the C library buffers can fail, too. */
+ * KIND is alloc, mmap, thread, open, close, read, write, fsync, truncate, rename, mkdir, readdir,
+ * lock or stat. HOW is a name of errno, or "short": a read or a write transfers half. A close that
+ * fails has closed, as on Linux. Streams of stdio are made here of the same reads and writes
+ * (fopencookie), so that what the C library buffers can fail, too. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,18 +27,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { ALLOC, MMAP, THREAD, OPEN, READ, WRITE, FSYNC, RENAME, STAT, KINDS };
-static const char *const kinds[KINDS] = {"alloc", "mmap", "thread", "open", "read", "write", "fsync", "rename", "stat"};
+enum { ALLOC, MMAP, THREAD, OPEN, CLOSE, READ, WRITE, FSYNC, TRUNCATE, RENAME, MKDIR, READDIR, LOCK, STAT, KINDS };
+static const char *const kinds[KINDS] = {"alloc", "mmap",     "thread", "open",  "close",   "read", "write",
+                                         "fsync", "truncate", "rename", "mkdir", "readdir", "lock", "stat"};
 static const struct {
     const char *name;
     int number;
-} errors[] = {{"EINTR", EINTR},   {"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EMFILE", EMFILE},      {"ENOMEM", ENOMEM},
-              {"EAGAIN", EAGAIN}, {"EACCES", EACCES}, {"ESTALE", ESTALE}, {"ETIMEDOUT", ETIMEDOUT}};
+} errors[] = {{"EINTR", EINTR},         {"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EMFILE", EMFILE},
+              {"ENOMEM", ENOMEM},       {"EAGAIN", EAGAIN}, {"EACCES", EACCES}, {"ESTALE", ESTALE},
+              {"ETIMEDOUT", ETIMEDOUT}, {"ENOLCK", ENOLCK}, {"EDQUOT", EDQUOT}};
 
 static atomic_long seen[KINDS];
 static atomic_int hit;
@@ -334,6 +339,46 @@ int fsync(int fd)
 {
     return is_inside(fd) && fails(FSYNC) ? -1 : (int)syscall(SYS_fsync, fd);
 }
+
+int close(int fd)
+{
+    const int counted = is_inside(fd);
+    note(fd, 0);
+    const int result = (int)syscall(SYS_close, fd);
+    return counted && fails(CLOSE) ? -1 : result;
+}
+
+int ftruncate(int fd, off_t size)
+{
+    return is_inside(fd) && fails(TRUNCATE) ? -1 : (int)syscall(SYS_ftruncate, fd, size);
+}
+
+int ftruncate64(int fd, off64_t size) __attribute__((alias("ftruncate")));
+
+int flock(int fd, int operation)
+{
+    return is_inside(fd) && fails(LOCK) ? -1 : (int)syscall(SYS_flock, fd, operation);
+}
+
+int mkdirat(int at, const char *path, mode_t mode)
+{
+    return path_inside(at, path) && fails(MKDIR) ? -1 : (int)syscall(SYS_mkdirat, at, path, mode);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    return mkdirat(AT_FDCWD, path, mode);
+}
+
+struct dirent *readdir(DIR *of)
+{
+    static struct dirent *(*real)(DIR *);
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "readdir");
+    return is_inside(dirfd(of)) && fails(READDIR) ? NULL : real(of);
+}
+
+struct dirent64 *readdir64(DIR *) __attribute__((alias("readdir")));
 
 int rename(const char *from, const char *to)
 {

@@ -60,7 +60,7 @@ def life(moco, work, seconds, whole, number, seed):
             return kills, "exit code %d after %d kills: %s" % (process.returncode, kills, errors.strip()[-300:])
         kills += 1
     folder = os.path.join(work, run)
-    left = [name for name in os.listdir(folder) if ".part" in name]
+    left = [name for name in os.listdir(folder) if ".moco-part" in name]
     if left:
         return kills, "left %s after %d kills" % (", ".join(left), kills)
     if digests(folder) != whole:

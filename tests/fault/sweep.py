@@ -14,6 +14,7 @@ tests/fault/inject.c, which is compiled here, makes requests fail. The exit code
 import argparse
 import collections
 import concurrent.futures
+import glob
 import hashlib
 import os
 import random
@@ -70,27 +71,42 @@ SCENARIOS = {
     "python": (None, ["session.safetensors", "session-model.safetensors", "session.npy"], None),
 }  # fmt: skip
 
-# kind, libraries whose memory counts, errors, whether it must not be noticed
+# kind, libraries whose memory counts, whether later ones fail too, errors
 ROWS = [
     ("alloc", "libmoco", ("", "+"), ("ENOMEM",)),
     ("alloc", "libjansson", ("", "+"), ("ENOMEM",)),
     ("alloc", "libjpeg", ("", "+"), ("ENOMEM",)),
-    ("alloc", "libdnnl,libstdc++", ("",), ("ENOMEM",)),
-    ("mmap", "libmoco,libdnnl", ("",), ("ENOMEM",)),
+    ("alloc", "libdnnl,libstdc++", ("", "+"), ("ENOMEM",)),
+    ("mmap", "libmoco,libdnnl", ("", "+"), ("ENOMEM",)),
     ("thread", "", ("", "+"), ("EAGAIN",)),
-    ("open", "", ("", "+"), ("EMFILE", "EIO")),
+    ("open", "", ("", "+"), ("EMFILE", "EIO", "ENOSPC")),
     ("open", "", ("",), ("EINTR",)),
+    ("close", "", ("", "+"), ("EIO", "EDQUOT")),
+    ("close", "", ("",), ("EINTR",)),
     ("read", "", ("", "+"), ("EIO", "ESTALE")),
     ("read", "", ("",), ("EINTR", "short")),
     ("read", "", ("+",), ("short",)),
     ("write", "", ("", "+"), ("ENOSPC", "EIO")),
     ("write", "", ("",), ("EINTR", "short")),
+    ("write", "", ("+",), ("short",)),
     ("fsync", "", ("", "+"), ("EIO", "ENOSPC")),
-    ("rename", "", ("", "+"), ("EIO", "EACCES")),
+    ("fsync", "", ("",), ("EINTR",)),
+    ("truncate", "", ("", "+"), ("EIO",)),
+    ("rename", "", ("", "+"), ("EIO", "EACCES", "ENOSPC")),
+    ("mkdir", "", ("", "+"), ("ENOSPC", "EACCES")),
+    ("readdir", "", ("", "+"), ("EIO", "ESTALE")),
+    ("lock", "", ("", "+"), ("ENOLCK", "EIO")),
+    ("lock", "", ("",), ("EINTR",)),
     ("stat", "", ("", "+"), ("EIO", "ESTALE")),
 ]
 UNNOTICED = ("EINTR", "short")
 ONEDNN = "ended inside oneDNN"
+CONTINUED = ("embed", "python")  # these keep the files that they have begun, to go on with them
+
+
+def parts_in(folder):
+    """Temporary files below a folder."""
+    return [file for _, _, files in os.walk(folder) for file in files if ".moco-part" in file]
 
 
 class Sweep:
@@ -98,6 +114,7 @@ class Sweep:
         self.options = options
         self.base = os.path.join(options.work, "base")
         self.injector = os.path.join(options.work, "inject.so")
+        self.session = os.path.join(options.work, "session.py")
         os.makedirs(options.work, exist_ok=True)
         subprocess.run(["cc", "-O1", "-g", "-shared", "-fPIC", "-o", self.injector, os.path.join(HERE, "inject.c"), "-ldl",
                         "-pthread"], check=True)  # fmt: skip
@@ -117,7 +134,7 @@ class Sweep:
         self.plain(TRAIN)
         shutil.move(os.path.join(self.base, "run", "model.safetensors"), os.path.join(self.base, "model.safetensors"))
         shutil.rmtree(os.path.join(self.base, "run"))
-        with open(os.path.join(self.base, "session.py"), "w") as file:
+        with open(self.session, "w") as file:  # not in the folder: that Python cannot read it is no matter of ours
             file.write(SESSION)
         try:
             self.foreign()
@@ -167,14 +184,15 @@ class Sweep:
         folder = os.path.join(work, "folder")
         shutil.copytree(self.base, folder)
         report = os.path.join(work, "report")
-        environment = dict(os.environ, LD_PRELOAD=self.injector, MOCO_INJECT_FOLDER=folder, MOCO_INJECT_REPORT=report,
+        # What a run cannot save beside its folder goes to TMPDIR.
+        environment = dict(os.environ, TMPDIR=work, LD_PRELOAD=self.injector, MOCO_INJECT_FOLDER=folder, MOCO_INJECT_REPORT=report,
                            MOCO_LIBRARY=self.options.library, PYTHONDONTWRITEBYTECODE="1")  # fmt: skip
         if wish:
             environment["MOCO_INJECT"] = wish
         if callers:
             environment["MOCO_INJECT_CALLERS"] = callers
         command = SCENARIOS[name][0]
-        command = [sys.executable, "session.py"] if command is None else [self.options.moco] + command.split()
+        command = [sys.executable, self.session] if command is None else [self.options.moco] + command.split()
         try:
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=LIMIT)
             code, out, err = done.returncode, done.stdout, done.stderr
@@ -250,19 +268,21 @@ class Sweep:
         try:
             if "hit" not in report:
                 return None, ""
-            return self.verdict(name, how, code, out, err, os.path.join(work, "folder"), "dnnl" not in callers)
+            return self.verdict(row, code, out, err, os.path.join(work, "folder"))
         finally:
             if not self.options.keep:
                 shutil.rmtree(work, ignore_errors=True)
 
-    def verdict(self, name, how, code, out, err, folder, ours):
+    def verdict(self, row, code, out, err, folder):
+        name, kind, callers, how = row
+        ours = "dnnl" not in callers
         last = err.strip().split("\n")[-1][:200]
         if code == "hang":
             return "hangs", last
         if code not in (0, 1):
             return ONEDNN if code < 0 and not ours else "crash, exit code %d" % code, last
-        parts = [file for _, _, files in os.walk(folder) for file in files if ".part-" in file]
-        if parts:
+        parts = parts_in(folder)
+        if parts and not (code == 1 and name in CONTINUED):
             return "leaves " + re.sub(r"-\d+", "", parts[0]), last
         found = self.digests(name, folder)
         if code == 0:
@@ -272,19 +292,34 @@ class Sweep:
             return ("right", "") if said == self.said[name] or not self.said[name] else ("says something else", out[:200])
         if "moco: " not in err or last.endswith("moco: "):
             return "exit code 1 without a reason", last
-        if how.rstrip("+") in UNNOTICED and not how.endswith("+"):
+        if how.rstrip("+") in UNNOTICED:
             return "an interruption is noticed", last
-        return self.after(name, found, folder, last)
+        # Where no rename works any more, the first files of an embedding cannot go back either.
+        together = not (kind == "rename" and how.endswith("+"))
+        return self.after(name, found, folder, last, together)
 
-    def after(self, name, found, folder, last):
+    def put_back(self, run, folder):
+        """As a user would: what was rescued comes in place of the run, and the log of a run that never saved goes."""
+        rescued = glob.glob(os.path.join(folder, run + ".rescue-*")) + glob.glob(folder + "/../" + run + ".rescue-*")
+        run = os.path.join(folder, run)
+        rescued = [found for found in rescued if os.path.exists(os.path.join(found, "checkpoint.safetensors"))]
+        if rescued:
+            shutil.rmtree(run, ignore_errors=True)
+            shutil.move(rescued[0], run)
+        elif os.path.isdir(run) and not os.path.exists(os.path.join(run, "checkpoint.safetensors")):
+            shutil.rmtree(run)
+
+    def after(self, name, found, folder, last, together):
         """What a run that refused has left, and whether it goes on."""
-        if name == "embed" and 0 < len(found) < len(self.right[name]):
+        if name == "embed" and 0 < len(found) < len(self.right[name]) and (together or "rows.npy" in found):
             return "leaves some of its files", last
         again = SCENARIOS[name][2]
         if again is None:
             if any(found[path] != self.right[name][path] for path in found):
                 return "leaves a file with other contents", last
             return "refused", last
+        if name in ("train", "resume"):
+            self.put_back(again.split()[3], folder)
         if name == "train" and os.path.exists(os.path.join(folder, "run", "checkpoint.safetensors")):
             again += " --resume"
         done = subprocess.run([self.options.moco] + again.split(), cwd=folder, capture_output=True)
@@ -292,6 +327,8 @@ class Sweep:
             return "does not go on", last + " / " + done.stderr.decode(errors="replace")[-200:]
         if self.digests(name, folder) != self.right[name]:
             return "goes on to other files", last
+        if parts_in(folder):
+            return "goes on and leaves " + parts_in(folder)[0], last
         return "refused", last
 
 

@@ -118,6 +118,26 @@ START_TEST(test_large_batch)
 }
 END_TEST
 
+/* What is told of the memory for gradients is what is taken. */
+START_TEST(test_told_gradients)
+{
+    moco_device_t *device = tiny_device(2);
+    for (int method = 0; method <= TINY_METHODS; method++) {
+        moco_trainer_options_t o = method < TINY_METHODS ? tiny_method_options((tiny_method_t)method, 8)
+                                                         : tiny_options(8, 2);
+        moco_trainer_t *t = NULL;
+        size_t taken = 0;
+        OK(moco_trainer_create(&o, device, &t));
+        for (int i = 0; i < 2; i++)
+            taken += (size_t)t->gradients[i].blocks * (size_t)t->gradients[i].floats * sizeof(float);
+        ck_assert_uint_gt(taken, 0);
+        ck_assert_uint_eq(mo_trainer_bytes(t, "gradients"), taken);
+        moco_trainer_free(t);
+    }
+    moco_device_free(device);
+}
+END_TEST
+
 /* A trainer that is freed leaves nothing. */
 START_TEST(test_trainers_come_and_go)
 {
@@ -153,6 +173,7 @@ int main(void)
     tcase_add_test(tc, test_shards_that_meet);
     tcase_add_loop_test(tc, test_other_methods, 0, TINY_METHODS);
     tcase_add_test(tc, test_large_batch);
+    tcase_add_test(tc, test_told_gradients);
     tcase_add_test(tc, test_trainers_come_and_go);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);

@@ -20,6 +20,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "examples", "python"))
 import moco  # noqa: E402
 
+import odd_pickles  # noqa: E402
+
 try:
     import torch
 except ImportError:
@@ -52,10 +54,10 @@ def picture(mode="RGB", size=(24, 17), **options):
     return out.getvalue()
 
 
-def turned():
+def turned(value=6, change=lambda exif: exif):
     exif = Image.Exif()
-    exif[0x112] = 6
-    return picture(exif=exif.tobytes())
+    exif[0x112] = value
+    return picture(exif=change(exif.tobytes()))
 
 
 JPEGS = {
@@ -68,10 +70,42 @@ JPEGS = {
     "wide": picture(size=(150, 2)),
     "dot": picture(size=(1, 1)),
     "exif": turned(),
+    "exif_1": turned(1),
+    "exif_9": turned(9),
+    "exif_cut": turned(8, lambda exif: exif[:-6]),
+    "exif_big": turned(3, lambda exif: b"Exif\0\0MM\0\x2a\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\3\0\0\0\0\0\0"),
+    "exif_far": turned(3, lambda exif: exif[:10] + b"\xff\xff\0\0" + exif[14:]),
+    "exif_order": turned(3, lambda exif: exif[:6] + b"XX" + exif[8:]),
     "cut": picture(size=(60, 60))[:-300],
 }
 JPEGS["no_end"] = JPEGS["rgb"][:-2]
 JPEGS["two_scans"] = JPEGS["rgb"] + JPEGS["gray"]
+
+
+def form(width=8, height=8, format=1, odd=0, rest=b"", gap=0):
+    """An image as the target of host images reads it."""
+    return bytes((width, height, format, odd)) + rest + bytes((gap,))
+
+
+def odd_pixels():
+    wide = struct.pack("<HH", 0x7FFF, 0xFFFF)
+    yield "format", form(format=0)
+    yield "format_large", form(format=5)
+    yield "width", form(width=0)
+    yield "height", form(height=0)
+    yield "wide", form(odd=8 | 16, rest=wide + wide)
+    yield "channels", form(odd=1, rest=b"\5")
+    yield "channels_right", form(odd=1, rest=b"\3")
+    yield "planes", form(odd=2, rest=b"\3")
+    yield "one_plane", form(odd=2, rest=b"\1")
+    yield "depth", form(odd=4, rest=b"\x10")
+    yield "depth_right", form(odd=4, rest=b"\x08")
+    for size in (0, 8, 47, 56, 64, 88, 96, 104, 112, 120):
+        yield "struct%d" % size, form(odd=32, rest=struct.pack("<H", size))
+    for gap in range(8):
+        yield "gap%d" % gap, form(gap=gap)
+    for kind in range(1, 5):
+        yield "kind%d" % kind, form(60, 41, kind)
 
 
 def images():
@@ -93,9 +127,25 @@ def images():
         odd = 0 if kind % 2 else 1 << rng.randrange(6)
         image = bytes((1 + rng.randrange(69), 1 + rng.randrange(69), 1 + kind % 4, odd, rng.randrange(8)))
         put("pixels", "pixels%d" % kind, bytes((kind % 4 // 2,)) + image + image + rng.randbytes(30))
+    for name, image in odd_pixels():
+        for kind in (0, 1, 8, 24):
+            put("pixels", "odd_%s%d" % (name, kind), bytes((kind,)) + form() + image + rng.randbytes(30))
+            put("pixels", "first_%s%d" % (name, kind), bytes((kind,)) + image + form() + rng.randbytes(30))
+    for name in ("rgb", "cut", "gray"):
+        for kind in (2, 3, 8, 24, 64):
+            put("pixels", "file_%s%d" % (name, kind), bytes((2 | kind,)) + struct.pack("<H", 65535) + JPEGS[name])
+            put("pixels", "half_%s%d" % (name, kind), bytes((2 | kind,)) + struct.pack("<H", 40) + JPEGS[name])
     for kind in range(12):
         put("pixels", "numbers%d" % kind, bytes((4 + kind % 2, kind % 6, 1 + kind // 2 % 2, 1 + kind // 3 % 2)) + bytes(30))
         put("pixels", "any%d" % kind, bytes((4 + kind % 2, 4, kind % 4, kind // 2 % 4)) + rng.randbytes(20))
+    for layout in range(4):
+        for tap in range(4):
+            put("pixels", "tap%d%d" % (layout, tap), bytes((4, 4, layout, tap)) + bytes(30))
+    for kind in (4, 5, 5 + 32):
+        put("pixels", "nan%d" % kind, bytes((kind, 4, 1, 1)) + b"\xff" * 30)
+        put("pixels", "step%d" % kind, bytes((kind, 4, 1, 1)) + b"\x3e\x3f\xbe" * 10)
+        put("pixels", "none%d" % kind, bytes((kind, 0, 1, 1)))
+    put("pixels", "few", bytes((1 + 32,)) + form() + form() + bytes(30))
     markers = [bytes((0xFF, m)) for m in (0xC0, 0xC1, 0xC2, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xD0, 0xE0, 0xE1, 0xEE)]
     words("jpeg", *markers, b"Adobe\0", b"Exif\0\0", b"JFIF\0")
 
@@ -179,6 +229,14 @@ def tensor_files():
             ("d", "BF16", [1, 2, 2], bytes(8)), ("e", "F64", [2], bytes(16)), ("f", "U8", [3], b"abc"),
             ("g", "BOOL", [1], b"\1"), ("h", "I32", [1], bytes(4)), ("i", "I16", [2], bytes(4)), ("j", "I8", [2], b"ab"),
             ("k", "F8_E4M3", [2], b"ab"), ("none", "F32", [0], b"")]  # fmt: skip
+    wrapped = [("_orig_mod.a", "F32", [2], bytes(8)), ("b._fsdp_wrapped_module._orig_mod.c", "I32", [1], bytes(4)),
+               ("not_orig_mod.d", "F32", [1], bytes(4)), ("_checkpoint_wrapped_module.e", "F64", [1], bytes(8))]  # fmt: skip
+    put("safetensors", "wrapped", safetensors(wrapped))
+    put("safetensors", "wrapped_twice", safetensors(wrapped + [("a", "F32", [2], bytes(8))]))
+    put("safetensors", "wrapped_alone", safetensors([("_orig_mod.", "F32", [2], bytes(8))]))
+    for kind, data in (("html", b"<!DOCTYPE html><p>"), ("lfs", b"version https://git-lfs.github.com/spec/v1\n"), ("zip", b"PK\3\4x"),
+                       ("pickle", b"\x80\2}."), ("gzip", b"\x1f\x8b\x08\0"), ("text", b"no tensors")):  # fmt: skip
+        put("safetensors", "kind_" + kind, data)
     put("safetensors", "all", safetensors(some, {"format": "pt", "step": "12", "format_version": "1"}))
     put("safetensors", "newer", safetensors(some[:2], {"format_version": "99"}))
     put("safetensors", "none", safetensors([], {}))
@@ -213,6 +271,16 @@ def torch_objects():
                     torch.int16, torch.int8, torch.uint8, torch.bool)}  # fmt: skip
 
 
+def odd_torch_files():
+    for name, data in odd_pickles.every():
+        for kind in (0, 2, 3):
+            put("torch", "odd_%s%d" % (name, kind), bytes((kind,)) + data)
+    for name, data in odd_pickles.odd_archives(dict(odd_pickles.every())["op_real"]):
+        put("torch", "zip_" + name, b"\3" + data)
+    for name, data in odd_pickles.odd_sequences():
+        put("torch", "older_" + name, b"\3" + data)
+
+
 def torch_files():
     for name, value in torch_objects():
         for protocol in (2, 4):
@@ -221,9 +289,9 @@ def torch_files():
             put("torch", "%s_zip%d" % (name, protocol), b"\3" + out.getvalue())
             put("torch", "%s_file%d" % (name, protocol), b"\7" + out.getvalue())
             with zipfile.ZipFile(out) as archive:
-                pickle = archive.read([n for n in archive.namelist() if n.endswith("data.pkl")][0])
+                inside = archive.read([n for n in archive.namelist() if n.endswith("data.pkl")][0])
             for kind in (0, 1, 2):
-                put("torch", "%s_pickle%d_%d" % (name, protocol, kind), bytes((kind,)) + pickle)
+                put("torch", "%s_pickle%d_%d" % (name, protocol, kind), bytes((kind,)) + inside)
             out = io.BytesIO()
             torch.save(value, out, pickle_protocol=protocol, _use_new_zipfile_serialization=False)
             put("torch", "%s_older%d" % (name, protocol), b"\3" + out.getvalue())
@@ -389,6 +457,7 @@ def main():
     archives()
     tensor_files()
     arrays()
+    odd_torch_files()
     if torch is not None:
         torch_files()
     else:

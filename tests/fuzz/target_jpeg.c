@@ -71,6 +71,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *file = fuzz_copy(input.bytes, input.size);
     int64_t warnings = 0;
     const uint32_t kind = fuzz_word(&choice);
+    const int32_t turned = mo_image_orientation(file, input.size);
+    EXPECT(turned >= 0 && turned <= 8);
     const moco_status_t status = mo_image_decode(file, input.size, LIMIT, &pixels, &warnings);
     EXPECT(status == MOCO_OK || status == MOCO_ERR_IMAGE);
     if (status == MOCO_OK) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device_of_tests.h"
 #include "engine/plan.h"
 #include "engine/ops.h"
 #include "util/alloc.h"
@@ -52,10 +53,10 @@ static void build(rig_t *r)
     ck_assert_int_eq(net->shapes[r->factors].c, BRANCHES);
 }
 
-static void open_rig(rig_t *r, double spread)
+static void open_rig(rig_t *r, double spread, int primitives)
 {
     *r = (rig_t){0};
-    OK(mo_device_open_lanes(1, &r->device));
+    OK(device_of_tests(1, &r->device));
     build(r);
     mo_plan_spec_t spec = {.net = &r->net,
                            .mode = MO_MODE_TRAIN,
@@ -64,7 +65,8 @@ static void open_rig(rig_t *r, double spread)
                            .inputs = {r->factors, r->targets, -1, -1},
                            .outputs = {r->loss, r->net.input, -1, -1},
                            .has_given = 1,
-                           .given = r->net.input};
+                           .given = r->net.input,
+                           .primitives = primitives};
     OK(mo_plan_create(r->device, &spec, &r->plan));
     OK(mo_block_create((size_t)r->net.params * sizeof(float), &r->params));
     OK(mo_block_create((size_t)r->net.params * sizeof(float), &r->grads));
@@ -195,7 +197,7 @@ START_TEST(losses_and_gradients)
 {
     rig_t *r = malloc(sizeof *r);
     twin_t *t = calloc(1, sizeof *t);
-    open_rig(r, spreads[_i]);
+    open_rig(r, spreads[_i / 2], _i % 2); /* loops, then primitives alone */
     run(r);
     t->params = calloc((size_t)r->net.params, sizeof *t->params);
     for (int64_t i = 0; i < r->net.params; i++)
@@ -221,7 +223,7 @@ END_TEST
 START_TEST(large_logits)
 {
     rig_t *r = malloc(sizeof *r);
-    open_rig(r, 1);
+    open_rig(r, 1, _i);
     for (int c = 0; c < CLASSES; c++)
         r->params[r->net.parameters[1].offset + c] = c == 2 ? 1000.0f : -500.0f * (float)c;
     memset(r->target, 0, sizeof r->target);
@@ -243,8 +245,8 @@ int main(void)
     Suite *suite = suite_create("supervised");
     TCase *c = tcase_create("operations");
     tcase_set_timeout(c, 60);
-    tcase_add_loop_test(c, losses_and_gradients, 0, 2);
-    tcase_add_test(c, large_logits);
+    tcase_add_loop_test(c, losses_and_gradients, 0, 4);
+    tcase_add_loop_test(c, large_logits, 0, 2);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

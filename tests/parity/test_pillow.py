@@ -196,6 +196,8 @@ def jpegs(ops, count):
         image = Image.open(path).convert("RGB")
         with open(path, "rb") as file:
             same("decode photograph", ops(DECODE, file.read()), image)
+        if not pictures.RESAMPLES_ALIKE:
+            continue
         want = image.resize((256, 256 * image.height // image.width) if image.width < image.height else
                             (256 * image.width // image.height, 256), FILTERS[0])
         same("evaluate photograph", ops.image(EVAL, image, (256, 0, 0, 0, 224, 224)), centre_crop(want, 224))
@@ -203,12 +205,15 @@ def jpegs(ops, count):
 
 def main():
     ops = Ops(sys.argv[1])
-    resizes(ops, 1600)
+    if pictures.RESAMPLES_ALIKE:
+        resizes(ops, 1600)
+        evals(ops, 400)
+    else:
+        pictures.other_resampling("resizing and evaluation")
     blends(ops, 300)
     hues(ops, 200)
     blurs(ops, 400)
     gaussians(ops, 80)
-    evals(ops, 400)
     jpegs(ops, 300)
     ops.pipe.stdin.close()
     if ops.pipe.wait() != 0:

@@ -29,6 +29,9 @@ V3, SIMCLR, SIMCLR_CODE = 3, 4, 5
 FILTERS = [getattr(Image, "Resampling", Image).BILINEAR, getattr(Image, "Resampling", Image).BICUBIC]
 VIEW0 = 4  # the stream of the first view
 
+if not pictures.RESAMPLES_ALIKE:
+    pictures.other_resampling("whole views")
+    sys.exit(77)
 rng = pictures.seeded()
 
 

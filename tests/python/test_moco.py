@@ -812,7 +812,7 @@ def test_handles():
     assert moco.version().count(".") == 2 and moco.build_info()
     left, source = moco.memory_left()
     assert left is None or (left > 0 and source)
-    raises("MOCO_ERR_UNSUPPORTED", lambda: moco.Device(kind="gpu"))
+    raises("MOCO_ERR_UNSUPPORTED", lambda: moco.Device(kind="gpu", number=1023))
     raises("MOCO_ERR_ARGUMENT", lambda: moco.Device(lanes=-1), "lanes")
 
 

@@ -27,6 +27,16 @@ static char folder[64], target[96];
 /* The library under test calls these instead of the system's. */
 static int folder_sync_error; /* 0: none */
 static int write_limit;       /* bytes taken by one request, every second one is interrupted; 0: all */
+static int close_error;       /* of every close, which closes nevertheless; 0: none */
+
+int close(int fd)
+{
+    const int result = (int)syscall(SYS_close, fd);
+    if (close_error == 0)
+        return result;
+    errno = close_error;
+    return -1;
+}
 
 int fsync(int fd)
 {
@@ -46,6 +56,16 @@ ssize_t write(int fd, const void *bytes, size_t size)
         return -1;
     }
     return syscall(SYS_write, fd, bytes, write_limit > 0 && size > (size_t)write_limit ? (size_t)write_limit : size);
+}
+
+static int stat_error; /* of every question about an open file; 0: none */
+
+int fstat(int fd, struct stat *info)
+{
+    if (stat_error == 0)
+        return (int)syscall(SYS_fstat, fd, info);
+    errno = stat_error;
+    return -1;
 }
 
 static void setup(void)
@@ -318,6 +338,33 @@ START_TEST(test_short_writes)
 }
 END_TEST
 
+/* Network file systems tell of lost bytes at a close; a signal that comes then loses nothing. */
+START_TEST(test_close)
+{
+    ck_assert_int_eq(save(target, "old", 3), MOCO_OK);
+    close_error = EINTR;
+    const moco_status_t interrupted = save(target, "new", 3);
+    close_error = EIO;
+    const moco_status_t lost = save(target, "newer", 5);
+    close_error = 0;
+    ck_assert_int_eq(interrupted, MOCO_OK);
+    ck_assert_int_eq(lost, MOCO_ERR_IO);
+    assert_content("new");
+    ck_assert_int_eq(entries(), 1);
+}
+END_TEST
+
+/* The temporary file is ours although nothing can be asked about it: none is left. */
+START_TEST(test_stat_fails)
+{
+    ck_assert_int_eq(save(target, "old", 3), MOCO_OK);
+    stat_error = EIO;
+    save(target, "new", 3);
+    stat_error = 0;
+    ck_assert_int_eq(entries(), 1);
+}
+END_TEST
+
 /* A process without standard streams: what it, or its children, print must not go into a file. */
 START_TEST(test_standard_streams)
 {
@@ -509,6 +556,8 @@ int main(void)
     tcase_add_test(tc, test_folder_moves);
     tcase_add_test(tc, test_folder_sync);
     tcase_add_test(tc, test_short_writes);
+    tcase_add_test(tc, test_close);
+    tcase_add_test(tc, test_stat_fails);
     tcase_add_test(tc, test_standard_streams);
     tcase_add_test(tc, test_together);
     tcase_add_test(tc, test_resume);

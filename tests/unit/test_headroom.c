@@ -336,6 +336,8 @@ START_TEST(test_sizes)
         {1023, "1023 bytes"},
         {1024, "1 KiB (1024 bytes)"},
         {1100, "1.07 KiB (1100 bytes)"},
+        {10342, "10 KiB (10342 bytes)"},
+        {10343, "10.1 KiB (10343 bytes)"}, /* 10.1006: a tenth is shown from a tenth on */
         {104857600, "100 MiB (104857600 bytes)"},
         {1031689108, "983 MiB (1031689108 bytes)"},
         {17855428928, "16.6 GiB (17855428928 bytes)"},

@@ -10,6 +10,7 @@
 #include <moco/index.h>
 
 #include "eval/dot.h"
+#include "eval/embedding_record.h"
 #include "util/alloc.h"
 #include "util/fault.h"
 #include "util/file.h"
@@ -289,6 +290,10 @@ START_TEST(test_refusals)
     ck_assert_int_eq(moco_index_count(index), 0);
     ck_assert_int_eq(moco_index_add(index, 0, NULL, NULL), MOCO_OK);
     ck_assert_int_eq(moco_index_add(index, 1, good, seven), MOCO_OK);
+    ck_assert_int_eq(moco_index_add(index, INT64_MAX, good, NULL), MOCO_ERR_MEMORY); /* with one more: beyond 64 bits */
+    assert_message("9223372036854775807 more vectors are more than memory can hold");
+    ck_assert_int_eq(moco_index_add(index, INT64_MAX / 16, good, NULL), MOCO_ERR_MEMORY);
+    assert_message("more vectors are more than memory can hold");
     ck_assert_int_eq(moco_index_search(index, 1, good, SEARCH(2), &id, NULL), MOCO_ERR_ARGUMENT);
     assert_message("k is 2, wanted 1 to the 1 vectors");
     ck_assert_int_eq(moco_index_search(index, 1, bad + 2, SEARCH(1), &id, NULL), MOCO_ERR_ARGUMENT);
@@ -352,6 +357,86 @@ START_TEST(test_npy)
 }
 END_TEST
 
+/* The record and the names that an embedding of `rows` has beside them. */
+static void put_beside(const char *path, const float *rows, int64_t count, int32_t dim)
+{
+    static const char text[] = "one\ntwo\n";
+    mo_embedding_record_t record = {
+        .version = MO_RECORD_VERSION, .images = count, .position = count, .rows = count, .dimension = dim};
+    char *record_path = NULL, *names = NULL, *written = NULL;
+    mo_checksum_t sum;
+    mo_checksum_start(&sum);
+    mo_checksum_add(&sum, rows, (uint64_t)(count * dim) * sizeof *rows);
+    mo_checksum_text(mo_checksum_value(&sum), record.rows_sum);
+    mo_checksum_start(&sum);
+    mo_checksum_add(&sum, text, sizeof text - 1);
+    mo_checksum_text(mo_checksum_value(&sum), record.names_sum);
+    ck_assert_int_eq(mo_embedding_record_text(&record, &written), MOCO_OK);
+    ck_assert_int_eq(mo_embedding_beside(path, MO_RECORD_ENDING, &record_path), MOCO_OK);
+    ck_assert_int_eq(mo_embedding_beside(path, MO_NAMES_ENDING, &names), MOCO_OK);
+    FILE *file = fopen(record_path, "w");
+    fputs(written, file);
+    fclose(file);
+    file = fopen(names, "w");
+    fputs(text, file);
+    fclose(file);
+    mo_free(written);
+    mo_free(record_path);
+    mo_free(names);
+}
+
+/* Other rows under the name of an embedding, and the save fails at each request in turn: at no
+ * moment are good rows called damaged, or tied to the names of others. */
+START_TEST(test_save_over_embedding)
+{
+    char folder[] = "/tmp/moco-index-XXXXXX", path[64], beside[64];
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/x.npy", folder);
+    snprintf(beside, sizeof beside, "%s/x.names.txt", folder);
+    const float older[2][2] = {{1, 0}, {0, 1}}, newer[3][2] = {{0, 1}, {1, 0}, {0, -1}};
+    moco_index_t *first = filled(older[0], NULL, 2, 2), *second = filled(newer[0], NULL, 3, 2), *back = NULL;
+    int failures = 0, kept = 0;
+    for (moco_status_t status = MOCO_ERR_IO; status != MOCO_OK; failures++) {
+        ck_assert_int_lt(failures, 200);
+        ck_assert_int_eq(moco_index_save_npy(first, path), MOCO_OK);
+        put_beside(path, older[0], 2, 2);
+        mo_fault_arm(MO_FAULT_FILE, failures);
+        status = moco_index_save_npy(second, path);
+        mo_fault_arm(MO_FAULT_FILE, -1);
+        const moco_status_t loaded = moco_index_load_npy(path, NULL, NULL, &back);
+        if (loaded != MOCO_OK) {
+            ck_assert_int_eq(loaded, MOCO_ERR_FORMAT);
+            assert_message("x.names.txt");
+            assert_message("cut short");
+            unlink(beside);
+            ck_assert_int_eq(moco_index_load_npy(path, NULL, NULL, &back), MOCO_OK);
+            ck_assert_int_eq(moco_index_count(back), 3);
+        } else if (moco_index_count(back) == 2) {
+            ck_assert(mo_file_exists(beside));
+            kept++;
+        } else
+            ck_assert(!mo_file_exists(beside));
+        ck_assert_int_eq(status == MOCO_OK && moco_index_count(back) != 3, 0);
+        moco_index_free(back);
+        back = NULL;
+        unlink(beside);
+    }
+    ck_assert_int_gt(kept, 5);
+    /* The same rows keep their names. */
+    ck_assert_int_eq(moco_index_save_npy(first, path), MOCO_OK);
+    put_beside(path, older[0], 2, 2);
+    ck_assert_int_eq(moco_index_save_npy(first, path), MOCO_OK);
+    ck_assert(mo_file_exists(beside));
+    unlink(beside);
+    unlink(path);
+    snprintf(beside, sizeof beside, "%s/x.embed.json", folder);
+    unlink(beside);
+    ck_assert_int_eq(rmdir(folder), 0);
+    moco_index_free(first);
+    moco_index_free(second);
+}
+END_TEST
+
 /* The n-th allocation fails, for every n: an error, and the index is as it was. */
 START_TEST(test_faults)
 {
@@ -391,6 +476,7 @@ int main(void)
     tcase_add_test(tc, test_classify_edges);
     tcase_add_test(tc, test_refusals);
     tcase_add_test(tc, test_npy);
+    tcase_add_test(tc, test_save_over_embedding);
     tcase_add_test(tc, test_faults);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);

@@ -8,6 +8,7 @@
 
 #include "engine/device.h"
 #include "eval/linear.h"
+#include "eval/supervised.h"
 #include "util/rng.h"
 
 #define OK(call) ck_assert_int_eq(call, MOCO_OK)
@@ -66,7 +67,7 @@ static double naive_loss(const problem_t *p, const int32_t *order, int64_t count
                          double *dw, double *db)
 {
     const int32_t classes = p->s.classes, features = p->s.features;
-    double loss = 0, z[128];
+    double loss = 0, z[128] = {0};
     for (int64_t i = 0; i < count; i++) {
         const int64_t at = order != NULL ? order[i] : i;
         const float *x = p->rows + at * features;
@@ -316,6 +317,21 @@ START_TEST(test_diverged)
 }
 END_TEST
 
+/* Features are brought to length 1 where that is wanted; what cannot be is the model's fault. */
+START_TEST(test_features)
+{
+    float rows[2][2] = {{3, 4}, {INFINITY, 0}};
+    const mo_supervised_t as_they_are = {.normalize = 0}, normalised = {.normalize = 1};
+    OK(mo_supervised_normalize(&as_they_are, rows[0], 2, 2));
+    ck_assert(rows[0][0] == 3 && rows[0][1] == 4);
+    ck_assert_int_eq(mo_supervised_normalize(&normalised, rows[0], 2, 2), MOCO_ERR_NONFINITE);
+    ck_assert_str_eq(moco_last_message(), "features of the model: row 1 holds a number that is not finite");
+    rows[0][0] = 3, rows[0][1] = 4;
+    OK(mo_supervised_normalize(&normalised, rows[0], 1, 2));
+    ck_assert(rows[0][0] == 0.6f && rows[0][1] == 0.8f);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("linear");
@@ -326,6 +342,7 @@ int main(void)
     tcase_add_loop_test(tc, test_bits, 0, CASES);
     tcase_add_loop_test(tc, test_score, 0, CASES);
     tcase_add_test(tc, test_diverged);
+    tcase_add_test(tc, test_features);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -307,6 +307,24 @@ START_TEST(eval_in_listing_order)
 }
 END_TEST
 
+/* Images that were ready and fill no batch are given up with their epoch, and their rows are there
+ * for the next ones: a loader that lost one of them with each epoch would soon have none, and wait
+ * for ever. */
+START_TEST(rows_come_back_after_each_epoch)
+{
+    const mo_batch_t *batch;
+    mo_loader_spec_t spec = train_spec(2);
+    spec.batch = 16; /* 40 images: two batches, and half of one */
+    create(spec);
+    for (int epoch = 0; epoch < 60; epoch++) {
+        ck_assert_int_eq(mo_loader_seek(loader, epoch, 16), MOCO_OK);
+        ck_assert_int_eq(mo_loader_next(loader, &batch), MOCO_OK);
+        mo_loader_return(loader, batch);
+        ck_assert_int_eq(mo_loader_next(loader, &batch), MOCO_ERR_NO_DATA);
+    }
+}
+END_TEST
+
 START_TEST(fewer_than_a_batch)
 {
     const mo_batch_t *batch;
@@ -619,6 +637,7 @@ int main(void)
     tcase_add_test(tcase, seek_resumes);
     tcase_add_test(tcase, seek_leaves_a_batch_alone);
     tcase_add_loop_test(tcase, eval_in_listing_order, 1, 4);
+    tcase_add_test(tcase, rows_come_back_after_each_epoch);
     tcase_add_test(tcase, fewer_than_a_batch);
     tcase_add_test(tcase, limit_of_broken_images);
     tcase_add_test(tcase, no_broken_image_allowed);

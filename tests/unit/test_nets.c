@@ -60,6 +60,21 @@ START_TEST(test_sizes)
 }
 END_TEST
 
+/* Files of other origins are told by these. */
+START_TEST(test_blocks)
+{
+    static const int32_t wanted[5][5] = {
+        {2, 2, 2, 2, 0}, {3, 4, 6, 3, 0}, {3, 4, 6, 3, 1}, {3, 4, 23, 3, 1}, {3, 8, 36, 3, 1}};
+    int32_t blocks[4];
+    for (int32_t arch = MOCO_ARCH_RESNET18; arch <= MOCO_ARCH_RESNET152; arch++) {
+        ck_assert_int_eq(mo_resnet_blocks(arch, blocks), wanted[arch][4]);
+        ck_assert_mem_eq(blocks, wanted[arch], sizeof blocks);
+    }
+    ck_assert_int_eq(mo_resnet_blocks(MOCO_ARCH_RESNET152 + 1, blocks), -1);
+    ck_assert_int_eq(mo_resnet_blocks(-1, blocks), -1);
+}
+END_TEST
+
 START_TEST(test_heads)
 {
     mo_net_t v1 = built(MOCO_ARCH_RESNET50, MOCO_STEM_IMAGENET, MOCO_HEAD_LINEAR, 1, 224, 0);
@@ -330,6 +345,67 @@ START_TEST(test_layers_of_heads)
 }
 END_TEST
 
+/* Which batch norms a ReLU follows: none that ends a block, a shortcut or a head. */
+START_TEST(test_relus)
+{
+    static const struct {
+        int32_t arch, head, predictor;
+        const char *plain[4]; /* of the norms of heads */
+    } cases[] = {
+        {R50, MOCO_HEAD_MLP_V3, 1, {"fc.4"}},
+        {R18, MOCO_HEAD_MLP_SIMCLR, 0, {"fc.7"}},
+        {R18, MOCO_HEAD_MLP_BYOL, 1, {NULL}},
+        {VIT_S, MOCO_HEAD_MLP_V3, 1, {"head.7", "predictor.4"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mo_encoder_spec_t spec = {.arch = cases[i].arch, .head = cases[i].head, .head_width = 96, .dimension = 80};
+        mo_net_t net = with_head(spec, cases[i].predictor);
+        int norms = 0;
+        for (int32_t k = 0; k < net.op_count; k++) {
+            if (net.ops[k].bn < 0)
+                continue;
+            const char *name = net.bns[net.ops[k].bn].name;
+            const char *last = strncmp(name, "layer", 5) != 0 ? "none" : cases[i].arch == R50 ? ".bn3" : ".bn2";
+            int plain = strstr(name, last) != NULL || strstr(name, "downsample") != NULL;
+            for (int n = 0; n < 4 && cases[i].plain[n] != NULL; n++)
+                plain |= strcmp(name, cases[i].plain[n]) == 0;
+            ck_assert_msg(net.ops[k].activation == (plain ? MO_ACTIVATION_NONE : MO_ACTIVATION_RELU), "%s", name);
+            norms++;
+        }
+        ck_assert_int_eq(norms, net.bn_count);
+        mo_net_free(&net);
+    }
+}
+END_TEST
+
+/* A hidden width is taken as given, however small. */
+START_TEST(test_narrow_heads)
+{
+    static const int32_t heads[] = {MOCO_HEAD_MLP, MOCO_HEAD_MLP_V3, MOCO_HEAD_MLP_SIMCLR, MOCO_HEAD_MLP_BYOL};
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        mo_encoder_spec_t spec = {.arch = R18, .head = heads[i], .head_width = 1, .dimension = 16};
+        mo_net_t net = with_head(spec, 1);
+        ck_assert_int_eq(span_of(&net, "fc.0.weight")->dims[0], 1);
+        ck_assert_int_eq(span_of(&net, "predictor.0.weight")->dims[0], 1);
+        mo_net_free(&net);
+    }
+}
+END_TEST
+
+/* One layer of a head is its last one. */
+START_TEST(test_one_layer)
+{
+    static const int32_t heads[] = {MOCO_HEAD_MLP_V3, MOCO_HEAD_MLP_SIMCLR, MOCO_HEAD_MLP_BYOL};
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        mo_encoder_spec_t spec = {.arch = R18, .head = heads[i], .head_layers = 1, .head_width = 32, .dimension = 16};
+        mo_net_t net = with_head(spec, 0);
+        ck_assert_int_eq(span_of(&net, "fc.0.weight")->dims[0], 16);
+        ck_assert_ptr_null(span_of(&net, "fc.3.weight"));
+        mo_net_free(&net);
+    }
+}
+END_TEST
+
 /* Parameters lie one after the other on cache lines and are named once; the strides sit in the 3x3
  * convolutions. */
 START_TEST(test_layout)
@@ -489,6 +565,38 @@ START_TEST(test_init_of_heads)
 }
 END_TEST
 
+/* Every parameter of the net, and nothing behind them. */
+START_TEST(test_init_ends)
+{
+    mo_net_t net = built(R18, SMALL, MOCO_HEAD_LINEAR, 0.25, 32, 0);
+    float *values = calloc((size_t)net.params, sizeof *values);
+    const mo_parameter_t last = net.parameters[net.parameter_count - 1];
+    net.parameter_count--;
+    mo_init_params(&net, 5, values);
+    net.parameter_count++;
+    for (int64_t i = last.offset; i < net.params; i++)
+        ck_assert(values[i] == 0);
+    free(values);
+    mo_net_free(&net);
+}
+END_TEST
+
+/* A factor for each residual branch where paths are dropped, and no such tensor elsewhere. */
+START_TEST(test_paths)
+{
+    static const int32_t branches[][2] = {{R18, 8}, {R50, 16}, {VIT_S, 24}};
+    for (size_t i = 0; i < sizeof branches / sizeof *branches; i++)
+        for (int drop = 0; drop < 2; drop++) {
+            mo_encoder_spec_t spec = {.arch = branches[i][0], .head = -1, .drop_path = drop};
+            mo_net_t net = with_head(spec, 0);
+            ck_assert_int_eq(net.paths >= 0, drop);
+            if (drop)
+                ck_assert_int_eq(net.shapes[net.paths].c, branches[i][1]);
+            mo_net_free(&net);
+        }
+}
+END_TEST
+
 START_TEST(test_seeds)
 {
     mo_net_t net = built(R18, SMALL, MOCO_HEAD_LINEAR, 0.25, 32, 0);
@@ -558,14 +666,20 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, test_sizes, 0, (int)(sizeof sizes / sizeof sizes[0]));
     tcase_add_test(tc, test_multiply_adds);
+    tcase_add_test(tc, test_blocks);
     tcase_add_test(tc, test_heads);
     tcase_add_test(tc, test_names);
     tcase_add_test(tc, test_published_heads);
     tcase_add_test(tc, test_published_entries);
     tcase_add_test(tc, test_layers_of_heads);
+    tcase_add_test(tc, test_relus);
+    tcase_add_test(tc, test_narrow_heads);
+    tcase_add_test(tc, test_one_layer);
     tcase_add_test(tc, test_layout);
     tcase_add_test(tc, test_init);
     tcase_add_test(tc, test_init_of_heads);
+    tcase_add_test(tc, test_init_ends);
+    tcase_add_test(tc, test_paths);
     tcase_add_test(tc, test_seeds);
     tcase_add_test(tc, test_channels);
     tcase_add_test(tc, test_key_starts_as_query);

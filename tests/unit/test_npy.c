@@ -170,6 +170,27 @@ START_TEST(test_hostile)
 }
 END_TEST
 
+/* What lies at the path by mistake is named. */
+START_TEST(test_other_files)
+{
+    static const struct {
+        const char *bytes, *reason;
+    } rows[] = {{"", "not a .npy file: it is empty"},
+                {"<html><body>", "not a .npy file: it is a web page"},
+                {"\xff\xd8\xff\xe0....", "not a .npy file: it is a JPEG file"},
+                {"\x93NUMPY\1", "ends inside its header"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        float *values;
+        int64_t count, dimension;
+        FILE *stream = fopen(path, "wb");
+        fwrite(rows[i].bytes, 1, strlen(rows[i].bytes), stream);
+        fclose(stream);
+        ck_assert_int_eq(read_back(&values, &count, &dimension), MOCO_ERR_FORMAT);
+        ck_assert_msg(strstr(moco_last_message(), rows[i].reason) != NULL, "%s", moco_last_message());
+    }
+}
+END_TEST
+
 /* Every prefix of a good file is refused without a read past its end. */
 START_TEST(test_truncated)
 {
@@ -232,6 +253,7 @@ int main(void)
     tcase_add_test(tc, test_no_rows);
     tcase_add_test(tc, test_foreign);
     tcase_add_test(tc, test_hostile);
+    tcase_add_test(tc, test_other_files);
     tcase_add_test(tc, test_truncated);
     tcase_add_test(tc, test_header_past_the_end);
     tcase_add_test(tc, test_faults);

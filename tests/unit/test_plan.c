@@ -253,6 +253,14 @@ START_TEST(test_profile)
         backward += times[i].backward_seconds;
     }
     ck_assert(forward > 0 && backward > 0);
+    ck_assert_int_eq(mo_plan_profile(r.plan, 1, times, 16), 0);
+    for (int32_t i = 0; i < r.plan->instr_count; i++)
+        r.plan->seconds[i] = 1;
+    count = mo_plan_profile(r.plan, 0, times, 16);
+    double all = 0;
+    for (int32_t i = 0; i < count; i++)
+        all += times[i].forward_seconds + times[i].backward_seconds;
+    ck_assert_double_eq(all, r.plan->instr_count); /* each of them once */
     rig_run(&r, 0);
     ck_assert_int_eq(mo_plan_profile(r.plan, 0, times, 16), 0); /* off again */
     rig_close(&r);

@@ -102,6 +102,29 @@ START_TEST(gamma_and_beta)
 }
 END_TEST
 
+/* How many draws of the stream a number takes is as fixed as the number: other constants of the
+ * method would draw from the same distribution, and a run of the same seed would be another one.
+ * The last digits are those of log and pow. */
+START_TEST(gamma_keeps_its_draws)
+{
+    static const struct {
+        double shape, numbers[4];
+        uint32_t after;
+    } cases[] = {
+        {0.3, {0.025987327872833657, 0.5680874276101967, 0.013149286682501803, 6.9840694398609124e-07}, 0x6d4e3052},
+        {1, {0.72552055991713105, 1.3614580095305722, 0.90636971705944913, 0.50419133642312319}, 0xa68aa64d},
+        {2.5, {2.271434184704233, 3.2871384609931695, 2.5790932923903149, 1.8616535478619678}, 0xa68aa64d},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mo_rng_t rng;
+        mo_rng_start(&rng, 4, 1, 2, 3);
+        for (int k = 0; k < 4; k++)
+            ck_assert_double_eq_tol(mo_rng_gamma(&rng, cases[i].shape) / cases[i].numbers[k], 1, 1e-12);
+        ck_assert_uint_eq(mo_rng_u32(&rng), cases[i].after);
+    }
+}
+END_TEST
+
 START_TEST(below_is_even)
 {
     mo_rng_t rng;
@@ -175,6 +198,7 @@ int main(void)
     tcase_add_test(tcase, blocks_follow_and_words_combine);
     tcase_add_test(tcase, distributions);
     tcase_add_test(tcase, gamma_and_beta);
+    tcase_add_test(tcase, gamma_keeps_its_draws);
     tcase_add_test(tcase, below_is_even);
     tcase_add_loop_test(tcase, permutation_sorts_draws, 0, 8);
     tcase_add_test(tcase, permutation_refuses);

@@ -384,6 +384,11 @@ START_TEST(test_damage)
     }
     ck_assert_int_eq(mo_tensor_file_open_memory(&st, bytes, size, "whole"), MOCO_OK);
     mo_tensor_file_close(&st);
+    bytes[size - 1] ^= 1; /* as a program leaves it that changes numbers and keeps the metadata */
+    ck_assert_int_eq(mo_tensor_file_open_memory(&st, bytes, size, "changed"), MOCO_ERR_FORMAT);
+    ck_assert_ptr_nonnull(strstr(moco_last_message(), "Either the file is damaged"));
+    ck_assert_ptr_nonnull(strstr(moco_last_message(), "or a program changed it and kept its checksums: save it there "
+                                                      "again without the metadata 'data_xxh3' and 'header_xxh3'"));
     mo_free(bytes);
     /* What the digits are is part of the format. */
     mo_st_writer_t writer = {0};

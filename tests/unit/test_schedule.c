@@ -91,7 +91,11 @@ START_TEST(test_v3)
     for (int i = 0; i < 5; i++)
         ck_assert(fabs(mo_schedule_momentum(&o, (mo_time_t){25 * i, 0, 312}) - wanted[i]) < 5e-7);
     ck_assert(mo_schedule_momentum(&o, (mo_time_t){-1, 0, 0}) == 0.99);
-    mo_time_t next = mo_time_next((mo_time_t){3, 311, 312});
+    mo_time_t next = mo_time_next((mo_time_t){0, 0, 2});
+    ck_assert(next.epoch == 0 && next.step == 1 && next.per_epoch == 2);
+    next = mo_time_next(next);
+    ck_assert(next.epoch == 1 && next.step == 0 && next.per_epoch == 2);
+    next = mo_time_next((mo_time_t){3, 311, 312});
     ck_assert(next.epoch == 4 && next.step == 0 && next.per_epoch == 312);
     next = mo_time_next((mo_time_t){-1, 0, 0});
     ck_assert(next.epoch == -1);

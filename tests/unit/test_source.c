@@ -52,7 +52,7 @@ static void change_time(void)
 
 static void assert_reads(const mo_source_t *source)
 {
-    char text[8] = "........";
+    char text[] = "........";
     uint8_t *taken = NULL;
     ck_assert_uint_eq(mo_source_size(source), 10);
     ck_assert_int_eq(mo_source_read(source, 2, 3, text), MOCO_OK);
@@ -83,6 +83,23 @@ START_TEST(test_reads)
     assert_reads(source);
     mo_source_close(source);
     mo_source_close(NULL);
+}
+END_TEST
+
+/* A program whose standard input is closed gets its number for the next file. */
+START_TEST(test_descriptor_zero)
+{
+    mo_source_t *source = NULL;
+    put("abcdefghij", 10);
+    const int input = dup(0);
+    close(0);
+    ck_assert_int_eq(mo_source_open(target, &source), MOCO_OK);
+    assert_reads(source);
+    mo_source_close(source);
+    if (input >= 0) {
+        ck_assert_int_eq(dup2(input, 0), 0);
+        close(input);
+    }
 }
 END_TEST
 
@@ -263,6 +280,7 @@ int main(void)
     TCase *tc = tcase_create("source");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_reads);
+    tcase_add_test(tc, test_descriptor_zero);
     tcase_add_test(tc, test_refusals);
     tcase_add_test(tc, test_shrinks);
     tcase_add_test(tc, test_rewritten);

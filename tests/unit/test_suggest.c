@@ -60,6 +60,12 @@ START_TEST(test_plain_arrays_and_ties)
     static const char *const names[] = {"mate", "late", "gate"};
     ck_assert_str_eq(mo_nearest("hate", names, sizeof names[0], 3), "mate"); /* all one away: the first */
     ck_assert_str_eq(mo_nearest("gatee", names, sizeof names[0], 3), "gate");
+    /* A word of three letters may have one slip: two neighbours exchanged are one, wherever they
+     * stand. */
+    static const char *const shorts[] = {"key"};
+    ck_assert_str_eq(mo_nearest("kye", shorts, sizeof shorts[0], 1), "key");
+    ck_assert_str_eq(mo_nearest("eky", shorts, sizeof shorts[0], 1), "key");
+    ck_assert_ptr_null(mo_nearest("yek", shorts, sizeof shorts[0], 1));
 }
 END_TEST
 

@@ -74,7 +74,8 @@ END_TEST
 START_TEST(test_floating_point)
 {
     fesetround(FE_UPWARD);
-    feenableexcept(FE_INVALID | FE_OVERFLOW);
+    /* Not every processor can trap. */
+    const int can_trap = feenableexcept(FE_INVALID | FE_OVERFLOW) != -1;
 #ifdef __SSE__
     __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040); /* flush subnormal results and operands */
 #endif
@@ -85,7 +86,7 @@ START_TEST(test_floating_point)
     ck_assert_int_eq(seen.traps, 0);
     ck_assert(seen.tenth > 0);
     ck_assert_int_eq(rounding, FE_UPWARD); /* the caller's own is left alone */
-    ck_assert_int_eq(traps, FE_INVALID | FE_OVERFLOW);
+    ck_assert_int_eq(traps, can_trap ? FE_INVALID | FE_OVERFLOW : 0);
 }
 END_TEST
 

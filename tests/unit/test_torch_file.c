@@ -91,7 +91,7 @@ static void assert_contents(const buffer_t *b, mo_container_t container)
 START_TEST(test_both_containers)
 {
     buffer_t pickle = pickle_of(tensors, TENSORS, 0), old = pickle_of(tensors, TENSORS, 1);
-    for (int flags = 0; flags <= FIXTURE_WIDE; flags++) {
+    for (int flags = 0; flags <= (FIXTURE_WIDE | FIXTURE_SUMS); flags++) {
         buffer_t zip = archive_of(&pickle, flags);
         assert_contents(&zip, MO_TORCH_ZIP);
         free(zip.bytes);
@@ -154,6 +154,129 @@ START_TEST(test_types)
 }
 END_TEST
 
+/* Reads every tensor of the file; MOCO_OK if all could be. */
+static moco_status_t read_all(const buffer_t *b)
+{
+    mo_tensor_file_t file = {0};
+    float out[12];
+    int64_t whole[12];
+    moco_status_t status = mo_tensor_file_open_memory(&file, b->bytes, b->size, "made");
+    for (int64_t i = 0; i < file.count && status == MOCO_OK; i++) {
+        const mo_file_tensor_t *t = &file.tensors[i];
+        int64_t count;
+        ck_assert(mo_file_count(t, &count));
+        status = t->dtype == MO_I64 ? mo_file_ints(t, whole, count) : mo_file_floats(t, out, count);
+    }
+    mo_tensor_file_close(&file);
+    return status;
+}
+
+/* One bit of a member turned over is noticed where the archive has checksums: in the pickle, in
+ * numbers that are taken as they are, in those that are converted and in a transposed tensor. */
+START_TEST(test_checksums)
+{
+    static const fixture_tensor_t whole[] = {{"plain", "FloatStorage", "0", 12, 0, 2, {3, 4}, {4, 1}}},
+                                  turned[] = {{"turned", "FloatStorage", "0", 12, 0, 2, {4, 3}, {1, 4}}},
+                                  steps[] = {{"steps", "LongStorage", "1", 1, 0, 0, {0}, {0}}};
+    static const fixture_tensor_t *const lists[] = {whole, turned, steps};
+    for (int k = 0; k < 3; k++) {
+        buffer_t pickle = pickle_of(lists[k], 1, 0), zip = archive_of(&pickle, FIXTURE_SUMS);
+        const void *const parts[2] = {pickle.bytes, k == 2 ? (const void *)count7 : numbers};
+        const uint64_t sizes[2] = {pickle.size, k == 2 ? sizeof count7 : sizeof numbers};
+        ck_assert_int_eq(read_all(&zip), MOCO_OK);
+        for (int part = 0; part < 2; part++) {
+            uint8_t *at = memmem(zip.bytes, zip.size, parts[part], sizes[part]);
+            ck_assert_ptr_nonnull(at);
+            for (uint64_t bit = 0; bit < 8 * sizes[part]; bit++) {
+                at[bit / 8] ^= (uint8_t)(1 << bit % 8);
+                ck_assert_int_eq(read_all(&zip), MOCO_ERR_FORMAT);
+                ck_assert_msg(strstr(moco_last_message(), "made: is damaged: ") != NULL, "%s", moco_last_message());
+                at[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            }
+        }
+        free(zip.bytes);
+        free(pickle.bytes);
+    }
+}
+END_TEST
+
+/* Numbers of types that are not read lie between others in the older sequence: what takes their
+ * place is as long as they are. */
+START_TEST(test_types_that_are_passed_over)
+{
+    static const struct {
+        const char *class;
+        int item;
+    } odd[] = {{"ComplexFloatStorage", 8}, {"ComplexDoubleStorage", 16}, {"QInt8Storage", 1}, {"QUInt8Storage", 1},
+               {"QInt32Storage", 4},       {"UntypedStorage", 1},        {"BoolStorage", 1}};
+    static const uint8_t zeros[3 * 16];
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        const fixture_tensor_t both[] = {{"odd", odd[i].class, "0", 3, 0, 1, {3}, {1}},
+                                         {"plain", "FloatStorage", "1", 12, 0, 1, {12}, {1}}};
+        const fixture_storage_t in_order[] = {{"0", zeros, 3, 3 * (uint64_t)odd[i].item}, {"1", numbers, 12, 48}};
+        buffer_t pickle = {0};
+        put(&pickle, "\x80\x02", 2);
+        put_state_dict(&pickle, both, 2, 1);
+        put(&pickle, ".", 1);
+        buffer_t made = make_legacy(&pickle, in_order, 2);
+        mo_tensor_file_t file = {0};
+        float out[12];
+        ck_assert_msg(mo_tensor_file_open_memory(&file, made.bytes, made.size, "made") == MOCO_OK, "%s: %s",
+                      odd[i].class, moco_last_message());
+        ck_assert_int_eq(mo_file_floats(mo_tensor_file_find(&file, "plain"), out, 12), MOCO_OK);
+        ck_assert_mem_eq(out, numbers, sizeof out);
+        mo_tensor_file_close(&file);
+        free(made.bytes);
+        free(pickle.bytes);
+    }
+}
+END_TEST
+
+/* The pickle as data.pkl of an archive, whose bytes the caller frees behind the file. */
+static buffer_t open_pickle(const void *bytes, uint64_t size, mo_tensor_file_t *file)
+{
+    buffer_t pickle = {0};
+    put(&pickle, bytes, size);
+    const buffer_t zip = archive_of(&pickle, 0);
+    *file = (mo_tensor_file_t){0};
+    ck_assert_msg(mo_tensor_file_open_memory(file, zip.bytes, zip.size, "made") == MOCO_OK, "%s", moco_last_message());
+    free(pickle.bytes);
+    return zip;
+}
+
+#define P(text) text, sizeof(text) - 1
+
+/* What Python's own pickler writes seldom: a place of the memo that is given again, shapes, arrays
+ * beside tensors. */
+START_TEST(test_seldom_pickles)
+{
+    static const float wanted[2] = {0.5f, -1};
+    mo_tensor_file_t file;
+    float out[2];
+    buffer_t made;
+    /* The second "q 0" takes a place that is taken, so the next one without a number is 1. */
+    made = open_pickle(P("\x80\x04}q\0q\0(X\1\0\0\0k\x94K\5X\1\0\0\0mh\1u."), &file);
+    ck_assert_str_eq(mo_tensor_file_text(&file, "k"), "5");
+    ck_assert_str_eq(mo_tensor_file_text(&file, "m"), "k");
+    mo_tensor_file_close(&file);
+    free(made.bytes);
+    made = open_pickle(P("\x80\2}(X\5\0\0\0shape"
+                         "ctorch\nSize\nK\2K\3\x86\x85Ru."),
+                       &file);
+    ck_assert_str_eq(mo_tensor_file_text(&file, "shape.1"), "3");
+    mo_tensor_file_close(&file);
+    free(made.bytes);
+    made = open_pickle(P("\x80\5}(X\1\0\0\0w"
+                         "cnumpy._core.numeric\n_frombuffer\n(C\x08\0\0\0\x3f\0\0\x80\xbf"
+                         "cnumpy\ndtype\nX\2\0\0\0f4\x85RK\2\x85X\1\0\0\0CtRu."),
+                       &file);
+    ck_assert_int_eq(mo_file_floats(mo_tensor_file_find(&file, "w"), out, 2), MOCO_OK);
+    ck_assert_mem_eq(out, wanted, sizeof out);
+    mo_tensor_file_close(&file);
+    free(made.bytes);
+}
+END_TEST
+
 /* ---- refusals ---- */
 
 static void assert_refused(const buffer_t *b, moco_status_t wanted, const char *reason)
@@ -178,8 +301,6 @@ static void assert_pickle_refused(const void *bytes, uint64_t size, moco_status_
     free(legacy.bytes);
     free(pickle.bytes);
 }
-
-#define P(text) text, sizeof(text) - 1
 
 START_TEST(test_programs)
 {
@@ -215,10 +336,73 @@ START_TEST(test_programs)
     assert_pickle_refused(P("\x80\x02(iposix\nsystem\n."), MOCO_ERR_FORMAT, "opcode 0x69");
     assert_pickle_refused(P("\x80\x02(cposix\nsystem\no."), MOCO_ERR_UNSUPPORTED, "posix.system");
     assert_pickle_refused(P("\x80\x02\x82\x01."), MOCO_ERR_FORMAT, "opcode 0x82");
-    assert_pickle_refused(P("\x80\x02I5\n."), MOCO_ERR_FORMAT, "opcode 0x49");
+    assert_pickle_refused(P("\x80\x02I5\n."), MOCO_ERR_FORMAT,
+                          "opcode 0x49 at byte 2 is none that torch.save writes; wanted protocol 2 to 5");
     assert_pickle_refused(P("\x80\x02P5\n."), MOCO_ERR_FORMAT, "opcode 0x50");
+    assert_pickle_refused(P("(dp0\nVa\np1\nI1\ns."), MOCO_ERR_FORMAT, "a pickle of protocol 0 or 1, or damaged");
+    assert_pickle_refused(P("\x80\x02\0."), MOCO_ERR_FORMAT, "damaged pickle: opcode 0x00");
     assert_pickle_refused(P("\x80\x05\x97."), MOCO_ERR_FORMAT, "opcode 0x97");
     assert_pickle_refused(P("\x80\x09N."), MOCO_ERR_UNSUPPORTED, "protocol 9");
+}
+END_TEST
+
+/* What is only named and carried is no reason to refuse a file, whatever module has it; what runs
+ * something in Python is, in a module inside another too. */
+START_TEST(test_names_that_are_carried)
+{
+    static const struct {
+        const char *module, *name;
+        int refused;
+    } rows[] = {
+        {"code", "Settings", 0},
+        {"trace", "Record", 0},
+        {"profile", "Entry", 0},
+        {"commands", "Train", 0},
+        {"operator", "itemgetter", 0},
+        {"_operator", "attrgetter", 0},
+        {"types", "FunctionType", 0},
+        {"builtins", "getattr", 0},
+        {"builtins", "ValueError", 0},
+        {"builtins", "opener", 0},
+        {"__builtin__", "reversed", 0},
+        {"distutils.version", "LooseVersion", 0},
+        {"urllib.parse", "ParseResult", 0},
+        {"os", "stat_result", 0},
+        {"osutil", "system", 0},
+        {"http", "HTTPStatus", 0},
+        {"code", "interact", 1},
+        {"builtins", "exec", 1},
+        {"builtins", "breakpoint", 1},
+        {"__builtin__", "execfile", 1},
+        {"os", "popen", 1},
+        {"os.path", "join", 1},
+        {"urllib.request", "urlopen", 1},
+        {"importlib.util", "module_from_spec", 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        mo_tensor_file_t file = {0};
+        buffer_t b = {0};
+        char wanted[96];
+        put(&b, "\x80\x02}(", 4);
+        put_text(&b, "args");
+        put_global(&b, rows[i].module, rows[i].name);
+        put(&b, ")R", 2);
+        put_text(&b, "state_dict");
+        put_state_dict(&b, tensors, 1, 0);
+        put(&b, "u.", 2);
+        snprintf(wanted, sizeof wanted, "'%s.%s'", rows[i].module, rows[i].name);
+        if (rows[i].refused) {
+            assert_pickle_refused(b.bytes, b.size, MOCO_ERR_UNSUPPORTED, wanted);
+        } else {
+            buffer_t zip = archive_of(&b, 0);
+            ck_assert_msg(mo_tensor_file_open_memory(&file, zip.bytes, zip.size, "made") == MOCO_OK, "%s: %s", wanted,
+                          moco_last_message());
+            ck_assert_int_eq(file.count, 1);
+            mo_tensor_file_close(&file);
+            free(zip.bytes);
+        }
+        free(b.bytes);
+    }
 }
 END_TEST
 
@@ -490,6 +674,31 @@ static void patch(buffer_t *b, const char *signature, int nth, uint64_t at, uint
     memcpy(found - 4 + at, &value, (size_t)width);
 }
 
+/* The folder of an archive has a name of any length that leaves room for its members. */
+START_TEST(test_long_folders)
+{
+    static const int lengths[] = {1, 511, 512, 1023, 2000}; /* with the slash; from 512 on there is none */
+    buffer_t pickle = pickle_of(tensors, 1, 0);
+    for (int i = 0; i < 5; i++) {
+        char folder[2000], names[2][2016];
+        memset(folder, 'f', sizeof folder);
+        for (int k = 0; k < 2; k++)
+            snprintf(names[k], sizeof names[k], "%.*s/%s", lengths[i] - 1, folder, k == 0 ? "data.pkl" : "data/0");
+        const fixture_member_t members[] = {{names[0], pickle.bytes, pickle.size}, {names[1], numbers, 48}};
+        buffer_t zip = make_zip(members, 2, 0);
+        mo_tensor_file_t file = {0};
+        if (i == 1) {
+            ck_assert_int_eq(mo_tensor_file_open_memory(&file, zip.bytes, zip.size, "made"), MOCO_OK);
+            mo_tensor_file_close(&file);
+        } else if (i > 1) {
+            assert_refused(&zip, MOCO_ERR_FORMAT, "0 members NAME/data.pkl");
+        }
+        free(zip.bytes);
+    }
+    free(pickle.bytes);
+}
+END_TEST
+
 START_TEST(test_archives)
 {
     static const struct {
@@ -649,7 +858,12 @@ int main(void)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, test_both_containers);
     tcase_add_test(tc, test_types);
+    tcase_add_test(tc, test_checksums);
+    tcase_add_test(tc, test_types_that_are_passed_over);
+    tcase_add_test(tc, test_seldom_pickles);
+    tcase_add_test(tc, test_long_folders);
     tcase_add_test(tc, test_programs);
+    tcase_add_test(tc, test_names_that_are_carried);
     tcase_add_test(tc, test_damaged_pickles);
     tcase_add_test(tc, test_bombs);
     tcase_add_test(tc, test_tensors_that_lie);

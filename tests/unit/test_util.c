@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <moco/cancel.h>
+
 #include "util/alloc.h"
 #include "util/fault.h"
 #include "util/hash.h"
@@ -198,6 +200,7 @@ START_TEST(only_printable_text_is_shown)
         {"a\x1b]0;owned\x07", "a\\x1b]0;owned\\x07"},
         {"two\nlines\r\t\x7f", "two\\x0alines\\x0d\\x09\\x7f"},
         {"c1 \xc2\x9b[31m", "c1 \\xc2\\x9b[31m"},
+        {"ends \xc2\x80\xc2\x9f\xc2\xa0", "ends \\xc2\\x80\\xc2\\x9f\xc2\xa0"},
         {"8-bit \x9b", "8-bit \\x9b"},
         {"latin caf\xe9", "latin caf\\xe9"},
         {"turned \xe2\x80\xaegpj.exe", "turned \\xe2\\x80\\xaegpj.exe"},
@@ -245,6 +248,25 @@ START_TEST(messages_and_log_lines_are_printable)
 }
 END_TEST
 
+/* ---- requests to stop ---- */
+
+START_TEST(a_request_is_made_whole_or_not)
+{
+    moco_cancel_t *cancel = (moco_cancel_t *)&cancel; /* whatever stands there: a failed call leaves NULL */
+    mo_fault_arm(MO_FAULT_ALLOC, 0);
+    ck_assert_int_eq(moco_cancel_create(&cancel), MOCO_ERR_MEMORY);
+    mo_fault_arm(MO_FAULT_ALLOC, -1);
+    ck_assert_ptr_null(cancel);
+    ck_assert_int_eq(moco_cancel_create(&cancel), MOCO_OK);
+    ck_assert_int_eq(moco_cancel_requested(cancel), 0);
+    moco_cancel_request(cancel);
+    ck_assert_int_eq(moco_cancel_requested(cancel), 1);
+    moco_cancel_reset(cancel);
+    ck_assert_int_eq(moco_cancel_requested(cancel), 0);
+    moco_cancel_free(cancel);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("util");
@@ -260,6 +282,7 @@ int main(void)
     tcase_add_test(tcase, the_published_hash);
     tcase_add_test(tcase, only_printable_text_is_shown);
     tcase_add_test(tcase, messages_and_log_lines_are_printable);
+    tcase_add_test(tcase, a_request_is_made_whole_or_not);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

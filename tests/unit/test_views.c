@@ -124,6 +124,58 @@ START_TEST(crop_follows_the_documented_draws)
 }
 END_TEST
 
+/* The crop of SimCLR's published code by its description: one of the whole heights that the areas
+ * and the image leave room for is drawn; where rounding puts it a row outside of the areas, it is a
+ * row higher or lower. */
+START_TEST(crop_by_the_height)
+{
+    enum { W = 61, H = 47 };
+    uint8_t got[SIDE * SIDE * 3], want[SIDE * SIDE * 3];
+    const double area = W * H, least = 0.30 * area, most = 0.33 * area;
+    int raised = 0, lowered = 0;
+    mo_view_spec_t spec = plain_spec();
+    spec.order = MOCO_VIEWS_SIMCLR_CODE;
+    spec.crop_min_area = 0.30;
+    spec.crop_max_area = 0.33;
+    make_map(W, H);
+    for (uint32_t index = 0; index < 300; index++) {
+        mo_rng_t rng;
+        double w = W, h = H;
+        uint32_t top = 0, left = 0;
+        mo_rng_start(&rng, 5, MO_STREAM_VIEW0, index, 1);
+        for (int tries = 0; tries < spec.crop_tries; tries++) {
+            const double aspect = mo_rng_range(&rng, 3.0 / 4.0, 4.0 / 3.0);
+            const double low = rint(sqrt(least / aspect)), high = rint(sqrt(most / aspect));
+            h = low + mo_rng_below(&rng, (uint32_t)(high - low) + 1);
+            const int up = rint(h * aspect) * h < least, down = !up && rint(h * aspect) * h > most;
+            h += up - down;
+            w = rint(h * aspect);
+            if (w * h >= least && w * h <= most) {
+                raised += up;
+                lowered += down;
+                top = mo_rng_below(&rng, (uint32_t)(H - h));
+                left = mo_rng_below(&rng, (uint32_t)(W - w));
+                break;
+            }
+            w = W;
+            h = H;
+        }
+        const mo_resize_t r = {.src = pixels.rgb + (top * W + left) * 3,
+                               .stride = W * 3,
+                               .width = (int)w,
+                               .height = (int)h,
+                               .full_width = SIDE,
+                               .full_height = SIDE,
+                               .window_width = SIDE,
+                               .window_height = SIDE};
+        ck_assert_int_eq(mo_resize(&work, &r, want, SIDE * 3), MOCO_OK);
+        draw(&spec, 5, 1, index, 0, got);
+        ck_assert_mem_eq(got, want, sizeof got);
+    }
+    ck_assert_msg(raised > 10 && lowered > 10, "%d raised, %d lowered", raised, lowered);
+}
+END_TEST
+
 /* More tries find a box where few find none, and those before it are drawn as ever. */
 START_TEST(crop_tries)
 {
@@ -446,15 +498,18 @@ START_TEST(spec_warnings)
     mo_view_spec_t spec = plain_spec();
     spec.size = cases[_i].size;
     spec.blur_form = cases[_i].form;
-    spec.blur_probability[1] = cases[_i].blur;
     spec.blur_sigma_max = cases[_i].sigma_max;
-    warnings = 0;
-    moco_set_log(on_log, NULL, MOCO_LOG_WARNING);
-    mo_view_spec_warn(&spec);
-    moco_set_log(NULL, NULL, 0);
-    ck_assert_int_eq(warnings, cases[_i].says != NULL);
-    if (cases[_i].says != NULL)
-        ck_assert_msg(strstr(warning, cases[_i].says) != NULL, "%s", warning);
+    for (int view = 0; view < 2; view++) { /* in either view */
+        spec.blur_probability[view] = cases[_i].blur;
+        spec.blur_probability[1 - view] = 0;
+        warnings = 0;
+        moco_set_log(on_log, NULL, MOCO_LOG_WARNING);
+        mo_view_spec_warn(&spec);
+        moco_set_log(NULL, NULL, 0);
+        ck_assert_int_eq(warnings, cases[_i].says != NULL);
+        if (cases[_i].says != NULL)
+            ck_assert_msg(strstr(warning, cases[_i].says) != NULL, "%s", warning);
+    }
 }
 END_TEST
 
@@ -499,6 +554,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, draws_depend_on_their_counter_only);
     tcase_add_loop_test(tcase, crop_follows_the_documented_draws, MOCO_FILTER_BILINEAR, MOCO_FILTER_BICUBIC + 1);
+    tcase_add_test(tcase, crop_by_the_height);
     tcase_add_test(tcase, crop_tries);
     tcase_add_loop_test(tcase, crop_of_extreme_shapes, 0, 5);
     tcase_add_test(tcase, probabilities_and_order);

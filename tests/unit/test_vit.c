@@ -165,8 +165,27 @@ START_TEST(test_widths)
         int32_t arch, heads;
         double width;
         int32_t channels;
-    } cases[] = {{S, 0, 1, 384},   {S, 0, 0.25, 96}, {S, 0, 0.0625, 48}, {S, 3, 0.25, 96},  {S, 5, 1, 400},
-                 {S, 6, 0.5, 192}, {B, 0, 2, 1536},  {H, 0, 1, 1280},    {L, 16, 0.01, 64}, {S, 1, 0.0625, 32}};
+    } cases[] = {{S, 0, 1, 384},
+                 {S, 0, 0.25, 96},
+                 {S, 0, 0.0625, 48},
+                 {S, 3, 0.25, 96},
+                 {S, 5, 1, 400},
+                 {S, 6, 0.5, 192},
+                 {B, 0, 2, 1536},
+                 {H, 0, 1, 1280},
+                 {L, 16, 0.01, 64},
+                 {S, 1, 0.0625, 32},
+                 /* on both sides of half a step */
+                 {S, 0, 0.1874, 48},
+                 {S, 0, 0.1875, 96},
+                 {B, 0, 0.0937, 48},
+                 {B, 0, 0.09375, 96},
+                 {L, 0, 0.0703, 64},
+                 {L, 0, 0.0703125, 80},
+                 {H, 0, 0.05624, 64},
+                 {H, 0, 0.05625, 80},
+                 {CONV_S, 0, 0.1874, 48},
+                 {CONV_S, 0, 0.1875, 96}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         mo_encoder_spec_t spec = spec_of(cases[i].arch, 224, cases[i].width);
         spec.heads = cases[i].heads;
@@ -191,8 +210,13 @@ START_TEST(test_positions)
                                         {0.841471, 0.01, 0.540302, 0.99995, 0.841471, 0.01, 0.540302, 0.99995}};
     mo_net_t net = {0};
     int32_t class_token = mo_token_parameters(&net, 5, 8, 1);
-    float *values = calloc((size_t)net.params, sizeof *values);
+    const int64_t end = net.parameters[class_token + 1].offset + net.parameters[class_token + 1].count;
+    float *values = calloc((size_t)end + 8, sizeof *values);
+    for (int i = 0; i < 8; i++)
+        values[end + i] = 7;
     mo_init_params(&net, 1, values);
+    for (int i = 0; i < 8; i++)
+        ck_assert(values[end + i] == 7); /* nobody else's numbers */
     for (int t = 0; t < 5; t++)
         for (int c = 0; c < 8; c++)
             ck_assert_double_eq_tol(values[net.parameters[class_token + 1].offset + 8 * t + c], wanted[t][c], 1e-6);
@@ -467,6 +491,38 @@ START_TEST(test_file)
 }
 END_TEST
 
+/* What a model says that it needs is the sum of its parts, and so much is enough. */
+START_TEST(test_memory_cap)
+{
+    char path[512];
+    mo_encoder_spec_t spec = small_spec(BATCH);
+    moco_model_options_t options;
+    moco_model_t *again = NULL;
+    path_of(path, "vit-cap");
+    moco_model_t *model = written_and_read(&spec, path);
+    const mo_net_t *net = &model->encoder.net;
+    uint64_t each = model->arena_bytes + (uint64_t)model->feature, scratch = 0;
+    uint64_t wanted = (2 * (uint64_t)net->params + (uint64_t)net->stats) * sizeof(float); /* as trained, and folded */
+    for (int i = 0; i < MO_MODEL_SIZES; i++) {
+        const uint64_t own = mo_plan_scratchpad_bytes(model->plan[i]);
+        wanted += mo_plan_packed_bytes(model->plan[i]);
+        scratch = own > scratch ? own : scratch;
+    }
+    wanted += (uint64_t)mo_device_lanes(model->device) * (each + scratch);
+    RIG_OK(moco_model_options_init(&options, sizeof options));
+    options.memory_cap = 1;
+    ck_assert_int_eq(moco_model_load(path, &options, NULL, &again), MOCO_ERR_MEMORY_CAP);
+    ck_assert_uint_eq(strtoull(strchr(moco_last_message(), '(') + 1, NULL, 10), wanted);
+    options.memory_cap = (int64_t)wanted - 1;
+    ck_assert_int_eq(moco_model_load(path, &options, NULL, &again), MOCO_ERR_MEMORY_CAP);
+    options.memory_cap++;
+    RIG_OK(moco_model_load(path, &options, NULL, &again));
+    moco_model_free(model);
+    moco_model_free(again);
+    remove(path);
+}
+END_TEST
+
 /* A model in memory has the bytes of its file and embeds the same; a cut one names itself. */
 START_TEST(test_memory)
 {
@@ -696,6 +752,7 @@ int main(void)
     tcase_add_test(tc, test_lanes);
     tcase_add_test(tc, test_infer_plan);
     tcase_add_test(tc, test_file);
+    tcase_add_test(tc, test_memory_cap);
     tcase_add_test(tc, test_memory);
     tcase_add_test(tc, test_bad_files);
     tcase_add_test(tc, test_crowd);

@@ -68,6 +68,7 @@ START_TEST(setup)
     t = trainer(keys);
     t.state.options.bn_groups = 1;
     mo_warn_setup(&t);
+    mo_warn_setup(&t);
     ck_assert_int_eq(count, 1);
     ck_assert_ptr_nonnull(strstr(said[0], "bn_groups is 1"));
     t = trainer(keys);

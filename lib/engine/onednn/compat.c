@@ -1,7 +1,8 @@
 /* What oneDNN 2.6 and 3.x share; compat_2.c and compat_3.c have the rest. */
 #include "engine/onednn/compat_internal.h"
 
-#include <string.h>
+#include <pthread.h>
+#include <stdio.h>
 
 const char *mo_dnnl_status_name(dnnl_status_t status)
 {
@@ -9,6 +10,34 @@ const char *mo_dnnl_status_name(dnnl_status_t status)
                                         "unimplemented", "no more implementations", "runtime error",
                                         "not required"};
     return (unsigned)status < sizeof names / sizeof names[0] ? names[status] : "unknown";
+}
+
+#if defined(__x86_64__) || defined(__i386__)
+#define NO_ISA "below SSE41"
+#elif defined(__aarch64__)
+#define NO_ISA "AARCH64"
+#else
+#define NO_ISA "generic"
+#endif
+
+static char unknown_isa[24];
+
+static void name_unknown_isa(void)
+{
+    snprintf(unknown_isa, sizeof unknown_isa, "number 0x%x", (unsigned)dnnl_get_effective_cpu_isa());
+}
+
+const char *mo_isa_name(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const int isa = (int)dnnl_get_effective_cpu_isa();
+    if (isa == 0) /* oneDNN names those of x86 alone */
+        return NO_ISA;
+    for (const mo_isa_t *i = mo_isas; i->name != NULL; i++)
+        if (i->number == isa)
+            return i->name;
+    pthread_once(&once, name_unknown_isa);
+    return unknown_isa;
 }
 
 /* ---- attributes ---- */
@@ -50,11 +79,30 @@ mo_window_dims_t mo_window_dims(const mo_window_t *w)
                               .pads = {w->pad, w->pad}};
 }
 
-int mo_pd_is_named(const_dnnl_primitive_desc_t pd, const char *part)
+const char *mo_pd_name(const_dnnl_primitive_desc_t pd)
 {
     const char *name = NULL;
-    return dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name) == dnnl_success && name != NULL &&
-           strstr(name, part) != NULL;
+    return dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name) == dnnl_success && name != NULL ? name
+                                                                                                             : "";
+}
+
+int mo_pd_posts(const_dnnl_primitive_desc_t pd, mo_post_t posts[MO_POSTS])
+{
+    const_dnnl_primitive_attr_t attr = NULL;
+    const_dnnl_post_ops_t ops = NULL;
+    if (dnnl_primitive_desc_get_attr(pd, &attr) != dnnl_success ||
+        dnnl_primitive_attr_get_post_ops(attr, &ops) != dnnl_success)
+        return -1;
+    const int count = dnnl_post_ops_len(ops);
+    for (int i = 0; i < count; i++) {
+        const dnnl_primitive_kind_t kind = dnnl_post_ops_get_kind(ops, i);
+        if (i == MO_POSTS || (kind != dnnl_sum && kind != dnnl_eltwise))
+            return -1;
+        posts[i].is_sum = kind == dnnl_sum;
+        if ((kind == dnnl_sum ? mo_post_sum(ops, i, &posts[i]) : mo_post_eltwise(ops, i, &posts[i])) != dnnl_success)
+            return -1;
+    }
+    return count;
 }
 
 dnnl_status_t mo_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t dst, mo_cattr_t attr)

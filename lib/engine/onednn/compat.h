@@ -81,18 +81,29 @@ dnnl_status_t mo_pd_binary(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_
                            mo_cmd_t src1, mo_cmd_t dst, mo_cattr_t attr);
 dnnl_status_t mo_pd_reduction(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_alg_kind_t alg, mo_cmd_t src,
                               mo_cmd_t dst, mo_cattr_t attr);
-/* bias: NULL, or of dst's rank. `prefer`: part of an implementation's name that is taken if there
- * is one, or NULL for oneDNN's first choice. */
+/* bias: NULL, or of dst's rank. */
 dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t bias,
-                           mo_cmd_t dst, const char *prefer, mo_cattr_t attr);
+                           mo_cmd_t dst, mo_cattr_t attr);
 dnnl_status_t mo_pd_softmax_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
                                 int axis, mo_cattr_t attr);
 dnnl_status_t mo_pd_softmax_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t data, int axis,
                                 const_dnnl_primitive_desc_t hint, mo_cattr_t attr);
 dnnl_status_t mo_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t dst, mo_cattr_t attr);
 
+/* ---- implementations ---- */
+/* All of the above give the first implementation of oneDNN's list. *pd is number `number` of it,
+ * from 0 on, and becomes the next one; `hint` is the one it was made with, or NULL. MO_NO_MORE: it
+ * was the last, and stays. */
+dnnl_status_t mo_pd_next(dnnl_primitive_desc_t *pd, int number, dnnl_engine_t e, const_dnnl_primitive_desc_t hint);
+#define MO_NO_MORE ((dnnl_status_t)4)                   /* the two interfaces have different names for it */
+const char *mo_pd_name(const_dnnl_primitive_desc_t pd); /* of its implementation; "" where it has none */
+
 /* BN backward wants SHIFT as an argument on 2.x and counts it wrongly on 3.0-3.12.0. */
 int mo_bn_bwd_takes_shift(void);
+
+/* The instruction set that oneDNN uses, as ONEDNN_MAX_CPU_ISA has its name; its number where it is
+ * one that this library does not know. Static storage. */
+const char *mo_isa_name(void);
 
 /* Name of a oneDNN status. */
 const char *mo_dnnl_status_name(dnnl_status_t status);

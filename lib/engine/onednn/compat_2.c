@@ -216,23 +216,11 @@ dnnl_status_t mo_pd_reduction(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_a
 }
 
 dnnl_status_t mo_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t bias,
-                           mo_cmd_t dst, const char *prefer, mo_cattr_t attr)
+                           mo_cmd_t dst, mo_cattr_t attr)
 {
     dnnl_matmul_desc_t desc;
-    dnnl_primitive_desc_iterator_t all;
     RETURN_IF(dnnl_matmul_desc_init(&desc, src, weights, bias, dst));
-    if (prefer == NULL || dnnl_primitive_desc_iterator_create(&all, &desc, attr, e, NULL) != dnnl_success)
-        return CREATE(desc, NULL);
-    do {
-        *pd = dnnl_primitive_desc_iterator_fetch(all);
-        if (*pd != NULL && mo_pd_is_named(*pd, prefer))
-            break;
-        if (*pd != NULL)
-            dnnl_primitive_desc_destroy(*pd);
-        *pd = NULL;
-    } while (dnnl_primitive_desc_iterator_next(all) == dnnl_success);
-    dnnl_primitive_desc_iterator_destroy(all);
-    return *pd != NULL ? dnnl_success : CREATE(desc, NULL);
+    return CREATE(desc, NULL);
 }
 
 dnnl_status_t mo_pd_softmax_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_prop_kind_t kind, mo_cmd_t data,
@@ -249,4 +237,149 @@ dnnl_status_t mo_pd_softmax_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_c
     dnnl_softmax_v2_desc_t desc;
     RETURN_IF(dnnl_softmax_v2_backward_desc_init(&desc, dnnl_softmax_accurate, data, data, data, axis));
     return CREATE(desc, hint);
+}
+
+const mo_isa_t mo_isas[] = {{dnnl_cpu_isa_sse41, "SSE41"},
+                            {dnnl_cpu_isa_avx, "AVX"},
+                            {dnnl_cpu_isa_avx2, "AVX2"},
+                            {dnnl_cpu_isa_avx2_vnni, "AVX2_VNNI"},
+                            {dnnl_cpu_isa_avx512_mic, "AVX512_MIC"},
+                            {dnnl_cpu_isa_avx512_mic_4ops, "AVX512_MIC_4OPS"},
+                            {dnnl_cpu_isa_avx512_core, "AVX512_CORE"},
+                            {dnnl_cpu_isa_avx512_core_vnni, "AVX512_CORE_VNNI"},
+                            {dnnl_cpu_isa_avx512_core_bf16, "AVX512_CORE_BF16"},
+                            {dnnl_cpu_isa_avx512_core_amx, "AVX512_CORE_AMX"},
+                            {0, NULL}};
+
+/* ---- implementations ---- */
+
+/* An iterator of its own for each step: a descriptor does not know where in the list it stands. */
+dnnl_status_t mo_pd_next(dnnl_primitive_desc_t *pd, int number, dnnl_engine_t e, const_dnnl_primitive_desc_t hint)
+{
+    const_dnnl_op_desc_t desc = NULL;
+    const_dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_iterator_t all = NULL;
+    dnnl_primitive_desc_t next = NULL;
+    if (dnnl_primitive_desc_query(*pd, dnnl_query_op_d, 0, (void *)&desc) != dnnl_success || desc == NULL)
+        return MO_NO_MORE; /* a reorder */
+    RETURN_IF(dnnl_primitive_desc_get_attr(*pd, &attr));
+    dnnl_status_t status = dnnl_primitive_desc_iterator_create(&all, desc, attr, e, hint);
+    if (status != dnnl_success)
+        return status == dnnl_unimplemented ? MO_NO_MORE : status;
+    for (int i = 0; i <= number && status == dnnl_success; i++)
+        status = dnnl_primitive_desc_iterator_next(all);
+    if (status == dnnl_success)
+        next = dnnl_primitive_desc_iterator_fetch(all);
+    dnnl_primitive_desc_iterator_destroy(all);
+    if (next != NULL) {
+        dnnl_primitive_desc_destroy(*pd);
+        *pd = next;
+    }
+    return status == dnnl_success && next == NULL ? dnnl_out_of_memory : status;
+}
+
+/* ---- what a descriptor computes ---- */
+
+int mo_md_layout(mo_cmd_t md, mo_layout_t *layout)
+{
+    layout->rank = 0;
+    if (md == NULL || md->ndims == 0)
+        return 1;
+    const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
+    if (md->format_kind != dnnl_blocked || md->data_type != dnnl_f32 || md->ndims > MO_RANK || md->offset0 != 0 ||
+        b->inner_nblks > MO_BLOCKS)
+        return 0;
+    layout->rank = md->ndims;
+    for (int i = 0; i < md->ndims; i++) {
+        layout->dims[i] = md->dims[i];
+        layout->padded[i] = md->padded_dims[i];
+        layout->strides[i] = b->strides[i];
+    }
+    layout->blocks = b->inner_nblks;
+    for (int i = 0; i < b->inner_nblks; i++) {
+        layout->block[i] = b->inner_blks[i];
+        layout->block_dim[i] = b->inner_idxs[i];
+    }
+    return 1;
+}
+
+dnnl_status_t mo_post_eltwise(const_dnnl_post_ops_t ops, int number, mo_post_t *post)
+{
+    float scale;
+    return dnnl_post_ops_get_params_eltwise(ops, number, &scale, &post->alg, &post->alpha, &post->beta);
+}
+
+dnnl_status_t mo_post_sum(const_dnnl_post_ops_t ops, int number, mo_post_t *post)
+{
+    return dnnl_post_ops_get_params_sum(ops, number, &post->alpha);
+}
+
+static mo_direction_t direction(dnnl_prop_kind_t kind)
+{
+    return kind == dnnl_backward_weights                         ? MO_BACK_WEIGHTS
+           : kind == dnnl_backward || kind == dnnl_backward_data ? MO_BACK_SOURCE
+                                                                 : MO_FORWARD;
+}
+
+void mo_pd_formula(const_dnnl_primitive_desc_t pd, mo_formula_t *formula)
+{
+    union {
+        const void *any;
+        const dnnl_convolution_desc_t *conv;
+        const dnnl_inner_product_desc_t *inner;
+        const dnnl_binary_desc_t *binary;
+        const dnnl_reduction_desc_t *reduction;
+        const dnnl_eltwise_desc_t *eltwise;
+        const dnnl_softmax_v2_desc_t *softmax;
+        const dnnl_pooling_v2_desc_t *pool;
+    } d = {NULL};
+    dnnl_primitive_kind_t kind = dnnl_undefined_primitive;
+    *formula = (mo_formula_t){.computes = MO_COMPUTES_OTHER};
+    dnnl_primitive_desc_query(pd, dnnl_query_primitive_kind, 0, &kind);
+    dnnl_primitive_desc_query(pd, dnnl_query_op_d, 0, (void *)&d.any);
+    formula->post_count = mo_pd_posts(pd, formula->posts);
+    if ((d.any == NULL && kind != dnnl_reorder) || formula->post_count < 0)
+        return;
+    switch ((int)kind) {
+    case dnnl_convolution:
+        *formula = (mo_formula_t){.computes = MO_COMPUTES_CONV, .direction = direction(d.conv->prop_kind)};
+        for (int i = 0; i < 2; i++) {
+            formula->strides[i] = d.conv->strides[i];
+            formula->pads[i] = d.conv->padding[0][i];
+        }
+        break;
+    case dnnl_inner_product:
+        *formula = (mo_formula_t){.computes = MO_COMPUTES_INNER, .direction = direction(d.inner->prop_kind)};
+        break;
+    case dnnl_matmul: formula->computes = MO_COMPUTES_MATMUL; break;
+    case dnnl_binary: *formula = (mo_formula_t){.computes = MO_COMPUTES_BINARY, .alg = d.binary->alg_kind}; break;
+    case dnnl_reduction:
+        *formula = (mo_formula_t){.computes = MO_COMPUTES_REDUCTION, .alg = d.reduction->alg_kind};
+        break;
+    case dnnl_eltwise:
+        *formula = (mo_formula_t){.computes = MO_COMPUTES_ELTWISE,
+                                  .direction = direction(d.eltwise->prop_kind),
+                                  .alg = d.eltwise->alg_kind,
+                                  .alpha = d.eltwise->alpha,
+                                  .beta = d.eltwise->beta};
+        break;
+    case dnnl_softmax_v2:
+        *formula = (mo_formula_t){.computes = MO_COMPUTES_SOFTMAX,
+                                  .direction = direction(d.softmax->prop_kind),
+                                  .axis = d.softmax->softmax_axis};
+        break;
+    case dnnl_pooling_v2:
+        *formula = (mo_formula_t){.computes = MO_COMPUTES_POOL,
+                                  .direction = direction(d.pool->prop_kind),
+                                  .alg = d.pool->alg_kind};
+        for (int i = 0; i < 2; i++) {
+            formula->kernel[i] = d.pool->kernel[i];
+            formula->strides[i] = d.pool->strides[i];
+            formula->pads[i] = d.pool->padding[0][i];
+        }
+        break;
+    case dnnl_reorder: formula->computes = MO_COMPUTES_COPY; break;
+    default: break;
+    }
+    formula->post_count = mo_pd_posts(pd, formula->posts);
 }

@@ -3,6 +3,7 @@
 #define MO_ENGINE_DNNL_COMPAT_INTERNAL_H
 
 #include "engine/onednn/compat.h"
+#include "engine/onednn/describe.h"
 
 #define RETURN_IF(call)                 \
     do {                                \
@@ -17,7 +18,16 @@ typedef struct mo_window_dims {
 } mo_window_dims_t;
 mo_window_dims_t mo_window_dims(const mo_window_t *w);
 
-/* Is `part` in the name of the implementation? */
-int mo_pd_is_named(const_dnnl_primitive_desc_t pd, const char *part);
+/* The numbers of instruction sets differ between the two interfaces: each has its table. */
+typedef struct mo_isa {
+    int number;
+    const char *name;
+} mo_isa_t;
+extern const mo_isa_t mo_isas[]; /* ends with a NULL name */
+
+/* The post-ops of a descriptor: their number, -1 where one is neither a sum nor elementwise. */
+int mo_pd_posts(const_dnnl_primitive_desc_t pd, mo_post_t posts[MO_POSTS]);
+dnnl_status_t mo_post_eltwise(const_dnnl_post_ops_t ops, int number, mo_post_t *post);
+dnnl_status_t mo_post_sum(const_dnnl_post_ops_t ops, int number, mo_post_t *post);
 
 #endif

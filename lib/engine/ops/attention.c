@@ -7,7 +7,7 @@
  * [images, heads, queries, tokens] become probabilities in place and are kept for backward. A few
  * images go at a time through product, softmax and product, so that their scores stay in the
  * second-level cache. Softmax runs in the loops of kernels/softmax.c, which take the scale along;
- * as primitives in plans made with `primitives`. */
+ * in plans made with `primitives` it is one, and the scale is a part of the products. */
 #include <math.h>
 #include <string.h>
 
@@ -88,17 +88,12 @@ static float scale_of(const sizes_t *s)
     return (float)(1.0 / sqrt((double)s->head));
 }
 
-/* View of float number `from` on, with these dims and strides. */
-static moco_status_t view4(mo_plan_t *plan, int32_t of, int64_t from, const dnnl_dims_t dims, const dnnl_dims_t strides,
-                           int32_t *view)
+/* Where softmax is a primitive, the scale rides on the product in front of it, and on those behind
+ * its gradient. An elementwise primitive in between would cost a pass, and that of GPUs in oneDNN
+ * 2.6 takes rows with a gap between them for rows without. */
+static float product_scale(const mo_plan_t *plan, const sizes_t *s)
 {
-    moco_status_t status = MOCO_OK;
-    mo_md_t md = NULL;
-    ENGINE(mo_md_strides(&md, 4, dims, dnnl_f32, strides), "describe a piece of an attention");
-    TRY(mo_plan_view_at(plan, of, from * (int64_t)sizeof(float), md, view));
-cleanup:
-    mo_md_free(md);
-    return status;
+    return plan->primitives ? scale_of(s) : 1.0f;
 }
 
 /* Columns from `column` on of an [images, tokens, row] matrix as [images, heads, count, head], or
@@ -112,7 +107,7 @@ static moco_status_t heads_view(mo_plan_t *plan, const sizes_t *s, int32_t of, c
 {
     dnnl_dims_t dims = {s->images, s->heads, c.transposed ? s->head : c.count, c.transposed ? c.count : s->head};
     dnnl_dims_t strides = {c.tokens * c.row, s->head, c.transposed ? 1 : c.row, c.transposed ? c.row : 1};
-    return view4(plan, of, s->first * c.tokens * c.row + c.column, dims, strides, view);
+    return mo_view(plan, of, s->first * c.tokens * c.row + c.column, 4, dims, strides, view);
 }
 
 enum { QUERIES, KEYS, VALUES };
@@ -135,7 +130,7 @@ static moco_status_t scores_view(mo_plan_t *plan, const sizes_t *s, int32_t of, 
 {
     dnnl_dims_t dims = {s->images, s->heads, transposed ? s->tokens : s->queries, transposed ? s->queries : s->tokens};
     dnnl_dims_t strides = {image_scores(s), s->queries * s->row, transposed ? 1 : s->row, transposed ? s->row : 1};
-    return view4(plan, of, first * image_scores(s), dims, strides, view);
+    return mo_view(plan, of, first * image_scores(s), 4, dims, strides, view);
 }
 
 static moco_status_t scores_slot(mo_plan_t *plan, const sizes_t *s, int64_t images, int32_t *slot)
@@ -150,14 +145,17 @@ cleanup:
     return status;
 }
 
-static moco_status_t product(mo_plan_t *plan, const mo_op_t *op, int32_t a, int32_t b, int32_t dst)
+/* dst = scale * a · b */
+static moco_status_t product(mo_plan_t *plan, const mo_op_t *op, float scale, int32_t a, int32_t b, int32_t dst)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
-    TRY(mo_attr_plain(&attr));
-    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), NULL,
-                        attr.attr),
+    ENGINE(mo_attr_begin(&attr), "make attributes");
+    if (scale != 1.0f)
+        ENGINE(mo_attr_eltwise(&attr, dnnl_eltwise_linear, scale, 0.0f), "fuse a scale");
+    ENGINE(mo_attr_end(&attr), "make attributes");
+    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), attr.attr),
            "plan a product of an attention");
     mo_arg_t args[] = {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, dst}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a product of an attention"));
@@ -191,7 +189,6 @@ static moco_status_t emit_softmax(mo_plan_t *plan, const mo_op_t *op, const size
     mo_attr_t attr = {0};
     if (!plan->primitives)
         return mo_emit_host_rows(plan, op, softmax, (int32_t)s->images, "u", &scores);
-    TRY(mo_emit_function(plan, op, MO_LINEAR, scale_of(s), 0.0f, scores, scores));
     TRY(mo_attr_plain(&attr));
     ENGINE(mo_pd_softmax_fwd(&pd, mo_device_engine(plan->device), dnnl_forward_training, MD(plan, scores), 3,
                              attr.attr),
@@ -218,9 +215,9 @@ static moco_status_t emit_softmax_gradient(mo_plan_t *plan, const mo_op_t *op, c
            "plan an attention's softmax");
     ENGINE(mo_pd_softmax_bwd(&pd, engine, MD(plan, scores), 3, hint, attr.attr),
            "plan an attention's softmax gradient");
+    TRY(mo_plan_choose(plan, &pd, hint, NULL, "make an attention's softmax gradient"));
     mo_arg_t args[] = {{DNNL_ARG_DST, scores}, {DNNL_ARG_DIFF_DST, d_scores}, {DNNL_ARG_DIFF_SRC, d_scores}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make an attention's softmax gradient"));
-    TRY(mo_emit_function(plan, op, MO_LINEAR, scale_of(s), 0.0f, d_scores, d_scores));
 cleanup:
     if (hint != NULL)
         dnnl_primitive_desc_destroy(hint);
@@ -240,9 +237,9 @@ static moco_status_t some_images(mo_plan_t *plan, const mo_op_t *op, const sizes
     TRY(part_view(plan, s, src, VALUES, 0, &values));
     TRY(result_view(plan, s, dst, &dst));
     TRY(scores_view(plan, s, all_scores, first_scores, 0, &scores));
-    TRY(product(plan, op, queries, keys, scores));
+    TRY(product(plan, op, product_scale(plan, s), queries, keys, scores));
     TRY(emit_softmax(plan, op, s, scores));
-    TRY(product(plan, op, scores, values, dst));
+    TRY(product(plan, op, 1.0f, scores, values, dst));
 cleanup:
     return status;
 }
@@ -276,19 +273,19 @@ static moco_status_t some_gradients(mo_plan_t *plan, const mo_op_t *op, const si
     TRY(scores_view(plan, s, slots[4], 0, 0, &d_scores));
 
     TRY(part_view(plan, s, src, VALUES, 1, &part));
-    TRY(product(plan, op, d_dst, part, d_scores));
+    TRY(product(plan, op, 1.0f, d_dst, part, d_scores));
     TRY(scores_view(plan, s, slots[3], s->first, 1, &turned));
     TRY(part_view(plan, s, d_src, VALUES, 0, &d_part));
-    TRY(product(plan, op, turned, d_dst, d_part));
+    TRY(product(plan, op, 1.0f, turned, d_dst, d_part));
 
     TRY(emit_softmax_gradient(plan, op, s, scores, d_scores));
     TRY(part_view(plan, s, src, KEYS, 0, &part));
     TRY(part_view(plan, s, d_src, QUERIES, 0, &d_part));
-    TRY(product(plan, op, d_scores, part, d_part));
+    TRY(product(plan, op, product_scale(plan, s), d_scores, part, d_part));
     TRY(scores_view(plan, s, slots[4], 0, 1, &turned));
     TRY(part_view(plan, s, src, QUERIES, 0, &part));
     TRY(part_view(plan, s, d_src, KEYS, 0, &d_part));
-    TRY(product(plan, op, turned, part, d_part));
+    TRY(product(plan, op, product_scale(plan, s), turned, part, d_part));
 cleanup:
     return status;
 }
@@ -301,6 +298,20 @@ static moco_status_t no_queries(const mo_op_t *op, const mo_net_t *net, int32_t 
         for (int64_t t = s.queries; t < s.tokens; t++)
             memset(v[0] + (n * s.tokens + t) * 3 * s.width, 0, (size_t)s.width * sizeof(float));
     return MOCO_OK;
+}
+
+static moco_status_t emit_no_queries(mo_plan_t *plan, const mo_op_t *op, const sizes_t *s, int32_t src, int32_t d_src)
+{
+    moco_status_t status = MOCO_OK;
+    const int64_t row = 3 * s->width, extents[] = {s->all, s->tokens - s->queries, s->width};
+    const int64_t strides[] = {s->tokens * row, row, 1};
+    if (!plan->primitives)
+        return mo_emit_host(plan, op, no_queries, "u", &d_src);
+    TRY(mo_view(plan, src, s->queries * row, 3, extents, strides, &src));
+    TRY(mo_view(plan, d_src, s->queries * row, 3, extents, strides, &d_src));
+    TRY(mo_emit_zeros(plan, op, src, d_src));
+cleanup:
+    return status;
 }
 
 static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
@@ -316,7 +327,7 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     for (s.first = -1; next_images(&s);)
         TRY(some_gradients(plan, op, &s, slots));
     if (s.queries < s.tokens)
-        TRY(mo_emit_host(plan, op, no_queries, "u", &d_src));
+        TRY(emit_no_queries(plan, op, &s, src, d_src));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
     return status;

@@ -73,6 +73,7 @@ moco_status_t mo_batchnorm_primitives(mo_plan_t *plan, const mo_op_t *op)
     ENGINE(mo_pd_bn_fwd(&pd, mo_device_engine(plan->device), kind, MD(plan, src), (float)MO_BATCHNORM_EPSILON, flags,
                         attr.attr),
            "plan a batch norm");
+    TRY(mo_plan_choose(plan, &pd, NULL, NULL, "make a batch norm"));
     mo_cmd_t ws = dnnl_primitive_desc_query_md(pd, dnnl_query_workspace_md, 0);
     if (mo_md_size(ws) > 0)
         TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, ws, &workspace));
@@ -164,6 +165,7 @@ moco_status_t mo_batchnorm_primitives_backward(mo_plan_t *plan, const mo_op_t *o
     ENGINE(mo_pd_bn_bwd(&pd, mo_device_engine(plan->device), MD(plan, src), (float)MO_BATCHNORM_EPSILON, flags,
                         *mo_hint(plan, op, 0), attr.attr),
            "plan a batch norm's gradient");
+    TRY(mo_plan_choose(plan, &pd, *mo_hint(plan, op, 0), NULL, "make a batch norm's gradient"));
     mo_arg_t args[] = {{DNNL_ARG_SRC, src},
                        {DNNL_ARG_DIFF_DST, d_dst},
                        {DNNL_ARG_MEAN, mean},

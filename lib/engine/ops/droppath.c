@@ -35,16 +35,46 @@ static moco_status_t scale(const mo_op_t *op, const mo_net_t *net, int32_t rows,
     return MOCO_OK;
 }
 
+/* dst = src times the factors, as a primitive. */
+static moco_status_t product(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
+{
+    moco_status_t status = MOCO_OK;
+    const mo_drop_path_form_t *form = op->form;
+    const int64_t branches = mo_tensor_channels(plan, op->other);
+    const int64_t extents[] = {mo_plan_shard(plan), 1, 1, 1}, strides[] = {branches, 1, 1, 1};
+    mo_slot_id_t factors;
+    TRY(mo_value(plan, op->other, &factors));
+    TRY(mo_view(plan, factors, form->channel, 4, extents, strides, &factors));
+    TRY(mo_emit_binary(plan, op, MO_MUL, src, factors, dst, 0));
+cleanup:
+    return status;
+}
+
 static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
 {
-    return mo_emit_host_pair(plan, op, scale);
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t src, dst;
+    if (!mo_takes_primitives(plan))
+        return mo_emit_host_pair(plan, op, scale);
+    TRY(mo_value(plan, op->src, &src));
+    TRY(mo_value(plan, op->dst, &dst));
+    TRY(product(plan, op, src, dst));
+cleanup:
+    return status;
 }
 
 static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
 {
-    mo_slot_id_t d_dst;
-    moco_status_t status = mo_gradient(plan, op->dst, &d_dst);
-    return status == MOCO_OK ? mo_emit_host_pair_backward(plan, op, d_dst, scale) : status;
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t d_dst, d_src;
+    TRY(mo_gradient(plan, op->dst, &d_dst));
+    if (!mo_takes_primitives(plan))
+        return mo_emit_host_pair_backward(plan, op, d_dst, scale);
+    TRY(mo_gradient_slot(plan, op->src, &d_src));
+    TRY(product(plan, op, d_dst, d_src));
+    TRY(mo_gradient_add(plan, op, op->src, d_src));
+cleanup:
+    return status;
 }
 
 const mo_op_kind_t mo_kind_drop_path = {.name = "drop path", .forward = forward, .backward = backward};

@@ -130,6 +130,7 @@ static moco_status_t primitives(mo_plan_t *plan, const mo_op_t *op, int32_t src,
     ENGINE(mo_pd_ln_fwd(&pd, mo_device_engine(plan->device), dnnl_forward_training, MD(plan, src), MD(plan, mean),
                         (float)MO_LAYERNORM_EPSILON, dnnl_use_scale | dnnl_use_shift, attr.attr),
            "plan a layer norm");
+    TRY(mo_plan_choose(plan, &pd, NULL, NULL, "make a layer norm"));
     if (train)
         TRY(mo_keep_hint(plan, op, 0, pd));
     *mo_memo(plan, op, MEMO_MEAN) = mean;
@@ -162,6 +163,7 @@ static moco_status_t primitives_backward(mo_plan_t *plan, const mo_op_t *op, int
     ENGINE(mo_pd_ln_bwd(&pd, mo_device_engine(plan->device), MD(plan, src), MD(plan, mean), (float)MO_LAYERNORM_EPSILON,
                         dnnl_use_scale | dnnl_use_shift, *mo_hint(plan, op, 0), attr.attr),
            "plan a layer norm's gradient");
+    TRY(mo_plan_choose(plan, &pd, *mo_hint(plan, op, 0), NULL, "make a layer norm's gradient"));
     mo_arg_t args[] = {{DNNL_ARG_SRC, src},           {DNNL_ARG_DIFF_DST, d_dst},     {DNNL_ARG_MEAN, mean},
                        {DNNL_ARG_VARIANCE, variance}, {DNNL_ARG_SCALE, scale},        {DNNL_ARG_SHIFT, shift},
                        {DNNL_ARG_DIFF_SRC, view},     {DNNL_ARG_DIFF_SCALE, d_scale}, {DNNL_ARG_DIFF_SHIFT, d_shift}};

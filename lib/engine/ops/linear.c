@@ -120,8 +120,9 @@ static moco_status_t products(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_product_attr(plan, op, &attr));
     TRY(any_layout(s.inputs, s.outputs, &any));
     ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, src), any, bias >= 0 ? MD(plan, bias) : NULL,
-                        MD(plan, dst), NULL, attr.attr),
+                        MD(plan, dst), attr.attr),
            "plan a linear layer");
+    TRY(mo_plan_choose(plan, &pd, NULL, NULL, "make a linear layer"));
     const int32_t slots[] = {src, bias, dst};
     TRY(with_packed(plan, op, pd, plain, slots, "make a linear layer"));
 cleanup:
@@ -147,8 +148,9 @@ static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, int32_t src, 
     TRY(matrix(plan, d_dst, s.outputs, s.rows, 1, &turned));
     TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->weights, &d_weights));
     ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, turned), MD(plan, src), NULL, MD(plan, d_weights),
-                        GEMM, attr),
+                        attr),
            "plan a weight gradient");
+    TRY(mo_plan_choose(plan, &pd, NULL, GEMM, "make a weight gradient"));
     mo_arg_t args[] = {{DNNL_ARG_SRC, turned}, {DNNL_ARG_WEIGHTS, src}, {DNNL_ARG_DST, d_weights}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a weight gradient"));
     if (op->bias >= 0) {
@@ -173,12 +175,10 @@ static moco_status_t d_source(mo_plan_t *plan, const mo_op_t *op, int32_t d_dst,
     TRY(matrix(plan, d_src, s.rows, s.inputs, 0, &view));
     TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->weights, &plain));
     TRY(any_layout(s.outputs, s.inputs, &any));
-    if (s.rows < MANY_ROWS)
-        ENGINE(mo_pd_matmul(&pd, engine, MD(plan, d_dst), any, NULL, MD(plan, view), NULL, attr),
-               "plan an input gradient");
-    else
-        ENGINE(mo_pd_matmul(&pd, engine, MD(plan, d_dst), MD(plan, plain), NULL, MD(plan, view), GEMM, attr),
-               "plan an input gradient");
+    const int few = s.rows < MANY_ROWS;
+    ENGINE(mo_pd_matmul(&pd, engine, MD(plan, d_dst), few ? any : MD(plan, plain), NULL, MD(plan, view), attr),
+           "plan an input gradient");
+    TRY(mo_plan_choose(plan, &pd, NULL, few ? NULL : GEMM, "make an input gradient"));
     const int32_t slots[] = {d_dst, -1, view};
     TRY(with_packed(plan, op, pd, plain, slots, "make an input gradient"));
     TRY(mo_gradient_add(plan, op, op->src, d_src));

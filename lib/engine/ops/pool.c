@@ -44,6 +44,7 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     ENGINE(mo_pd_pool_fwd(&pd, mo_device_engine(plan->device), train ? dnnl_forward_training : dnnl_forward_inference,
                           algorithm(op), MD(plan, src), MD(plan, dst), &w, attr.attr),
            "plan a pooling");
+    TRY(mo_plan_choose(plan, &pd, NULL, NULL, "make a pooling"));
     mo_cmd_t ws = dnnl_primitive_desc_query_md(pd, dnnl_query_workspace_md, 0);
     if (mo_md_size(ws) > 0)
         TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, ws, &workspace));
@@ -74,6 +75,7 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     ENGINE(mo_pd_pool_bwd(&pd, mo_device_engine(plan->device), algorithm(op), MD(plan, d_src), MD(plan, d_dst), &w,
                           *mo_hint(plan, op, 0), attr.attr),
            "plan a pooling's gradient");
+    TRY(mo_plan_choose(plan, &pd, *mo_hint(plan, op, 0), NULL, "make a pooling's gradient"));
     mo_arg_t args[] = {{DNNL_ARG_DIFF_DST, d_dst},
                        {DNNL_ARG_WORKSPACE, *mo_memo(plan, op, MEMO_WORKSPACE)},
                        {DNNL_ARG_DIFF_SRC, d_src}};

@@ -11,7 +11,10 @@ moco_status_t mo_keep_hint(mo_plan_t *plan, const mo_op_t *op, int cell, dnnl_pr
 moco_status_t mo_emit_function(mo_plan_t *plan, const mo_op_t *op, mo_function_t kind, float alpha, float beta,
                                mo_slot_id_t src, mo_slot_id_t dst)
 {
-    static const dnnl_alg_kind_t algs[] = {dnnl_eltwise_pow, dnnl_eltwise_clip, dnnl_eltwise_linear};
+    static const dnnl_alg_kind_t algs[] = {
+        [MO_POWER] = dnnl_eltwise_pow,         [MO_CLIP] = dnnl_eltwise_clip, [MO_LINEAR] = dnnl_eltwise_linear,
+        [MO_EXP] = dnnl_eltwise_exp,           [MO_LOG] = dnnl_eltwise_log,   [MO_LOGISTIC] = dnnl_eltwise_logistic,
+        [MO_SOFTPLUS] = dnnl_eltwise_soft_relu};
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
@@ -59,6 +62,7 @@ moco_status_t mo_emit_activation_backward(mo_plan_t *plan, const mo_op_t *op, mo
            "plan an activation");
     ENGINE(mo_pd_eltwise_bwd(&pd, engine, algorithm(op), MD(plan, kept), 0.0f, 0.0f, hint, attr.attr),
            "plan an activation's gradient");
+    TRY(mo_plan_choose(plan, &pd, hint, NULL, "make an activation's gradient"));
     mo_arg_t args[] = {{id, kept}, {DNNL_ARG_DIFF_DST, d_dst}, {DNNL_ARG_DIFF_SRC, d_src}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make an activation's gradient"));
 cleanup:
@@ -71,7 +75,11 @@ cleanup:
 moco_status_t mo_emit_binary(mo_plan_t *plan, const mo_op_t *op, mo_binary_t kind, mo_slot_id_t a, mo_slot_id_t b,
                              mo_slot_id_t dst, int relu)
 {
-    static const dnnl_alg_kind_t algs[] = {dnnl_binary_add, dnnl_binary_sub, dnnl_binary_mul};
+    static const dnnl_alg_kind_t algs[] = {[MO_ADD] = dnnl_binary_add,
+                                           [MO_SUB] = dnnl_binary_sub,
+                                           [MO_MUL] = dnnl_binary_mul,
+                                           [MO_EQUAL] = dnnl_binary_eq,
+                                           [MO_GREATER] = dnnl_binary_gt};
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     mo_attr_t attr = {0};
@@ -91,7 +99,8 @@ cleanup:
 
 /* ---- matrices ---- */
 
-moco_status_t mo_emit_row_sums(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
+static moco_status_t reduction(mo_plan_t *plan, const mo_op_t *op, dnnl_alg_kind_t alg, mo_slot_id_t src,
+                               mo_slot_id_t dst, const char *what)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
@@ -99,14 +108,58 @@ moco_status_t mo_emit_row_sums(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t 
     if (mo_md_equal(MD(plan, src), MD(plan, dst))) /* one column: oneDNN has no reduction that reduces nothing */
         return mo_emit_function(plan, op, MO_LINEAR, 1.0f, 0.0f, src, dst);
     TRY(mo_attr_plain(&attr));
-    ENGINE(mo_pd_reduction(&pd, mo_device_engine(plan->device), dnnl_reduction_sum, MD(plan, src), MD(plan, dst),
-                           attr.attr),
-           "plan row sums");
+    ENGINE(mo_pd_reduction(&pd, mo_device_engine(plan->device), alg, MD(plan, src), MD(plan, dst), attr.attr),
+           "plan a reduction");
     mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DST, dst}};
-    TRY(mo_plan_primitive(plan, op, pd, 2, args, "make row sums"));
+    TRY(mo_plan_primitive(plan, op, pd, 2, args, what));
 cleanup:
     mo_attr_free(&attr);
     return status;
+}
+
+moco_status_t mo_emit_row_sums(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
+{
+    return reduction(plan, op, dnnl_reduction_sum, src, dst, "make row sums");
+}
+
+moco_status_t mo_emit_row_maxima(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
+{
+    return reduction(plan, op, dnnl_reduction_max, src, dst, "make row maxima");
+}
+
+/* From the largest term, whose softmax is at least 1/columns: the rest of a row adds only to it. */
+moco_status_t mo_emit_log_sums(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t softmax,
+                               mo_slot_id_t dst)
+{
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t share;
+    TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, MD(plan, dst), &share));
+    TRY(mo_emit_row_maxima(plan, op, src, dst));
+    TRY(mo_emit_row_maxima(plan, op, softmax, share));
+    TRY(mo_emit_function(plan, op, MO_LOG, 0.0f, 0.0f, share, share));
+    TRY(mo_emit_binary(plan, op, MO_SUB, dst, share, dst, 0));
+cleanup:
+    return status;
+}
+
+moco_status_t mo_emit_copy(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_desc_t pd = NULL;
+    mo_attr_t attr = {0};
+    TRY(mo_attr_plain(&attr));
+    ENGINE(mo_pd_reorder(&pd, mo_device_engine(plan->device), MD(plan, src), MD(plan, dst), attr.attr),
+           "plan a copy of a tensor");
+    mo_arg_t args[] = {{DNNL_ARG_FROM, src}, {DNNL_ARG_TO, dst}};
+    TRY(mo_plan_primitive(plan, op, pd, 2, args, "make a copy of a tensor"));
+cleanup:
+    mo_attr_free(&attr);
+    return status;
+}
+
+moco_status_t mo_emit_zeros(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t like, mo_slot_id_t dst)
+{
+    return mo_emit_binary(plan, op, MO_SUB, like, like, dst, 0);
 }
 
 moco_status_t mo_emit_softmax(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t dst)
@@ -150,8 +203,7 @@ moco_status_t mo_emit_matmul(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t a,
     if (scale != 1.0f)
         ENGINE(mo_attr_eltwise(&attr, dnnl_eltwise_linear, scale, 0.0f), "fuse a scale");
     ENGINE(mo_attr_end(&attr), "make attributes");
-    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), NULL,
-                        attr.attr),
+    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, a), MD(plan, b), NULL, MD(plan, dst), attr.attr),
            "plan a matrix product");
     mo_arg_t args[] = {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, dst}};
     TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a matrix product"));

@@ -114,6 +114,7 @@ moco_status_t mo_product_forward(mo_plan_t *plan, const mo_op_t *op, const mo_pr
     }
     ENGINE(calls->forward(plan, op, MD(plan, src), any, vector, MD(plan, dst), attr.attr, &pd),
            "plan a product with weights");
+    TRY(mo_plan_choose(plan, &pd, NULL, NULL, "make a product with weights"));
     if (plan->mode == MO_MODE_TRAIN)
         status = mo_keep_hint(plan, op, 0, pd);
     if (status == MOCO_OK)
@@ -139,6 +140,7 @@ static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, const mo_prod
     ENGINE(calls->d_weights(plan, op, MD(plan, src), any, d_bias >= 0 ? MD(plan, d_bias) : NULL, MD(plan, d_dst), attr,
                             &pd),
            "plan a weight gradient");
+    TRY(mo_plan_choose(plan, &pd, *mo_hint(plan, op, 0), NULL, "make a weight gradient"));
     status = weight_gradient_slots(plan, op->weights, dnnl_primitive_desc_query_md(pd, dnnl_query_diff_weights_md, 0),
                                    &target, &block);
     mo_arg_t args[] = {
@@ -159,6 +161,7 @@ static moco_status_t d_source(mo_plan_t *plan, const mo_op_t *op, const mo_produ
     view = d_src;
     TRY(operand(plan, calls, op->src, &view));
     ENGINE(calls->d_source(plan, op, MD(plan, view), any, MD(plan, d_dst), attr, &pd), "plan an input gradient");
+    TRY(mo_plan_choose(plan, &pd, *mo_hint(plan, op, 0), NULL, "make an input gradient"));
     status = mo_plan_weights(plan, op->weights, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &weights);
     mo_arg_t args[] = {{DNNL_ARG_DIFF_DST, d_dst}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DIFF_SRC, view}};
     TRY(finish(plan, op, pd, status, 3, args, "make an input gradient"));

@@ -1,6 +1,6 @@
 /* Patches to tokens and back: the class token goes in front of the patches (row by row, left to
- * right) and every token gets its position; at the end the class token alone is taken out again. No
- * oneDNN primitive does either. */
+ * right) and every token gets its position; at the end the class token alone is taken out again. In
+ * plans made with `primitives` as sums and copies of parts of the tensors. */
 #include <string.h>
 
 #include "engine/emit.h"
@@ -75,6 +75,64 @@ static moco_status_t take_apart(const mo_op_t *op, const mo_net_t *net, int32_t 
     return MOCO_OK;
 }
 
+/* Tokens [first, first + count) of every image in a slot of [images, all, width]. */
+static moco_status_t tokens_view(mo_plan_t *plan, mo_slot_id_t of, int64_t images, int64_t all, int64_t first,
+                                 int64_t count, int64_t width, mo_slot_id_t *view)
+{
+    const int64_t extents[] = {images, count, width}, strides[] = {all * width, width, 1};
+    return mo_view(plan, of, first * width, 3, extents, strides, view);
+}
+
+/* slots as of assemble. A class token is the same for all images, but what is copied to all of them
+ * must be the second operand of a sum. The first one is zero: the first patch less itself. */
+static moco_status_t assemble_primitives(mo_plan_t *plan, const mo_op_t *op, const mo_slot_id_t *slots)
+{
+    moco_status_t status = MOCO_OK;
+    const int64_t images = mo_plan_shard(plan), width = mo_tensor_channels(plan, op->dst);
+    const int64_t all = mo_tensor_tokens(plan, op->dst);
+    mo_slot_id_t patches, first, to, to_first, token, position, positions;
+    TRY(tokens_view(plan, slots[0], images, all - 1, 0, all - 1, width, &patches));
+    TRY(tokens_view(plan, slots[0], images, all - 1, 0, 1, width, &first));
+    TRY(tokens_view(plan, slots[1], images, all, 1, all - 1, width, &to));
+    TRY(tokens_view(plan, slots[1], images, all, 0, 1, width, &to_first));
+    TRY(tokens_view(plan, slots[2], 1, 1, 0, 1, width, &token));
+    TRY(tokens_view(plan, slots[3], 1, all, 0, 1, width, &position));
+    TRY(tokens_view(plan, slots[3], 1, all, 1, all - 1, width, &positions));
+    TRY(mo_emit_binary(plan, op, MO_ADD, patches, positions, to, 0));
+    TRY(mo_emit_zeros(plan, op, first, to_first));
+    TRY(mo_emit_binary(plan, op, MO_ADD, to_first, token, to_first, 0));
+    TRY(mo_emit_binary(plan, op, MO_ADD, to_first, position, to_first, 0));
+cleanup:
+    return status;
+}
+
+static moco_status_t sum_over_images(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t src, mo_slot_id_t sums)
+{
+    return mo_plan_shard(plan) > 1 ? mo_emit_row_sums(plan, op, src, sums) : mo_emit_copy(plan, op, src, sums);
+}
+
+/* slots as of take_apart. */
+static moco_status_t take_apart_primitives(mo_plan_t *plan, const mo_op_t *op, const mo_slot_id_t *slots)
+{
+    moco_status_t status = MOCO_OK;
+    const int64_t images = mo_plan_shard(plan), width = mo_tensor_channels(plan, op->dst);
+    const int64_t all = mo_tensor_tokens(plan, op->dst);
+    mo_slot_id_t tokens, first, rest, patches, d_token, d_positions;
+    TRY(tokens_view(plan, slots[0], images, all, 0, all, width, &tokens));
+    TRY(tokens_view(plan, slots[0], images, all, 0, 1, width, &first));
+    TRY(tokens_view(plan, slots[0], images, all, 1, all - 1, width, &rest));
+    TRY(tokens_view(plan, slots[1], images, all - 1, 0, all - 1, width, &patches));
+    TRY(tokens_view(plan, slots[2], 1, 1, 0, 1, width, &d_token));
+    TRY(sum_over_images(plan, op, first, d_token));
+    if (!mo_parameter_frozen(plan, op->bias)) {
+        TRY(tokens_view(plan, slots[3], 1, all, 0, all, width, &d_positions));
+        TRY(sum_over_images(plan, op, tokens, d_positions));
+    }
+    TRY(mo_emit_copy(plan, op, rest, patches));
+cleanup:
+    return status;
+}
+
 static moco_status_t assembly_forward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
@@ -83,7 +141,8 @@ static moco_status_t assembly_forward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_value(plan, op->dst, &slots[1]));
     TRY(mo_parameter(plan, op->weights, &slots[2]));
     TRY(mo_parameter(plan, op->bias, &slots[3]));
-    TRY(mo_emit_host(plan, op, assemble, "rwrr", slots));
+    TRY(mo_takes_primitives(plan) ? assemble_primitives(plan, op, slots)
+                                  : mo_emit_host(plan, op, assemble, "rwrr", slots));
 cleanup:
     return status;
 }
@@ -98,7 +157,8 @@ static moco_status_t assembly_backward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_parameter_gradient(plan, op->weights, &slots[2]));
     if (!frozen)
         TRY(mo_parameter_gradient(plan, op->bias, &slots[3]));
-    TRY(mo_emit_host(plan, op, take_apart, frozen ? "rww" : "rwww", slots));
+    TRY(mo_takes_primitives(plan) ? take_apart_primitives(plan, op, slots)
+                                  : mo_emit_host(plan, op, take_apart, frozen ? "rww" : "rwww", slots));
     if (frozen)
         TRY(mo_emit_frozen(plan, op));
     TRY(mo_gradient_add(plan, op, op->src, slots[1]));
@@ -146,13 +206,44 @@ static moco_status_t put_back(const mo_op_t *op, const mo_net_t *net, int32_t ro
     return MOCO_OK;
 }
 
+/* Views of the class tokens among all of `tokens`, and of those alone in `alone`. */
+static moco_status_t class_views(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t tokens, mo_slot_id_t alone,
+                                 mo_slot_id_t *among, mo_slot_id_t *one)
+{
+    const int64_t images = mo_plan_shard(plan), width = mo_tensor_channels(plan, op->src);
+    const moco_status_t status = tokens_view(plan, tokens, images, mo_tensor_tokens(plan, op->src), 0, 1, width, among);
+    return status == MOCO_OK ? tokens_view(plan, alone, images, 1, 0, 1, width, one) : status;
+}
+
 static moco_status_t class_forward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
-    mo_slot_id_t slots[2];
+    mo_slot_id_t slots[2], among, one;
     TRY(mo_value(plan, op->src, &slots[0]));
     TRY(mo_value(plan, op->dst, &slots[1]));
-    TRY(mo_emit_host(plan, op, take, "rw", slots));
+    if (!mo_takes_primitives(plan))
+        return mo_emit_host(plan, op, take, "rw", slots);
+    TRY(class_views(plan, op, slots[0], slots[1], &among, &one));
+    TRY(mo_emit_copy(plan, op, among, one));
+cleanup:
+    return status;
+}
+
+/* slots as of put_back. */
+static moco_status_t put_back_primitives(mo_plan_t *plan, const mo_op_t *op, const mo_slot_id_t *slots)
+{
+    moco_status_t status = MOCO_OK;
+    const int64_t images = mo_plan_shard(plan), width = mo_tensor_channels(plan, op->src);
+    const int64_t all = mo_tensor_tokens(plan, op->src);
+    mo_slot_id_t among, one, src, like, rest;
+    TRY(class_views(plan, op, slots[0], slots[1], &among, &one));
+    TRY(mo_emit_copy(plan, op, one, among));
+    if (all > 1) {
+        TRY(mo_value(plan, op->src, &src));
+        TRY(tokens_view(plan, src, images, all, 1, all - 1, width, &like));
+        TRY(tokens_view(plan, slots[0], images, all, 1, all - 1, width, &rest));
+        TRY(mo_emit_zeros(plan, op, like, rest));
+    }
 cleanup:
     return status;
 }
@@ -160,14 +251,18 @@ cleanup:
 static moco_status_t class_backward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
-    mo_slot_id_t slots[2];
+    mo_slot_id_t slots[2], among, one;
     TRY(mo_gradient(plan, op->dst, &slots[1]));
     if (mo_has_gradient(plan, op->src)) {
         TRY(mo_gradient(plan, op->src, &slots[0]));
-        return mo_emit_host(plan, op, add_back, "ur", slots);
+        if (!mo_takes_primitives(plan))
+            return mo_emit_host(plan, op, add_back, "ur", slots);
+        TRY(class_views(plan, op, slots[0], slots[1], &among, &one));
+        return mo_emit_binary(plan, op, MO_ADD, among, one, among, 0);
     }
     TRY(mo_gradient_slot(plan, op->src, &slots[0]));
-    TRY(mo_emit_host(plan, op, put_back, "wr", slots));
+    TRY(mo_takes_primitives(plan) ? put_back_primitives(plan, op, slots)
+                                  : mo_emit_host(plan, op, put_back, "wr", slots));
     TRY(mo_gradient_add(plan, op, op->src, slots[0]));
 cleanup:
     return status;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/run/gpu.h"
+
 int mo_plan_syncs(const mo_plan_t *plan)
 {
     return plan->shards_per_group > 1;
@@ -26,7 +28,7 @@ size_t mo_plan_arena_bytes(const mo_plan_t *plan)
 
 size_t mo_plan_packed_bytes(const mo_plan_t *plan)
 {
-    return plan->packed_bytes;
+    return plan->packed_bytes + plan->constant_bytes;
 }
 
 size_t mo_plan_scratchpad_bytes(const mo_plan_t *plan)
@@ -132,7 +134,10 @@ moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primiti
                                 const mo_arg_t *args, const char *what)
 {
     mo_instr_t instr = {.kind = MO_RUN_PRIMITIVE, .op = op};
-    moco_status_t status = make_primitive(plan, pd, what, &instr.primitive);
+    moco_status_t status = mo_plan_choose(plan, &pd, NULL, NULL, what);
+    if (status != MOCO_OK)
+        return status;
+    status = make_primitive(plan, pd, what, &instr.primitive);
     instr.kind_made = kind_of(what, pd);
     mo_gate_note(instr.kind_made);
     dnnl_primitive_desc_destroy(pd);
@@ -203,6 +208,7 @@ moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_
     TRY(mo_engine_make(mo_attr_end(&attr), "make attributes"));
     TRY(mo_engine_make(mo_pd_reorder(&pd, mo_device_engine(plan->device), plan->slots[plain].md, md, attr.attr),
                        "plan a weight reorder"));
+    TRY(mo_plan_choose(plan, &pd, NULL, NULL, "make a weight reorder"));
     TRY(make_primitive(plan, pd, "make a weight reorder", &pack.reorder));
     pack.kind_made = kind_of("reorder", pd);
     mo_gate_note(pack.kind_made);
@@ -305,6 +311,19 @@ cleanup:
     return status;
 }
 
+static moco_status_t keep_constants(mo_plan_t *plan)
+{
+    moco_status_t status = MOCO_OK;
+    if (plan->constant_bytes == 0)
+        return MOCO_OK;
+    TRY(mo_buffer_create(plan->device, plan->constant_bytes, &plan->constants));
+    TRY(mo_buffer_write(plan->constants, plan->constant_values));
+    mo_free(plan->constant_values);
+    plan->constant_values = NULL;
+cleanup:
+    return status;
+}
+
 moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, mo_plan_t **out)
 {
     moco_status_t status = MOCO_OK;
@@ -315,8 +334,9 @@ moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, 
     making.plan->mode = spec->mode;
     making.plan->shard = spec->shard;
     making.plan->shards_per_group = spec->shards_per_group;
-    making.plan->primitives = spec->primitives;
+    making.plan->primitives = spec->primitives || mo_device_is_gpu(device); /* loops are the host's */
     TRY(mo_device_call(device, make_on_lane, &making));
+    TRY(keep_constants(making.plan));
     *out = making.plan;
     making.plan = NULL;
 cleanup:
@@ -351,6 +371,8 @@ void mo_plan_free(mo_plan_t *plan)
     mo_free(plan->memo);
     mo_free(plan->hints);
     mo_free(plan->seconds);
+    mo_free(plan->constant_values);
+    mo_buffer_free(&plan->constants);
     mo_device_release(plan->device);
     mo_free(plan);
 }

@@ -82,6 +82,9 @@ struct mo_plan {
     atomic_int ran, packed; /* its last instruction, and all of its packs, have run once */
 
     size_t arena_bytes, packed_bytes, scratchpad_bytes;
+    float *constant_values; /* while the plan is made */
+    size_t constant_bytes;
+    mo_buffer_t constants;
     int32_t total_args;
     double *seconds; /* [instr_count] when profiling, else NULL */
 };
@@ -91,6 +94,12 @@ moco_status_t mo_plan_slot(mo_plan_t *plan, mo_space_t space, int64_t offset, mo
 moco_status_t mo_plan_view(mo_plan_t *plan, int32_t of, mo_cmd_t md, int32_t *slot);
 /* From `bytes` on: for columns of a matrix. */
 moco_status_t mo_plan_view_at(mo_plan_t *plan, int32_t of, int64_t bytes, mo_cmd_t md, int32_t *slot);
+/* Takes the first implementation of oneDNN's list that can be made and is right (check/choose.c),
+ * those first whose name has `prefer` in it, if that is not NULL. pd: the first of the list;
+ * `hint`: what it was made with, or NULL. On failure pd is freed and NULL. For those whose
+ * descriptor is asked for its layouts or kept; all others go through it in mo_plan_primitive. */
+moco_status_t mo_plan_choose(mo_plan_t *plan, dnnl_primitive_desc_t *pd, const_dnnl_primitive_desc_t hint,
+                             const char *prefer, const char *what);
 /* Takes ownership of pd. args: pairs (id, slot), `count` of them. */
 moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
                                 const mo_arg_t *args, const char *what);

@@ -1,4 +1,6 @@
 /* Slots of tensors and of their gradients, and the instructions that are not oneDNN's. */
+#include <string.h>
+
 #include "engine/ops/emit_internal.h"
 
 /* Activations lie as N,H,W,C in every mode. */
@@ -26,6 +28,11 @@ cleanup:
 int32_t mo_tensor_channels(const mo_plan_t *plan, int32_t tensor)
 {
     return plan->net->shapes[tensor].c;
+}
+
+int32_t mo_tensor_tokens(const mo_plan_t *plan, int32_t tensor)
+{
+    return plan->net->shapes[tensor].h;
 }
 
 int mo_wants_gradient(const mo_plan_t *plan, int32_t tensor)
@@ -133,6 +140,46 @@ moco_status_t mo_dictionary_slot(mo_plan_t *plan, int64_t from, int64_t rows, in
 cleanup:
     mo_md_free(md);
     return status;
+}
+
+moco_status_t mo_view(mo_plan_t *plan, mo_slot_id_t of, int64_t from, int rank, const int64_t *extents,
+                      const int64_t *strides, mo_slot_id_t *view)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t md = NULL;
+    TRY(mo_engine_status(mo_md_strides(&md, rank, extents, dnnl_f32, strides), "describe a part of a tensor"));
+    TRY(mo_plan_view_at(plan, of, from * (int64_t)sizeof(float), md, view));
+cleanup:
+    mo_md_free(md);
+    return status;
+}
+
+moco_status_t mo_constant(mo_plan_t *plan, int64_t rows, int64_t columns, const float *values, mo_slot_id_t *slot)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t md = NULL;
+    float *grown = NULL;
+    dnnl_dims_t dims = {rows, columns};
+    const size_t bytes = (size_t)(rows * columns) * sizeof *values, more = MO_ALIGNED(bytes);
+    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, dnnl_f32, dnnl_ab), "describe a constant"));
+    TRY(mo_calloc(plan->constant_bytes + more, 1, &grown));
+    if (plan->constant_bytes > 0)
+        memcpy(grown, plan->constant_values, plan->constant_bytes);
+    memcpy((uint8_t *)grown + plan->constant_bytes, values, bytes);
+    TRY(mo_plan_slot(plan, MO_IN_CONSTANTS, (int64_t)plan->constant_bytes, md, slot));
+    mo_free(plan->constant_values);
+    plan->constant_values = grown;
+    plan->constant_bytes += more;
+    grown = NULL;
+cleanup:
+    mo_free(grown);
+    mo_md_free(md);
+    return status;
+}
+
+int mo_takes_primitives(const mo_plan_t *plan)
+{
+    return plan->primitives;
 }
 
 void mo_remember(mo_plan_t *plan, const mo_op_t *op, int cell, mo_slot_id_t slot)

@@ -1,5 +1,5 @@
 /* Buffers over memories; see buffer.h. */
-#include "engine/run/memory.h"
+#include "engine/run/gpu.h"
 
 #include <assert.h>
 #include <string.h>
@@ -26,10 +26,11 @@ cleanup:
 
 moco_status_t mo_buffer_create(moco_device_t *device, size_t bytes, mo_buffer_t *out)
 {
-    const mo_memory_kind_t *kind = mo_memory_of_tests;
+    const int on_gpu = device != NULL && mo_device_is_gpu(device);
+    const mo_memory_kind_t *kind = on_gpu ? &mo_memory_of_gpus : mo_memory_of_tests;
     mo_memory_t *memory = NULL;
     *out = (mo_buffer_t){0};
-    const moco_status_t status = kind != NULL ? kind->create(bytes, &memory) : host_memory(bytes, &memory);
+    const moco_status_t status = kind != NULL ? kind->create(device, bytes, &memory) : host_memory(bytes, &memory);
     if (status != MOCO_OK)
         return status;
     memory->kind = kind;

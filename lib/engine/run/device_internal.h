@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "engine/run/lane.h"
+#include "engine/run/opencl.h"
 #include "engine/run/turns.h"
 
 /* Work of one class. */
@@ -19,6 +20,11 @@ struct moco_device {
     dnnl_engine_t engine;
     mo_lane_t *lanes;
     int lane_count;
+    mo_opencl_t *gpu;        /* NULL: a CPU                          */
+    dnnl_stream_t copies;    /* gpu: what maps copy goes this way    */
+    pthread_mutex_t submit;  /* gpu: one lane at a time sets arguments of kernels, which all lanes share */
+    atomic_int lost;         /* gpu: see mo_gpu_lose                 */
+    int64_t number;          /* gpu: which one                       */
     pthread_mutex_t lock;    /* guards everything below            */
     pthread_cond_t wake;     /* lanes sleep here                   */
     pthread_cond_t finished; /* callers sleep here                 */
@@ -35,7 +41,8 @@ void mo_device_forked(moco_device_t *device);
 
 /* host.c: what the machine and the OpenMP runtime are asked */
 int32_t mo_default_lanes(void);
-void mo_openmp_find(void); /* before lanes start, and not while the process forks */
+void mo_openmp_find(void);              /* before lanes start, and not while the process forks */
+moco_status_t mo_processor_check(void); /* MOCO_ERR_UNSUPPORTED where oneDNN has no kernels for the processor */
 void mo_openmp_one_thread(void);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <moco/device.h>
 
+#include "engine/check/check.h"
 #include "engine/run/device_internal.h"
 #include "engine/run/process.h"
 #include "util/border.h"
@@ -103,26 +104,14 @@ void mo_openmp_one_thread(void)
         second(1);
 }
 
-static const char *isa_name(void)
+/* Below SSE4.1 oneDNN has nothing for some operations and plain loops for the others. */
+moco_status_t mo_processor_check(void)
 {
-    static const struct {
-        int isa;
-        const char *name;
-    } names[] = {
-        {dnnl_cpu_isa_sse41, "SSE41"},
-        {dnnl_cpu_isa_avx, "AVX"},
-        {dnnl_cpu_isa_avx2, "AVX2"},
-        {dnnl_cpu_isa_avx2_vnni, "AVX2_VNNI"},
-        {dnnl_cpu_isa_avx512_core, "AVX512_CORE"},
-        {dnnl_cpu_isa_avx512_core_vnni, "AVX512_CORE_VNNI"},
-        {dnnl_cpu_isa_avx512_core_bf16, "AVX512_CORE_BF16"},
-        {dnnl_cpu_isa_avx512_core_amx, "AVX512_CORE_AMX"},
-    };
-    int isa = (int)dnnl_get_effective_cpu_isa();
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (names[i].isa == isa)
-            return names[i].name;
-    return "other";
+#if defined(__x86_64__) || defined(__i386__)
+    if (!__builtin_cpu_supports("sse4.1"))
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "this processor does not have SSE4.1, which oneDNN needs on x86");
+#endif
+    return MOCO_OK;
 }
 
 /* Under mo_process_hold. */
@@ -133,8 +122,41 @@ static json_t *ask_onednn(void)
     char version[64];
     snprintf(version, sizeof version, "%d.%d.%d", v->major, v->minor, v->patch);
     const char *cpu = v->cpu_runtime <= 4 ? runtimes[v->cpu_runtime] : "threadpool";
-    return json_pack("{s:s, s:s, s:s, s:i}", "version", version, "isa", isa_name(), "cpu_runtime", cpu, "gpu_engines",
-                     (int)dnnl_engine_get_count(dnnl_gpu));
+    const char *gpu = v->gpu_runtime == DNNL_RUNTIME_NONE  ? "none"
+                      : v->gpu_runtime == DNNL_RUNTIME_OCL ? "OpenCL"
+                                                           : "SYCL";
+    return json_pack("{s:s, s:s, s:s, s:s, s:i}", "version", version, "isa", mo_isa_name(), "cpu_runtime", cpu,
+                     "gpu_runtime", gpu, "gpu_engines", (int)mo_gpu_count());
+}
+
+static json_t *checks_json(void)
+{
+    mo_checks_t checks;
+    mo_checks_read(&checks);
+    return json_pack("{s:I, s:I, s:s, s:f}", "primitives", (json_int_t)checks.made, "left_out",
+                     (json_int_t)checks.refused, "first", checks.first, "seconds", checks.seconds);
+}
+
+static json_t *gpu_json(int64_t number, const mo_opencl_facts_t *facts)
+{
+    return json_pack("{s:I, s:s, s:s, s:I, s:I}", "number", (json_int_t)number, "name", facts->name, "driver",
+                     facts->driver, "memory_bytes", (json_int_t)facts->bytes, "largest_block_bytes",
+                     (json_int_t)facts->largest);
+}
+
+static json_t *ask_gpus(void)
+{
+    json_t *list = json_array();
+    const int32_t count = mo_gpu_count();
+    for (int32_t i = 0; i < count && list != NULL; i++) {
+        mo_opencl_facts_t facts;
+        json_t *one = mo_opencl_describe(i, &facts) ? gpu_json(i, &facts) : NULL;
+        if (one == NULL || json_array_append_new(list, one) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    }
+    return list;
 }
 
 static json_t *onednn_json(void)
@@ -145,11 +167,19 @@ static json_t *onednn_json(void)
     return json;
 }
 
+static json_t *gpus_json(void)
+{
+    mo_process_hold();
+    json_t *json = ask_gpus();
+    mo_process_release();
+    return json;
+}
+
 moco_status_t moco_build_info(char *text, uint64_t capacity, uint64_t *needed)
 {
     MO_BORDER;
-    return mo_json_text(json_pack("{s:s, s:o, s:i, s:s}", "libmoco", MO_VERSION_TEXT, "onednn", onednn_json(),
-                                  "processors", mo_default_lanes(), "compiler", __VERSION__),
+    return mo_json_text(json_pack("{s:s, s:o, s:o, s:i, s:s}", "libmoco", MO_VERSION_TEXT, "onednn", onednn_json(),
+                                  "gpus", gpus_json(), "processors", mo_default_lanes(), "compiler", __VERSION__),
                         text, capacity, needed);
 }
 
@@ -163,8 +193,13 @@ moco_status_t moco_device_info(const moco_device_t *device, char *text, uint64_t
     const double training = (double)device->turns.spent[MO_TRAINING] * 1e-9;
     const double embedding = (double)device->turns.spent[MO_EMBEDDING] * 1e-9;
     pthread_mutex_unlock(&of->lock);
-    return mo_json_text(json_pack("{s:s, s:i, s:{s:f, s:f}, s:o}", "kind", "cpu", "lanes", device->lane_count,
-                                  "lane_seconds", "training", training, "embedding", embedding, "onednn",
-                                  onednn_json()),
-                        text, capacity, needed);
+    json_t *info = json_pack("{s:s, s:i, s:{s:f, s:f}, s:o, s:o}", "kind", device->gpu != NULL ? "gpu" : "cpu", "lanes",
+                             device->lane_count, "lane_seconds", "training", training, "embedding", embedding, "onednn",
+                             onednn_json(), "checks", checks_json());
+    if (info != NULL && device->gpu != NULL) {
+        mo_opencl_facts_t facts;
+        mo_opencl_facts(device->gpu, &facts);
+        json_object_set_new(info, "gpu", gpu_json(device->number, &facts));
+    }
+    return mo_json_text(info, text, capacity, needed);
 }

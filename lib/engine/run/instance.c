@@ -1,6 +1,8 @@
 /* Instances: memory objects of a plan bound to one arena, and running a stretch of instructions. */
 #include "engine/run/instance.h"
 
+#include "engine/run/gpu.h"
+
 #include "util/clock.h"
 
 #define RUN_ROOM ((size_t)4 << 20) /* bytes; a product that packs takes a few megabytes */
@@ -11,13 +13,14 @@ moco_status_t mo_slot_memory(const mo_plan_t *plan, int32_t slot, mo_buffer_t ba
 {
     const mo_slot_t *s = &plan->slots[slot];
     uint8_t *at = mo_buffer_address(base);
-    return mo_engine_make(dnnl_memory_create(memory, s->md, mo_device_engine(plan->device),
-                                             at != NULL ? at + s->offset : DNNL_MEMORY_NONE),
+    return mo_engine_make(mo_memory_create(plan->device, s->md, at != NULL ? at + s->offset : NULL, memory),
                           "create a memory object");
 }
 
-static moco_status_t check_base(mo_buffer_t base, size_t bytes, const char *what)
+static moco_status_t check_base(const mo_plan_t *plan, mo_buffer_t base, size_t bytes, const char *what)
 {
+    if (base.memory != NULL && mo_device_is_gpu(plan->device) && base.memory->device != plan->device)
+        return mo_fail(MOCO_ERR_ENGINE, "%s is not in the memory of the GPU that the plan was made for", what);
     if (base.memory != NULL && base.offset % MO_BUFFER_ALIGN != 0)
         return mo_fail(MOCO_ERR_ENGINE, "%s begins at byte %zu of its memory, wanted a multiple of %d", what,
                        base.offset, MO_BUFFER_ALIGN);
@@ -52,11 +55,13 @@ moco_status_t mo_instance_create(mo_plan_t *plan, mo_buffer_t arena, mo_buffer_t
 {
     moco_status_t status = MOCO_OK;
     mo_instance_t *instance = NULL;
-    TRY(check_base(arena, plan->arena_bytes, "an arena"));
+    TRY(check_base(plan, arena, plan->arena_bytes, "an arena"));
     TRY(mo_calloc(1, sizeof *instance, &instance));
     instance->plan = plan;
+    TRY(check_base(plan, params, 0, "a block of parameters"));
     instance->space[MO_IN_ARENA].buffer = arena;
     instance->space[MO_IN_PARAMS].buffer = params;
+    instance->space[MO_IN_CONSTANTS].buffer = plan->constants;
     if (packed != NULL)
         instance->space[MO_IN_PACKED].buffer = packed->block;
     TRY(mo_calloc((size_t)plan->slot_count, sizeof *instance->memory, &instance->memory));
@@ -102,7 +107,7 @@ moco_status_t mo_instance_bind_from(mo_instance_t *instance, mo_space_t space, m
 {
     const mo_plan_t *plan = instance->plan;
     uint8_t *at = mo_buffer_address(base);
-    moco_status_t status = check_base(base, bound_bytes(plan, space, skip), "what an instance is bound to");
+    moco_status_t status = check_base(plan, base, bound_bytes(plan, space, skip), "what an instance is bound to");
     if (status != MOCO_OK)
         return status;
     instance->space[space] = (mo_bound_t){base, skip};
@@ -162,8 +167,7 @@ static moco_status_t run_primitive(mo_lane_t *lane, mo_instance_t *instance, con
     moco_status_t status = mo_gate_enter(lane, first ? MO_MAKING : MO_RUNNING);
     if (status != MOCO_OK)
         return status;
-    status =
-        mo_engine_status(dnnl_primitive_execute(instr->primitive, lane->stream, count, args), instr->op->kind->name);
+    status = mo_engine_status(mo_lane_submit(lane, instr->primitive, count, args), instr->op->kind->name);
     if (first)
         mo_gate_note(instr->kind_made + MO_RUNNING);
     mo_gate_leave(lane);

@@ -46,10 +46,17 @@ typedef struct mo_work {
 moco_status_t mo_work_run(moco_device_t *device, mo_work_t *work); /* queue and wait */
 void mo_work_more(moco_device_t *device, mo_work_t *work, int64_t parts);
 
+/* The lane whose thread calls; NULL: none. */
+mo_lane_t *mo_lane_of_thread(void);
+
 /* Between two operations: run one part of an embedding that waits, if it is its turn. */
 void mo_lane_yield(mo_lane_t *lane);
 
 dnnl_engine_t mo_device_engine(const moco_device_t *device);
+/* A oneDNN memory at an address of this device; NULL: bound later. */
+dnnl_status_t mo_memory_create(moco_device_t *device, mo_cmd_t md, void *address, dnnl_memory_t *memory);
+/* Runs it, on a GPU some time later: in the order of the calls of this lane. */
+dnnl_status_t mo_lane_submit(mo_lane_t *lane, dnnl_primitive_t primitive, int count, const dnnl_exec_arg_t *args);
 /* Scratchpads of at least `bytes` on this lane. */
 moco_status_t mo_lane_scratchpad(mo_lane_t *lane, size_t bytes);
 

@@ -6,7 +6,8 @@
 
 /* Another kind of memory than the host's own. map's `bytes` from `offset` lie in the memory. */
 typedef struct mo_memory_kind {
-    moco_status_t (*create)(size_t bytes, mo_memory_t **out); /* zeroed; the rest of the struct is filled in after it */
+    /* Zeroed; what the struct says beside the address is filled in after it. */
+    moco_status_t (*create)(moco_device_t *device, size_t bytes, mo_memory_t **out);
     void (*free)(mo_memory_t *memory);
     moco_status_t (*map)(mo_memory_t *memory, size_t offset, size_t bytes, mo_access_t access, void **out);
     void (*unmap)(mo_memory_t *memory, void *mapped);
@@ -18,7 +19,7 @@ typedef struct mo_memory_kind {
 struct mo_memory {
     const mo_memory_kind_t *kind; /* NULL: the host's own, where a map is an address */
     moco_device_t *device;        /* retained; NULL: not tied to one                  */
-    uint8_t *at;                  /* address for the engine                          */
+    uint8_t *at;                  /* address for the engine; of a GPU's, for nobody else */
     size_t bytes;
 };
 

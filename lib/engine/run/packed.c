@@ -47,8 +47,8 @@ static moco_status_t refresh_part(mo_lane_t *lane, void *ctx, int64_t part)
         return status;
     mo_buffer_enter(packed->params);
     mo_buffer_enter(packed->block);
-    status = mo_engine_status(dnnl_primitive_execute(packed->plan->packs[part].reorder, lane->stream,
-                                                     lane->scratchpad != NULL ? 3 : 2, args),
+    status = mo_engine_status(mo_lane_submit(lane, packed->plan->packs[part].reorder, lane->scratchpad != NULL ? 3 : 2,
+                                             args),
                               "pack weights");
     if (status == MOCO_OK)
         status = mo_engine_status(dnnl_stream_wait(lane->stream), "pack weights");

@@ -67,12 +67,15 @@ static int any_inside(mo_inside_t least)
     return 0;
 }
 
-/* An exit must not wait for ever because lanes keep making things. */
+/* An exit must not wait for ever because lanes keep making things: glibc can be told to let the
+ * writer go first. Other C libraries cannot; there it may wait for a moment without lanes. */
 static void init_first_times(void)
 {
     pthread_rwlockattr_t attr;
     pthread_rwlockattr_init(&attr);
+#ifdef __GLIBC__
     pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+#endif
     pthread_rwlock_init(first_times, &attr);
     pthread_rwlockattr_destroy(&attr);
 }

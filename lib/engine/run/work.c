@@ -146,10 +146,18 @@ static void serve(mo_lane_t *lane)
     run_part(lane, work, part);
 }
 
+static __thread mo_lane_t *own_lane;
+
+mo_lane_t *mo_lane_of_thread(void)
+{
+    return own_lane;
+}
+
 static void *lane_main(void *argument)
 {
     mo_lane_t *lane = argument;
     moco_device_t *device = lane->device;
+    own_lane = lane;
     free(malloc(1)); /* a thread's first allocation sets address space aside, better now than while oneDNN works */
     mo_openmp_one_thread(); /* before this thread's first oneDNN call, once */
     pthread_mutex_lock(&device->lock);

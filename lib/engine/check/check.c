@@ -1,0 +1,374 @@
+/* The comparison, and the memory of what it found. */
+#include "engine/check/check.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/check/trial.h"
+#include "engine/run/gpu.h"
+#include "engine/run/process.h"
+#include "util/alloc.h"
+#include "util/clock.h"
+
+/* How many terms of sums are added up again, in plain loops, for one result. */
+#define TERMS ((int64_t)1 << 16)
+enum { FEWEST = 48, MOST = 2048 }; /* numbers of a result that are looked at */
+enum { VERDICTS = 4096, PATTERN = 8191 /* prime: no stride is a multiple */, TAIL = 1024 };
+
+/* ---- what was found ---- */
+
+static atomic_ullong verdicts[VERDICTS]; /* by open addressing; the lowest bit: right. 0 = free */
+static atomic_llong made, refused, nanoseconds;
+static pthread_mutex_t first_lock = PTHREAD_MUTEX_INITIALIZER;
+static char first[160];
+
+#ifdef MOCO_FAULTS
+void (*mo_check_spoil)(const char *implementation, float *result, int64_t count);
+
+void mo_checks_forget(void)
+{
+    for (int i = 0; i < VERDICTS; i++)
+        atomic_store(&verdicts[i], 0);
+    atomic_store(&refused, 0);
+}
+
+static void spoil(const_dnnl_primitive_desc_t pd, const mo_trial_t *t)
+{
+    for (int i = 0; i < MO_OPERANDS && mo_check_spoil != NULL; i++)
+        if (t->reference->operands[i].value != NULL && t->operands[i].at != NULL)
+            mo_check_spoil(mo_pd_name(pd), t->operands[i].at, mo_layout_extent(&t->operands[i].layout));
+}
+#else
+#define spoil(pd, trial) ((void)0)
+#endif
+
+static unsigned long long entry(uint64_t key, int right)
+{
+    return ((key | 2) & ~1ull) | (unsigned)right; /* never 0 */
+}
+
+/* 1 and the verdict, where there is one. */
+static int known(uint64_t key, mo_verdict_t *verdict)
+{
+    for (uint64_t i = 0; i < VERDICTS; i++) {
+        const unsigned long long found = atomic_load(&verdicts[(key + i) % VERDICTS]);
+        if (found == 0)
+            return 0;
+        if ((found & ~1ull) == entry(key, 0)) {
+            *verdict = found & 1 ? MO_RIGHT : MO_WRONG;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* A full table remembers nothing more: what is not in it is checked each time. */
+static void remember(uint64_t key, mo_verdict_t verdict)
+{
+    for (uint64_t i = 0; i < VERDICTS; i++) {
+        unsigned long long none = 0;
+        if (atomic_compare_exchange_strong(&verdicts[(key + i) % VERDICTS], &none, entry(key, verdict == MO_RIGHT)) ||
+            (none & ~1ull) == entry(key, 0))
+            return;
+    }
+}
+
+void mo_checks_read(mo_checks_t *checks)
+{
+    *checks = (mo_checks_t){.made = atomic_load(&made),
+                            .refused = atomic_load(&refused),
+                            .seconds = (double)atomic_load(&nanoseconds) * 1e-9};
+    pthread_mutex_lock(&first_lock);
+    memcpy(checks->first, first, sizeof first);
+    pthread_mutex_unlock(&first_lock);
+}
+
+/* ---- a run ---- */
+
+/* Integers from -2 to 2, or from 1 to 4. */
+static void make_pattern(float *pattern, int positive)
+{
+    uint32_t state = 12345;
+    for (int i = 0; i < PATTERN; i++) {
+        state = state * 1664525u + 1013904223u;
+        pattern[i] = positive ? 1.0f + (float)(state >> 30) : (float)((state >> 16) % 5) - 2.0f;
+    }
+}
+
+/* From another place of the pattern on for each operand. */
+static float pattern_at(const float *pattern, int operand, int64_t i)
+{
+    return pattern[(i + 1021 * operand) % PATTERN];
+}
+
+static void fill(mo_operand_t *operand, int number, const float *pattern)
+{
+    const mo_layout_t *l = &operand->layout;
+    if (mo_layout_is_padded(l)) { /* zeros are wanted there */
+        int64_t index[MO_RANK] = {0}, count = mo_layout_count(l);
+        for (int64_t i = 0; i < count; i++, mo_layout_step(l, index))
+            operand->at[mo_layout_at(l, index)] = pattern_at(pattern, number, mo_layout_at(l, index));
+        return;
+    }
+    const int64_t extent = mo_layout_extent(l);
+    for (int64_t from = 0, place = 1021 * number; from < extent;) {
+        const int64_t rest = PATTERN - place, more = extent - from < rest ? extent - from : rest;
+        memcpy(operand->at + from, pattern + place, (size_t)more * sizeof(float));
+        from += more;
+        place = 0;
+    }
+}
+
+/* A number that no result is: a NaN of our own. */
+static float unwritten(void)
+{
+    const uint32_t bits = 0x7fc0dead;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static int has_sum(const mo_formula_t *f)
+{
+    for (int i = 0; i < f->post_count; i++)
+        if (f->posts[i].is_sum)
+            return 1;
+    return 0;
+}
+
+/* ---- looking at the result ---- */
+
+/* The numbers beyond the dims of a padded layout are 0: what reads them relies on it. */
+static int pads_are_zero(const mo_operand_t *result)
+{
+    const mo_layout_t *l = &result->layout;
+    mo_layout_t slab = *l;
+    for (int d = 0; d < l->rank; d++) {
+        int64_t index[MO_RANK] = {0}, count = 1;
+        for (int i = 0; i < l->rank; i++) {
+            slab.dims[i] = i == d ? l->padded[i] - l->dims[i] : l->padded[i];
+            count *= slab.dims[i];
+        }
+        for (int64_t i = 0; i < count; i++, mo_layout_step(&slab, index)) {
+            int64_t at[MO_RANK];
+            memcpy(at, index, sizeof at);
+            at[d] += l->dims[d];
+            if (result->at[mo_layout_at(l, at)] != 0.0f)
+                return 0;
+        }
+    }
+    return 1;
+}
+
+/* Everything of the result was written, and nothing beside it: it may lie among other tensors. */
+static int wrote_its_own(const mo_operand_t *result)
+{
+    const mo_layout_t *l = &result->layout;
+    const float none = unwritten();
+    const int64_t extent = mo_layout_extent(l);
+    int64_t written = 0, beyond = 0, count = 1;
+    for (int i = 0; i < l->rank; i++)
+        count *= l->padded[i];
+    for (int64_t i = 0; i < extent; i++)
+        written += memcmp(&result->at[i], &none, sizeof none) != 0;
+    for (int64_t i = extent; i < extent + TAIL; i++)
+        beyond += memcmp(&result->at[i], &none, sizeof none) != 0;
+    return beyond == 0 && written == count && pads_are_zero(result);
+}
+
+/* 1 right, 0 wrong, -1 unknown. */
+static int number_is_right(const mo_trial_t *t, int result, const int64_t *index, const float *pattern)
+{
+    const int64_t at = mo_layout_at(&t->operands[result].layout, index);
+    mo_answer_t answer = t->reference->operands[result].value(t, index);
+    for (int i = 0; i < t->formula.post_count && answer.slack >= 0; i++) {
+        const mo_post_t *post = &t->formula.posts[i];
+        const mo_answer_t before = answer;
+        if (post->is_sum)
+            answer.value += (double)post->alpha * (double)pattern_at(pattern, result, at);
+        else
+            answer = mo_reference_function(post->alg, (double)post->alpha, (double)post->beta, before.value);
+        if (answer.slack >= 0 && !post->is_sum)
+            answer.slack += 2 * before.slack * (1 + fabs((double)post->alpha));
+    }
+    if (answer.slack < 0)
+        return -1;
+    return fabs((double)t->operands[result].at[at] - answer.value) <= answer.slack;
+}
+
+/* Its corners, then places drawn at random, or all where they are few. */
+static int numbers_are_right(const mo_trial_t *t, int result, const float *pattern)
+{
+    const mo_layout_t *l = &t->operands[result].layout;
+    const int64_t count = mo_layout_count(l), terms = t->reference->terms(t);
+    int64_t wanted = TERMS / (terms > 0 ? terms : 1), index[MO_RANK] = {0};
+    uint64_t state = 0x9e3779b97f4a7c15u;
+    wanted = wanted < FEWEST ? FEWEST : wanted > MOST ? MOST : wanted;
+    for (int64_t i = 0; i < wanted && i < count; i++) {
+        for (int d = 0; d < l->rank && wanted < count; d++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            index[d] = i < 1 << l->rank ? (i >> d & 1) * (l->dims[d] - 1)
+                                        : (int64_t)((state >> 33) % (uint64_t)l->dims[d]);
+        }
+        if (number_is_right(t, result, index, pattern) == 0)
+            return 0;
+        if (wanted >= count)
+            mo_layout_step(l, index);
+    }
+    return 1;
+}
+
+static int results_are_right(const mo_trial_t *t, const float *pattern)
+{
+    int right = 1;
+    for (int i = 0; i < MO_OPERANDS && right; i++)
+        if (t->reference->operands[i].value != NULL && t->operands[i].layout.rank > 0)
+            right = (has_sum(&t->formula) || wrote_its_own(&t->operands[i])) && numbers_are_right(t, i, pattern);
+    return right;
+}
+
+/* ---- the check ---- */
+
+/* A call that tests may make fail; what oneDNN itself refuses makes the implementation useless, not
+ * the plan impossible, unless memory is the reason. */
+#define ASK(call)                                                              \
+    do {                                                                       \
+        const int pretended_ = mo_fault(MO_FAULT_ENGINE);                      \
+        const dnnl_status_t asked_ = pretended_ ? dnnl_runtime_error : (call); \
+        if (pretended_ || asked_ == dnnl_out_of_memory)                        \
+            TRY(mo_engine_result(asked_, what));                               \
+        if (asked_ != dnnl_success)                                            \
+            goto cleanup;                                                      \
+    } while (0)
+
+enum { ARGS = MO_OPERANDS + 2 };
+
+/* What a primitive is run with. */
+typedef struct run {
+    mo_trial_t *trial;
+    dnnl_exec_arg_t args[ARGS];
+    int count;
+    size_t bytes[MO_OPERANDS];
+    void *workspace;
+    size_t workspace_bytes;
+    float pattern[PATTERN];
+} run_t;
+
+static moco_status_t add_operand(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, run_t *run, int number)
+{
+    moco_status_t status = MOCO_OK;
+    mo_operand_t *operand = &run->trial->operands[number];
+    const int64_t floats = mo_layout_extent(&operand->layout) + TAIL;
+    const int is_result = run->trial->reference->operands[number].value != NULL;
+    dnnl_exec_arg_t *arg = &run->args[run->count++];
+    arg->arg = run->trial->reference->operands[number].id;
+    run->bytes[number] = (size_t)floats * sizeof(float);
+    TRY(mo_block_create(run->bytes[number], &operand->at));
+    for (int64_t i = 0; is_result && i < floats; i++)
+        operand->at[i] = unwritten();
+    if (!is_result || has_sum(&run->trial->formula))
+        fill(operand, number, run->pattern);
+    TRY(mo_engine_make(dnnl_memory_create(&arg->memory,
+                                          dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, arg->arg),
+                                          mo_device_engine(lane->device), operand->at),
+                       "create a memory object"));
+cleanup:
+    return status;
+}
+
+static moco_status_t add_workspace(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, run_t *run)
+{
+    moco_status_t status = MOCO_OK;
+    mo_cmd_t md = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, DNNL_ARG_WORKSPACE);
+    run->workspace_bytes = mo_md_size(md);
+    if (run->workspace_bytes == 0)
+        return MOCO_OK;
+    dnnl_exec_arg_t *arg = &run->args[run->count++];
+    arg->arg = DNNL_ARG_WORKSPACE;
+    TRY(mo_block_create(run->workspace_bytes, &run->workspace));
+    TRY(mo_engine_make(dnnl_memory_create(&arg->memory, md, mo_device_engine(lane->device), run->workspace),
+                       "create a memory object"));
+cleanup:
+    return status;
+}
+
+static void run_end(run_t *run)
+{
+    for (int i = 0; i < run->count; i++)
+        if (run->args[i].memory != NULL && run->args[i].arg != DNNL_ARG_SCRATCHPAD)
+            dnnl_memory_destroy(run->args[i].memory);
+    for (int i = 0; i < MO_OPERANDS; i++)
+        mo_block_free(run->trial->operands[i].at, run->bytes[i]);
+    mo_block_free(run->workspace, run->workspace_bytes);
+}
+
+static moco_status_t try_out(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, mo_trial_t *trial, const char *what,
+                             mo_verdict_t *verdict)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_t primitive = NULL;
+    run_t run = {.trial = trial};
+    *verdict = MO_UNABLE;
+    make_pattern(run.pattern, trial->reference->positive);
+    if (!mo_headroom_probe(MO_ENGINE_ROOM))
+        TRY(mo_engine_result(dnnl_out_of_memory, what));
+    ASK(dnnl_primitive_create(&primitive, pd));
+    for (int i = 0; i < MO_OPERANDS; i++)
+        if (trial->operands[i].layout.rank > 0)
+            TRY(add_operand(lane, pd, &run, i));
+    TRY(add_workspace(lane, pd, &run));
+    TRY(mo_lane_scratchpad(lane, mo_md_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0))));
+    if (lane->scratchpad != NULL)
+        run.args[run.count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, lane->scratchpad};
+    ASK(dnnl_primitive_execute(primitive, lane->stream, run.count, run.args));
+    ASK(dnnl_stream_wait(lane->stream));
+    spoil(pd, trial);
+    *verdict = results_are_right(trial, run.pattern) ? MO_RIGHT : MO_WRONG;
+cleanup:
+    run_end(&run);
+    if (primitive != NULL)
+        dnnl_primitive_destroy(primitive);
+    return status;
+}
+
+/* On a GPU kernels are compiled when the primitive is made, and what is made stays in oneDNN's
+ * cache. Results are not compared: operands would have to be brought there. */
+static moco_status_t can_be_made(const_dnnl_primitive_desc_t pd, const char *what, mo_verdict_t *verdict)
+{
+    moco_status_t status = MOCO_OK;
+    dnnl_primitive_t primitive = NULL;
+    *verdict = MO_UNABLE;
+    ASK(dnnl_primitive_create(&primitive, pd));
+    *verdict = MO_RIGHT;
+cleanup:
+    if (primitive != NULL)
+        dnnl_primitive_destroy(primitive);
+    return status;
+}
+
+moco_status_t mo_check(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, const char *what, mo_verdict_t *verdict)
+{
+    mo_trial_t trial;
+    if (mo_device_is_gpu(lane->device))
+        return can_be_made(pd, what, verdict);
+    *verdict = MO_RIGHT;
+    if (!mo_trial_begin(pd, &trial) || !mo_trial_is_worth(&trial))
+        return MOCO_OK;
+    const uint64_t key = mo_trial_key(&trial, mo_pd_name(pd));
+    if (known(key, verdict))
+        return MOCO_OK;
+    const double from = mo_seconds();
+    moco_status_t status = try_out(lane, pd, &trial, what, verdict);
+    mo_gate_note(mo_gate_kind(what, mo_pd_name(pd), MO_RUNNING));
+    atomic_fetch_add(&nanoseconds, (long long)((mo_seconds() - from) * 1e9));
+    if (status != MOCO_OK)
+        return status;
+    atomic_fetch_add(&made, 1);
+    remember(key, *verdict);
+    if (*verdict != MO_RIGHT && atomic_fetch_add(&refused, 1) == 0) {
+        pthread_mutex_lock(&first_lock);
+        mo_check_text(pd, first, sizeof first);
+        pthread_mutex_unlock(&first_lock);
+    }
+    return MOCO_OK;
+}
