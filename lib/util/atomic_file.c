@@ -269,11 +269,20 @@ moco_status_t mo_atomic_reread(mo_atomic_file_t *file, uint64_t from,
 
 /* ---- writing ---- */
 
+/* A file that has once lost bytes never again says that all is well. */
+static moco_status_t put(mo_atomic_file_t *file, const void *bytes, uint64_t size)
+{
+    if (file->error == 0 && mo_fd_write(file->fd, bytes, size) != 0)
+        file->error = errno;
+    errno = file->error;
+    return file->error == 0 ? MOCO_OK : failed(file, "write");
+}
+
 static moco_status_t flush(mo_atomic_file_t *file)
 {
     const size_t size = file->waiting;
     file->waiting = 0;
-    return mo_fd_write(file->fd, file->buffer, size) == 0 ? MOCO_OK : failed(file, "write");
+    return put(file, file->buffer, size);
 }
 
 moco_status_t mo_atomic_write(mo_atomic_file_t *file, const void *bytes, uint64_t size)
@@ -282,7 +291,7 @@ moco_status_t mo_atomic_write(mo_atomic_file_t *file, const void *bytes, uint64_
     if (size > BUFFER_SIZE - file->waiting)
         TRY(flush(file));
     if (size > BUFFER_SIZE)
-        return mo_fd_write(file->fd, bytes, size) == 0 ? MOCO_OK : failed(file, "write");
+        return put(file, bytes, size);
     if (size > 0)
         memcpy(file->buffer + file->waiting, bytes, size);
     file->waiting += size;
@@ -309,8 +318,8 @@ moco_status_t mo_atomic_sync(mo_atomic_file_t *file)
 /* ---- commit ---- */
 
 /* Network file systems tell at a close that bytes were lost. A copy is closed, because the lock on
- * the temporary name has to outlive the rename. A close that a signal has interrupted tells nothing:
- * the bytes were synced before, and Linux has closed the descriptor. */
+ * the temporary name has to outlive the rename. A close that a signal has interrupted tells
+ * nothing: the bytes were synced before, and Linux has closed the descriptor. */
 static moco_status_t close_copy(const mo_atomic_file_t *file)
 {
     const int copy = fcntl(file->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
@@ -350,8 +359,8 @@ static void take_back(mo_atomic_file_t *file, int had_older)
     if (file->exchange && swap_names(folder, file->temporary, file->name) != 0) {
         mo_free(file->temporary); /* the older file: better kept under a strange name than removed */
         file->temporary = NULL;
-    } else if (!file->exchange && !had_older)
-        (void)renameat(folder, file->name, folder, file->temporary);
+    } else if (!file->exchange && !had_older && renameat(folder, file->name, folder, file->temporary) != 0)
+        (void)unlinkat(folder, file->name, 0); /* alone it would stand in the way of the next call */
     file->exchange = file->placed = 0;
 }
 

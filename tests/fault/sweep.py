@@ -274,7 +274,7 @@ class Sweep:
                 shutil.rmtree(work, ignore_errors=True)
 
     def verdict(self, row, code, out, err, folder):
-        name, kind, callers, how = row
+        name, _, callers, how = row
         ours = "dnnl" not in callers
         last = err.strip().split("\n")[-1][:200]
         if code == "hang":
@@ -294,9 +294,7 @@ class Sweep:
             return "exit code 1 without a reason", last
         if how.rstrip("+") in UNNOTICED:
             return "an interruption is noticed", last
-        # Where no rename works any more, the first files of an embedding cannot go back either.
-        together = not (kind == "rename" and how.endswith("+"))
-        return self.after(name, found, folder, last, together)
+        return self.after(name, found, folder, last)
 
     def put_back(self, run, folder):
         """As a user would: what was rescued comes in place of the run, and the log of a run that never saved goes."""
@@ -309,9 +307,9 @@ class Sweep:
         elif os.path.isdir(run) and not os.path.exists(os.path.join(run, "checkpoint.safetensors")):
             shutil.rmtree(run)
 
-    def after(self, name, found, folder, last, together):
+    def after(self, name, found, folder, last):
         """What a run that refused has left, and whether it goes on."""
-        if name == "embed" and 0 < len(found) < len(self.right[name]) and (together or "rows.npy" in found):
+        if name == "embed" and 0 < len(found) < len(self.right[name]):
             return "leaves some of its files", last
         again = SCENARIOS[name][2]
         if again is None:

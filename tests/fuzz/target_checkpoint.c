@@ -16,7 +16,7 @@ static void use_trainer(moco_trainer_t *trainer)
         OK(moco_trainer_push_views(trainer, 4, views, views + FLOATS, MOCO_LAYOUT_NHWC));
         fuzz_taken(moco_trainer_step(trainer, NULL, NULL));
     }
-    /* A step from numbers near the largest may leave statistics that are not finite: those are not saved. */
+    /* A step from huge numbers may leave statistics that are not finite: those are not saved. */
     const moco_status_t saved = moco_trainer_save(trainer, fuzz_path("again.safetensors"));
     EXPECT(saved == MOCO_OK || saved == MOCO_ERR_NONFINITE);
 }

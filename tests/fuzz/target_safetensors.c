@@ -33,7 +33,7 @@ static moco_status_t parse(const uint8_t *bytes, size_t size)
     return status;
 }
 
-/* As a file whose kind is found by its bytes, with its hash and without the wrappers in its names. */
+/* As a file whose kind is found by its bytes, with its hash, without the wrappers in its names. */
 static void open_any(const uint8_t *bytes, size_t size, moco_status_t alone)
 {
     mo_tensor_file_t file = {0};

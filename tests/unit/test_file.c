@@ -68,6 +68,18 @@ int fstat(int fd, struct stat *info)
     return -1;
 }
 
+static int renames_left = -1; /* before every rename fails; -1: none does */
+
+int renameat(int from_at, const char *from, int to_at, const char *to)
+{
+    if (renames_left == 0) {
+        errno = EACCES;
+        return -1;
+    }
+    renames_left -= renames_left > 0;
+    return (int)syscall(SYS_renameat2, from_at, from, to_at, to, 0);
+}
+
 static void setup(void)
 {
     strcpy(folder, "/tmp/moco-file-XXXXXX");
@@ -423,6 +435,24 @@ START_TEST(test_together)
 }
 END_TEST
 
+/* Where nothing can be renamed any more, the first of two new files cannot go back, and goes. */
+START_TEST(test_together_no_way_back)
+{
+    mo_atomic_file_t a = {0}, b = {0}, *const both[] = {&a, &b};
+    char other[112];
+    snprintf(other, sizeof other, "%s/other", folder);
+    ck_assert_int_eq(mo_atomic_open(&a, target), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_open(&b, other), MOCO_OK);
+    renames_left = 1;
+    const moco_status_t status = mo_atomic_commit_all(both, 2);
+    renames_left = -1;
+    ck_assert_int_eq(status, MOCO_ERR_IO);
+    mo_atomic_abort(&a);
+    mo_atomic_abort(&b);
+    ck_assert_int_eq(entries(), 0);
+}
+END_TEST
+
 /* A part file outlives its process, belongs to one process at a time, and is cut back to what its
  * owner knows of it. */
 START_TEST(test_resume)
@@ -560,6 +590,7 @@ int main(void)
     tcase_add_test(tc, test_stat_fails);
     tcase_add_test(tc, test_standard_streams);
     tcase_add_test(tc, test_together);
+    tcase_add_test(tc, test_together_no_way_back);
     tcase_add_test(tc, test_resume);
     tcase_add_test(tc, test_faults_while_writing);
     tcase_add_test(tc, test_faults_while_reading);
