@@ -4,7 +4,7 @@
 # docs/testing.md says what each group asks.
 # usage: long.sh [GROUP ...]     GROUP is one of those below; without any, all of them
 set -eu
-groups="threads memory copies fuzz faults soak valgrind analysis aarch64 processors releases"
+groups="threads memory copies fuzz faults soak valgrind analysis gpu aarch64 processors releases"
 chosen=" ${*:-$groups} "
 for name in "$@"; do
     case " $groups " in
@@ -99,6 +99,10 @@ fi
 if wanted analysis "deep static analysis"; then
     section "clang-tidy with the path-sensitive checks" sh tests/check_tidy.sh --deep "$root" || true
     section "gcc's analyser" sh tests/check_analyzers.sh "$root" || true
+fi
+
+if wanted gpu "the GPU path, on a CPU that is presented as one"; then
+    tests "presented" "$root/build" -L gpu
 fi
 
 if wanted aarch64 "another processor"; then

@@ -78,9 +78,9 @@ section "commands and programs of the documents" "$MOCO_PYTHON" -B tests/check_c
 
 group "C tests"
 if [ -n "$quick" ]; then
-    tests "release" "$root/build" -E '^(test_(bits|faults|run_faults|probe_faults)|program|smoke_kill_resume)$' # half of the time
+    tests "release" "$root/build" -E '^(test_(bits|faults|run_faults|probe_faults)|program|smoke_kill_resume|gpu_.*)$' # half of the time
 else
-    tests "release" "$root/build"
+    tests "release" "$root/build" -E '^gpu_' # compiles a hundred kernels: tests/long.sh has it
 
     group "C tests, buffers out of reach unless mapped"
     section "guarded buffers" sh tests/check_guard.sh "$root/build" "$jobs" pages || true

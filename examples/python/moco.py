@@ -377,6 +377,10 @@ _lib = _open_library()
 # ---- handles ----
 
 
+# What a function of a call may do with an object that its call is changing, between two steps.
+_READS = {"trainer_snapshot", "trainer_save", "trainer_state", "trainer_options_get"}
+
+
 class _Shared:
     """A C object and those who need it: open handles and calls at work. The last of them frees it,
     so that closing a handle never takes an object away from another thread's call. An exception of
@@ -392,7 +396,8 @@ class _Shared:
     def enter(self, work, alone):
         """False when it is freed; RuntimeError when a call is at work that cannot be joined: one of
         another thread, or one of this thread that a signal's handler has come into. Functions of a
-        call may go on with its objects."""
+        call may go on with its objects, but of one that serves one thread at a time they may only
+        ask: it is in the middle of what the call does."""
         with self.lock:
             for reference, exclusive in list(self.calls.values()):
                 other = reference()
@@ -400,6 +405,9 @@ class _Shared:
                     continue
                 if not (other.outside and other.thread == work.thread):
                     raise RuntimeError("a call is at work on this object, which serves one thread at a time")
+                if alone and exclusive and work.name not in _READS:
+                    raise RuntimeError("moco_%s would change the object that this function's own call works on"
+                                       % work.name)
             if self.pointer:
                 self.calls[id(work)] = weakref.ref(work), alone
         return bool(self.pointer)
@@ -609,7 +617,7 @@ class _Work:
     The object holds whatever the library works on until the call is over."""
 
     def __init__(self, name, arguments, undo=None, alone=False):
-        self.function = getattr(_lib, "moco_" + name)
+        self.function, self.name = getattr(_lib, "moco_" + name), name
         self.arguments, self.undo = arguments, undo
         self.status, self.message, self.error = 0, "", None
         self.begun, self.delivered = [True], [True]  # who takes the one element has the say: list.pop is atomic
@@ -999,7 +1007,7 @@ def _text_of(text, what):
         raise TypeError("%s is %r, expected a text" % (what, text))
     data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
     if b"\0" in data:
-        raise ValueError("%s holds a null character: %r" % (what, text))
+        raise ValueError("%s holds a null character: %r" % (what, text if len(text) <= 80 else text[:80]))
     return data
 
 

@@ -146,6 +146,7 @@ MOCO_API moco_status_t moco_index_load_npy(const char *path, const moco_index_op
  * rows of moco_model_embed_to_npy and the vectors are others, what lies beside it (`.names.txt`,
  * `.skipped.txt`, `.embed.json`) is removed after that.
  * @return MOCO_ERR_ARGUMENT, MOCO_ERR_IO, MOCO_ERR_EXISTS (a file of another kind is there),
+ *         MOCO_ERR_VERSION (the record of embeddings beside it is of a newer library),
  *         MOCO_ERR_MEMORY; an older file of that name is then as it was. Since: 0.1. */
 MOCO_API moco_status_t moco_index_save_npy(const moco_index_t *index, const char *path);
 

@@ -338,8 +338,9 @@ MOCO_API int64_t moco_trainer_discard(moco_trainer_t *trainer);
 
 /** Called on the calling thread after each step, and once more with knn_top1 >= 0 after each kNN
  * evaluation (the one before step 1 included; `step` is then that of the last step). Non-zero asks
- * to stop: the run saves and returns MOCO_ERR_CANCELLED. It must not throw, leave by longjmp or
- * call the library with this trainer. */
+ * to stop: the run saves and returns MOCO_ERR_CANCELLED. It must not throw or leave by longjmp. Of
+ * this trainer it may read (moco_trainer_snapshot, _state, _save, _options_get, _step_number), which
+ * gives the state behind the step; other calls with it are forbidden. */
 typedef int32_t (*moco_step_fn)(void *user, const moco_step_report_t *report);
 
 /** How far a run goes, what it saves and whom it tells. */
@@ -450,9 +451,10 @@ MOCO_API moco_status_t moco_snapshot_options_json(const moco_snapshot_options_t 
  * @param options  NULL for the defaults.
  * @param device   NULL for the trainer's own.
  * @param out      receives the model; free with moco_model_free.
- * @return MOCO_ERR_MISMATCH (a method without key encoder), MOCO_ERR_ARGUMENT, MOCO_ERR_VERSION
- *         (options of a newer header), MOCO_ERR_MEMORY_CAP (more than moco_memory_left),
- *         MOCO_ERR_MEMORY, and what work on a device returns (moco_device_t). Since: 0.1. */
+ * @return MOCO_ERR_MISMATCH (a method without key encoder), MOCO_ERR_NONFINITE (a weight),
+ *         MOCO_ERR_ARGUMENT, MOCO_ERR_VERSION (options of a newer header), MOCO_ERR_MEMORY_CAP
+ *         (more than moco_memory_left), MOCO_ERR_MEMORY, and what work on a device returns
+ *         (moco_device_t). Since: 0.1. */
 MOCO_API moco_status_t moco_trainer_snapshot(moco_trainer_t *trainer, const moco_snapshot_options_t *options,
                                              moco_device_t *device, moco_model_t **out);
 

@@ -32,7 +32,7 @@ static int is_v3(const mo_import_t *m)
     return m->inventory.roots.role->predictor != NULL;
 }
 
-static int32_t likely_recipe(const mo_import_t *m)
+static int32_t recipe_of_run(const mo_import_t *m)
 {
     if (is_v3(m))
         return mo_is_vit(m->spec.arch) ? MOCO_RECIPE_V3_VIT : MOCO_RECIPE_V3;
@@ -139,7 +139,7 @@ static moco_status_t choose_options(mo_import_t *m, int given)
 {
     moco_status_t status = MOCO_OK;
     if (!given) {
-        TRY(mo_options_defaults(likely_recipe(m), &m->options));
+        TRY(mo_options_defaults(recipe_of_run(m), &m->options));
         take_settings(m);
         TRY(mo_inventory_note(&m->inventory,
                               "batch, rates and views are those of the recipe that the file looks like"));
@@ -186,33 +186,23 @@ cleanup:
     return status;
 }
 
-static moco_status_t read_queue(mo_import_t *m)
+static moco_status_t take_queue_of_run(mo_import_t *m)
 {
     moco_status_t status = MOCO_OK;
     mo_keys_t *q = &m->state.queue;
     const mo_file_tensor_t *columns = own_entry(m, "queue"), *at = own_entry(m, "queue_ptr");
-    const size_t bytes = (size_t)(q->length * q->dimension) * sizeof(float);
-    float *values = NULL, *rows = NULL;
     if (!m->has_queue)
         return q->rows.memory != NULL ? mo_keys_start(q, m->state.options.seed) : MOCO_OK;
-    TRY(mo_block_create(bytes, &values));
-    TRY(mo_file_floats(columns, values, q->length * q->dimension));
-    TRY(mo_buffer_map(q->rows, MO_WRITE, &rows));
-    mo_transpose(values, q->dimension, q->length, rows);
-    TRY(mo_check_keys(columns->name, rows, q->length, q->dimension));
+    status = mo_queue_read(columns, at, q);
+    if (status != MOCO_OK)
+        mo_message_of_file(m->inventory.path);
+    TRY(status);
     mo_inventory_take(&m->inventory, columns);
-    if (at == NULL) {
-        TRY(mo_inventory_missing(&m->inventory, "queue_ptr: 0"));
-    } else {
-        TRY(mo_file_ints(at, &q->pointer, 1));
+    if (at != NULL)
         mo_inventory_take(&m->inventory, at);
-        if (q->pointer < 0 || q->pointer >= q->length)
-            TRY(mo_fail(MOCO_ERR_FORMAT, "%s: 'queue_ptr' is %lld, wanted 0 to %lld", m->inventory.path,
-                        (long long)q->pointer, (long long)q->length - 1));
-    }
+    else
+        TRY(mo_inventory_missing(&m->inventory, "queue_ptr: 0"));
 cleanup:
-    mo_buffer_unmap(q->rows, rows);
-    mo_block_free(values, bytes);
     return status;
 }
 
@@ -350,7 +340,7 @@ static moco_status_t import_reference(mo_import_t *m, const char *in, const char
     TRY(mo_state_take(&m->state, NULL));
     TRY(read_encoders(m));
     TRY(mo_cancel_check(o->cancel));
-    TRY(read_queue(m));
+    TRY(take_queue_of_run(m));
     TRY(mo_import_optimizer(m));
     TRY(set_counters(m));
     TRY(update_keys(m, o->key_update));

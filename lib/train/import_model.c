@@ -11,7 +11,7 @@
 #include "util/headroom.h"
 #include "util/status.h"
 
-static int32_t likely_recipe(const mo_encoder_spec_t *spec)
+static int32_t recipe_of_head(const mo_encoder_spec_t *spec)
 {
     switch (spec->head) {
     case MOCO_HEAD_LINEAR: return spec->stem == MOCO_STEM_CIFAR ? MOCO_RECIPE_CIFAR : MOCO_RECIPE_V1;
@@ -121,7 +121,7 @@ moco_status_t mo_import_model(const mo_tensor_file_t *file, const char *in, cons
             in));
     TRY(load(file, in, o, 0, &l));
     TRY(o->training != NULL ? mo_options_overlay(o->training, &options)
-                            : mo_options_defaults_for(likely_recipe(&l.encoder.spec), l.encoder.spec.arch, &options));
+                            : mo_options_defaults_for(recipe_of_head(&l.encoder.spec), l.encoder.spec.arch, &options));
     const int with_head = l.encoder.spec.head == options.head;
     if (!with_head)
         TRY(load(file, in, o, 1, &l));

@@ -25,8 +25,8 @@ typedef struct mo_run_folder {
  * MOCO_ERR_EXISTS where another run, of this process or another one, is at work in it. */
 moco_status_t mo_run_folder_open(mo_run_folder_t *run, const char *path);
 /* Locks the folder of `path` for who writes a file there that may be a run's, by its name; else
- * does nothing. MOCO_ERR_EXISTS where a run is at work in it; other saves may be. Close it after the
- * write. */
+ * does nothing. MOCO_ERR_EXISTS where a run is at work in it; other saves may be. Close it after
+ * the write. */
 moco_status_t mo_run_folder_guard(mo_run_folder_t *guard, const char *path);
 /* Lets others in. With `unused`, a folder that this run has made goes, if it is empty. Safe on a
  * zeroed struct. */

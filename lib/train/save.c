@@ -119,29 +119,36 @@ cleanup:
     return status;
 }
 
+moco_status_t mo_queue_read(const mo_file_tensor_t *keys, const mo_file_tensor_t *at, mo_keys_t *queue)
+{
+    moco_status_t status = MOCO_OK;
+    float *values = NULL, *rows = NULL;
+    int64_t pointer = 0;
+    const int64_t count = queue->length * queue->dimension;
+    const size_t bytes = (size_t)count * sizeof(float);
+    TRY(mo_block_create(bytes, &values));
+    TRY(mo_file_floats(keys, values, count));
+    TRY(mo_buffer_map(queue->rows, MO_WRITE, &rows));
+    mo_transpose(values, queue->dimension, queue->length, rows);
+    TRY(mo_check_keys(keys->name, rows, queue->length, queue->dimension));
+    if (at != NULL)
+        TRY(mo_file_ints(at, &pointer, 1));
+    if (pointer < 0 || pointer >= queue->length)
+        TRY(mo_fail(MOCO_ERR_FORMAT, "'queue_ptr' is %" PRId64 ", wanted 0 to %" PRId64, pointer, queue->length - 1));
+    queue->pointer = pointer;
+cleanup:
+    mo_buffer_unmap(queue->rows, rows);
+    mo_block_free(values, bytes);
+    return status;
+}
+
 /* check_tensors has seen that the keys are there in this shape. */
 static moco_status_t get_queue(const mo_tensor_file_t *st, mo_state_t *s)
 {
-    moco_status_t status = MOCO_OK;
-    float *queue = NULL, *rows = NULL;
-    int64_t pointer;
-    size_t bytes = (size_t)(s->queue.length * s->queue.dimension) * sizeof(float);
-    const mo_file_tensor_t *keys = mo_tensor_file_find(st, "queue"), *at = mo_tensor_file_find(st, "queue_ptr");
+    const mo_file_tensor_t *at = mo_tensor_file_find(st, "queue_ptr");
     if (at == NULL)
         return mo_fail(MOCO_ERR_SHAPE, "tensor 'queue_ptr' is missing");
-    TRY(mo_block_create(bytes, &queue));
-    TRY(mo_file_floats(keys, queue, s->queue.length * s->queue.dimension));
-    TRY(mo_buffer_map(s->queue.rows, MO_WRITE, &rows));
-    mo_transpose(queue, s->queue.dimension, s->queue.length, rows);
-    TRY(mo_check_keys(keys->name, rows, s->queue.length, s->queue.dimension));
-    TRY(mo_file_ints(at, &pointer, 1));
-    if (pointer < 0 || pointer >= s->queue.length)
-        TRY(mo_fail(MOCO_ERR_FORMAT, "'queue_ptr' is %" PRId64 ", wanted 0 to %" PRId64, pointer, s->queue.length - 1));
-    s->queue.pointer = pointer;
-cleanup:
-    mo_buffer_unmap(s->queue.rows, rows);
-    mo_block_free(queue, bytes);
-    return status;
+    return mo_queue_read(mo_tensor_file_find(st, "queue"), at, &s->queue);
 }
 
 static moco_status_t get_optimizer(const mo_tensor_file_t *st, mo_state_t *s, int32_t block)

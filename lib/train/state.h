@@ -10,6 +10,7 @@
 #include "contrast/contrast.h"
 #include "nets/encoder.h"
 #include "optim/optim.h"
+#include "persist/tensor_file.h"
 #include "train/methods/method.h"
 #include "engine/blocks.h"
 #include "util/folder.h"
@@ -49,6 +50,8 @@ double mo_queue_fill(const mo_state_t *state); /* share of real keys; 0 without 
 /* save.c. `shard`, data set and counters are part of it; the numbering of pushed images goes on
  * behind those that steps have used or that were discarded. */
 moco_status_t mo_state_save(mo_state_t *state, const mo_folder_t *folder, const char *path);
+/* The keys of a file, a column each, and the pointer; `at` NULL: 0. Both are checked. */
+moco_status_t mo_queue_read(const mo_file_tensor_t *keys, const mo_file_tensor_t *at, mo_keys_t *queue);
 /* The options of a checkpoint of this library, without the rest of it. */
 moco_status_t mo_checkpoint_options(const char *path, moco_trainer_options_t *options);
 void mo_transpose(const float *from, int64_t rows, int64_t columns, float *to); /* [rows,columns] -> [columns,rows] */

@@ -269,11 +269,20 @@ moco_status_t mo_atomic_reread(mo_atomic_file_t *file, uint64_t from,
 
 /* ---- writing ---- */
 
+/* A file that has once lost bytes never again says that all is well. */
+static moco_status_t put(mo_atomic_file_t *file, const void *bytes, uint64_t size)
+{
+    if (file->error == 0 && mo_fd_write(file->fd, bytes, size) != 0)
+        file->error = errno;
+    errno = file->error;
+    return file->error == 0 ? MOCO_OK : failed(file, "write");
+}
+
 static moco_status_t flush(mo_atomic_file_t *file)
 {
     const size_t size = file->waiting;
     file->waiting = 0;
-    return mo_fd_write(file->fd, file->buffer, size) == 0 ? MOCO_OK : failed(file, "write");
+    return put(file, file->buffer, size);
 }
 
 moco_status_t mo_atomic_write(mo_atomic_file_t *file, const void *bytes, uint64_t size)
@@ -282,7 +291,7 @@ moco_status_t mo_atomic_write(mo_atomic_file_t *file, const void *bytes, uint64_
     if (size > BUFFER_SIZE - file->waiting)
         TRY(flush(file));
     if (size > BUFFER_SIZE)
-        return mo_fd_write(file->fd, bytes, size) == 0 ? MOCO_OK : failed(file, "write");
+        return put(file, bytes, size);
     if (size > 0)
         memcpy(file->buffer + file->waiting, bytes, size);
     file->waiting += size;

@@ -22,6 +22,7 @@ typedef struct mo_atomic_file {
     char *temporary;    /* in the folder; NULL: nothing to remove */
     uint8_t *buffer;    /* bytes that wait                       */
     size_t waiting;
+    int error;    /* errno of the write that lost bytes; 0 = none                         */
     pid_t owner;  /* a forked child leaves the file to the process that opened it         */
     int kept;     /* its name is not a passing one: the next process goes on with it     */
     int exchange; /* a commit has swapped it with an older file, which now is `temporary` */
@@ -34,8 +35,8 @@ moco_status_t mo_atomic_open_in(mo_atomic_file_t *file, const mo_folder_t *folde
  * bytes; 0 starts it over. MOCO_ERR_STATE where another process has it open. MOCO_ERR_FORMAT where
  * fewer bytes are there. */
 moco_status_t mo_atomic_resume(mo_atomic_file_t *file, const char *path, uint64_t size);
-/* The path of that temporary file (mo_free): a name that gets too long for a file system is cut, and
- * ends in a checksum. */
+/* The path of that temporary file (mo_free): a name that gets too long for a file system is cut,
+ * and ends in a checksum. */
 moco_status_t mo_atomic_part_path(const char *path, char **part);
 /* The bytes of a resumed file from `from` to its end as it was opened, piece by piece. */
 moco_status_t mo_atomic_reread(mo_atomic_file_t *file, uint64_t from,

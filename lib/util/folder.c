@@ -5,6 +5,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/file.h>
@@ -36,7 +38,7 @@ int mo_fd_high(int fd)
     return copy;
 }
 
-int mo_fd_write(int fd, const void *bytes, uint64_t size)
+static int write_all(int fd, const void *bytes, uint64_t size)
 {
     const uint8_t *from = bytes;
     while (size > 0) {
@@ -50,6 +52,23 @@ int mo_fd_write(int fd, const void *bytes, uint64_t size)
         size -= (uint64_t)written;
     }
     return 0;
+}
+
+/* Past the limit of RLIMIT_FSIZE the system also sends the thread a SIGXFSZ, which would end the
+ * host: the error is enough. A host that has blocked the signal itself finds it pending. */
+int mo_fd_write(int fd, const void *bytes, uint64_t size)
+{
+    sigset_t too_large, before;
+    sigemptyset(&too_large);
+    sigaddset(&too_large, SIGXFSZ);
+    pthread_sigmask(SIG_BLOCK, &too_large, &before);
+    const int result = write_all(fd, bytes, size), error = errno;
+    if (result != 0 && error == EFBIG && !sigismember(&before, SIGXFSZ))
+        while (sigtimedwait(&too_large, NULL, &(struct timespec){0}) < 0 && errno == EINTR) {
+        }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return result;
 }
 
 int mo_fd_sync(int fd)

@@ -9,18 +9,7 @@
 
 #include <moco/moco.h>
 
-static long of_status(const char *field)
-{
-    char line[256];
-    long value = -1;
-    FILE *status = fopen("/proc/self/status", "r");
-    while (status != NULL && fgets(line, sizeof line, status) != NULL)
-        if (strncmp(line, field, strlen(field)) == 0)
-            value = strtol(line + strlen(field), NULL, 10);
-    if (status != NULL)
-        fclose(status);
-    return value;
-}
+#include "../process_numbers.h"
 
 static void *call(void *library, const char *name)
 {

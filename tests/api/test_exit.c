@@ -12,6 +12,7 @@
 
 #include "api.h"
 #include "call_options.h"
+#include "draw.h"
 
 enum { SIDE = 16, IMAGES = 8, CODE = 7 };
 
@@ -191,6 +192,42 @@ START_TEST(test_late_calls)
 }
 END_TEST
 
+/* exit inside a callback, while a run's threads load images. */
+static int32_t leave(void *user, const moco_step_report_t *report)
+{
+    (void)user;
+    if (report->step == 2)
+        exit(CODE);
+    return 0;
+}
+
+START_TEST(test_exit_in_a_callback)
+{
+    int state = 0;
+    scratch_t scratch = scratch_make();
+    draw_tree(in_scratch(&scratch, "set"), 40, 2, 24);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        moco_trainer_options_t options;
+        moco_trainer_t *trainer = NULL;
+        moco_dataset_t *dataset = NULL;
+        signal(SIGALRM, SIG_DFL);
+        alarm(60);
+        tiny_options(&options);
+        if (moco_trainer_create(&options, NULL, &trainer) != MOCO_OK ||
+            moco_dataset_open(in_scratch(&scratch, "set"), NULL, &dataset) != MOCO_OK)
+            _exit(2);
+        moco_trainer_run(trainer, dataset, NULL, in_scratch(&scratch, "run"), RUN(.progress = leave));
+        _exit(3);
+    }
+    ck_assert_int_eq(waitpid(pid, &state, 0), pid);
+    ck_assert_msg(WIFEXITED(state), "killed by signal %d", WTERMSIG(state));
+    ck_assert_int_eq(WEXITSTATUS(state), CODE);
+    scratch_drop(&scratch);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     if (argc == 3)
@@ -202,6 +239,7 @@ int main(int argc, char **argv)
     tcase_add_test(tc, test_first_thread_ends);
     tcase_add_test(tc, test_handler_joins);
     tcase_add_test(tc, test_late_calls);
+    tcase_add_test(tc, test_exit_in_a_callback);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }

@@ -277,6 +277,99 @@ START_TEST(data_set_that_others_read)
 }
 END_TEST
 
+/* ---- files ---- */
+
+typedef struct savers {
+    scratch_t scratch;
+    moco_trainer_t *trainer;
+    moco_model_t *model;
+} savers_t;
+
+static int save_both(void *context)
+{
+    savers_t *s = context;
+    return moco_trainer_save(s->trainer, in_scratch(&s->scratch, "child.checkpoint")) != MOCO_OK ? 1
+           : moco_model_save(s->model, in_scratch(&s->scratch, "child.model")) != MOCO_OK        ? 2
+                                                                                                 : 0;
+}
+
+static void expect_same(const savers_t *s, const char *name, const char *other)
+{
+    char command[300];
+    snprintf(command, sizeof command, "cmp '%s/%s' '%s/%s'", s->scratch.path, name, s->scratch.path, other);
+    ck_assert_msg(system(command) == 0, "%s and %s differ", name, other);
+}
+
+/* What was learnt is not lost to a child whose parent has the lanes: files need none. */
+START_TEST(a_child_that_saves)
+{
+    pthread_t thread;
+    moco_trainer_options_t options;
+    moco_device_t *device = device_of(1);
+    savers_t s = {.scratch = scratch_make(), .model = tiny_model(device)};
+    tiny_options(&options);
+    expect_ok(moco_trainer_create(&options, device, &s.trainer));
+    expect_ok(moco_trainer_save(s.trainer, in_scratch(&s.scratch, "parent.checkpoint")));
+    expect_ok(moco_model_save(s.model, in_scratch(&s.scratch, "parent.model")));
+    stop = rounds = 0;
+    ck_assert_int_eq(pthread_create(&thread, NULL, keep_busy, s.model), 0);
+    while (rounds == 0)
+        usleep(1000);
+    for (int i = 0; i < 5; i++) {
+        ck_assert_int_eq(in_child(save_both, &s), 0);
+        expect_same(&s, "parent.checkpoint", "child.checkpoint");
+        expect_same(&s, "parent.model", "child.model");
+    }
+    stop = 1;
+    pthread_join(thread, NULL);
+    moco_model_free(s.model);
+    moco_trainer_free(s.trainer);
+    moco_device_free(device);
+    scratch_drop(&s.scratch);
+}
+END_TEST
+
+/* Devices are made and asked about in other threads while the process forks. */
+static void *make_devices(void *unused)
+{
+    char text[2048];
+    while (!atomic_load(&stop_making)) {
+        moco_device_t *device = NULL;
+        if (moco_device_create(NULL, &device) != MOCO_OK || moco_build_info(text, sizeof text, NULL) != MOCO_OK)
+            return device;
+        moco_device_free(device);
+    }
+    return unused;
+}
+
+static int make_one(void *context)
+{
+    char text[2048];
+    moco_device_t *device = NULL;
+    (void)context;
+    const int good = moco_build_info(text, sizeof text, NULL) == MOCO_OK &&
+                     moco_device_create(NULL, &device) == MOCO_OK;
+    moco_device_free(device);
+    return !good;
+}
+
+START_TEST(devices_in_the_making)
+{
+    pthread_t threads[2];
+    void *failed = NULL;
+    atomic_store(&stop_making, 0);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, make_devices, NULL), 0);
+    for (int i = 0; i < 40; i++)
+        ck_assert_int_eq(in_child(make_one, NULL), 0);
+    atomic_store(&stop_making, 1);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], &failed);
+        ck_assert_ptr_null(failed);
+    }
+}
+END_TEST
+
 static pid_t child;
 
 /* Forks in the middle of the run; parent and child both go on. */
@@ -335,9 +428,13 @@ int main(void)
     (void)data_set_that_others_read;
     (void)a_child_that_goes_on_training;
     (void)models_in_the_making;
+    (void)devices_in_the_making;
+    (void)a_child_that_saves;
 #else
     tcase_add_test(forks, work_in_flight);
     tcase_add_test(forks, models_in_the_making);
+    tcase_add_test(forks, devices_in_the_making);
+    tcase_add_test(forks, a_child_that_saves);
     tcase_add_test(forks, data_set_that_others_read);
     tcase_add_test(forks, a_child_that_goes_on_training);
 #endif

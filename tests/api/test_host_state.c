@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "api.h"
@@ -240,6 +241,42 @@ START_TEST(test_small_stack)
 }
 END_TEST
 
+/* ---- signals ---- */
+
+static volatile sig_atomic_t ticks;
+
+static void tick(int number)
+{
+    (void)number;
+    ticks++;
+}
+
+/* Each millisecond, and no system call is begun again by itself. */
+static void storm(int timer, int number, long microseconds)
+{
+    const struct sigaction action = {.sa_handler = tick};
+    const struct itimerval every = {{0, microseconds}, {0, microseconds}};
+    ck_assert_int_eq(sigaction(number, &action, NULL), 0);
+    ck_assert_int_eq(setitimer(timer, &every, NULL), 0);
+}
+
+START_TEST(test_signals)
+{
+    static const struct {
+        int timer, number;
+    } storms[] = {{ITIMER_REAL, SIGALRM}, {ITIMER_PROF, SIGPROF}, {ITIMER_VIRTUAL, SIGVTALRM}};
+    small_t session = {.scratch = scratch_make()};
+    draw_tree(in_scratch(&session.scratch, "set"), 24, 2, 24);
+    ticks = 0;
+    storm(storms[_i].timer, storms[_i].number, 1000);
+    use_everything(&session);
+    setitimer(storms[_i].timer, &(struct itimerval){{0, 0}, {0, 0}}, NULL);
+    ck_assert_msg(session.failed == NULL, "%s: %s", session.failed, session.message);
+    ck_assert_int_gt(ticks, 0);
+    scratch_drop(&session.scratch);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("host state");
@@ -250,10 +287,10 @@ int main(void)
 #ifdef __SANITIZE_ADDRESS__ /* its redzones make frames several times larger */
     puts("skipped: threads of 64 KiB of stack, under the address sanitizer");
     (void)test_small_stack;
-    (void)use_everything;
 #else
     tcase_add_test(tc, test_small_stack);
 #endif
+    tcase_add_loop_test(tc, test_signals, 0, 3);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }

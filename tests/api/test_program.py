@@ -22,9 +22,9 @@ TINY = ["--recipe", "moco-cifar", "--arch", "resnet18", "--width", "0.125", "--s
         "--bn-groups", "2", "--queue", "32", "--epochs", "2", "--threads", "1"]
 
 
-def moco(*arguments, **options):
+def moco(*arguments, timeout=250, **options):
     return subprocess.run([MOCO, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          timeout=250, **options)
+                          timeout=timeout, **options)
 
 
 def lines(text):
@@ -253,6 +253,24 @@ class Train(Case):
         for query, says in ("/dev/zero", "regular file"), (fifo, "empty"), (text, "x.png"):
             result = self.run_moco("near", self.model, self.data, query, code=1, says=[query, says])
             self.assertNotIn("data[", result.stderr)
+
+    def test_endless_paths(self):
+        """Every path of every command: a device without an end and a FIFO that nobody writes are refused at once."""
+        fifo, out = self.path("nobody"), self.path("out")
+        os.mkfifo(fifo)
+        for path in "/dev/zero", fifo:
+            for arguments in (["train", path, "-o", out, *TINY], ["train", self.data, "--eval", path, "-o", out, *TINY],
+                              ["train", self.data, "-o", path, *TINY],
+                              ["embed", path, self.data, "-o", out], ["embed", self.model, path, "-o", out],
+                              ["embed", self.model, self.data, "-o", path], ["knn", path, self.data, self.data],
+                              ["knn", self.model, path, self.data], ["knn", self.model, self.data, path],
+                              ["probe", path, self.data, self.data], ["probe", self.model, self.data, path],
+                              ["finetune", path, self.data, self.data, "-o", out], ["near", path, self.data, path],
+                              ["near", self.model, path, path], ["views", path, "-o", out], ["info", path],
+                              ["convert", path, out], ["convert", self.model, path]):
+                result = moco(*arguments, timeout=60)
+                self.assertIn(result.returncode, (1, 2), (arguments, result.stderr))
+                self.assertIn(path, result.stderr, arguments)
 
     def test_resume_of_a_vit(self):
         """v3 on a ViT is a recipe of its own, and its own command line goes on with it."""

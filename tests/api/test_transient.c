@@ -3,6 +3,7 @@
  * and going on gives the bits of a run that was never disturbed. This program's own openat, pread,
  * fstat and readdir stand in front of the system's and fail at a chosen call. */
 #include "draw.h"
+#include "../log_lines.h"
 #include "call_options.h"
 
 #include <dirent.h>
@@ -95,30 +96,13 @@ struct dirent *readdir(DIR *folder)
 
 static scratch_t scratch;
 static moco_device_t *device;
-static char lines[40][400];
-static int line_count;
-
-static void keep_line(void *user, int32_t level, const char *line)
-{
-    (void)user;
-    if (level == MOCO_LOG_WARNING && line_count < 40)
-        snprintf(lines[line_count++], sizeof lines[0], "%s", line);
-}
-
-static int logged(const char *part)
-{
-    int count = 0;
-    for (int i = 0; i < line_count; i++)
-        count += strstr(lines[i], part) != NULL;
-    return count;
-}
 
 static void setup(void)
 {
     scratch = scratch_make();
     device = device_of(1);
     draw_tree(in_scratch(&scratch, "images"), IMAGES, CLASSES, SIDE);
-    line_count = 0;
+    log_line_count = 0;
     moco_set_log(keep_line, NULL, MOCO_LOG_WARNING);
 }
 
@@ -235,7 +219,7 @@ START_TEST(listing_a_folder)
         arm(CALL_FSTAT, errors[i], 1, 1, NULL);
         expect_status(MOCO_ERR_IO, moco_dataset_open(path, NULL, &dataset));
     }
-    ck_assert_int_eq(line_count, 0);
+    ck_assert_int_eq(log_line_count, 0);
     arm(CALL_OPENAT, EACCES, 0, 1, "c1"); /* a folder that may not be read is told of */
     expect_ok(moco_dataset_open(path, NULL, &dataset));
     ck_assert_int_eq(moco_dataset_count(dataset), IMAGES / CLASSES);

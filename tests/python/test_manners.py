@@ -534,6 +534,20 @@ def test_one_thread_at_a_time():
     assert seen == [trainer.step_number]
 
 
+def test_functions_may_not_change_what_their_call_changes():
+    """A run's function may read its trainer, and use others; the run's own steps are not for it."""
+    data = moco.Dataset.from_images([jpeg(i % 8) for i in range(64)])
+    trainer, other = (moco.Trainer("moco-cifar", **dict(TINY, epochs=1)) for _ in range(2))
+    for change in (lambda: trainer.steps(data, 1), lambda: trainer.run(data), trainer.discard, trainer.step,
+                   lambda: trainer.push_pixels([draw(1)])):
+        refused(RuntimeError, lambda: trainer.run(data, progress=lambda report: change()), "own call")
+    step = trainer.step_number
+    shapes = []
+    trainer.run(data, progress=lambda report: shapes.append(trainer.snapshot().dimension("backbone"))
+                or other.steps(data, 1))
+    assert len(shapes) == 8 - step == other.step_number
+
+
 def test_cancel_of_several_calls():
     """One object for calls of several threads; a request before the call counts too, and no other call hears of it."""
     data, model, cancel, ends = moco.Dataset.from_images([jpeg(i % 8) for i in range(8000)]), tiny_model(), moco.Cancel(), []

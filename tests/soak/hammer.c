@@ -20,6 +20,8 @@
 
 #include <moco/moco.h>
 
+#include "../process_numbers.h"
+
 enum { SIDE = 16, FLOATS = 3 * SIDE * SIDE, BATCH = 4, IMAGES = 6, VECTORS = 2000, WIDTH = 16, NEAREST = 3 };
 enum { EMBEDDED, SEARCHED, VIEWED, MADE, STEPPED, SNAPSHOTS, WORKS };
 
@@ -155,19 +157,6 @@ static void *make(void *unused)
 }
 
 /* ---- what the process holds ---- */
-
-static long of_status(const char *field)
-{
-    char line[256];
-    long value = -1;
-    FILE *status = fopen("/proc/self/status", "r");
-    while (status != NULL && fgets(line, sizeof line, status) != NULL)
-        if (strncmp(line, field, strlen(field)) == 0)
-            value = strtol(line + strlen(field), NULL, 10);
-    if (status != NULL)
-        fclose(status);
-    return value;
-}
 
 static long descriptors(void)
 {

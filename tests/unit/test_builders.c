@@ -1,5 +1,5 @@
-/* The functions that list operations: the shape of what each makes, and that each hands on the failure
- * of the one before it. */
+/* The functions that list operations: the shape of what each makes, and that each hands on the
+ * failure of the one before it. */
 #include <check.h>
 #include <stdlib.h>
 
@@ -119,7 +119,8 @@ START_TEST(tokens)
 }
 END_TEST
 
-/* Nothing is listed from what an earlier builder could not make, nor in a net that ran out of memory. */
+/* Nothing is listed from what an earlier builder could not make, nor in a net that ran out of
+ * memory. */
 START_TEST(failures)
 {
     mo_net_t net = {0};

@@ -177,7 +177,8 @@ END_TEST
 
 /* ---- the sums ---- */
 
-/* A plain sum of whole numbers, which no order rounds. Numbers behind the last one would be seen. */
+/* A plain sum of whole numbers, which no order rounds. Numbers behind the last one would be
+ * seen. */
 START_TEST(square_sums)
 {
     enum { MOST = 43 };
@@ -198,8 +199,8 @@ START_TEST(square_sums)
 }
 END_TEST
 
-/* Eight running sums, added in pairs: 2^54 + 2 and + 2 are lost one by one, and 2 + 2 is not. What is
- * left over belongs to the first of them, where 2^54 swallows ones that together are seen. */
+/* Eight running sums, added in pairs: 2^54 + 2 and + 2 are lost one by one, and 2 + 2 is not. What
+ * is left over belongs to the first of them, where 2^54 swallows ones that together are seen. */
 START_TEST(order_of_sums)
 {
     const float a[8] = {0x1p27f, 1, 1, 1, 1, 1, 1, 1}, left[10] = {0x1p27f, 1, [8] = 1, [9] = 1}, none[10] = {0};
@@ -212,8 +213,8 @@ END_TEST
 
 /* ---- parts and trust ---- */
 
-/* A net of which one tensor fills a part exactly, one takes two, one has a single number, and one is
- * hidden. */
+/* A net of which one tensor fills a part exactly, one takes two, one has a single number, and one
+ * is hidden. */
 static void odd_net(mo_net_t *net)
 {
     net->input = mo_net_tensor(net, 256, 1, 1);
@@ -250,8 +251,8 @@ START_TEST(parts)
 }
 END_TEST
 
-/* The trust ratio of every tensor, from the definition. Gradients lean towards the parameters, so that
- * the sign of the decay shows. Ratios of tensors without a length or without a step are 1. */
+/* The trust ratio of every tensor, from the definition. Gradients lean towards the parameters, so
+ * that the sign of the decay shows. Ratios of tensors without a length or without a step are 1. */
 START_TEST(trust)
 {
     mo_optim_rates_t rates = {.kind = (mo_optimizer_t)_i, .weight_decay = 0.5, .trust = 0.02};

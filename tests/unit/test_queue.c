@@ -162,7 +162,8 @@ static void check_contrast(moco_queue_t *queue, double temperature)
     ck_assert(first > 0 && first < fifth && fifth < ROWS); /* otherwise nothing is told */
 }
 
-/* Against the definition in double, with one temperature after another, before and after keys came. */
+/* Against the definition in double, with one temperature after another, before and after keys
+ * came. */
 START_TEST(test_contrast)
 {
     moco_queue_options_t o;

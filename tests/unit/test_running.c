@@ -1,5 +1,5 @@
-/* Running statistics of batch norms: one update by the definition, and which rows of what a step has
- * staged each update takes. */
+/* Running statistics of batch norms: one update by the definition, and which rows of what a step
+ * has staged each update takes. */
 #include <check.h>
 #include <stdlib.h>
 

@@ -3,6 +3,7 @@
  * more than they are worth, test sets that repeat their bank. */
 #define _GNU_SOURCE /* memmem */
 #include "data_fixtures.h"
+#include "log_lines.h"
 
 #include <jansson.h>
 
@@ -15,30 +16,13 @@
 static char folder[64];
 static moco_dataset_t *dataset;
 static fixture_t jpeg;
-static char lines[60][600];
-static int line_count;
-
-static void keep_line(void *user, int32_t level, const char *line)
-{
-    (void)user;
-    if (level <= MOCO_LOG_WARNING && line_count < 60)
-        snprintf(lines[line_count++], sizeof lines[0], "%s", line);
-}
-
-static int logged(const char *part)
-{
-    int count = 0;
-    for (int i = 0; i < line_count; i++)
-        count += strstr(lines[i], part) != NULL;
-    return count;
-}
 
 static void setup(void)
 {
     fixture_folder(folder);
     jpeg = fixture_jpeg(20, 10, 3, 0, 1);
     dataset = NULL;
-    line_count = 0;
+    log_line_count = 0;
     moco_set_log(keep_line, NULL, MOCO_LOG_WARNING);
 }
 
@@ -66,7 +50,7 @@ static moco_status_t open_at(const char *name)
     snprintf(path, sizeof path, "%s/%s", folder, name);
     moco_dataset_free(dataset);
     dataset = NULL;
-    line_count = 0;
+    log_line_count = 0;
     return moco_dataset_open(path, NULL, &dataset);
 }
 
@@ -158,7 +142,7 @@ START_TEST(parts_of_a_data_set_are_warned_of)
     ck_assert_int_eq(logged("'train' and 'val'"), 1);
     add("set/cat/1.jpg");
     ck_assert_int_eq(open_at("set"), MOCO_OK);
-    ck_assert_int_eq(line_count, 0);
+    ck_assert_int_eq(log_line_count, 0);
 }
 END_TEST
 
@@ -235,7 +219,7 @@ START_TEST(lists_as_they_are_written)
     ck_assert_str_eq(moco_dataset_class_name(dataset, 0), "cat");
     for (int i = 0; i < 2; i++)
         ck_assert_int_eq(moco_dataset_pixels(dataset, i, 1, 1, out), MOCO_OK);
-    ck_assert_int_eq(line_count, 0);
+    ck_assert_int_eq(log_line_count, 0);
 }
 END_TEST
 
@@ -327,7 +311,7 @@ START_TEST(ends_of_archives)
     write_tar("joined.tar", &tar);
     ck_assert_int_eq(open_at("joined.tar"), MOCO_OK);
     ck_assert_int_eq(moco_dataset_count(dataset), 2);
-    ck_assert_int_eq(line_count, 1);
+    ck_assert_int_eq(log_line_count, 1);
     ck_assert_int_eq(logged("goes on behind its end-of-archive block"), 1);
 
     fixture_tar_add(&tar, "cat/1.jpg", '0', jpeg.bytes, jpeg.size, NULL);
@@ -338,7 +322,7 @@ START_TEST(ends_of_archives)
     write_tar("padded.tar", &tar);
     ck_assert_int_eq(open_at("padded.tar"), MOCO_OK);
     ck_assert_int_eq(moco_dataset_count(dataset), 1);
-    ck_assert_int_eq(line_count, 0);
+    ck_assert_int_eq(log_line_count, 0);
 
     fixture_tar_add(&tar, "cat/1.jpg", '0', jpeg.bytes, jpeg.size, NULL);
     fixture_tar_add(&tar, "pax", 'x', "16 path=dog.jpg\n", 16, NULL);
@@ -571,9 +555,9 @@ START_TEST(broken_images_are_named_once)
         while (mo_loader_next(loader, &batch) == MOCO_OK)
             mo_loader_return(loader, batch);
         mo_loader_free(loader);
-        ck_assert_int_eq(line_count, round == 0 ? 0 : 11);
+        ck_assert_int_eq(log_line_count, round == 0 ? 0 : 11);
     }
-    ck_assert_str_eq(lines[0],
+    ck_assert_str_eq(log_lines[0],
                      "image '00.jpg' is left out: a git-lfs pointer to the file, not the file itself (git lfs pull "
                      "fetches it)");
     ck_assert_int_eq(logged("more images are left out; only the first 10 are named"), 1);
@@ -708,9 +692,9 @@ START_TEST(a_test_set_that_repeats_the_bank)
     write_tar("bank.tar", &tar);
     moco_dataset_t *bank = other_at("bank"), *again = other_at("bank"), *packed = other_at("bank.tar"),
                    *other = other_at("other");
-    line_count = 0;
+    log_line_count = 0;
     mo_overlap_warn("bank", bank, other);
-    ck_assert_int_eq(line_count, 0);
+    ck_assert_int_eq(log_line_count, 0);
     mo_overlap_warn("bank", bank, bank);
     ck_assert_int_eq(logged("the test set is the bank itself"), 1);
     mo_overlap_warn("bank", bank, again);
