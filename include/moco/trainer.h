@@ -339,8 +339,8 @@ MOCO_API int64_t moco_trainer_discard(moco_trainer_t *trainer);
 /** Called on the calling thread after each step, and once more with knn_top1 >= 0 after each kNN
  * evaluation (the one before step 1 included; `step` is then that of the last step). Non-zero asks
  * to stop: the run saves and returns MOCO_ERR_CANCELLED. It must not throw or leave by longjmp. Of
- * this trainer it may read (moco_trainer_snapshot, _state, _save, _options_get, _step_number), which
- * gives the state behind the step; other calls with it are forbidden. */
+ * this trainer it may read (moco_trainer_snapshot, _state, _save, _options_get, _step_number),
+ * which gives the state behind the step; other calls with it are forbidden. */
 typedef int32_t (*moco_step_fn)(void *user, const moco_step_report_t *report);
 
 /** How far a run goes, what it saves and whom it tells. */
