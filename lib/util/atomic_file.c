@@ -273,9 +273,8 @@ moco_status_t mo_atomic_reread(mo_atomic_file_t *file, uint64_t from,
 /* A forked child shares the descriptor and its place with the process that opened the file. */
 static moco_status_t need_own(const mo_atomic_file_t *file)
 {
-    return file->owner == getpid()
-               ? MOCO_OK
-               : mo_fail(MOCO_ERR_FORKED, "the file was opened by the process that forked this one");
+    return file->owner == getpid() ? MOCO_OK
+                                   : mo_fail(MOCO_ERR_IO, "the file belongs to the process that forked this one");
 }
 
 static moco_status_t put(mo_atomic_file_t *file, const void *bytes, uint64_t size)
