@@ -31,6 +31,8 @@ engine/ops/attention.c some_gradients use-of-uninitialized-value
 engine/ops/attention.c some_images use-of-uninitialized-value
 engine/ops/batchnorm_primitives.c shard_statistics use-of-uninitialized-value
 engine/ops/batchnorm_primitives.c sync_backward use-of-uninitialized-value
+engine/ops/crossentropy.c primitives_backward use-of-uninitialized-value
+engine/ops/crossentropy.c primitives use-of-uninitialized-value
 engine/ops/l2norm.c backward use-of-uninitialized-value
 engine/ops/l2norm.c forward use-of-uninitialized-value
 engine/ops/layernorm.c primitives use-of-uninitialized-value
