@@ -16,9 +16,10 @@ MOCO_BEGIN_DECLS
  *
  * What work on a device returns, beside the statuses that a call names itself: MOCO_ERR_ENGINE
  * (oneDNN refused or failed), MOCO_ERR_THREAD (a lane could not be started), MOCO_ERR_FORKED (this
- * is the child of a fork that found the device at work: start over with a new one), MOCO_ERR_STATE
- * (the process is exiting), and where it makes a device of its own MOCO_ERR_UNSUPPORTED (this
- * processor is none that the library computes on). Nothing has changed then.
+ * is the child of a fork that found the device at work, or a GPU's: start over with a new one),
+ * MOCO_ERR_STATE (the process is exiting), and where it makes a device of its own
+ * MOCO_ERR_UNSUPPORTED (this processor is none that the library computes on). Nothing has changed
+ * then.
  */
 typedef struct moco_device moco_device_t;
 

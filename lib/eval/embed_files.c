@@ -52,11 +52,12 @@ cleanup:
 static moco_status_t put_broken(mo_embed_job_t *job, int64_t end)
 {
     moco_status_t status = MOCO_OK;
-    for (; job->record.position < end && status == MOCO_OK; job->record.position++) {
+    for (; job->record.position < end; job->record.position++) {
         const char *reason = mo_dataset_broken_reason(job->dataset, job->record.position);
         if (reason != NULL)
-            status = put_skipped(job, job->record.position, reason);
+            TRY(put_skipped(job, job->record.position, reason));
     }
+cleanup:
     return status;
 }
 
@@ -129,7 +130,7 @@ static moco_status_t finish(mo_embed_job_t *job)
     moco_status_t status = MOCO_OK;
     mo_atomic_file_t record = {0};
     mo_atomic_file_t *const all[] = {&job->names, &job->skipped, &record, &job->npy.file};
-    TRY(put_broken(job, job->record.images));
+    TRY(job->status = put_broken(job, job->record.images)); /* half a line is no safe point */
     TRY(mo_npy_finish(&job->npy));
     mo_embed_write_sums(job);
     TRY(mo_embed_put_record(job, &record, job->paths.record));

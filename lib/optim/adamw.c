@@ -22,14 +22,15 @@ void mo_adamw_loop(float *params, float *mean, float *square, const float *gradi
                    const mo_optim_rates_t *rates)
 {
     const double t = (double)rates->step, step = rates->lr / (1.0 - pow(rates->beta1, t));
+    const double moved = step > 0 ? step : 1; /* at rate 0 nothing is divided by it */
     const double root = 1.0 / sqrt(1.0 - pow(rates->beta2, t));
     const float constants[7] = {(float)(1.0 - rates->lr * rates->weight_decay),
                                 (float)rates->beta1,
                                 (float)(1.0 - rates->beta1),
                                 (float)rates->beta2,
                                 (float)(1.0 - rates->beta2),
-                                (float)(root / step),
-                                (float)(rates->epsilon / step)};
+                                (float)(root / moved),
+                                (float)(rates->epsilon / moved)};
     if (step > 0) {
         update(params, mean, square, gradient, count, constants);
         return;

@@ -270,8 +270,18 @@ moco_status_t mo_atomic_reread(mo_atomic_file_t *file, uint64_t from,
 /* ---- writing ---- */
 
 /* A file that has once lost bytes never again says that all is well. */
+/* A forked child shares the descriptor and its place with the process that opened the file. */
+static moco_status_t need_own(const mo_atomic_file_t *file)
+{
+    return file->owner == getpid() ? MOCO_OK
+                                   : mo_fail(MOCO_ERR_IO, "the file belongs to the process that forked this one");
+}
+
 static moco_status_t put(mo_atomic_file_t *file, const void *bytes, uint64_t size)
 {
+    const moco_status_t status = need_own(file);
+    if (status != MOCO_OK)
+        return status;
     if (file->error == 0 && mo_fd_write(file->fd, bytes, size) != 0)
         file->error = errno;
     errno = file->error;
@@ -304,15 +314,23 @@ moco_status_t mo_atomic_seek(mo_atomic_file_t *file, uint64_t offset)
     const moco_status_t status = flush(file);
     if (status != MOCO_OK)
         return status;
-    return mo_fault_file() || lseek(file->fd, (off_t)offset, SEEK_SET) < 0 ? failed(file, "write") : MOCO_OK;
+    if (!mo_fault_file() && lseek(file->fd, (off_t)offset, SEEK_SET) >= 0)
+        return MOCO_OK;
+    file->error = errno != 0 ? errno : EIO;
+    return failed(file, "write");
 }
 
 moco_status_t mo_atomic_sync(mo_atomic_file_t *file)
 {
-    const moco_status_t status = flush(file);
+    moco_status_t status = need_own(file);
+    if (status == MOCO_OK)
+        status = flush(file);
     if (status != MOCO_OK)
         return status;
-    return mo_fd_sync(file->fd) == 0 || mo_sync_unsupported(errno) ? MOCO_OK : failed(file, "sync");
+    if (mo_fd_sync(file->fd) == 0 || mo_sync_unsupported(errno))
+        return MOCO_OK;
+    file->error = errno; /* the system tells a lost write once: a second sync would be content */
+    return failed(file, "sync");
 }
 
 /* ---- commit ---- */

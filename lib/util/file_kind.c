@@ -110,12 +110,13 @@ static int is_digit(uint8_t byte)
 /* Kinds whose first bytes are too few to tell them alone. */
 static const mo_file_kind_t *by_structure(const uint8_t *first, uint64_t size)
 {
+    /* First: the length of a header may begin like the name of another kind. It is below 2^40. */
+    if (size >= 9 && first[8] == '{' && memcmp(first + 5, "\0\0\0", 3) == 0)
+        return &safetensors;
     if (size >= 10 && memcmp(first, "BM", 2) == 0 && memcmp(first + 6, "\0\0\0\0", 4) == 0)
         return &bitmap;
     if (size >= 3 && first[0] == 'P' && first[1] >= '1' && first[1] <= '7' && is_space(first[2]))
         return &netpbm;
-    if (size >= 9 && first[8] == '{' && memcmp(first + 5, "\0\0\0", 3) == 0) /* the header's length, below 2^40 */
-        return &safetensors;
     if (size >= 2 && first[0] == 0x80 && first[1] >= 2 && first[1] <= 5)
         return &pickle;
     if (size >= 5 && first[0] == '(' && (first[1] == 'd' || first[1] == 'l') && first[2] == 'p' && is_digit(first[3]))

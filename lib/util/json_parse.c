@@ -147,7 +147,7 @@ static moco_status_t take_string(parser_t *p, size_t *size)
     const char *last = p->at;
     size_t used = 0;
     while (last < p->end && *last != '"')
-        last += *last == '\\' ? 2 : 1;
+        last += *last == '\\' && p->end - last > 1 ? 2 : 1;
     if (last >= p->end)
         return refuse(p, "a string that does not end");
     TRY(reserve(p, (uint64_t)(last - p->at) + 1));

@@ -19,7 +19,7 @@ static void add(const char *prefix, const char *name, uint64_t at)
 {
     ck_assert_int_lt(file.count, MOST);
     snprintf(names[file.count], sizeof names[0], "%s%s", prefix, name);
-    tensors[file.count] = (mo_file_tensor_t){.name = names[file.count], .at = at};
+    tensors[file.count] = (mo_file_tensor_t){.name = names[file.count], .at = at, .bytes = 4};
     file.count++;
 }
 

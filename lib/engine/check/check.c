@@ -12,6 +12,7 @@
 
 /* How many terms of sums are added up again, in plain loops, for one result. */
 #define TERMS ((int64_t)1 << 16)
+#define LARGE ((uint64_t)16 << 20) /* bytes that are asked for before they are taken */
 enum { FEWEST = 48, MOST = 2048 }; /* numbers of a result that are looked at */
 enum { VERDICTS = 4096, PATTERN = 8191 /* prime: no stride is a multiple */, TAIL = 1024 };
 
@@ -346,6 +347,21 @@ cleanup:
     return status;
 }
 
+/* A plan is made before anyone decides whether there is memory for it, so a check takes only what
+ * is to spare; without that an implementation is taken unchecked. */
+static int has_room(const mo_trial_t *t)
+{
+    mo_headroom_t memory;
+    uint64_t bytes = 0;
+    for (int i = 0; i < MO_OPERANDS; i++)
+        if (t->operands[i].layout.rank > 0)
+            bytes += (uint64_t)(mo_layout_extent(&t->operands[i].layout) + TAIL) * sizeof(float);
+    if (bytes < LARGE)
+        return 1;
+    mo_headroom_read(&memory);
+    return bytes <= mo_headroom_spare(&memory);
+}
+
 moco_status_t mo_check(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, const char *what, mo_verdict_t *verdict)
 {
     mo_trial_t trial;
@@ -355,16 +371,19 @@ moco_status_t mo_check(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, const ch
     if (!mo_trial_begin(pd, &trial) || !mo_trial_is_worth(&trial))
         return MOCO_OK;
     const uint64_t key = mo_trial_key(&trial, mo_pd_name(pd));
-    if (known(key, verdict))
+    if (known(key, verdict) || !has_room(&trial))
         return MOCO_OK;
     const double from = mo_seconds();
+    mo_headroom_planned_begin(); /* has_room has asked */
     moco_status_t status = try_out(lane, pd, &trial, what, verdict);
+    mo_headroom_planned_end();
     mo_gate_note(mo_gate_kind(what, mo_pd_name(pd), MO_RUNNING));
     atomic_fetch_add(&nanoseconds, (long long)((mo_seconds() - from) * 1e9));
     if (status != MOCO_OK)
         return status;
     atomic_fetch_add(&made, 1);
-    remember(key, *verdict);
+    if (*verdict != MO_UNABLE) /* the next time it may be made */
+        remember(key, *verdict);
     if (*verdict != MO_RIGHT && atomic_fetch_add(&refused, 1) == 0) {
         pthread_mutex_lock(&first_lock);
         mo_check_text(pd, first, sizeof first);

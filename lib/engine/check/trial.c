@@ -119,10 +119,10 @@ static int has_gaps(const mo_layout_t *l)
     return l->blocks == 0 && mo_layout_extent(l) != mo_layout_count(l);
 }
 
-/* As long as 1 along one of the first `axes` axes. */
-static int has_one(const mo_layout_t *l, int axes)
+/* As long as 1 along one of the axes from `first` to before `axes`. */
+static int has_one(const mo_layout_t *l, int first, int axes)
 {
-    for (int i = 0; i < axes && l->rank > 1; i++)
+    for (int i = first; i < axes && l->rank > 1; i++)
         if (l->dims[i] == 1)
             return 1;
     return 0;
@@ -144,6 +144,14 @@ static int axes_of(const mo_trial_t *t, int operand)
     }
 }
 
+/* One image is nothing unusual: every model runs its convolutions so. */
+static int first_axis(const mo_trial_t *t, int operand)
+{
+    const int id = t->reference->operands[operand].id;
+    const int is_weights = id == DNNL_ARG_WEIGHTS || id == DNNL_ARG_DIFF_WEIGHTS;
+    return !is_weights && (t->formula.computes == MO_COMPUTES_CONV || t->formula.computes == MO_COMPUTES_POOL);
+}
+
 int mo_trial_is_worth(const mo_trial_t *t)
 {
     int64_t work = 0, floats = 0;
@@ -152,7 +160,7 @@ int mo_trial_is_worth(const mo_trial_t *t)
         const mo_layout_t *l = &t->operands[i].layout;
         if (id == DNNL_ARG_BIAS || id == DNNL_ARG_DIFF_BIAS || l->rank == 0)
             continue;
-        if (has_gaps(l) || has_one(l, axes_of(t, i)))
+        if (has_gaps(l) || has_one(l, first_axis(t, i), axes_of(t, i)))
             return 1;
         if (t->reference->operands[i].value != NULL && work == 0)
             work = mo_layout_count(l) * t->reference->terms(t);

@@ -132,25 +132,29 @@ static json_t *ask_onednn(void)
 static json_t *checks_json(void)
 {
     mo_checks_t checks;
+    mo_process_hold(); /* the child of a fork must find no lock taken */
     mo_checks_read(&checks);
+    mo_process_release();
     return json_pack("{s:I, s:I, s:s, s:f}", "primitives", (json_int_t)checks.made, "left_out",
                      (json_int_t)checks.refused, "first", checks.first, "seconds", checks.seconds);
 }
 
 static json_t *gpu_json(int64_t number, const mo_opencl_facts_t *facts)
 {
-    return json_pack("{s:I, s:s, s:s, s:I, s:I}", "number", (json_int_t)number, "name", facts->name, "driver",
-                     facts->driver, "memory_bytes", (json_int_t)facts->bytes, "largest_block_bytes",
-                     (json_int_t)facts->largest);
+    return json_pack("{s:I, s:o, s:o, s:I, s:I}", "number", (json_int_t)number, "name", mo_json_bytes(facts->name),
+                     "driver", mo_json_bytes(facts->driver), "memory_bytes", (json_int_t)facts->bytes,
+                     "largest_block_bytes", (json_int_t)facts->largest);
 }
 
 static json_t *ask_gpus(void)
 {
     json_t *list = json_array();
-    const int32_t count = mo_gpu_count();
+    const int32_t count = dnnl_version()->gpu_runtime == DNNL_RUNTIME_OCL ? mo_gpu_count() : 0;
     for (int32_t i = 0; i < count && list != NULL; i++) {
         mo_opencl_facts_t facts;
-        json_t *one = mo_opencl_describe(i, &facts) ? gpu_json(i, &facts) : NULL;
+        if (!mo_opencl_describe(i, &facts))
+            continue; /* oneDNN cannot use it */
+        json_t *one = gpu_json(i, &facts);
         if (one == NULL || json_array_append_new(list, one) != 0) {
             json_decref(list);
             list = NULL;
