@@ -39,6 +39,8 @@ NOT_RUN = {
     "sh examples/quickstart.sh": "installs packages, builds and trains for minutes",
     "cmake --preset release -DMOCO_BUILD_TESTS=ON && cmake --build build -j2": "builds, and starts a debugger",
     "python3 tests/bench/ablation.py moco cifar10-train.tar": "trains for hours",
+    "sudo apt install intel-opencl-icd": "needs a GPU",
+    "build/tests/draw_folder images 64 4 48": "needs a GPU",
     "from safetensors.torch import load_file": "needs a package that Debian 12 does not have",
     "moco_status_t mo_thing_open(const char *path, mo_thing_t **out)": "a pattern for sources of the library",
 }

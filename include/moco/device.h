@@ -75,8 +75,8 @@ MOCO_API void moco_device_free(moco_device_t *device);
  * that is no embedding, and on "embedding"), instruction set, oneDNN version; "checks" of oneDNN's
  * implementations in this process so far: how many "primitives", how many of them were wrong and
  * "left_out" for others, the first of those ("first", "" where there is none), "seconds" of one
- * thread; of a GPU its number, name, driver and memory. Text rule as in moco_build_info. Since:
- * 0.1. */
+ * thread; of a GPU its number, name, driver and memory. Text rule as in moco_build_info.
+ * Since: 0.1. */
 MOCO_API moco_status_t moco_device_info(const moco_device_t *device, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS

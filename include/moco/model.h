@@ -95,8 +95,8 @@ MOCO_API moco_status_t moco_model_save(const moco_model_t *model, const char *pa
  * @param capacity  bytes at `data`.
  * @param needed    receives the size of the file; may be NULL.
  * @return MOCO_OK; MOCO_ERR_ARGUMENT if `capacity` is neither 0 nor enough; MOCO_ERR_NONFINITE,
- *         MOCO_ERR_FORMAT, MOCO_ERR_ENGINE and MOCO_ERR_MEMORY as moco_model_save has them. Since:
- *         0.1.
+ *         MOCO_ERR_FORMAT, MOCO_ERR_ENGINE and MOCO_ERR_MEMORY as moco_model_save has them.
+ *         Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_save_memory(const moco_model_t *model, void *data, uint64_t capacity,
                                               uint64_t *needed);

@@ -189,7 +189,7 @@ static moco_status_t drop_marked(mo_pickle_t *p)
  * them. */
 static moco_status_t unknown_opcode(const mo_pickle_t *p, const reader_t *r, uint8_t opcode)
 {
-    const int is_old = memchr("FILSVgp", opcode, 7) != NULL;
+    const int is_old = opcode != 0 && strchr("FILSVgp", opcode) != NULL;
     return mo_fail(MOCO_ERR_FORMAT, "%s: %s: opcode 0x%02x at byte %llu is none that torch.save writes%s", p->path,
                    is_old ? "a pickle of protocol 0 or 1, or damaged" : "damaged pickle", opcode,
                    (unsigned long long)(r->at - r->start - 1),

@@ -129,6 +129,16 @@ static float unwritten(void)
     return value;
 }
 
+/* Compared by bits: a NaN equals nothing. */
+static int is_unwritten(const float *number)
+{
+    const float none = unwritten();
+    uint32_t bits, wanted;
+    memcpy(&bits, number, sizeof bits);
+    memcpy(&wanted, &none, sizeof wanted);
+    return bits == wanted;
+}
+
 static int has_sum(const mo_formula_t *f)
 {
     for (int i = 0; i < f->post_count; i++)
@@ -165,15 +175,14 @@ static int pads_are_zero(const mo_operand_t *result)
 static int wrote_its_own(const mo_operand_t *result)
 {
     const mo_layout_t *l = &result->layout;
-    const float none = unwritten();
     const int64_t extent = mo_layout_extent(l);
     int64_t written = 0, beyond = 0, count = 1;
     for (int i = 0; i < l->rank; i++)
         count *= l->padded[i];
     for (int64_t i = 0; i < extent; i++)
-        written += memcmp(&result->at[i], &none, sizeof none) != 0;
+        written += !is_unwritten(&result->at[i]);
     for (int64_t i = extent; i < extent + TAIL; i++)
-        beyond += memcmp(&result->at[i], &none, sizeof none) != 0;
+        beyond += !is_unwritten(&result->at[i]);
     return beyond == 0 && written == count && pads_are_zero(result);
 }
 

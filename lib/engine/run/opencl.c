@@ -108,7 +108,7 @@ moco_status_t mo_gpu_check(int64_t number)
         return mo_fail(
             MOCO_ERR_UNSUPPORTED,
             "a GPU was asked for, but oneDNN %d.%d.%d finds none: it wants an OpenCL device of type GPU made "
-            "by Intel, its driver (intel-opencl-icd) listed in /etc/OpenCL/vendors, and leave to open "
+            "by Intel, its driver (intel-opencl-icd) listed in /etc/OpenCL/vendors, and permission to open "
             "/dev/dri/renderD*; found %s",
             v->major, v->minor, v->patch, platforms);
     }
