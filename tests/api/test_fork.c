@@ -415,6 +415,54 @@ START_TEST(a_child_that_goes_on_training)
 }
 END_TEST
 
+/* Forks after the first rows; the parent goes on when the child has ended. */
+static int32_t fork_at_first_rows(void *user, int64_t done, int64_t total)
+{
+    int *state = user;
+    (void)done, (void)total;
+    if (child >= 0)
+        return 0;
+    child = fork();
+    if (child == 0) {
+        signal(SIGALRM, SIG_DFL);
+        alarm(60);
+    } else {
+        waitpid(child, state, 0);
+    }
+    return 0;
+}
+
+/* Descriptor and place in the file are the parent's too: the child must not write. */
+START_TEST(a_child_that_goes_on_embedding)
+{
+    readers_t r = readers_of(40);
+    moco_device_t *device = device_of(1);
+    moco_model_t *model = tiny_model(device);
+    size_t size, again;
+    int state = -1;
+    char path[2][512];
+    for (int i = 0; i < 2; i++)
+        snprintf(path[i], sizeof path[i], "%s", in_scratch(&r.scratch, i == 0 ? "alone.npy" : "forked.npy"));
+    expect_ok(moco_model_embed_to_npy(model, r.dataset, path[0], NULL, NULL));
+    child = -1;
+    const moco_status_t status =
+        moco_model_embed_to_npy(model, r.dataset, path[1], EMBED(.progress = fork_at_first_rows, .user = &state), NULL);
+    if (child == 0)
+        _exit(status == MOCO_ERR_FORKED ? 0 : 1);
+    ck_assert_msg(WIFEXITED(state) && WEXITSTATUS(state) == 0, "the child ended with %d", state);
+    expect_status(MOCO_OK, status);
+    uint8_t *rows = read_file(path[0], &size), *others = read_file(path[1], &again);
+    ck_assert_uint_eq(size, again);
+    ck_assert_mem_eq(rows, others, size);
+    free(rows);
+    free(others);
+    moco_model_free(model);
+    moco_dataset_free(r.dataset);
+    moco_device_free(device);
+    scratch_drop(&r.scratch);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("fork");
@@ -427,6 +475,7 @@ int main(void)
     (void)work_in_flight;
     (void)data_set_that_others_read;
     (void)a_child_that_goes_on_training;
+    (void)a_child_that_goes_on_embedding;
     (void)models_in_the_making;
     (void)devices_in_the_making;
     (void)a_child_that_saves;
@@ -437,6 +486,7 @@ int main(void)
     tcase_add_test(forks, a_child_that_saves);
     tcase_add_test(forks, data_set_that_others_read);
     tcase_add_test(forks, a_child_that_goes_on_training);
+    tcase_add_test(forks, a_child_that_goes_on_embedding);
 #endif
     suite_add_tcase(suite, forks);
     return run_suite(suite);
