@@ -16,6 +16,8 @@ static scratch_t scratch;
 static moco_dataset_t *dataset;
 static char run[256], checkpoint[300], logged[300];
 
+static char warning[8192]; /* all of them, one after the other */
+
 static void set_up(void)
 {
     scratch = scratch_make();
@@ -24,6 +26,7 @@ static void set_up(void)
     snprintf(run, sizeof run, "%s", in_scratch(&scratch, "run"));
     snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint.safetensors", run);
     snprintf(logged, sizeof logged, "%s/log.jsonl", run);
+    warning[0] = '\0'; /* without a fork it has what the last case left */
 }
 
 static void tear_down(void)
@@ -75,8 +78,6 @@ static int log_lines(const char *path)
     free(text);
     return lines;
 }
-
-static char warning[8192]; /* all of them, one after the other */
 
 static void keep_warning(void *unused, int32_t level, const char *line)
 {
@@ -506,7 +507,6 @@ START_TEST(long_name)
     free_checkpoint();
     trainer = fresh();
     moco_set_log(keep_warning, NULL, MOCO_LOG_WARNING);
-    warning[0] = '\0';
     expect_ok(moco_trainer_run(trainer, dataset, NULL, folder, RUN(.overwrite = 1)));
     ck_assert_msg(strstr(warning, "until step 9: more than this one begins with") != NULL, "%s", warning);
     moco_trainer_free(trainer);
