@@ -269,7 +269,6 @@ moco_status_t mo_atomic_reread(mo_atomic_file_t *file, uint64_t from,
 
 /* ---- writing ---- */
 
-/* A file that has once lost bytes never again says that all is well. */
 /* A forked child shares the descriptor and its place with the process that opened the file. */
 static moco_status_t need_own(const mo_atomic_file_t *file)
 {
@@ -277,6 +276,7 @@ static moco_status_t need_own(const mo_atomic_file_t *file)
                                    : mo_fail(MOCO_ERR_IO, "the file belongs to the process that forked this one");
 }
 
+/* A file that has once lost bytes never again says that all is well. */
 static moco_status_t put(mo_atomic_file_t *file, const void *bytes, uint64_t size)
 {
     const moco_status_t status = need_own(file);
