@@ -70,7 +70,8 @@ class Draws:
 
 def box_by_side(draws, o, width, height):
     """As SimCLR's published code has it from TensorFlow: among all heights that an aspect allows, one."""
-    least, most = o.crop_min_area * width * height, o.crop_max_area * width * height
+    area = width * height  # first, so that a box of exactly an allowed share is not lost to rounding
+    least, most = o.crop_min_area * area, o.crop_max_area * area
     for _ in range(o.crop_tries):
         aspect = draws.range(3 / 4, 4 / 3)
         high = round(math.sqrt(most / aspect))
@@ -86,7 +87,7 @@ def box_by_side(draws, o, width, height):
         if round(h * aspect) * h > most:
             h -= 1
         w = round(h * aspect)
-        if least <= w * h <= most and 0 < w <= width and 0 < h <= height and w * h >= 0.1 * width * height:
+        if least <= w * h <= most and 0 < w <= width and 0 < h <= height and w * h >= 0.1 * area:
             top = draws.below(height - h) if h < height else 0
             left = draws.below(width - w) if w < width else 0
             return left, top, left + w, top + h
