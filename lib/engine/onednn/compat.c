@@ -76,7 +76,8 @@ mo_window_dims_t mo_window_dims(const mo_window_t *w)
     return (mo_window_dims_t){.strides = {w->stride, w->stride},
                               .kernel = {w->kernel_h, w->kernel_w},
                               .dilates = {0, 0},
-                              .pads = {w->pad, w->pad}};
+                              .pads = {w->pad - w->inside_above, w->pad},
+                              .ends = {w->pad - w->inside_below, w->pad}};
 }
 
 const char *mo_pd_name(const_dnnl_primitive_desc_t pd)

@@ -42,6 +42,8 @@ void mo_attr_free(mo_attr_t *attr);
 /* ---- primitive descriptors ---- */
 typedef struct mo_window { /* convolution and pooling over two spatial axes; square */
     int64_t kernel_h, kernel_w, stride, pad;
+    int64_t inside_above, inside_below; /* convolution forward: rows of the padding that are not there, since the
+                                           source goes on: of a part of the rows                                  */
 } mo_window_t;
 typedef const_dnnl_primitive_attr_t mo_cattr_t;
 

@@ -14,7 +14,7 @@
 
 /* Square windows in oneDNN's arrays. */
 typedef struct mo_window_dims {
-    dnnl_dims_t strides, kernel, dilates, pads;
+    dnnl_dims_t strides, kernel, dilates, pads, ends;
 } mo_window_dims_t;
 mo_window_dims_t mo_window_dims(const mo_window_t *w);
 
