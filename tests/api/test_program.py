@@ -748,6 +748,7 @@ class Use(Case):
         self.assertGreater(ready["checks"]["primitives"], 10)
         self.assertLess(0, ready["checks"]["seconds"])
         self.assertLess(ready["checks"]["seconds"], ready["seconds"])
+        self.assertAlmostEqual(ready["share_of_checks"], 100 * ready["checks"]["seconds"] / ready["seconds"], delta=1)
         self.assertEqual([s["step"] for s in steps], [0, 1, 2, 3])
         self.assertEqual((done["lanes"], done["steps"], plan["options"]["batch_size"]), (1, 3, 8))
         self.assertEqual(done["train_images_per_second"], sorted(s["images_per_second"] for s in steps[1:])[1])
