@@ -680,6 +680,8 @@ class Use(Case):
         self.assertEqual(info("--system", "--threads", "1")["device"]["lanes"], 1)
         self.assertEqual(set(info("--system")["memory"]), {"left_bytes", "limited_by"})
         self.assertRegex(self.run_moco("info", self.model).stdout, r"(?m)^arch +resnet18$")
+        tight = self.run_moco("info", "--json", self.model, env=dict(os.environ, MOCO_MEMORY_LIMIT="1K"))
+        self.assertGreater(json.loads(tight.stdout)["parameters"], 1000)  # nothing is loaded only to be described
         broken = self.path("broken.safetensors")
         with open(broken, "wb") as file:
             file.write(b"\xff" * 64)

@@ -91,7 +91,8 @@ dnnl_status_t mo_pd_softmax_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_c
 dnnl_status_t mo_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t dst, mo_cattr_t attr);
 
 /* ---- implementations ---- */
-/* All of the above give the first implementation of oneDNN's list; a walk begins with it, zeroed. */
+/* All of the above give the first implementation of oneDNN's list. A walk, which is zeroed, begins
+ * with it. */
 typedef struct mo_walk {
     int number;                  /* of *pd in the list, from 0 on              */
     void *iterator;              /* 2.x, which lists the first one's operation */
