@@ -86,7 +86,7 @@ static const body_t bodies[] = {
     {"shortcuts", {64, 14, 14}, block, 2},         {"tokens", {192, 101, 1}, tokens, 2},
     {"one row", {2048, 1, 1}, vector, 1},          {"too small", {64, 9, 9}, small, 1},
 };
-enum { BODIES = sizeof bodies / sizeof bodies[0] };
+enum { DRAWN = 65521, BODIES = sizeof bodies / sizeof bodies[0] };
 
 typedef struct whole {
     moco_device_t *device;
@@ -109,6 +109,15 @@ static int64_t floats_of(const mo_net_t *net, int32_t tensor)
     return (int64_t)s.c * s.h * s.w;
 }
 
+/* Normal numbers; of many, the first ones again and again. */
+static void fill(float *values, int64_t count, double spread, uint32_t number)
+{
+    const int64_t own = count < DRAWN ? count : DRAWN;
+    rig_normal(values, own, 0, spread, number);
+    for (int64_t i = own; i < count; i++)
+        values[i] = values[i - own];
+}
+
 static void open_whole(whole_t *w, const body_t *body, int32_t lanes, int32_t cut)
 {
     *w = (whole_t){0};
@@ -127,7 +136,7 @@ static void open_whole(whole_t *w, const body_t *body, int32_t lanes, int32_t cu
     float *params = rig_block(w->net.params);
     for (int32_t i = 0; i < w->net.parameter_count; i++) {
         const mo_parameter_t *p = &w->net.parameters[i];
-        rig_normal(params + p->offset, p->count, 0, sqrt(1.0 / (double)(p->count / p->dims[0])), (uint32_t)(10 + i));
+        fill(params + p->offset, p->count, sqrt(1.0 / (double)(p->count / p->dims[0])), (uint32_t)(10 + i));
     }
     RIG_OK(mo_buffer_create(w->device, (size_t)w->net.params * sizeof(float), &w->params));
     RIG_OK(mo_buffer_write(w->params, params));
