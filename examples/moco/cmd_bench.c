@@ -290,7 +290,8 @@ static void report(bench_t *b, double embedded, double embedded_share)
                               "embed_share_of_peak", output_real(embedded_share, 2), "peak_resident",
                               (json_int_t)peak));
     else
-        printf("training   %.4g images/s, %.1f %% of the peak, median of %d step%s\nembedding  %.4g images/s, %.1f %%\n"
+        printf("training   %.4g images/s, %.1f %% of the peak, median of %d step%s\nembedding  %.4g images/s, %.1f %%, "
+               "counted as direct convolutions (Winograd's need fewer)\n"
                "resident   %s at most\n",
                rate, share, b->steps, b->steps == 1 ? "" : "s", embedded, embedded_share,
                output_bytes((double)peak, text));

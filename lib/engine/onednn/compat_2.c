@@ -84,6 +84,16 @@ dnnl_status_t mo_pd_conv_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_pr
     return CREATE(desc, NULL);
 }
 
+dnnl_status_t mo_pd_winograd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t bias,
+                             mo_cmd_t dst, const mo_window_t *w, mo_cattr_t attr)
+{
+    mo_window_dims_t d = mo_window_dims(w);
+    dnnl_convolution_desc_t desc;
+    RETURN_IF(dnnl_dilated_convolution_forward_desc_init(&desc, dnnl_forward_inference, dnnl_convolution_winograd, src,
+                                                         weights, bias, dst, d.strides, d.dilates, d.pads, d.ends));
+    return CREATE(desc, NULL);
+}
+
 dnnl_status_t mo_pd_conv_bwd_data(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t d_src, mo_cmd_t weights,
                                   mo_cmd_t d_dst, const mo_window_t *w, const_dnnl_primitive_desc_t hint,
                                   mo_cattr_t attr)

@@ -61,6 +61,10 @@ static dnnl_status_t forward_pd(mo_plan_t *plan, const mo_op_t *op, const mo_pro
     mo_window_t w = window_of(op);
     w.inside_above = part->inside_above;
     w.inside_below = part->inside_below;
+    if (w.kernel_h == 3 && w.stride == 1 && plan->blocked[op->src] &&
+        mo_pd_winograd(pd, mo_device_engine(plan->device), MD(plan, part->src), weights, bias, MD(plan, part->dst), &w,
+                       attr) == dnnl_success)
+        return dnnl_success;
     return mo_pd_conv_fwd(pd, mo_device_engine(plan->device), mo_forward_kind(plan), MD(plan, part->src), weights, bias,
                           MD(plan, part->dst), &w, attr);
 }
@@ -138,4 +142,4 @@ const mo_op_kind_t mo_kind_conv = {.name = "convolution",
                                    .forward = forward,
                                    .backward = backward,
                                    .multiply_adds = mo_product_multiply_adds,
-                                   .traits = MO_MULTIPLIES};
+                                   .traits = MO_MULTIPLIES | MO_SLIDES};

@@ -42,6 +42,11 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     int train = plan->mode == MO_MODE_TRAIN;
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_value(plan, op->dst, &dst));
+    const mo_slot_id_t result = dst;
+    if (plan->blocked[op->dst] && !plan->blocked[op->src])
+        TRY(mo_plan_plain(plan, op->dst, &dst));
+    else if (plan->blocked[op->dst] != plan->blocked[op->src])
+        TRY(mo_plan_like(plan, op->dst, op->src, &dst));
     TRY(mo_attr_plain(&attr));
     ENGINE(mo_pd_pool_fwd(&pd, mo_device_engine(plan->device), train ? dnnl_forward_training : dnnl_forward_inference,
                           algorithm(op), MD(plan, src), MD(plan, dst), &w, attr.attr),
@@ -57,6 +62,8 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     dnnl_primitive_desc_t given = pd;
     pd = NULL;
     TRY(mo_plan_chosen(plan, op, given, 3, args, "make a pooling"));
+    if (plan->blocked[op->dst] && !plan->blocked[op->src])
+        TRY(mo_emit_copy(plan, op, dst, result));
 cleanup:
     if (pd != NULL)
         dnnl_primitive_desc_destroy(pd);
@@ -88,5 +95,7 @@ cleanup:
     return status;
 }
 
-const mo_op_kind_t mo_kind_max_pool = {.name = "max pool", .forward = forward, .backward = backward};
-const mo_op_kind_t mo_kind_mean_pool = {.name = "mean pool", .forward = forward, .backward = backward};
+const mo_op_kind_t mo_kind_max_pool = {
+    .name = "max pool", .forward = forward, .backward = backward, .traits = MO_SLIDES};
+const mo_op_kind_t mo_kind_mean_pool = {
+    .name = "mean pool", .forward = forward, .backward = backward, .traits = MO_SLIDES};

@@ -128,6 +128,9 @@ moco_status_t mo_product_forward(mo_plan_t *plan, const mo_op_t *op, const mo_pr
     TRY(mo_product_dst(plan, op, &whole.dst));
     TRY(operand(plan, calls, op->src, &whole.src));
     TRY(operand(plan, calls, op->dst, &whole.dst));
+    const mo_slot_id_t result = whole.dst;
+    if (plan->blocked[op->dst] && !plan->blocked[op->src])
+        TRY(mo_plan_plain(plan, op->dst, &whole.dst));
     TRY(mo_product_attr(plan, op, &attr));
     TRY(parameter_any(plan, op->weights, &any));
     if (op->bias >= 0) {
@@ -142,6 +145,8 @@ moco_status_t mo_product_forward(mo_plan_t *plan, const mo_op_t *op, const mo_pr
     }
     if (parts > 1)
         mo_plan_at_once(plan, first);
+    if (result != whole.dst)
+        TRY(mo_emit_copy(plan, op, whole.dst, result));
 cleanup:
     mo_md_free(any);
     mo_md_free(vector);

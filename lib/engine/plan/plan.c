@@ -279,6 +279,7 @@ static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
     TRY(mo_calloc((size_t)net->tensors, sizeof *plan->value, &plan->value));
     TRY(mo_calloc((size_t)net->tensors, sizeof *plan->gradient, &plan->gradient));
     TRY(mo_calloc((size_t)net->tensors, 1, &plan->shared));
+    TRY(mo_calloc((size_t)net->tensors, 1, &plan->blocked));
     TRY(mo_calloc((size_t)net->tensors, 1, &plan->no_grad));
     TRY(mo_calloc((size_t)net->op_count * MO_MEMO, sizeof *plan->memo, &plan->memo));
     TRY(mo_calloc((size_t)net->op_count * MO_MEMO, sizeof *plan->hints, &plan->hints));
@@ -291,8 +292,10 @@ static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
             plan->no_grad[spec->inputs[i]] = 1;
     for (int32_t i = 0; i < plan->op_count && spec->to_op > 0; i++)
         plan->ops[i].skipped = i < spec->from_op || i >= spec->to_op;
-    if (plan->mode == MO_MODE_INFER)
+    if (plan->mode == MO_MODE_INFER) {
         mo_plan_fuse(plan, spec);
+        mo_plan_layouts(plan, spec);
+    }
     for (int32_t i = 0; i < plan->op_count; i++)
         if (!plan->ops[i].skipped)
             TRY(emit(plan, &plan->ops[i]));
@@ -372,6 +375,7 @@ void mo_plan_free(mo_plan_t *plan)
     mo_free(plan->value);
     mo_free(plan->gradient);
     mo_free(plan->shared);
+    mo_free(plan->blocked);
     mo_free(plan->no_grad);
     mo_free(plan->memo);
     mo_free(plan->hints);

@@ -75,6 +75,7 @@ struct mo_plan {
     int32_t *value;               /* [tensors] slot of each tensor, -1           */
     int32_t *gradient;            /* [tensors] slot of its gradient, -1          */
     uint8_t *shared;              /* [tensors] gradient slot also serves another */
+    uint8_t *blocked;             /* [tensors] lies in blocks of 16 channels, see layouts.c */
     uint8_t *no_grad;             /* [tensors] nobody wants its gradient         */
     int32_t *memo;                /* [op_count * MO_MEMO] slots kept for backward */
     dnnl_primitive_desc_t *hints; /* [op_count * MO_MEMO] forward descriptors */
@@ -125,6 +126,12 @@ void mo_plan_at_once(mo_plan_t *plan, int32_t first);
 
 /* Marks what others take over in infer mode. */
 void mo_plan_fuse(mo_plan_t *plan, const mo_plan_spec_t *spec);
+/* Chooses tensors to lie in blocks of channels. */
+void mo_plan_layouts(mo_plan_t *plan, const mo_plan_spec_t *spec);
+/* A slot for a tensor's numbers as N,H,W,C, whatever its own layout is. */
+moco_status_t mo_plan_plain(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot);
+/* A tensor of one position as the layout of `like` has it: the numbers lie the same. */
+moco_status_t mo_plan_like(mo_plan_t *plan, int32_t tensor, int32_t like, mo_slot_id_t *slot);
 /* Gives the slots of the arena their places, from their lifetimes. */
 moco_status_t mo_plan_place(mo_plan_t *plan);
 

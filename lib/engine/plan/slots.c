@@ -3,12 +3,38 @@
 
 #include "engine/ops/emit_internal.h"
 
-/* Activations lie as N,H,W,C in every mode. */
-static moco_status_t tensor_md(const mo_plan_t *plan, int32_t tensor, mo_md_t *md)
+static moco_status_t md_of(const mo_plan_t *plan, int32_t tensor, int blocked, mo_md_t *md)
 {
     mo_shape_t s = plan->net->shapes[tensor];
     dnnl_dims_t dims = {plan->shard, s.c, s.h, s.w};
-    return mo_engine_status(mo_md_tag(md, 4, dims, dnnl_f32, dnnl_nhwc), "describe a tensor");
+    return mo_engine_status(mo_md_tag(md, 4, dims, dnnl_f32, blocked ? dnnl_nChw16c : dnnl_nhwc), "describe a tensor");
+}
+
+static moco_status_t tensor_md(const mo_plan_t *plan, int32_t tensor, mo_md_t *md)
+{
+    return md_of(plan, tensor, plan->blocked[tensor], md);
+}
+
+moco_status_t mo_plan_plain(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t md = NULL;
+    TRY(md_of(plan, tensor, 0, &md));
+    TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, md, slot));
+cleanup:
+    mo_md_free(md);
+    return status;
+}
+
+moco_status_t mo_plan_like(mo_plan_t *plan, int32_t tensor, int32_t like, mo_slot_id_t *slot)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t md = NULL;
+    TRY(md_of(plan, tensor, plan->blocked[like], &md));
+    TRY(mo_plan_view(plan, *slot, md, slot));
+cleanup:
+    mo_md_free(md);
+    return status;
 }
 
 moco_status_t mo_value(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot)

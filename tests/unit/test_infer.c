@@ -1,5 +1,6 @@
-/* One image on several lanes: products that are cut into parts against the same ones whole, the
- * same bits for any number of lanes, what stops in between, and what is not cut. */
+/* Plans of finished encoders. One image on several lanes: products that are cut into parts against
+ * the same ones whole, the same bits for any number of lanes, what stops in between, and what is not
+ * cut. Many images: channels in blocks and Winograd's convolutions against oneDNN's usual ones. */
 #include <math.h>
 #include <stdio.h>
 
@@ -16,12 +17,18 @@ typedef struct body {
     int32_t parts; /* of its first product that is cut; 1: none is */
 } body_t;
 
-static int32_t conv(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t kernel, int32_t stride)
+static int32_t normed(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t kernel, int32_t stride,
+                      int relu)
 {
     char bn[16];
     snprintf(bn, sizeof bn, "%s.bn", name);
-    return mo_batchnorm(net, mo_conv(net, src, name, channels, kernel, stride, kernel / 2, MO_INIT_KAIMING), bn, 1,
+    return mo_batchnorm(net, mo_conv(net, src, name, channels, kernel, stride, kernel / 2, MO_INIT_KAIMING), bn, relu,
                         MO_INIT_ONE);
+}
+
+static int32_t conv(mo_net_t *net, int32_t src, const char *name, int32_t channels, int32_t kernel, int32_t stride)
+{
+    return normed(net, src, name, channels, kernel, stride, 1);
 }
 
 static int32_t pointwise(mo_net_t *net, int32_t src)
@@ -57,8 +64,7 @@ static int32_t wide(mo_net_t *net, int32_t src)
 static int32_t block(mo_net_t *net, int32_t src)
 {
     int32_t t = conv(net, src, "a", 64, 3, 1);
-    t = mo_batchnorm(net, mo_conv(net, t, "b", 64, 3, 1, 1, MO_INIT_KAIMING), "b.bn", 0, MO_INIT_ONE);
-    t = mo_residual(net, t, src);
+    t = mo_residual(net, normed(net, t, "b", 64, 3, 1, 0), src);
     t = mo_residual(net, conv(net, t, "c", 64, 1, 1), t);
     return mo_linear(net, mo_mean_pool(net, t), "d", 10);
 }
@@ -67,6 +73,32 @@ static int32_t tokens(mo_net_t *net, int32_t src)
 {
     const int32_t t = mo_gelu(net, mo_linear(net, src, "a", 384));
     return mo_sum(net, mo_linear(net, t, "b", 192), src);
+}
+
+/* A small ResNet: the first stem has its own result in blocks, the second one its pooling's. */
+static int32_t stages(mo_net_t *net, int32_t t)
+{
+    const int32_t first = mo_residual(net, normed(net, conv(net, t, "a", 32, 3, 1), "b", 32, 3, 1, 0), t);
+    const int32_t side = normed(net, first, "c", 48, 1, 2, 0);
+    const int32_t main = normed(net, conv(net, first, "d", 48, 3, 2), "e", 48, 3, 1, 0);
+    return mo_linear(net, mo_mean_pool(net, mo_residual(net, main, side)), "f", 10);
+}
+
+static int32_t small_images(mo_net_t *net, int32_t src)
+{
+    return stages(net, conv(net, src, "s", 32, 3, 1));
+}
+
+static int32_t large_images(mo_net_t *net, int32_t src)
+{
+    return stages(net, mo_max_pool(net, conv(net, src, "s", 32, 7, 2), 3, 2, 1));
+}
+
+/* Something in between that has no use for blocks. */
+static int32_t no_blocks(mo_net_t *net, int32_t src)
+{
+    const int32_t t = conv(net, src, "a", 32, 3, 1);
+    return mo_linear(net, mo_mean_pool(net, mo_linear(net, t, "b", 32)), "c", 10);
 }
 
 static int32_t vector(mo_net_t *net, int32_t src)
@@ -86,7 +118,14 @@ static const body_t bodies[] = {
     {"shortcuts", {64, 14, 14}, block, 2},         {"tokens", {192, 101, 1}, tokens, 2},
     {"one row", {2048, 1, 1}, vector, 1},          {"too small", {64, 9, 9}, small, 1},
 };
+static const body_t in_blocks[] = {{"3x3 stem", {3, 13, 11}, small_images, 1},
+                                   {"7x7 stem", {3, 53, 45}, large_images, 1},
+                                   {"linear layers of positions", {3, 9, 9}, no_blocks, 1}};
+
 enum { DRAWN = 65521, BODIES = sizeof bodies / sizeof bodies[0] };
+
+typedef enum way { PLAIN, CUT, BLOCKS, PRIMITIVES } way_t;
+enum { MANY = 3 }; /* images of the last two */
 
 typedef struct whole {
     moco_device_t *device;
@@ -118,8 +157,9 @@ static void fill(float *values, int64_t count, double spread, uint32_t number)
         values[i] = values[i - own];
 }
 
-static void open_whole(whole_t *w, const body_t *body, int32_t lanes, int32_t cut)
+static void open_whole(whole_t *w, const body_t *body, int32_t lanes, way_t way)
 {
+    const int32_t images = way == BLOCKS || way == PRIMITIVES ? MANY : 1;
     *w = (whole_t){0};
     RIG_OK(mo_device_open_lanes(lanes, &w->device));
     w->net.input = mo_net_tensor(&w->net, body->input.c, body->input.h, body->input.w);
@@ -127,11 +167,12 @@ static void open_whole(whole_t *w, const body_t *body, int32_t lanes, int32_t cu
     RIG_OK(mo_net_done(&w->net));
     const mo_plan_spec_t spec = {.net = &w->net,
                                  .mode = MO_MODE_INFER,
-                                 .shard = 1,
+                                 .shard = images,
                                  .shards_per_group = 1,
                                  .inputs = {w->net.input, -1, -1, -1},
                                  .outputs = {w->out, -1, -1, -1},
-                                 .cut = cut};
+                                 .cut = way == CUT,
+                                 .primitives = way == PRIMITIVES};
     RIG_OK(mo_plan_create(w->device, &spec, &w->plan));
     float *params = rig_block(w->net.params);
     for (int32_t i = 0; i < w->net.parameter_count; i++) {
@@ -145,8 +186,8 @@ static void open_whole(whole_t *w, const body_t *body, int32_t lanes, int32_t cu
     RIG_OK(mo_packed_refresh(w->packed));
     RIG_OK(mo_buffer_create(w->device, mo_plan_arena_bytes(w->plan), &w->arena));
     RIG_OK(mo_instance_create(w->plan, w->arena, w->params, w->packed, &w->instance));
-    w->inputs = floats_of(&w->net, w->net.input);
-    w->outputs = floats_of(&w->net, w->out);
+    w->inputs = images * floats_of(&w->net, w->net.input);
+    w->outputs = images * floats_of(&w->net, w->out);
     w->image = rig_block(w->inputs);
     w->result = rig_block(w->outputs);
     rig_normal(w->image, w->inputs, 0, 1, 1);
@@ -221,8 +262,8 @@ START_TEST(test_parts)
 {
     const body_t *body = &bodies[_i];
     whole_t whole, cut;
-    open_whole(&whole, body, 1, 0);
-    open_whole(&cut, body, 1, 1);
+    open_whole(&whole, body, 1, PLAIN);
+    open_whole(&cut, body, 1, CUT);
     ck_assert_int_eq(first_parts(whole.plan), 1);
     ck_assert_int_eq(first_parts(cut.plan), body->parts);
     ck_assert_int_eq(mo_plan_is_cut(cut.plan), body->parts > 1);
@@ -232,7 +273,7 @@ START_TEST(test_parts)
         ck_assert_double_eq_tol(cut.result[i], whole.result[i], 1e-5 * (1 + fabs((double)whole.result[i])));
     for (int32_t lanes = 1; lanes <= 3; lanes++) {
         whole_t team;
-        open_whole(&team, body, lanes, 1);
+        open_whole(&team, body, lanes, CUT);
         for (int time = 0; time < 10; time++) {
             RIG_OK(run_team(&team));
             ck_assert_mem_eq(team.result, cut.result, (size_t)cut.outputs * sizeof(float));
@@ -247,7 +288,7 @@ END_TEST
 START_TEST(test_stops)
 {
     whole_t w;
-    open_whole(&w, &bodies[6], 2, 1);
+    open_whole(&w, &bodies[6], 2, CUT);
     w.begins = MOCO_ERR_IMAGE;
     ck_assert_int_eq(run_team(&w), MOCO_ERR_IMAGE);
     ck_assert_str_eq(moco_last_message(), "it does not begin");
@@ -265,12 +306,44 @@ START_TEST(test_stops)
 }
 END_TEST
 
+/* ---- many images ---- */
+
+static int blocks_of(const mo_plan_t *plan)
+{
+    int count = 0;
+    for (int32_t i = 0; i < plan->net->tensors; i++)
+        count += plan->value[i] >= 0 && plan->blocked[i];
+    return count;
+}
+
+START_TEST(test_blocks)
+{
+    whole_t usual, blocks;
+    double scale = 0;
+    open_whole(&usual, &in_blocks[_i], 1, PRIMITIVES);
+    open_whole(&blocks, &in_blocks[_i], 1, BLOCKS);
+    ck_assert_int_eq(blocks_of(usual.plan), 0);
+    if (mo_has_winograd(mo_device_engine(blocks.device)))
+        ck_assert_int_eq(blocks_of(blocks.plan) > 0, in_blocks[_i].list != no_blocks);
+    rig_fill(blocks.arena, 0xff);
+    RIG_OK(mo_device_call(usual.device, alone, &usual));
+    RIG_OK(mo_device_call(blocks.device, alone, &blocks));
+    for (int64_t i = 0; i < usual.outputs; i++)
+        scale = fmax(scale, fabs((double)usual.result[i]));
+    for (int64_t i = 0; i < usual.outputs; i++) /* Winograd rounds some five times as much as a plain sum */
+        ck_assert_double_eq_tol(blocks.result[i], usual.result[i], 1e-5 * scale);
+    close_whole(&usual);
+    close_whole(&blocks);
+}
+END_TEST
+
 int main(void)
 {
-    Suite *suite = suite_create("team");
-    TCase *tc = tcase_create("team");
+    Suite *suite = suite_create("infer");
+    TCase *tc = tcase_create("infer");
     tcase_add_loop_test(tc, test_parts, 0, BODIES);
     tcase_add_test(tc, test_stops);
+    tcase_add_loop_test(tc, test_blocks, 0, 3);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
