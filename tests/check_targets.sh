@@ -1,6 +1,6 @@
 #!/bin/sh
 # Targets that are not built here. A big-endian build is refused at compile time: files would have their numbers the
-# wrong way round. And the sources compile against musl, a C library without ifunc and without some of glibc's names:
+# wrong way round. And the sources compile against musl, a C library without some of glibc's names:
 # syntax alone, since Debian has no oneDNN that is built for it.
 # usage: check_targets.sh [SOURCE_DIR]   (the second part where there is musl-gcc, package musl-tools)
 set -eu

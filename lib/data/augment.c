@@ -54,7 +54,7 @@ void mo_contrast(uint8_t *rgb, size_t count, float factor)
     blend_to_constant(rgb, count * 3, mean, factor);
 }
 
-MO_CLONES static void saturate(mo_planes_t *planes, float factor)
+static MO_CLONES(void, saturate, (mo_planes_t * planes, float factor), (planes, factor))
 {
     int32_t *const red = planes->first, *const green = planes->second, *const blue = planes->third;
     for (int i = 0; i < MO_PLANE; i++) {

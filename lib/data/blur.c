@@ -38,7 +38,8 @@ static inline uint8_t weigh(const mo_box_t *box, uint32_t inside, uint32_t ends)
 
 /* ---- along rows: `in` has n + 1 valid pixels before and after ---- */
 
-MO_CLONES static void row_pass(const mo_box_t *box, const uint8_t *in, size_t count, uint8_t *out)
+static MO_CLONES(void, row_pass, (const mo_box_t *box, const uint8_t *in, size_t count, uint8_t *out),
+                 (box, in, count, out))
 {
     const mo_box_t b = *box;
     const ptrdiff_t far = 3 * ((ptrdiff_t)b.n + 1), bytes = (ptrdiff_t)count * 3;
@@ -88,8 +89,10 @@ static const uint8_t *row_at(const uint8_t *image, size_t row_bytes, int32_t hei
     return image + (size_t)y * row_bytes;
 }
 
-MO_CLONES static void column_pass(const mo_box_t *box, const uint8_t *src, size_t row_bytes, int32_t height,
-                                  uint8_t *dst, uint32_t *sums)
+static MO_CLONES(void, column_pass,
+                 (const mo_box_t *box, const uint8_t *src, size_t row_bytes, int32_t height, uint8_t *dst,
+                  uint32_t *sums),
+                 (box, src, row_bytes, height, dst, sums))
 {
     const mo_box_t b = *box;
     const int64_t n = b.n;

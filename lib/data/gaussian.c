@@ -35,7 +35,8 @@ static int32_t fill_taps(double sigma, int32_t radius, float *taps)
 }
 
 /* `in` is black for `last` pixels on either side. */
-MO_CLONES static void row_pass(const float *taps, int32_t last, const float *in, ptrdiff_t values, float *out)
+static MO_CLONES(void, row_pass, (const float *taps, int32_t last, const float *in, ptrdiff_t values, float *out),
+                 (taps, last, in, values, out))
 {
     for (ptrdiff_t i = 0; i < values; i++)
         out[i] = taps[0] * in[i];
@@ -44,13 +45,13 @@ MO_CLONES static void row_pass(const float *taps, int32_t last, const float *in,
             out[i] += taps[x] * (in[i - 3 * x] + in[i + 3 * x]);
 }
 
-MO_CLONES static void add_row(float tap, const float *row, size_t values, float *sums)
+static MO_CLONES(void, add_row, (float tap, const float *row, size_t values, float *sums), (tap, row, values, sums))
 {
     for (size_t i = 0; i < values; i++)
         sums[i] += tap * row[i];
 }
 
-MO_CLONES static void round_row(const float *sums, size_t values, uint8_t *out)
+static MO_CLONES(void, round_row, (const float *sums, size_t values, uint8_t *out), (sums, values, out))
 {
     for (size_t i = 0; i < values; i++)
         out[i] = (uint8_t)(sums[i] + 0.5f); /* at most 255 and a rounding error */

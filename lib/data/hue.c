@@ -10,7 +10,7 @@
 /* hue is 0..6 around the circle. Of the three distances to the highest channel, over d, one is 0
  * and one is 1, so each case (bc - gc, 2 + rc - bc, 4 + gc - rc) is a whole number plus or, where
  * it falls, minus the third. */
-MO_CLONES void mo_planes_to_hsv(mo_planes_t *planes)
+MO_CLONES(void, mo_planes_to_hsv, (mo_planes_t * planes), (planes))
 {
     int32_t *const first = planes->first, *const second = planes->second, *const third = planes->third;
     for (int i = 0; i < MO_PLANE; i++) {
@@ -39,7 +39,7 @@ static inline int32_t scale(double v, double by)
 }
 
 /* Saturation 0 needs no case of its own: then p, q and t are v. */
-MO_CLONES void mo_planes_to_rgb(mo_planes_t *planes)
+MO_CLONES(void, mo_planes_to_rgb, (mo_planes_t * planes), (planes))
 {
     int32_t *const first = planes->first, *const second = planes->second, *const third = planes->third;
     for (int i = 0; i < MO_PLANE; i++) {

@@ -86,7 +86,7 @@ static inline uint8_t narrow(int32_t sum)
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-MO_CLONES static void horizontal_row(const axis_t *axis, const uint8_t *src, uint8_t *dst)
+static MO_CLONES(void, horizontal_row, (const axis_t *axis, const uint8_t *src, uint8_t *dst), (axis, src, dst))
 {
     const int32_t *cell = axis->cells;
     for (int32_t i = 0; i < axis->count; i++, cell += 2 + axis->most, dst += 3) {
@@ -104,8 +104,9 @@ MO_CLONES static void horizontal_row(const axis_t *axis, const uint8_t *src, uin
     }
 }
 
-MO_CLONES static void vertical_row(const int32_t *cell, const uint8_t *src, size_t stride, size_t row_bytes,
-                                   uint8_t *dst)
+static MO_CLONES(void, vertical_row,
+                 (const int32_t *cell, const uint8_t *src, size_t stride, size_t row_bytes, uint8_t *dst),
+                 (cell, src, stride, row_bytes, dst))
 {
     int32_t sums[BLOCK];
     for (size_t from = 0; from < row_bytes; from += BLOCK) {

@@ -75,8 +75,9 @@ INLINE void block(const float *queries, const float *vectors, int64_t dim, int r
     }
 }
 
-MO_CLONES
-void mo_dot_tile(const float *queries, int64_t nq, const float *vectors, int64_t nv, int32_t dim, float *out)
+MO_CLONES(void, mo_dot_tile,
+          (const float *queries, int64_t nq, const float *vectors, int64_t nv, int32_t dim, float *out),
+          (queries, nq, vectors, nv, dim, out))
 {
     const int64_t width = dim;
     int64_t r = 0;

@@ -162,7 +162,7 @@ static void rows_part(void *ctx, int64_t part)
 typedef float vec __attribute__((vector_size(16 * sizeof(float))));
 
 /* sums[BLOCK][SLICE] += the outer products of `count` packed rows, in their order. */
-MO_CLONES static void outer(const float *g, const float *x, int64_t count, float *sums)
+static MO_CLONES(void, outer, (const float *g, const float *x, int64_t count, float *sums), (g, x, count, sums))
 {
     for (int64_t f = 0; f < SLICE; f += 32) {
         vec s[BLOCK][2], v[2];

@@ -5,8 +5,10 @@
 #include "optim/optim.h"
 #include "util/clones.h"
 
-MO_CLONES static void update(float *restrict params, float *restrict mean, float *restrict square,
-                             const float *restrict gradient, int64_t count, const float c[7])
+static MO_CLONES(void, update,
+                 (float *restrict params, float *restrict mean, float *restrict square, const float *restrict gradient,
+                  int64_t count, const float c[7]),
+                 (params, mean, square, gradient, count, c))
 {
     for (int64_t i = 0; i < count; i++) {
         float g = gradient[i];

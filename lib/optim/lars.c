@@ -3,8 +3,10 @@
 #include "optim/optim.h"
 #include "util/clones.h"
 
-MO_CLONES void mo_lars_loop(float *params, float *velocity, const float *gradient, int64_t count, float ratio,
-                            float weight_decay, const mo_optim_rates_t *rates)
+MO_CLONES(void, mo_lars_loop,
+          (float *params, float *velocity, const float *gradient, int64_t count, float ratio, float weight_decay,
+           const mo_optim_rates_t *rates),
+          (params, velocity, gradient, count, ratio, weight_decay, rates))
 {
     const float lr = (float)rates->lr, momentum = (float)rates->momentum;
     if (rates->kind == MO_OPTIMIZER_LARS) {

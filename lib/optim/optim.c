@@ -83,7 +83,8 @@ static const float *gradient_at(const mo_optim_t *o, int64_t offset)
 
 /* ---- sums: eight running ones, for a fixed order, and for vector registers ---- */
 
-MO_CLONES double mo_square_sum_of(const float *a, const float *b, float factor, int64_t count)
+MO_CLONES(double, mo_square_sum_of, (const float *a, const float *b, float factor, int64_t count),
+          (a, b, factor, count))
 {
     double sums[8] = {0};
     int64_t i = 0;
@@ -99,7 +100,7 @@ MO_CLONES double mo_square_sum_of(const float *a, const float *b, float factor, 
     return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
-MO_CLONES double mo_square_sum(const float *values, int64_t count)
+MO_CLONES(double, mo_square_sum, (const float *values, int64_t count), (values, count))
 {
     double sums[8] = {0};
     int64_t i = 0;

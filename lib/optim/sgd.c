@@ -2,8 +2,9 @@
 #include "optim/optim.h"
 #include "util/clones.h"
 
-MO_CLONES void mo_sgd_loop(float *params, float *velocity, const float *gradient, int64_t count,
-                           const mo_optim_rates_t *rates)
+MO_CLONES(void, mo_sgd_loop,
+          (float *params, float *velocity, const float *gradient, int64_t count, const mo_optim_rates_t *rates),
+          (params, velocity, gradient, count, rates))
 {
     const float lr = (float)rates->lr, momentum = (float)rates->momentum, decay = (float)rates->weight_decay;
     if (rates->step == 1) {

@@ -7,7 +7,7 @@
 #include "util/clones.h"
 #include "util/status.h"
 
-static MO_CLONES void add(float *a, const float *b, int64_t count)
+static MO_CLONES(void, add, (float *a, const float *b, int64_t count), (a, b, count))
 {
     for (int64_t i = 0; i < count; i++)
         a[i] += b[i];

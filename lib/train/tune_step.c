@@ -26,8 +26,10 @@ static int64_t partner_of(const mo_tuner_t *t, int64_t image)
 }
 
 /* Two images as network input, mixed after their normalisation. */
-MO_CLONES static void mix(const float lut[3][256], const uint8_t *a, const uint8_t *b, float share, float rest,
-                          int64_t count, float *to)
+static MO_CLONES(void, mix,
+                 (const float lut[3][256], const uint8_t *a, const uint8_t *b, float share, float rest, int64_t count,
+                  float *to),
+                 (lut, a, b, share, rest, count, to))
 {
     for (int64_t i = 0; i < count; i += 3)
         for (int c = 0; c < 3; c++)

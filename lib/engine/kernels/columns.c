@@ -7,7 +7,8 @@
 #define RUN 64    /* rows added up in float before they join the double sums */
 #define BLOCK 512 /* columns whose sums stay in the first-level cache meanwhile */
 
-MO_CLONES void mo_column_sums(const float *x, int64_t rows, int64_t width, double *scratch, float *sums)
+MO_CLONES(void, mo_column_sums, (const float *x, int64_t rows, int64_t width, double *scratch, float *sums),
+          (x, rows, width, scratch, sums))
 {
     memset(scratch, 0, (size_t)width * sizeof *scratch);
     for (int64_t first = 0; first < rows; first += RUN) {

@@ -15,8 +15,9 @@
             (total) += (part)[i_];         \
     } while (0)
 
-MO_CLONES void mo_layernorm_forward(const float *x, int64_t rows, int64_t width, const float *scale, const float *shift,
-                                    float *stats, float *y)
+MO_CLONES(void, mo_layernorm_forward,
+          (const float *x, int64_t rows, int64_t width, const float *scale, const float *shift, float *stats, float *y),
+          (x, rows, width, scale, shift, stats, y))
 {
     for (int64_t r = 0; r < rows; r++, x += width, y += width) {
         double sum = 0, squares = 0;
@@ -46,8 +47,9 @@ MO_CLONES void mo_layernorm_forward(const float *x, int64_t rows, int64_t width,
 }
 
 /* d_x = factor * (g - mean(g) - x̂ * mean(g * x̂)) with g = d_y * scale. */
-MO_CLONES void mo_layernorm_backward(const mo_layernorm_t *n, float *scratch, float *d_x, float *d_scale,
-                                     float *d_shift)
+MO_CLONES(void, mo_layernorm_backward,
+          (const mo_layernorm_t *n, float *scratch, float *d_x, float *d_scale, float *d_shift),
+          (n, scratch, d_x, d_scale, d_shift))
 {
     const int64_t width = n->width;
     double *total_scale = (double *)scratch, *total_shift = total_scale + width;

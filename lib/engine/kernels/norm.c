@@ -17,8 +17,9 @@
 
 /* A run of positions is contiguous memory that stays in the second-level cache while its channels
  * go by. */
-MO_CLONES void mo_norm_moments(const float *x, int64_t positions, int64_t channels, double *scratch, float *mean,
-                               float *variance)
+MO_CLONES(void, mo_norm_moments,
+          (const float *x, int64_t positions, int64_t channels, double *scratch, float *mean, float *variance),
+          (x, positions, channels, scratch, mean, variance))
 {
     double *total = scratch, *total_squares = scratch + channels;
     memset(scratch, 0, 2 * (size_t)channels * sizeof *scratch);
@@ -73,7 +74,8 @@ static inline int64_t block_rows(int64_t channels)
     return rows < 8 ? 8 : rows;
 }
 
-MO_CLONES void mo_norm_apply(const float *x, int64_t positions, int64_t channels, const mo_norm_t *norm, float *y)
+MO_CLONES(void, mo_norm_apply, (const float *x, int64_t positions, int64_t channels, const mo_norm_t *norm, float *y),
+          (x, positions, channels, norm, y))
 {
     int64_t block = block_rows(channels);
     for (int64_t first = 0; first < positions; first += block) {
@@ -93,8 +95,10 @@ MO_CLONES void mo_norm_apply(const float *x, int64_t positions, int64_t channels
  * forward pass. */
 #define BEHIND_RELU(d_y, centred, k) (norm->relu ? CUT((d_y), (centred) * (k).factor + (k).shift) : (d_y))
 
-MO_CLONES void mo_norm_sums(const float *x, const float *d_y, int64_t positions, int64_t channels,
-                            const mo_norm_t *norm, double *scratch, float *d_scale, float *d_shift)
+MO_CLONES(void, mo_norm_sums,
+          (const float *x, const float *d_y, int64_t positions, int64_t channels, const mo_norm_t *norm,
+           double *scratch, float *d_scale, float *d_shift),
+          (x, d_y, positions, channels, norm, scratch, d_scale, d_shift))
 {
     double *total = scratch, *total_products = scratch + channels;
     memset(scratch, 0, 2 * (size_t)channels * sizeof *scratch);
@@ -122,8 +126,10 @@ MO_CLONES void mo_norm_sums(const float *x, const float *d_y, int64_t positions,
     }
 }
 
-MO_CLONES void mo_norm_backward(const float *x, const float *d_y, int64_t positions, int64_t channels,
-                                const mo_norm_t *norm, const float *k, const float *c, float *d_x)
+MO_CLONES(void, mo_norm_backward,
+          (const float *x, const float *d_y, int64_t positions, int64_t channels, const mo_norm_t *norm, const float *k,
+           const float *c, float *d_x),
+          (x, d_y, positions, channels, norm, k, c, d_x))
 {
     int64_t block = block_rows(channels);
     for (int64_t first = 0; first < positions; first += block) {

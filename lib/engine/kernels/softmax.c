@@ -65,7 +65,7 @@
 #define LAST_MASK(width, padded) \
     (((words){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}) < (int32_t)((width) - (padded) + WIDTH))
 
-MO_CLONES void mo_softmax_forward(float *x, int64_t rows, int64_t width, float factor)
+MO_CLONES(void, mo_softmax_forward, (float *x, int64_t rows, int64_t width, float factor), (x, rows, width, factor))
 {
     const int64_t padded = MO_SOFTMAX_ROW(width), last = padded - WIDTH;
     const words mask = LAST_MASK(width, padded);
@@ -104,7 +104,8 @@ MO_CLONES void mo_softmax_forward(float *x, int64_t rows, int64_t width, float f
     }
 }
 
-MO_CLONES void mo_softmax_backward(const float *y, float *d_y, int64_t rows, int64_t width, float factor)
+MO_CLONES(void, mo_softmax_backward, (const float *y, float *d_y, int64_t rows, int64_t width, float factor),
+          (y, d_y, rows, width, factor))
 {
     const int64_t padded = MO_SOFTMAX_ROW(width), last = padded - WIDTH;
     const words mask = LAST_MASK(width, padded);

@@ -18,7 +18,8 @@ int32_t mo_drop_path(mo_net_t *net, int32_t src, int32_t factors)
     return mo_net_result_like_src(net, op);
 }
 
-MO_CLONES static void scale_row(const float *from, float factor, int64_t count, float *to)
+static MO_CLONES(void, scale_row, (const float *from, float factor, int64_t count, float *to),
+                 (from, factor, count, to))
 {
     for (int64_t i = 0; i < count; i++)
         to[i] = factor * from[i];

@@ -31,7 +31,7 @@ int32_t mo_tokens(mo_net_t *net, int32_t src, int32_t class_token)
     return mo_net_result(net, op, s.c, 1 + s.h * s.w, 1);
 }
 
-static MO_CLONES void add(const float *a, const float *b, int64_t count, float *sum)
+static MO_CLONES(void, add, (const float *a, const float *b, int64_t count, float *sum), (a, b, count, sum))
 {
     for (int64_t i = 0; i < count; i++)
         sum[i] = a[i] + b[i];
