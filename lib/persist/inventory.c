@@ -149,8 +149,8 @@ moco_status_t mo_inventory_check(const mo_inventory_t *inv, const mo_root_t *roo
         return mo_inventory_strange(inv, root, net);
     char name[FULL_NAME];
     full_name(inv, root, first.name, name);
-    return mo_fail(MOCO_ERR_SHAPE, "%s: tensor '%.300s' is missing, and %d more of the encoder's %d", inv->path, name,
-                   absent - 1, wanted_count(net));
+    return mo_fail(MOCO_ERR_SHAPE, "%s: tensor '%.300s' is missing (%d of the encoder's %d are)", inv->path, name,
+                   absent, wanted_count(net));
 }
 
 /* What of the net is there, counters left out, is known; what else lies inside the encoder is
@@ -183,10 +183,13 @@ moco_status_t mo_inventory_strange(const mo_inventory_t *inv, const mo_root_t *r
     mo_free(known);
     if (strange == 0)
         return MOCO_OK;
+    char more[48] = "";
+    if (strange > 1)
+        snprintf(more, sizeof more, " (%lld more like it)", (long long)strange - 1);
     return mo_fail(MOCO_ERR_UNSUPPORTED,
-                   "%s: tensor '%s' lies inside the encoder, and the networks of this version have no such layer (%lld "
-                   "more like it): without it the embeddings would be wrong",
-                   inv->path, mo_show(first->name).text, (long long)strange - 1);
+                   "%s: tensor '%s' lies inside the encoder, and the networks of this version have no such layer%s: "
+                   "without it the embeddings would be wrong",
+                   inv->path, mo_show(first->name).text, more);
 }
 
 static moco_status_t take_floats(mo_inventory_t *inv, const mo_root_t *root, const char *ours, float *out,
