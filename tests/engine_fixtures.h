@@ -379,6 +379,7 @@ static inline void rig_assert_along(twin_t *t, const char *what, double *values,
 {
     const double step = 1e-7;
     double along = 0, norm = 0, length = 0;
+    ck_assert_int_gt(count, 0);
     double *kept = calloc((size_t)count, sizeof *kept);
     memcpy(kept, values, (size_t)count * sizeof *kept);
     for (int64_t i = 0; i < count; i++) {

@@ -111,6 +111,13 @@ static inline void fixture_tar_sum(uint8_t *header)
     snprintf((char *)header + 148, 8, "%06o", sum & 0777777);
 }
 
+/* A field of a header, which a name of 100 bytes fills without an end. */
+static inline void fixture_tar_field(uint8_t *field, const char *text)
+{
+    const size_t length = strlen(text);
+    memcpy(field, text, length < 100 ? length : 100);
+}
+
 /* Append a member; `link` may be NULL. Returns where its header is. */
 static inline size_t fixture_tar_add(fixture_tar_t *tar, const char *name, char type, const void *data, size_t size,
                                      const char *link)
@@ -120,12 +127,12 @@ static inline size_t fixture_tar_add(fixture_tar_t *tar, const char *name, char 
     tar->bytes = realloc(tar->bytes, tar->size);
     memset(tar->bytes + at, 0, 512 + padded);
     uint8_t *header = tar->bytes + at;
-    memcpy(header, name, strnlen(name, 100));
+    fixture_tar_field(header, name);
     snprintf((char *)header + 100, 8, "0000644");
     snprintf((char *)header + 124, 12, "%011o", (unsigned)size & 0x3fffffff);
     header[156] = (uint8_t)type;
     if (link != NULL)
-        memcpy(header + 157, link, strnlen(link, 100));
+        fixture_tar_field(header + 157, link);
     memcpy(header + 257, "ustar\00000", 8);
     fixture_tar_sum(header);
     if (size > 0)
