@@ -1,6 +1,7 @@
 /* Plans of finished encoders. One image on several lanes: products that are cut into parts against
- * the same ones whole, the same bits for any number of lanes, what stops in between, and what is not
- * cut. Many images: channels in blocks and Winograd's convolutions against oneDNN's usual ones. */
+ * the same ones whole, the same bits for any number of lanes, what stops in between, and what is
+ * not cut. Many images: channels in blocks and Winograd's convolutions against oneDNN's usual
+ * ones. */
 #include <math.h>
 #include <stdio.h>
 

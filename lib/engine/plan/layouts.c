@@ -1,7 +1,7 @@
-/* Where tensors lie in blocks of 16 channels instead of N,H,W,C: in infer plans of networks whose 3x3
- * convolutions can be made by Winograd's way, which wants that. A run of operations that slide over
- * the image has blocks from its first product with enough channels on; what comes in is copied into
- * blocks once, and what all positions were averaged into lies the same either way. */
+/* Where tensors lie in blocks of 16 channels instead of N,H,W,C: in infer plans of networks whose
+ * 3x3 convolutions can be made by Winograd's way, which wants that. A run of operations that slide
+ * over the image has blocks from its first product with enough channels on; what comes in is copied
+ * into blocks once, and what all positions were averaged into lies the same either way. */
 #include "engine/plan/plan_internal.h"
 
 #define BLOCK 16
