@@ -65,21 +65,25 @@ cleanup:
     return status;
 }
 
+mo_shape_text_t mo_shape_text(int32_t rank, const int64_t *dims)
+{
+    mo_shape_text_t shape = {"["};
+    size_t at = 1;
+    for (int32_t i = 0; i < rank && at < sizeof shape.text - 24; i++)
+        at += (size_t)snprintf(shape.text + at, sizeof shape.text - at, i ? ",%" PRId64 : "%" PRId64, dims[i]);
+    snprintf(shape.text + at, sizeof shape.text - at, "]");
+    return shape;
+}
+
 moco_status_t mo_shape_check(const mo_file_tensor_t *t, int32_t rank, const int64_t *dims)
 {
-    char found[96] = "", wanted[96] = "";
-    size_t at = 0;
     int same = t->rank == rank;
     for (int32_t i = 0; i < rank && same; i++)
         same = t->dims[i] == dims[i];
     if (same)
         return MOCO_OK;
-    for (int32_t i = 0; i < t->rank && at < sizeof found - 24; i++)
-        at += (size_t)snprintf(found + at, sizeof found - at, i ? ",%" PRId64 : "%" PRId64, t->dims[i]);
-    at = 0;
-    for (int32_t i = 0; i < rank && at < sizeof wanted - 24; i++)
-        at += (size_t)snprintf(wanted + at, sizeof wanted - at, i ? ",%" PRId64 : "%" PRId64, dims[i]);
-    return mo_fail(MOCO_ERR_SHAPE, "'%s' is [%s], wanted [%s]", t->name, found, wanted);
+    return mo_fail(MOCO_ERR_SHAPE, "'%s' is %s, wanted %s", t->name, mo_shape_text(t->rank, t->dims).text,
+                   mo_shape_text(rank, dims).text);
 }
 
 static moco_status_t get_floats(const mo_tensor_file_t *st, const char *name, int32_t rank, const int64_t *dims,

@@ -18,6 +18,11 @@ moco_status_t mo_encoder_put(mo_st_writer_t *writer, const char *prefix, const m
 /* Every tensor must be there with the net's sizes; num_batches_tracked may be absent. An encoder
  * without memory is not filled: the file is only checked. */
 moco_status_t mo_encoder_get(const mo_tensor_file_t *st, const char *prefix, const mo_encoder_t *encoder);
+/* For messages: "[64,3,7,7]". */
+typedef struct mo_shape_text {
+    char text[96];
+} mo_shape_text_t;
+mo_shape_text_t mo_shape_text(int32_t rank, const int64_t *dims);
 /* MOCO_ERR_SHAPE names the tensor, its sizes and those wanted. */
 moco_status_t mo_shape_check(const mo_file_tensor_t *tensor, int32_t rank, const int64_t *dims);
 /* Parameters alone, as "PREFIX<name>": optimizer state. */

@@ -129,7 +129,7 @@ moco_status_t mo_inventory_check(const mo_inventory_t *inv, const mo_root_t *roo
 {
     wanted_t w, first = {0};
     int32_t absent = 0;
-    uint64_t repeated = 0;
+    uint64_t bytes = 0;
     for (int32_t i = 0; i < wanted_count(net); i++) {
         wanted_at(net, i, &w);
         if (w.hidden)
@@ -140,7 +140,7 @@ moco_status_t mo_inventory_check(const mo_inventory_t *inv, const mo_root_t *roo
         if (t != NULL) {
             moco_status_t status = mo_shape_check(t, w.rank, w.dims);
             if (status == MOCO_OK)
-                status = mo_file_repeats(t, &repeated);
+                status = mo_file_repeats(t, &bytes);
             if (status != MOCO_OK)
                 return status;
         }
@@ -149,8 +149,8 @@ moco_status_t mo_inventory_check(const mo_inventory_t *inv, const mo_root_t *roo
         return mo_inventory_strange(inv, root, net);
     char name[FULL_NAME];
     full_name(inv, root, first.name, name);
-    return mo_fail(MOCO_ERR_SHAPE, "%s: tensor '%.300s' is missing, and %d more of the encoder's %d", inv->path, name,
-                   absent - 1, wanted_count(net));
+    return mo_fail(MOCO_ERR_SHAPE, "%s: tensor '%.300s' is missing (%d of the encoder's %d are)", inv->path, name,
+                   absent, wanted_count(net));
 }
 
 /* What of the net is there, counters left out, is known; what else lies inside the encoder is
@@ -183,10 +183,13 @@ moco_status_t mo_inventory_strange(const mo_inventory_t *inv, const mo_root_t *r
     mo_free(known);
     if (strange == 0)
         return MOCO_OK;
+    char more[48] = "";
+    if (strange > 1)
+        snprintf(more, sizeof more, " (%lld more like it)", (long long)strange - 1);
     return mo_fail(MOCO_ERR_UNSUPPORTED,
-                   "%s: tensor '%s' lies inside the encoder, and the networks of this version have no such layer (%lld "
-                   "more like it): without it the embeddings would be wrong",
-                   inv->path, mo_show(first->name).text, (long long)strange - 1);
+                   "%s: tensor '%s' lies inside the encoder, and the networks of this version have no such layer%s: "
+                   "without it the embeddings would be wrong",
+                   inv->path, mo_show(first->name).text, more);
 }
 
 static moco_status_t take_floats(mo_inventory_t *inv, const mo_root_t *root, const char *ours, float *out,
@@ -221,10 +224,9 @@ static moco_status_t take_counters(mo_inventory_t *inv, const mo_root_t *root, c
                       : MOCO_OK;
 }
 
-moco_status_t mo_inventory_mark(mo_inventory_t *inv, const mo_root_t *root, const mo_net_t *net)
+moco_status_t mo_inventory_mark(mo_inventory_t *inv, const mo_root_t *root, const mo_net_t *net, int64_t *batches)
 {
     wanted_t w;
-    int64_t batches;
     if (root->scheme == NULL)
         return mo_fail(MOCO_ERR_FORMAT, "%s: has no encoder at '%s'", inv->path, mo_show(root->prefix).text);
     for (int32_t i = 0; i < wanted_count(net); i++) {
@@ -232,7 +234,7 @@ moco_status_t mo_inventory_mark(mo_inventory_t *inv, const mo_root_t *root, cons
         if (!w.hidden)
             mo_inventory_take(inv, mo_inventory_find(inv, root, w.name));
     }
-    return take_counters(inv, root, net, &batches);
+    return take_counters(inv, root, net, batches);
 }
 
 moco_status_t mo_inventory_encoder(mo_inventory_t *inv, const mo_root_t *root, const mo_net_t *net, float *params,

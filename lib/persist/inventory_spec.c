@@ -1,6 +1,7 @@
 /* What an encoder is, read from the shapes of its tensors. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <moco/trainer.h>
 
@@ -26,6 +27,20 @@ static int has(const mo_inventory_t *inv, const mo_root_t *root, const char *our
     return mo_inventory_find(inv, root, ours) != NULL;
 }
 
+/* Numbers of a kind that nothing here reads, whether the networks have such a layer or not. */
+static moco_status_t refuse_odd(const mo_inventory_t *inv, const mo_root_t *root)
+{
+    const size_t prefix = strlen(root->prefix);
+    for (int64_t i = 0; i < inv->file->count; i++) {
+        const mo_file_tensor_t *t = &inv->file->tensors[i];
+        if (t->dtype == MO_DTYPE_OTHER && strncmp(t->name, root->prefix, prefix) == 0 &&
+            mo_scheme_is_inside(root->scheme, t->name + prefix))
+            return mo_fail(MOCO_ERR_FORMAT, "%s: tensor '%s' is %s, wanted F32, F16, BF16 or F64", inv->path,
+                           mo_show(t->name).text, t->dtype_name);
+    }
+    return MOCO_OK;
+}
+
 /* ---- ResNet ---- */
 
 static moco_status_t find_stem(const mo_inventory_t *inv, const mo_root_t *root, mo_encoder_spec_t *spec)
@@ -33,9 +48,9 @@ static moco_status_t find_stem(const mo_inventory_t *inv, const mo_root_t *root,
     const mo_sizes_t s = mo_inventory_sizes(inv, root, "conv1.weight");
     if (s.rank != 4 || s.dims[1] != 3 || s.dims[2] != s.dims[3] || (s.dims[2] != 7 && s.dims[2] != 3))
         return mo_fail(MOCO_ERR_UNSUPPORTED,
-                       "%s: the first convolution of '%s' is not [channels,3,7,7] or "
-                       "[channels,3,3,3]",
-                       inv->path, root->prefix);
+                       "%s: the first convolution, '%s', is %s, wanted [channels,3,7,7] or [channels,3,3,3]", inv->path,
+                       mo_show(mo_inventory_find(inv, root, "conv1.weight")->name).text,
+                       mo_shape_text(s.rank, s.dims).text);
     spec->stem = s.dims[2] == 7 ? MOCO_STEM_IMAGENET : MOCO_STEM_CIFAR;
     spec->image_size = spec->stem == MOCO_STEM_IMAGENET ? 224 : 32;
     return MOCO_OK;
@@ -120,5 +135,8 @@ moco_status_t mo_inventory_spec(mo_inventory_t *inv, const mo_root_t *root, mo_e
                        "%s: has no encoder of a known name, such as conv1.weight, encoder_q.conv1.weight or "
                        "module.base_encoder.conv1.weight; its first tensor is '%s'",
                        inv->path, inv->file->count > 0 ? mo_show(inv->file->tensors[0].name).text : "none");
+    const moco_status_t status = refuse_odd(inv, root);
+    if (status != MOCO_OK)
+        return status;
     return has(inv, root, "conv1.weight") ? read_resnet(inv, root, spec) : mo_inventory_vit(inv, root, spec);
 }

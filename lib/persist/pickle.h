@@ -47,7 +47,8 @@ typedef struct mo_pickle_value {
  * storage sees. */
 typedef struct mo_pickle_storage {
     mo_dtype_t dtype;
-    uint32_t item; /* bytes of a number; 0 = unknown */
+    const char *odd; /* the name of a type that is not read; NULL: unknown */
+    uint32_t item;   /* bytes of a number; 0 = unknown */
     int32_t key_size;
     const uint8_t *key;
     int64_t count, first, size;

@@ -47,8 +47,9 @@ moco_status_t mo_pickle_add_marked(mo_pickle_t *p, mo_pickle_kind_t kind);
 typedef enum mo_pickle_meaning {
     MO_AS_DICT,
     MO_AS_TENSOR,
-    MO_AS_FIRST,   /* its first argument */
-    MO_AS_SUBTYPE, /* (function, class, arguments, …): the function's tensor */
+    MO_AS_ODD_TENSOR, /* of a kind that is not read */
+    MO_AS_FIRST,      /* its first argument */
+    MO_AS_SUBTYPE,    /* (function, class, arguments, …): the function's tensor */
     MO_AS_STORAGE,
     MO_AS_NOTHING, /* of no interest */
     MO_AS_ARRAY,
@@ -62,6 +63,7 @@ typedef struct mo_pickle_global_row {
     mo_pickle_meaning_t meaning;
     mo_dtype_t dtype; /* of a storage */
     uint32_t item;    /* bytes of a number of other types; 0 = as the type has them */
+    const char *odd;  /* the type of what is not read, for messages; at most 15 letters */
 } mo_pickle_global_row_t;
 const mo_pickle_global_row_t *mo_pickle_row(const mo_pickle_value_t *value); /* NULL if it is no global */
 moco_status_t mo_pickle_global(mo_pickle_t *p, const uint8_t *module, int64_t module_size, const uint8_t *name,

@@ -64,7 +64,7 @@ static moco_status_t push_tensor(mo_pickle_t *p, const mo_pickle_value_t *args)
     if (storage->kind == MO_PICKLE_OPAQUE)
         t.odd = "nested"; /* pickle.dump of tensors: their numbers are a file of torch.save inside the pickle */
     else if (p->storages[storage->number].dtype == MO_DTYPE_OTHER)
-        t.odd = "another type";
+        t.odd = p->storages[storage->number].odd != NULL ? p->storages[storage->number].odd : "another type";
     else
         t.storage = storage->number;
     t.offset = item(p, args, 1)->whole;
@@ -84,6 +84,7 @@ static moco_status_t read_storage(const mo_pickle_t *p, const mo_pickle_value_t 
         return mo_pickle_damaged(p, "a storage has no class, key or count");
     const mo_dtype_t dtype = known ? row->dtype : MO_DTYPE_OTHER;
     *s = (mo_pickle_storage_t){.dtype = dtype,
+                               .odd = known ? row->odd : NULL,
                                .item = known && row->item > 0 ? row->item : (uint32_t)mo_dtype_bytes(dtype),
                                .key = key->bytes,
                                .key_size = key->count,
@@ -146,10 +147,18 @@ cleanup:
     return status;
 }
 
+static moco_status_t push_odd(mo_pickle_t *p, const mo_pickle_global_row_t *row)
+{
+    const mo_pickle_tensor_t t = {.storage = -1, .odd = row->odd};
+    return mo_pickle_push_tensor(p, &t);
+}
+
 /* A tensor of a class of its own is read as what its function makes. */
 static moco_status_t push_subtype(mo_pickle_t *p, const mo_pickle_value_t *args)
 {
     const mo_pickle_global_row_t *row = args->count >= 3 ? mo_pickle_row(item(p, args, 0)) : NULL;
+    if (row != NULL && row->meaning == MO_AS_ODD_TENSOR)
+        return push_odd(p, row);
     return row != NULL && row->meaning == MO_AS_TENSOR ? push_tensor(p, item(p, args, 2))
                                                        : mo_pickle_push_opaque(p, -1);
 }
@@ -168,6 +177,7 @@ moco_status_t mo_pickle_reduce(mo_pickle_t *p)
     switch (mo_pickle_row(callable)->meaning) {
     case MO_AS_DICT: return push_dict(p, args);
     case MO_AS_TENSOR: return push_tensor(p, args);
+    case MO_AS_ODD_TENSOR: return push_odd(p, mo_pickle_row(callable));
     case MO_AS_FIRST:
         if (args->count < 1)
             return mo_pickle_damaged(p, "a parameter has no tensor");

@@ -249,14 +249,22 @@ def beside(verdict, folder):
         changed.encoder.state_dict()["bn1.bias"].zero_()
         changed.encoder.state_dict()["layer1.0.bn1.weight"].fill_(1)
     gives(verdict, "expanded weights", save(path, odd), changed)
-    for title, value, words in (("a sparse weight", net.state["bn1.bias"].to_sparse(), "'bn1.bias' is missing"),
-                                ("a complex weight", net.state["bn1.bias"].to(torch.complex64), "another type"),
+    quantized = torch.quantize_per_tensor(net.state["bn1.bias"], 0.1, 0, torch.qint8)
+    for title, value, words in (("a sparse weight", net.state["bn1.bias"].to_sparse(), "'bn1.bias' is sparse"),
+                                ("a quantized weight", quantized, "'bn1.bias' is quantized"),
+                                ("a weight without numbers", torch.empty(16, device="meta"), "is without numbers"),
+                                ("a complex weight", net.state["bn1.bias"].to(torch.complex64), "is complex64"),
                                 ("big-endian weights", net.state["bn1.bias"].numpy().astype(">f4"), "'bn1.bias'")):
         try:
             binding.Model.load(save(path, {**net.state, "bn1.bias": value}))
             verdict.true(f"{title} is refused", False)
         except binding.MocoError as error:
             verdict.true(f"{title}: {error}", words in str(error))
+    gamma = {**net.state, "layer1.0.gamma": torch.ones(16).to_sparse()}
+    refused(verdict, "a sparse tensor that no layer takes", save(path, gamma), "MOCO_ERR_FORMAT",
+            "'layer1.0.gamma' is sparse")
+    gray = {**net.state, "conv1.weight": net.state["conv1.weight"][:, :1]}
+    refused(verdict, "a stem for gray images", save(path, gray), "MOCO_ERR_UNSUPPORTED", "'conv1.weight', is [16,1,")
     repeated = {n: (torch.zeros(()).expand([s * 16 if k < (2 if n != "conv1.weight" and len(t.shape) == 4 else 1) else s
                                             for k, s in enumerate(t.shape)]) if t.dim() > 0 else t)
                 for n, t in net.state.items()}
