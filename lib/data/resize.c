@@ -132,7 +132,8 @@ MO_INLINE void transpose(bytes_t v[LANES])
     }
 }
 
-/* Rows of `bytes`, 16 or more, to columns of 16 words. Rows behind `rows` are the last one again. */
+/* Rows of `bytes`, 16 or more, to columns of 16 words. Rows behind `rows` are the last one
+ * again. */
 static MO_CLONES(void, turn, (const uint8_t *rgb, size_t stride, int32_t rows, size_t bytes, int32_t *turned),
                  (rgb, stride, rows, bytes, turned))
 {
