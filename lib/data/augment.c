@@ -13,10 +13,44 @@ static inline int32_t luma(int32_t r, int32_t g, int32_t b)
     return (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16;
 }
 
+/* In place: all three planes. */
+static MO_CLONES(void, lumas, (mo_planes_t * planes), (planes))
+{
+    for (int i = 0; i < MO_PLANE; i++)
+        planes->first[i] = planes->second[i] = planes->third[i] =
+            luma(planes->first[i], planes->second[i], planes->third[i]);
+}
+
 void mo_gray(uint8_t *rgb, size_t count)
 {
-    for (size_t i = 0; i < count; i++, rgb += 3)
-        rgb[0] = rgb[1] = rgb[2] = (uint8_t)luma(rgb[0], rgb[1], rgb[2]);
+    mo_planes_t planes = {0};
+    for (size_t n; count > 0; count -= n, rgb += 3 * n) {
+        n = mo_planes_count(count);
+        mo_planes_load(rgb, n, &planes);
+        lumas(&planes);
+        mo_planes_store(&planes, n, rgb);
+    }
+}
+
+/* Of the first `count`. */
+static MO_CLONES(uint32_t, luma_sum, (const mo_planes_t *planes, size_t count), (planes, count))
+{
+    uint32_t sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (uint32_t)luma(planes->first[i], planes->second[i], planes->third[i]);
+    return sum;
+}
+
+static uint64_t image_luma_sum(const uint8_t *rgb, size_t count)
+{
+    mo_planes_t planes;
+    uint64_t sum = 0;
+    for (size_t n; count > 0; count -= n, rgb += 3 * n) {
+        n = mo_planes_count(count);
+        mo_planes_load(rgb, n, &planes);
+        sum += luma_sum(&planes, n);
+    }
+    return sum;
 }
 
 /* Truncates, and clips where a factor outside 0..1 leaves 0..255. Truncating first comes to the
@@ -28,13 +62,11 @@ static inline int32_t blend(int32_t a, int32_t b, float factor)
     return value > 255 ? 255 : value;
 }
 
-static void blend_to_constant(uint8_t *bytes, size_t count, int a, float factor)
+static MO_CLONES(void, blend_to_constant, (uint8_t * bytes, size_t count, int a, float factor),
+                 (bytes, count, a, factor))
 {
-    uint8_t table[256];
-    for (int b = 0; b < 256; b++)
-        table[b] = factor == 0.0f ? (uint8_t)a : (uint8_t)blend(a, b, factor);
     for (size_t i = 0; i < count; i++)
-        bytes[i] = table[bytes[i]];
+        bytes[i] = (uint8_t)blend(a, bytes[i], factor);
 }
 
 void mo_brightness(uint8_t *rgb, size_t count, float factor)
@@ -45,12 +77,9 @@ void mo_brightness(uint8_t *rgb, size_t count, float factor)
 
 void mo_contrast(uint8_t *rgb, size_t count, float factor)
 {
-    uint64_t sum = 0;
     if (factor == 1.0f || count == 0)
         return;
-    for (size_t i = 0; i < count; i++)
-        sum += (uint64_t)luma(rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2]);
-    const int mean = (int)((double)sum / (double)count + 0.5);
+    const int mean = (int)((double)image_luma_sum(rgb, count) / (double)count + 0.5);
     blend_to_constant(rgb, count * 3, mean, factor);
 }
 

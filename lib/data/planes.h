@@ -17,23 +17,9 @@ static inline size_t mo_planes_count(size_t left)
     return left < MO_PLANE ? left : MO_PLANE;
 }
 
-static inline void mo_planes_load(const uint8_t *bytes, size_t count, mo_planes_t *planes)
-{
-    for (size_t i = 0; i < count; i++, bytes += 3) {
-        planes->first[i] = bytes[0];
-        planes->second[i] = bytes[1];
-        planes->third[i] = bytes[2];
-    }
-}
-
-static inline void mo_planes_store(const mo_planes_t *planes, size_t count, uint8_t *bytes)
-{
-    for (size_t i = 0; i < count; i++, bytes += 3) {
-        bytes[0] = (uint8_t)planes->first[i];
-        bytes[1] = (uint8_t)planes->second[i];
-        bytes[2] = (uint8_t)planes->third[i];
-    }
-}
+/* The first `count` pixels. (planes.c) */
+void mo_planes_load(const uint8_t *rgb, size_t count, mo_planes_t *planes);
+void mo_planes_store(const mo_planes_t *planes, size_t count, uint8_t *rgb);
 
 /* In place, all MO_PLANE pixels. (hue.c) */
 void mo_planes_to_hsv(mo_planes_t *planes);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "contrast/contrast.h"
+#include "data/augment.h"
 #include "engine/kernels/norm.h"
 #include "engine/kernels/rows.h"
 #include "eval/dot.h"
@@ -94,9 +95,31 @@ static void dot(float *a, float *b, float *c, int64_t n)
     mo_dot_tile(a, 7, b, 5, (int32_t)n, c);
 }
 
+/* Their bytes as pixels. */
+static void colours(float *a, float *b, float *c, int64_t n)
+{
+    uint8_t *one = (uint8_t *)a, *two = (uint8_t *)b, *three = (uint8_t *)c;
+    const size_t count = 7 * (size_t)n;
+    mo_brightness(one, count, 1.3f);
+    mo_contrast(one, count, 1.6f);
+    mo_saturation(two, count, 1.4f);
+    mo_hue(two, count, 0.2);
+    mo_solarize(three, count);
+    mo_gray(three, count);
+}
+
+static void blurs(float *a, float *b, float *c, int64_t n)
+{
+    mo_view_work_t work = {0};
+    ck_assert_int_eq(mo_blur(&work, (uint8_t *)a, (int32_t)n, 9, 0.9), MOCO_OK);
+    ck_assert_int_eq(mo_blur(&work, (uint8_t *)b, 9, (int32_t)n, 5.0), MOCO_OK);
+    ck_assert_int_eq(mo_blur_gaussian(&work, (uint8_t *)c, (int32_t)n, 9, 4, 1.1), MOCO_OK);
+    mo_view_work_free(&work);
+}
+
 static void (*const cases[])(float *a, float *b, float *c, int64_t n) = {momentum,   sgd,     lars,    adamw,
                                                                          square_sum, columns, softmax, layer_norm,
-                                                                         batch_norm, dot};
+                                                                         batch_norm, dot,     colours, blurs};
 static const int64_t lengths[] = {1, 7, 16, 31, 64, 77, 100};
 
 START_TEST(test_levels)
