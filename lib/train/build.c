@@ -110,7 +110,7 @@ static void list_batch(moco_trainer_t *t, mo_blocks_t *b)
     mo_blocks_add(b, "batch_results", rows * MO_LOSS_WIDTH * f, &t->results);
     mo_blocks_add(b, "batch_results", batch * sizeof *t->permutation, &t->permutation);
     mo_blocks_add(b, "batch_results", mo_rng_permutation_bytes((int64_t)batch), &t->draws);
-    if (m->two_pass) {
+    if (m->two_pass && !mo_device_is_gpu(t->device)) {
         mo_blocks_add(b, "batch_results", rows * features * f, &t->features[0]);
         mo_blocks_add(b, "batch_results", key_rows * features * f, &t->features[1]);
         mo_blocks_add(b, "batch_results", rows * features * f, &t->feature_gradients);
@@ -119,6 +119,7 @@ static void list_batch(moco_trainer_t *t, mo_blocks_t *b)
                          &t->query_staged.values);
     mo_blocks_add_buffer(b, "statistics", (size_t)t->key_staged.rows * (size_t)key->stats * f, &t->key_staged.values);
     mo_blocks_count(b, "views", (size_t)mo_loader_bytes(&loader));
+    mo_gpu_step_list(t, b);
 }
 
 static mo_blocks_t blocks_with(moco_trainer_t *t, int32_t shards)
@@ -217,9 +218,10 @@ cleanup:
 
 static moco_status_t take_optimizer(moco_trainer_t *t)
 {
-    moco_status_t status = mo_optim_prepare(&t->optim, &t->state.query.net);
-    memcpy(t->optim.state, t->state.optimizer, sizeof t->optim.state);
-    return status;
+    const moco_status_t status = mo_optim_prepare(&t->optim, &t->state.query.net);
+    memcpy(t->optim.state_at, t->state.optimizer, sizeof t->optim.state_at);
+    t->optim.params_at = t->state.query.params;
+    return status == MOCO_OK ? mo_optim_prepare_on(&t->optim, t->device) : status;
 }
 
 static moco_status_t take_gradients(moco_trainer_t *t)
@@ -279,6 +281,7 @@ moco_status_t mo_trainer_take(moco_trainer_t *t)
     TRY(mo_stages_take(t));
     TRY(take_optimizer(t));
     TRY(take_gradients(t));
+    TRY(mo_gpu_step_take(t));
 cleanup:
     mo_trainer_planned_end(t);
     return status;
@@ -307,6 +310,7 @@ void mo_trainer_delete(moco_trainer_t *t)
     mo_gradients_free(&t->gradients[0]);
     mo_gradients_free(&t->gradients[1]);
     mo_pushed_free(&t->pushed);
+    mo_gpu_step_free(t);
     mo_blocks_free(&t->blocks);
     mo_state_free(&t->state);
     mo_device_release(t->device);
