@@ -9,16 +9,16 @@
 
 /* Their arguments, after the number of work-items, stand in kernels/gpu_source.c. */
 typedef enum mo_kernel {
-    MO_KERNEL_ADD,         /* the sum of two blocks                                      */
-    MO_KERNEL_SQUARES,     /* partial sums of squares, and their sums                    */
+    MO_KERNEL_ADD,     /* the sum of two blocks                                      */
+    MO_KERNEL_SQUARES, /* partial sums of squares, and their sums                    */
     MO_KERNEL_TOTALS,
-    MO_KERNEL_SGD,         /* the optimizers                                             */
+    MO_KERNEL_SGD, /* the optimizers                                             */
     MO_KERNEL_LARS,
     MO_KERNEL_ADAMW,
-    MO_KERNEL_FOLLOW,      /* the momentum update                                        */
-    MO_KERNEL_IMAGES,      /* 8-bit images as network input; floats of another layout    */
+    MO_KERNEL_FOLLOW, /* the momentum update                                        */
+    MO_KERNEL_IMAGES, /* 8-bit images as network input; floats of another layout    */
     MO_KERNEL_PLANES,
-    MO_KERNEL_TAKE_ROWS,   /* rows by their numbers, from there or to there              */
+    MO_KERNEL_TAKE_ROWS, /* rows by their numbers, from there or to there              */
     MO_KERNEL_PUT_ROWS,
     MO_KERNEL_ROW_NUMBERS, /* the numbers themselves, as floats                          */
     MO_KERNELS
@@ -52,9 +52,9 @@ enum { MO_KERNEL_ARGS = 16 };
 moco_status_t mo_kernel_start(moco_device_t *device, mo_kernel_t kernel, int64_t items, int32_t count,
                               const mo_kernel_arg_t *args);
 /* Queues `items` work-items of a kernel on a GPU; the first call of a device compiles all of them. */
-#define mo_kernel_run(device, kernel, items, ...)                                                                   \
-    mo_kernel_start(device, kernel, items,                                                                          \
-                    (int32_t)(sizeof((const mo_kernel_arg_t[]){__VA_ARGS__}) / sizeof(mo_kernel_arg_t)),            \
+#define mo_kernel_run(device, kernel, items, ...)                                                        \
+    mo_kernel_start(device, kernel, items,                                                               \
+                    (int32_t)(sizeof((const mo_kernel_arg_t[]){__VA_ARGS__}) / sizeof(mo_kernel_arg_t)), \
                     (const mo_kernel_arg_t[]){__VA_ARGS__})
 
 #endif

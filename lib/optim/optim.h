@@ -47,15 +47,15 @@ typedef struct mo_optim_gpu mo_optim_gpu_t; /* optim_gpu.c */
 /* Everything an update works on. Pieces cover all parameters; no parameter lies across two. */
 typedef struct mo_optim {
     const mo_net_t *net;
-    float *params;                 /* mapped, and so the state: on a GPU neither */
-    float *state[MO_OPTIM_BLOCKS]; /* NULL where the kind has none */
+    float *params;                                    /* mapped, and so the state: on a GPU neither */
+    float *state[MO_OPTIM_BLOCKS];                    /* NULL where the kind has none */
     mo_buffer_t params_at, state_at[MO_OPTIM_BLOCKS]; /* where they lie: a GPU's kernels ask for it */
     mo_gradient_piece_t pieces[2];
     struct mo_optim_part *parts; /* parameters cut into pieces of fixed size: mo_optim_prepare */
     int64_t part_count;
     double *sums;        /* [part_count][2] of the call at work          */
     mo_optim_gpu_t *gpu; /* NULL: plain loops on mapped numbers          */
-    float *ratio; /* [parameters] trust ratio of the step at work */
+    float *ratio;        /* [parameters] trust ratio of the step at work */
 } mo_optim_t;
 
 /* A part: some numbers of one parameter. Those of frozen parameters are not updated; a key encoder

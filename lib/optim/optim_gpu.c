@@ -87,8 +87,7 @@ static range_t range_of(const mo_optim_t *o, int i)
     range_t r = {.piece = piece};
     while (r.first < o->part_count && o->parts[r.first].offset < piece->from)
         r.first++;
-    while (r.first + r.count < o->part_count &&
-           o->parts[r.first + r.count].offset < piece->from + piece->count)
+    while (r.first + r.count < o->part_count && o->parts[r.first + r.count].offset < piece->from + piece->count)
         r.count++;
     return r;
 }
@@ -108,11 +107,10 @@ static moco_status_t measure(const mo_optim_t *o, range_t r, int which, mo_buffe
     const mo_optim_gpu_t *g = o->gpu;
     const size_t pair = 2 * sizeof(float);
     const mo_kernel_arg_t partial = mo_arg_buffer(g->partial);
-    const moco_status_t status =
-        mo_kernel_run(g->device, MO_KERNEL_SQUARES, r.count * MO_KERNEL_ITEMS,
-                      rows_of(g->parts, r.first, r.count, COLUMNS * sizeof(int64_t)), mo_arg_buffer(a),
-                      mo_arg_whole(from_a), mo_arg_buffer(o->params_at), mo_arg_whole(0), mo_arg_float(factor),
-                      mo_arg_whole(both), partial);
+    const moco_status_t status = mo_kernel_run(g->device, MO_KERNEL_SQUARES, r.count * MO_KERNEL_ITEMS,
+                                               rows_of(g->parts, r.first, r.count, COLUMNS * sizeof(int64_t)),
+                                               mo_arg_buffer(a), mo_arg_whole(from_a), mo_arg_buffer(o->params_at),
+                                               mo_arg_whole(0), mo_arg_float(factor), mo_arg_whole(both), partial);
     if (status != MOCO_OK)
         return status;
     return mo_kernel_run(g->device, MO_KERNEL_TOTALS, r.count, partial,

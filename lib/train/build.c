@@ -96,6 +96,13 @@ mo_buffer_t mo_trainer_keys(const moco_trainer_t *t, int32_t view)
     return mo_buffer_part(t->keys, (size_t)view * keys_bytes(t), keys_bytes(t));
 }
 
+size_t mo_trainer_keys_bytes(const moco_trainer_t *t)
+{
+    const mo_method_t *m = &t->state.method;
+    const size_t width = (size_t)t->state.options.dimension;
+    return m->key_views > 0 ? (size_t)m->key_views * keys_bytes(t) : (size_t)m->rows * (width + 1) * sizeof(float);
+}
+
 /* What a step stages for its commit, and the images it is given. */
 static void list_batch(moco_trainer_t *t, mo_blocks_t *b)
 {
@@ -104,9 +111,8 @@ static void list_batch(moco_trainer_t *t, mo_blocks_t *b)
     const mo_net_t *query = &t->state.query.net, *key = &t->state.key.net;
     const mo_loader_spec_t loader = mo_trainer_loader_spec(t);
     const size_t rows = (size_t)m->rows, key_rows = (size_t)m->key_views * batch,
-                 width = (size_t)t->state.options.dimension, features = (size_t)query->shapes[query->backbone].c;
-    mo_blocks_add_buffer(b, "batch_results",
-                         m->key_views > 0 ? (size_t)m->key_views * keys_bytes(t) : rows * (width + 1) * f, &t->keys);
+                 features = (size_t)query->shapes[query->backbone].c;
+    mo_blocks_add_buffer(b, "batch_results", mo_trainer_keys_bytes(t), &t->keys);
     mo_blocks_add(b, "batch_results", rows * MO_LOSS_WIDTH * f, &t->results);
     mo_blocks_add(b, "batch_results", batch * sizeof *t->permutation, &t->permutation);
     mo_blocks_add(b, "batch_results", mo_rng_permutation_bytes((int64_t)batch), &t->draws);

@@ -32,6 +32,7 @@ void mo_gpu_step_list(moco_trainer_t *t, mo_blocks_t *b)
         mo_blocks_add_buffer(b, "batch_results", (size_t)m->key_views * batch * features * f, &g->features[1]);
         mo_blocks_add_buffer(b, "batch_results", rows * features * f, &g->feature_gradients);
     }
+    mo_blocks_add(b, "batch_results", mo_trainer_keys_bytes(t), &g->host_keys);
     mo_blocks_add(b, "statistics", (size_t)t->query_staged.rows * (size_t)query->stats * f, &g->staged[0]);
     mo_blocks_add(b, "statistics", (size_t)t->key_staged.rows * (size_t)t->state.key.net.stats * f, &g->staged[1]);
 }
@@ -239,8 +240,8 @@ moco_status_t mo_gpu_after(void *ctx, mo_instance_t *instance, int32_t group, in
     mo_buffer_t slot;
     if (stage->kind == MO_STAGE_KEY || stage->kind == MO_STAGE_KEY_HEAD) {
         TRY(mo_instance_value(instance, e->embedding, &slot));
-        TRY(move_rows(&s, slot, mo_trainer_keys(t, view - stage->first_view), view * batch,
-                      t->state.options.dimension, 1));
+        TRY(move_rows(&s, slot, mo_trainer_keys(t, view - stage->first_view), view * batch, t->state.options.dimension,
+                      1));
     }
     if (stage->kind == MO_STAGE_KEY_BODY || stage->kind == MO_STAGE_BODY) {
         TRY(mo_instance_value(instance, e->net.backbone, &slot));
@@ -266,6 +267,7 @@ static moco_status_t fetch(mo_lane_t *lane, void *ctx)
     moco_status_t status = MOCO_OK;
     (void)lane;
     TRY(mo_buffer_fetch(t->gpu.results, t->results));
+    TRY(mo_buffer_fetch(t->keys, t->gpu.host_keys));
     TRY(mo_buffer_fetch(t->query_staged.values, t->gpu.staged[0]));
     TRY(mo_buffer_fetch(t->key_staged.values, t->gpu.staged[1]));
     TRY(mo_device_wait(t->device));
@@ -279,6 +281,7 @@ moco_status_t mo_gpu_step_end(moco_trainer_t *t)
         return MOCO_OK;
     t->mapped.query_staged = t->gpu.staged[0];
     t->mapped.key_staged = t->gpu.staged[1];
+    t->mapped.keys = t->gpu.host_keys; /* for the warning of a collapse */
     return mo_device_call(t->device, fetch, t);
 }
 

@@ -14,7 +14,7 @@ typedef struct mo_gradients {
     pthread_mutex_t lock;
     moco_device_t *device; /* borrowed; NULL: the blocks lie on the host */
     int64_t floats;        /* of a block */
-    int32_t leaves; /* shards     */
+    int32_t leaves;        /* shards     */
     int32_t blocks, free_count;
     mo_buffer_t *block, *free_list;
     mo_buffer_t *node; /* finished nodes waiting for their sibling, level after level */

@@ -19,7 +19,7 @@ mo_place_t mo_stage_place(const mo_stage_t *s, int32_t group, int32_t shard, int
     }
     int32_t per_view = s->learner.cut.groups / s->views;
     return (mo_place_t){s->first_view + group / per_view,
-                     mo_member(t->state.options.membership, batch, per_view, group % per_view, at, order)};
+                        mo_member(t->state.options.membership, batch, per_view, group % per_view, at, order)};
 }
 
 /* Row of this stage's per-batch buffers: its views one after the other. */
@@ -91,7 +91,8 @@ static moco_status_t load_keys(const mo_stage_t *s, mo_instance_t *instance, int
     float *values = NULL;
     TRY(mo_instance_map(instance, t->loss.keys, MO_WRITE, &values));
     for (int64_t row = 0; row < s->learner.cut.shard; row++)
-        TRY(mo_buffer_read(mo_buffer_floats(mo_keys_for(t, view), mo_stage_place(s, group, shard, row).image * width, width),
+        TRY(mo_buffer_read(mo_buffer_floats(mo_keys_for(t, view), mo_stage_place(s, group, shard, row).image * width,
+                                            width),
                            values + row * width));
 cleanup:
     if (values != NULL)

@@ -61,13 +61,14 @@ typedef struct mo_stage_run {
 
 /* On a GPU: what host arrays of the trainer are elsewhere, and what goes up and comes down. */
 typedef struct mo_gpu_step {
-    mo_buffer_t images;       /* [2][B] of a step, 8-bit                                     */
-    mo_buffer_t floats;       /* the same of pushed floats; made for the first of them       */
-    mo_buffer_t table;        /* `lut`                                                       */
-    mo_buffer_t numbers;      /* [MO_STAGES][2B] int32: what the rows of a stage are         */
-    int32_t *host_numbers;    /* where those are uploaded from                               */
+    mo_buffer_t images;    /* [2][B] of a step, 8-bit                                     */
+    mo_buffer_t floats;    /* the same of pushed floats; made for the first of them       */
+    mo_buffer_t table;     /* `lut`                                                       */
+    mo_buffer_t numbers;   /* [MO_STAGES][2B] int32: what the rows of a stage are         */
+    int32_t *host_numbers; /* where those are uploaded from                               */
     mo_buffer_t features[2], feature_gradients, results; /* as the trainer's                 */
-    float *staged[2];         /* batch statistics of the query and of the key encoder        */
+    float *host_keys; /* `keys`                                                      */
+    float *staged[2]; /* batch statistics of the query and of the key encoder        */
 } mo_gpu_step_t;
 
 /* What was pushed and waits for its step. */
@@ -106,8 +107,8 @@ struct moco_trainer {
     mo_optim_t optim;
     mo_gradients_t gradients[2]; /* of everything, or in two passes of the backbone and of the heads */
     mo_buffer_t arena;           /* serves every stage in turn */
-    mo_buffer_t keys;         /* of this step: mo_trainer_keys, in the order of the images; NT-Xent: [2B, D] and [2B] */
-    mo_mapped_t mapped;       /* at the end of a step                            */
+    mo_buffer_t keys;   /* of this step: mo_trainer_keys, in the order of the images; NT-Xent: [2B, D] and [2B] */
+    mo_mapped_t mapped; /* at the end of a step                            */
     mo_gpu_step_t gpu;
     float *features[2];       /* two passes: [rows, F] of the query and of the key encoder     */
     float *feature_gradients; /* [rows, F] */
@@ -157,6 +158,7 @@ void mo_trainer_delete(moco_trainer_t *trainer); /* in any of these conditions; 
 uint64_t mo_trainer_bytes(const moco_trainer_t *trainer, const char *name);
 /* [B, D] of the first or second view that has keys. Views begin where an instance can be bound. */
 mo_buffer_t mo_trainer_keys(const moco_trainer_t *trainer, int32_t view);
+size_t mo_trainer_keys_bytes(const moco_trainer_t *trainer); /* of `keys` */
 mo_loader_spec_t mo_trainer_loader_spec(const moco_trainer_t *trainer);
 
 /* push.c: the host's images. */

@@ -70,9 +70,9 @@ static moco_status_t open_engine(mo_lane_t *lane, void *ctx)
         if (device->gpu != NULL)
             device->lanes[i].stream = device->stream;
         else
-            status = mo_engine_make(
-                dnnl_stream_create(&device->lanes[i].stream, device->engine, dnnl_stream_default_flags),
-                "create a stream");
+            status =
+                mo_engine_make(dnnl_stream_create(&device->lanes[i].stream, device->engine, dnnl_stream_default_flags),
+                               "create a stream");
     mo_gate_note(mo_gate_kind("engine", "", MO_MAKING));
     mo_gate_leave(lane);
     return status;

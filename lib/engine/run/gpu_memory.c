@@ -59,8 +59,7 @@ static void unmap(mo_memory_t *memory, void *mapped)
 {
     uint8_t *block = (uint8_t *)mapped - FRONT;
     const mapping_t *m = (const mapping_t *)block;
-    if (m->access != MO_READ &&
-        mo_gpu_copy(memory->device, memory->at + m->offset, mapped, m->bytes, 1) != MOCO_OK)
+    if (m->access != MO_READ && mo_gpu_copy(memory->device, memory->at + m->offset, mapped, m->bytes, 1) != MOCO_OK)
         mo_gpu_lose(memory->device);
     free(block);
 }

@@ -35,7 +35,7 @@ void mo_opencl_close(mo_opencl_t *opencl); /* NULL is fine */
 void mo_opencl_facts(const mo_opencl_t *opencl, mo_opencl_facts_t *facts);
 
 moco_status_t mo_opencl_alloc(mo_opencl_t *opencl, size_t bytes, void **address); /* zeroed */
-void mo_opencl_free(mo_opencl_t *opencl, void *address); /* once all that is queued has run */
+void mo_opencl_free(mo_opencl_t *opencl, void *address);                          /* once all that is queued has run */
 /* To or from the host, or within the device. `wait`: until it is done; without, memory of the host
  * stays as it is until mo_opencl_wait. */
 moco_status_t mo_opencl_copy(mo_opencl_t *opencl, void *to, const void *from, size_t bytes, int wait);

@@ -32,8 +32,8 @@ static moco_status_t refuse_program(const mo_opencl_t *o, void *program, int32_t
     if (mo_opencl_look_up("clGetProgramBuildInfo", &log))
         log(program, o->device, BUILD_LOG, sizeof said - 1, said, NULL);
     said[sizeof said - 1] = '\0';
-    return mo_fail(MOCO_ERR_ENGINE, "the GPU's driver could not compile the kernels of this library: OpenCL error %d %s",
-                   error, said);
+    return mo_fail(MOCO_ERR_ENGINE,
+                   "the GPU's driver could not compile the kernels of this library: OpenCL error %d %s", error, said);
 }
 
 /* Quotients and roots are rounded as on a CPU where the device can. */
@@ -102,8 +102,7 @@ moco_status_t mo_opencl_run(mo_opencl_t *o, int32_t number, int64_t items, int32
         error = args[i].bytes == 0 ? o->give_address(o->kernels[number], (uint32_t)i, args[i].value)
                                    : give(o->kernels[number], (uint32_t)i, args[i].bytes, args[i].value);
     if (error == 0)
-        error = mo_fault(MO_FAULT_ENGINE)
-                    ? OUT_OF_RESOURCES
-                    : run(o->queue, o->kernels[number], 1, NULL, &all, &group, 0, NULL, NULL);
+        error = mo_fault(MO_FAULT_ENGINE) ? OUT_OF_RESOURCES
+                                          : run(o->queue, o->kernels[number], 1, NULL, &all, &group, 0, NULL, NULL);
     return error == 0 ? MOCO_OK : mo_opencl_failed("run a kernel", error);
 }
