@@ -42,6 +42,8 @@ void mo_attr_free(mo_attr_t *attr);
 /* ---- primitive descriptors ---- */
 typedef struct mo_window { /* convolution and pooling over two spatial axes; square */
     int64_t kernel_h, kernel_w, stride, pad;
+    int64_t inside_above, inside_below; /* convolution forward: rows of the padding that are not there, since the
+                                           source goes on: of a part of the rows                                  */
 } mo_window_t;
 typedef const_dnnl_primitive_attr_t mo_cattr_t;
 
@@ -91,18 +93,28 @@ dnnl_status_t mo_pd_softmax_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_c
 dnnl_status_t mo_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t dst, mo_cattr_t attr);
 
 /* ---- implementations ---- */
-/* All of the above give the first implementation of oneDNN's list. *pd is number `number` of it,
- * from 0 on, and becomes the next one; `hint` is the one it was made with, or NULL. MO_NO_MORE: it
- * was the last, and stays. */
-dnnl_status_t mo_pd_next(dnnl_primitive_desc_t *pd, int number, dnnl_engine_t e, const_dnnl_primitive_desc_t hint);
+/* All of the above give the first implementation of oneDNN's list. A walk, which is zeroed, begins
+ * with it. */
+typedef struct mo_walk {
+    int number;                  /* of *pd in the list, from 0 on              */
+    void *iterator;              /* 2.x, which lists the first one's operation */
+    dnnl_primitive_desc_t first; /* … and borrows that from here               */
+} mo_walk_t;
+/* *pd becomes the next one; `hint` is what it was made with, or NULL. MO_NO_MORE: it was the last,
+ * and stays. An implementation may come twice: both versions look in their cache first, by number,
+ * and begin the list where that knows no more. */
+dnnl_status_t mo_walk_next(mo_walk_t *walk, dnnl_primitive_desc_t *pd, dnnl_engine_t e,
+                           const_dnnl_primitive_desc_t hint);
+void mo_walk_end(mo_walk_t *walk);
 #define MO_NO_MORE ((dnnl_status_t)4)                   /* the two interfaces have different names for it */
 const char *mo_pd_name(const_dnnl_primitive_desc_t pd); /* of its implementation; "" where it has none */
 
 /* BN backward wants SHIFT as an argument on 2.x and counts it wrongly on 3.0-3.12.0. */
 int mo_bn_bwd_takes_shift(void);
 
-/* The instruction set that oneDNN uses, as ONEDNN_MAX_CPU_ISA has its name; its number where it is
- * one that this library does not know. Static storage. */
+/* The instruction set that oneDNN uses, as ONEDNN_MAX_CPU_ISA has its name (of AArch64: ASIMD,
+ * SVE_128 …); its number where it is one that this library does not know; and where oneDNN tells
+ * nothing, what the processor has. Static storage. */
 const char *mo_isa_name(void);
 
 /* Name of a oneDNN status. */

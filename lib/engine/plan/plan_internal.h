@@ -44,6 +44,7 @@ typedef struct mo_instr {
     const mo_op_t *op;
     int32_t first_memory_arg; /* of the instance's flat argument array */
     int backward;
+    int32_t parts;      /* of a cut product, at the first of them: so many instructions may run at once; else 1 or 0 */
     uint64_t kind_made; /* a primitive's, see run/process.h */
 } mo_instr_t;
 
@@ -58,7 +59,7 @@ struct mo_plan {
     moco_device_t *device;
     mo_mode_t mode;
     int32_t shard, shards_per_group;
-    int primitives;
+    int primitives, cut;
     const mo_net_t *net; /* borrowed: the owner of the plan keeps it */
     mo_op_t *ops;        /* own copy: fusion marks it */
     int32_t op_count;
@@ -97,12 +98,16 @@ moco_status_t mo_plan_view_at(mo_plan_t *plan, int32_t of, int64_t bytes, mo_cmd
 /* Takes the first implementation of oneDNN's list that can be made and is right (check/choose.c),
  * those first whose name has `prefer` in it, if that is not NULL. pd: the first of the list;
  * `hint`: what it was made with, or NULL. On failure pd is freed and NULL. For those whose
- * descriptor is asked for its layouts or kept; all others go through it in mo_plan_primitive. */
+ * descriptor is asked for its layouts or kept, and for those with a hint. */
 moco_status_t mo_plan_choose(mo_plan_t *plan, dnnl_primitive_desc_t *pd, const_dnnl_primitive_desc_t hint,
                              const char *prefer, const char *what);
-/* Takes ownership of pd. args: pairs (id, slot), `count` of them. */
+/* Chooses, and makes the chosen one an instruction. Takes ownership of pd, which has no hint. args:
+ * pairs (id, slot), `count` of them. */
 moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
                                 const mo_arg_t *args, const char *what);
+/* The same of one that mo_plan_choose has given. */
+moco_status_t mo_plan_chosen(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
+                             const mo_arg_t *args, const char *what);
 moco_status_t mo_plan_instr(mo_plan_t *plan, const mo_instr_t *instr);
 /* Slot that holds parameter `parameter` in layout `md`: the parameter itself when it is laid out
  * so, else a packed copy. */
@@ -111,6 +116,12 @@ moco_status_t mo_plan_weights(mo_plan_t *plan, int32_t parameter, mo_cmd_t md, i
 moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_t *slot);
 /* The plain slot of a parameter in the parameter or gradient block. */
 moco_status_t mo_plan_parameter(mo_plan_t *plan, mo_space_t space, int32_t parameter, int32_t *slot);
+
+/* Into how many parts a product is cut whose result has `units` rows that can be made one by one;
+ * 1: it stays whole. By size alone, so that the same is done on every machine. */
+int32_t mo_plan_parts(const mo_plan_t *plan, const mo_op_t *op, int64_t units);
+/* The instructions from `first` on write different places and none reads what another writes. */
+void mo_plan_at_once(mo_plan_t *plan, int32_t first);
 
 /* Marks what others take over in infer mode. */
 void mo_plan_fuse(mo_plan_t *plan, const mo_plan_spec_t *spec);
