@@ -1,6 +1,6 @@
 /* What a step does where its numbers lie on a GPU: images go up once, before everything else; rows
- * come and go by kernels; losses, sums and batch statistics come down with the one wait, in front of
- * the commit. The hooks are those of stage_io.c without a map. */
+ * come and go by kernels; losses, sums and batch statistics come down with the one wait, in front
+ * of the commit. The hooks are those of stage_io.c without a map. */
 #include <string.h>
 
 #include "engine/kernel.h"
