@@ -51,7 +51,7 @@ static inline mo_kernel_arg_t mo_arg_whole(int64_t value)
 enum { MO_KERNEL_ARGS = 16 };
 moco_status_t mo_kernel_start(moco_device_t *device, mo_kernel_t kernel, int64_t items, int32_t count,
                               const mo_kernel_arg_t *args);
-/* Queues `items` work-items of a kernel on a GPU; the first call of a device compiles all of them. */
+/* Queues `items` work-items of a kernel on a GPU; the first call compiles all kernels. */
 #define mo_kernel_run(device, kernel, items, ...)                                                        \
     mo_kernel_start(device, kernel, items,                                                               \
                     (int32_t)(sizeof((const mo_kernel_arg_t[]){__VA_ARGS__}) / sizeof(mo_kernel_arg_t)), \

@@ -119,7 +119,8 @@ const char *const mo_gpu_kernel_source =
 "    }\n"
 "}\n"
 
-/* data/input.c: image numbers[row] of `width` bytes through a table [3][256]; floats by channels. */
+/* data/input.c: image numbers[row] of `width` bytes through a table [3][256],
+ * or of floats by channels. */
 "kernel void images(long count, global float *to, global const uchar *from, global const int *numbers, long width,\n"
 "                   global const float *table)\n"
 "{ EACH(i) to[i] = table[i % width % 3 * 256 + from[numbers[i / width] * width + i % width]]; }\n"

@@ -28,8 +28,8 @@ moco_status_t mo_gpu_check(int64_t number);
 int mo_opencl_describe(int32_t number, mo_opencl_facts_t *facts);
 
 /* Copies and kernels run on the queue of `stream`, one after the other, behind what oneDNN was
- * given there before. Both outlive it. The next two are made and freed where the engine is; everything
- * else is for any thread. */
+ * given there before. Both outlive it. The next two are made and freed where the engine is;
+ * everything else is for any thread. */
 moco_status_t mo_opencl_open(dnnl_engine_t engine, dnnl_stream_t stream, mo_opencl_t **out);
 void mo_opencl_close(mo_opencl_t *opencl); /* NULL is fine */
 void mo_opencl_facts(const mo_opencl_t *opencl, mo_opencl_facts_t *facts);
