@@ -36,17 +36,40 @@ void mo_keys_free(mo_keys_t *keys)
     memset(keys, 0, sizeof *keys);
 }
 
+/* Where `count` rows go: two runs, from row `from` to row `to` of the queue. The pointer moves on. */
+typedef struct run {
+    int64_t from, to, count;
+} run_t;
+
+static void runs_of(mo_keys_t *keys, int64_t count, run_t runs[2])
+{
+    const int64_t dropped = count > keys->length ? count - keys->length : 0; /* only the last K stay */
+    const int64_t at = (keys->pointer + dropped) % keys->length, left = keys->length - at;
+    count -= dropped;
+    const int64_t first = left < count ? left : count;
+    runs[0] = (run_t){dropped, at, first};
+    runs[1] = (run_t){dropped + first, 0, count - first};
+    keys->pointer = (at + count) % keys->length;
+}
+
 void mo_keys_enqueue(mo_keys_t *keys, float *mapped, const float *rows, int64_t count)
 {
-    size_t row = (size_t)keys->dimension * sizeof(float);
-    if (count > keys->length) { /* only the last K stay, where the whole run would have left them */
-        int64_t dropped = count - keys->length;
-        keys->pointer = (keys->pointer + dropped) % keys->length;
-        rows += dropped * keys->dimension;
-        count = keys->length;
-    }
-    int64_t first = keys->length - keys->pointer < count ? keys->length - keys->pointer : count;
-    memcpy(mapped + keys->pointer * keys->dimension, rows, (size_t)first * row);
-    memcpy(mapped, rows + first * keys->dimension, (size_t)(count - first) * row);
-    keys->pointer = (keys->pointer + count) % keys->length;
+    run_t runs[2];
+    runs_of(keys, count, runs);
+    for (int i = 0; i < 2; i++)
+        memcpy(mapped + runs[i].to * keys->dimension, rows + runs[i].from * keys->dimension,
+               (size_t)(runs[i].count * keys->dimension) * sizeof(float));
+}
+
+moco_status_t mo_keys_move_in(mo_keys_t *keys, mo_buffer_t rows, int64_t count)
+{
+    const int64_t width = keys->dimension;
+    moco_status_t status = MOCO_OK;
+    run_t runs[2];
+    runs_of(keys, count, runs);
+    for (int i = 0; i < 2; i++)
+        TRY(mo_buffer_move(mo_buffer_floats(keys->rows, runs[i].to * width, runs[i].count * width),
+                           mo_buffer_floats(rows, runs[i].from * width, runs[i].count * width)));
+cleanup:
+    return status;
 }

@@ -49,4 +49,10 @@ moco_status_t mo_buffer_read(mo_buffer_t buffer, void *to);
 moco_status_t mo_buffer_write(mo_buffer_t buffer, const void *from);
 moco_status_t mo_buffer_copy(mo_buffer_t to, mo_buffer_t from);
 
+/* The same on a GPU without waiting, in the order of all that it is given: memory of the host must
+ * stay as it is, or has its numbers, once mo_device_wait has returned. */
+moco_status_t mo_buffer_upload(mo_buffer_t to, const void *from);
+moco_status_t mo_buffer_fetch(mo_buffer_t from, void *to);
+moco_status_t mo_buffer_move(mo_buffer_t to, mo_buffer_t from); /* within a device; they do not overlap */
+
 #endif

@@ -23,6 +23,18 @@ moco_status_t mo_device_open(const moco_device_options_t *options, moco_device_t
 moco_status_t mo_device_open_lanes(int32_t lanes, moco_device_t **out);
 void mo_device_release(moco_device_t *device); /* NULL is fine */
 int32_t mo_device_lanes(const moco_device_t *device);
+/* Whether buffers lie where only the engine and kernels (kernel.h) reach them without a copy. */
+int mo_device_is_gpu(const moco_device_t *device);
+
+/* What was queued without waiting has run; at once on a CPU. */
+moco_status_t mo_device_wait(moco_device_t *device);
+/* How often a GPU's work was waited for, and how often its memory was mapped; 0 on a CPU. */
+typedef struct mo_device_counts {
+    int64_t waits, maps;
+} mo_device_counts_t;
+void mo_device_counts(const moco_device_t *device, mo_device_counts_t *counts);
+/* Whoever cannot be told that something did not reach a GPU: all later calls are. */
+void mo_device_lose(moco_device_t *device);
 
 /* What a plan on this device may take, as mo_headroom_read says it; of a GPU also no more than its
  * own memory, of which nobody says how much others use. */

@@ -83,6 +83,10 @@ void mo_instance_unmap(mo_instance_t *instance, int32_t tensor, float *values);
 moco_status_t mo_instance_map_gradient(mo_instance_t *instance, int32_t tensor, mo_access_t access, float **values);
 void mo_instance_unmap_gradient(mo_instance_t *instance, int32_t tensor, float *values);
 
+/* Where the numbers of a tensor, or of such a gradient, are: for kernels. */
+moco_status_t mo_instance_value(const mo_instance_t *instance, int32_t tensor, mo_buffer_t *buffer);
+moco_status_t mo_instance_gradient(const mo_instance_t *instance, int32_t tensor, mo_buffer_t *buffer);
+
 /* Bind a space of all the instance's slots to `base`; on a lane. */
 moco_status_t mo_instance_bind(mo_instance_t *instance, mo_space_t space, mo_buffer_t base);
 /* The same where `base` holds the space from byte `skip` on, which no slot of the plan lies

@@ -20,20 +20,26 @@ static MO_CLONES(void, update,
 
 /* lr/(1-b1^t) is divided into the denominator: step m / (sqrt(s) r + eps) = m / (sqrt(s) r/step +
  * eps/step). */
-void mo_adamw_loop(float *params, float *mean, float *square, const float *gradient, int64_t count,
-                   const mo_optim_rates_t *rates)
+int mo_adamw_constants(const mo_optim_rates_t *rates, float c[MO_ADAMW_CONSTANTS])
 {
     const double t = (double)rates->step, step = rates->lr / (1.0 - pow(rates->beta1, t));
     const double moved = step > 0 ? step : 1; /* at rate 0 nothing is divided by it */
     const double root = 1.0 / sqrt(1.0 - pow(rates->beta2, t));
-    const float constants[7] = {(float)(1.0 - rates->lr * rates->weight_decay),
-                                (float)rates->beta1,
-                                (float)(1.0 - rates->beta1),
-                                (float)rates->beta2,
-                                (float)(1.0 - rates->beta2),
-                                (float)(root / moved),
-                                (float)(rates->epsilon / moved)};
-    if (step > 0) {
+    c[0] = (float)(1.0 - rates->lr * rates->weight_decay);
+    c[1] = (float)rates->beta1;
+    c[2] = (float)(1.0 - rates->beta1);
+    c[3] = (float)rates->beta2;
+    c[4] = (float)(1.0 - rates->beta2);
+    c[5] = (float)(root / moved);
+    c[6] = (float)(rates->epsilon / moved);
+    return !(step > 0);
+}
+
+void mo_adamw_loop(float *params, float *mean, float *square, const float *gradient, int64_t count,
+                   const mo_optim_rates_t *rates)
+{
+    float constants[MO_ADAMW_CONSTANTS];
+    if (!mo_adamw_constants(rates, constants)) {
         update(params, mean, square, gradient, count, constants);
         return;
     }

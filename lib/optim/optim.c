@@ -67,6 +67,7 @@ cleanup:
 
 void mo_optim_free(mo_optim_t *o)
 {
+    mo_optim_gpu_free(o);
     mo_free(o->parts);
     mo_free(o->sums);
     mo_free(o->ratio);
@@ -122,7 +123,12 @@ static void gradient_part(void *ctx, int64_t part)
 moco_status_t mo_optim_gradient_norm(mo_optim_t *o, moco_device_t *device, double *norm)
 {
     double sum = 0;
-    moco_status_t status = mo_device_parallel(device, o->part_count, gradient_part, o);
+    moco_status_t status = MOCO_OK;
+    if (o->gpu == NULL)
+        status = mo_device_parallel(device, o->part_count, gradient_part, o);
+    else
+        for (int64_t i = 0; i < o->part_count; i++)
+            mo_optim_gpu_sums(o, i, &o->sums[i], NULL, NULL);
     for (int64_t i = 0; i < o->part_count; i++)
         sum += o->sums[i];
     *norm = sqrt(sum);
@@ -137,7 +143,7 @@ typedef struct ratios {
 } ratios_t;
 
 /* Vectors (biases, scales and shifts of norms) have neither decay nor trust. */
-static int takes_trust(const mo_net_t *net, int32_t parameter)
+int mo_optim_takes_trust(const mo_net_t *net, int32_t parameter)
 {
     return net->parameters[parameter].rank > 1;
 }
@@ -149,7 +155,7 @@ static void ratio_part(void *ctx, int64_t part)
     const mo_optim_part_t *p = &o->parts[part];
     double *sums = o->sums + 2 * part;
     sums[0] = sums[1] = 0;
-    if (p->frozen || !takes_trust(o->net, p->parameter))
+    if (p->frozen || !mo_optim_takes_trust(o->net, p->parameter))
         return;
     sums[0] = mo_square_sum(o->params + p->offset, p->count);
     sums[1] = mo_square_sum_of(gradient_at(o, p->offset), o->params + p->offset, r->weight_decay, p->count);
@@ -160,7 +166,12 @@ moco_status_t mo_optim_begin(mo_optim_t *o, moco_device_t *device, const mo_opti
     ratios_t r = {o, (float)rates->weight_decay};
     if (rates->kind != MO_OPTIMIZER_LARS && rates->kind != MO_OPTIMIZER_LARS_SIMCLR)
         return MOCO_OK;
-    moco_status_t status = mo_device_parallel(device, o->part_count, ratio_part, &r);
+    moco_status_t status = MOCO_OK;
+    if (o->gpu == NULL)
+        status = mo_device_parallel(device, o->part_count, ratio_part, &r);
+    else
+        for (int64_t i = 0; i < o->part_count; i++)
+            mo_optim_gpu_sums(o, i, NULL, &o->sums[2 * i], &o->sums[2 * i + 1]);
     if (status != MOCO_OK)
         return status;
     for (int64_t at = 0; at < o->part_count;) {
@@ -185,7 +196,7 @@ void mo_optim_update(mo_optim_t *o, const mo_optim_part_t *p, const mo_optim_rat
         mo_sgd_loop(params, first, gradient, p->count, rates);
     else if (rates->kind == MO_OPTIMIZER_ADAMW)
         mo_adamw_loop(params, first, o->state[1] + p->offset, gradient, p->count, rates);
-    else if (takes_trust(o->net, p->parameter))
+    else if (mo_optim_takes_trust(o->net, p->parameter))
         mo_lars_loop(params, first, gradient, p->count, o->ratio[p->parameter], (float)rates->weight_decay, rates);
     else
         mo_lars_loop(params, first, gradient, p->count, 1.0f, 0.0f, rates);

@@ -96,6 +96,13 @@ mo_buffer_t mo_trainer_keys(const moco_trainer_t *t, int32_t view)
     return mo_buffer_part(t->keys, (size_t)view * keys_bytes(t), keys_bytes(t));
 }
 
+size_t mo_trainer_keys_bytes(const moco_trainer_t *t)
+{
+    const mo_method_t *m = &t->state.method;
+    const size_t width = (size_t)t->state.options.dimension;
+    return m->key_views > 0 ? (size_t)m->key_views * keys_bytes(t) : (size_t)m->rows * (width + 1) * sizeof(float);
+}
+
 /* What a step stages for its commit, and the images it is given. */
 static void list_batch(moco_trainer_t *t, mo_blocks_t *b)
 {
@@ -104,13 +111,12 @@ static void list_batch(moco_trainer_t *t, mo_blocks_t *b)
     const mo_net_t *query = &t->state.query.net, *key = &t->state.key.net;
     const mo_loader_spec_t loader = mo_trainer_loader_spec(t);
     const size_t rows = (size_t)m->rows, key_rows = (size_t)m->key_views * batch,
-                 width = (size_t)t->state.options.dimension, features = (size_t)query->shapes[query->backbone].c;
-    mo_blocks_add_buffer(b, "batch_results",
-                         m->key_views > 0 ? (size_t)m->key_views * keys_bytes(t) : rows * (width + 1) * f, &t->keys);
+                 features = (size_t)query->shapes[query->backbone].c;
+    mo_blocks_add_buffer(b, "batch_results", mo_trainer_keys_bytes(t), &t->keys);
     mo_blocks_add(b, "batch_results", rows * MO_LOSS_WIDTH * f, &t->results);
     mo_blocks_add(b, "batch_results", batch * sizeof *t->permutation, &t->permutation);
     mo_blocks_add(b, "batch_results", mo_rng_permutation_bytes((int64_t)batch), &t->draws);
-    if (m->two_pass) {
+    if (m->two_pass && !mo_device_is_gpu(t->device)) {
         mo_blocks_add(b, "batch_results", rows * features * f, &t->features[0]);
         mo_blocks_add(b, "batch_results", key_rows * features * f, &t->features[1]);
         mo_blocks_add(b, "batch_results", rows * features * f, &t->feature_gradients);
@@ -119,6 +125,7 @@ static void list_batch(moco_trainer_t *t, mo_blocks_t *b)
                          &t->query_staged.values);
     mo_blocks_add_buffer(b, "statistics", (size_t)t->key_staged.rows * (size_t)key->stats * f, &t->key_staged.values);
     mo_blocks_count(b, "views", (size_t)mo_loader_bytes(&loader));
+    mo_gpu_step_list(t, b);
 }
 
 static mo_blocks_t blocks_with(moco_trainer_t *t, int32_t shards)
@@ -217,9 +224,10 @@ cleanup:
 
 static moco_status_t take_optimizer(moco_trainer_t *t)
 {
-    moco_status_t status = mo_optim_prepare(&t->optim, &t->state.query.net);
-    memcpy(t->optim.state, t->state.optimizer, sizeof t->optim.state);
-    return status;
+    const moco_status_t status = mo_optim_prepare(&t->optim, &t->state.query.net);
+    memcpy(t->optim.state_at, t->state.optimizer, sizeof t->optim.state_at);
+    t->optim.params_at = t->state.query.params;
+    return status == MOCO_OK ? mo_optim_prepare_on(&t->optim, t->device) : status;
 }
 
 static moco_status_t take_gradients(moco_trainer_t *t)
@@ -279,6 +287,7 @@ moco_status_t mo_trainer_take(moco_trainer_t *t)
     TRY(mo_stages_take(t));
     TRY(take_optimizer(t));
     TRY(take_gradients(t));
+    TRY(mo_gpu_step_take(t));
 cleanup:
     mo_trainer_planned_end(t);
     return status;
@@ -307,6 +316,7 @@ void mo_trainer_delete(moco_trainer_t *t)
     mo_gradients_free(&t->gradients[0]);
     mo_gradients_free(&t->gradients[1]);
     mo_pushed_free(&t->pushed);
+    mo_gpu_step_free(t);
     mo_blocks_free(&t->blocks);
     mo_state_free(&t->state);
     mo_device_release(t->device);

@@ -7,16 +7,21 @@
 
 /* ---- the numbers on the host ---- */
 
-enum { HOLDS = 8 };
+enum { HOLDS = 10 };
 
 static void holds_of(moco_trainer_t *t, mo_hold_t holds[HOLDS])
 {
     mo_mapped_t *m = &t->mapped;
-    const mo_hold_t all[HOLDS] = {
-        {t->state.query.params, MO_UPDATE, &m->query},       {t->state.key.params, MO_UPDATE, &m->key},
-        {t->gradients[0].total, MO_READ, &m->gradients[0]},  {t->gradients[1].total, MO_READ, &m->gradients[1]},
-        {t->query_staged.values, MO_READ, &m->query_staged}, {t->key_staged.values, MO_READ, &m->key_staged},
-        {t->state.queue.rows, MO_UPDATE, &m->queue},         {t->keys, MO_READ, &m->keys}};
+    const mo_hold_t all[HOLDS] = {{t->state.query.params, MO_UPDATE, &m->query},
+                                  {t->state.key.params, MO_UPDATE, &m->key},
+                                  {t->gradients[0].total, MO_READ, &m->gradients[0]},
+                                  {t->gradients[1].total, MO_READ, &m->gradients[1]},
+                                  {t->query_staged.values, MO_READ, &m->query_staged},
+                                  {t->key_staged.values, MO_READ, &m->key_staged},
+                                  {t->state.queue.rows, MO_UPDATE, &m->queue},
+                                  {t->keys, MO_READ, &m->keys},
+                                  {t->state.optimizer[0], MO_UPDATE, &t->optim.state[0]},
+                                  {t->state.optimizer[1], MO_UPDATE, &t->optim.state[1]}};
     memcpy(holds, all, sizeof all);
 }
 
@@ -27,10 +32,11 @@ static moco_status_t map_numbers(moco_trainer_t *t)
     moco_status_t status = MOCO_OK;
     mo_hold_t holds[HOLDS];
     holds_of(t, holds);
-    TRY(mo_holds_map(holds, HOLDS));
+    if (!mo_device_is_gpu(t->device))
+        TRY(mo_holds_map(holds, HOLDS));
     t->optim.params = t->mapped.query;
-    t->optim.pieces[0] = (mo_gradient_piece_t){t->mapped.gradients[0], 0, body};
-    t->optim.pieces[1] = (mo_gradient_piece_t){t->mapped.gradients[1], body, net->params - body};
+    t->optim.pieces[0] = (mo_gradient_piece_t){t->mapped.gradients[0], 0, body, t->gradients[0].total};
+    t->optim.pieces[1] = (mo_gradient_piece_t){t->mapped.gradients[1], body, net->params - body, t->gradients[1].total};
 cleanup:
     return status;
 }
@@ -39,7 +45,10 @@ void mo_commit_done(moco_trainer_t *t)
 {
     mo_hold_t holds[HOLDS];
     holds_of(t, holds);
-    mo_holds_release(holds, HOLDS);
+    if (mo_device_is_gpu(t->device))
+        t->mapped = (mo_mapped_t){0};
+    else
+        mo_holds_release(holds, HOLDS);
     t->optim.params = NULL;
 }
 
@@ -62,36 +71,28 @@ static void read_outcome(const moco_trainer_t *t, mo_outcome_t *out)
         out->top1 = out->top5 = -1;
 }
 
-/* The key encoder has no predictor: its parameters are the first ones of the query encoder's. */
-static void follow(void *ctx, const mo_optim_part_t *part)
-{
-    const mo_commit_t *c = ctx;
-    const moco_trainer_t *t = c->trainer;
-    if (part->offset < t->state.key.net.params)
-        mo_momentum_update(t->mapped.key + part->offset, t->mapped.query + part->offset, part->count,
-                           c->rates.key_momentum);
-}
-
 /* All that can be refused, before anything has changed. */
 moco_status_t mo_commit_prepare(moco_trainer_t *t, mo_commit_t *c)
 {
     const moco_trainer_options_t *o = &t->state.options;
     moco_status_t status = MOCO_OK;
-    c->trainer = t;
     c->outcome.rates = c->rates;
-    c->update = (mo_update_t){.optim = &t->optim,
-                              .rates = {.kind = (mo_optimizer_t)o->optimizer,
-                                        .lr = c->rates.lr,
-                                        .momentum = o->sgd_momentum,
-                                        .weight_decay = o->weight_decay,
-                                        .trust = o->lars_trust,
-                                        .beta1 = o->adam_beta1,
-                                        .beta2 = o->adam_beta2,
-                                        .epsilon = o->adam_epsilon,
-                                        .step = t->state.step + 1},
-                              .follow = follow,
-                              .ctx = c};
+    c->update = (mo_update_t){
+        .optim = &t->optim,
+        .rates = {.kind = (mo_optimizer_t)o->optimizer,
+                  .lr = c->rates.lr,
+                  .momentum = o->sgd_momentum,
+                  .weight_decay = o->weight_decay,
+                  .trust = o->lars_trust,
+                  .beta1 = o->adam_beta1,
+                  .beta2 = o->adam_beta2,
+                  .epsilon = o->adam_epsilon,
+                  .step = t->state.step + 1},
+        .follower = {.at = t->state.key.params, .count = t->state.key.net.params, .momentum = c->rates.key_momentum}};
     TRY(map_numbers(t));
+    c->update.follower.params = t->mapped.key;
+    TRY(mo_update_measure(&c->update, t->device));
+    TRY(mo_gpu_step_end(t)); /* a GPU's one wait */
     read_outcome(t, &c->outcome);
     TRY(mo_update_prepare(&c->update, t->device, c->outcome.loss, &c->outcome.gradient_norm));
 cleanup:

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "engine/kernel.h"
 #include "util/alloc.h"
 #include "util/clones.h"
 #include "util/status.h"
@@ -13,10 +14,12 @@ static MO_CLONES(void, add, (float *a, const float *b, int64_t count), (a, b, co
         a[i] += b[i];
 }
 
-static moco_status_t add_block(mo_buffer_t to, mo_buffer_t from, int64_t count)
+static moco_status_t add_block(moco_device_t *device, mo_buffer_t to, mo_buffer_t from, int64_t count)
 {
     moco_status_t status = MOCO_OK;
     float *a = NULL, *b = NULL;
+    if (device != NULL && mo_device_is_gpu(device))
+        return mo_kernel_run(device, MO_KERNEL_ADD, count, mo_arg_buffer(to), mo_arg_buffer(from));
     TRY(mo_buffer_map(to, MO_UPDATE, &a));
     TRY(mo_buffer_map(from, MO_READ, &b));
     add(a, b, count);
@@ -52,6 +55,7 @@ moco_status_t mo_gradients_create(mo_gradients_t *g, int64_t floats, int32_t lea
     memset(g, 0, sizeof *g);
     pthread_mutex_init(&g->lock, NULL);
     g->ready = 1;
+    g->device = device;
     g->floats = floats;
     g->leaves = leaves;
     TRY(mo_calloc(33, sizeof *g->level_start, &g->level_start));
@@ -123,7 +127,7 @@ moco_status_t mo_gradients_finish(mo_gradients_t *g, int32_t leaf, mo_buffer_t b
             const mo_buffer_t left = index & 1 ? *other : block, right = index & 1 ? block : *other;
             *other = (mo_buffer_t){0};
             pthread_mutex_unlock(&g->lock);
-            const moco_status_t status = add_block(left, right, g->floats);
+            const moco_status_t status = add_block(g->device, left, right, g->floats);
             if (status != MOCO_OK)
                 return status; /* the step is lost; the next one starts with all blocks */
             pthread_mutex_lock(&g->lock);

@@ -12,8 +12,9 @@
 
 typedef struct mo_gradients {
     pthread_mutex_t lock;
-    int64_t floats; /* of a block */
-    int32_t leaves; /* shards     */
+    moco_device_t *device; /* borrowed; NULL: the blocks lie on the host */
+    int64_t floats;        /* of a block */
+    int32_t leaves;        /* shards     */
     int32_t blocks, free_count;
     mo_buffer_t *block, *free_list;
     mo_buffer_t *node; /* finished nodes waiting for their sibling, level after level */

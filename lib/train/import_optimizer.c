@@ -113,6 +113,7 @@ static moco_status_t read_parameter(mo_import_t *m, const mo_parameter_t *parame
     const int32_t kind = m->options.optimizer, blocks = mo_optim_blocks((mo_optimizer_t)kind);
     const mo_file_tensor_t *state[MO_OPTIM_BLOCKS];
     char name[160];
+    float *values = NULL;
     *found = 0;
     for (int32_t k = 0; k < blocks; k++) {
         snprintf(name, sizeof name, "%s%s", prefix, state_name(kind, k));
@@ -121,9 +122,13 @@ static moco_status_t read_parameter(mo_import_t *m, const mo_parameter_t *parame
         TRY(mo_shape_check(state[k], parameter->rank, parameter->dims));
     }
     for (int32_t k = 0; k < blocks; k++) {
-        TRY(mo_file_floats(state[k], m->state.optimizer[k] + parameter->offset, parameter->count));
-        if (mo_optim_block_is_squares((mo_optimizer_t)kind, k))
-            TRY(mo_check_variance(state[k]->name, m->state.optimizer[k] + parameter->offset, parameter->count));
+        const mo_buffer_t to = mo_buffer_floats(m->state.optimizer[k], parameter->offset, parameter->count);
+        TRY(mo_buffer_map(to, MO_WRITE, &values));
+        status = mo_file_floats(state[k], values, parameter->count);
+        if (status == MOCO_OK && mo_optim_block_is_squares((mo_optimizer_t)kind, k))
+            status = mo_check_variance(state[k]->name, values, parameter->count);
+        mo_buffer_unmap(to, values);
+        TRY(status);
         mo_inventory_take(&m->inventory, state[k]);
     }
     if (kind == MOCO_OPTIMIZER_ADAMW)

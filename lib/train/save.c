@@ -81,7 +81,7 @@ moco_status_t mo_state_save(mo_state_t *s, const mo_folder_t *folder, const char
 {
     moco_status_t status = MOCO_OK;
     mo_st_writer_t w = {0};
-    float *queue = NULL, *rows = NULL, *query = NULL, *key = NULL;
+    float *queue = NULL, *rows = NULL, *query = NULL, *key = NULL, *state[MO_OPTIM_BLOCKS] = {NULL};
     char prefix[64];
     int64_t queue_dims[2] = {s->options.dimension, s->queue.length}, one[1] = {1};
     size_t queue_bytes = (size_t)(s->queue.length * s->queue.dimension) * sizeof(float);
@@ -97,8 +97,10 @@ moco_status_t mo_state_save(mo_state_t *s, const mo_folder_t *folder, const char
         TRY(mo_buffer_map(s->key.params, MO_READ, &key));
         TRY(mo_encoder_put(&w, s->method.loss->key_prefix, &s->key, key, &key_batches));
     }
-    for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)s->options.optimizer); i++)
-        TRY(mo_params_put(&w, state_prefix(s, i, prefix), &s->query.net, s->optimizer[i]));
+    for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)s->options.optimizer); i++) {
+        TRY(mo_buffer_map(s->optimizer[i], MO_READ, &state[i]));
+        TRY(mo_params_put(&w, state_prefix(s, i, prefix), &s->query.net, state[i]));
+    }
     if (s->method.loss->keeps_queue) {
         mo_headroom_planned_begin(); /* a save is not refused for what the machine may lack */
         status = mo_block_create(queue_bytes, &queue);
@@ -114,6 +116,8 @@ cleanup:
     mo_buffer_unmap(s->query.params, query);
     mo_buffer_unmap(s->key.params, key);
     mo_buffer_unmap(s->queue.rows, rows);
+    for (int i = 0; i < MO_OPTIM_BLOCKS; i++)
+        mo_buffer_unmap(s->optimizer[i], state[i]);
     mo_st_writer_free(&w);
     mo_block_free(queue, queue_bytes);
     return status;
@@ -155,10 +159,15 @@ static moco_status_t get_optimizer(const mo_tensor_file_t *st, mo_state_t *s, in
 {
     const mo_optimizer_t optimizer = (mo_optimizer_t)s->options.optimizer;
     char prefix[64];
-    const moco_status_t status = mo_params_get(st, state_prefix(s, block, prefix), &s->query.net, s->optimizer[block]);
-    return status == MOCO_OK && mo_optim_block_is_squares(optimizer, block)
-               ? mo_check_variance(prefix, s->optimizer[block], s->query.net.params)
-               : status;
+    moco_status_t status = MOCO_OK;
+    float *values = NULL;
+    TRY(mo_buffer_map(s->optimizer[block], MO_UPDATE, &values)); /* padding stays 0 */
+    TRY(mo_params_get(st, state_prefix(s, block, prefix), &s->query.net, values));
+    if (mo_optim_block_is_squares(optimizer, block))
+        TRY(mo_check_variance(prefix, values, s->query.net.params));
+cleanup:
+    mo_buffer_unmap(s->optimizer[block], values);
+    return status;
 }
 
 static moco_status_t get_state(const mo_tensor_file_t *st, mo_state_t *s)

@@ -6,13 +6,7 @@
 #include "util/cancel.h"
 #include "util/status.h"
 
-/* The view and image that a row of a shard is. */
-typedef struct place {
-    int32_t view;
-    int64_t image;
-} place_t;
-
-static place_t place_of(const mo_stage_t *s, int32_t group, int32_t shard, int64_t row)
+mo_place_t mo_stage_place(const mo_stage_t *s, int32_t group, int32_t shard, int64_t row)
 {
     const moco_trainer_t *t = s->trainer;
     int64_t batch = t->state.options.batch_size, at = (int64_t)shard * s->learner.cut.shard + row;
@@ -21,15 +15,15 @@ static place_t place_of(const mo_stage_t *s, int32_t group, int32_t shard, int64
     if (s->mixed) {
         int64_t index =
             mo_member(t->state.options.membership, batch * s->views, s->learner.cut.groups, group, at, NULL);
-        return (place_t){(int32_t)(index / batch), index % batch};
+        return (mo_place_t){(int32_t)(index / batch), index % batch};
     }
     int32_t per_view = s->learner.cut.groups / s->views;
-    return (place_t){s->first_view + group / per_view,
-                     mo_member(t->state.options.membership, batch, per_view, group % per_view, at, order)};
+    return (mo_place_t){s->first_view + group / per_view,
+                        mo_member(t->state.options.membership, batch, per_view, group % per_view, at, order)};
 }
 
 /* Row of this stage's per-batch buffers: its views one after the other. */
-static int64_t index_of(const mo_stage_t *s, place_t place)
+static int64_t index_of(const mo_stage_t *s, mo_place_t place)
 {
     return (int64_t)(place.view - s->first_view) * s->trainer->state.options.batch_size + place.image;
 }
@@ -51,7 +45,7 @@ static moco_status_t move_rows(const mo_stage_t *s, mo_instance_t *instance, int
     if (status != MOCO_OK)
         return status;
     for (int64_t row = 0; row < s->learner.cut.shard; row++) {
-        float *there = buffer + index_of(s, place_of(s, group, shard, row)) * width, *here = rows + row * width;
+        float *there = buffer + index_of(s, mo_stage_place(s, group, shard, row)) * width, *here = rows + row * width;
         memcpy(in ? here : there, in ? there : here, (size_t)width * sizeof(float));
     }
     if (gradient)
@@ -70,7 +64,7 @@ static moco_status_t load_images(const mo_stage_t *s, const mo_views_t *views, m
     if (status != MOCO_OK)
         return status;
     for (int64_t row = 0; row < s->learner.cut.shard; row++) {
-        place_t p = place_of(s, group, shard, row);
+        mo_place_t p = mo_stage_place(s, group, shard, row);
         float *to = input + row * t->feature;
         if (views->bytes[p.view] != NULL)
             mo_input_bytes(t->lut, views->bytes[p.view][p.image], t->feature, to);
@@ -97,7 +91,8 @@ static moco_status_t load_keys(const mo_stage_t *s, mo_instance_t *instance, int
     float *values = NULL;
     TRY(mo_instance_map(instance, t->loss.keys, MO_WRITE, &values));
     for (int64_t row = 0; row < s->learner.cut.shard; row++)
-        TRY(mo_buffer_read(mo_buffer_floats(mo_keys_for(t, view), place_of(s, group, shard, row).image * width, width),
+        TRY(mo_buffer_read(mo_buffer_floats(mo_keys_for(t, view), mo_stage_place(s, group, shard, row).image * width,
+                                            width),
                            values + row * width));
 cleanup:
     if (values != NULL)
@@ -109,7 +104,7 @@ static moco_status_t load_contrast(const mo_stage_t *s, mo_instance_t *instance,
 {
     const moco_trainer_t *t = s->trainer;
     moco_status_t status = MOCO_OK;
-    place_t first = place_of(s, group, shard, 0);
+    mo_place_t first = mo_stage_place(s, group, shard, 0);
     float *values;
     if (t->state.method.loss->dictionary != NULL)
         TRY(mo_instance_bind(instance, MO_IN_DICTIONARY, t->state.method.loss->dictionary(t, first.view)));
@@ -118,7 +113,7 @@ static moco_status_t load_contrast(const mo_stage_t *s, mo_instance_t *instance,
     if (t->loss.place >= 0) {
         TRY(mo_instance_map(instance, t->loss.place, MO_WRITE, &values));
         for (int64_t row = 0; row < s->learner.cut.shard; row++) {
-            place_t p = place_of(s, group, shard, row);
+            mo_place_t p = mo_stage_place(s, group, shard, row);
             values[row] = (float)(s->mixed ? index_of(s, p) : p.image);
         }
         mo_instance_unmap(instance, t->loss.place, values);
@@ -129,12 +124,6 @@ cleanup:
 
 /* ---- hooks ---- */
 
-/* One run of a stage: what its hooks are given. */
-typedef struct run {
-    mo_stage_t *stage;
-    const mo_views_t *views;
-} run_t;
-
 static float *features(const mo_stage_t *s)
 {
     return s->trainer->features[s->learner.encoder == &s->trainer->state.key];
@@ -142,7 +131,7 @@ static float *features(const mo_stage_t *s)
 
 static moco_status_t before(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
 {
-    const run_t *run = ctx;
+    const mo_stage_run_t *run = ctx;
     mo_stage_t *s = run->stage;
     moco_trainer_t *t = s->trainer;
     moco_status_t status = MOCO_OK;
@@ -170,7 +159,7 @@ static moco_status_t keep_keys(const mo_stage_t *s, mo_instance_t *instance, int
     float *rows = NULL;
     TRY(mo_instance_map(instance, tensor, MO_READ, &rows));
     for (int64_t row = 0; row < s->learner.cut.shard; row++) {
-        const place_t p = place_of(s, group, shard, row);
+        const mo_place_t p = mo_stage_place(s, group, shard, row);
         TRY(mo_buffer_write(mo_buffer_floats(mo_trainer_keys(t, p.view - s->first_view), p.image * width, width),
                             rows + row * width));
     }
@@ -184,7 +173,7 @@ cleanup:
  * shuffle. */
 static moco_status_t after(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard)
 {
-    mo_stage_t *s = ((const run_t *)ctx)->stage;
+    mo_stage_t *s = ((const mo_stage_run_t *)ctx)->stage;
     moco_trainer_t *t = s->trainer;
     moco_status_t status = MOCO_OK;
     int32_t backbone = s->learner.encoder->net.backbone;
@@ -202,7 +191,15 @@ cleanup:
 
 moco_status_t mo_stage_run(moco_trainer_t *t, mo_stage_kind_t kind, const mo_views_t *views)
 {
-    run_t run = {&t->stages[kind], views};
-    const mo_feed_t feed = {before, after, &run, t->cancel}; /* nothing of a step is committed yet */
-    return mo_learner_run(&run.stage->learner, t->device, &feed);
+    mo_stage_run_t run = {&t->stages[kind], views};
+    mo_feed_t feed = {before, after, &run, t->cancel}; /* nothing of a step is committed yet */
+    moco_status_t status = MOCO_OK;
+    if (mo_device_is_gpu(t->device)) {
+        feed.before = mo_gpu_before;
+        feed.after = mo_gpu_after;
+        TRY(mo_gpu_stage_begin(run.stage));
+    }
+    TRY(mo_learner_run(&run.stage->learner, t->device, &feed));
+cleanup:
+    return status;
 }

@@ -32,7 +32,7 @@ static void list_blocks(mo_state_t *s)
         mo_blocks_add(b, "statistics", (size_t)s->key.net.stats * f, &s->key.running);
     }
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)s->options.optimizer); i++)
-        mo_blocks_add(b, "optimizer", params, &s->optimizer[i]);
+        mo_blocks_add_buffer(b, "optimizer", params, &s->optimizer[i]);
     if (s->method.loss->keeps_queue)
         mo_blocks_add_buffer(b, "queue", (size_t)(s->queue.length * s->queue.dimension) * f, &s->queue.rows);
 }

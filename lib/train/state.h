@@ -20,11 +20,11 @@
 typedef struct mo_state {
     moco_trainer_options_t options;
     mo_method_t method;
-    int32_t shard;                     /* images of one                                                      */
-    mo_encoder_t query;                /* backbone, projection, [predictor,] normalisation                   */
-    mo_encoder_t key;                  /* the same without predictor; not with NT-Xent                       */
-    float *optimizer[MO_OPTIM_BLOCKS]; /* [query.net.params]; NULL where the optimizer has none */
-    mo_keys_t queue;                   /* with the queue's loss */
+    int32_t shard;                          /* images of one                                                      */
+    mo_encoder_t query;                     /* backbone, projection, [predictor,] normalisation                   */
+    mo_encoder_t key;                       /* the same without predictor; not with NT-Xent                       */
+    mo_buffer_t optimizer[MO_OPTIM_BLOCKS]; /* [query.net.params]; {0} where the optimizer has none */
+    mo_keys_t queue;                        /* with the queue's loss */
     int64_t step, epoch, step_in_epoch, position; /* position in listing entries              */
     int64_t queue_seen;    /* keys ever enqueued                                                 */
     int64_t pushed;        /* images that were pushed and used, or discarded: keys the draws of the next */

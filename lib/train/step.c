@@ -69,6 +69,7 @@ moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_out
     moco_status_t status = MOCO_OK;
     mo_commit_t commit = {.views = views, .rates = mo_rates_now(t)};
     begin(t);
+    TRY(mo_gpu_step_begin(t, views));
     TRY(encode_keys(t, views));
     TRY(t->state.method.two_pass ? two_passes(t, views) : one_pass(t, views));
     TRY(mo_commit_prepare(t, &commit)); /* the one wait: loss and gradient norm, are they finite?               */
@@ -76,6 +77,8 @@ moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_out
     mo_warn_step(t, &commit.outcome);
     *outcome = commit.outcome;
 cleanup:
+    if (status != MOCO_OK)
+        mo_gpu_step_drop(t);
     mo_commit_done(t);
     return status;
 }

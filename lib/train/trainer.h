@@ -47,6 +47,30 @@ typedef struct mo_views {
     int64_t position;               /* in the data set's listing, behind these images */
 } mo_views_t;
 
+/* The view and image that a row of a shard is. */
+typedef struct mo_place {
+    int32_t view;
+    int64_t image;
+} mo_place_t;
+
+/* One run of a stage: what its hooks are given. */
+typedef struct mo_stage_run {
+    mo_stage_t *stage;
+    const mo_views_t *views;
+} mo_stage_run_t;
+
+/* On a GPU: what host arrays of the trainer are elsewhere, and what goes up and comes down. */
+typedef struct mo_gpu_step {
+    mo_buffer_t images;    /* [2][B] of a step, 8-bit                                     */
+    mo_buffer_t floats;    /* the same of pushed floats; made for the first of them       */
+    mo_buffer_t table;     /* `lut`                                                       */
+    mo_buffer_t numbers;   /* [MO_STAGES][2B] int32: what the rows of a stage are         */
+    int32_t *host_numbers; /* where those are uploaded from                               */
+    mo_buffer_t features[2], feature_gradients, results; /* as the trainer's                 */
+    float *host_keys; /* `keys`                                                      */
+    float *staged[2]; /* batch statistics of the query and of the key encoder        */
+} mo_gpu_step_t;
+
 /* What was pushed and waits for its step. */
 typedef struct mo_pushed {
     int64_t count;
@@ -83,8 +107,9 @@ struct moco_trainer {
     mo_optim_t optim;
     mo_gradients_t gradients[2]; /* of everything, or in two passes of the backbone and of the heads */
     mo_buffer_t arena;           /* serves every stage in turn */
-    mo_buffer_t keys;         /* of this step: mo_trainer_keys, in the order of the images; NT-Xent: [2B, D] and [2B] */
-    mo_mapped_t mapped;       /* at the end of a step                            */
+    mo_buffer_t keys;   /* of this step: mo_trainer_keys, in the order of the images; NT-Xent: [2B, D] and [2B] */
+    mo_mapped_t mapped; /* at the end of a step                            */
+    mo_gpu_step_t gpu;
     float *features[2];       /* two passes: [rows, F] of the query and of the key encoder     */
     float *feature_gradients; /* [rows, F] */
     float *results;           /* [rows, MO_LOSS_WIDTH]                           */
@@ -112,7 +137,6 @@ typedef struct mo_commit {
     mo_rates_t rates;
     mo_outcome_t outcome;
     mo_update_t update;
-    moco_trainer_t *trainer;
 } mo_commit_t;
 
 /* build.c: plans, sizes, memory. */
@@ -134,6 +158,7 @@ void mo_trainer_delete(moco_trainer_t *trainer); /* in any of these conditions; 
 uint64_t mo_trainer_bytes(const moco_trainer_t *trainer, const char *name);
 /* [B, D] of the first or second view that has keys. Views begin where an instance can be bound. */
 mo_buffer_t mo_trainer_keys(const moco_trainer_t *trainer, int32_t view);
+size_t mo_trainer_keys_bytes(const moco_trainer_t *trainer); /* of `keys` */
 mo_loader_spec_t mo_trainer_loader_spec(const moco_trainer_t *trainer);
 
 /* push.c: the host's images. */
@@ -163,6 +188,20 @@ void mo_stages_free(moco_trainer_t *trainer);
 moco_status_t mo_stage_run(moco_trainer_t *trainer, mo_stage_kind_t kind, const mo_views_t *views);
 mo_buffer_t mo_keys_for(const moco_trainer_t *trainer,
                         int32_t view); /* keys of the other view, with which its queries are compared */
+
+mo_place_t mo_stage_place(const mo_stage_t *stage, int32_t group, int32_t shard, int64_t row);
+
+/* gpu_step.c; all but the hooks do nothing on a CPU. Blocks; what is in some of them; the images of
+ * a step, before its stages; losses, sums and statistics, behind them: the one wait. */
+void mo_gpu_step_list(moco_trainer_t *trainer, mo_blocks_t *blocks);
+moco_status_t mo_gpu_step_take(moco_trainer_t *trainer);
+void mo_gpu_step_free(moco_trainer_t *trainer);
+moco_status_t mo_gpu_step_begin(moco_trainer_t *trainer, const mo_views_t *views);
+moco_status_t mo_gpu_step_end(moco_trainer_t *trainer);
+void mo_gpu_step_drop(moco_trainer_t *trainer); /* after a failure: nothing reads the host's memory any more */
+moco_status_t mo_gpu_stage_begin(mo_stage_t *stage);
+moco_status_t mo_gpu_before(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
+moco_status_t mo_gpu_after(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
 
 /* commit.c: all that can be refused, then the change, which cannot. The numbers of both are mapped
  * from _prepare on until _done, which follows a failure, too. */

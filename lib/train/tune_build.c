@@ -53,7 +53,7 @@ static void list_memory(mo_tuner_t *t)
     mo_blocks_add_buffer(b, "weights", params, &t->encoder.params);
     mo_blocks_count(b, "packed", mo_plan_packed_bytes(l->plan));
     for (int32_t i = 0; i < mo_optim_blocks((mo_optimizer_t)t->options.optimizer); i++)
-        mo_blocks_add(b, "optimizer", params, &t->optim.state[i]);
+        mo_blocks_add_buffer(b, "optimizer", params, &t->optim.state_at[i]);
     mo_blocks_count(b, "gradients", (size_t)mo_gradient_blocks(shards, l->sets, together) * params);
     mo_blocks_add_buffer(b, "activations", (size_t)mo_learner_in_flight(l) * mo_plan_arena_bytes(l->plan), &t->arena);
     mo_blocks_count(b, "scratchpads", (size_t)mo_device_lanes(t->device) * mo_plan_scratchpad_bytes(l->plan));
@@ -89,6 +89,8 @@ static moco_status_t take_memory(mo_tuner_t *t)
     TRY(mo_gradients_create(&t->gradients, t->encoder.net.params, mo_learner_shards(l), l->sets,
                             l->cut.shards_per_group, t->device));
     TRY(mo_optim_prepare(&t->optim, &t->encoder.net));
+    t->optim.params_at = t->encoder.params;
+    TRY(mo_optim_prepare_on(&t->optim, t->device));
 cleanup:
     return status;
 }

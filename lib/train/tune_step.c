@@ -119,12 +119,12 @@ static int is_vector(const mo_parameter_t *parameter)
     return parameter->count == parameter->dims[parameter->rank - 1] || strcmp(parameter->name, "pos_embed") == 0;
 }
 
-static moco_status_t map_numbers(mo_tuner_t *t, const mo_hold_t *holds, int32_t count, float *const *gradients,
-                                 float *const *params)
+enum { HOLDS = 5, HOLDS_OF_GPU = 1 }; /* of a GPU the first one alone */
+
+static moco_status_t map_numbers(mo_tuner_t *t, const mo_hold_t holds[HOLDS], float *const *gradients)
 {
-    const moco_status_t status = mo_holds_map(holds, count);
-    t->optim.params = *params;
-    t->optim.pieces[0] = (mo_gradient_piece_t){*gradients, 0, t->encoder.net.params};
+    const moco_status_t status = mo_holds_map(holds, mo_device_is_gpu(t->device) ? HOLDS_OF_GPU : HOLDS);
+    t->optim.pieces[0] = (mo_gradient_piece_t){*gradients, 0, t->encoder.net.params, t->gradients.total};
     return status;
 }
 
@@ -141,7 +141,7 @@ moco_status_t mo_tuner_step(mo_tuner_t *t, const mo_tune_batch_t *batch, double 
 {
     const moco_finetune_options_t *o = &t->options;
     moco_status_t status = MOCO_OK;
-    float *gradients = NULL, *staged = NULL, *params = NULL;
+    float *gradients = NULL, *staged = NULL;
     double norm;
     run_t run = {t, batch};
     const mo_feed_t feed = {before, after, &run, o->cancel};
@@ -155,20 +155,23 @@ moco_status_t mo_tuner_step(mo_tuner_t *t, const mo_tune_batch_t *batch, double 
                                     .epsilon = o->adam_epsilon,
                                     .step = t->step + 1},
                           .spared = o->decay_vectors ? NULL : is_vector};
-    mo_hold_t holds[3] = {{{0}, MO_READ, &gradients},
-                          {t->staged.values, MO_READ, &staged},
-                          {t->encoder.params, MO_UPDATE, &params}};
+    mo_hold_t holds[HOLDS] = {{t->staged.values, MO_READ, &staged},
+                              {{0}, MO_READ, &gradients},
+                              {t->encoder.params, MO_UPDATE, &t->optim.params},
+                              {t->optim.state_at[0], MO_UPDATE, &t->optim.state[0]},
+                              {t->optim.state_at[1], MO_UPDATE, &t->optim.state[1]}};
     mo_gradients_recycle(&t->gradients);
     TRY(mo_learner_run(&t->learner, t->device, &feed));
-    holds[0].buffer = t->gradients.total;
-    TRY(map_numbers(t, holds, 3, &gradients, &params));
+    holds[1].buffer = t->gradients.total;
+    TRY(map_numbers(t, holds, &gradients));
+    TRY(mo_update_measure(&update, t->device));
+    TRY(mo_device_wait(t->device));
     *loss = mean_loss(t);
     TRY(mo_update_prepare(&update, t->device, *loss, &norm));
     mo_update_commit(&update, t->device);
     mo_running_commit(&t->encoder, &t->staged, staged, o->batch_size, 1, 0);
     t->step++;
 cleanup:
-    mo_holds_release(holds, 3);
-    t->optim.params = NULL;
+    mo_holds_release(holds, HOLDS);
     return status;
 }

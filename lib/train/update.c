@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "contrast/contrast.h"
 #include "util/status.h"
 
 moco_status_t mo_holds_map(const mo_hold_t *holds, int32_t count)
@@ -43,11 +44,39 @@ static void move_part(void *ctx, int64_t number)
     if (u->spared != NULL && u->spared(&u->optim->net->parameters[part->parameter]))
         rates.weight_decay = 0;
     mo_optim_update(u->optim, part, &rates);
-    if (u->follow != NULL)
-        u->follow(u->ctx, part);
+    if (part->offset < u->follower.count)
+        mo_momentum_update(u->follower.params + part->offset, u->optim->params + part->offset, part->count,
+                           u->follower.momentum);
+}
+
+/* On a lane. */
+static moco_status_t queue_moves(mo_lane_t *lane, void *ctx)
+{
+    const mo_update_t *u = ctx;
+    const mo_follower_t *f = &u->follower;
+    (void)lane;
+    const moco_status_t status = mo_optim_gpu_update(u->optim, &u->rates, u->spared);
+    return status == MOCO_OK && f->count > 0 ? mo_optim_gpu_follow(u->optim, f->at, f->count, f->momentum) : status;
+}
+
+/* On a lane. */
+static moco_status_t queue_sums(mo_lane_t *lane, void *ctx)
+{
+    const mo_update_t *u = ctx;
+    (void)lane;
+    return mo_optim_measure(u->optim, &u->rates);
+}
+
+moco_status_t mo_update_measure(const mo_update_t *u, moco_device_t *device)
+{
+    mo_update_t copy = *u;
+    return u->optim->gpu != NULL ? mo_device_call(device, queue_sums, &copy) : MOCO_OK;
 }
 
 void mo_update_commit(mo_update_t *u, moco_device_t *device)
 {
-    mo_device_sweep(device, u->optim->part_count, move_part, u);
+    if (u->optim->gpu == NULL)
+        mo_device_sweep(device, u->optim->part_count, move_part, u);
+    else if (mo_device_call(device, queue_moves, u) != MOCO_OK)
+        mo_device_lose(device);
 }

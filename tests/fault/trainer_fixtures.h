@@ -135,8 +135,7 @@ static inline state_t state_of(const moco_trainer_t *t)
         state_put(&s, encoders[e]->running, (size_t)encoders[e]->net.stats * sizeof(float));
     }
     for (int b = 0; b < MO_OPTIM_BLOCKS; b++)
-        state_put(&s, t->state.optimizer[b],
-                  t->state.optimizer[b] == NULL ? 0 : (size_t)t->state.query.net.params * sizeof(float));
+        state_put_buffer(&s, t->state.optimizer[b]);
     state_put_buffer(&s, t->state.queue.rows);
     int64_t counters[] = {t->state.queue.pointer, t->state.step,       t->state.epoch,  t->state.step_in_epoch,
                           t->state.position,      t->state.queue_seen, t->pushed.count, t->state.pushed};

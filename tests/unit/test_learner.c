@@ -59,7 +59,7 @@ START_TEST(test_norm)
     OK(mo_net_done(&net));
     OK(mo_device_open_lanes(1, &device));
     OK(mo_optim_prepare(&optim, &net));
-    optim.pieces[0] = (mo_gradient_piece_t){gradient, 0, net.params};
+    optim.pieces[0] = (mo_gradient_piece_t){.values = gradient, .count = net.params};
     const mo_update_t update = {.optim = &optim, .rates = {.step = 7}};
     OK(mo_update_prepare(&update, device, 1.5, &norm));
     ck_assert_double_eq_tol(norm, 5, 1e-12);

@@ -653,7 +653,7 @@ START_TEST(test_key_starts_as_query)
     ck_assert_ptr_ne(t->state.query.params.memory, t->state.key.params.memory);
     ck_assert_ptr_ne(t->state.query.running, t->state.key.running);
     memset(fresh, 0, bytes);
-    ck_assert_mem_eq(t->optim.state[0], fresh, bytes);
+    assert_buffer(t->state.optimizer[0], fresh, t->state.query.net.params);
     free(fresh);
     moco_trainer_free(t);
 }

@@ -51,8 +51,9 @@ static void rig_make(rig_t *r, int32_t lanes)
     r->cut = r->net.parameters[1].offset; /* a parameter never lies across two pieces */
     r->gradient[0] = calloc((size_t)r->cut, sizeof(float));
     r->gradient[1] = calloc(count - (size_t)r->cut, sizeof(float));
-    r->optim.pieces[0] = (mo_gradient_piece_t){r->gradient[0], 0, r->cut};
-    r->optim.pieces[1] = (mo_gradient_piece_t){r->gradient[1], r->cut, r->net.params - r->cut};
+    r->optim.pieces[0] = (mo_gradient_piece_t){.values = r->gradient[0], .count = r->cut};
+    r->optim.pieces[1] =
+        (mo_gradient_piece_t){.values = r->gradient[1], .from = r->cut, .count = r->net.params - r->cut};
 }
 
 static float *gradient_at(rig_t *r, int64_t at)

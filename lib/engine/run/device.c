@@ -48,9 +48,9 @@ static moco_status_t make_gpu(moco_device_t *device, int64_t number)
     moco_status_t status = MOCO_OK;
     TRY(mo_gpu_check(number));
     TRY(mo_engine_make(dnnl_engine_create(&device->engine, dnnl_gpu, (size_t)number), "create a GPU engine"));
-    TRY(mo_engine_make(dnnl_stream_create(&device->copies, device->engine, dnnl_stream_default_flags),
+    TRY(mo_engine_make(dnnl_stream_create(&device->stream, device->engine, dnnl_stream_default_flags),
                        "create a stream"));
-    TRY(mo_opencl_open(device->engine, device->copies, &device->gpu));
+    TRY(mo_opencl_open(device->engine, device->stream, &device->gpu));
     device->number = number;
 cleanup:
     return status;
@@ -67,8 +67,12 @@ static moco_status_t open_engine(mo_lane_t *lane, void *ctx)
                  ? make_gpu(device, open->number)
                  : mo_engine_make(dnnl_engine_create(&device->engine, dnnl_cpu, 0), "create a CPU engine");
     for (int i = 0; i < device->lane_count && status == MOCO_OK; i++)
-        status = mo_engine_make(dnnl_stream_create(&device->lanes[i].stream, device->engine, dnnl_stream_default_flags),
-                                "create a stream");
+        if (device->gpu != NULL)
+            device->lanes[i].stream = device->stream;
+        else
+            status =
+                mo_engine_make(dnnl_stream_create(&device->lanes[i].stream, device->engine, dnnl_stream_default_flags),
+                               "create a stream");
     mo_gate_note(mo_gate_kind("engine", "", MO_MAKING));
     mo_gate_leave(lane);
     return status;
@@ -102,12 +106,12 @@ static void destroy(moco_device_t *device)
         if (lane->scratchpad != NULL)
             dnnl_memory_destroy(lane->scratchpad);
         free_scratchpad(device, lane->scratchpad_block, lane->scratchpad_bytes);
-        if (lane->stream != NULL)
+        if (lane->stream != NULL && lane->stream != device->stream)
             dnnl_stream_destroy(lane->stream);
     }
     mo_opencl_close(device->gpu);
-    if (device->copies != NULL)
-        dnnl_stream_destroy(device->copies);
+    if (device->stream != NULL)
+        dnnl_stream_destroy(device->stream);
     if (device->engine != NULL)
         dnnl_engine_destroy(device->engine);
     pthread_mutex_destroy(&device->submit);
@@ -207,6 +211,12 @@ void mo_gpu_lose(moco_device_t *device)
     atomic_store(&device->lost, 1);
 }
 
+void mo_device_lose(moco_device_t *device)
+{
+    if (device->gpu != NULL)
+        mo_gpu_lose(device);
+}
+
 moco_status_t mo_gpu_alive(const moco_device_t *device)
 {
     if (!atomic_load(&device->lost))
@@ -232,6 +242,21 @@ dnnl_status_t mo_memory_create(moco_device_t *device, mo_cmd_t md, void *address
     if (device->gpu != NULL)
         return mo_opencl_memory(memory, md, device->engine, address);
     return dnnl_memory_create(memory, md, device->engine, address != NULL ? address : DNNL_MEMORY_NONE);
+}
+
+moco_status_t mo_lane_wait(mo_lane_t *lane)
+{
+    if (lane->device->gpu != NULL)
+        return mo_gpu_wait(lane->device);
+    return mo_engine_status(dnnl_stream_wait(lane->stream), "wait");
+}
+
+moco_status_t mo_lane_end(mo_lane_t *lane)
+{
+    if (lane->device->gpu == NULL)
+        return mo_lane_wait(lane);
+    mo_opencl_flush(lane->device->gpu);
+    return MOCO_OK;
 }
 
 dnnl_status_t mo_lane_submit(mo_lane_t *lane, dnnl_primitive_t primitive, int count, const dnnl_exec_arg_t *args)

@@ -20,8 +20,12 @@ struct moco_device {
     dnnl_engine_t engine;
     mo_lane_t *lanes;
     int lane_count;
-    mo_opencl_t *gpu;        /* NULL: a CPU                          */
-    dnnl_stream_t copies;    /* gpu: what maps copy goes this way    */
+    mo_opencl_t *gpu;     /* NULL: a CPU                          */
+    dnnl_stream_t stream; /* gpu: everything goes this way, in order; each lane's is this one */
+    int kernels;          /* gpu: they are compiled; under `submit`                           */
+    struct {
+        atomic_llong waits, maps;
+    } counts;                /* gpu */
     pthread_mutex_t submit;  /* gpu: one lane at a time sets arguments of kernels, which all lanes share */
     atomic_int lost;         /* gpu: see mo_gpu_lose                 */
     int64_t number;          /* gpu: which one                       */

@@ -1,11 +1,10 @@
 /* Memory of a GPU as a kind of memory: a map is a copy on the host, fetched where it is read and
- * sent back where it is written. The engine's work on it has been waited for before. */
+ * sent back where it is written. Both stand behind the engine's work on it in one queue. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/run/device_internal.h"
 #include "engine/run/gpu.h"
-#include "engine/run/process.h"
 #include "util/alloc.h"
 
 /* In front of what a caller has mapped. */
@@ -16,19 +15,6 @@ typedef struct mapping {
 
 enum { FRONT = 64 };
 _Static_assert(sizeof(mapping_t) <= FRONT, "what stands in front fits");
-
-/* A copy, for lanes inside the gate: an exit waits for it. */
-static moco_status_t copy(mo_memory_t *memory, void *to, const void *from, size_t bytes)
-{
-    mo_lane_t *lane = mo_lane_of_thread();
-    moco_status_t status = lane != NULL ? mo_gate_enter(lane, MO_RUNNING) : MOCO_OK;
-    if (status != MOCO_OK)
-        return status;
-    status = mo_opencl_copy(memory->device->gpu, to, from, bytes);
-    if (lane != NULL)
-        mo_gate_leave(lane);
-    return status;
-}
 
 static moco_status_t create(moco_device_t *device, size_t bytes, mo_memory_t **out)
 {
@@ -54,13 +40,14 @@ static void drop(mo_memory_t *memory)
 static moco_status_t map(mo_memory_t *memory, size_t offset, size_t bytes, mo_access_t access, void **out)
 {
     moco_status_t status = mo_gpu_alive(memory->device);
+    atomic_fetch_add(&memory->device->counts.maps, 1);
     uint8_t *block = NULL;
     if (status == MOCO_OK && (mo_fault(MO_FAULT_ALLOC) || posix_memalign((void **)&block, FRONT, FRONT + bytes) != 0))
         status = mo_fail(MOCO_ERR_MEMORY, "no memory to look at %zu bytes of the GPU", bytes);
     if (status == MOCO_OK && access == MO_WRITE)
         memset(block + FRONT, 0, bytes); /* what a call that fails does not write is sent, too */
     else if (status == MOCO_OK)
-        status = copy(memory, block + FRONT, memory->at + offset, bytes);
+        status = mo_gpu_copy(memory->device, block + FRONT, memory->at + offset, bytes, 1);
     if (status != MOCO_OK) {
         free(block);
         return status;
@@ -75,7 +62,7 @@ static void unmap(mo_memory_t *memory, void *mapped)
 {
     uint8_t *block = (uint8_t *)mapped - FRONT;
     const mapping_t *m = (const mapping_t *)block;
-    if (m->access != MO_READ && copy(memory, memory->at + m->offset, mapped, m->bytes) != MOCO_OK)
+    if (m->access != MO_READ && mo_gpu_copy(memory->device, memory->at + m->offset, mapped, m->bytes, 1) != MOCO_OK)
         mo_gpu_lose(memory->device);
     free(block);
 }

@@ -128,11 +128,29 @@ mo_buffer_t mo_instance_slot(const mo_instance_t *instance, int32_t slot)
     return mo_buffer_part(b->buffer, (size_t)(s->offset - b->skip), s->bytes);
 }
 
-static moco_status_t map_slot(mo_instance_t *instance, int32_t slot, int32_t tensor, mo_access_t access, float **values)
+static moco_status_t find_slot(const mo_instance_t *instance, int32_t slot, int32_t tensor, mo_buffer_t *buffer)
 {
     if (slot < 0 || instance->memory[slot] == NULL)
         return mo_fail(MOCO_ERR_ENGINE, "tensor %d is not in this plan", tensor);
-    return mo_buffer_map(mo_instance_slot(instance, slot), access, values);
+    *buffer = mo_instance_slot(instance, slot);
+    return MOCO_OK;
+}
+
+moco_status_t mo_instance_value(const mo_instance_t *instance, int32_t tensor, mo_buffer_t *buffer)
+{
+    return find_slot(instance, instance->plan->value[tensor], tensor, buffer);
+}
+
+moco_status_t mo_instance_gradient(const mo_instance_t *instance, int32_t tensor, mo_buffer_t *buffer)
+{
+    return find_slot(instance, instance->plan->gradient[tensor], tensor, buffer);
+}
+
+static moco_status_t map_slot(mo_instance_t *instance, int32_t slot, int32_t tensor, mo_access_t access, float **values)
+{
+    mo_buffer_t buffer;
+    const moco_status_t status = find_slot(instance, slot, tensor, &buffer);
+    return status == MOCO_OK ? mo_buffer_map(buffer, access, values) : status;
 }
 
 moco_status_t mo_instance_map(mo_instance_t *instance, int32_t tensor, mo_access_t access, float **values)
@@ -179,7 +197,7 @@ static moco_status_t run_host(mo_lane_t *lane, mo_instance_t *instance, const mo
     moco_status_t status = MOCO_OK;
     mo_buffer_t slots[MO_MAX_ARGS];
     float *values[MO_MAX_ARGS] = {0};
-    TRY(mo_engine_status(dnnl_stream_wait(lane->stream), "wait"));
+    TRY(mo_lane_wait(lane));
     for (int i = 0; i < instr->arg_count; i++)
         slots[i] = mo_instance_slot(instance, instr->args[i].slot);
     TRY(mo_buffers_map(slots, instr->access, instr->arg_count, values));
@@ -211,7 +229,7 @@ moco_status_t mo_instance_execute(mo_lane_t *lane, mo_instance_t *instance, int3
     if (to == plan->instr_count && status == MOCO_OK)
         atomic_store_explicit(&plan->ran, 1, memory_order_relaxed);
     if (status == MOCO_OK)
-        status = mo_engine_status(dnnl_stream_wait(lane->stream), "wait");
+        status = mo_lane_end(lane);
     else
         dnnl_stream_wait(lane->stream); /* what was queued before must not outlive the buffers' maps */
     for (int i = 0; i < MO_SPACES; i++)

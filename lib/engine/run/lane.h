@@ -57,6 +57,10 @@ dnnl_engine_t mo_device_engine(const moco_device_t *device);
 dnnl_status_t mo_memory_create(moco_device_t *device, mo_cmd_t md, void *address, dnnl_memory_t *memory);
 /* Runs it, on a GPU some time later: in the order of the calls of this lane. */
 dnnl_status_t mo_lane_submit(mo_lane_t *lane, dnnl_primitive_t primitive, int count, const dnnl_exec_arg_t *args);
+/* Until all that was submitted has run. */
+moco_status_t mo_lane_wait(mo_lane_t *lane);
+/* After a row of calls: on a CPU they have run, on a GPU they will, before all that follows. */
+moco_status_t mo_lane_end(mo_lane_t *lane);
 /* Scratchpads of at least `bytes` on this lane. */
 moco_status_t mo_lane_scratchpad(mo_lane_t *lane, size_t bytes);
 

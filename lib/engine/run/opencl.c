@@ -1,6 +1,6 @@
 /* The OpenCL that a GPU engine of oneDNN runs on; see opencl.h. */
 #define _GNU_SOURCE /* RTLD_DEFAULT */
-#include "engine/run/opencl.h"
+#include "engine/run/opencl_internal.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -27,32 +27,13 @@ enum {
 };
 
 typedef int32_t (*platforms_fn)(uint32_t room, void **platforms, uint32_t *count);
-typedef int32_t (*info_fn)(void *object, uint32_t what, size_t room, void *value, size_t *bytes);
 typedef void *(*extension_fn)(void *platform, const char *name);
-typedef void *(*alloc_fn)(void *context, void *device, const void *properties, size_t bytes, uint32_t alignment,
-                          int32_t *error);
-typedef int32_t (*free_fn)(void *context, void *address);
-typedef int32_t (*copy_fn)(void *queue, uint32_t wait, void *to, const void *from, size_t bytes, uint32_t events,
-                           const void *after, void *event);
-typedef int32_t (*fill_fn)(void *queue, void *at, const void *pattern, size_t pattern_bytes, size_t bytes,
-                           uint32_t events, const void *after, void *event);
-typedef int32_t (*finish_fn)(void *queue);
 typedef dnnl_status_t (*of_engine_fn)(dnnl_engine_t engine, void *object);
 typedef dnnl_status_t (*of_stream_fn)(dnnl_stream_t stream, void *queue);
 typedef dnnl_status_t (*memory_fn)(dnnl_memory_t *memory, mo_cmd_t md, dnnl_engine_t engine, int kind, void *address);
 
-struct mo_opencl {
-    void *context, *device, *queue, *platform;
-    info_fn device_info;
-    alloc_fn alloc;
-    free_fn free;
-    copy_fn copy;
-    fill_fn fill;
-    finish_fn finish;
-};
-
 /* In the place where oneDNN's own calls find it. */
-static int look_up(const char *name, void *function)
+int mo_opencl_look_up(const char *name, void *function)
 {
     *(void **)function = dlsym(RTLD_DEFAULT, name);
     return *(void **)function != NULL;
@@ -72,7 +53,7 @@ static void describe_platforms(char *text, size_t room)
     info_fn info = NULL;
     void *found[8];
     uint32_t count = 0;
-    if (!look_up("clGetPlatformIDs", &platforms) || !look_up("clGetPlatformInfo", &info) ||
+    if (!mo_opencl_look_up("clGetPlatformIDs", &platforms) || !mo_opencl_look_up("clGetPlatformInfo", &info) ||
         platforms(8, found, &count) != 0)
         count = 0;
     int at = snprintf(text, room, "%u OpenCL platform%s", count, count == 1 ? "" : "s");
@@ -96,7 +77,7 @@ moco_status_t mo_gpu_check(int64_t number)
                        "a GPU was asked for, but oneDNN %d.%d.%d here is built for CPUs alone; wanted one built with "
                        "OpenCL",
                        v->major, v->minor, v->patch);
-    if (v->gpu_runtime != DNNL_RUNTIME_OCL || !look_up("dnnl_ocl_interop_memory_create", &memory))
+    if (v->gpu_runtime != DNNL_RUNTIME_OCL || !mo_opencl_look_up("dnnl_ocl_interop_memory_create", &memory))
         return mo_fail(
             MOCO_ERR_UNSUPPORTED,
             "a GPU was asked for, but oneDNN %d.%d.%d here reaches GPUs by another way than OpenCL, which is "
@@ -120,7 +101,7 @@ moco_status_t mo_gpu_check(int64_t number)
 
 /* ---- opening ---- */
 
-static moco_status_t failed(const char *what, int32_t error)
+moco_status_t mo_opencl_failed(const char *what, int32_t error)
 {
     const int memory = error == OUT_OF_DEVICE_MEMORY || error == OUT_OF_RESOURCES || error == OUT_OF_HOST_MEMORY ||
                        error == INVALID_BUFFER_SIZE;
@@ -133,11 +114,12 @@ static int find_functions(mo_opencl_t *o, dnnl_engine_t engine, dnnl_stream_t st
 {
     of_engine_fn context_of, device_of;
     of_stream_fn queue_of;
-    return look_up("dnnl_ocl_interop_engine_get_context", &context_of) &&
-           look_up("dnnl_ocl_interop_get_device", &device_of) &&
-           look_up("dnnl_ocl_interop_stream_get_command_queue", &queue_of) &&
-           look_up("clGetDeviceInfo", &o->device_info) && look_up("clFinish", &o->finish) &&
-           look_up("clGetExtensionFunctionAddressForPlatform", extension) &&
+    return mo_opencl_look_up("dnnl_ocl_interop_engine_get_context", &context_of) &&
+           mo_opencl_look_up("dnnl_ocl_interop_get_device", &device_of) &&
+           mo_opencl_look_up("dnnl_ocl_interop_stream_get_command_queue", &queue_of) &&
+           mo_opencl_look_up("clGetDeviceInfo", &o->device_info) && mo_opencl_look_up("clFinish", &o->finish) &&
+           mo_opencl_look_up("clFlush", &o->flush) &&
+           mo_opencl_look_up("clGetExtensionFunctionAddressForPlatform", extension) &&
            context_of(engine, &o->context) == dnnl_success && device_of(engine, &o->device) == dnnl_success &&
            queue_of(stream, &o->queue) == dnnl_success &&
            o->device_info(o->device, DEVICE_PLATFORM, sizeof o->platform, &o->platform, NULL) == 0;
@@ -149,7 +131,8 @@ static int find_memory_functions(mo_opencl_t *o, extension_fn extension)
     *(void **)&o->free = extension(o->platform, "clMemFreeINTEL");
     *(void **)&o->copy = extension(o->platform, "clEnqueueMemcpyINTEL");
     *(void **)&o->fill = extension(o->platform, "clEnqueueMemFillINTEL");
-    return o->alloc != NULL && o->free != NULL && o->copy != NULL && o->fill != NULL;
+    *(void **)&o->give_address = extension(o->platform, "clSetKernelArgMemPointerINTEL");
+    return o->alloc != NULL && o->free != NULL && o->copy != NULL && o->fill != NULL && o->give_address != NULL;
 }
 
 moco_status_t mo_opencl_open(dnnl_engine_t engine, dnnl_stream_t stream, mo_opencl_t **out)
@@ -176,6 +159,8 @@ cleanup:
 
 void mo_opencl_close(mo_opencl_t *opencl)
 {
+    if (opencl != NULL)
+        mo_opencl_drop_kernels(opencl);
     mo_free(opencl);
 }
 
@@ -200,8 +185,8 @@ int mo_opencl_describe(int32_t number, mo_opencl_facts_t *facts)
     mo_opencl_t opencl = {.context = NULL};
     dnnl_engine_t engine = NULL;
     of_engine_fn device_of = NULL;
-    const int found = look_up("dnnl_ocl_interop_get_device", &device_of) &&
-                      look_up("clGetDeviceInfo", &opencl.device_info) &&
+    const int found = mo_opencl_look_up("dnnl_ocl_interop_get_device", &device_of) &&
+                      mo_opencl_look_up("clGetDeviceInfo", &opencl.device_info) &&
                       dnnl_engine_create(&engine, dnnl_gpu, (size_t)number) == dnnl_success &&
                       device_of(engine, &opencl.device) == dnnl_success;
     if (found)
@@ -228,11 +213,9 @@ moco_status_t mo_opencl_alloc(mo_opencl_t *o, size_t bytes, void **address)
                        facts.name, bytes, error, (unsigned long long)facts.bytes, (unsigned long long)facts.largest);
     }
     error = o->fill(o->queue, at, &zero, sizeof zero, wanted, 0, NULL, NULL);
-    if (error == 0)
-        error = o->finish(o->queue);
     if (error != 0) {
         o->free(o->context, at);
-        return failed("clear memory", error);
+        return mo_opencl_failed("clear memory", error);
     }
     *address = at;
     return MOCO_OK;
@@ -240,24 +223,37 @@ moco_status_t mo_opencl_alloc(mo_opencl_t *o, size_t bytes, void **address)
 
 void mo_opencl_free(mo_opencl_t *o, void *address)
 {
-    if (address != NULL)
-        o->free(o->context, address);
+    if (address == NULL)
+        return;
+    o->finish(o->queue);
+    o->free(o->context, address);
 }
 
-moco_status_t mo_opencl_copy(mo_opencl_t *o, void *to, const void *from, size_t bytes)
+moco_status_t mo_opencl_wait(mo_opencl_t *o)
+{
+    const int32_t error = mo_fault(MO_FAULT_ENGINE) ? OUT_OF_RESOURCES : o->finish(o->queue);
+    return error == 0 ? MOCO_OK : mo_opencl_failed("finish its work", error);
+}
+
+void mo_opencl_flush(mo_opencl_t *o)
+{
+    o->flush(o->queue); /* a failure is seen by who waits */
+}
+
+moco_status_t mo_opencl_copy(mo_opencl_t *o, void *to, const void *from, size_t bytes, int wait)
 {
     if (bytes == 0)
         return MOCO_OK;
     const int32_t error = mo_fault(MO_FAULT_ENGINE) ? OUT_OF_RESOURCES
-                                                    : o->copy(o->queue, 1, to, from, bytes, 0, NULL, NULL);
-    return error == 0 ? MOCO_OK : failed("copy numbers", error);
+                                                    : o->copy(o->queue, wait != 0, to, from, bytes, 0, NULL, NULL);
+    return error == 0 ? MOCO_OK : mo_opencl_failed("copy numbers", error);
 }
 
 dnnl_status_t mo_opencl_memory(dnnl_memory_t *memory, mo_cmd_t md, dnnl_engine_t engine, void *address)
 {
     static memory_fn create;
     memory_fn found = __atomic_load_n(&create, __ATOMIC_RELAXED);
-    if (found == NULL && look_up("dnnl_ocl_interop_memory_create", &found))
+    if (found == NULL && mo_opencl_look_up("dnnl_ocl_interop_memory_create", &found))
         __atomic_store_n(&create, found, __ATOMIC_RELAXED);
     return found != NULL ? found(memory, md, engine, WITH_ADDRESSES, address) : dnnl_unimplemented;
 }

@@ -51,7 +51,7 @@ static moco_status_t refresh_part(mo_lane_t *lane, void *ctx, int64_t part)
                                              args),
                               "pack weights");
     if (status == MOCO_OK)
-        status = mo_engine_status(dnnl_stream_wait(lane->stream), "pack weights");
+        status = mo_lane_end(lane);
     mo_buffer_leave(packed->block);
     mo_buffer_leave(packed->params);
     if (first)

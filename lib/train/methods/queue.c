@@ -35,9 +35,13 @@ static mo_buffer_t dictionary(const moco_trainer_t *t, int32_t view)
 static void enqueue(moco_trainer_t *t)
 {
     const int64_t count = t->state.options.batch_size;
-    for (int32_t view = 0; view < t->state.method.key_views; view++)
-        mo_keys_enqueue(&t->state.queue, t->mapped.queue,
-                        t->mapped.keys + mo_trainer_keys(t, view).offset / sizeof(float), count);
+    for (int32_t view = 0; view < t->state.method.key_views; view++) {
+        const mo_buffer_t keys = mo_trainer_keys(t, view);
+        if (!mo_device_is_gpu(t->device))
+            mo_keys_enqueue(&t->state.queue, t->mapped.queue, t->mapped.keys + keys.offset / sizeof(float), count);
+        else if (mo_keys_move_in(&t->state.queue, keys, count) != MOCO_OK)
+            mo_device_lose(t->device); /* the next step is told */
+    }
     t->state.queue_seen += t->state.method.key_views * count;
 }
 

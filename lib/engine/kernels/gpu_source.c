@@ -1,0 +1,143 @@
+/* The kernels of kernel.h in OpenCL C 1.2, compiled by a GPU's driver. Each names the loop on the
+ * CPU whose formula it has. Nothing is contracted. Doubles are not asked for, since many GPUs have
+ * none: long sums carry what rounding took away in a second float.
+ *
+ * `parts` has three numbers a part: where it begins in the parameter block, how many numbers it
+ * has, and how many of these are trained: all or none. */
+#include "engine/kernels/gpu_source.h"
+
+/* clang-format off */
+const char *const mo_gpu_kernel_names[MO_KERNELS] = {
+    "add", "squares", "totals", "sgd", "lars", "adamw", "follow", "images", "planes", "take_rows", "put_rows",
+    "row_numbers",
+};
+
+const char *const mo_gpu_kernel_source =
+"#pragma OPENCL FP_CONTRACT OFF\n"
+"#define ITEMS 64\n"
+"#define EACH(i) const long i = get_global_id(0); if (i >= count) return;\n"
+"#define PART const long item = get_global_id(0); if (item >= count) return; \\\n"
+"    const long number = item / ITEMS; global const long *part = parts + 3 * number;\n"
+"#define OVER(i, many) for (long i = part[0] + item % ITEMS; i < part[0] + (many); i += ITEMS)\n"
+
+/* train/gradients.c: the sum of two subtrees. */
+"kernel void add(long count, global float *a, global const float *b)\n"
+"{ EACH(i) a[i] = a[i] + b[i]; }\n"
+
+/* optim/optim.c, mo_square_sum_of: partial[item] is a sum and what its rounding left out. Blocks a
+ * and b begin at numbers `from_a` and `from_b` of the parameters. */
+"float2 more(float2 sum, float value)\n"
+"{\n"
+"    const float next = sum.x + value, added = next - sum.x;\n"
+"    return (float2)(next, sum.y + ((sum.x - (next - added)) + (value - added)));\n"
+"}\n"
+"kernel void squares(long count, global const long *parts, global const float *a, long from_a,\n"
+"                    global const float *b, long from_b, float factor, long both, global float2 *partial)\n"
+"{\n"
+"    PART\n"
+"    float2 sum = (float2)(0, 0);\n"
+"    OVER(i, part[2]) {\n"
+"        float value = a[i - from_a];\n"
+"        if (both)\n"
+"            value = value + factor * b[i - from_b];\n"
+"        const float square = value * value;\n"
+"        sum = more(sum, square);\n"
+"        sum.y += fma(value, value, -square);\n"
+"    }\n"
+"    partial[item] = sum;\n"
+"}\n"
+"kernel void totals(long count, global const float2 *partial, global float2 *sums)\n"
+"{\n"
+"    EACH(i)\n"
+"    float2 sum = (float2)(0, 0);\n"
+"    for (long k = 0; k < ITEMS; k++) {\n"
+"        sum = more(sum, partial[i * ITEMS + k].x);\n"
+"        sum.y += partial[i * ITEMS + k].y;\n"
+"    }\n"
+"    sums[i] = sum;\n"
+"}\n"
+
+/* optim/sgd.c. factors: two numbers a part, the second one its weight decay. The gradient's block
+ * begins at number `from`. */
+"kernel void sgd(long count, global const long *parts, global const float *factors, global float *params,\n"
+"                global float *velocity, global const float *gradient, long from, float lr, float momentum,\n"
+"                long first)\n"
+"{\n"
+"    PART\n"
+"    const float decay = factors[2 * number + 1];\n"
+"    OVER(i, part[2]) {\n"
+"        const float d = gradient[i - from] + decay * params[i];\n"
+"        const float v = first ? d : momentum * velocity[i] + d;\n"
+"        velocity[i] = v;\n"
+"        params[i] = params[i] - lr * v;\n"
+"    }\n"
+"}\n"
+
+/* optim/lars.c. factors: trust ratio and weight decay. */
+"kernel void lars(long count, global const long *parts, global const float *factors, global float *params,\n"
+"                 global float *velocity, global const float *gradient, long from, float lr, float momentum,\n"
+"                 long inside)\n"
+"{\n"
+"    PART\n"
+"    const float ratio = factors[2 * number], decay = factors[2 * number + 1];\n"
+"    OVER(i, part[2]) {\n"
+"        const float d = (gradient[i - from] + decay * params[i]) * ratio;\n"
+"        const float v = momentum * velocity[i] + (inside ? lr * d : d);\n"
+"        velocity[i] = v;\n"
+"        params[i] = params[i] - (inside ? v : lr * v);\n"
+"    }\n"
+"}\n"
+
+/* optim/adamw.c. factors: the second number is what a parameter is multiplied by. still: the rate
+ * is 0. */
+"kernel void adamw(long count, global const long *parts, global const float *factors, global float *params,\n"
+"                  global float *mean, global float *square, global const float *gradient, long from, float b1,\n"
+"                  float rest1, float b2, float rest2, float root, float epsilon, long still)\n"
+"{\n"
+"    PART\n"
+"    const float kept = factors[2 * number + 1];\n"
+"    OVER(i, part[2]) {\n"
+"        const float g = gradient[i - from];\n"
+"        const float m = mean[i] * b1 + g * rest1;\n"
+"        const float s = square[i] * b2 + g * g * rest2;\n"
+"        mean[i] = m;\n"
+"        square[i] = s;\n"
+"        if (!still)\n"
+"            params[i] = params[i] * kept - m / (sqrt(s) * root + epsilon);\n"
+"    }\n"
+"}\n"
+
+/* contrast/momentum.c, for the parts that lie in front of number `end`. */
+"kernel void follow(long count, global const long *parts, global float *key, global const float *query, long end,\n"
+"                   float keep, float take)\n"
+"{\n"
+"    PART\n"
+"    if (part[0] >= end) return;\n"
+"    OVER(i, part[1]) {\n"
+"        const float kept = key[i] * keep, taken = query[i] * take;\n"
+"        key[i] = kept + taken;\n"
+"    }\n"
+"}\n"
+
+/* data/input.c: image numbers[row] of `width` bytes through a table [3][256],
+ * or of floats by channels. */
+"kernel void images(long count, global float *to, global const uchar *from, global const int *numbers, long width,\n"
+"                   global const float *table)\n"
+"{ EACH(i) to[i] = table[i % width % 3 * 256 + from[numbers[i / width] * width + i % width]]; }\n"
+"kernel void planes(long count, global float *to, global const float *from, global const int *numbers, long width)\n"
+"{\n"
+"    EACH(i)\n"
+"    const long at = i % width;\n"
+"    to[i] = from[numbers[i / width] * width + at % 3 * (width / 3) + at / 3];\n"
+"}\n"
+
+/* train/stage_io.c, move_rows: row i is row numbers[i] - less of the other block. */
+"kernel void take_rows(long count, global float *to, global const float *from, global const int *numbers, long less,\n"
+"                      long width)\n"
+"{ EACH(i) to[i] = from[(numbers[i / width] - less) * width + i % width]; }\n"
+"kernel void put_rows(long count, global const float *from, global float *to, global const int *numbers, long less,\n"
+"                     long width)\n"
+"{ EACH(i) to[(numbers[i / width] - less) * width + i % width] = from[i]; }\n"
+"kernel void row_numbers(long count, global float *to, global const int *numbers, long less)\n"
+"{ EACH(i) to[i] = (float)(numbers[i] - less); }\n";
+/* clang-format on */
