@@ -138,13 +138,14 @@ static moco_status_t show_start(const bench_t *b, double seconds)
     if (status != MOCO_OK)
         return status;
     json_t *checks = json_object_get(info, "checks");
+    const double checking = json_number_value(json_object_get(checks, "seconds"));
+    const double share = seconds > 0 ? 100 * checking / seconds : 0;
     if (b->options->json)
-        output_json(
-            json_pack("{s:s, s:o, s:O}", "event", "ready", "seconds", output_real(seconds, 3), "checks", checks));
+        output_json(json_pack("{s:s, s:o, s:O, s:o}", "event", "ready", "seconds", output_real(seconds, 3), "checks",
+                              checks, "share_of_checks", output_real(share, 2)));
     else
-        printf("ready in %.3g s, %.2g s of them for checks of %d primitives of oneDNN (%d left out)\n", seconds,
-               json_number_value(json_object_get(checks, "seconds")),
-               (int)json_integer_value(json_object_get(checks, "primitives")),
+        printf("ready in %.3g s, %.2g s of them (%.2g %%) for checks of %d primitives of oneDNN (%d left out)\n",
+               seconds, checking, share, (int)json_integer_value(json_object_get(checks, "primitives")),
                (int)json_integer_value(json_object_get(checks, "left_out")));
     json_decref(info);
     return MOCO_OK;

@@ -82,48 +82,38 @@ static moco_status_t system_info(const info_options_t *options, json_t **info)
     return status;
 }
 
-/* The names of a classifier's classes, the first of many. */
-static json_t *classes_of(const char *path)
+/* The model that the file gives. Mostly one call, since each gives the warnings that there are. */
+static moco_status_t model_info(const char *path, const model_file_t *file, json_t **info)
 {
-    enum { SHOWN = 100 };
-    moco_classifier_t *classifier = NULL;
-    moco_classifier_result_t result = {.struct_size = sizeof result};
-    json_t *names = NULL, *out = NULL;
+    moco_model_options_t options;
+    char text[1 << 16];
+    uint64_t needed = 0;
+    moco_status_t status = model_file_options(file, &options);
 
-    if (moco_classifier_load(path, NULL, NULL, &classifier) == MOCO_OK &&
-        moco_classifier_result(classifier, &result) == MOCO_OK && (names = json_array()) != NULL) {
-        for (int32_t i = 0; i < result.classes && i < SHOWN; i++)
-            json_array_append_new(names, output_text(moco_classifier_class_name(classifier, i)));
-        out = json_pack("{s:i, s:o}", "classes", (int)result.classes, "class_names", names);
-    }
-    moco_classifier_free(classifier);
-    return out;
+    if (status == MOCO_OK)
+        status = moco_model_file_info(path, &options, text, sizeof text, &needed);
+    if (status == MOCO_ERR_ARGUMENT && needed > sizeof text)
+        FETCH_JSON(status, *info, moco_model_file_info, path, &options);
+    else if (status == MOCO_OK && (*info = json_loads(text, 0, NULL)) == NULL)
+        status = MOCO_ERR_MEMORY;
+    return status;
 }
 
 /* What the file is; and what the model is that it gives, or why it gives none. */
 static moco_status_t tensors_info(const char *path, const model_file_t *file, json_t **info)
 {
-    moco_model_t *model = NULL;
     json_t *more = NULL;
     moco_status_t status;
 
     FETCH_JSON(status, *info, moco_file_info, path);
     if (status != MOCO_OK)
         return status;
-    if (model_open(path, file, NULL, &model) == MOCO_OK)
-        FETCH_JSON(status, more, moco_model_info, model);
-    else
+    if (model_info(path, file, &more) != MOCO_OK)
         more = json_pack("{s:o}", "model", output_text(moco_last_message()));
     if (more != NULL)
         json_object_update(*info, more);
     json_decref(more);
-    moco_model_free(model);
-    const char *kind = json_string_value(json_object_get(*info, "kind"));
-    if (kind != NULL && strcmp(kind, "classifier") == 0 && (more = classes_of(path)) != NULL) {
-        json_object_update(*info, more);
-        json_decref(more);
-    }
-    return status;
+    return MOCO_OK;
 }
 
 /* A file of tensors, by its first bytes: safetensors, a zip archive, a pickle. */
@@ -141,13 +131,11 @@ static int holds_tensors(const char *path)
 
 static moco_status_t vectors_info(const char *path, json_t **info)
 {
-    moco_index_t *index = NULL;
-    const moco_status_t status = moco_index_load_npy(path, NULL, NULL, &index);
+    moco_status_t status;
 
+    FETCH_JSON(status, *info, moco_file_info, path);
     if (status == MOCO_OK)
-        *info = json_pack("{s:o, s:I, s:i}", "source", output_text(path), "rows", (json_int_t)moco_index_count(index),
-                          "dimension", (int)moco_index_dimension(index));
-    moco_index_free(index);
+        json_object_set_new(*info, "source", output_text(path));
     return status;
 }
 

@@ -74,14 +74,23 @@ cleanup:
     return status;
 }
 
+moco_status_t model_file_options(const model_file_t *file, moco_model_options_t *options)
+{
+    const moco_status_t status = moco_model_options_init(options, sizeof *options);
+
+    if (status == MOCO_OK) {
+        options->prefix = file->prefix;
+        options->vit_heads = (int32_t)file->vit_heads;
+    }
+    return status;
+}
+
 moco_status_t model_open(const char *path, const model_file_t *file, moco_device_t *device, moco_model_t **out)
 {
     moco_model_options_t options;
     moco_status_t status = MOCO_OK;
 
-    TRY(moco_model_options_init(&options, sizeof options));
-    options.prefix = file->prefix;
-    options.vit_heads = (int32_t)file->vit_heads;
+    TRY(model_file_options(file, &options));
     TRY(moco_model_load(path, &options, device, out));
 cleanup:
     return status;

@@ -63,6 +63,7 @@ typedef struct model_file {
             1024, NULL                                                                                             \
     }
 
+moco_status_t model_file_options(const model_file_t *file, moco_model_options_t *options);
 /* `device` may be NULL. */
 moco_status_t model_open(const char *path, const model_file_t *file, moco_device_t *device, moco_model_t **out);
 

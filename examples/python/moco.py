@@ -273,6 +273,7 @@ _STATUS_CALLS = {
     "model_load": [_text, _ptr, _ptr, _ptr],
     "model_load_memory": [_ptr, _u64, _ptr, _ptr, _ptr], "model_save": [_ptr, _text],
     "model_save_memory": [_ptr, _ptr, _u64, _ptr], "model_info": [_ptr, _ptr, _u64, _ptr],
+    "model_file_info": [_text, _ptr, _ptr, _u64, _ptr],
     "model_embed_encoded": [_ptr, _i64, _ptr, _ptr, _ptr, _ptr],
     "model_embed_pixels": [_ptr, _i64, _ptr, _ptr, _ptr], "model_embed_tensor": [_ptr, _i64, _ptr, _ptr, _ptr],
     "model_embed_dataset": [_ptr, _ptr, _ptr, _ROWS, _ptr], "model_embed_to_npy": [_ptr, _ptr, _text, _ptr, _ptr],
@@ -1799,8 +1800,13 @@ def memory_left():
 
 
 def file_info(path):
-    """What a file of tensors is: container, layout, encoder, epoch …"""
+    """What a file of tensors or of embeddings is: container, layout, encoder, rows …"""
     return _json("file_info", _path(path))
+
+
+def model_file_info(path, **options):
+    """What Model(path, **options).info() would say, without loading the model."""
+    return _json("model_file_info", _path(path), ctypes.byref(_model_options(options)))
 
 
 def convert(source, target, to="encoder", encoder="query", head="auto", training=None, mean=None, std=None, **options):

@@ -99,10 +99,14 @@ MOCO_API moco_status_t moco_convert(const char *source, const char *target, cons
 
 /** JSON about any file of tensors, whether or not an encoder is known in it: container, tensors,
  * numbers, layout, names, encoder, epoch, arch (as the file calls it), kind (of this library's
- * files), unknown (why no encoder is known); training, of a checkpoint that goes on training here:
- * its recipe and the options that are not the recipe's. Text rule as in moco_build_info.
+ * files), unknown (why no encoder is known); classes and class_names (the first hundred), of a
+ * classifier; training, of a checkpoint that goes on training here: its recipe and the options that
+ * are not the recipe's. About a .npy file of embeddings: container ("npy"), rows, dimension. The
+ * file may be of any size: memory is taken for what describes its numbers alone. Text rule as in
+ * moco_build_info.
  * @return MOCO_ERR_ARGUMENT, MOCO_ERR_IO, MOCO_ERR_FORMAT (no file of tensors, or damaged),
- *         MOCO_ERR_UNSUPPORTED (a program instead of tensors), MOCO_ERR_MEMORY. Since: 0.1. */
+ *         MOCO_ERR_VERSION (a newer form of .npy), MOCO_ERR_UNSUPPORTED (a program instead of
+ *         tensors), MOCO_ERR_MEMORY. Since: 0.1. */
 MOCO_API moco_status_t moco_file_info(const char *path, char *text, uint64_t capacity, uint64_t *needed);
 
 MOCO_END_DECLS

@@ -113,6 +113,22 @@ MOCO_API void moco_model_free(moco_model_t *model);
  * moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t capacity, uint64_t *needed);
 
+/** The same of the model that moco_model_load would give, out of what describes it in the file: its
+ * numbers are not read and no memory is taken for it, whatever size the file claims. Every tensor
+ * that the model needs must be there with its sizes. Numbers that are not finite, checksums of
+ * numbers and a model that is too large for this machine are found when it is loaded.
+ * @param path      as in moco_model_load.
+ * @param options   as there; NULL for the defaults. memory_cap has no effect.
+ * @param text      receives the JSON; may be NULL when `capacity` is 0. Text rule as in
+ *                  moco_build_info.
+ * @param capacity  bytes at `text`.
+ * @param needed    receives the bytes of the text; may be NULL.
+ * @return MOCO_ERR_ARGUMENT, MOCO_ERR_IO, MOCO_ERR_FORMAT, MOCO_ERR_VERSION, MOCO_ERR_UNSUPPORTED,
+ *         MOCO_ERR_SHAPE, MOCO_ERR_MISMATCH and MOCO_ERR_MEMORY as moco_model_load has them.
+ *         Threads: any. Since: 0.1. */
+MOCO_API moco_status_t moco_model_file_info(const char *path, const moco_model_options_t *options, char *text,
+                                            uint64_t capacity, uint64_t *needed);
+
 /** @return width of a row of embeddings at `tap` (MOCO_TAP_…); 0 for an unknown tap, or if the
  * model has no head there. Since: 0.1. */
 MOCO_API int32_t moco_model_dimension(const moco_model_t *model, int32_t tap);

@@ -44,7 +44,8 @@ moco_status_t moco_file_info(const char *path, char *text, uint64_t capacity, ui
     json_t *info = NULL, *training = NULL;
     MO_NEED(path);
     TRY(mo_file_describe(path, &info));
-    TRY(mo_import_describe(path, &training));
+    if (json_object_get(info, "tensors") != NULL)
+        TRY(mo_import_describe(path, &training));
     if (training != NULL && json_object_set(info, "training", training) != 0)
         TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a description"));
     status = mo_json_text(info, text, capacity, needed);

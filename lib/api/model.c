@@ -4,6 +4,7 @@
 #include "api/options.h"
 #include "eval/loaded.h"
 #include "eval/model.h"
+#include "eval/model_file.h"
 #include "train/run_folder.h"
 #include "util/border.h"
 #include "util/json.h"
@@ -89,6 +90,23 @@ moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t ca
     MO_BORDER;
     MO_NEED(model);
     return mo_json_text(mo_model_json(model), text, capacity, needed);
+}
+
+moco_status_t moco_model_file_info(const char *path, const moco_model_options_t *options, char *text, uint64_t capacity,
+                                   uint64_t *needed)
+{
+    MO_BORDER;
+    moco_status_t status = MOCO_OK;
+    mo_wanted_t wanted;
+    mo_loaded_t l = {0};
+    MO_NEED(path);
+    TRY(mo_wanted_of(options, &wanted));
+    TRY(mo_loaded_look(path, &wanted, &l));
+    status =
+        mo_json_text(mo_encoder_json(&l.encoder, &l.transform, l.foreign ? l.report : NULL), text, capacity, needed);
+cleanup:
+    mo_loaded_free(&l);
+    return status;
 }
 
 int32_t moco_model_dimension(const moco_model_t *model, int32_t tap)

@@ -48,6 +48,10 @@ struct mo_wanted; /* of the backbone */
 moco_status_t mo_classifier_read(const char *path, const struct mo_wanted *wanted, moco_device_t *device,
                                  moco_classifier_t **out);
 
+/* How many classes the file has, and the names of the first hundred, into `out`. */
+struct mo_tensor_file;
+moco_status_t mo_classifier_describe(const struct mo_tensor_file *file, const char *path, json_t *out);
+
 /* classifier_numbers.c. The numbers of a result by their names; what is not known is left out. NULL
  * without memory. */
 json_t *mo_classifier_numbers(const moco_classifier_result_t *result);

@@ -201,6 +201,30 @@ cleanup:
     return status;
 }
 
+moco_status_t mo_classifier_describe(const mo_tensor_file_t *file, const char *path, json_t *out)
+{
+    enum { SHOWN = 100 };
+    moco_status_t status = MOCO_OK;
+    json_t *names = NULL, *shown = json_array(), *name;
+    size_t i;
+    TRY(check_kind(file, path));
+    TRY(get_json(file, "classes", &names));
+    json_array_foreach(names, i, name)
+    {
+        if (json_string_value(name) == NULL)
+            TRY(mo_fail(MOCO_ERR_FORMAT, "metadata 'classes': entry %zu is no text", i));
+        if (i < SHOWN && json_array_append_new(shown, mo_json_bytes(json_string_value(name))) != 0)
+            TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a description"));
+    }
+    if (json_object_set_new(out, "classes", json_integer((json_int_t)json_array_size(names))) != 0 ||
+        json_object_set(out, "class_names", shown) != 0)
+        TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a description"));
+cleanup:
+    json_decref(names);
+    json_decref(shown);
+    return status;
+}
+
 moco_status_t mo_classifier_read(const char *path, const mo_wanted_t *wanted, moco_device_t *device,
                                  moco_classifier_t **out)
 {

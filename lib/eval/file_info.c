@@ -1,7 +1,11 @@
-/* What a file of tensors is. */
+/* What a file of tensors or of embeddings is, by what describes its numbers. */
+#include <string.h>
+
+#include "eval/classifier.h"
 #include "eval/loaded.h"
 #include "eval/model_file.h"
 #include "persist/inventory.h"
+#include "persist/npy.h"
 #include "util/json.h"
 #include "util/status.h"
 
@@ -68,12 +72,13 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_file_describe(const char *path, json_t **out)
+static moco_status_t describe_tensors(const char *path, json_t **out)
 {
     moco_status_t status = MOCO_OK;
     mo_tensor_file_t file = {0};
     json_t *made = NULL;
     TRY(mo_tensor_file_open(&file, path));
+    const char *kind = mo_is_ours(&file) ? mo_tensor_file_text(&file, "kind") : NULL;
     made = json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "container", mo_container_name(file.container), "tensors",
                      (json_int_t)file.count, "numbers", numbers(&file), "kind",
                      mo_is_ours(&file) ? text(&file, "kind") : json_null(), "epoch", text(&file, "epoch"), "arch",
@@ -82,10 +87,40 @@ moco_status_t mo_file_describe(const char *path, json_t **out)
         TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a description"));
     if (!mo_is_ours(&file))
         TRY(describe_foreign(&file, path, made));
+    if (kind != NULL && strcmp(kind, "classifier") == 0)
+        TRY(mo_classifier_describe(&file, path, made));
     *out = made;
     made = NULL;
 cleanup:
     json_decref(made);
     mo_tensor_file_close(&file);
     return status;
+}
+
+/* *out stays NULL where it is none. */
+static moco_status_t describe_npy(const char *path, json_t **out)
+{
+    moco_status_t status = MOCO_OK;
+    mo_source_t *file = NULL;
+    uint8_t head[8] = {0};
+    int64_t rows, dimension;
+    TRY(mo_source_open(path, &file));
+    const uint64_t size = mo_source_size(file), read = size < sizeof head ? size : sizeof head;
+    TRY(mo_source_read(file, 0, read, head));
+    if (!mo_npy_begins(head, read))
+        goto cleanup;
+    TRY(mo_npy_shape(file, &rows, &dimension));
+    *out =
+        json_pack("{s:s, s:I, s:I}", "container", "npy", "rows", (json_int_t)rows, "dimension", (json_int_t)dimension);
+    if (*out == NULL)
+        TRY(mo_fail(MOCO_ERR_MEMORY, "no memory for a description"));
+cleanup:
+    mo_source_close(file);
+    return status;
+}
+
+moco_status_t mo_file_describe(const char *path, json_t **out)
+{
+    const moco_status_t status = describe_npy(path, out);
+    return status == MOCO_OK && *out == NULL ? describe_tensors(path, out) : status;
 }

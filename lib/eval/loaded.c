@@ -80,9 +80,10 @@ static moco_status_t report_ours(const mo_tensor_file_t *file, const char *path,
 {
     moco_status_t status = MOCO_OK;
     mo_inventory_t inv = {0};
+    int64_t batches;
     TRY(mo_inventory_open_at(&inv, file, path, role));
     const mo_root_t *root = key ? &inv.roots.key : &inv.roots.query;
-    TRY(mo_inventory_mark(&inv, root, &l->encoder.net));
+    TRY(mo_inventory_mark(&inv, root, &l->encoder.net, &batches));
     TRY(mo_inventory_strange(&inv, root, &l->encoder.net));
     TRY(take_report(&inv, root, &l->report));
 cleanup:
@@ -98,7 +99,8 @@ static int has_prefix(const mo_tensor_file_t *file, const char *prefix)
     return 0;
 }
 
-static moco_status_t read_ours(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted,
+/* `numbers`: 0 = look at what describes them alone, and take no memory for them. */
+static moco_status_t read_ours(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted, int numbers,
                                mo_loaded_t *l)
 {
     moco_status_t status = MOCO_OK;
@@ -116,8 +118,10 @@ static moco_status_t read_ours(const mo_tensor_file_t *file, const char *path, c
     apply(wanted, &spec, &l->transform);
     TRY(mo_encoder_build(e, &spec));
     TRY(mo_encoder_get(file, prefix, e)); /* before memory is taken for what the file only claims */
-    TRY(mo_encoder_take(e, NULL));
-    TRY(mo_encoder_get(file, prefix, e));
+    if (numbers) {
+        TRY(mo_encoder_take(e, NULL));
+        TRY(mo_encoder_get(file, prefix, e));
+    }
     TRY(report_ours(file, path, &role, wanted->key, l));
 cleanup:
     return status;
@@ -140,7 +144,7 @@ cleanup:
 }
 
 static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted,
-                                  mo_loaded_t *l)
+                                  int numbers, mo_loaded_t *l)
 {
     moco_status_t status = MOCO_OK;
     mo_inventory_t inv = {0};
@@ -157,9 +161,12 @@ static moco_status_t read_foreign(const mo_tensor_file_t *file, const char *path
     apply(wanted, &spec, &l->transform);
     TRY(mo_encoder_build(e, &spec));
     TRY(mo_inventory_check(&inv, root, &e->net));
-    TRY(mo_encoder_take(e, NULL));
-    TRY(mo_buffer_map(e->params, MO_UPDATE, &params));
-    TRY(mo_inventory_encoder(&inv, root, &e->net, params, e->running, &e->steps));
+    if (numbers) {
+        TRY(mo_encoder_take(e, NULL));
+        TRY(mo_buffer_map(e->params, MO_UPDATE, &params));
+        TRY(mo_inventory_encoder(&inv, root, &e->net, params, e->running, &e->steps));
+    } else
+        TRY(mo_inventory_mark(&inv, root, &e->net, &e->steps));
     if (e->steps == 0)
         e->steps = -1;
     TRY(note_absent(&inv));
@@ -171,18 +178,36 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_loaded_take(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted,
-                             mo_loaded_t *out)
+static moco_status_t take(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted, int numbers,
+                          mo_loaded_t *out)
 {
     moco_status_t status = MOCO_OK;
     mo_loaded_t l = {.encoder.steps = -1};
-    TRY(mo_is_ours(file) ? read_ours(file, path, wanted, &l) : read_foreign(file, path, wanted, &l));
+    TRY(mo_is_ours(file) ? read_ours(file, path, wanted, numbers, &l) : read_foreign(file, path, wanted, numbers, &l));
     *out = l;
     l = (mo_loaded_t){0};
 cleanup:
     if (status != MOCO_OK)
         mo_message_of_file(path);
     mo_loaded_free(&l);
+    return status;
+}
+
+moco_status_t mo_loaded_take(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted,
+                             mo_loaded_t *out)
+{
+    return take(file, path, wanted, 1, out);
+}
+
+moco_status_t mo_loaded_look(const char *path, const mo_wanted_t *wanted, mo_loaded_t *out)
+{
+    mo_tensor_file_t file = {0};
+    moco_status_t status = mo_tensor_file_peek(&file, path);
+    if (status == MOCO_OK)
+        status = take(&file, path, wanted, 0, out);
+    else
+        mo_message_of_file(path);
+    mo_tensor_file_close(&file);
     return status;
 }
 

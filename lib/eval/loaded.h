@@ -29,6 +29,9 @@ moco_status_t mo_loaded_read(const char *path, const mo_wanted_t *wanted, mo_loa
 /* The same from a file that is open, wherever its bytes lie. `path` names it in messages. */
 moco_status_t mo_loaded_take(const mo_tensor_file_t *file, const char *path, const mo_wanted_t *wanted,
                              mo_loaded_t *out);
+/* What mo_loaded_read would read, without the numbers: the encoder has no memory. Every tensor that
+ * it needs is there, with the sizes that it claims. */
+moco_status_t mo_loaded_look(const char *path, const mo_wanted_t *wanted, mo_loaded_t *out);
 void mo_loaded_free(mo_loaded_t *loaded); /* safe on a zeroed struct */
 
 /* Whether this library wrote the file. */
@@ -37,7 +40,8 @@ int mo_is_ours(const mo_tensor_file_t *file);
  * stem CIFAR-10's. */
 void mo_published_transform(const mo_encoder_spec_t *spec, mo_transform_t *transform);
 
-/* What a file of tensors is, whether or not an encoder is known in it (file_info.c). */
+/* file_info.c. What a file of tensors is, whether or not an encoder is known in it, or a .npy file.
+ * *out is NULL before. */
 moco_status_t mo_file_describe(const char *path, json_t **out);
 
 /* Other programs' names, in safetensors: `scheme` of persist/layout.h. With head if the net has

@@ -314,16 +314,16 @@ cleanup:
     return status;
 }
 
-json_t *mo_model_json(const moco_model_t *m)
+json_t *mo_encoder_json(const mo_encoder_t *e, const mo_transform_t *transform, const json_t *report)
 {
-    json_t *all = mo_spec_json(&m->encoder.spec, &m->transform);
-    json_t *more = json_pack("{s:i, s:i, s:I, s:I, s:I}", "backbone_dimension", mo_model_width(m, MOCO_TAP_BACKBONE),
-                             "projection_dimension", mo_model_width(m, MOCO_TAP_PROJECTION), "parameters",
-                             (json_int_t)mo_net_numel(&m->encoder.net), "multiply_adds",
-                             (json_int_t)mo_net_multiply_adds(&m->encoder.net, 0, m->encoder.net.op_count, 0), "steps",
-                             (json_int_t)m->encoder.steps);
+    json_t *all = mo_spec_json(&e->spec, transform);
+    json_t *more = json_pack("{s:i, s:i, s:I, s:I, s:I}", "backbone_dimension", e->net.shapes[e->net.backbone].c,
+                             "projection_dimension", e->embedding >= 0 ? e->spec.dimension : 0, "parameters",
+                             (json_int_t)mo_net_numel(&e->net), "multiply_adds",
+                             (json_int_t)mo_net_multiply_adds(&e->net, 0, e->net.op_count, 0), "steps",
+                             (json_int_t)e->steps);
     /* Copied, not shared: any number of threads may ask at once. */
-    if (more != NULL && m->report != NULL && json_object_set_new(more, "source", json_deep_copy(m->report)) != 0) {
+    if (more != NULL && report != NULL && json_object_set_new(more, "source", json_deep_copy(report)) != 0) {
         json_decref(more);
         more = NULL;
     }
@@ -333,4 +333,9 @@ json_t *mo_model_json(const moco_model_t *m)
     }
     json_decref(more);
     return all;
+}
+
+json_t *mo_model_json(const moco_model_t *m)
+{
+    return mo_encoder_json(&m->encoder, &m->transform, m->report);
 }

@@ -14,6 +14,9 @@ moco_status_t mo_model_meta_get(const mo_tensor_file_t *st, mo_encoder_spec_t *s
 moco_status_t mo_model_read_file(const mo_tensor_file_t *file, const char *path, const struct mo_wanted *wanted,
                                  moco_device_t *device, moco_model_t **out);
 json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_transform_t *transform); /* NULL without memory */
+/* What moco_model_info has of an encoder, with or without numbers; `report`: of another program's
+ * file, or NULL. */
+json_t *mo_encoder_json(const mo_encoder_t *encoder, const mo_transform_t *transform, const json_t *report);
 /* All of the encoder's net, which for a model has neither predictor nor loss. `folder`: as of
  * mo_st_write_in. */
 moco_status_t mo_model_write_encoder(const mo_encoder_t *encoder, const mo_transform_t *transform,

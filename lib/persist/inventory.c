@@ -129,7 +129,7 @@ moco_status_t mo_inventory_check(const mo_inventory_t *inv, const mo_root_t *roo
 {
     wanted_t w, first = {0};
     int32_t absent = 0;
-    uint64_t repeated = 0;
+    uint64_t bytes = 0;
     for (int32_t i = 0; i < wanted_count(net); i++) {
         wanted_at(net, i, &w);
         if (w.hidden)
@@ -140,7 +140,7 @@ moco_status_t mo_inventory_check(const mo_inventory_t *inv, const mo_root_t *roo
         if (t != NULL) {
             moco_status_t status = mo_shape_check(t, w.rank, w.dims);
             if (status == MOCO_OK)
-                status = mo_file_repeats(t, &repeated);
+                status = mo_file_repeats(t, &bytes);
             if (status != MOCO_OK)
                 return status;
         }
@@ -224,10 +224,9 @@ static moco_status_t take_counters(mo_inventory_t *inv, const mo_root_t *root, c
                       : MOCO_OK;
 }
 
-moco_status_t mo_inventory_mark(mo_inventory_t *inv, const mo_root_t *root, const mo_net_t *net)
+moco_status_t mo_inventory_mark(mo_inventory_t *inv, const mo_root_t *root, const mo_net_t *net, int64_t *batches)
 {
     wanted_t w;
-    int64_t batches;
     if (root->scheme == NULL)
         return mo_fail(MOCO_ERR_FORMAT, "%s: has no encoder at '%s'", inv->path, mo_show(root->prefix).text);
     for (int32_t i = 0; i < wanted_count(net); i++) {
@@ -235,7 +234,7 @@ moco_status_t mo_inventory_mark(mo_inventory_t *inv, const mo_root_t *root, cons
         if (!w.hidden)
             mo_inventory_take(inv, mo_inventory_find(inv, root, w.name));
     }
-    return take_counters(inv, root, net, &batches);
+    return take_counters(inv, root, net, batches);
 }
 
 moco_status_t mo_inventory_encoder(mo_inventory_t *inv, const mo_root_t *root, const mo_net_t *net, float *params,

@@ -35,7 +35,8 @@ void mo_inventory_close(mo_inventory_t *inventory); /* safe on a zeroed struct *
  * kind. */
 moco_status_t mo_inventory_spec(mo_inventory_t *inventory, const mo_root_t *root, mo_encoder_spec_t *spec);
 /* That every tensor of the net is there with its sizes, before memory is taken for it
- * (MOCO_ERR_SHAPE), and that the encoder has no layer besides (as mo_inventory_strange). */
+ * (MOCO_ERR_SHAPE), that a file is not much smaller than them (mo_file_repeats), and that the
+ * encoder has no layer besides (as mo_inventory_strange). */
 moco_status_t mo_inventory_check(const mo_inventory_t *inventory, const mo_root_t *root, const mo_net_t *net);
 /* MOCO_ERR_UNSUPPORTED names a tensor inside the encoder that the net does not have: without its
  * layer the features would be others. */
@@ -44,9 +45,10 @@ moco_status_t mo_inventory_strange(const mo_inventory_t *inventory, const mo_roo
  * count. */
 moco_status_t mo_inventory_encoder(mo_inventory_t *inventory, const mo_root_t *root, const mo_net_t *net, float *params,
                                    float *running, int64_t *batches);
-/* Counts what the net has of `root` as taken, for the report on an encoder that was read in another
- * way. */
-moco_status_t mo_inventory_mark(mo_inventory_t *inventory, const mo_root_t *root, const mo_net_t *net);
+/* Counts what the net has of `root` as taken, for the report on an encoder whose numbers were read
+ * in another way or not at all; *batches as above. */
+moco_status_t mo_inventory_mark(mo_inventory_t *inventory, const mo_root_t *root, const mo_net_t *net,
+                                int64_t *batches);
 
 /* By its name in the file, or by our name at a root; NULL if absent. */
 const mo_file_tensor_t *mo_inventory_find(const mo_inventory_t *inventory, const mo_root_t *root, const char *ours);

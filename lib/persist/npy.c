@@ -234,7 +234,7 @@ static moco_status_t take_header(const mo_source_t *file, uint8_t **text, uint64
     uint8_t head[12] = {0};
     uint64_t prefix = 10;
     TRY(mo_source_read(file, 0, size < sizeof head ? size : sizeof head, head));
-    if (memcmp(head, MAGIC, MAGIC_SIZE) != 0) {
+    if (!mo_npy_begins(head, sizeof head)) {
         const char *kind = NULL;
         TRY(mo_source_kind(file, &kind));
         return mo_fail(MOCO_ERR_FORMAT, "%s: not a .npy file: it is %s", path, kind);
@@ -272,21 +272,47 @@ static moco_status_t check_header(const header_t *header, uint64_t bytes, const 
     return MOCO_OK;
 }
 
+/* What the file claims and its length bears out; the numbers begin at byte *data. */
+static moco_status_t read_header(const mo_source_t *file, const char *path, header_t *header, uint64_t *data)
+{
+    moco_status_t status = MOCO_OK;
+    uint8_t *text = NULL;
+    uint64_t length = 0;
+    TRY(take_header(file, &text, &length, data));
+    cursor_t cursor = {(const char *)text, (const char *)text + length};
+    if (!take_dictionary(&cursor, header))
+        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: damaged .npy header", path));
+    TRY(check_header(header, mo_source_size(file) - *data, path));
+cleanup:
+    mo_free(text);
+    return status;
+}
+
+int mo_npy_begins(const uint8_t *bytes, uint64_t size)
+{
+    return size >= MAGIC_SIZE && memcmp(bytes, MAGIC, MAGIC_SIZE) == 0;
+}
+
+moco_status_t mo_npy_shape(const mo_source_t *file, int64_t *rows, int64_t *dimension)
+{
+    header_t header = {0};
+    uint64_t data = 0;
+    const moco_status_t status = read_header(file, mo_source_path(file), &header, &data);
+    *rows = header.dims[0];
+    *dimension = header.dims[1];
+    return status;
+}
+
 moco_status_t mo_npy_read(const char *path, float **values, int64_t *rows, int64_t *dimension)
 {
     moco_status_t status = MOCO_OK;
     mo_source_t *file = NULL;
     header_t header = {0};
-    uint8_t *text = NULL, *numbers = NULL;
-    uint64_t length = 0, data = 0;
+    uint8_t *numbers = NULL;
+    uint64_t data = 0;
     TRY(mo_source_open(path, &file));
-    TRY(take_header(file, &text, &length, &data));
-    cursor_t cursor = {(const char *)text, (const char *)text + length};
-    if (!take_dictionary(&cursor, &header))
-        TRY(mo_fail(MOCO_ERR_FORMAT, "%s: damaged .npy header", path));
-    const uint64_t bytes = mo_source_size(file) - data;
-    TRY(check_header(&header, bytes, path));
-    TRY(mo_source_take(file, data, bytes, &numbers));
+    TRY(read_header(file, path, &header, &data));
+    TRY(mo_source_take(file, data, mo_source_size(file) - data, &numbers));
     TRY(mo_source_check(file));
     *values = (float *)numbers;
     numbers = NULL;
@@ -294,7 +320,6 @@ moco_status_t mo_npy_read(const char *path, float **values, int64_t *rows, int64
     *dimension = header.dims[1];
 cleanup:
     mo_free(numbers);
-    mo_free(text);
     mo_source_close(file);
     return status;
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <moco/status.h>
 #include "util/atomic_file.h"
+#include "util/source.h"
 
 /* Writes rows as they come; the row count goes into the header at the commit. */
 typedef struct mo_npy_writer {
@@ -23,6 +24,10 @@ uint64_t mo_npy_header_size(void); /* of files written here: the rows begin afte
 moco_status_t mo_npy_finish(mo_npy_writer_t *npy);
 void mo_npy_abort(mo_npy_writer_t *npy);
 
+/* Whether a file that begins so is one. */
+int mo_npy_begins(const uint8_t *bytes, uint64_t size);
+/* What the header says, which the file's length must bear out; the numbers are not read. */
+moco_status_t mo_npy_shape(const mo_source_t *file, int64_t *rows, int64_t *dimension);
 /* Whole file: '<f4', C order, two dimensions, versions 1-3. *rows from mo_free-able memory. Hostile
  * headers are refused. */
 moco_status_t mo_npy_read(const char *path, float **values, int64_t *rows, int64_t *dimension);

@@ -9,6 +9,7 @@
 #include "persist/safetensors_sum.h"
 #include "persist/torch_file.h"
 #include "util/alloc.h"
+#include "util/size.h"
 #include "util/status.h"
 
 /* ---- names ---- */
@@ -266,11 +267,13 @@ uint64_t mo_file_stored(const mo_file_tensor_t *t)
 
 moco_status_t mo_file_repeats(const mo_file_tensor_t *t, uint64_t *bytes)
 {
-    const uint64_t item = mo_dtype_bytes(t->dtype), limit = (uint64_t)1 << 26;
-    *bytes += item > 0 ? t->bytes - mo_file_stored(t) * item : 0;
-    if (*bytes <= limit)
+    const uint64_t more = (uint64_t)1 << 26, size = mo_source_size(t->source);
+    if (__builtin_add_overflow(*bytes, t->bytes, bytes))
+        *bytes = UINT64_MAX;
+    if (*bytes <= size || *bytes - size <= more)
         return MOCO_OK;
     return mo_fail(MOCO_ERR_UNSUPPORTED,
-                   "tensor '%s' repeats numbers that the file has once: more than %llu bytes of such are not read",
-                   mo_show(t->name).text, (unsigned long long)limit);
+                   "with tensor '%s' the tensors that are to be read have %s, and the file %s: it repeats numbers, and "
+                   "more than %s of repeated ones are not read",
+                   mo_show(t->name).text, mo_size(*bytes).text, mo_size(size).text, mo_size(more).text);
 }

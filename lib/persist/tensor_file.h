@@ -81,8 +81,9 @@ moco_status_t mo_file_ints(const mo_file_tensor_t *tensor, int64_t *out, int64_t
 
 /* How many numbers lie in the file: fewer than the tensor has where a stride of 0 repeats them. */
 uint64_t mo_file_stored(const mo_file_tensor_t *tensor);
-/* Space for what a small file only repeats: MOCO_ERR_UNSUPPORTED when *bytes, the sum so far, goes
- * beyond 64 MiB with this tensor. */
+/* Space for what a small file only repeats, by strides of 0 or by many tensors over the same bytes:
+ * MOCO_ERR_UNSUPPORTED when *bytes, the sum so far over tensors that are to be read, is with this
+ * one more than 64 MiB above the size of the file. */
 moco_status_t mo_file_repeats(const mo_file_tensor_t *tensor, uint64_t *bytes);
 
 /* ---- for the readers of containers ---- */

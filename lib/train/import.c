@@ -393,7 +393,7 @@ moco_status_t mo_import_describe(const char *path, json_t **training)
     moco_status_t status = MOCO_OK;
     mo_import_t m = {0};
     *training = NULL;
-    TRY(mo_tensor_file_open(&m.file, path));
+    TRY(mo_tensor_file_peek(&m.file, path)); /* names and shapes alone */
     if (mo_is_ours(&m.file))
         goto cleanup;
     TRY(mo_inventory_open(&m.inventory, &m.file, path, NULL));

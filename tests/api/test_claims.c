@@ -1,16 +1,18 @@
 /* Small files that claim to be huge: a model of a huge ViT, a checkpoint with a huge queue or
- * batch. They are refused before the memory that they ask for is taken. */
+ * batch. They are refused before the memory that they ask for is taken, and described without
+ * it. */
 #include "draw.h"
 #include "call_options.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "../process_numbers.h"
 
-enum { SIDE = 16, MIB_ALLOWED = 256 };
+enum { SIDE = 16, MIB_ALLOWED = 256, DESCRIBED = 16 /* MiB, of a call that only describes */ };
 
 static scratch_t scratch;
-static char model_path[512], checkpoint_path[512], bomb_path[512];
+static char model_path[512], resnet_path[512], checkpoint_path[512], bomb_path[512];
 
 /* Address space that the process has had at most, MiB. */
 static long peak(void)
@@ -26,8 +28,16 @@ static void setup(void)
     moco_device_t *device = device_of(1);
     scratch = scratch_make();
     snprintf(model_path, sizeof model_path, "%s", in_scratch(&scratch, "model.safetensors"));
+    snprintf(resnet_path, sizeof resnet_path, "%s", in_scratch(&scratch, "resnet.safetensors"));
     snprintf(checkpoint_path, sizeof checkpoint_path, "%s", in_scratch(&scratch, "checkpoint.safetensors"));
     snprintf(bomb_path, sizeof bomb_path, "%s", in_scratch(&scratch, "bomb.safetensors"));
+    tiny_options(&options);
+    options.width = 0.0625;
+    expect_ok(moco_trainer_create(&options, device, &trainer));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, device, &model));
+    expect_ok(moco_model_save(model, resnet_path));
+    moco_model_free(model);
+    moco_trainer_free(trainer);
     tiny_options(&options);
     options.arch = MOCO_ARCH_VIT_SMALL;
     options.width = 0.0625;
@@ -139,6 +149,73 @@ static moco_status_t load_trainer(moco_device_t *device)
 
 #define OPTION(name, from, to) "\\\"" name "\\\": " from, "\\\"" name "\\\": " to
 
+/* Neither describing nor converting takes what the tensors belie, and describing takes nothing that
+ * they do not belie: a ResNet has the same tensors for images of any size. */
+START_TEST(a_description)
+{
+    static const claim_t large = {"a ResNet of huge images",
+                                  {"\"size\":\"16\"", "\"size\":\"1024\"", "\"eval_crop\":\"16\"",
+                                   "\"eval_crop\":\"1024\"", NULL}};
+    static char text[1 << 16];
+    make_bomb(resnet_path, large.changes);
+    long before = peak();
+    expect_ok(moco_file_info(bomb_path, text, sizeof text, NULL));
+    expect_ok(moco_model_file_info(bomb_path, NULL, text, sizeof text, NULL));
+    ck_assert_int_eq((int)json_number(text, "size"), 1024);
+    ck_assert_double_gt(json_number(text, "multiply_adds"), 1e9);
+    ck_assert_int_lt(peak() - before, DESCRIBED);
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        make_bomb(model_path, models[i].changes);
+        before = peak();
+        ck_assert_int_ne(moco_model_file_info(bomb_path, NULL, text, sizeof text, NULL), MOCO_OK);
+        ck_assert_int_ne(moco_convert(bomb_path, in_scratch(&scratch, "out"), NULL, NULL, 0, NULL), MOCO_OK);
+        ck_assert_msg(peak() - before < DESCRIBED, "%s: %ld MiB", models[i].what, peak() - before);
+    }
+}
+END_TEST
+
+/* The description of a file is that of the model which it gives. */
+START_TEST(the_same_description)
+{
+    const char *paths[] = {model_path, resnet_path, checkpoint_path};
+    static char told[1 << 16], wanted[1 << 16];
+    moco_model_options_t options;
+    moco_model_t *model = NULL;
+    expect_ok(moco_model_options_init(&options, sizeof options));
+    options.drop_head = _i % 2;
+    options.encoder = paths[_i / 2] == checkpoint_path ? MOCO_ENCODER_KEY : MOCO_ENCODER_QUERY;
+    expect_ok(moco_model_load(paths[_i / 2], &options, NULL, &model));
+    expect_ok(moco_model_info(model, wanted, sizeof wanted, NULL));
+    expect_ok(moco_model_file_info(paths[_i / 2], &options, told, sizeof told, NULL));
+    ck_assert_str_eq(told, wanted);
+    moco_model_free(model);
+}
+END_TEST
+
+/* A matrix in a sparse file, 64 MiB long. */
+START_TEST(a_matrix)
+{
+    static const char header[] =
+        "\x93NUMPY\1\0\x76\0{'descr': '<f4', 'fortran_order': False, 'shape': (1048576, 16), }";
+    static char text[1024];
+    const char *path = in_scratch(&scratch, "x.npy");
+    FILE *file = fopen(path, "wb");
+    ck_assert_ptr_nonnull(file);
+    fwrite(header, 1, sizeof header - 1, file);
+    for (size_t at = sizeof header - 1; at < 128; at++)
+        fputc(' ', file);
+    fclose(file);
+    ck_assert_int_eq(truncate(path, 128 + (INT64_C(64) << 20)), 0);
+    const long before = peak();
+    expect_ok(moco_file_info(path, text, sizeof text, NULL));
+    ck_assert_str_eq(text, "{\"container\":\"npy\",\"rows\":1048576,\"dimension\":16}");
+    ck_assert_int_lt(peak() - before, DESCRIBED);
+    ck_assert_int_eq(truncate(path, INT64_C(64) << 20), 0);
+    expect_status(MOCO_ERR_FORMAT, moco_file_info(path, text, sizeof text, NULL));
+    expect_message("1048576 rows of 16 numbers claimed");
+}
+END_TEST
+
 static const claim_t checkpoints[] = {
     {"a huge queue", {OPTION("queue_length", "32", "16777216"), NULL}},
     {"a huge queue of wide keys",
@@ -174,6 +251,9 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, a_model, 0, sizeof models / sizeof models[0]);
+    tcase_add_test(tc, a_description);
+    tcase_add_loop_test(tc, the_same_description, 0, 6);
+    tcase_add_test(tc, a_matrix);
     tcase_add_loop_test(tc, a_checkpoint, 0, sizeof checkpoints / sizeof checkpoints[0]);
     tcase_add_test(tc, a_batch);
     suite_add_tcase(suite, tc);

@@ -202,6 +202,7 @@ static void *use_everything(void *argument)
     STEP(moco_model_load(file, NULL, device, &model));
     STEP(moco_model_info(model, text, sizeof text, NULL));
     STEP(moco_file_info(file, text, sizeof text, NULL));
+    STEP(moco_model_file_info(file, NULL, text, sizeof text, NULL));
     STEP(moco_model_embed_dataset(model, dataset, NULL, take_rows, NULL));
     STEP(moco_model_embed_to_npy(model, dataset, npy, NULL, NULL));
     STEP(moco_index_load_npy(npy, NULL, device, &index));

@@ -110,6 +110,7 @@ START_TEST(models)
     missing("out", moco_model_load_memory(tensor, sizeof tensor, NULL, world.device, NULL));
     missing("model", moco_model_save_memory(NULL, NULL, 0, &needed));
     missing("model", moco_model_info(NULL, NULL, 0, &needed));
+    missing("path", moco_model_file_info(NULL, NULL, NULL, 0, &needed));
     missing("model", moco_model_embed_encoded(NULL, 1, files, sizes, NULL, row));
     missing("data", moco_model_embed_encoded(world.model, 1, NULL, sizes, NULL, row));
     missing("sizes", moco_model_embed_encoded(world.model, 1, files, NULL, NULL, row));

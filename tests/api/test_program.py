@@ -680,6 +680,8 @@ class Use(Case):
         self.assertEqual(info("--system", "--threads", "1")["device"]["lanes"], 1)
         self.assertEqual(set(info("--system")["memory"]), {"left_bytes", "limited_by"})
         self.assertRegex(self.run_moco("info", self.model).stdout, r"(?m)^arch +resnet18$")
+        tight = self.run_moco("info", "--json", self.model, env=dict(os.environ, MOCO_MEMORY_LIMIT="1K"))
+        self.assertGreater(json.loads(tight.stdout)["parameters"], 1000)  # nothing is loaded only to be described
         broken = self.path("broken.safetensors")
         with open(broken, "wb") as file:
             file.write(b"\xff" * 64)
@@ -748,6 +750,7 @@ class Use(Case):
         self.assertGreater(ready["checks"]["primitives"], 10)
         self.assertLess(0, ready["checks"]["seconds"])
         self.assertLess(ready["checks"]["seconds"], ready["seconds"])
+        self.assertAlmostEqual(ready["share_of_checks"], 100 * ready["checks"]["seconds"] / ready["seconds"], delta=1)
         self.assertEqual([s["step"] for s in steps], [0, 1, 2, 3])
         self.assertEqual((done["lanes"], done["steps"], plan["options"]["batch_size"]), (1, 3, 8))
         self.assertEqual(done["train_images_per_second"], sorted(s["images_per_second"] for s in steps[1:])[1])

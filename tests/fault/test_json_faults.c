@@ -91,6 +91,16 @@ static moco_status_t vit_info(void)
     return moco_model_info(o.vit, o.text, MOST_TEXT, NULL);
 }
 
+static moco_status_t model_file_info(void)
+{
+    return moco_model_file_info(o.model_path, NULL, o.text, MOST_TEXT, NULL);
+}
+
+static moco_status_t file_info(void)
+{
+    return moco_file_info(o.model_path, o.text, MOST_TEXT, NULL);
+}
+
 static moco_status_t trainer_state(void)
 {
     return moco_trainer_state(o.trainer, o.text, MOST_TEXT, NULL);
@@ -159,7 +169,8 @@ static const struct {
     {"build_info", build_info},        {"device_info", device_info},     {"dataset_info", dataset_info},
     {"model_info", model_info},        {"trainer_state", trainer_state}, {"trainer_plan", trainer_plan},
     {"options_json", options_json},    {"model_save", model_save},       {"trainer_save", trainer_save},
-    {"model_info of a ViT", vit_info}, {"embed_to_npy", embed},
+    {"model_info of a ViT", vit_info}, {"embed_to_npy", embed},          {"model_file_info", model_file_info},
+    {"file_info", file_info},
 };
 enum { CALLS = sizeof calls / sizeof calls[0] };
 

@@ -64,6 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t needed;
     const char *path = fuzz_file("x.safetensors", input.bytes, input.size);
     moco_file_info(path, text, sizeof text, &needed);
+    moco_model_file_info(path, NULL, text, sizeof text, &needed);
     if (choice & 4)
         convert(path, choice >> 3);
     else if (choice & 2 && fuzz_taken(moco_classifier_load(path, NULL, fuzz_device(), &classifier)))

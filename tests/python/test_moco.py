@@ -491,6 +491,7 @@ def test_convert():
             trainer.save(ours)
         report = moco.convert(ours, theirs, to="torchvision", encoder="key", head="keep")
         assert report["encoder"] == "encoder_k." and report["missing"] == [], report
+        assert moco.model_file_info(theirs) == moco.Model(theirs).info()
         info = moco.file_info(theirs)
         assert (info["container"], info["layout"], info["kind"]) == ("safetensors", "plain", None), info
         for use in (lambda: moco.Model(theirs, prefix="student"), lambda: moco.convert(theirs, ours, prefix="student")):

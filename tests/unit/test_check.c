@@ -1,10 +1,11 @@
 /* The check of oneDNN's implementations: right ones pass, wrong results of every kind are noticed,
- * a plan takes the next implementation in the place of a wrong one, and is refused where all are
- * wrong. */
+ * a plan takes the next implementation in the place of a wrong one, is refused where all are wrong,
+ * and asks once for each primitive. */
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/check/check.h"
+#include "engine/check/trial.h"
 #include "engine/ops.h"
 #include "engine/plan/plan_internal.h"
 #include "engine/run/process.h"
@@ -262,30 +263,41 @@ typedef struct asked {
     mo_verdict_t verdict;
 } asked_t;
 
-static moco_status_t ask(mo_lane_t *lane, void *ctx)
+static void make_kind(mo_lane_t *lane, int kind)
 {
-    asked_t *asked = ctx;
-    char text[400];
-    moco_status_t status = mo_gate_enter(lane, MO_MAKING);
     engine = mo_device_engine(lane->device);
     pd = hint = NULL;
     MAKE(mo_attr_begin(&attr));
     MAKE(mo_attr_end(&attr));
-    kinds[asked->kind]();
-    mo_check_text(pd, text, sizeof text);
-    ck_assert_ptr_nonnull(strstr(text, " of "));
-    mo_checks_forget();
-    mo_check_spoil = asked->spoil;
-    status = status == MOCO_OK ? mo_check(lane, pd, "test a primitive", &asked->verdict) : status;
-    mo_check_spoil = NULL;
-    if (asked->spoil == NULL && asked->verdict != MO_RIGHT)
-        printf("%s\n", text);
+    kinds[kind]();
+}
+
+static void drop_kind(void)
+{
     mo_attr_free(&attr);
     dnnl_primitive_desc_destroy(pd);
     if (hint != NULL)
         dnnl_primitive_desc_destroy(hint);
     while (md_count > 0)
         mo_md_free(mds[--md_count]);
+}
+
+static moco_status_t ask(mo_lane_t *lane, void *ctx)
+{
+    asked_t *asked = ctx;
+    char text[400];
+    moco_status_t status = mo_gate_enter(lane, MO_MAKING);
+    make_kind(lane, asked->kind);
+    mo_check_text(pd, text, sizeof text);
+    ck_assert_ptr_nonnull(strstr(text, " of "));
+    mo_checks_forget();
+    mo_check_spoil = asked->spoil;
+    status = status == MOCO_OK ? mo_check(lane, pd, 0, "test a primitive", &asked->verdict) : status;
+    mo_check_spoil = NULL;
+    ck_assert_uint_eq(lane->scratchpad_bytes, 0); /* what a check takes it gives back */
+    if (asked->spoil == NULL && asked->verdict != MO_RIGHT)
+        printf("%s\n", text);
+    drop_kind();
     mo_gate_leave(lane);
     return status;
 }
@@ -307,6 +319,73 @@ START_TEST(test_kinds)
         ck_assert_int_eq(verdict, MO_RIGHT);
     for (size_t s = 0; s < sizeof spoils / sizeof spoils[0]; s++)
         ck_assert_msg(verdict_of(device, _i, spoils[s]) == MO_WRONG, "spoil %zu was not noticed", s);
+    mo_device_release(device);
+}
+END_TEST
+
+/* ---- a list ---- */
+
+/* Two implementations may have one name: what is found of one says nothing of the other. */
+static moco_status_t two_of_a_name(mo_lane_t *lane, void *ctx)
+{
+    mo_verdict_t verdict;
+    moco_status_t status = mo_gate_enter(lane, MO_MAKING);
+    (void)ctx;
+    make_kind(lane, 0);
+    mo_checks_forget();
+    mo_check_spoil = last_number;
+    RIG_OK(mo_check(lane, pd, 0, "test a primitive", &verdict));
+    ck_assert_int_eq(verdict, MO_WRONG);
+    mo_check_spoil = NULL;
+    RIG_OK(mo_check(lane, pd, 0, "test a primitive", &verdict));
+    ck_assert_int_eq(verdict, MO_WRONG);
+    RIG_OK(mo_check(lane, pd, 1, "test a primitive", &verdict));
+    ck_assert_int_eq(verdict, MO_RIGHT);
+    mo_checks_forget();
+    drop_kind();
+    mo_gate_leave(lane);
+    return status;
+}
+
+/* Every implementation of a list can be preferred, wherever it stands; and where none has the
+ * preferred name, or none of that name is right, the first right one of the list is taken. */
+static moco_status_t preferred(mo_lane_t *lane, void *ctx)
+{
+    mo_plan_t plan = {.lane = lane, .device = lane->device};
+    const int kind = *(int *)ctx;
+    char names[40][80];
+    mo_walk_t walk = {0};
+    int count = 0;
+    moco_status_t status = mo_gate_enter(lane, MO_MAKING);
+    mo_checks_forget();
+    make_kind(lane, kind);
+    do
+        snprintf(names[count], sizeof names[count], "%s", mo_pd_name(pd));
+    while (++count < 40 && mo_walk_next(&walk, &pd, engine, hint) == dnnl_success);
+    mo_walk_end(&walk);
+    drop_kind();
+    for (int i = 0; i < count; i++) {
+        make_kind(lane, kind);
+        RIG_OK(mo_plan_choose(&plan, &pd, hint, names[i], "test a list"));
+        ck_assert_ptr_nonnull(strstr(mo_pd_name(pd), names[i]));
+        drop_kind();
+    }
+    make_kind(lane, kind);
+    RIG_OK(mo_plan_choose(&plan, &pd, hint, "no such name", "test a list"));
+    ck_assert_str_eq(mo_pd_name(pd), names[0]);
+    drop_kind();
+    mo_gate_leave(lane);
+    return status;
+}
+
+START_TEST(test_list)
+{
+    moco_device_t *device = NULL;
+    RIG_OK(mo_device_open_lanes(1, &device));
+    RIG_OK(mo_device_call(device, two_of_a_name, NULL));
+    for (int kind = 0; kind < KINDS; kind++)
+        if (kinds[kind] == conv || kinds[kind] == conv_back_weights || kinds[kind] == matmul_bias)
+            RIG_OK(mo_device_call(device, preferred, &kind));
     mo_device_release(device);
 }
 END_TEST
@@ -348,6 +427,7 @@ START_TEST(test_replaced)
     mo_checks_read(&after);
     ck_assert_int_gt(after.made, before.made);
     ck_assert_int_gt(after.refused, before.refused);
+    ck_assert_int_lt(after.asked - before.asked, 200); /* lists have an end */
     ck_assert_msg(strncmp(after.first, first_name, strlen(first_name)) == 0, "%s, wanted %s", after.first, first_name);
     ck_assert_double_gt(after.seconds, 0);
     twin_open(&t, &r); /* with the others everything is right */
@@ -362,6 +442,40 @@ START_TEST(test_replaced)
     ck_assert_int_eq(again.refused, after.refused);
     rig_close(&r);
     mo_check_spoil = NULL;
+}
+END_TEST
+
+static int32_t net_of_images(mo_net_t *net, int32_t t)
+{
+    t = mo_batchnorm(net, mo_conv(net, t, "conv", 16, 3, 1, 1, MO_INIT_KAIMING), "bn", 1, MO_INIT_ONE);
+    t = mo_mean_pool(net, mo_max_pool(net, t, 3, 2, 1));
+    return mo_linear(net, t, "end", 16);
+}
+
+static int32_t net_of_tokens(mo_net_t *net, int32_t t)
+{
+    t = mo_attention(net, mo_linear(net, mo_layernorm(net, t, "norm"), "qkv", 72), 3);
+    return mo_class_token(net, mo_gelu(net, mo_linear(net, t, "fc", 16)));
+}
+
+/* An implementation that has been chosen is not asked about again when its primitive is made. */
+START_TEST(test_once)
+{
+    static const rig_body_t nets[] = {net_of_images, net_of_tokens};
+    static const mo_shape_t inputs[] = {{16, 8, 8}, {16, 17, 1}};
+    rig_t r;
+    mo_checks_t before, after;
+    rig_shape_t primitives = shape;
+    int32_t made = 0;
+    primitives.primitives = 1;
+    mo_checks_read(&before);
+    rig_open(&r, primitives, inputs[_i], 37, nets[_i]);
+    mo_checks_read(&after);
+    for (int32_t i = 0; i < r.plan->instr_count; i++)
+        made += r.plan->instrs[i].kind == MO_RUN_PRIMITIVE;
+    ck_assert_int_eq(after.refused, before.refused);
+    ck_assert_int_eq(after.asked - before.asked, made + r.plan->pack_count);
+    rig_close(&r);
 }
 END_TEST
 
@@ -437,6 +551,8 @@ int main(void)
     TCase *tc = tcase_create("check");
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, test_kinds, 0, KINDS);
+    tcase_add_test(tc, test_list);
+    tcase_add_loop_test(tc, test_once, 0, 2);
     tcase_add_test(tc, test_replaced);
     tcase_add_test(tc, test_refused);
     tcase_add_loop_test(tc, test_faults, MO_FAULT_ALLOC, MO_FAULT_ENGINE + 1);

@@ -633,8 +633,12 @@ START_TEST(test_repeated_numbers)
         ck_assert_float_eq(out[i], (float)(3 + i % 3));
     ck_assert_uint_eq(mo_file_stored(few), 3);
     ck_assert_int_eq(mo_file_repeats(few, &repeated), MOCO_OK);
-    ck_assert_uint_eq(repeated, 12);
+    ck_assert_uint_eq(repeated, 24);
     ck_assert_int_eq(mo_file_repeats(many, &repeated), MOCO_ERR_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(moco_last_message(), "'many'"));
+    repeated = mo_source_size(few->source) + (1 << 26) - 24; /* many tensors over the same bytes */
+    ck_assert_int_eq(mo_file_repeats(few, &repeated), MOCO_OK);
+    ck_assert_int_eq(mo_file_repeats(few, &repeated), MOCO_ERR_UNSUPPORTED);
     mo_tensor_file_close(&file);
     free(zip.bytes);
     free(pickle.bytes);

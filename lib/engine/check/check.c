@@ -19,7 +19,7 @@ enum { VERDICTS = 4096, PATTERN = 8191 /* prime: no stride is a multiple */, TAI
 /* ---- what was found ---- */
 
 static atomic_ullong verdicts[VERDICTS]; /* by open addressing; the lowest bit: right. 0 = free */
-static atomic_llong made, refused, nanoseconds;
+static atomic_llong asked, made, refused, nanoseconds;
 static pthread_mutex_t first_lock = PTHREAD_MUTEX_INITIALIZER;
 static char first[160];
 
@@ -76,7 +76,8 @@ static void remember(uint64_t key, mo_verdict_t verdict)
 
 void mo_checks_read(mo_checks_t *checks)
 {
-    *checks = (mo_checks_t){.made = atomic_load(&made),
+    *checks = (mo_checks_t){.asked = atomic_load(&asked),
+                            .made = atomic_load(&made),
                             .refused = atomic_load(&refused),
                             .seconds = (double)atomic_load(&nanoseconds) * 1e-9};
     pthread_mutex_lock(&first_lock);
@@ -251,7 +252,8 @@ static int results_are_right(const mo_trial_t *t, const float *pattern)
             goto cleanup;                                                      \
     } while (0)
 
-enum { ARGS = MO_OPERANDS + 2 };
+enum { EXTRA = 2, ARGS = MO_OPERANDS + EXTRA };
+static const int extra_ids[EXTRA] = {DNNL_ARG_WORKSPACE, DNNL_ARG_SCRATCHPAD}; /* taken for the run alone */
 
 /* What a primitive is run with. */
 typedef struct run {
@@ -259,8 +261,8 @@ typedef struct run {
     dnnl_exec_arg_t args[ARGS];
     int count;
     size_t bytes[MO_OPERANDS];
-    void *workspace;
-    size_t workspace_bytes;
+    void *extra[EXTRA];
+    size_t extra_bytes[EXTRA];
     float pattern[PATTERN];
 } run_t;
 
@@ -286,17 +288,27 @@ cleanup:
     return status;
 }
 
-static moco_status_t add_workspace(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, run_t *run)
+/* Of one of the two; of no size where the primitive does not want it. */
+static mo_cmd_t extra_md(const_dnnl_primitive_desc_t pd, int number)
+{
+    return extra_ids[number] == DNNL_ARG_WORKSPACE
+               ? dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, DNNL_ARG_WORKSPACE)
+               : dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+}
+
+/* Not the lane's scratchpad: that would grow to what the largest implementation wants that was ever
+ * looked at, and no plan counts that. */
+static moco_status_t add_extra(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, run_t *run, int number)
 {
     moco_status_t status = MOCO_OK;
-    mo_cmd_t md = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, DNNL_ARG_WORKSPACE);
-    run->workspace_bytes = mo_md_size(md);
-    if (run->workspace_bytes == 0)
+    mo_cmd_t md = extra_md(pd, number);
+    run->extra_bytes[number] = mo_md_size(md);
+    if (run->extra_bytes[number] == 0)
         return MOCO_OK;
     dnnl_exec_arg_t *arg = &run->args[run->count++];
-    arg->arg = DNNL_ARG_WORKSPACE;
-    TRY(mo_block_create(run->workspace_bytes, &run->workspace));
-    TRY(mo_engine_make(dnnl_memory_create(&arg->memory, md, mo_device_engine(lane->device), run->workspace),
+    arg->arg = extra_ids[number];
+    TRY(mo_block_create(run->extra_bytes[number], &run->extra[number]));
+    TRY(mo_engine_make(dnnl_memory_create(&arg->memory, md, mo_device_engine(lane->device), run->extra[number]),
                        "create a memory object"));
 cleanup:
     return status;
@@ -305,11 +317,12 @@ cleanup:
 static void run_end(run_t *run)
 {
     for (int i = 0; i < run->count; i++)
-        if (run->args[i].memory != NULL && run->args[i].arg != DNNL_ARG_SCRATCHPAD)
+        if (run->args[i].memory != NULL)
             dnnl_memory_destroy(run->args[i].memory);
     for (int i = 0; i < MO_OPERANDS; i++)
         mo_block_free(run->trial->operands[i].at, run->bytes[i]);
-    mo_block_free(run->workspace, run->workspace_bytes);
+    for (int i = 0; i < EXTRA; i++)
+        mo_block_free(run->extra[i], run->extra_bytes[i]);
 }
 
 static moco_status_t try_out(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, mo_trial_t *trial, const char *what,
@@ -326,10 +339,8 @@ static moco_status_t try_out(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, mo
     for (int i = 0; i < MO_OPERANDS; i++)
         if (trial->operands[i].layout.rank > 0)
             TRY(add_operand(lane, pd, &run, i));
-    TRY(add_workspace(lane, pd, &run));
-    TRY(mo_lane_scratchpad(lane, mo_md_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0))));
-    if (lane->scratchpad != NULL)
-        run.args[run.count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, lane->scratchpad};
+    for (int i = 0; i < EXTRA; i++)
+        TRY(add_extra(lane, pd, &run, i));
     ASK(dnnl_primitive_execute(primitive, lane->stream, run.count, run.args));
     ASK(dnnl_stream_wait(lane->stream));
     spoil(pd, trial);
@@ -358,29 +369,33 @@ cleanup:
 
 /* A plan is made before anyone decides whether there is memory for it, so a check takes only what
  * is to spare; without that an implementation is taken unchecked. */
-static int has_room(const mo_trial_t *t)
+static int has_room(const mo_trial_t *t, const_dnnl_primitive_desc_t pd)
 {
     mo_headroom_t memory;
     uint64_t bytes = 0;
     for (int i = 0; i < MO_OPERANDS; i++)
         if (t->operands[i].layout.rank > 0)
             bytes += (uint64_t)(mo_layout_extent(&t->operands[i].layout) + TAIL) * sizeof(float);
+    for (int i = 0; i < EXTRA; i++)
+        bytes += mo_md_size(extra_md(pd, i));
     if (bytes < LARGE)
         return 1;
     mo_headroom_read(&memory);
     return bytes <= mo_headroom_spare(&memory);
 }
 
-moco_status_t mo_check(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, const char *what, mo_verdict_t *verdict)
+moco_status_t mo_check(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, int number, const char *what,
+                       mo_verdict_t *verdict)
 {
     mo_trial_t trial;
+    atomic_fetch_add(&asked, 1);
     if (mo_device_is_gpu(lane->device))
         return can_be_made(pd, what, verdict);
     *verdict = MO_RIGHT;
     if (!mo_trial_begin(pd, &trial) || !mo_trial_is_worth(&trial))
         return MOCO_OK;
-    const uint64_t key = mo_trial_key(&trial, mo_pd_name(pd));
-    if (known(key, verdict) || !has_room(&trial))
+    const uint64_t key = mo_trial_key(&trial, mo_pd_name(pd), number);
+    if (known(key, verdict) || !has_room(&trial, pd))
         return MOCO_OK;
     const double from = mo_seconds();
     mo_headroom_planned_begin(); /* has_room has asked */

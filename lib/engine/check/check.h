@@ -10,15 +10,18 @@
 
 typedef enum mo_verdict { MO_WRONG, MO_RIGHT, MO_UNABLE /* the primitive could not be made or run */ } mo_verdict_t;
 
-/* On a lane, inside the gate. `what` it is for, in messages: "make a product". Fails where memory
- * does. */
-moco_status_t mo_check(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, const char *what, mo_verdict_t *verdict);
+/* On a lane, inside the gate. `number`: place in oneDNN's list, from 0 on, where several
+ * implementations may have one name. `what` it is for, in messages: "make a product". Fails where
+ * memory does. */
+moco_status_t mo_check(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, int number, const char *what,
+                       mo_verdict_t *verdict);
 
 /* Text for messages: what a descriptor computes, with dims and strides. */
 void mo_check_text(const_dnnl_primitive_desc_t pd, char *text, size_t capacity);
 
 /* What was done in this process so far. */
 typedef struct mo_checks {
+    int64_t asked;         /* calls of mo_check                                          */
     int64_t made, refused; /* comparisons; implementations that were left out after one */
     double seconds;
     char first[160]; /* implementation that was left out first, and what of */

@@ -94,11 +94,11 @@ static uint64_t add_float(uint64_t key, float value)
     return mo_hash_add(key, bits);
 }
 
-uint64_t mo_trial_key(const mo_trial_t *t, const char *implementation)
+uint64_t mo_trial_key(const mo_trial_t *t, const char *implementation, int number)
 {
     const mo_formula_t *f = &t->formula;
     uint64_t key = mo_gate_kind("check", implementation, (int)f->computes * 8 + (int)f->direction);
-    key = mo_hash_add(mo_hash_add(key, (uint64_t)f->alg), (uint64_t)f->axis);
+    key = mo_hash_add(mo_hash_add(mo_hash_add(key, (uint64_t)number), (uint64_t)f->alg), (uint64_t)f->axis);
     key = add_float(add_float(key, f->alpha), f->beta);
     for (int i = 0; i < 2; i++)
         key = mo_hash_add(mo_hash_add(mo_hash_add(key, (uint64_t)f->kernel[i]), (uint64_t)f->strides[i]),

@@ -8,8 +8,8 @@
 
 /* 0 where there is nothing to compare it with. */
 int mo_trial_begin(const_dnnl_primitive_desc_t pd, mo_trial_t *trial);
-/* A number for descriptor and implementation. */
-uint64_t mo_trial_key(const mo_trial_t *t, const char *implementation);
+/* A number for descriptor and implementation, which is number `number` of oneDNN's list. */
+uint64_t mo_trial_key(const mo_trial_t *t, const char *implementation, int number);
 /* Whether the primitive is run: the unusual ones, and all that are small. */
 int mo_trial_is_worth(const mo_trial_t *t);
 

@@ -91,10 +91,19 @@ dnnl_status_t mo_pd_softmax_bwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_c
 dnnl_status_t mo_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t dst, mo_cattr_t attr);
 
 /* ---- implementations ---- */
-/* All of the above give the first implementation of oneDNN's list. *pd is number `number` of it,
- * from 0 on, and becomes the next one; `hint` is the one it was made with, or NULL. MO_NO_MORE: it
- * was the last, and stays. */
-dnnl_status_t mo_pd_next(dnnl_primitive_desc_t *pd, int number, dnnl_engine_t e, const_dnnl_primitive_desc_t hint);
+/* All of the above give the first implementation of oneDNN's list. A walk, which is zeroed, begins
+ * with it. */
+typedef struct mo_walk {
+    int number;                  /* of *pd in the list, from 0 on              */
+    void *iterator;              /* 2.x, which lists the first one's operation */
+    dnnl_primitive_desc_t first; /* … and borrows that from here               */
+} mo_walk_t;
+/* *pd becomes the next one; `hint` is what it was made with, or NULL. MO_NO_MORE: it was the last,
+ * and stays. An implementation may come twice: both versions look in their cache first, by number,
+ * and begin the list where that knows no more. */
+dnnl_status_t mo_walk_next(mo_walk_t *walk, dnnl_primitive_desc_t *pd, dnnl_engine_t e,
+                           const_dnnl_primitive_desc_t hint);
+void mo_walk_end(mo_walk_t *walk);
 #define MO_NO_MORE ((dnnl_status_t)4)                   /* the two interfaces have different names for it */
 const char *mo_pd_name(const_dnnl_primitive_desc_t pd); /* of its implementation; "" where it has none */
 

@@ -253,29 +253,46 @@ const mo_isa_t mo_isas[] = {{dnnl_cpu_isa_sse41, "SSE41"},
 
 /* ---- implementations ---- */
 
-/* An iterator of its own for each step: a descriptor does not know where in the list it stands. */
-dnnl_status_t mo_pd_next(dnnl_primitive_desc_t *pd, int number, dnnl_engine_t e, const_dnnl_primitive_desc_t hint)
+static dnnl_status_t begin_walk(mo_walk_t *walk, const_dnnl_primitive_desc_t pd, dnnl_engine_t e,
+                                const_dnnl_primitive_desc_t hint)
 {
     const_dnnl_op_desc_t desc = NULL;
     const_dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_iterator_t all = NULL;
-    dnnl_primitive_desc_t next = NULL;
-    if (dnnl_primitive_desc_query(*pd, dnnl_query_op_d, 0, (void *)&desc) != dnnl_success || desc == NULL)
+    if (dnnl_primitive_desc_query(pd, dnnl_query_op_d, 0, (void *)&desc) != dnnl_success || desc == NULL)
         return MO_NO_MORE; /* a reorder */
-    RETURN_IF(dnnl_primitive_desc_get_attr(*pd, &attr));
-    dnnl_status_t status = dnnl_primitive_desc_iterator_create(&all, desc, attr, e, hint);
-    if (status != dnnl_success)
-        return status == dnnl_unimplemented ? MO_NO_MORE : status;
-    for (int i = 0; i <= number && status == dnnl_success; i++)
-        status = dnnl_primitive_desc_iterator_next(all);
-    if (status == dnnl_success)
-        next = dnnl_primitive_desc_iterator_fetch(all);
-    dnnl_primitive_desc_iterator_destroy(all);
-    if (next != NULL) {
+    RETURN_IF(dnnl_primitive_desc_get_attr(pd, &attr));
+    const dnnl_status_t status = dnnl_primitive_desc_iterator_create(&all, desc, attr, e, hint);
+    walk->iterator = all;
+    return status == dnnl_unimplemented ? MO_NO_MORE : status;
+}
+
+/* One iterator for the whole walk: a new one for each step would find in the cache whatever has
+ * been made of the steps before, and list that again, a thousand times until the cache is full. */
+dnnl_status_t mo_walk_next(mo_walk_t *walk, dnnl_primitive_desc_t *pd, dnnl_engine_t e,
+                           const_dnnl_primitive_desc_t hint)
+{
+    if (walk->iterator == NULL)
+        RETURN_IF(begin_walk(walk, *pd, e, hint));
+    RETURN_IF(dnnl_primitive_desc_iterator_next(walk->iterator));
+    dnnl_primitive_desc_t next = dnnl_primitive_desc_iterator_fetch(walk->iterator);
+    if (next == NULL)
+        return dnnl_out_of_memory;
+    if (walk->first == NULL)
+        walk->first = *pd;
+    else
         dnnl_primitive_desc_destroy(*pd);
-        *pd = next;
-    }
-    return status == dnnl_success && next == NULL ? dnnl_out_of_memory : status;
+    *pd = next;
+    walk->number++;
+    return dnnl_success;
+}
+
+void mo_walk_end(mo_walk_t *walk)
+{
+    if (walk->iterator != NULL)
+        dnnl_primitive_desc_iterator_destroy(walk->iterator);
+    if (walk->first != NULL)
+        dnnl_primitive_desc_destroy(walk->first);
 }
 
 /* ---- what a descriptor computes ---- */

@@ -202,12 +202,19 @@ const mo_isa_t mo_isas[] = {{0x1, "SSE41"},
 
 /* ---- implementations ---- */
 
-dnnl_status_t mo_pd_next(dnnl_primitive_desc_t *pd, int number, dnnl_engine_t e, const_dnnl_primitive_desc_t hint)
+dnnl_status_t mo_walk_next(mo_walk_t *walk, dnnl_primitive_desc_t *pd, dnnl_engine_t e,
+                           const_dnnl_primitive_desc_t hint)
 {
-    (void)number;
     (void)e;
     (void)hint;
-    return dnnl_primitive_desc_next_impl(*pd);
+    const dnnl_status_t status = dnnl_primitive_desc_next_impl(*pd);
+    walk->number += status == dnnl_success;
+    return status;
+}
+
+void mo_walk_end(mo_walk_t *walk)
+{
+    (void)walk;
 }
 
 /* ---- what a descriptor computes ---- */

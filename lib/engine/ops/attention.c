@@ -217,7 +217,7 @@ static moco_status_t emit_softmax_gradient(mo_plan_t *plan, const mo_op_t *op, c
            "plan an attention's softmax gradient");
     TRY(mo_plan_choose(plan, &pd, hint, NULL, "make an attention's softmax gradient"));
     mo_arg_t args[] = {{DNNL_ARG_DST, scores}, {DNNL_ARG_DIFF_DST, d_scores}, {DNNL_ARG_DIFF_SRC, d_scores}};
-    TRY(mo_plan_primitive(plan, op, pd, 3, args, "make an attention's softmax gradient"));
+    TRY(mo_plan_chosen(plan, op, pd, 3, args, "make an attention's softmax gradient"));
 cleanup:
     if (hint != NULL)
         dnnl_primitive_desc_destroy(hint);

@@ -87,7 +87,7 @@ moco_status_t mo_batchnorm_primitives(mo_plan_t *plan, const mo_op_t *op)
         {DNNL_ARG_MEAN, mean}, {DNNL_ARG_VARIANCE, variance}, {DNNL_ARG_WORKSPACE, workspace}};
     dnnl_primitive_desc_t given = pd;
     pd = NULL;
-    TRY(mo_plan_primitive(plan, op, given, 7, args, "make a batch norm"));
+    TRY(mo_plan_chosen(plan, op, given, 7, args, "make a batch norm"));
 cleanup:
     if (pd != NULL)
         dnnl_primitive_desc_destroy(pd);
@@ -176,7 +176,7 @@ moco_status_t mo_batchnorm_primitives_backward(mo_plan_t *plan, const mo_op_t *o
                        {DNNL_ARG_DIFF_SRC, d_src},
                        {DNNL_ARG_DIFF_SCALE, d_scale},
                        {DNNL_ARG_DIFF_SHIFT, d_shift}};
-    TRY(mo_plan_primitive(plan, op, pd, 10, args, "make a batch norm's gradient"));
+    TRY(mo_plan_chosen(plan, op, pd, 10, args, "make a batch norm's gradient"));
     if (syncs)
         TRY(sync_backward(plan, op, src, d_src, mean, variance, scale, d_scale, d_shift));
     TRY(mo_gradient_add(plan, op, op->src, d_src));

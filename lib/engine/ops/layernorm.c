@@ -139,7 +139,7 @@ static moco_status_t primitives(mo_plan_t *plan, const mo_op_t *op, int32_t src,
                        {DNNL_ARG_SHIFT, shift}, {DNNL_ARG_MEAN, mean}, {DNNL_ARG_VARIANCE, variance}};
     given = pd;
     pd = NULL;
-    TRY(mo_plan_primitive(plan, op, given, 6, args, "make a layer norm"));
+    TRY(mo_plan_chosen(plan, op, given, 6, args, "make a layer norm"));
 cleanup:
     if (pd != NULL)
         dnnl_primitive_desc_destroy(pd);
@@ -167,7 +167,7 @@ static moco_status_t primitives_backward(mo_plan_t *plan, const mo_op_t *op, int
     mo_arg_t args[] = {{DNNL_ARG_SRC, src},           {DNNL_ARG_DIFF_DST, d_dst},     {DNNL_ARG_MEAN, mean},
                        {DNNL_ARG_VARIANCE, variance}, {DNNL_ARG_SCALE, scale},        {DNNL_ARG_SHIFT, shift},
                        {DNNL_ARG_DIFF_SRC, view},     {DNNL_ARG_DIFF_SCALE, d_scale}, {DNNL_ARG_DIFF_SHIFT, d_shift}};
-    TRY(mo_plan_primitive(plan, op, pd, 9, args, "make a layer norm's gradient"));
+    TRY(mo_plan_chosen(plan, op, pd, 9, args, "make a layer norm's gradient"));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
     mo_attr_free(&attr);

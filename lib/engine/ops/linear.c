@@ -96,7 +96,7 @@ static moco_status_t with_packed(mo_plan_t *plan, const mo_op_t *op, dnnl_primit
                        {DNNL_ARG_WEIGHTS, weights},
                        {DNNL_ARG_BIAS, src_bias_dst[1]},
                        {DNNL_ARG_DST, src_bias_dst[2]}};
-    return mo_plan_primitive(plan, op, pd, 4, args, what);
+    return mo_plan_chosen(plan, op, pd, 4, args, what);
 }
 
 static moco_status_t products(mo_plan_t *plan, const mo_op_t *op)
@@ -152,7 +152,7 @@ static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, int32_t src, 
            "plan a weight gradient");
     TRY(mo_plan_choose(plan, &pd, NULL, GEMM, "make a weight gradient"));
     mo_arg_t args[] = {{DNNL_ARG_SRC, turned}, {DNNL_ARG_WEIGHTS, src}, {DNNL_ARG_DST, d_weights}};
-    TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a weight gradient"));
+    TRY(mo_plan_chosen(plan, op, pd, 3, args, "make a weight gradient"));
     if (op->bias >= 0) {
         mo_slot_id_t slots[3] = {d_dst};
         TRY(mo_temporary(plan, 2, (int32_t)s.outputs, &slots[1]));

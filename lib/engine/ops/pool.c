@@ -54,7 +54,7 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DST, dst}, {DNNL_ARG_WORKSPACE, workspace}};
     dnnl_primitive_desc_t given = pd;
     pd = NULL;
-    TRY(mo_plan_primitive(plan, op, given, 3, args, "make a pooling"));
+    TRY(mo_plan_chosen(plan, op, given, 3, args, "make a pooling"));
 cleanup:
     if (pd != NULL)
         dnnl_primitive_desc_destroy(pd);
@@ -79,7 +79,7 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     mo_arg_t args[] = {{DNNL_ARG_DIFF_DST, d_dst},
                        {DNNL_ARG_WORKSPACE, *mo_memo(plan, op, MEMO_WORKSPACE)},
                        {DNNL_ARG_DIFF_SRC, d_src}};
-    TRY(mo_plan_primitive(plan, op, pd, 3, args, "make a pooling's gradient"));
+    TRY(mo_plan_chosen(plan, op, pd, 3, args, "make a pooling's gradient"));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
     mo_attr_free(&attr);

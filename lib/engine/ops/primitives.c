@@ -64,7 +64,7 @@ moco_status_t mo_emit_activation_backward(mo_plan_t *plan, const mo_op_t *op, mo
            "plan an activation's gradient");
     TRY(mo_plan_choose(plan, &pd, hint, NULL, "make an activation's gradient"));
     mo_arg_t args[] = {{id, kept}, {DNNL_ARG_DIFF_DST, d_dst}, {DNNL_ARG_DIFF_SRC, d_src}};
-    TRY(mo_plan_primitive(plan, op, pd, 3, args, "make an activation's gradient"));
+    TRY(mo_plan_chosen(plan, op, pd, 3, args, "make an activation's gradient"));
 cleanup:
     if (hint != NULL)
         dnnl_primitive_desc_destroy(hint);

@@ -90,7 +90,7 @@ static moco_status_t finish(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_d
                             int count, const mo_arg_t *args, const char *what)
 {
     if (status == MOCO_OK)
-        return mo_plan_primitive(plan, op, pd, count, args, what);
+        return mo_plan_chosen(plan, op, pd, count, args, what);
     dnnl_primitive_desc_destroy(pd);
     return status;
 }

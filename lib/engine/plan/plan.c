@@ -133,11 +133,15 @@ static uint64_t kind_of(const char *operation, dnnl_primitive_desc_t pd)
 moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
                                 const mo_arg_t *args, const char *what)
 {
+    const moco_status_t status = mo_plan_choose(plan, &pd, NULL, NULL, what);
+    return status == MOCO_OK ? mo_plan_chosen(plan, op, pd, count, args, what) : status;
+}
+
+moco_status_t mo_plan_chosen(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
+                             const mo_arg_t *args, const char *what)
+{
     mo_instr_t instr = {.kind = MO_RUN_PRIMITIVE, .op = op};
-    moco_status_t status = mo_plan_choose(plan, &pd, NULL, NULL, what);
-    if (status != MOCO_OK)
-        return status;
-    status = make_primitive(plan, pd, what, &instr.primitive);
+    moco_status_t status = make_primitive(plan, pd, what, &instr.primitive);
     instr.kind_made = kind_of(what, pd);
     mo_gate_note(instr.kind_made);
     dnnl_primitive_desc_destroy(pd);

@@ -97,12 +97,16 @@ moco_status_t mo_plan_view_at(mo_plan_t *plan, int32_t of, int64_t bytes, mo_cmd
 /* Takes the first implementation of oneDNN's list that can be made and is right (check/choose.c),
  * those first whose name has `prefer` in it, if that is not NULL. pd: the first of the list;
  * `hint`: what it was made with, or NULL. On failure pd is freed and NULL. For those whose
- * descriptor is asked for its layouts or kept; all others go through it in mo_plan_primitive. */
+ * descriptor is asked for its layouts or kept, and for those with a hint. */
 moco_status_t mo_plan_choose(mo_plan_t *plan, dnnl_primitive_desc_t *pd, const_dnnl_primitive_desc_t hint,
                              const char *prefer, const char *what);
-/* Takes ownership of pd. args: pairs (id, slot), `count` of them. */
+/* Chooses, and makes the chosen one an instruction. Takes ownership of pd, which has no hint. args:
+ * pairs (id, slot), `count` of them. */
 moco_status_t mo_plan_primitive(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
                                 const mo_arg_t *args, const char *what);
+/* The same of one that mo_plan_choose has given. */
+moco_status_t mo_plan_chosen(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_desc_t pd, int count,
+                             const mo_arg_t *args, const char *what);
 moco_status_t mo_plan_instr(mo_plan_t *plan, const mo_instr_t *instr);
 /* Slot that holds parameter `parameter` in layout `md`: the parameter itself when it is laid out
  * so, else a packed copy. */
