@@ -24,6 +24,7 @@ moco_status_t mo_wanted_of(const moco_model_options_t *options, mo_wanted_t *wan
                             .image_size = o.image_size,
                             .eval_resize = o.eval_resize,
                             .vit_heads = o.vit_heads,
+                            .precision = o.precision,
                             .memory_cap = o.memory_cap,
                             .mean = {o.mean_r, o.mean_g, o.mean_b},
                             .std = {o.std_r, o.std_g, o.std_b},

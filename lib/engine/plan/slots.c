@@ -3,12 +3,9 @@
 
 #include "engine/ops/emit_internal.h"
 
-/* Activations lie as N,H,W,C in every mode. */
 static moco_status_t tensor_md(const mo_plan_t *plan, int32_t tensor, mo_md_t *md)
 {
-    mo_shape_t s = plan->net->shapes[tensor];
-    dnnl_dims_t dims = {plan->shard, s.c, s.h, s.w};
-    return mo_engine_status(mo_md_tag(md, 4, dims, dnnl_f32, dnnl_nhwc), "describe a tensor");
+    return mo_plan_tensor_md(plan, tensor, plan->is_low[tensor] ? plan->low : dnnl_f32, md);
 }
 
 moco_status_t mo_value(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot)
@@ -99,7 +96,7 @@ moco_status_t mo_positions(mo_plan_t *plan, int32_t tensor, mo_slot_id_t of, mo_
     mo_md_t md = NULL;
     mo_shape_t s = plan->net->shapes[tensor];
     dnnl_dims_t dims = {(int64_t)plan->shard * s.h * s.w, s.c};
-    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, dnnl_f32, dnnl_ab), "describe a matrix"));
+    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, TYPE(plan, of), dnnl_ab), "describe a matrix"));
     TRY(mo_plan_view(plan, of, md, slot));
 cleanup:
     mo_md_free(md);
@@ -123,7 +120,7 @@ moco_status_t mo_matrix(mo_plan_t *plan, mo_slot_id_t of, int32_t columns, mo_sl
     moco_status_t status = MOCO_OK;
     mo_md_t md = NULL;
     dnnl_dims_t dims = {plan->shard, columns};
-    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, dnnl_f32, dnnl_ab), "describe a matrix"));
+    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, TYPE(plan, of), dnnl_ab), "describe a matrix"));
     TRY(mo_plan_view(plan, of, md, slot));
 cleanup:
     mo_md_free(md);
@@ -146,9 +143,10 @@ moco_status_t mo_view(mo_plan_t *plan, mo_slot_id_t of, int64_t from, int rank, 
                       const int64_t *strides, mo_slot_id_t *view)
 {
     moco_status_t status = MOCO_OK;
+    const dnnl_data_type_t type = TYPE(plan, of);
     mo_md_t md = NULL;
-    TRY(mo_engine_status(mo_md_strides(&md, rank, extents, dnnl_f32, strides), "describe a part of a tensor"));
-    TRY(mo_plan_view_at(plan, of, from * (int64_t)sizeof(float), md, view));
+    TRY(mo_engine_status(mo_md_strides(&md, rank, extents, type, strides), "describe a part of a tensor"));
+    TRY(mo_plan_view_at(plan, of, from * (int64_t)dnnl_data_type_size(type), md, view));
 cleanup:
     mo_md_free(md);
     return status;
