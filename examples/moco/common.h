@@ -57,10 +57,10 @@ typedef struct model_file {
 } model_file_t;
 
 /* Of commands that run images through the model. */
-#define PRECISION_OPTION(file)                                                                                        \
-    {                                                                                                                 \
-        "precision", 0, ARG_CHOICE, &(file).precision, "float32|bf16|f16", "of products in the backbone (default float32)", \
-            0, 0, NULL                                                                                                \
+#define PRECISION_OPTION(file)                                             \
+    {                                                                      \
+        "precision", 0, ARG_CHOICE, &(file).precision, "float32|bf16|f16", \
+            "of products in the backbone (default float32)", 0, 0, NULL    \
     }
 
 #define MODEL_FILE_OPTIONS(file)                                                                                   \

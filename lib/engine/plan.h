@@ -23,9 +23,9 @@ typedef enum mo_mode {
 } mo_mode_t;
 
 typedef enum mo_precision { /* of activations and packed weights; a plan refuses what its device has not */
-    MO_PRECISION_FLOAT32,
-    MO_PRECISION_BF16, /* 8 bits of exponent, 7 behind the point */
-    MO_PRECISION_F16   /* 5 and 10                               */
+                            MO_PRECISION_FLOAT32,
+                            MO_PRECISION_BF16, /* 8 bits of exponent, 7 behind the point */
+                            MO_PRECISION_F16   /* 5 and 10                               */
 } mo_precision_t;
 
 typedef enum mo_space {

@@ -202,6 +202,9 @@ void mo_check_text(const_dnnl_primitive_desc_t pd, char *text, size_t capacity)
             append(text, capacity, "%s%lld", d > 0 ? "x" : i > 0 ? ", " : " of ", (long long)l->dims[d]);
         for (int d = 0; d < l->rank; d++)
             append(text, capacity, "%s%lld%s", d > 0 ? "," : " (strides ", (long long)l->strides[d],
-                   d + 1 < l->rank ? "" : l->type == dnnl_bf16 ? ", bf16)" : l->type == dnnl_f16 ? ", f16)" : ")");
+                   d + 1 < l->rank        ? ""
+                   : l->type == dnnl_bf16 ? ", bf16)"
+                   : l->type == dnnl_f16  ? ", f16)"
+                                          : ")");
     }
 }

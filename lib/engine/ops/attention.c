@@ -350,8 +350,4 @@ static int64_t multiply_adds(const mo_net_t *net, const mo_op_t *op)
 }
 
 const mo_op_kind_t mo_kind_attention = {
-    .name = "attention",
-    .forward = forward,
-    .backward = backward,
-    .multiply_adds = multiply_adds,
-    .traits = MO_LOW};
+    .name = "attention", .forward = forward, .backward = backward, .multiply_adds = multiply_adds, .traits = MO_LOW};

@@ -86,6 +86,5 @@ cleanup:
     return status;
 }
 
-const mo_op_kind_t mo_kind_max_pool = {
-    .name = "max pool", .forward = forward, .backward = backward, .traits = MO_LOW};
+const mo_op_kind_t mo_kind_max_pool = {.name = "max pool", .forward = forward, .backward = backward, .traits = MO_LOW};
 const mo_op_kind_t mo_kind_mean_pool = {.name = "mean pool", .forward = forward, .backward = backward};

@@ -60,8 +60,8 @@ struct mo_plan {
     int32_t shard, shards_per_group;
     int primitives;
     dnnl_data_type_t low; /* type of tensors of low precision; float32: there are none */
-    const mo_net_t *net; /* borrowed: the owner of the plan keeps it */
-    mo_op_t *ops;        /* own copy: fusion marks it */
+    const mo_net_t *net;  /* borrowed: the owner of the plan keeps it */
+    mo_op_t *ops;         /* own copy: fusion marks it */
     int32_t op_count;
 
     mo_slot_t *slots;
