@@ -110,8 +110,8 @@ MOCO_API void moco_model_free(moco_model_t *model);
 /** JSON: arch, width, stem, head, size, backbone and projection dimensions, parameters,
  * multiply_adds (per image, in convolutions, linear layers and attentions), mean, std, eval_resize,
  * eval_crop, steps (of training; -1 = unknown); of a ViT also patch_size, vit_depth, vit_heads,
- * vit_norm; precision; for another program's file source: what was taken, ignored and missing. Text rule as in
- * moco_build_info. Since: 0.1. */
+ * vit_norm; precision; for another program's file source: what was taken, ignored and missing. Text
+ * rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t capacity, uint64_t *needed);
 
 /** The same of the model that moco_model_load would give, out of what describes it in the file: its

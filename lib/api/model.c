@@ -103,8 +103,8 @@ moco_status_t moco_model_file_info(const char *path, const moco_model_options_t 
     MO_NEED(path);
     TRY(mo_wanted_of(options, &wanted));
     TRY(mo_loaded_look(path, &wanted, &l));
-    status =
-        mo_json_text(mo_encoder_json(&l.encoder, &l.transform, l.foreign ? l.report : NULL), text, capacity, needed);
+    status = mo_json_text(mo_encoder_json(&l.encoder, &l.transform, wanted.precision, l.foreign ? l.report : NULL),
+                          text, capacity, needed);
 cleanup:
     mo_loaded_free(&l);
     return status;

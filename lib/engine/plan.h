@@ -53,7 +53,8 @@ typedef struct mo_plan_spec {
     int32_t has_given, given; /* a tensor that the caller fills like inputs, but whose gradient is wanted  */
     int32_t seeded;           /* train: the caller fills the gradient of outputs[0] before the run  */
     mo_precision_t precision; /* of the backbone's operations, in infer plans; inputs and outputs stay float32      */
-    int32_t primitives;       /* 1: oneDNN's form of everything, also where a loop is faster: what tests compare with */
+    int32_t cut;        /* infer, one image: large products are cut into parts, which lanes share (mo_team_run)  */
+    int32_t primitives; /* 1: oneDNN's form of everything, also where a loop is faster: what tests compare with */
 } mo_plan_spec_t;
 
 moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, mo_plan_t **out);
@@ -62,6 +63,7 @@ size_t mo_plan_arena_bytes(const mo_plan_t *plan);
 size_t mo_plan_packed_bytes(const mo_plan_t *plan);     /* constants included */
 size_t mo_plan_scratchpad_bytes(const mo_plan_t *plan); /* per lane */
 int32_t mo_plan_shard(const mo_plan_t *plan);
+int mo_plan_is_cut(const mo_plan_t *plan); /* some product has parts for several lanes */
 /* The operation that takes over batch norm `bn` in infer plans: the convolution or linear layer in
  * front of it, or, *behind = 1, the linear layer behind it; -1 if none can. */
 int32_t mo_fold_target(const mo_op_t *ops, int32_t count, int32_t bn, int *behind);
@@ -96,6 +98,18 @@ moco_status_t mo_instance_bind_from(mo_instance_t *instance, mo_space_t space, m
 
 /* Run one shard from begin to end on this lane (plans without synchronisation points). */
 moco_status_t mo_instance_run(mo_lane_t *lane, mo_instance_t *instance);
+
+/* Run the one shard of a `cut` plan on as many lanes as its parts keep busy; the numbers are those
+ * of mo_instance_run. As embedding; `begin` and `end` run on the lane that comes first and on the
+ * one that comes last. `cancel` is looked at before every instruction. */
+typedef struct mo_team {
+    mo_instance_t *instance;
+    moco_status_t (*begin)(void *ctx, mo_lane_t *lane, mo_instance_t *instance);
+    moco_status_t (*end)(void *ctx, mo_instance_t *instance);
+    void *ctx;
+    const moco_cancel_t *cancel; /* NULL = none */
+} mo_team_t;
+moco_status_t mo_team_run(moco_device_t *device, const mo_team_t *team);
 
 /* One pass: every group of a batch through a plan. `instances` hold sets × shards_per_group arenas;
  * as many groups are in flight. Hooks run on lanes: begin fills inputs and binds, end takes

@@ -38,6 +38,7 @@ typedef struct embedding {
     float *out;
     moco_status_t *statuses; /* NULL: the first broken image fails the call              */
     char **reasons;          /* NULL, or for `failed`: [count] why an image is broken    */
+    uint8_t broken[MO_MANY]; /* of one image on all lanes */
 } embedding_t;
 
 /* Of what the host gave: image `index` of the call. */
@@ -128,23 +129,26 @@ static moco_status_t take_rows(embedding_t *e, int64_t first, int64_t rows, cons
     return status;
 }
 
-/* One shard: broken images leave a row of zeros and their status. */
-static moco_status_t embed_part(mo_lane_t *lane, void *ctx, int64_t part)
+static int64_t rows_from(const embedding_t *e, int64_t first)
 {
-    embedding_t *e = ctx;
+    const int32_t shard = mo_plan_shard(e->model->plan[e->size]);
+    return e->count - first < shard ? e->count - first : shard;
+}
+
+/* The images of a shard from `first` on; broken ones leave zeros and their status. */
+static moco_status_t fill(embedding_t *e, mo_lane_t *lane, mo_instance_t *instance, int64_t first,
+                          uint8_t broken[MO_MANY])
+{
     moco_model_t *m = e->model;
-    mo_model_lane_t *own = &m->lanes[mo_lane_number(lane)];
-    mo_instance_t *instance = own->instance[e->size];
-    int32_t shard = mo_plan_shard(m->plan[e->size]),
-            tensor = e->o->tap == MOCO_TAP_BACKBONE ? m->encoder.net.backbone : m->encoder.embedding;
-    int64_t first = part * shard, rows = e->count - first < shard ? e->count - first : shard;
-    uint8_t broken[MO_MANY] = {0};
+    const int32_t shard = mo_plan_shard(m->plan[e->size]);
+    const int64_t rows = rows_from(e, first);
     moco_status_t status = MOCO_OK;
     float *values;
     TRY(mo_cancel_check(e->o->cancel));
     TRY(mo_instance_map(instance, m->encoder.net.input, MO_WRITE, &values));
     for (int64_t i = 0; i < shard; i++) {
-        moco_status_t item = i < rows ? image_in(e, own, first + i, values + i * m->feature) : MOCO_OK;
+        moco_status_t item = i < rows ? image_in(e, &m->lanes[mo_lane_number(lane)], first + i, values + i * m->feature)
+                                      : MOCO_OK;
         broken[i] = item != MOCO_OK;
         if (broken[i] || i >= rows)
             memset(values + i * m->feature, 0, (size_t)m->feature * sizeof(float));
@@ -152,13 +156,66 @@ static moco_status_t embed_part(mo_lane_t *lane, void *ctx, int64_t part)
             break; /* its message, which names the image, is that of the call */
     }
     mo_instance_unmap(instance, m->encoder.net.input, values);
-    TRY(status);
-    TRY(mo_instance_run(lane, instance));
+cleanup:
+    return status;
+}
+
+static moco_status_t take(embedding_t *e, mo_instance_t *instance, int64_t first, const uint8_t *broken)
+{
+    const mo_encoder_t *encoder = &e->model->encoder;
+    const int32_t tensor = e->o->tap == MOCO_TAP_BACKBONE ? encoder->net.backbone : encoder->embedding;
+    moco_status_t status = MOCO_OK;
+    float *values;
     TRY(mo_instance_map(instance, tensor, MO_READ, &values));
-    status = take_rows(e, first, rows, values, broken);
+    status = take_rows(e, first, rows_from(e, first), values, broken);
     mo_instance_unmap(instance, tensor, values);
 cleanup:
     return status;
+}
+
+/* One shard on one lane. */
+static moco_status_t embed_part(mo_lane_t *lane, void *ctx, int64_t part)
+{
+    embedding_t *e = ctx;
+    mo_instance_t *instance = e->model->lanes[mo_lane_number(lane)].instance[e->size];
+    const int64_t first = part * mo_plan_shard(e->model->plan[e->size]);
+    uint8_t broken[MO_MANY] = {0};
+    moco_status_t status = MOCO_OK;
+    TRY(fill(e, lane, instance, first, broken));
+    TRY(mo_instance_run(lane, instance));
+    TRY(take(e, instance, first, broken));
+cleanup:
+    return status;
+}
+
+/* ---- one image on all lanes ---- */
+
+static moco_status_t team_begins(void *ctx, mo_lane_t *lane, mo_instance_t *instance)
+{
+    embedding_t *e = ctx;
+    return fill(e, lane, instance, 0, e->broken);
+}
+
+static moco_status_t team_ends(void *ctx, mo_instance_t *instance)
+{
+    embedding_t *e = ctx;
+    return take(e, instance, 0, e->broken);
+}
+
+/* Callers of one image each keep the lanes busy without it, so only one of them at a time has all
+ * lanes. Both ways run the same instructions. */
+static moco_status_t embed_parts(embedding_t *e)
+{
+    moco_model_t *m = e->model;
+    const int64_t shard = mo_plan_shard(m->plan[e->size]);
+    const mo_team_t team = {
+        .instance = m->shared, .begin = team_begins, .end = team_ends, .ctx = e, .cancel = e->o->cancel};
+    if (e->size == MO_SIZE_ONE && e->count == 1 && m->shared != NULL && pthread_mutex_trylock(&m->sharing) == 0) {
+        const moco_status_t status = mo_team_run(m->device, &team);
+        pthread_mutex_unlock(&m->sharing);
+        return status;
+    }
+    return mo_device_run(m->device, e->count / shard + (e->count % shard != 0), embed_part, e, 1);
 }
 
 moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_image_source_t *source, int size,
@@ -173,7 +230,6 @@ moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_image_source
                      .size = size,
                      .out = out,
                      .statuses = o->statuses};
-    int64_t shard = mo_plan_shard(model->plan[size]);
     if (o->failed != NULL) {
         TRY(mo_calloc((size_t)count, sizeof *e.reasons, &e.reasons));
         if (e.statuses == NULL)
@@ -181,7 +237,7 @@ moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_image_source
     }
     if (own != NULL)
         e.statuses = own;
-    TRY(mo_device_run(model->device, count / shard + (count % shard != 0), embed_part, &e, 1));
+    TRY(embed_parts(&e));
     for (int64_t i = 0; e.reasons != NULL && i < count; i++) /* on the caller's thread, in order */
         if (e.reasons[i] != NULL)
             o->failed(o->user, i, e.statuses[i], e.reasons[i]);

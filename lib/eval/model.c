@@ -148,6 +148,7 @@ static moco_status_t make_plans(moco_model_t *m)
                                .shard = sizes[i],
                                .shards_per_group = 1,
                                .precision = precisions[m->precision],
+                               .cut = 1,
                                .inputs = {net->input, -1, -1, -1},
                                .outputs = {net->backbone, m->encoder.embedding, -1, -1}};
         TRY(mo_plan_create(m->device, &spec, &m->plan[i]));
@@ -180,6 +181,12 @@ cleanup:
     return status;
 }
 
+/* Whether one image is worth more than one lane. */
+static int takes_all_lanes(const moco_model_t *m)
+{
+    return mo_plan_is_cut(m->plan[MO_SIZE_ONE]) && mo_device_lanes(m->device) > 1;
+}
+
 static moco_status_t take_lanes(moco_model_t *m)
 {
     moco_status_t status = MOCO_OK;
@@ -191,6 +198,11 @@ static moco_status_t take_lanes(moco_model_t *m)
         for (int s = 0; s < MO_MODEL_SIZES; s++)
             TRY(mo_instance_create(m->plan[s], m->lanes[i].arena, (mo_buffer_t){0}, m->packed[s],
                                    &m->lanes[i].instance[s]));
+    }
+    if (takes_all_lanes(m)) {
+        TRY(mo_buffer_create(m->device, mo_plan_arena_bytes(m->plan[MO_SIZE_ONE]), &m->shared_arena));
+        TRY(mo_instance_create(m->plan[MO_SIZE_ONE], m->shared_arena, (mo_buffer_t){0}, m->packed[MO_SIZE_ONE],
+                               &m->shared));
     }
 cleanup:
     return status;
@@ -208,6 +220,8 @@ static uint64_t bytes_of(const moco_model_t *m)
         bytes += mo_plan_packed_bytes(m->plan[i]);
         scratch = each > scratch ? each : scratch;
     }
+    if (takes_all_lanes(m))
+        bytes += mo_plan_arena_bytes(m->plan[MO_SIZE_ONE]);
     return bytes + lanes * (m->arena_bytes + scratch + (uint64_t)m->feature);
 }
 
@@ -254,6 +268,7 @@ moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t 
     moco_model_t *m = NULL;
     TRY(mo_calloc(1, sizeof *m, &m));
     atomic_init(&m->references, 1);
+    pthread_mutex_init(&m->sharing, NULL);
     TRY(mo_device_default(device, &m->device));
     m->transform = *transform;
     m->precision = precision;
@@ -289,6 +304,9 @@ void mo_model_release(moco_model_t *m)
         mo_free(m->lanes[i].view);
     }
     mo_free(m->lanes);
+    mo_instance_free(m->shared);
+    mo_buffer_free(&m->shared_arena);
+    pthread_mutex_destroy(&m->sharing);
     for (int s = 0; s < MO_MODEL_SIZES; s++) {
         mo_packed_free(m->packed[s]);
         mo_plan_free(m->plan[s]);

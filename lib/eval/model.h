@@ -3,6 +3,7 @@
 #define MO_EVAL_MODEL_H
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <moco/model.h>
@@ -41,6 +42,9 @@ struct moco_model {
     mo_plan_t *plan[MO_MODEL_SIZES];
     mo_packed_t *packed[MO_MODEL_SIZES];
     mo_model_lane_t *lanes;
+    mo_instance_t *shared; /* one image for all lanes; NULL where one lane is as fast */
+    mo_buffer_t shared_arena;
+    pthread_mutex_t sharing; /* held while `shared` is in use */
     float lut[3][256];
     int64_t feature;
     json_t *report; /* what was taken from a foreign file; or NULL */

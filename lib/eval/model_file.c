@@ -316,14 +316,14 @@ cleanup:
     return status;
 }
 
-json_t *mo_encoder_json(const mo_encoder_t *e, const mo_transform_t *transform, const json_t *report)
+json_t *mo_encoder_json(const mo_encoder_t *e, const mo_transform_t *transform, int32_t precision, const json_t *report)
 {
     json_t *all = mo_spec_json(&e->spec, transform);
-    json_t *more = json_pack("{s:i, s:i, s:I, s:I, s:I}", "backbone_dimension", e->net.shapes[e->net.backbone].c,
+    json_t *more = json_pack("{s:i, s:i, s:I, s:I, s:I, s:s}", "backbone_dimension", e->net.shapes[e->net.backbone].c,
                              "projection_dimension", e->embedding >= 0 ? e->spec.dimension : 0, "parameters",
                              (json_int_t)mo_net_numel(&e->net), "multiply_adds",
                              (json_int_t)mo_net_multiply_adds(&e->net, 0, e->net.op_count, 0), "steps",
-                             (json_int_t)e->steps);
+                             (json_int_t)e->steps, "precision", mo_precision_names[precision]);
     /* Copied, not shared: any number of threads may ask at once. */
     if (more != NULL && report != NULL && json_object_set_new(more, "source", json_deep_copy(report)) != 0) {
         json_decref(more);
@@ -339,10 +339,5 @@ json_t *mo_encoder_json(const mo_encoder_t *e, const mo_transform_t *transform, 
 
 json_t *mo_model_json(const moco_model_t *m)
 {
-    json_t *all = mo_encoder_json(&m->encoder, &m->transform, m->report);
-    if (all != NULL && json_object_set_new(all, "precision", json_string(mo_precision_names[m->precision])) != 0) {
-        json_decref(all);
-        all = NULL;
-    }
-    return all;
+    return mo_encoder_json(&m->encoder, &m->transform, m->precision, m->report);
 }

@@ -218,6 +218,83 @@ START_TEST(several_threads)
 }
 END_TEST
 
+/* ---- one image on all lanes ---- */
+
+/* A network whose products are large enough to be cut. */
+static moco_model_t *large_model(int32_t lanes)
+{
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    moco_model_t *made = NULL;
+    moco_device_t *device = device_of(lanes);
+    tiny_options(&options);
+    options.width = 1;
+    options.image_size = 48;
+    expect_ok(moco_trainer_create(&options, device, &trainer));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, device, &made));
+    moco_trainer_free(trainer);
+    moco_device_free(device);
+    return made;
+}
+
+typedef struct single {
+    pthread_t thread;
+    moco_model_t *model;
+    const float *want;
+    int wrong;
+} single_t;
+
+static void *embed_one_often(void *user)
+{
+    single_t *s = user;
+    float row[D];
+    for (int i = 0; i < 20; i++)
+        s->wrong += moco_model_embed_encoded(s->model, 1, data, sizes, EMBED(.tap = MOCO_TAP_PROJECTION), row) !=
+                        MOCO_OK ||
+                    memcmp(row, s->want, sizeof row) != 0;
+    return NULL;
+}
+
+START_TEST(one_image_on_all_lanes)
+{
+    float want[D], row[D];
+    single_t callers[4];
+    moco_cancel_t *cancel = NULL;
+    moco_status_t status = MOCO_OK;
+    const uint8_t *const broken[] = {(const uint8_t *)"nothing"};
+    const uint64_t length = 7;
+    moco_model_t *m = large_model(1);
+    expect_ok(moco_model_embed_encoded(m, 1, data, sizes, EMBED(.tap = MOCO_TAP_PROJECTION), want));
+    moco_model_free(m);
+    m = large_model(3);
+    for (int i = 0; i < 4; i++) {
+        callers[i] = (single_t){.model = m, .want = want};
+        ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, embed_one_often, &callers[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(callers[i].thread, NULL);
+        ck_assert_int_eq(callers[i].wrong, 0);
+    }
+    expect_ok(moco_cancel_create(&cancel));
+    moco_cancel_request(cancel);
+    expect_status(MOCO_ERR_CANCELLED,
+                  moco_model_embed_encoded(m, 1, data, sizes, EMBED(.tap = MOCO_TAP_PROJECTION, .cancel = cancel),
+                                           row));
+    moco_cancel_free(cancel);
+    expect_status(MOCO_ERR_IMAGE,
+                  moco_model_embed_encoded(m, 1, broken, &length, EMBED(.tap = MOCO_TAP_PROJECTION), row));
+    expect_message("data[0]");
+    expect_ok(
+        moco_model_embed_encoded(m, 1, broken, &length, EMBED(.tap = MOCO_TAP_PROJECTION, .statuses = &status), row));
+    ck_assert_int_eq(status, MOCO_ERR_IMAGE);
+    for (int i = 0; i < D; i++)
+        ck_assert(row[i] == 0);
+    expect_ok(moco_model_embed_encoded(m, 1, data, sizes, EMBED(.tap = MOCO_TAP_PROJECTION), row));
+    ck_assert_mem_eq(row, want, sizeof row);
+    moco_model_free(m);
+}
+END_TEST
+
 START_TEST(a_broken_image_among_good_ones)
 {
     float rows[2][IMAGES * D], zero[D] = {0};
@@ -418,6 +495,7 @@ int main(void)
     tcase_add_test(tcase, every_way_in);
     tcase_add_test(tcase, neighbours);
     tcase_add_test(tcase, several_threads);
+    tcase_add_test(tcase, one_image_on_all_lanes);
     tcase_add_test(tcase, a_broken_image_among_good_ones);
     tcase_add_test(tcase, into_files);
     tcase_add_test(tcase, npy_that_does_not_come_about);

@@ -40,7 +40,8 @@ static mo_md_t tagged(int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag)
 
 static dnnl_primitive_desc_t pd, hint;
 static mo_attr_t attr;
-static const mo_window_t window3 = {3, 3, 2, 1}, plane = {5, 4, 1, 0};
+static const mo_window_t window3 = {.kernel_h = 3, .kernel_w = 3, .stride = 2, .pad = 1};
+static const mo_window_t plane = {.kernel_h = 5, .kernel_w = 4, .stride = 1};
 
 static void conv(void)
 {
@@ -68,9 +69,18 @@ static void conv_back_weights(void)
 /* One channel in, as oneDNN pads it. */
 static void conv_one_channel(void)
 {
-    const mo_window_t w = {1, 1, 1, 0};
+    const mo_window_t w = {.kernel_h = 1, .kernel_w = 1, .stride = 1};
     MAKE(mo_pd_conv_fwd(&pd, engine, dnnl_forward_training, NHWC(1, 1, 3, 3),
                         tagged(4, DIMS(5, 1, 1, 1), dnnl_format_tag_any), NULL, NHWC(1, 5, 3, 3), &w, attr.attr));
+}
+
+/* Rows from the middle of an image: no padding above. */
+static void conv_part(void)
+{
+    const mo_window_t w = {.kernel_h = 3, .kernel_w = 3, .stride = 1, .pad = 1, .inside_above = 1};
+    MAKE(mo_pd_conv_fwd(&pd, engine, dnnl_forward_inference, NHWC(1, 24, 5, 7),
+                        tagged(4, DIMS(16, 24, 3, 3), dnnl_format_tag_any), tagged(1, DIMS(16), dnnl_a),
+                        NHWC(1, 16, 4, 7), &w, attr.attr));
 }
 
 static void inner(void)
@@ -256,6 +266,7 @@ static void (*const kinds[])(void) = {conv,
                                       conv_back_source,
                                       conv_back_weights,
                                       conv_one_channel,
+                                      conv_part,
                                       inner,
                                       inner_back_source,
                                       inner_back_weights,

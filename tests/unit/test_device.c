@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "engine/device.h"
+#include "engine/onednn/compat.h"
+#include "engine/run/process.h"
 #include "fault/trainer_fixtures.h"
 #include "util/fault.h"
 #include "util/status.h"
@@ -375,6 +377,63 @@ START_TEST(test_sweep)
 }
 END_TEST
 
+/* ---- questions to oneDNN and drivers ---- */
+
+/* A set of this architecture: oneDNN gives those of two architectures the same numbers. */
+START_TEST(test_isa)
+{
+    const char *name = mo_isa_name();
+    ck_assert_str_eq(name, mo_isa_name());
+#if defined(__aarch64__)
+    ck_assert_msg(strstr(name, "ASIMD") != NULL || strstr(name, "SVE_") != NULL, "%s", name);
+#elif defined(__x86_64__)
+    ck_assert_msg(strstr(name, "SSE41") != NULL || strncmp(name, "AVX", 3) == 0, "%s", name);
+#else
+    ck_assert_str_ne(name, "");
+#endif
+}
+END_TEST
+
+static int child_asks(void *ctx)
+{
+    (void)ctx;
+    alarm(60);
+    mo_process_hold();
+    mo_process_release();
+    moco_device_free(tiny_device(1));
+    return 0;
+}
+
+static void *fork_elsewhere(void *ctx)
+{
+    atomic_int *forked = ctx;
+    const pid_t pid = fork();
+    if (pid == 0)
+        _exit(child_asks(NULL));
+    int status = 1;
+    waitpid(pid, &status, 0);
+    atomic_store(forked, status == 0 ? 1 : 2);
+    return NULL;
+}
+
+/* While a driver is loaded, which may take seconds and may start programs, devices come and go and
+ * this thread forks; the fork of another one waits. */
+START_TEST(test_questions)
+{
+    atomic_int forked = 0;
+    pthread_t thread;
+    mo_process_hold();
+    moco_device_free(tiny_device(2));
+    ck_assert_int_eq(in_child(child_asks, NULL), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, fork_elsewhere, &forked), 0);
+    usleep(50000);
+    ck_assert_int_eq(atomic_load(&forked), 0);
+    mo_process_release();
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(atomic_load(&forked), 1);
+}
+END_TEST
+
 static int child_is_told(void *ctx)
 {
     family_t *f = ctx;
@@ -569,9 +628,11 @@ int main(void)
     tcase_add_test(tc, test_messages);
     tcase_add_test(tc, test_many_callers);
     tcase_add_test(tc, test_signals);
+    tcase_add_test(tc, test_isa);
     if (FORKS) {
         tcase_add_test(tc, test_fork_idle);
         tcase_add_test(tc, test_fork_at_work);
+        tcase_add_test(tc, test_questions);
     } else {
         puts("children of fork skipped: the thread sanitizer loses count of their threads");
     }

@@ -1,4 +1,5 @@
-/* bf16 is the upper half of a float32 number; f16 has 5 bits of exponent and 10 behind the point. */
+/* bf16 is the upper half of a float32 number; f16 has 5 bits of exponent and 10 behind the
+ * point. */
 #include "engine/check/narrow.h"
 
 #include <math.h>

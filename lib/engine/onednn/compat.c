@@ -3,6 +3,10 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#include <sys/prctl.h>
+#endif
 
 const char *mo_dnnl_status_name(dnnl_status_t status)
 {
@@ -12,32 +16,62 @@ const char *mo_dnnl_status_name(dnnl_status_t status)
     return (unsigned)status < sizeof names / sizeof names[0] ? names[status] : "unknown";
 }
 
-#if defined(__x86_64__) || defined(__i386__)
-#define NO_ISA "below SSE41"
-#elif defined(__aarch64__)
-#define NO_ISA "AARCH64"
+/* ---- the instruction set ---- */
+
+static char made_name[40]; /* of a set that has no name in a table */
+
+#if defined(__aarch64__)
+
+/* The numbers that oneDNN has for AArch64 are not in its headers, and mean other sets than on x86.
+ * 0x1f is what versions of 2.x call 0x27. */
+static const mo_isa_t isas[] = {{0x1, "ASIMD"},    {0x3, "SVE_128"},  {0x7, "SVE_256"}, {0xf, "SVE_384"},
+                                {0x1f, "SVE_512"}, {0x27, "SVE_512"}, {0, NULL}};
+
+/* oneDNN tells nothing, as where it was built for no instructions of its own: what the processor
+ * has, which the libraries behind it may use. */
+static void name_no_isa(void)
+{
+    const unsigned long has = getauxval(AT_HWCAP);
+    const int bytes = has & HWCAP_SVE ? prctl(PR_SVE_GET_VL) & PR_SVE_VL_LEN_MASK : 0;
+    if (has & HWCAP_SVE)
+        snprintf(made_name, sizeof made_name, "processor with SVE_%d", 8 * bytes);
+    else
+        snprintf(made_name, sizeof made_name, has & HWCAP_ASIMD ? "processor with ASIMD" : "AARCH64");
+}
+
 #else
-#define NO_ISA "generic"
+
+#define isas mo_isas
+
+static void name_no_isa(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    snprintf(made_name, sizeof made_name, "below SSE41");
+#else
+    snprintf(made_name, sizeof made_name, "generic");
+#endif
+}
+
 #endif
 
-static char unknown_isa[24];
-
-static void name_unknown_isa(void)
+static void make_name(void)
 {
-    snprintf(unknown_isa, sizeof unknown_isa, "number 0x%x", (unsigned)dnnl_get_effective_cpu_isa());
+    const int isa = (int)dnnl_get_effective_cpu_isa();
+    if (isa == 0)
+        name_no_isa();
+    else
+        snprintf(made_name, sizeof made_name, "number 0x%x", (unsigned)isa);
 }
 
 const char *mo_isa_name(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     const int isa = (int)dnnl_get_effective_cpu_isa();
-    if (isa == 0) /* oneDNN names those of x86 alone */
-        return NO_ISA;
-    for (const mo_isa_t *i = mo_isas; i->name != NULL; i++)
+    for (const mo_isa_t *i = isas; i->name != NULL; i++)
         if (i->number == isa)
             return i->name;
-    pthread_once(&once, name_unknown_isa);
-    return unknown_isa;
+    pthread_once(&once, make_name);
+    return made_name;
 }
 
 /* ---- attributes ---- */
@@ -76,7 +110,8 @@ mo_window_dims_t mo_window_dims(const mo_window_t *w)
     return (mo_window_dims_t){.strides = {w->stride, w->stride},
                               .kernel = {w->kernel_h, w->kernel_w},
                               .dilates = {0, 0},
-                              .pads = {w->pad, w->pad}};
+                              .pads = {w->pad - w->inside_above, w->pad},
+                              .ends = {w->pad - w->inside_below, w->pad}};
 }
 
 const char *mo_pd_name(const_dnnl_primitive_desc_t pd)

@@ -43,6 +43,8 @@ void mo_attr_free(mo_attr_t *attr);
 /* ---- primitive descriptors ---- */
 typedef struct mo_window { /* convolution and pooling over two spatial axes; square */
     int64_t kernel_h, kernel_w, stride, pad;
+    int64_t inside_above, inside_below; /* convolution forward: rows of the padding that are not there, since the
+                                           source goes on: of a part of the rows                                  */
 } mo_window_t;
 typedef const_dnnl_primitive_attr_t mo_cattr_t;
 
@@ -111,8 +113,9 @@ const char *mo_pd_name(const_dnnl_primitive_desc_t pd); /* of its implementation
 /* BN backward wants SHIFT as an argument on 2.x and counts it wrongly on 3.0-3.12.0. */
 int mo_bn_bwd_takes_shift(void);
 
-/* The instruction set that oneDNN uses, as ONEDNN_MAX_CPU_ISA has its name; its number where it is
- * one that this library does not know. Static storage. */
+/* The instruction set that oneDNN uses, as ONEDNN_MAX_CPU_ISA has its name (of AArch64: ASIMD,
+ * SVE_128 …); its number where it is one that this library does not know; and where oneDNN tells
+ * nothing, what the processor has. Static storage. */
 const char *mo_isa_name(void);
 
 /* Name of a oneDNN status. */

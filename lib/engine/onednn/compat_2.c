@@ -85,7 +85,7 @@ dnnl_status_t mo_pd_conv_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_pr
     mo_window_dims_t d = mo_window_dims(w);
     dnnl_convolution_desc_t desc;
     RETURN_IF(dnnl_dilated_convolution_forward_desc_init(&desc, kind, dnnl_convolution_direct, src, weights, bias, dst,
-                                                         d.strides, d.dilates, d.pads, d.pads));
+                                                         d.strides, d.dilates, d.pads, d.ends));
     return CREATE(desc, NULL);
 }
 

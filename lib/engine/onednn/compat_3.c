@@ -64,7 +64,7 @@ dnnl_status_t mo_pd_conv_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_pr
 {
     mo_window_dims_t d = mo_window_dims(w);
     return dnnl_convolution_forward_primitive_desc_create(pd, e, kind, dnnl_convolution_direct, src, weights, bias, dst,
-                                                          d.strides, d.dilates, d.pads, d.pads, attr);
+                                                          d.strides, d.dilates, d.pads, d.ends, attr);
 }
 
 dnnl_status_t mo_pd_conv_bwd_data(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t d_src, mo_cmd_t weights,

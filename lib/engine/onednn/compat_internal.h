@@ -14,11 +14,11 @@
 
 /* Square windows in oneDNN's arrays. */
 typedef struct mo_window_dims {
-    dnnl_dims_t strides, kernel, dilates, pads;
+    dnnl_dims_t strides, kernel, dilates, pads, ends;
 } mo_window_dims_t;
 mo_window_dims_t mo_window_dims(const mo_window_t *w);
 
-/* The numbers of instruction sets differ between the two interfaces: each has its table. */
+/* The numbers of x86's instruction sets differ between the two interfaces: each has its table. */
 typedef struct mo_isa {
     int number;
     const char *name;

@@ -52,14 +52,57 @@ int32_t mo_conv_bias(mo_net_t *net, int32_t src, const char *name, int32_t chann
 static mo_window_t window_of(const mo_op_t *op)
 {
     const mo_sliding_form_t *f = op->form;
-    return (mo_window_t){f->kernel, f->kernel, f->stride, f->pad};
+    return (mo_window_t){.kernel_h = f->kernel, .kernel_w = f->kernel, .stride = f->stride, .pad = f->pad};
 }
 
-static dnnl_status_t forward_pd(mo_plan_t *plan, const mo_op_t *op, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t bias,
-                                mo_cmd_t dst, mo_cattr_t attr, dnnl_primitive_desc_t *pd)
+static dnnl_status_t forward_pd(mo_plan_t *plan, const mo_op_t *op, const mo_product_part_t *part, mo_cmd_t weights,
+                                mo_cmd_t bias, mo_cattr_t attr, dnnl_primitive_desc_t *pd)
 {
-    const mo_window_t w = window_of(op);
-    return mo_pd_conv_fwd(pd, mo_device_engine(plan->device), mo_forward_kind(plan), src, weights, bias, dst, &w, attr);
+    mo_window_t w = window_of(op);
+    w.inside_above = part->inside_above;
+    w.inside_below = part->inside_below;
+    return mo_pd_conv_fwd(pd, mo_device_engine(plan->device), mo_forward_kind(plan), MD(plan, part->src), weights, bias,
+                          MD(plan, part->dst), &w, attr);
+}
+
+/* Rows [from, from + rows) of a tensor of one image, each of `width` positions. */
+static moco_status_t rows_of(mo_plan_t *plan, mo_shape_t s, int64_t from, int64_t rows, int64_t width,
+                             mo_slot_id_t *slot)
+{
+    const int64_t c = s.c, row = width * c, extents[4] = {1, c, rows, width}, strides[4] = {rows * row, 1, row, c};
+    return mo_view(plan, *slot, from * row, 4, extents, strides, slot);
+}
+
+/* Each position by itself: the image is a column of positions, and may be cut behind each of
+ * them. */
+static int is_each_position(const mo_op_t *op)
+{
+    const mo_sliding_form_t *f = op->form;
+    return f->kernel == 1 && f->stride == 1 && f->pad == 0;
+}
+
+static int32_t parts_of(const mo_plan_t *plan, const mo_op_t *op)
+{
+    const mo_shape_t out = plan->net->shapes[op->dst];
+    return mo_plan_parts(plan, op, is_each_position(op) ? (int64_t)out.h * out.w : out.h);
+}
+
+static moco_status_t part_of(mo_plan_t *plan, const mo_op_t *op, int32_t number, int32_t parts, mo_product_part_t *part)
+{
+    moco_status_t status = MOCO_OK;
+    const mo_shape_t in = plan->net->shapes[op->src], out = plan->net->shapes[op->dst];
+    const mo_sliding_form_t *f = op->form;
+    const int alone = is_each_position(op);
+    const int64_t units = alone ? (int64_t)out.h * out.w : out.h;
+    const int64_t from = units * number / parts, to = units * (number + 1) / parts;
+    const int64_t above = from * f->stride - f->pad, below = (to - 1) * f->stride - f->pad + f->kernel;
+    const int64_t top = above < 0 ? 0 : above, bottom = below > in.h && !alone ? in.h : below;
+    part->inside_above = f->pad - (top - above);
+    part->inside_below = f->pad - (below - bottom);
+    TRY(rows_of(plan, in, top, bottom - top, alone ? 1 : in.w, &part->src));
+    TRY(rows_of(plan, out, from, to - from, alone ? 1 : out.w, &part->dst));
+cleanup:
+    return status;
 }
 
 static dnnl_status_t weights_pd(mo_plan_t *plan, const mo_op_t *op, mo_cmd_t src, mo_cmd_t d_weights, mo_cmd_t d_bias,
@@ -78,7 +121,8 @@ static dnnl_status_t source_pd(mo_plan_t *plan, const mo_op_t *op, mo_cmd_t d_sr
                                attr);
 }
 
-static const mo_product_calls_t calls = {.forward = forward_pd, .d_weights = weights_pd, .d_source = source_pd};
+static const mo_product_calls_t calls = {
+    .parts = parts_of, .part = part_of, .forward = forward_pd, .d_weights = weights_pd, .d_source = source_pd};
 
 static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
 {

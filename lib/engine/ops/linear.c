@@ -99,18 +99,43 @@ static moco_status_t with_packed(mo_plan_t *plan, const mo_op_t *op, dnnl_primit
     return mo_plan_chosen(plan, op, pd, 4, args, what);
 }
 
-static moco_status_t products(mo_plan_t *plan, const mo_op_t *op)
+typedef struct operands {
+    int32_t src, dst, plain, bias;
+    mo_cmd_t any;
+    mo_cattr_t attr;
+} operands_t;
+
+/* Rows [from, to) of the result. */
+static moco_status_t product(mo_plan_t *plan, const mo_op_t *op, const operands_t *o, int64_t from, int64_t to)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
+    const shape_t s = shape_of(plan, op);
+    const int64_t read[2] = {to - from, s.inputs}, made[2] = {to - from, s.outputs};
+    const int64_t read_strides[2] = {s.inputs, 1}, made_strides[2] = {s.outputs, 1};
+    int32_t src, dst;
+    TRY(mo_view(plan, o->src, from * s.inputs, 2, read, read_strides, &src));
+    TRY(mo_view(plan, o->dst, from * s.outputs, 2, made, made_strides, &dst));
+    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, src), o->any,
+                        o->bias >= 0 ? MD(plan, o->bias) : NULL, MD(plan, dst), o->attr),
+           "plan a linear layer");
+    TRY(mo_plan_choose(plan, &pd, NULL, NULL, "make a linear layer"));
+    const int32_t slots[] = {src, o->bias, dst};
+    TRY(with_packed(plan, op, pd, o->plain, slots, "make a linear layer"));
+cleanup:
+    return status;
+}
+
+static moco_status_t products(mo_plan_t *plan, const mo_op_t *op)
+{
+    moco_status_t status = MOCO_OK;
     mo_md_t any = NULL;
     mo_attr_t attr = {0};
     shape_t s = shape_of(plan, op);
+    const int32_t first = plan->instr_count, parts = mo_plan_parts(plan, op, s.rows);
     int32_t src, dst, plain, bias = -1;
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_product_dst(plan, op, &dst));
-    TRY(matrix(plan, src, s.rows, s.inputs, 0, &src));
-    TRY(matrix(plan, dst, s.rows, s.outputs, 0, &dst));
     TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->weights, &plain));
     TRY(matrix(plan, plain, s.inputs, s.outputs, 1, &plain));
     if (op->bias >= 0) {
@@ -119,12 +144,11 @@ static moco_status_t products(mo_plan_t *plan, const mo_op_t *op)
     }
     TRY(mo_product_attr(plan, op, &attr));
     TRY(any_layout(s.inputs, s.outputs, TYPE(plan, src), &any));
-    ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, src), any, bias >= 0 ? MD(plan, bias) : NULL,
-                        MD(plan, dst), attr.attr),
-           "plan a linear layer");
-    TRY(mo_plan_choose(plan, &pd, NULL, NULL, "make a linear layer"));
-    const int32_t slots[] = {src, bias, dst};
-    TRY(with_packed(plan, op, pd, plain, slots, "make a linear layer"));
+    const operands_t o = {src, dst, plain, bias, any, attr.attr};
+    for (int32_t i = 0; i < parts; i++)
+        TRY(product(plan, op, &o, s.rows * i / parts, s.rows * (i + 1) / parts));
+    if (parts > 1)
+        mo_plan_at_once(plan, first);
 cleanup:
     mo_md_free(any);
     mo_attr_free(&attr);
@@ -211,11 +235,12 @@ cleanup:
 
 /* ---- as inner products ---- */
 
-static dnnl_status_t forward_pd(mo_plan_t *plan, const mo_op_t *op, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t bias,
-                                mo_cmd_t dst, mo_cattr_t attr, dnnl_primitive_desc_t *pd)
+static dnnl_status_t forward_pd(mo_plan_t *plan, const mo_op_t *op, const mo_product_part_t *part, mo_cmd_t weights,
+                                mo_cmd_t bias, mo_cattr_t attr, dnnl_primitive_desc_t *pd)
 {
     (void)op;
-    return mo_pd_linear_fwd(pd, mo_device_engine(plan->device), mo_forward_kind(plan), src, weights, bias, dst, attr);
+    return mo_pd_linear_fwd(pd, mo_device_engine(plan->device), mo_forward_kind(plan), MD(plan, part->src), weights,
+                            bias, MD(plan, part->dst), attr);
 }
 
 static dnnl_status_t weights_pd(mo_plan_t *plan, const mo_op_t *op, mo_cmd_t src, mo_cmd_t d_weights, mo_cmd_t d_bias,

@@ -22,7 +22,9 @@ static mo_window_t window_of(const mo_plan_t *plan, const mo_op_t *op)
 {
     const mo_shape_t s = plan->net->shapes[op->src];
     const mo_sliding_form_t *f = op->form;
-    return f != NULL ? (mo_window_t){f->kernel, f->kernel, f->stride, f->pad} : (mo_window_t){s.h, s.w, 1, 0};
+    if (f == NULL)
+        return (mo_window_t){.kernel_h = s.h, .kernel_w = s.w, .stride = 1};
+    return (mo_window_t){.kernel_h = f->kernel, .kernel_w = f->kernel, .stride = f->stride, .pad = f->pad};
 }
 
 static dnnl_alg_kind_t algorithm(const mo_op_t *op)

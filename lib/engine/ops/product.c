@@ -95,24 +95,13 @@ static moco_status_t finish(mo_plan_t *plan, const mo_op_t *op, dnnl_primitive_d
     return status;
 }
 
-moco_status_t mo_product_forward(mo_plan_t *plan, const mo_op_t *op, const mo_product_calls_t *calls)
+static moco_status_t forward_part(mo_plan_t *plan, const mo_op_t *op, const mo_product_calls_t *calls,
+                                  const mo_product_part_t *part, int32_t bias, mo_cmd_t any, mo_cattr_t attr)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
-    mo_md_t any = NULL, vector = NULL;
-    mo_attr_t attr = {0};
-    int32_t src, dst, weights = -1, bias = -1;
-    TRY(mo_value(plan, op->src, &src));
-    TRY(mo_product_dst(plan, op, &dst));
-    TRY(operand(plan, calls, op->src, &src));
-    TRY(operand(plan, calls, op->dst, &dst));
-    TRY(mo_product_attr(plan, op, &attr));
-    TRY(parameter_any(plan, op->weights, TYPE(plan, src), &any));
-    if (op->bias >= 0) {
-        TRY(parameter_any(plan, op->bias, dnnl_f32, &vector));
-        TRY(mo_plan_weights(plan, op->bias, vector, &bias));
-    }
-    ENGINE(calls->forward(plan, op, MD(plan, src), any, vector, MD(plan, dst), attr.attr, &pd),
+    int32_t weights = -1;
+    ENGINE(calls->forward(plan, op, part, any, bias >= 0 ? MD(plan, bias) : NULL, attr, &pd),
            "plan a product with weights");
     TRY(mo_plan_choose(plan, &pd, NULL, NULL, "make a product with weights"));
     if (plan->mode == MO_MODE_TRAIN)
@@ -120,8 +109,39 @@ moco_status_t mo_product_forward(mo_plan_t *plan, const mo_op_t *op, const mo_pr
     if (status == MOCO_OK)
         status =
             mo_plan_weights(plan, op->weights, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &weights);
-    mo_arg_t args[] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_BIAS, bias}, {DNNL_ARG_DST, dst}};
+    mo_arg_t args[] = {
+        {DNNL_ARG_SRC, part->src}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_BIAS, bias}, {DNNL_ARG_DST, part->dst}};
     TRY(finish(plan, op, pd, status, 4, args, "make a product with weights"));
+cleanup:
+    return status;
+}
+
+moco_status_t mo_product_forward(mo_plan_t *plan, const mo_op_t *op, const mo_product_calls_t *calls)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t any = NULL, vector = NULL;
+    mo_attr_t attr = {0};
+    int32_t bias = -1;
+    const int32_t first = plan->instr_count, parts = calls->parts != NULL ? calls->parts(plan, op) : 1;
+    mo_product_part_t whole = {0};
+    TRY(mo_value(plan, op->src, &whole.src));
+    TRY(mo_product_dst(plan, op, &whole.dst));
+    TRY(operand(plan, calls, op->src, &whole.src));
+    TRY(operand(plan, calls, op->dst, &whole.dst));
+    TRY(mo_product_attr(plan, op, &attr));
+    TRY(parameter_any(plan, op->weights, TYPE(plan, whole.src), &any));
+    if (op->bias >= 0) {
+        TRY(parameter_any(plan, op->bias, dnnl_f32, &vector));
+        TRY(mo_plan_weights(plan, op->bias, vector, &bias));
+    }
+    for (int32_t i = 0; i < parts; i++) {
+        mo_product_part_t part = whole;
+        if (parts > 1)
+            TRY(calls->part(plan, op, i, parts, &part));
+        TRY(forward_part(plan, op, calls, &part, bias, any, attr.attr));
+    }
+    if (parts > 1)
+        mo_plan_at_once(plan, first);
 cleanup:
     mo_md_free(any);
     mo_md_free(vector);

@@ -345,6 +345,7 @@ moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, 
     making.plan->mode = spec->mode;
     making.plan->shard = spec->shard;
     making.plan->shards_per_group = spec->shards_per_group;
+    making.plan->cut = spec->cut && spec->shard == 1 && !mo_device_is_gpu(device);
     making.plan->primitives = spec->primitives || mo_device_is_gpu(device); /* loops are the host's */
     TRY(mo_device_call(device, make_on_lane, &making));
     TRY(keep_constants(making.plan));

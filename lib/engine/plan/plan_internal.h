@@ -44,6 +44,7 @@ typedef struct mo_instr {
     const mo_op_t *op;
     int32_t first_memory_arg; /* of the instance's flat argument array */
     int backward;
+    int32_t parts;      /* of a cut product, at the first of them: so many instructions may run at once; else 1 or 0 */
     uint64_t kind_made; /* a primitive's, see run/process.h */
 } mo_instr_t;
 
@@ -58,7 +59,7 @@ struct mo_plan {
     moco_device_t *device;
     mo_mode_t mode;
     int32_t shard, shards_per_group;
-    int primitives;
+    int primitives, cut;
     dnnl_data_type_t low; /* type of tensors of low precision; float32: there are none */
     const mo_net_t *net;  /* borrowed: the owner of the plan keeps it */
     mo_op_t *ops;         /* own copy: fusion marks it */
@@ -131,6 +132,11 @@ typedef struct mo_sources {
 } mo_sources_t;
 moco_status_t mo_plan_sources(mo_plan_t *plan, const mo_op_t *op, mo_sources_t *kept);
 void mo_plan_sources_back(mo_plan_t *plan, const mo_sources_t *kept);
+/* Into how many parts a product is cut whose result has `units` rows that can be made one by one;
+ * 1: it stays whole. By size alone, so that the same is done on every machine. */
+int32_t mo_plan_parts(const mo_plan_t *plan, const mo_op_t *op, int64_t units);
+/* The instructions from `first` on write different places and none reads what another writes. */
+void mo_plan_at_once(mo_plan_t *plan, int32_t first);
 
 /* Marks what others take over in infer mode. */
 void mo_plan_fuse(mo_plan_t *plan, const mo_plan_spec_t *spec);

@@ -254,6 +254,8 @@ moco_status_t mo_lane_scratchpad(mo_lane_t *lane, size_t bytes)
     mo_md_t md = NULL;
     if (bytes <= lane->scratchpad_bytes)
         return MOCO_OK;
+    if (lane->scratchpad != NULL) /* a GPU may still be at work in it, of what was asked for before a yield */
+        TRY(mo_engine_status(dnnl_stream_wait(lane->stream), "wait"));
     dnnl_dims_t dims = {(dnnl_dim_t)bytes};
     if (device->gpu != NULL)
         TRY(mo_opencl_alloc(device->gpu, bytes, &block));

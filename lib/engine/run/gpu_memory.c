@@ -1,6 +1,7 @@
 /* Memory of a GPU as a kind of memory: a map is a copy on the host, fetched where it is read and
  * sent back where it is written. The engine's work on it has been waited for before. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/run/device_internal.h"
 #include "engine/run/gpu.h"
@@ -56,7 +57,9 @@ static moco_status_t map(mo_memory_t *memory, size_t offset, size_t bytes, mo_ac
     uint8_t *block = NULL;
     if (status == MOCO_OK && (mo_fault(MO_FAULT_ALLOC) || posix_memalign((void **)&block, FRONT, FRONT + bytes) != 0))
         status = mo_fail(MOCO_ERR_MEMORY, "no memory to look at %zu bytes of the GPU", bytes);
-    if (status == MOCO_OK && access != MO_WRITE)
+    if (status == MOCO_OK && access == MO_WRITE)
+        memset(block + FRONT, 0, bytes); /* what a call that fails does not write is sent, too */
+    else if (status == MOCO_OK)
         status = copy(memory, block + FRONT, memory->at + offset, bytes);
     if (status != MOCO_OK) {
         free(block);

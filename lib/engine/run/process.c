@@ -30,6 +30,8 @@ enum { KINDS = 1024, PAUSE_NS = 100000, EXIT_PAUSES = 100000 /* ten seconds */, 
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static moco_device_t *all_devices;
 static atomic_int forking, ending;
+static atomic_int holds;              /* of all threads: questions that are being asked … */
+static _Thread_local int own_holds;   /* … and of this one                               */
 static pthread_rwlock_t *first_times; /* readers make something; a writer exits. Never freed */
 static pthread_key_t first_key;       /* has a value in the first thread; made where first_times is */
 static atomic_llong give_up;          /* monotonic milliseconds: no call waits for the end any longer; 0 = none has */
@@ -130,9 +132,10 @@ __attribute__((destructor)) static void forget_first_thread(void)
 static void fork_prepare(void)
 {
     json_object_seed(0); /* if a thread is about to draw jansson's seed, wait for it: it has a lock of its own */
+    atomic_fetch_sub(&holds, own_holds); /* a driver may start a program while this thread loads it */
     pthread_mutex_lock(&all_lock);
     atomic_store(&forking, 1);
-    while (any_inside(MO_MAKING))
+    while (any_inside(MO_MAKING) || atomic_load(&holds) > 0)
         nap();
     for (moco_device_t *d = all_devices; d != NULL; d = d->after)
         pthread_mutex_lock(&d->lock);
@@ -142,6 +145,7 @@ static void fork_parent(void)
 {
     for (moco_device_t *d = all_devices; d != NULL; d = d->after)
         pthread_mutex_unlock(&d->lock);
+    atomic_fetch_add(&holds, own_holds);
     atomic_store(&forking, 0);
     pthread_mutex_unlock(&all_lock);
 }
@@ -156,6 +160,7 @@ static void fork_child(void)
         init_first_times();
         watch_this_thread(); /* whichever thread forked is the child's first one */
     }
+    atomic_store(&holds, own_holds);
     atomic_store(&forking, 0);
     pthread_mutex_unlock(&all_lock);
 }
@@ -167,12 +172,19 @@ __attribute__((constructor)) static void watch_forks(void)
 
 void mo_process_hold(void)
 {
-    pthread_mutex_lock(&all_lock);
+    atomic_fetch_add(&holds, 1);
+    while (own_holds == 0 && atomic_load(&forking)) {
+        atomic_fetch_sub(&holds, 1);
+        nap();
+        atomic_fetch_add(&holds, 1);
+    }
+    own_holds++;
 }
 
 void mo_process_release(void)
 {
-    pthread_mutex_unlock(&all_lock);
+    own_holds--;
+    atomic_fetch_sub(&holds, 1);
 }
 
 /* ---- exit ---- */
@@ -184,7 +196,7 @@ static void at_exit(void)
     exiting = pthread_self();
     atomic_store(&ending, 1);
     pthread_mutex_lock(&all_lock);
-    for (int i = 0; i < EXIT_PAUSES && any_inside(MO_RUNNING); i++)
+    for (int i = 0; i < EXIT_PAUSES && (any_inside(MO_RUNNING) || atomic_load(&holds) > own_holds); i++)
         nap();
     pthread_mutex_unlock(&all_lock);
 }

@@ -16,7 +16,9 @@
 void mo_process_add(moco_device_t *device);
 void mo_process_remove(moco_device_t *device);
 
-/* While held, the process does not fork. Not on a thread that is inside the gate. */
+/* While held, no other thread forks, and an exit waits. No lock is taken: what is asked in between
+ * may load drivers for seconds, and meanwhile devices are opened and closed. Not on a thread that is
+ * inside the gate. */
 void mo_process_hold(void);
 void mo_process_release(void);
 
