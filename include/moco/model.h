@@ -64,12 +64,13 @@ MOCO_API moco_status_t moco_model_options_json(const moco_model_options_t *optio
  *         MOCO_ERR_SHAPE (a tensor is missing or has other sizes than its architecture),
  *         MOCO_ERR_NONFINITE (a weight or statistic is infinite or no number, and which),
  *         MOCO_ERR_UNSUPPORTED (another network, a layer that no network here has, a program
- *         instead of tensors, a precision that oneDNN does not have for the device), MOCO_ERR_MISMATCH (no key encoder in it; several encoders and no
- *         `prefix` that names one), MOCO_ERR_VERSION (the file or the options are of a newer
- *         library), MOCO_ERR_ARGUMENT (an option out of range; vit_heads that does not divide the
- *         width), MOCO_ERR_MEMORY_CAP (more than memory_cap, or with 0 more than moco_memory_left;
- *         the message says both), MOCO_ERR_MEMORY, and what work on a device returns
- *         (moco_device_t). Since: 0.1.
+ *         instead of tensors, a precision that oneDNN does not have for the device),
+ *         MOCO_ERR_MISMATCH (no key encoder in it; several encoders and no `prefix` that names
+ *         one), MOCO_ERR_VERSION (the file or the options are of a newer library),
+ *         MOCO_ERR_ARGUMENT (an option out of range; vit_heads that does not divide the width),
+ *         MOCO_ERR_MEMORY_CAP (more than memory_cap, or with 0 more than moco_memory_left; the
+ *         message says both), MOCO_ERR_MEMORY, and what work on a device returns (moco_device_t).
+ *         Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_load(const char *path, const moco_model_options_t *options, moco_device_t *device,
                                        moco_model_t **out);

@@ -23,7 +23,7 @@ static const char *name_of(dnnl_data_type_t type)
 static int has_product(mo_plan_t *plan, int rank, dnnl_format_tag_t tag, mo_cattr_t attr)
 {
     const dnnl_dims_t matrix = {16, 32}, weights = {32, 32}, map = {2, 32, 8, 8}, filter = {32, 32, 3, 3};
-    const mo_window_t window = {3, 3, 1, 1};
+    const mo_window_t window = {.kernel_h = 3, .kernel_w = 3, .stride = 1, .pad = 1};
     const dnnl_engine_t engine = mo_device_engine(plan->device);
     dnnl_primitive_desc_t pd = NULL;
     mo_md_t src = NULL, any = NULL;
