@@ -20,6 +20,7 @@ typedef struct bench_options {
     double seconds;
     int json;
     run_place_t place;
+    model_file_t file;       /* its precision alone */
     arg_settings_t settings; /* trainer options in the order given */
 } bench_options_t;
 
@@ -52,6 +53,8 @@ static int parse(int argc, char **argv, bench_options_t *options)
         {"seconds", 0, ARG_NUMBER, &options->seconds, "S", "or steps for so long, at least one (default 20)", 0, 0,
          NULL},
         DEVICE_OPTIONS(options->place),
+        {"precision", 0, ARG_CHOICE, &options->file.precision, "float32|bf16|f16",
+         "of the embeddings' products; training is float32 (default float32)", 0, 0, NULL},
         {"memory-cap", 0, ARG_BYTES, &options->memory_cap, "BYTES", "refuse to plan more, such as 2G or 512M", 0, 0,
          NULL},
         {"set", 0, ARG_SETTING, &options->settings, "name=value", "any trainer option, repeatable", 0, 0, NULL},
@@ -297,6 +300,32 @@ static void report(bench_t *b, double embedded, double embedded_share)
                output_bytes((double)peak, text));
 }
 
+/* The encoder as it is, through the bytes of its file, which is where a precision is chosen. */
+static moco_status_t take_model(bench_t *b)
+{
+    moco_model_options_t options;
+    moco_model_t *trained = NULL;
+    moco_status_t status = MOCO_OK;
+    uint64_t size = 0;
+    void *bytes = NULL;
+
+    TRY(model_file_options(&b->options->file, &options));
+    TRY(moco_trainer_snapshot(b->trainer, NULL, b->device, &trained));
+    TRY(moco_model_save_memory(trained, NULL, 0, &size));
+    bytes = malloc(size);
+    if (bytes == NULL) {
+        fail("no memory for a model of %llu bytes", (unsigned long long)size);
+        status = MOCO_ERR_MEMORY;
+        goto cleanup;
+    }
+    TRY(moco_model_save_memory(trained, bytes, size, NULL));
+    TRY(moco_model_load_memory(bytes, size, &options, b->device, &b->model));
+cleanup:
+    free(bytes);
+    moco_model_free(trained);
+    return status;
+}
+
 static moco_status_t measure(bench_t *b)
 {
     moco_status_t status = MOCO_OK;
@@ -308,7 +337,7 @@ static moco_status_t measure(bench_t *b)
     TRY(show_start(b, seconds_now() - started));
     TRY(draw_images(b));
     TRY(train(b));
-    TRY(moco_trainer_snapshot(b->trainer, NULL, b->device, &b->model));
+    TRY(take_model(b));
     moco_trainer_free(b->trainer); /* a model alone, as hosts have it */
     b->trainer = NULL;
     if (b->steps == 0) /* interrupted */

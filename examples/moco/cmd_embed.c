@@ -30,6 +30,7 @@ static int parse(int argc, char **argv, embed_options_t *options)
         {"limit", 0, ARG_INTEGER, &options->limit, "N", "use N images, spread evenly over the listing", 1, INT64_MAX,
          NULL},
         MODEL_FILE_OPTIONS(options->file),
+        PRECISION_OPTION(options->file),
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "the summary as a JSON object on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},

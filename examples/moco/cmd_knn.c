@@ -26,6 +26,7 @@ static int parse(int argc, char **argv, knn_options_t *options)
         {"limit", 0, ARG_INTEGER, &options->limit, "N", "use N images of TRAIN, spread evenly over the listing", 1,
          INT64_MAX, NULL},
         MODEL_FILE_OPTIONS(options->file),
+        PRECISION_OPTION(options->file),
         {"tap", 0, ARG_CHOICE, &options->tap, "auto|backbone|projection",
          "which embeddings (default: behind the projection head, if there is one)", 0, 0, NULL},
         PLACE_OPTIONS(options->place),

@@ -24,6 +24,7 @@ static int parse(int argc, char **argv, near_options_t *options)
         {"k", 'k', ARG_INTEGER, &options->k, "K", "images to list (default 5)", 1, INT64_MAX, NULL},
         {"tap", 0, ARG_CHOICE, &options->tap, "backbone|projection", "which embeddings (default backbone)", 0, 0, NULL},
         MODEL_FILE_OPTIONS(options->file),
+        PRECISION_OPTION(options->file),
         PLACE_OPTIONS(options->place),
         {"json", 0, ARG_FLAG, &options->json, NULL, "a JSON object per image on stdout", 0, 0, NULL},
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},

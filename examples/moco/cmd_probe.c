@@ -56,6 +56,7 @@ static int parse(int argc, char **argv, probe_options_t *o)
         {"out", 'o', ARG_TEXT, &learn->out, "FILE.safetensors", "write backbone and classifier (fc.weight, fc.bias)", 0,
          0, NULL},
         LEARN_OPTIONS(*learn),
+        PRECISION_OPTION(learn->file),
         {NULL, 0, ARG_FLAG, NULL, NULL, NULL, 0, 0, NULL},
     };
     const arg_command_t command = {

@@ -81,6 +81,7 @@ moco_status_t model_file_options(const model_file_t *file, moco_model_options_t 
     if (status == MOCO_OK) {
         options->prefix = file->prefix;
         options->vit_heads = (int32_t)file->vit_heads;
+        options->precision = file->precision;
     }
     return status;
 }

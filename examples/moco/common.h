@@ -53,7 +53,15 @@ typedef struct run_place {
 typedef struct model_file {
     const char *prefix;
     int64_t vit_heads; /* 0 = as the file has it */
+    int precision;     /* MOCO_PRECISION_…       */
 } model_file_t;
+
+/* Of commands that run images through the model. */
+#define PRECISION_OPTION(file)                                             \
+    {                                                                      \
+        "precision", 0, ARG_CHOICE, &(file).precision, "float32|bf16|f16", \
+            "of products in the backbone (default float32)", 0, 0, NULL    \
+    }
 
 #define MODEL_FILE_OPTIONS(file)                                                                                   \
     {"prefix", 0, ARG_TEXT, &(file).prefix, "NAME", "of the encoder's tensors (default: found by their names)",    \

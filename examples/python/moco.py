@@ -22,6 +22,7 @@ import atexit
 import collections
 import ctypes
 import ctypes.util
+import functools
 import glob
 import json
 import logging
@@ -93,7 +94,7 @@ _FAILED = ctypes.CFUNCTYPE(None, _ptr, _i64, _i32, _text)
 
 class ModelOptions(_Struct):
     _fields_ = ([("struct_size", _u64)] + [(name, _f64) for name in "mean_r mean_g mean_b std_r std_g std_b".split()]
-                + [(name, _i32) for name in "encoder drop_head image_size eval_resize vit_heads reserved".split()]
+                + [(name, _i32) for name in "encoder drop_head image_size eval_resize vit_heads precision".split()]
                 + [("memory_cap", _i64), ("prefix", _text)])
 
 
@@ -1326,13 +1327,13 @@ class Dataset(_Handle):
 class Model(_Handle):
     """A finished encoder. Any number of threads may call it at once. Rows: [count, dimension]
     float32. A copy is another handle of the same encoder, which never changes; a pickle holds the
-    bytes of its file."""
+    bytes of its file, and its precision."""
     _free = "moco_model_free"
 
     def __init__(self, path, device=None, **options):
         """options: encoder ("query" or "key", of a training checkpoint), drop_head, image_size,
-        eval_resize, vit_heads, memory_cap, mean, std; prefix, of the encoder's tensors in another
-        program's file ("student.backbone")."""
+        eval_resize, vit_heads, precision ("float32", "bf16" or "f16"), memory_cap, mean, std;
+        prefix, of the encoder's tensors in another program's file ("student.backbone")."""
         filled, device = _model_options(options), _need(device, Device, "device", True)
         super().__init__(_create(self._free, "model_load", _path(path), ctypes.byref(filled), device))
 
@@ -1361,7 +1362,7 @@ class Model(_Handle):
         return self.__copy__()
 
     def __reduce_ex__(self, _protocol):
-        return type(self).from_bytes, (self.to_bytes(),)
+        return functools.partial(type(self).from_bytes, precision=self.info()["precision"]), (self.to_bytes(),)
 
     def save(self, path):
         _call("model_save", self, _path(path))

@@ -30,7 +30,8 @@ typedef struct moco_model_options {
     int32_t vit_heads;             /**< attention heads of a ViT, which no shape tells: 1..1024, a divisor of its width;
                                         0 = those the file says or shows, else as published for its width, with a
                                         warning. Other networks ignore it                                             */
-    int32_t reserved;              /**< 0                                                                             */
+    int32_t precision;             /**< MOCO_PRECISION_…, of the backbone's activations and packed weights where they
+                                        meet in products; embeddings, the projection head and files are float32       */
     int64_t memory_cap;            /**< bytes the model may take, weights and the work of all lanes, 0..2^60; 0 = what
                                         this process may still take (moco_memory_left), with which no other value is
                                         compared                                                                      */
@@ -63,12 +64,13 @@ MOCO_API moco_status_t moco_model_options_json(const moco_model_options_t *optio
  *         MOCO_ERR_SHAPE (a tensor is missing or has other sizes than its architecture),
  *         MOCO_ERR_NONFINITE (a weight or statistic is infinite or no number, and which),
  *         MOCO_ERR_UNSUPPORTED (another network, a layer that no network here has, a program
- *         instead of tensors), MOCO_ERR_MISMATCH (no key encoder in it; several encoders and no
- *         `prefix` that names one), MOCO_ERR_VERSION (the file or the options are of a newer
- *         library), MOCO_ERR_ARGUMENT (an option out of range; vit_heads that does not divide the
- *         width), MOCO_ERR_MEMORY_CAP (more than memory_cap, or with 0 more than moco_memory_left;
- *         the message says both), MOCO_ERR_MEMORY, and what work on a device returns
- *         (moco_device_t). Since: 0.1.
+ *         instead of tensors, a precision that oneDNN does not have for the device),
+ *         MOCO_ERR_MISMATCH (no key encoder in it; several encoders and no `prefix` that names
+ *         one), MOCO_ERR_VERSION (the file or the options are of a newer library),
+ *         MOCO_ERR_ARGUMENT (an option out of range; vit_heads that does not divide the width),
+ *         MOCO_ERR_MEMORY_CAP (more than memory_cap, or with 0 more than moco_memory_left; the
+ *         message says both), MOCO_ERR_MEMORY, and what work on a device returns (moco_device_t).
+ *         Since: 0.1.
  */
 MOCO_API moco_status_t moco_model_load(const char *path, const moco_model_options_t *options, moco_device_t *device,
                                        moco_model_t **out);
@@ -109,8 +111,8 @@ MOCO_API void moco_model_free(moco_model_t *model);
 /** JSON: arch, width, stem, head, size, backbone and projection dimensions, parameters,
  * multiply_adds (per image, in convolutions, linear layers and attentions), mean, std, eval_resize,
  * eval_crop, steps (of training; -1 = unknown); of a ViT also patch_size, vit_depth, vit_heads,
- * vit_norm; for another program's file source: what was taken, ignored and missing. Text rule as in
- * moco_build_info. Since: 0.1. */
+ * vit_norm; precision; for another program's file source: what was taken, ignored and missing. Text
+ * rule as in moco_build_info. Since: 0.1. */
 MOCO_API moco_status_t moco_model_info(const moco_model_t *model, char *text, uint64_t capacity, uint64_t *needed);
 
 /** The same of the model that moco_model_load would give, out of what describes it in the file: its

@@ -64,6 +64,13 @@ enum moco_encoder {
     MOCO_ENCODER_KEY = 1    /**< the one that follows it by momentum, in methods that have one */
 };
 
+/** What numbers a network computes with. Sums of products are float32 in each. */
+enum moco_precision {
+    MOCO_PRECISION_FLOAT32 = 0,
+    MOCO_PRECISION_BF16 = 1, /**< 8 significant bits, the range of float32                */
+    MOCO_PRECISION_F16 = 2   /**< 11 significant bits, from 6e-8 to 65504                 */
+};
+
 /**
  * Images of 8-bit pixels in the host's memory, borrowed for the time of the call. Fields that are 0
  * have the value that their comment names, so that `{.struct_size = sizeof image, .planes =

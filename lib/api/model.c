@@ -24,6 +24,7 @@ moco_status_t mo_wanted_of(const moco_model_options_t *options, mo_wanted_t *wan
                             .image_size = o.image_size,
                             .eval_resize = o.eval_resize,
                             .vit_heads = o.vit_heads,
+                            .precision = o.precision,
                             .memory_cap = o.memory_cap,
                             .mean = {o.mean_r, o.mean_g, o.mean_b},
                             .std = {o.std_r, o.std_g, o.std_b},
@@ -102,8 +103,8 @@ moco_status_t moco_model_file_info(const char *path, const moco_model_options_t 
     MO_NEED(path);
     TRY(mo_wanted_of(options, &wanted));
     TRY(mo_loaded_look(path, &wanted, &l));
-    status =
-        mo_json_text(mo_encoder_json(&l.encoder, &l.transform, l.foreign ? l.report : NULL), text, capacity, needed);
+    status = mo_json_text(mo_encoder_json(&l.encoder, &l.transform, wanted.precision, l.foreign ? l.report : NULL),
+                          text, capacity, needed);
 cleanup:
     mo_loaded_free(&l);
     return status;

@@ -32,8 +32,8 @@ moco_status_t mo_positions(mo_plan_t *plan, int32_t tensor, mo_slot_id_t of, mo_
 moco_status_t mo_parameter(mo_plan_t *plan, int32_t parameter, mo_slot_id_t *slot);
 moco_status_t mo_parameter_gradient(mo_plan_t *plan, int32_t parameter, mo_slot_id_t *slot);
 
-/* Numbers of a slot from float `from` on, as an array of `rank` extents whose neighbours along each
- * lie `strides` floats apart. */
+/* Numbers of a slot from number `from` on, as an array of `rank` extents whose neighbours along
+ * each lie `strides` numbers apart. */
 moco_status_t mo_view(mo_plan_t *plan, mo_slot_id_t of, int64_t from, int rank, const int64_t *extents,
                       const int64_t *strides, mo_slot_id_t *view);
 /* A matrix of numbers that never change, copied from `values`. */

@@ -24,7 +24,8 @@ enum mo_trait {
     MO_FUSABLE = 16,      /* y = activation(src [+ other]), number by number: the product that makes src takes it
                                over                                                                               */
     MO_SELECTS = 32,      /* hands on some positions of src as they are                                         */
-    MO_SLIDES = 64        /* a window over the image, which takes channels in blocks as well                    */
+    MO_SLIDES = 64,       /* a window over the image, which takes channels in blocks as well                    */
+    MO_LOW = 128          /* reads bf16 or f16 and makes them, where a plan has them (plan/types.c)             */
 };
 
 /* A kind of operation: how it puts its instructions into a plan, and its traits. Each file of

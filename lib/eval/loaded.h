@@ -13,6 +13,7 @@ typedef struct mo_wanted {
     int32_t image_size;     /* pixels; 0 = the file's, or as published     */
     int32_t eval_resize;    /* pixels; 0 = the file's, or by image_size   */
     int32_t vit_heads;      /* of a ViT; 0 = the file's, or as is usual    */
+    int32_t precision;      /* MOCO_PRECISION_… of a model                 */
     int64_t memory_cap;     /* bytes of a model; 0 = what may be taken     */
     double mean[3], std[3]; /* std all 0 = the file's, or as published */
     const char *prefix;     /* of another program's encoder, as in persist/roots.h; NULL = by the names */

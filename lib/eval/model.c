@@ -137,6 +137,9 @@ static moco_status_t check_folded(const mo_net_t *net, const float *params)
 static moco_status_t make_plans(moco_model_t *m)
 {
     static const int32_t sizes[MO_MODEL_SIZES] = {1, MO_MANY};
+    static const mo_precision_t precisions[] = {[MOCO_PRECISION_FLOAT32] = MO_PRECISION_FLOAT32,
+                                                [MOCO_PRECISION_BF16] = MO_PRECISION_BF16,
+                                                [MOCO_PRECISION_F16] = MO_PRECISION_F16};
     moco_status_t status = MOCO_OK;
     const mo_net_t *net = &m->encoder.net;
     for (int i = 0; i < MO_MODEL_SIZES; i++) {
@@ -144,6 +147,7 @@ static moco_status_t make_plans(moco_model_t *m)
                                .mode = MO_MODE_INFER,
                                .shard = sizes[i],
                                .shards_per_group = 1,
+                               .precision = precisions[m->precision],
                                .cut = 1,
                                .inputs = {net->input, -1, -1, -1},
                                .outputs = {net->backbone, m->encoder.embedding, -1, -1}};
@@ -257,8 +261,8 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t *transform, int64_t memory_cap,
-                              moco_device_t *device, moco_model_t **out)
+moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t *transform, int32_t precision,
+                              int64_t memory_cap, moco_device_t *device, moco_model_t **out)
 {
     moco_status_t status = MOCO_OK;
     moco_model_t *m = NULL;
@@ -267,6 +271,7 @@ moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t 
     pthread_mutex_init(&m->sharing, NULL);
     TRY(mo_device_default(device, &m->device));
     m->transform = *transform;
+    m->precision = precision;
     m->feature = 3 * (int64_t)encoder->spec.image_size * encoder->spec.image_size;
     mo_input_table(m->transform.mean, m->transform.std, m->lut);
     TRY(mo_encoder_build(&m->encoder, &encoder->spec));

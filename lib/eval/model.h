@@ -37,6 +37,7 @@ struct moco_model {
     atomic_int references;
     mo_encoder_t encoder; /* as trained: for saving */
     mo_transform_t transform;
+    int32_t precision; /* MOCO_PRECISION_… */
     size_t arena_bytes;
     mo_plan_t *plan[MO_MODEL_SIZES];
     mo_packed_t *packed[MO_MODEL_SIZES];
@@ -49,10 +50,10 @@ struct moco_model {
     json_t *report; /* what was taken from a foreign file; or NULL */
 };
 
-/* Copies and packs the encoder's numbers. `memory_cap`: bytes; 0 = what the process may still
- * take. */
-moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t *transform, int64_t memory_cap,
-                              moco_device_t *device, moco_model_t **out);
+/* Copies and packs the encoder's numbers. `precision`: MOCO_PRECISION_…. `memory_cap`: bytes; 0 =
+ * what the process may still take. */
+moco_status_t mo_model_create(const mo_encoder_t *encoder, const mo_transform_t *transform, int32_t precision,
+                              int64_t memory_cap, moco_device_t *device, moco_model_t **out);
 moco_model_t *mo_model_retain(moco_model_t *model);
 void mo_model_release(moco_model_t *model); /* the last reference frees it; NULL is fine */
 /* model_file.c. Reading takes any container; `bytes` are a whole file and are not needed
@@ -65,6 +66,7 @@ moco_status_t mo_model_read_memory(const uint8_t *bytes, uint64_t size, const st
 moco_status_t mo_model_write(const moco_model_t *model, const char *path);
 moco_status_t mo_model_write_memory(const moco_model_t *model, void *bytes, uint64_t capacity, uint64_t *needed);
 
+extern const char *const mo_precision_names[3];   /* by MOCO_PRECISION_… */
 json_t *mo_model_json(const moco_model_t *model); /* what it is; NULL without memory */
 /* Of all that decides the bits of a row: weights, statistics, network and transform. */
 moco_status_t mo_model_sum(const moco_model_t *model, mo_checksum_t *sum);

@@ -138,7 +138,7 @@ moco_status_t mo_model_read_file(const mo_tensor_file_t *file, const char *path,
     mo_loaded_t l = {0};
     moco_model_t *model = NULL;
     TRY(mo_loaded_take(file, path, wanted, &l));
-    TRY(mo_model_create(&l.encoder, &l.transform, wanted->memory_cap, device, &model));
+    TRY(mo_model_create(&l.encoder, &l.transform, wanted->precision, wanted->memory_cap, device, &model));
     if (l.foreign) {
         model->report = l.report;
         l.report = NULL;
@@ -304,6 +304,8 @@ moco_status_t mo_model_sum(const moco_model_t *m, mo_checksum_t *sum)
     TRY(mo_buffer_map(e->params, MO_READ, &params));
     mo_checksum_add(sum, MO_VERSION_TEXT, sizeof MO_VERSION_TEXT);
     mo_checksum_add(sum, text, strlen(text));
+    if (m->precision != MOCO_PRECISION_FLOAT32)
+        mo_checksum_add(sum, &m->precision, sizeof m->precision);
     mo_checksum_add(sum, params, (uint64_t)e->net.params * sizeof *params);
     for (int32_t i = 0; i < e->net.bn_count; i++)
         mo_checksum_add(sum, e->running + e->net.bns[i].offset, 2 * (uint64_t)e->net.bns[i].channels * sizeof(float));
@@ -314,14 +316,14 @@ cleanup:
     return status;
 }
 
-json_t *mo_encoder_json(const mo_encoder_t *e, const mo_transform_t *transform, const json_t *report)
+json_t *mo_encoder_json(const mo_encoder_t *e, const mo_transform_t *transform, int32_t precision, const json_t *report)
 {
     json_t *all = mo_spec_json(&e->spec, transform);
-    json_t *more = json_pack("{s:i, s:i, s:I, s:I, s:I}", "backbone_dimension", e->net.shapes[e->net.backbone].c,
+    json_t *more = json_pack("{s:i, s:i, s:I, s:I, s:I, s:s}", "backbone_dimension", e->net.shapes[e->net.backbone].c,
                              "projection_dimension", e->embedding >= 0 ? e->spec.dimension : 0, "parameters",
                              (json_int_t)mo_net_numel(&e->net), "multiply_adds",
                              (json_int_t)mo_net_multiply_adds(&e->net, 0, e->net.op_count, 0), "steps",
-                             (json_int_t)e->steps);
+                             (json_int_t)e->steps, "precision", mo_precision_names[precision]);
     /* Copied, not shared: any number of threads may ask at once. */
     if (more != NULL && report != NULL && json_object_set_new(more, "source", json_deep_copy(report)) != 0) {
         json_decref(more);
@@ -337,5 +339,5 @@ json_t *mo_encoder_json(const mo_encoder_t *e, const mo_transform_t *transform, 
 
 json_t *mo_model_json(const moco_model_t *m)
 {
-    return mo_encoder_json(&m->encoder, &m->transform, m->report);
+    return mo_encoder_json(&m->encoder, &m->transform, m->precision, m->report);
 }

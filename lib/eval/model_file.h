@@ -16,7 +16,8 @@ moco_status_t mo_model_read_file(const mo_tensor_file_t *file, const char *path,
 json_t *mo_spec_json(const mo_encoder_spec_t *spec, const mo_transform_t *transform); /* NULL without memory */
 /* What moco_model_info has of an encoder, with or without numbers; `report`: of another program's
  * file, or NULL. */
-json_t *mo_encoder_json(const mo_encoder_t *encoder, const mo_transform_t *transform, const json_t *report);
+json_t *mo_encoder_json(const mo_encoder_t *encoder, const mo_transform_t *transform, int32_t precision,
+                        const json_t *report);
 /* All of the encoder's net, which for a model has neither predictor nor loss. `folder`: as of
  * mo_st_write_in. */
 moco_status_t mo_model_write_encoder(const mo_encoder_t *encoder, const mo_transform_t *transform,

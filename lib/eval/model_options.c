@@ -13,6 +13,7 @@
 #define POINTER MO_OPTION_POINTER
 #define OR_ZERO MO_OPTION_OR_ZERO
 
+const char *const mo_precision_names[3] = {"float32", "bf16", "f16"};
 static const char *const encoder_names[] = {"query", "key"};
 static const char *const file_names[] = {"encoder", "training", "torchvision", "timm", "detectron2"};
 static const char *const head_names[] = {"auto", "keep", "drop"};
@@ -42,7 +43,7 @@ static const mo_option_row_t model_rows[] = {
     IMAGE_SIZE,
     EVAL_RESIZE,
     VIT_HEADS,
-    RESERVED,
+    {AT(precision), ENUM, MOCO_PRECISION_FLOAT32, NAMES(mo_precision_names), "of products in the backbone"},
     {AT(memory_cap), MO_OPTION_I64, 0, 0, 0x1p60, 0, NULL, "bytes",
      "what a model may take; 0 = what the machine has left"},
     PREFIX,

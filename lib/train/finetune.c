@@ -31,7 +31,7 @@ static moco_status_t snapshot(const work_t *w, moco_model_t **out)
     mo_encoder_t encoder = w->tuner.encoder; /* its numbers are borrowed */
     encoder.spec.drop_path = 0;
     encoder.steps = w->tuner.step;
-    return mo_model_create(&encoder, &w->s.model->transform, 0, w->tuner.device, out);
+    return mo_model_create(&encoder, &w->s.model->transform, w->s.model->precision, 0, w->tuner.device, out);
 }
 
 static moco_status_t score(const work_t *w, mo_linear_score_t *scores)

@@ -28,7 +28,7 @@ moco_status_t mo_trainer_snapshot(moco_trainer_t *t, const moco_snapshot_options
     if (o->drop_head)
         encoder.spec.head = -1; /* a backbone's numbers are the first ones of its encoder's */
     mo_transform_of(&t->state.options, &transform);
-    return mo_model_create(&encoder, &transform, 0, device != NULL ? device : t->device, out);
+    return mo_model_create(&encoder, &transform, MOCO_PRECISION_FLOAT32, 0, device != NULL ? device : t->device, out);
 }
 
 typedef struct run {

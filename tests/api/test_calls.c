@@ -193,7 +193,7 @@ START_TEST(options_of_loading)
     REFUSED(image_size, 15);
     REFUSED(eval_resize, 4097);
     REFUSED(vit_heads, -1);
-    REFUSED(reserved, 1);
+    REFUSED(precision, 3);
 #undef REFUSED
     expect_ok(moco_model_options_init(&o, sizeof o));
     o.drop_head = 1;

@@ -6,6 +6,7 @@ Needs nothing but Python's standard library. Networks and images are as small as
 import io
 import json
 import os
+import platform
 import resource
 import shutil
 import signal
@@ -368,6 +369,19 @@ class Use(Case):
         self.assertEqual((summary["rows"] + summary["skipped"], summary["dimension"]), (10, 128))
         self.assertIn("32 rows of 64 numbers", self.run_moco("embed", self.model, self.data, "-o",
                                                              self.path("y.npy")).stdout)
+
+    @unittest.skipUnless(platform.machine() == "x86_64", "the names of x86's instruction sets")
+    def test_precision(self):
+        """A precision that the processor does not have is refused by its name."""
+        older = dict(os.environ, ONEDNN_MAX_CPU_ISA="AVX2", DNNL_MAX_CPU_ISA="AVX2")
+        for precision in "bf16", "f16":
+            self.run_moco("embed", self.model, self.data, "-o", self.path("low.npy"), "--precision", precision, code=1,
+                          says=[precision, "AVX2", "float32"], env=older)
+        self.run_moco("embed", self.model, self.data, "-o", self.path("low.npy"), "--precision", "f8", code=2,
+                      says=["f8", "float32|bf16|f16"])
+        same = self.run_moco("embed", self.model, self.data, "-o", self.path("low.npy"), "--precision", "float32",
+                             env=older)
+        self.assertIn("32 rows", same.stdout)
 
     def test_outputs_over_other_files(self):
         """Photos, lists, models and files of other kinds are never replaced, whatever name leads to them."""

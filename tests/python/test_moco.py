@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -410,6 +411,15 @@ def test_model_in_memory_and_options_of_loading():
     assert moco.Model.from_bytes(data, image_size=32, mean=(0.5,) * 3, std=(0.25,) * 3).info()["mean"] == [0.5] * 3
     raises("MOCO_ERR_MISMATCH", lambda: moco.Model.from_bytes(data, encoder="key"))
     raises("MOCO_ERR_FORMAT", lambda: moco.Model.from_bytes(data[:-100]))
+    try:
+        low = moco.Model.from_bytes(data, precision="bf16")
+    except moco.MocoError as e:  # this processor has none
+        assert e.name == "MOCO_ERR_UNSUPPORTED" and "bf16" in str(e), e
+        return
+    twin = pickle.loads(pickle.dumps(low))
+    assert twin.info()["precision"] == "bf16" and twin.to_bytes() == data
+    rows = [m.embed_pixels([draw(1)]) for m in (low, twin, model)]
+    assert np.array_equal(rows[0], rows[1]) and not np.array_equal(rows[0], rows[2])
 
 
 def test_broken_images_have_reasons():

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/check/check.h"
+#include "engine/check/narrow.h"
 #include "engine/check/trial.h"
 #include "engine/ops.h"
 #include "engine/plan/plan_internal.h"
@@ -19,16 +20,17 @@ static dnnl_engine_t engine;
 
 static mo_md_t mds[8]; /* of the descriptor at work */
 static int md_count;
+static dnnl_data_type_t type = dnnl_f32; /* of the next ones */
 
 static mo_md_t strided(int rank, const dnnl_dims_t dims, const dnnl_dims_t strides)
 {
-    MAKE(mo_md_strides(&mds[md_count], rank, dims, dnnl_f32, strides));
+    MAKE(mo_md_strides(&mds[md_count], rank, dims, type, strides));
     return mds[md_count++];
 }
 
 static mo_md_t tagged(int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag)
 {
-    MAKE(mo_md_tag(&mds[md_count], rank, dims, dnnl_f32, tag));
+    MAKE(mo_md_tag(&mds[md_count], rank, dims, type, tag));
     return mds[md_count++];
 }
 
@@ -208,6 +210,58 @@ static void copy(void)
                        attr.attr));
 }
 
+/* In bf16 where oneDNN has it, else in float32 again. */
+static void with_bf16(void (*make)(void))
+{
+    mo_md_t md = NULL;
+    const dnnl_dims_t dims = {16, 16};
+    dnnl_primitive_desc_t found = NULL;
+    MAKE(mo_md_tag(&md, 2, dims, dnnl_bf16, dnnl_ab));
+    if (mo_pd_matmul(&found, engine, md, md, NULL, md, attr.attr) == dnnl_success)
+        type = dnnl_bf16;
+    make();
+    type = dnnl_f32;
+    if (found != NULL)
+        dnnl_primitive_desc_destroy(found);
+    mo_md_free(md);
+}
+
+static void conv_to_float32(void)
+{
+    const mo_md_t src = NHWC(2, 24, 9, 7), weights = tagged(4, DIMS(16, 24, 3, 3), dnnl_format_tag_any);
+    type = dnnl_f32;
+    MAKE(mo_pd_conv_fwd(&pd, engine, dnnl_forward_inference, src, weights, tagged(1, DIMS(16), dnnl_a),
+                        NHWC(2, 16, 5, 4), &window3, attr.attr));
+}
+
+static void copy_from_float32(void)
+{
+    const mo_md_t to = tagged(4, DIMS(20, 3, 7, 7), dnnl_acdb);
+    type = dnnl_f32;
+    MAKE(mo_pd_reorder(&pd, engine, tagged(4, DIMS(20, 3, 7, 7), dnnl_abcd), to, attr.attr));
+}
+
+static void conv_bf16(void)
+{
+    with_bf16(conv);
+}
+static void conv_bf16_to_float32(void)
+{
+    with_bf16(conv_to_float32);
+}
+static void matmul_bf16(void)
+{
+    with_bf16(matmul_three_times);
+}
+static void max_pool_bf16(void)
+{
+    with_bf16(max_pool);
+}
+static void copy_to_bf16(void)
+{
+    with_bf16(copy_from_float32);
+}
+
 static void (*const kinds[])(void) = {conv,
                                       conv_back_source,
                                       conv_back_weights,
@@ -232,7 +286,12 @@ static void (*const kinds[])(void) = {conv,
                                       softmax_back,
                                       max_pool,
                                       mean_pool,
-                                      copy};
+                                      copy,
+                                      conv_bf16,
+                                      conv_bf16_to_float32,
+                                      matmul_bf16,
+                                      max_pool_bf16,
+                                      copy_to_bf16};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 /* ---- spoilt results ---- */
@@ -326,11 +385,37 @@ START_TEST(test_kinds)
     moco_device_t *device = NULL;
     RIG_OK(mo_device_open_lanes(1, &device));
     const mo_verdict_t verdict = verdict_of(device, _i, NULL);
-    if (kinds[_i] != matmul_one_query && kinds[_i] != matmul_three_times)
+    if (kinds[_i] != matmul_one_query && kinds[_i] != matmul_three_times && kinds[_i] != matmul_bf16)
         ck_assert_int_eq(verdict, MO_RIGHT);
     for (size_t s = 0; s < sizeof spoils / sizeof spoils[0]; s++)
         ck_assert_msg(verdict_of(device, _i, spoils[s]) == MO_WRONG, "spoil %zu was not noticed", s);
     mo_device_release(device);
+}
+END_TEST
+
+/* ---- numbers of 16 bits ---- */
+
+START_TEST(test_narrow)
+{
+    static const float numbers[] = {0, 1, -1, 2, -2, 3, 4, 0.5f, -1.5f};
+    enum { COUNT = sizeof numbers / sizeof numbers[0] };
+    static const dnnl_data_type_t types[] = {dnnl_bf16, dnnl_f16};
+    static const uint16_t threes[] = {0x4040, 0x4200}, tiny = 0x0001, greatest = 0x7bff;
+    float back[COUNT], none = mo_unwritten();
+    uint16_t low[COUNT];
+    for (int t = 0; t < 2; t++) {
+        mo_narrow(types[t], numbers, COUNT, low);
+        ck_assert_uint_eq(low[5], threes[t]);
+        mo_widen(types[t], low, COUNT, back);
+        ck_assert_mem_eq(numbers, back, sizeof back);
+        mo_narrow(types[t], &none, 1, low);
+        mo_widen(types[t], low, 1, back);
+        ck_assert(mo_is_unwritten(back));
+    }
+    mo_widen(dnnl_f16, &tiny, 1, back);
+    ck_assert_float_eq(back[0], 0x1p-24f);
+    mo_widen(dnnl_f16, &greatest, 1, back);
+    ck_assert_float_eq(back[0], 65504.0f);
 }
 END_TEST
 
@@ -562,6 +647,7 @@ int main(void)
     TCase *tc = tcase_create("check");
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, test_kinds, 0, KINDS);
+    tcase_add_test(tc, test_narrow);
     tcase_add_test(tc, test_list);
     tcase_add_loop_test(tc, test_once, 0, 2);
     tcase_add_test(tc, test_replaced);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/check/narrow.h"
 #include "engine/check/trial.h"
 #include "engine/run/gpu.h"
 #include "engine/run/process.h"
@@ -121,25 +122,6 @@ static void fill(mo_operand_t *operand, int number, const float *pattern)
     }
 }
 
-/* A number that no result is: a NaN of our own. */
-static float unwritten(void)
-{
-    const uint32_t bits = 0x7fc0dead;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* Compared by bits: a NaN equals nothing. */
-static int is_unwritten(const float *number)
-{
-    const float none = unwritten();
-    uint32_t bits, wanted;
-    memcpy(&bits, number, sizeof bits);
-    memcpy(&wanted, &none, sizeof wanted);
-    return bits == wanted;
-}
-
 static int has_sum(const mo_formula_t *f)
 {
     for (int i = 0; i < f->post_count; i++)
@@ -181,9 +163,9 @@ static int wrote_its_own(const mo_operand_t *result)
     for (int i = 0; i < l->rank; i++)
         count *= l->padded[i];
     for (int64_t i = 0; i < extent; i++)
-        written += !is_unwritten(&result->at[i]);
+        written += !mo_is_unwritten(&result->at[i]);
     for (int64_t i = extent; i < extent + TAIL; i++)
-        beyond += !is_unwritten(&result->at[i]);
+        beyond += !mo_is_unwritten(&result->at[i]);
     return beyond == 0 && written == count && pads_are_zero(result);
 }
 
@@ -204,6 +186,7 @@ static int number_is_right(const mo_trial_t *t, int result, const int64_t *index
     }
     if (answer.slack < 0)
         return -1;
+    answer.slack += fabs(answer.value) * mo_type_slack(t->operands[result].layout.type);
     return fabs((double)t->operands[result].at[at] - answer.value) <= answer.slack;
 }
 
@@ -261,6 +244,8 @@ typedef struct run {
     dnnl_exec_arg_t args[ARGS];
     int count;
     size_t bytes[MO_OPERANDS];
+    uint16_t *low[MO_OPERANDS]; /* what is read and written, of an operand that is not float32 */
+    size_t low_bytes[MO_OPERANDS];
     void *extra[EXTRA];
     size_t extra_bytes[EXTRA];
     float pattern[PATTERN];
@@ -277,15 +262,31 @@ static moco_status_t add_operand(mo_lane_t *lane, const_dnnl_primitive_desc_t pd
     run->bytes[number] = (size_t)floats * sizeof(float);
     TRY(mo_block_create(run->bytes[number], &operand->at));
     for (int64_t i = 0; is_result && i < floats; i++)
-        operand->at[i] = unwritten();
+        operand->at[i] = mo_unwritten();
     if (!is_result || has_sum(&run->trial->formula))
         fill(operand, number, run->pattern);
+    void *memory = operand->at;
+    if (operand->layout.type != dnnl_f32) {
+        run->low_bytes[number] = (size_t)floats * sizeof *run->low[number];
+        TRY(mo_block_create(run->low_bytes[number], &run->low[number]));
+        mo_narrow(operand->layout.type, operand->at, floats, run->low[number]);
+        memory = run->low[number];
+    }
     TRY(mo_engine_make(dnnl_memory_create(&arg->memory,
                                           dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, arg->arg),
-                                          mo_device_engine(lane->device), operand->at),
+                                          mo_device_engine(lane->device), memory),
                        "create a memory object"));
 cleanup:
     return status;
+}
+
+static void widen_results(run_t *run)
+{
+    for (int i = 0; i < MO_OPERANDS; i++) {
+        const mo_operand_t *operand = &run->trial->operands[i];
+        if (run->low[i] != NULL && run->trial->reference->operands[i].value != NULL)
+            mo_widen(operand->layout.type, run->low[i], mo_layout_extent(&operand->layout) + TAIL, operand->at);
+    }
 }
 
 /* Of one of the two; of no size where the primitive does not want it. */
@@ -319,8 +320,10 @@ static void run_end(run_t *run)
     for (int i = 0; i < run->count; i++)
         if (run->args[i].memory != NULL)
             dnnl_memory_destroy(run->args[i].memory);
-    for (int i = 0; i < MO_OPERANDS; i++)
+    for (int i = 0; i < MO_OPERANDS; i++) {
         mo_block_free(run->trial->operands[i].at, run->bytes[i]);
+        mo_block_free(run->low[i], run->low_bytes[i]);
+    }
     for (int i = 0; i < EXTRA; i++)
         mo_block_free(run->extra[i], run->extra_bytes[i]);
 }
@@ -343,6 +346,7 @@ static moco_status_t try_out(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, mo
         TRY(add_extra(lane, pd, &run, i));
     ASK(dnnl_primitive_execute(primitive, lane->stream, run.count, run.args));
     ASK(dnnl_stream_wait(lane->stream));
+    widen_results(&run);
     spoil(pd, trial);
     *verdict = results_are_right(trial, run.pattern) ? MO_RIGHT : MO_WRONG;
 cleanup:
@@ -375,7 +379,8 @@ static int has_room(const mo_trial_t *t, const_dnnl_primitive_desc_t pd)
     uint64_t bytes = 0;
     for (int i = 0; i < MO_OPERANDS; i++)
         if (t->operands[i].layout.rank > 0)
-            bytes += (uint64_t)(mo_layout_extent(&t->operands[i].layout) + TAIL) * sizeof(float);
+            bytes += (uint64_t)(mo_layout_extent(&t->operands[i].layout) + TAIL) *
+                     (t->operands[i].layout.type == dnnl_f32 ? sizeof(float) : sizeof(float) + sizeof(uint16_t));
     for (int i = 0; i < EXTRA; i++)
         bytes += mo_md_size(extra_md(pd, i));
     if (bytes < LARGE)

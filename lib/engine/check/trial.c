@@ -76,7 +76,7 @@ int mo_trial_begin(const_dnnl_primitive_desc_t pd, mo_trial_t *trial)
 
 static uint64_t add_layout(uint64_t key, const mo_layout_t *l)
 {
-    key = mo_hash_add(key, (uint64_t)l->rank);
+    key = mo_hash_add(mo_hash_add(key, (uint64_t)l->rank), (uint64_t)l->type);
     for (int i = 0; i < l->rank; i++) {
         key = mo_hash_add(key, (uint64_t)l->dims[i]);
         key = mo_hash_add(key, (uint64_t)l->padded[i]);
@@ -202,6 +202,9 @@ void mo_check_text(const_dnnl_primitive_desc_t pd, char *text, size_t capacity)
             append(text, capacity, "%s%lld", d > 0 ? "x" : i > 0 ? ", " : " of ", (long long)l->dims[d]);
         for (int d = 0; d < l->rank; d++)
             append(text, capacity, "%s%lld%s", d > 0 ? "," : " (strides ", (long long)l->strides[d],
-                   d + 1 == l->rank ? ")" : "");
+                   d + 1 < l->rank        ? ""
+                   : l->type == dnnl_bf16 ? ", bf16)"
+                   : l->type == dnnl_f16  ? ", f16)"
+                                          : ")");
     }
 }

@@ -15,7 +15,7 @@ int mo_trial_is_worth(const mo_trial_t *t);
 
 /* ---- layouts ---- */
 int64_t mo_layout_count(const mo_layout_t *l);  /* of numbers */
-int64_t mo_layout_extent(const mo_layout_t *l); /* floats from the first to the last one, pads among them */
+int64_t mo_layout_extent(const mo_layout_t *l); /* numbers from the first to the last one, pads among them */
 int mo_layout_is_padded(const mo_layout_t *l);
 void mo_layout_step(const mo_layout_t *l, int64_t *index); /* to the next number; after the last, the first */
 

@@ -26,6 +26,7 @@ dnnl_status_t mo_md_clone(mo_md_t *md, mo_cmd_t from);
 void mo_md_free(mo_md_t md);
 size_t mo_md_size(mo_cmd_t md); /* 0 for NULL and for empty descriptors */
 int mo_md_equal(mo_cmd_t a, mo_cmd_t b);
+dnnl_data_type_t mo_md_type(mo_cmd_t md);
 
 /* ---- attributes: always user scratchpad; post-ops in the order of the calls ---- */
 typedef struct mo_attr {

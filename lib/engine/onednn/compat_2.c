@@ -57,6 +57,11 @@ int mo_md_equal(mo_cmd_t a, mo_cmd_t b)
     return dnnl_memory_desc_equal(a, b);
 }
 
+dnnl_data_type_t mo_md_type(mo_cmd_t md)
+{
+    return md->data_type;
+}
+
 dnnl_status_t mo_attr_eltwise(mo_attr_t *attr, dnnl_alg_kind_t alg, float alpha, float beta)
 {
     return dnnl_post_ops_append_eltwise(attr->ops, 1.0f, alg, alpha, beta);
@@ -313,9 +318,10 @@ int mo_md_layout(mo_cmd_t md, mo_layout_t *layout)
     if (md == NULL || md->ndims == 0)
         return 1;
     const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
-    if (md->format_kind != dnnl_blocked || md->data_type != dnnl_f32 || md->ndims > MO_RANK || md->offset0 != 0 ||
-        b->inner_nblks > MO_BLOCKS)
+    if (md->format_kind != dnnl_blocked || !mo_type_is_known(md->data_type) || md->ndims > MO_RANK ||
+        md->offset0 != 0 || b->inner_nblks > MO_BLOCKS)
         return 0;
+    layout->type = md->data_type;
     layout->rank = md->ndims;
     for (int i = 0; i < md->ndims; i++) {
         layout->dims[i] = md->dims[i];

@@ -37,6 +37,13 @@ int mo_md_equal(mo_cmd_t a, mo_cmd_t b)
     return dnnl_memory_desc_equal(a, b);
 }
 
+dnnl_data_type_t mo_md_type(mo_cmd_t md)
+{
+    dnnl_data_type_t type = dnnl_data_type_undef;
+    dnnl_memory_desc_query(md, dnnl_query_data_type, &type);
+    return type;
+}
+
 dnnl_status_t mo_attr_eltwise(mo_attr_t *attr, dnnl_alg_kind_t alg, float alpha, float beta)
 {
     return dnnl_post_ops_append_eltwise(attr->ops, alg, alpha, beta);
@@ -256,11 +263,12 @@ int mo_md_layout(mo_cmd_t md, mo_layout_t *layout)
         return 1;
     if (dnnl_memory_desc_query(md, dnnl_query_data_type, &type) != dnnl_success ||
         dnnl_memory_desc_query(md, dnnl_query_format_kind, &kind) != dnnl_success || kind != dnnl_blocked ||
-        type != dnnl_f32 || rank > MO_RANK ||
+        !mo_type_is_known(type) || rank > MO_RANK ||
         dnnl_memory_desc_query(md, dnnl_query_submemory_offset_s64, &from) != dnnl_success || from != 0 ||
         dnnl_memory_desc_query(md, dnnl_query_inner_nblks_s32, &blocks) != dnnl_success || blocks > MO_BLOCKS)
         return 0;
     layout->rank = rank;
+    layout->type = type;
     layout->blocks = blocks;
     return md_dims(md, dnnl_query_dims, rank, layout->dims) &&
            md_dims(md, dnnl_query_padded_dims, rank, layout->padded) &&

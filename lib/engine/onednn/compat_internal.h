@@ -25,6 +25,12 @@ typedef struct mo_isa {
 } mo_isa_t;
 extern const mo_isa_t mo_isas[]; /* ends with a NULL name */
 
+/* float32, bf16 or f16. */
+static inline int mo_type_is_known(dnnl_data_type_t type)
+{
+    return type == dnnl_f32 || type == dnnl_bf16 || type == dnnl_f16;
+}
+
 /* The post-ops of a descriptor: their number, -1 where one is neither a sum nor elementwise. */
 int mo_pd_posts(const_dnnl_primitive_desc_t pd, mo_post_t posts[MO_POSTS]);
 dnnl_status_t mo_post_eltwise(const_dnnl_post_ops_t ops, int number, mo_post_t *post);

@@ -9,15 +9,17 @@
 
 enum { MO_RANK = 6, MO_BLOCKS = 4, MO_POSTS = 4 };
 
-/* Where the numbers of a tensor lie, counted in floats. Blocks lie innermost, the last one
+/* Where the numbers of a tensor lie, counted in numbers. Blocks lie innermost, the last one
  * closest. */
 typedef struct mo_layout {
+    dnnl_data_type_t type;
     int rank; /* 0: no tensor */
     int64_t dims[MO_RANK], padded[MO_RANK], strides[MO_RANK];
     int blocks;
     int64_t block[MO_BLOCKS], block_dim[MO_BLOCKS];
 } mo_layout_t;
-/* 1, or 0 where the layout is none of float32 in blocks. rank = 0 for NULL and empty ones. */
+/* 1, or 0 where the layout is none of floating-point numbers in blocks. rank = 0 for NULL and empty
+ * ones. */
 int mo_md_layout(mo_cmd_t md, mo_layout_t *layout);
 
 typedef enum mo_computes {

@@ -7,7 +7,8 @@
  * [images, heads, queries, tokens] become probabilities in place and are kept for backward. A few
  * images go at a time through product, softmax and product, so that their scores stay in the
  * second-level cache. Softmax runs in the loops of kernels/softmax.c, which take the scale along;
- * in plans made with `primitives` it is one, and the scale is a part of the products. */
+ * in plans made with `primitives` it is one, and the scale is a part of the products. Scores are
+ * float32 in every precision; the second product takes probabilities in that of the source. */
 #include <math.h>
 #include <string.h>
 
@@ -133,12 +134,13 @@ static moco_status_t scores_view(mo_plan_t *plan, const sizes_t *s, int32_t of, 
     return mo_view(plan, of, first * image_scores(s), 4, dims, strides, view);
 }
 
-static moco_status_t scores_slot(mo_plan_t *plan, const sizes_t *s, int64_t images, int32_t *slot)
+static moco_status_t scores_slot(mo_plan_t *plan, const sizes_t *s, int64_t images, dnnl_data_type_t type,
+                                 int32_t *slot)
 {
     moco_status_t status = MOCO_OK;
     mo_md_t md = NULL;
     dnnl_dims_t dims = {images * image_scores(s)};
-    ENGINE(mo_md_tag(&md, 1, dims, dnnl_f32, dnnl_a), "describe the scores of an attention");
+    ENGINE(mo_md_tag(&md, 1, dims, type, dnnl_a), "describe the scores of an attention");
     TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, md, slot));
 cleanup:
     mo_md_free(md);
@@ -227,19 +229,23 @@ cleanup:
 
 /* ---- forward ---- */
 
-static moco_status_t some_images(mo_plan_t *plan, const mo_op_t *op, const sizes_t *s, int32_t src, int32_t dst,
-                                 int32_t all_scores, int64_t first_scores)
+/* slots: source, result, scores, and probabilities in the type of the source. */
+static moco_status_t some_images(mo_plan_t *plan, const mo_op_t *op, const sizes_t *s, const int32_t slots[4],
+                                 int64_t first_scores)
 {
     moco_status_t status = MOCO_OK;
-    int32_t queries, keys, values, scores;
+    int32_t queries, keys, values, dst, scores, probabilities, src = slots[0];
     TRY(part_view(plan, s, src, QUERIES, 0, &queries));
     TRY(part_view(plan, s, src, KEYS, 1, &keys));
     TRY(part_view(plan, s, src, VALUES, 0, &values));
-    TRY(result_view(plan, s, dst, &dst));
-    TRY(scores_view(plan, s, all_scores, first_scores, 0, &scores));
+    TRY(result_view(plan, s, slots[1], &dst));
+    TRY(scores_view(plan, s, slots[2], first_scores, 0, &scores));
+    TRY(scores_view(plan, s, slots[3], first_scores, 0, &probabilities));
     TRY(product(plan, op, product_scale(plan, s), queries, keys, scores));
     TRY(emit_softmax(plan, op, s, scores));
-    TRY(product(plan, op, 1.0f, scores, values, dst));
+    if (probabilities != scores)
+        TRY(mo_emit_copy(plan, op, scores, probabilities));
+    TRY(product(plan, op, 1.0f, probabilities, values, dst));
 cleanup:
     return status;
 }
@@ -249,14 +255,17 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     moco_status_t status = MOCO_OK;
     sizes_t s = sizes_of(op, plan->net, plan->shard);
     int keeps = plan->mode == MO_MODE_TRAIN;
-    int32_t src, dst, scores;
-    TRY(mo_value(plan, op->src, &src));
-    TRY(mo_value(plan, op->dst, &dst));
+    int32_t slots[4];
+    TRY(mo_value(plan, op->src, &slots[0]));
+    TRY(mo_value(plan, op->dst, &slots[1]));
     /* Where nobody keeps them the scores of the next images take the place of the last ones. */
-    TRY(scores_slot(plan, &s, keeps ? plan->shard : most_images(&s), &scores));
+    TRY(scores_slot(plan, &s, keeps ? plan->shard : most_images(&s), dnnl_f32, &slots[2]));
+    slots[3] = slots[2];
+    if (TYPE(plan, slots[0]) != dnnl_f32)
+        TRY(scores_slot(plan, &s, most_images(&s), TYPE(plan, slots[0]), &slots[3]));
     for (s.first = -1; next_images(&s);)
-        TRY(some_images(plan, op, &s, src, dst, scores, keeps ? s.first : 0));
-    *mo_memo(plan, op, MEMO_SCORES) = scores;
+        TRY(some_images(plan, op, &s, slots, keeps ? s.first : 0));
+    *mo_memo(plan, op, MEMO_SCORES) = slots[2];
 cleanup:
     return status;
 }
@@ -322,7 +331,7 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_gradient(plan, op->dst, &d_dst));
     TRY(mo_gradient_slot(plan, op->src, &d_src));
-    TRY(scores_slot(plan, &s, most_images(&s), &d_scores));
+    TRY(scores_slot(plan, &s, most_images(&s), dnnl_f32, &d_scores));
     const int32_t slots[] = {src, d_dst, d_src, *mo_memo(plan, op, MEMO_SCORES), d_scores};
     for (s.first = -1; next_images(&s);)
         TRY(some_gradients(plan, op, &s, slots));
@@ -341,4 +350,4 @@ static int64_t multiply_adds(const mo_net_t *net, const mo_op_t *op)
 }
 
 const mo_op_kind_t mo_kind_attention = {
-    .name = "attention", .forward = forward, .backward = backward, .multiply_adds = multiply_adds};
+    .name = "attention", .forward = forward, .backward = backward, .multiply_adds = multiply_adds, .traits = MO_LOW};

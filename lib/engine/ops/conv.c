@@ -142,4 +142,4 @@ const mo_op_kind_t mo_kind_conv = {.name = "convolution",
                                    .forward = forward,
                                    .backward = backward,
                                    .multiply_adds = mo_product_multiply_adds,
-                                   .traits = MO_MULTIPLIES | MO_SLIDES};
+                                   .traits = MO_MULTIPLIES | MO_SLIDES | MO_LOW};

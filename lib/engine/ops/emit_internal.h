@@ -5,6 +5,7 @@
 #include "engine/plan/plan_internal.h"
 
 #define MD(plan, slot) ((plan)->slots[slot].md)
+#define TYPE(plan, slot) mo_md_type(MD(plan, slot))
 #define ENGINE(call, what) TRY(mo_engine_make((call), (what)))
 
 /* Numbers of an operation's memo cells. */

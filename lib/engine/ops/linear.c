@@ -68,17 +68,17 @@ static moco_status_t matrix(mo_plan_t *plan, int32_t of, int64_t rows, int64_t c
     moco_status_t status = MOCO_OK;
     mo_md_t md = NULL;
     dnnl_dims_t dims = {rows, columns}, strides = {transposed ? 1 : columns, transposed ? rows : 1};
-    ENGINE(mo_md_strides(&md, 2, dims, dnnl_f32, strides), "describe a matrix");
+    ENGINE(mo_md_strides(&md, 2, dims, TYPE(plan, of), strides), "describe a matrix");
     TRY(mo_plan_view(plan, of, md, slot));
 cleanup:
     mo_md_free(md);
     return status;
 }
 
-static moco_status_t any_layout(int64_t rows, int64_t columns, mo_md_t *md)
+static moco_status_t any_layout(int64_t rows, int64_t columns, dnnl_data_type_t type, mo_md_t *md)
 {
     dnnl_dims_t dims = {rows, columns};
-    return mo_engine_status(mo_md_tag(md, 2, dims, dnnl_f32, dnnl_format_tag_any), "describe weights");
+    return mo_engine_status(mo_md_tag(md, 2, dims, type, dnnl_format_tag_any), "describe weights");
 }
 
 /* Takes over pd: packs the weights as it wants them and makes the primitive. */
@@ -143,7 +143,7 @@ static moco_status_t products(mo_plan_t *plan, const mo_op_t *op)
         TRY(matrix(plan, bias, 1, s.outputs, 0, &bias));
     }
     TRY(mo_product_attr(plan, op, &attr));
-    TRY(any_layout(s.inputs, s.outputs, &any));
+    TRY(any_layout(s.inputs, s.outputs, TYPE(plan, src), &any));
     const operands_t o = {src, dst, plain, bias, any, attr.attr};
     for (int32_t i = 0; i < parts; i++)
         TRY(product(plan, op, &o, s.rows * i / parts, s.rows * (i + 1) / parts));
@@ -198,7 +198,7 @@ static moco_status_t d_source(mo_plan_t *plan, const mo_op_t *op, int32_t d_dst,
     TRY(mo_gradient_slot(plan, op->src, &d_src));
     TRY(matrix(plan, d_src, s.rows, s.inputs, 0, &view));
     TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->weights, &plain));
-    TRY(any_layout(s.outputs, s.inputs, &any));
+    TRY(any_layout(s.outputs, s.inputs, dnnl_f32, &any));
     const int few = s.rows < MANY_ROWS;
     ENGINE(mo_pd_matmul(&pd, engine, MD(plan, d_dst), few ? any : MD(plan, plain), NULL, MD(plan, view), attr),
            "plan an input gradient");
@@ -276,4 +276,4 @@ const mo_op_kind_t mo_kind_linear = {.name = "linear",
                                      .forward = forward,
                                      .backward = backward,
                                      .multiply_adds = mo_product_multiply_adds,
-                                     .traits = MO_MULTIPLIES | MO_EACH_POSITION};
+                                     .traits = MO_MULTIPLIES | MO_EACH_POSITION | MO_LOW};

@@ -96,6 +96,6 @@ cleanup:
 }
 
 const mo_op_kind_t mo_kind_max_pool = {
-    .name = "max pool", .forward = forward, .backward = backward, .traits = MO_SLIDES};
+    .name = "max pool", .forward = forward, .backward = backward, .traits = MO_SLIDES | MO_LOW};
 const mo_op_kind_t mo_kind_mean_pool = {
     .name = "mean pool", .forward = forward, .backward = backward, .traits = MO_SLIDES};

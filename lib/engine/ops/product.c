@@ -4,13 +4,13 @@
 #include "engine/ops/product.h"
 
 /* Descriptor of a parameter's dims in any layout (rank 4 or 2), or plain for a vector. */
-static moco_status_t parameter_any(const mo_plan_t *plan, int32_t parameter, mo_md_t *md)
+static moco_status_t parameter_any(const mo_plan_t *plan, int32_t parameter, dnnl_data_type_t type, mo_md_t *md)
 {
     const mo_parameter_t *s = &plan->net->parameters[parameter];
     dnnl_dims_t dims;
     for (int i = 0; i < s->rank; i++)
         dims[i] = s->dims[i];
-    return mo_engine_status(mo_md_tag(md, s->rank, dims, dnnl_f32, s->rank == 1 ? dnnl_a : dnnl_format_tag_any),
+    return mo_engine_status(mo_md_tag(md, s->rank, dims, type, s->rank == 1 ? dnnl_a : dnnl_format_tag_any),
                             "describe weights");
 }
 
@@ -132,9 +132,9 @@ moco_status_t mo_product_forward(mo_plan_t *plan, const mo_op_t *op, const mo_pr
     if (plan->blocked[op->dst] && !plan->blocked[op->src])
         TRY(mo_plan_plain(plan, op->dst, &whole.dst));
     TRY(mo_product_attr(plan, op, &attr));
-    TRY(parameter_any(plan, op->weights, &any));
+    TRY(parameter_any(plan, op->weights, TYPE(plan, whole.src), &any));
     if (op->bias >= 0) {
-        TRY(parameter_any(plan, op->bias, &vector));
+        TRY(parameter_any(plan, op->bias, dnnl_f32, &vector));
         TRY(mo_plan_weights(plan, op->bias, vector, &bias));
     }
     for (int32_t i = 0; i < parts; i++) {
@@ -206,7 +206,7 @@ moco_status_t mo_product_backward(mo_plan_t *plan, const mo_op_t *op, const mo_p
     TRY(operand(plan, calls, op->src, &src));
     TRY(operand(plan, calls, op->dst, &d_dst));
     TRY(mo_attr_plain(&attr));
-    TRY(parameter_any(plan, op->weights, &any));
+    TRY(parameter_any(plan, op->weights, dnnl_f32, &any));
     if (plan->net->parameters[op->weights].frozen)
         TRY(mo_emit_frozen(plan, op));
     else

@@ -35,7 +35,7 @@ static int fits(const mo_plan_t *plan, const mo_op_t *op)
 void mo_plan_layouts(mo_plan_t *plan, const mo_plan_spec_t *spec)
 {
     int all = 1;
-    if (plan->cut || plan->primitives || !mo_has_winograd(mo_device_engine(plan->device)))
+    if (plan->cut || plan->primitives || plan->low != dnnl_f32 || !mo_has_winograd(mo_device_engine(plan->device)))
         return;
     for (int32_t i = 0; i < plan->net->tensors; i++) {
         const mo_shape_t s = plan->net->shapes[i];

@@ -254,10 +254,14 @@ typedef struct making {
  * for a whole plan. */
 static moco_status_t emit(mo_plan_t *plan, const mo_op_t *op)
 {
+    mo_sources_t kept;
     moco_status_t status = mo_gate_enter(plan->lane, MO_MAKING);
     if (status != MOCO_OK)
         return status;
-    status = plan->emitting_backward ? op->kind->backward(plan, op) : op->kind->forward(plan, op);
+    status = mo_plan_sources(plan, op, &kept);
+    if (status == MOCO_OK)
+        status = plan->emitting_backward ? op->kind->backward(plan, op) : op->kind->forward(plan, op);
+    mo_plan_sources_back(plan, &kept);
     mo_gate_note(mo_gate_kind(op->kind->name, "", MO_MAKING + plan->emitting_backward));
     mo_gate_leave(plan->lane);
     return status;
@@ -278,6 +282,8 @@ static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
     }
     TRY(mo_calloc((size_t)net->tensors, sizeof *plan->value, &plan->value));
     TRY(mo_calloc((size_t)net->tensors, sizeof *plan->gradient, &plan->gradient));
+    TRY(mo_calloc((size_t)net->tensors, sizeof *plan->converted, &plan->converted));
+    TRY(mo_calloc((size_t)net->tensors, 1, &plan->is_low));
     TRY(mo_calloc((size_t)net->tensors, 1, &plan->shared));
     TRY(mo_calloc((size_t)net->tensors, 1, &plan->blocked));
     TRY(mo_calloc((size_t)net->tensors, 1, &plan->no_grad));
@@ -286,16 +292,17 @@ static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
     memcpy(plan->ops, net->ops, (size_t)net->op_count * sizeof *plan->ops);
     plan->op_count = net->op_count;
     for (int32_t i = 0; i < net->tensors; i++)
-        plan->value[i] = plan->gradient[i] = -1;
+        plan->value[i] = plan->gradient[i] = plan->converted[i] = -1;
     for (int i = 0; i < 4; i++)
         if (spec->inputs[i] >= 0)
             plan->no_grad[spec->inputs[i]] = 1;
     for (int32_t i = 0; i < plan->op_count && spec->to_op > 0; i++)
         plan->ops[i].skipped = i < spec->from_op || i >= spec->to_op;
-    if (plan->mode == MO_MODE_INFER) {
+    if (plan->mode == MO_MODE_INFER)
         mo_plan_fuse(plan, spec);
+    TRY(mo_plan_types(plan, spec));
+    if (plan->mode == MO_MODE_INFER)
         mo_plan_layouts(plan, spec);
-    }
     for (int32_t i = 0; i < plan->op_count; i++)
         if (!plan->ops[i].skipped)
             TRY(emit(plan, &plan->ops[i]));
@@ -341,7 +348,8 @@ moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, 
     making.plan->mode = spec->mode;
     making.plan->shard = spec->shard;
     making.plan->shards_per_group = spec->shards_per_group;
-    making.plan->cut = spec->cut && spec->shard == 1 && !mo_device_is_gpu(device);
+    making.plan->cut = spec->cut && spec->shard == 1 && spec->precision == MO_PRECISION_FLOAT32 &&
+                       !mo_device_is_gpu(device);
     making.plan->primitives = spec->primitives || mo_device_is_gpu(device); /* loops are the host's */
     TRY(mo_device_call(device, make_on_lane, &making));
     TRY(keep_constants(making.plan));
@@ -374,6 +382,8 @@ void mo_plan_free(mo_plan_t *plan)
     mo_free(plan->plain[1]);
     mo_free(plan->value);
     mo_free(plan->gradient);
+    mo_free(plan->converted);
+    mo_free(plan->is_low);
     mo_free(plan->shared);
     mo_free(plan->blocked);
     mo_free(plan->no_grad);

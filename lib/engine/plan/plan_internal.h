@@ -60,8 +60,9 @@ struct mo_plan {
     mo_mode_t mode;
     int32_t shard, shards_per_group;
     int primitives, cut;
-    const mo_net_t *net; /* borrowed: the owner of the plan keeps it */
-    mo_op_t *ops;        /* own copy: fusion marks it */
+    dnnl_data_type_t low; /* type of tensors of low precision; float32: there are none */
+    const mo_net_t *net;  /* borrowed: the owner of the plan keeps it */
+    mo_op_t *ops;         /* own copy: fusion marks it */
     int32_t op_count;
 
     mo_slot_t *slots;
@@ -73,6 +74,8 @@ struct mo_plan {
 
     int32_t *plain[2];            /* [parameters] slot in the parameter and in the gradient block, -1 */
     int32_t *value;               /* [tensors] slot of each tensor, -1           */
+    uint8_t *is_low;              /* [tensors] of type `low`                     */
+    int32_t *converted;           /* [tensors] slot of its copy in the other type, -1 */
     int32_t *gradient;            /* [tensors] slot of its gradient, -1          */
     uint8_t *shared;              /* [tensors] gradient slot also serves another */
     uint8_t *blocked;             /* [tensors] lies in blocks of 16 channels, see layouts.c */
@@ -118,6 +121,18 @@ moco_status_t mo_plan_packed(mo_plan_t *plan, int32_t plain, mo_cmd_t md, int32_
 /* The plain slot of a parameter in the parameter or gradient block. */
 moco_status_t mo_plan_parameter(mo_plan_t *plan, mo_space_t space, int32_t parameter, int32_t *slot);
 
+/* Which tensors are of low precision, after fusion (types.c); refused where the device has no such
+ * products. */
+moco_status_t mo_plan_types(mo_plan_t *plan, const mo_plan_spec_t *spec);
+/* N,H,W,C in a type. */
+moco_status_t mo_plan_tensor_md(const mo_plan_t *plan, int32_t tensor, dnnl_data_type_t type, mo_md_t *md);
+/* Around an operation: its sources are in the type that it takes, by copies where they were made in
+ * the other one. `kept`: for mo_plan_sources_back. */
+typedef struct mo_sources {
+    int32_t tensor[2], slot[2];
+} mo_sources_t;
+moco_status_t mo_plan_sources(mo_plan_t *plan, const mo_op_t *op, mo_sources_t *kept);
+void mo_plan_sources_back(mo_plan_t *plan, const mo_sources_t *kept);
 /* Into how many parts a product is cut whose result has `units` rows that can be made one by one;
  * 1: it stays whole. By size alone, so that the same is done on every machine. */
 int32_t mo_plan_parts(const mo_plan_t *plan, const mo_op_t *op, int64_t units);

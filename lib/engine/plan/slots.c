@@ -7,7 +7,9 @@ static moco_status_t md_of(const mo_plan_t *plan, int32_t tensor, int blocked, m
 {
     mo_shape_t s = plan->net->shapes[tensor];
     dnnl_dims_t dims = {plan->shard, s.c, s.h, s.w};
-    return mo_engine_status(mo_md_tag(md, 4, dims, dnnl_f32, blocked ? dnnl_nChw16c : dnnl_nhwc), "describe a tensor");
+    if (!blocked)
+        return mo_plan_tensor_md(plan, tensor, plan->is_low[tensor] ? plan->low : dnnl_f32, md);
+    return mo_engine_status(mo_md_tag(md, 4, dims, dnnl_f32, dnnl_nChw16c), "describe a tensor");
 }
 
 static moco_status_t tensor_md(const mo_plan_t *plan, int32_t tensor, mo_md_t *md)
@@ -125,7 +127,7 @@ moco_status_t mo_positions(mo_plan_t *plan, int32_t tensor, mo_slot_id_t of, mo_
     mo_md_t md = NULL;
     mo_shape_t s = plan->net->shapes[tensor];
     dnnl_dims_t dims = {(int64_t)plan->shard * s.h * s.w, s.c};
-    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, dnnl_f32, dnnl_ab), "describe a matrix"));
+    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, TYPE(plan, of), dnnl_ab), "describe a matrix"));
     TRY(mo_plan_view(plan, of, md, slot));
 cleanup:
     mo_md_free(md);
@@ -149,7 +151,7 @@ moco_status_t mo_matrix(mo_plan_t *plan, mo_slot_id_t of, int32_t columns, mo_sl
     moco_status_t status = MOCO_OK;
     mo_md_t md = NULL;
     dnnl_dims_t dims = {plan->shard, columns};
-    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, dnnl_f32, dnnl_ab), "describe a matrix"));
+    TRY(mo_engine_status(mo_md_tag(&md, 2, dims, TYPE(plan, of), dnnl_ab), "describe a matrix"));
     TRY(mo_plan_view(plan, of, md, slot));
 cleanup:
     mo_md_free(md);
@@ -172,9 +174,10 @@ moco_status_t mo_view(mo_plan_t *plan, mo_slot_id_t of, int64_t from, int rank, 
                       const int64_t *strides, mo_slot_id_t *view)
 {
     moco_status_t status = MOCO_OK;
+    const dnnl_data_type_t type = TYPE(plan, of);
     mo_md_t md = NULL;
-    TRY(mo_engine_status(mo_md_strides(&md, rank, extents, dnnl_f32, strides), "describe a part of a tensor"));
-    TRY(mo_plan_view_at(plan, of, from * (int64_t)sizeof(float), md, view));
+    TRY(mo_engine_status(mo_md_strides(&md, rank, extents, type, strides), "describe a part of a tensor"));
+    TRY(mo_plan_view_at(plan, of, from * (int64_t)dnnl_data_type_size(type), md, view));
 cleanup:
     mo_md_free(md);
     return status;

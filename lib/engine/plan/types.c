@@ -1,0 +1,163 @@
+/* Low precision: which tensors of a plan are bf16 or f16, and where they change their type.
+ *
+ * Products are where low precision pays, so those are what takes it: kinds with the trait MO_LOW
+ * read it and make it, in the backbone. Sums of products stay float32 inside oneDNN, and biases
+ * are float32. What other operations make, what a sum grows in where it is float32 (a ViT's
+ * residual stream), and the plan's inputs and outputs stay float32. An operation never sees a
+ * source in the other type: before its instructions stands a copy of the source in its own, made
+ * once for all that read it. */
+#include <string.h>
+
+#include "engine/ops/emit_internal.h"
+#include "engine/run/gpu.h"
+
+/* ---- what the device has ---- */
+
+static const char *name_of(dnnl_data_type_t type)
+{
+    return type == dnnl_bf16 ? "bf16" : "f16";
+}
+
+/* The first implementation of a small convolution or matrix product; not the plain loops with which
+ * oneDNN's lists end, which would take hours. */
+static int has_product(mo_plan_t *plan, int rank, dnnl_format_tag_t tag, mo_cattr_t attr)
+{
+    const dnnl_dims_t matrix = {16, 32}, weights = {32, 32}, map = {2, 32, 8, 8}, filter = {32, 32, 3, 3};
+    const mo_window_t window = {.kernel_h = 3, .kernel_w = 3, .stride = 1, .pad = 1};
+    const dnnl_engine_t engine = mo_device_engine(plan->device);
+    dnnl_primitive_desc_t pd = NULL;
+    mo_md_t src = NULL, any = NULL;
+    dnnl_status_t status = mo_md_tag(&src, rank, rank == 2 ? matrix : map, plan->low, tag);
+    if (status == dnnl_success)
+        status = mo_md_tag(&any, rank, rank == 2 ? weights : filter, plan->low, dnnl_format_tag_any);
+    if (status == dnnl_success)
+        status = rank == 2 ? mo_pd_matmul(&pd, engine, src, any, NULL, src, attr)
+                           : mo_pd_conv_fwd(&pd, engine, dnnl_forward_inference, src, any, NULL, src, &window, attr);
+    const int found = status == dnnl_success && strstr(mo_pd_name(pd), "ref") == NULL;
+    if (pd != NULL)
+        dnnl_primitive_desc_destroy(pd);
+    mo_md_free(src);
+    mo_md_free(any);
+    return found;
+}
+
+static moco_status_t check_device(mo_plan_t *plan)
+{
+    const dnnl_version_t *v = dnnl_version();
+    mo_attr_t attr = {0};
+    moco_status_t status = mo_gate_enter(plan->lane, MO_MAKING);
+    if (status != MOCO_OK)
+        return status;
+    status = mo_attr_plain(&attr);
+    const int found = status == MOCO_OK && has_product(plan, 4, dnnl_nhwc, attr.attr) &&
+                      has_product(plan, 2, dnnl_ab, attr.attr);
+    mo_attr_free(&attr);
+    mo_gate_leave(plan->lane);
+    if (status != MOCO_OK || found)
+        return status;
+    return mo_fail(MOCO_ERR_UNSUPPORTED,
+                   "oneDNN %d.%d.%d has no %s products for this %s (%s); wanted %s, or precision float32", v->major,
+                   v->minor, v->patch, name_of(plan->low), mo_device_is_gpu(plan->device) ? "GPU" : "processor",
+                   mo_device_is_gpu(plan->device) ? "OpenCL" : mo_isa_name(),
+                   mo_device_is_gpu(plan->device) ? "another one"
+                   : plan->low == dnnl_bf16       ? "AVX512_CORE or newer"
+                                                  : "AVX512_CORE_FP16 and oneDNN 3");
+}
+
+/* ---- which tensors ---- */
+
+static int takes_low(const mo_plan_t *plan, const mo_op_t *op)
+{
+    return plan->low != dnnl_f32 && (op->kind->traits & MO_LOW) && op - plan->ops < plan->net->body_ops;
+}
+
+/* Its result lies in the memory of what is added to it. */
+static int grows(const mo_plan_t *plan, const mo_op_t *op)
+{
+    return plan->mode == MO_MODE_INFER && (op->kind->traits & MO_MULTIPLIES) && op->other >= 0;
+}
+
+static int is_kept(const mo_plan_spec_t *spec, int32_t tensor)
+{
+    for (int i = 0; i < 4; i++)
+        if (spec->outputs[i] == tensor || spec->inputs[i] == tensor)
+            return 1;
+    return 0;
+}
+
+static int is_read_low(const mo_plan_t *plan, int32_t tensor)
+{
+    for (const mo_op_t *op = plan->ops; op < plan->ops + plan->op_count; op++)
+        if (!op->skipped && op->src == tensor && takes_low(plan, op))
+            return 1;
+    return 0;
+}
+
+moco_status_t mo_plan_types(mo_plan_t *plan, const mo_plan_spec_t *spec)
+{
+    static const dnnl_data_type_t types[] = {
+        [MO_PRECISION_FLOAT32] = dnnl_f32, [MO_PRECISION_BF16] = dnnl_bf16, [MO_PRECISION_F16] = dnnl_f16};
+    plan->low = types[spec->precision];
+    if (plan->low == dnnl_f32)
+        return MOCO_OK;
+    if (plan->mode != MO_MODE_INFER)
+        return mo_fail(MOCO_ERR_UNSUPPORTED, "plans that train are float32, wanted %s", name_of(plan->low));
+    for (const mo_op_t *op = plan->ops; op < plan->ops + plan->op_count; op++)
+        if (!op->skipped && takes_low(plan, op) && !is_kept(spec, op->dst))
+            plan->is_low[op->dst] = grows(plan, op) ? plan->is_low[op->other] : (uint8_t)is_read_low(plan, op->dst);
+    return check_device(plan);
+}
+
+/* ---- tensors in both types ---- */
+
+/* Activations lie as N,H,W,C in every mode. */
+moco_status_t mo_plan_tensor_md(const mo_plan_t *plan, int32_t tensor, dnnl_data_type_t type, mo_md_t *md)
+{
+    mo_shape_t s = plan->net->shapes[tensor];
+    dnnl_dims_t dims = {plan->shard, s.c, s.h, s.w};
+    return mo_engine_status(mo_md_tag(md, 4, dims, type, dnnl_nhwc), "describe a tensor");
+}
+
+static moco_status_t convert(mo_plan_t *plan, const mo_op_t *op, int32_t tensor, dnnl_data_type_t type, int32_t *slot)
+{
+    moco_status_t status = MOCO_OK;
+    mo_md_t md = NULL;
+    int32_t made;
+    if (plan->converted[tensor] < 0) {
+        TRY(mo_value(plan, tensor, &made));
+        TRY(mo_plan_tensor_md(plan, tensor, type, &md));
+        TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, md, slot));
+        TRY(mo_emit_copy(plan, op, made, *slot));
+        plan->converted[tensor] = *slot;
+    }
+    *slot = plan->converted[tensor];
+cleanup:
+    mo_md_free(md);
+    return status;
+}
+
+moco_status_t mo_plan_sources(mo_plan_t *plan, const mo_op_t *op, mo_sources_t *kept)
+{
+    moco_status_t status = MOCO_OK;
+    const int low = takes_low(plan, op);
+    const int32_t sources[2] = {op->src, grows(plan, op) ? -1 : op->other};
+    *kept = (mo_sources_t){.tensor = {-1, -1}};
+    for (int i = 0; i < 2 && plan->low != dnnl_f32; i++) {
+        int32_t converted;
+        if (sources[i] < 0 || plan->is_low[sources[i]] == low || (i == 1 && sources[1] == sources[0]))
+            continue;
+        TRY(convert(plan, op, sources[i], low ? plan->low : dnnl_f32, &converted));
+        kept->tensor[i] = sources[i];
+        kept->slot[i] = plan->value[sources[i]];
+        plan->value[sources[i]] = converted;
+    }
+cleanup:
+    return status;
+}
+
+void mo_plan_sources_back(mo_plan_t *plan, const mo_sources_t *kept)
+{
+    for (int i = 0; i < 2; i++)
+        if (kept->tensor[i] >= 0)
+            plan->value[kept->tensor[i]] = kept->slot[i];
+}

@@ -1,0 +1,182 @@
+/* Models in bf16 and f16: rows beside those of float32, equal bits for any number of lanes, and
+ * refusals where oneDNN has no such products. */
+#include "draw.h"
+#include "call_options.h"
+
+#include <math.h>
+
+enum { IMAGES = 19 }; /* a full plan and a part of one */
+
+typedef struct network {
+    const char *settings;
+    int side, products; /* products one behind the other, those of attentions among them */
+} network_t;
+
+static const network_t networks[] = {
+    {"arch=resnet18 width=0.25 stem=cifar image_size=33", 33, 18},
+    {"arch=resnet50 width=0.25 image_size=65", 65, 50},
+    {"arch=vit_small width=0.25 vit_depth=4 vit_heads=3 patch_size=8 image_size=40", 40, 1 + 4 * 6},
+    {"arch=vit_small width=0.25 vit_depth=2 vit_norm=batch patch_size=8 image_size=24", 24, 1 + 2 * 6},
+    {"arch=vit_conv_small width=0.25 vit_depth=2 image_size=48", 48, 5 + 2 * 6}};
+enum { NETWORKS = sizeof networks / sizeof networks[0] };
+
+static uint8_t *file;
+static uint64_t file_bytes;
+static float *images, *rows[4];
+static int32_t width;
+
+static void set_options(moco_trainer_options_t *options, const char *settings)
+{
+    char text[256], *rest = text;
+    snprintf(text, sizeof text, "%s", settings);
+    for (char *one; (one = strtok_r(rest, " ", &rest)) != NULL;) {
+        char *value = strchr(one, '=');
+        *value++ = '\0';
+        expect_ok(moco_trainer_options_set(options, one, value));
+    }
+}
+
+/* A file of the network as it begins. */
+static void make_file(const network_t *network)
+{
+    moco_trainer_options_t options;
+    moco_trainer_t *trainer = NULL;
+    moco_model_t *model = NULL;
+    tiny_options(&options);
+    set_options(&options, network->settings);
+    expect_ok(moco_trainer_create(&options, NULL, &trainer));
+    expect_ok(moco_trainer_snapshot(trainer, NULL, NULL, &model));
+    expect_ok(moco_model_save_memory(model, NULL, 0, &file_bytes));
+    file = malloc(file_bytes);
+    expect_ok(moco_model_save_memory(model, file, file_bytes, NULL));
+    moco_model_free(model);
+    moco_trainer_free(trainer);
+}
+
+static void make_images(int side)
+{
+    const size_t numbers = (size_t)(3 * side * side);
+    images = malloc(IMAGES * numbers * sizeof *images);
+    for (int i = 0; i < IMAGES; i++) {
+        uint8_t *pixels = draw_pixels(side, side, 3, i);
+        for (size_t n = 0; n < numbers; n++)
+            images[(size_t)i * numbers + n] = (float)pixels[n] / 64.0f - 2;
+        free(pixels);
+    }
+}
+
+static moco_status_t load(int32_t precision, int32_t lanes, moco_model_t **out)
+{
+    moco_model_options_t options;
+    moco_device_t *device = device_of(lanes);
+    expect_ok(moco_model_options_init(&options, sizeof options));
+    options.precision = precision;
+    const moco_status_t status = moco_model_load_memory(file, file_bytes, &options, device, out);
+    moco_device_free(device);
+    return status;
+}
+
+/* The rows of all images, or 0 where the precision is not to be had, with a reason. */
+static int rows_of(int32_t precision, const char *name, int32_t lanes, float **out)
+{
+    moco_model_t *model = NULL;
+    char text[4096], says[32];
+    if (precision != MOCO_PRECISION_FLOAT32 && load(precision, lanes, &model) == MOCO_ERR_UNSUPPORTED) {
+        expect_message(name);
+        expect_message("float32");
+        return 0;
+    }
+    if (model == NULL)
+        expect_ok(load(precision, lanes, &model));
+    expect_ok(moco_model_info(model, text, sizeof text, NULL));
+    snprintf(says, sizeof says, "\"precision\":\"%s\"", name);
+    ck_assert_msg(strstr(text, says) != NULL, "'%s' is not in %s", says, text);
+    width = moco_model_dimension(model, MOCO_TAP_BACKBONE);
+    *out = malloc(sizeof **out * (size_t)width * IMAGES);
+    expect_ok(moco_model_embed_tensor(model, IMAGES, images, EMBED(.layout = MOCO_LAYOUT_NHWC), *out));
+    moco_model_free(model);
+    return 1;
+}
+
+static double distance(const float *a, const float *b) /* 1 - cosine */
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (int32_t i = 0; i < width; i++) {
+        ab += (double)a[i] * b[i];
+        aa += (double)a[i] * a[i];
+        bb += (double)b[i] * b[i];
+    }
+    return 1 - ab / sqrt(aa * bb);
+}
+
+static void drop(void)
+{
+    free(file);
+    free(images);
+    for (int i = 0; i < 4; i++)
+        free(rows[i]);
+}
+
+/* One rounding to b significant bits is off by 0.42 * 2^-b of a number, root mean square. A product
+ * of rounded numbers with rounded weights adds two such errors to the square of the relative error
+ * of a row, and half of that square is the distance of the row from the one of float32: 0.18 *
+ * 2^(-2b) for each product that the numbers go through. Less is seen, since shortcuts go around
+ * products and means run over places; the bound is 0.25 * 2^(-2b) for each. */
+static void compare(const network_t *network, int32_t precision, const char *name, int bits)
+{
+    const double bound = 0.25 * pow(2, -2 * bits) * network->products;
+    double most = 0;
+    if (!rows_of(precision, name, 1, &rows[1]))
+        return;
+    ck_assert_int_eq(rows_of(precision, name, 3, &rows[2]), 1);
+    ck_assert_mem_eq(rows[1], rows[2], sizeof **rows * (size_t)width * IMAGES);
+    ck_assert_mem_ne(rows[0], rows[1], sizeof **rows * (size_t)width * IMAGES); /* it is another precision */
+    for (int i = 0; i < IMAGES; i++)
+        most = fmax(most, distance(rows[0] + i * width, rows[1] + i * width));
+    printf("%s: %s 1 - cosine at most %.2g, bound %.2g\n", network->settings, name, most, bound);
+    ck_assert_double_le(most, bound);
+    for (int i = 1; i < 3; i++) {
+        free(rows[i]);
+        rows[i] = NULL;
+    }
+}
+
+START_TEST(beside_float32)
+{
+    const network_t *network = &networks[_i];
+    make_file(network);
+    make_images(network->side);
+    ck_assert_int_eq(rows_of(MOCO_PRECISION_FLOAT32, "float32", 1, &rows[0]), 1);
+    compare(network, MOCO_PRECISION_BF16, "bf16", 8);
+    compare(network, MOCO_PRECISION_F16, "f16", 11);
+    drop();
+}
+END_TEST
+
+/* What a 16-bit model is made from and saves is the float32 file. */
+START_TEST(files_stay_float32)
+{
+    moco_model_t *model = NULL;
+    uint64_t bytes = 0;
+    make_file(&networks[0]);
+    if (load(MOCO_PRECISION_BF16, 1, &model) == MOCO_OK) {
+        uint8_t *again = malloc(file_bytes);
+        expect_ok(moco_model_save_memory(model, again, file_bytes, &bytes));
+        ck_assert_uint_eq(bytes, file_bytes);
+        ck_assert_mem_eq(again, file, file_bytes);
+        free(again);
+        moco_model_free(model);
+    }
+    drop();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("precision");
+    TCase *test_case = tcase_create("precision");
+    suite_add_tcase(suite, test_case);
+    tcase_add_loop_test(test_case, beside_float32, 0, NETWORKS);
+    tcase_add_test(test_case, files_stay_float32);
+    return run_suite(suite);
+}
