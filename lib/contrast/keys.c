@@ -36,7 +36,8 @@ void mo_keys_free(mo_keys_t *keys)
     memset(keys, 0, sizeof *keys);
 }
 
-/* Where `count` rows go: two runs, from row `from` to row `to` of the queue. The pointer moves on. */
+/* Where `count` rows go: two runs, from row `from` to row `to` of the queue. The pointer moves
+ * on. */
 typedef struct run {
     int64_t from, to, count;
 } run_t;
