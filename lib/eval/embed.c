@@ -9,6 +9,7 @@
 #include "util/finite.h"
 #include "util/status.h"
 
+#define LARGE 1e6f             /* inputs of a network, after mean and standard deviation; usual ones are below ten */
 #define KEPT_PIXELS (64 << 20) /* bytes of a decoded image that a lane keeps for its next one */
 
 int32_t mo_model_width(const moco_model_t *model, int32_t tap)
@@ -218,6 +219,16 @@ static moco_status_t embed_parts(embedding_t *e)
     return mo_device_run(m->device, e->count / shard + (e->count % shard != 0), embed_part, e, 1);
 }
 
+/* Winograd's convolutions add and subtract numbers before they multiply, so where a direct one
+ * gives an infinite result they may give no number, which a ReLU turns into 0. Images come nowhere
+ * near; who gives such inputs has the plan with direct convolutions. */
+static int is_large(const moco_model_t *m, const mo_image_source_t *source, int64_t count)
+{
+    if (source->floats != NULL)
+        return mo_has_larger(source->floats, count * m->feature, LARGE);
+    return mo_has_larger(m->lut[0], 3 * 256, LARGE);
+}
+
 moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_image_source_t *source, int size,
                        const moco_embed_options_t *o, float *out)
 {
@@ -227,7 +238,7 @@ moco_status_t mo_embed(moco_model_t *model, int64_t count, const mo_image_source
                      .o = o,
                      .count = count,
                      .width = mo_model_width(model, o->tap),
-                     .size = size,
+                     .size = is_large(model, source, count) ? MO_SIZE_ONE : size,
                      .out = out,
                      .statuses = o->statuses};
     if (o->failed != NULL) {

@@ -35,6 +35,19 @@ int64_t mo_find_nonfinite(const float *values, int64_t count)
     return -1;
 }
 
+int mo_has_larger(const float *values, int64_t count, float limit)
+{
+    for (int64_t begin = 0; begin < count; begin += BLOCK) {
+        const int64_t end = count - begin < BLOCK ? count : begin + BLOCK;
+        int larger = 0;
+        for (int64_t i = begin; i < end; i++)
+            larger |= !(values[i] <= limit) | !(values[i] >= -limit);
+        if (larger)
+            return 1;
+    }
+    return 0;
+}
+
 int64_t mo_find_negative(const float *values, int64_t count)
 {
     for (int64_t i = 0; i < count; i++)
