@@ -113,8 +113,12 @@ static void drop(void)
 {
     free(file);
     free(images);
-    for (int i = 0; i < 4; i++)
+    file = NULL;
+    images = NULL;
+    for (int i = 0; i < 4; i++) {
         free(rows[i]);
+        rows[i] = NULL;
+    }
 }
 
 /* One rounding to b significant bits is off by 0.42 * 2^-b of a number, root mean square. A product
