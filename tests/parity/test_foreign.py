@@ -578,7 +578,7 @@ def refusals(verdict, folder):
             packed.writestr(name, stored.read(name))
     others["a compressed archive"] = (open(folder.path("packed"), "rb").read(), "is compressed")
     others["a pickle of tensors' numbers"] = (pickle.dumps({"a": 1}, 2), "magic number")
-    others["a sparse tensor"] = (None, "_rebuild_sparse_tensor")
+    others["a sparse tensor"] = (None, "has no encoder of a known name")
     for title, (content, words) in others.items():
         if content is None:
             torch.save({"a": torch.eye(3).to_sparse()}, path)
