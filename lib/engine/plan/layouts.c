@@ -32,11 +32,24 @@ static int fits(const mo_plan_t *plan, const mo_op_t *op)
     return src <= dst || is_one_position(plan->net->shapes[op->dst]);
 }
 
-void mo_plan_layouts(mo_plan_t *plan, const mo_plan_spec_t *spec)
+static moco_status_t ask_winograd(const mo_plan_t *plan, int *has)
 {
-    int all = 1;
-    if (plan->cut || plan->primitives || plan->low != dnnl_f32 || !mo_has_winograd(mo_device_engine(plan->device)))
-        return;
+    const moco_status_t status = mo_gate_enter(plan->lane, MO_MAKING);
+    if (status != MOCO_OK)
+        return status;
+    *has = mo_has_winograd(mo_device_engine(plan->device));
+    mo_gate_leave(plan->lane);
+    return MOCO_OK;
+}
+
+moco_status_t mo_plan_layouts(mo_plan_t *plan, const mo_plan_spec_t *spec)
+{
+    int all = 1, has = 0;
+    if (plan->cut || plan->primitives || plan->low != dnnl_f32)
+        return MOCO_OK;
+    const moco_status_t status = ask_winograd(plan, &has);
+    if (status != MOCO_OK || !has)
+        return status;
     for (int32_t i = 0; i < plan->net->tensors; i++) {
         const mo_shape_t s = plan->net->shapes[i];
         plan->blocked[i] = s.c % BLOCK == 0 && !is_one_position(s);
@@ -55,4 +68,5 @@ void mo_plan_layouts(mo_plan_t *plan, const mo_plan_spec_t *spec)
         all = all && (plan->ops[i].skipped || !slides(&plan->ops[i]) || fits(plan, &plan->ops[i]));
     for (int32_t i = 0; i < plan->net->tensors && !all; i++)
         plan->blocked[i] = 0;
+    return MOCO_OK;
 }

@@ -302,7 +302,7 @@ static moco_status_t make_on_lane(mo_lane_t *lane, void *ctx)
         mo_plan_fuse(plan, spec);
     TRY(mo_plan_types(plan, spec));
     if (plan->mode == MO_MODE_INFER)
-        mo_plan_layouts(plan, spec);
+        TRY(mo_plan_layouts(plan, spec));
     for (int32_t i = 0; i < plan->op_count; i++)
         if (!plan->ops[i].skipped)
             TRY(emit(plan, &plan->ops[i]));

@@ -142,7 +142,7 @@ void mo_plan_at_once(mo_plan_t *plan, int32_t first);
 /* Marks what others take over in infer mode. */
 void mo_plan_fuse(mo_plan_t *plan, const mo_plan_spec_t *spec);
 /* Chooses tensors to lie in blocks of channels. */
-void mo_plan_layouts(mo_plan_t *plan, const mo_plan_spec_t *spec);
+moco_status_t mo_plan_layouts(mo_plan_t *plan, const mo_plan_spec_t *spec);
 /* A slot for a tensor's numbers as N,H,W,C, whatever its own layout is. */
 moco_status_t mo_plan_plain(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *slot);
 /* A tensor of one position as the layout of `like` has it: the numbers lie the same. */
