@@ -5,6 +5,7 @@
 
 #include "persist/inventory.h"
 #include "util/json.h"
+#include "util/printable.h"
 #include "util/status.h"
 
 enum { LISTED = 64, LINE = 300 }; /* single names in a report; bytes of a line of it */
@@ -12,7 +13,7 @@ enum { LISTED = 64, LINE = 300 }; /* single names in a report; bytes of a line o
 static moco_status_t add_line(json_t *list, const char *format, va_list args)
 {
     char line[LINE];
-    vsnprintf(line, sizeof line, format, args);
+    mo_vformat(line, sizeof line, format, args);
     return json_array_append_new(list, mo_json_bytes(line)) == 0 ? MOCO_OK
                                                                  : mo_fail(MOCO_ERR_MEMORY, "no memory for a report");
 }

@@ -17,6 +17,7 @@
 #include "util/alloc.h"
 #include "util/checksum.h"
 #include "util/fault.h"
+#include "util/printable.h"
 #include "util/retry.h"
 #include "util/status.h"
 
@@ -97,29 +98,23 @@ static moco_status_t check_target(mo_atomic_file_t *file, int *mode)
 
 /* ---- opening ---- */
 
-/* A lock tells the living writer of a temporary file from one that was killed. 0 where somebody
- * else has it or has just removed the file; a file system without locks leaves all to the names. */
+/* A lock tells the living writer of a temporary file from one that was killed. A file system
+ * without locks leaves all to the names. */
+static int lock_is_taken(int fd)
+{
+    return flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+/* 0 where somebody else has the lock or has just removed the file. */
 static int claim(int fd)
 {
     struct stat info;
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        return 0;
-    return fstat(fd, &info) != 0 || info.st_nlink > 0; /* what cannot be asked about is taken to be there */
+    return !lock_is_taken(fd) && (fstat(fd, &info) != 0 || info.st_nlink > 0); /* what cannot be asked is there */
 }
 
 static moco_status_t name_temporary(mo_atomic_file_t *file)
 {
     return mo_calloc(strlen(file->name) + SUFFIX_SIZE, 1, &file->temporary);
-}
-
-/* Bytes of a name that fit `most`, whole characters where it is UTF-8. */
-static int cut_to(const char *name, size_t most)
-{
-    size_t length = strlen(name);
-    if (length > most)
-        for (length = most; length > 0 && ((uint8_t)name[length] & 0xc0) == 0x80;)
-            length--;
-    return (int)length;
 }
 
 /* NAME.moco-part. Where that is too long for a name, its end is a checksum of the whole name:
@@ -134,7 +129,7 @@ static moco_status_t part_name(const char *name, char **out)
     mo_checksum_start(&sum);
     mo_checksum_add(&sum, name, size);
     mo_checksum_text(mo_checksum_value(&sum), text);
-    return mo_strprintf(out, "%.*s-%s" PART, cut_to(name, most - sizeof text), name, text);
+    return mo_strprintf(out, "%.*s-%s" PART, (int)mo_utf8_fit(name, most - sizeof text), name, text);
 }
 
 moco_status_t mo_atomic_part_path(const char *path, char **part)
@@ -152,7 +147,7 @@ moco_status_t mo_atomic_part_path(const char *path, char **part)
 /* A new file of a name that nobody living uses; what a killed process has left of it goes. */
 static int create_temporary(const mo_atomic_file_t *file)
 {
-    const int most = cut_to(file->name, NAME_MAX - SUFFIX_SIZE);
+    const int most = (int)mo_utf8_fit(file->name, NAME_MAX - SUFFIX_SIZE);
     const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
     for (int number = 0, tries = 0; tries < MAX_WRITERS; tries++) {
         snprintf(file->temporary, strlen(file->name) + SUFFIX_SIZE, "%.*s" PART "-%d", most, file->name, number);
@@ -213,17 +208,43 @@ moco_status_t mo_atomic_open(mo_atomic_file_t *file, const char *path)
 
 /* ---- opening again ---- */
 
+/* Whether the file still has the part file's name: between its opening and its lock the process
+ * that had the lock may have finished it and given it its final name. */
+static int is_still_part(const mo_atomic_file_t *file)
+{
+    struct stat opened, named;
+    return fstat(file->fd, &opened) != 0 ||
+           (fstatat(file->folder.fd, file->temporary, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+            opened.st_dev == named.st_dev && opened.st_ino == named.st_ino);
+}
+
+/* Opens the part file and locks it. */
+static moco_status_t claim_part(mo_atomic_file_t *file)
+{
+    const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    for (int tries = 0; tries < MAX_WRITERS; tries++) {
+        int fd;
+        MO_RETRY(fd, mo_fault_file() ? -1 : mo_fd_high(openat(file->folder.fd, file->temporary, flags, 0666)));
+        if (fd < 0)
+            return failed(file, "open its part file");
+        file->fd = fd;
+        if (lock_is_taken(fd))
+            break;
+        if (is_still_part(file))
+            return MOCO_OK;
+        close(fd);
+        file->fd = 0;
+    }
+    return mo_fail(MOCO_ERR_STATE, "%s: another process is writing it", file->path);
+}
+
 static moco_status_t open_part(mo_atomic_file_t *file, uint64_t size)
 {
     struct stat info;
-    const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-    int fd;
-    MO_RETRY(fd, mo_fault_file() ? -1 : mo_fd_high(openat(file->folder.fd, file->temporary, flags, 0666)));
-    if (fd < 0)
-        return failed(file, "open its part file");
-    file->fd = fd;
-    if (!claim(fd))
-        return mo_fail(MOCO_ERR_STATE, "%s: another process is writing it", file->path);
+    const moco_status_t status = claim_part(file);
+    if (status != MOCO_OK)
+        return status;
+    const int fd = file->fd;
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
         return mo_fail(MOCO_ERR_IO, "%s: its part file is not a regular file", file->path);
     if ((uint64_t)info.st_size < size)
@@ -441,7 +462,7 @@ moco_status_t mo_atomic_commit_all(mo_atomic_file_t *const *files, int count)
         TRY(sync_folder(files[i]));
 cleanup:
     for (int i = 0; i < count; i++)
-        leave(files[i], status == MOCO_OK || !files[i]->kept);
+        leave(files[i], status == MOCO_OK || !files[i]->kept || files[i]->placed);
     return status;
 }
 

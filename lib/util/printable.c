@@ -46,6 +46,27 @@ int mo_is_utf8(const char *text)
     return 1;
 }
 
+size_t mo_utf8_fit(const char *text, size_t most)
+{
+    size_t length = strlen(text);
+    if (length > most)
+        for (length = most; length > 0 && ((uint8_t)text[length] & 0xc0) == 0x80;)
+            length--;
+    return length;
+}
+
+void mo_vformat(char *out, size_t capacity, const char *format, va_list args)
+{
+    if (vsnprintf(out, capacity, format, args) < (int)capacity)
+        return;
+    size_t last = capacity - 1; /* where the last character begins */
+    while (last > 0 && ((uint8_t)out[last - 1] & 0xc0) == 0x80)
+        last--;
+    last -= last > 0;
+    if (mo_utf8_length(out + last, capacity - 1 - last) == 0)
+        out[last] = '\0';
+}
+
 static int is_safe(uint32_t code)
 {
     if (code < ' ' || (code >= 0x7f && code <= 0x9f))

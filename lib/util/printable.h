@@ -2,12 +2,17 @@
 #ifndef MO_UTIL_PRINTABLE_H
 #define MO_UTIL_PRINTABLE_H
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <moco/status.h>
 
 /* Bytes of the UTF-8 character that `text` begins with, 1 to 4; 0 where it begins with none. */
 size_t mo_utf8_length(const char *text, size_t size);
 int mo_is_utf8(const char *text);
+/* Bytes of `text` that `most` leaves room for, whole characters where it is UTF-8. */
+size_t mo_utf8_fit(const char *text, size_t most);
+/* Like vsnprintf; what does not fit is cut between characters. */
+void mo_vformat(char *out, size_t capacity, const char *format, va_list args);
 
 /* Writes `from` into out[capacity], NUL-terminated, in one line. As \xNN stand: control characters,
  * bytes that are no UTF-8, and characters that turn the direction of what follows them. What does

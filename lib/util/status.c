@@ -1,7 +1,6 @@
 /* Thread-local messages and log sinks. */
 #include "util/status.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "util/printable.h"
@@ -40,7 +39,7 @@ moco_status_t mo_fail(moco_status_t status, const char *format, ...)
     char text[MO_MESSAGE_SIZE]; /* arguments may point into last_message */
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    mo_vformat(text, sizeof text, format, args);
     va_end(args);
     mo_printable(text, last_message, sizeof last_message); /* names of files may hold any byte */
     return status;
@@ -90,7 +89,7 @@ void mo_log(int level, const char *format, ...)
     char text[LINE_SIZE], line[LINE_SIZE];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    mo_vformat(text, sizeof text, format, args);
     va_end(args);
     mo_printable(text, line, sizeof line);
     sink.fn(sink.user, level, line);

@@ -80,6 +80,19 @@ int renameat(int from_at, const char *from, int to_at, const char *to)
     return (int)syscall(SYS_renameat2, from_at, from, to_at, to, 0);
 }
 
+static const char *finished_first; /* before a lock, the part file gets this name; NULL: it keeps its own */
+
+int flock(int fd, int operation)
+{
+    if (finished_first != NULL && (operation & LOCK_EX) != 0) {
+        char part[128];
+        snprintf(part, sizeof part, "%s.moco-part", finished_first);
+        ck_assert_int_eq(rename(part, finished_first), 0);
+        finished_first = NULL;
+    }
+    return (int)syscall(SYS_flock, fd, operation);
+}
+
 static void setup(void)
 {
     strcpy(folder, "/tmp/moco-file-XXXXXX");
@@ -477,6 +490,44 @@ START_TEST(test_resume)
 }
 END_TEST
 
+/* Another process finishes the part file after it was opened here and before it was locked: the
+ * finished file is nobody's part. */
+START_TEST(test_resume_too_late)
+{
+    mo_atomic_file_t file = {0};
+    ck_assert_int_eq(mo_atomic_resume(&file, target, 0), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_write(&file, "finished", 8), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_sync(&file), MOCO_OK);
+    mo_atomic_keep(&file);
+    finished_first = target;
+    ck_assert_int_eq(mo_atomic_resume(&file, target, 0), MOCO_OK);
+    ck_assert_ptr_null(finished_first);
+    assert_content("finished");
+    ck_assert_int_eq(mo_atomic_write(&file, "next", 4), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_commit(&file), MOCO_OK);
+    assert_content("next");
+}
+END_TEST
+
+/* Files that are in place although their folder cannot be synced leave nothing beside them. */
+START_TEST(test_resumed_without_folder_sync)
+{
+    char second[128];
+    snprintf(second, sizeof second, "%s-2", target);
+    ck_assert_int_eq(save(target, "old", 3), MOCO_OK);
+    mo_atomic_file_t files[2] = {{0}, {0}}, *const both[] = {&files[0], &files[1]};
+    ck_assert_int_eq(mo_atomic_resume(&files[0], target, 0), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_resume(&files[1], second, 0), MOCO_OK);
+    ck_assert_int_eq(mo_atomic_write(&files[0], "new", 3), MOCO_OK);
+    folder_sync_error = EIO;
+    ck_assert_int_eq(mo_atomic_commit_all(both, 2), MOCO_ERR_IO);
+    folder_sync_error = 0;
+    assert_content("new");
+    ck_assert_int_eq(entries(), 2);
+    unlink(second);
+}
+END_TEST
+
 /* Every request of a save fails once, in turn. */
 static int failing_saves(int kind)
 {
@@ -592,6 +643,8 @@ int main(void)
     tcase_add_test(tc, test_together);
     tcase_add_test(tc, test_together_no_way_back);
     tcase_add_test(tc, test_resume);
+    tcase_add_test(tc, test_resume_too_late);
+    tcase_add_test(tc, test_resumed_without_folder_sync);
     tcase_add_test(tc, test_faults_while_writing);
     tcase_add_test(tc, test_faults_while_reading);
     tcase_add_test(tc, test_size_limit);

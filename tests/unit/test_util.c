@@ -214,6 +214,14 @@ START_TEST(only_printable_text_is_shown)
         mo_printable(out, again, sizeof again);
         ck_assert_str_eq(again, out);
     }
+    for (int before = 0; before < 4; before++) { /* messages are cut between characters, too */
+        char name[2 * MO_MESSAGE_SIZE] = "abc";
+        for (size_t at = (size_t)before; at + 4 < sizeof name; at += 4)
+            memcpy(name + at, "\xf0\x9f\x90\x88", 5);
+        mo_fail(MOCO_ERR_IO, "%s", name);
+        ck_assert_ptr_null(strchr(moco_last_message(), '\\'));
+        ck_assert_uint_ge(strlen(moco_last_message()), MO_MESSAGE_SIZE - 4);
+    }
     mo_printable("ab\xd0\xb8", out, 4); /* cut between characters */
     ck_assert_str_eq(out, "ab");
     mo_printable("ab\x1b", out, 6);
