@@ -130,15 +130,18 @@ static moco_status_t finish(mo_embed_job_t *job)
     moco_status_t status = MOCO_OK;
     mo_atomic_file_t record = {0};
     mo_atomic_file_t *const all[] = {&job->names, &job->skipped, &record, &job->npy.file};
+    int journaled = 0;
     TRY(job->status = put_broken(job, job->record.images)); /* half a line is no safe point */
+    TRY(mo_embed_write_journal(job)); /* a kill between two of the names leaves files that a later call knows */
+    journaled = 1;
     TRY(mo_npy_finish(&job->npy));
-    mo_embed_write_sums(job);
     TRY(mo_embed_put_record(job, &record, job->paths.record));
     for (int i = 0; i < 4; i++)
         all[i]->kept = i != 2 && job->recorded;
     TRY(mo_atomic_commit_all(all, 4));
-    unlink(job->paths.journal);
 cleanup:
+    if (journaled && (status == MOCO_OK || !job->recorded))
+        unlink(job->paths.journal);
     mo_atomic_abort(&record);
     return status;
 }

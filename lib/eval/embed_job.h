@@ -36,6 +36,9 @@ moco_status_t mo_embed_paths_make(const char *path, mo_embed_paths_t *paths);
 void mo_embed_paths_free(mo_embed_paths_t *paths);
 /* MOCO_ERR_EXISTS where a file of the host's would be replaced. */
 moco_status_t mo_embed_outputs_check(const mo_embed_job_t *job);
+/* Once the part files are this call's: removes what a call that was cut short between two names has
+ * put in place, since its journal, which alone knows these files, is about to go. */
+moco_status_t mo_embed_outputs_clear(const mo_embed_job_t *job);
 
 /* ---- embed_journal.c ---- */
 
@@ -43,9 +46,10 @@ moco_status_t mo_embed_outputs_check(const mo_embed_job_t *job);
  * model, data set, beginning and sizes are set. */
 moco_status_t mo_embed_journal_open(mo_embed_job_t *job);
 /* Brings all that is written to the disk, and then a journal that says so. */
+moco_status_t mo_embed_write_journal(mo_embed_job_t *job);
+/* The same where a later call could go on from there. */
 moco_status_t mo_embed_safe_point(mo_embed_job_t *job);
 moco_status_t mo_embed_safe_point_if_due(mo_embed_job_t *job);
-void mo_embed_write_sums(mo_embed_job_t *job);
 /* Opens and writes `file`, which the caller commits. */
 moco_status_t mo_embed_put_record(const mo_embed_job_t *job, mo_atomic_file_t *file, const char *path);
 void mo_embed_close_parts(mo_embed_job_t *job, int keep);

@@ -39,7 +39,7 @@ static moco_status_t list_doubts(mo_embed_job_t *job, int64_t started)
 
 /* ---- safe points ---- */
 
-void mo_embed_write_sums(mo_embed_job_t *job)
+static void write_sums(mo_embed_job_t *job)
 {
     mo_checksum_text(mo_checksum_value(&job->rows_sum), job->record.rows_sum);
     mo_checksum_text(mo_checksum_value(&job->names_sum), job->record.names_sum);
@@ -59,23 +59,32 @@ cleanup:
     return status;
 }
 
+/* Images of a host's callback cannot be known again. */
+static int can_go_on(const mo_embed_job_t *job)
+{
+    return job->record.dataset[0] != '\0';
+}
+
 /* What the journal tells of is on the disk before the journal is. */
-moco_status_t mo_embed_safe_point(mo_embed_job_t *job)
+moco_status_t mo_embed_write_journal(mo_embed_job_t *job)
 {
     moco_status_t status = MOCO_OK;
     mo_atomic_file_t journal = {0};
-    if (job->record.rows == 0 || job->record.dataset[0] == '\0')
-        return MOCO_OK;
     TRY(mo_atomic_sync(&job->npy.file));
     TRY(mo_atomic_sync(&job->names));
     TRY(mo_atomic_sync(&job->skipped));
-    mo_embed_write_sums(job);
+    write_sums(job);
     TRY(mo_embed_put_record(job, &journal, job->paths.journal));
     TRY(mo_atomic_commit(&journal));
-    job->recorded = 1;
+    job->recorded = can_go_on(job);
 cleanup:
     mo_atomic_abort(&journal);
     return status;
+}
+
+moco_status_t mo_embed_safe_point(mo_embed_job_t *job)
+{
+    return job->record.rows > 0 && can_go_on(job) ? mo_embed_write_journal(job) : MOCO_OK;
 }
 
 moco_status_t mo_embed_safe_point_if_due(mo_embed_job_t *job)
@@ -155,6 +164,8 @@ static moco_status_t compare(mo_embed_job_t *job, const mo_embedding_record_t *f
         *why = "it is of another data set";
     else if (from->position > now->images || from->rows < 1 || from->rows > from->position || from->dimension < 1)
         *why = "its journal is damaged";
+    else if (from->version < 2)
+        *why = "an older version has written its journal, which does not say what its images were";
     if (*why != NULL)
         return MOCO_OK;
     TRY(list_doubts(job, from->started));
@@ -221,13 +232,15 @@ moco_status_t mo_embed_journal_open(mo_embed_job_t *job)
     start_sums(job);
     job->started = mo_seconds();
     job->next_point = job->started + FIRST_POINT;
-    if (job->record.dataset[0] != '\0')
+    if (can_go_on(job))
         TRY(resume(job));
+    if (!job->recorded)
+        TRY(open_parts(job, &none)); /* first: another process may be writing them */
+    TRY(mo_embed_outputs_clear(job));
     if (job->recorded)
         goto cleanup;
-    TRY(open_parts(job, &none)); /* first: another process may be writing them */
-    unlink(job->paths.journal);  /* of another model or data set, or of files that are gone */
-    if (job->record.dataset[0] != '\0')
+    unlink(job->paths.journal); /* of another model or data set, or of files that are gone */
+    if (can_go_on(job))
         TRY(list_doubts(job, job->record.started));
 cleanup:
     return status;

@@ -1,6 +1,7 @@
 /* Where the files of an embedding go, and which files that are there may be replaced: those of an
  * earlier call alone. Called by embed_files.c. */
 #include <string.h>
+#include <unistd.h>
 
 #include "eval/embed_job.h"
 #include "persist/output.h"
@@ -37,23 +38,25 @@ static moco_status_t check_target(const char *path, const moco_dataset_t *datase
     return MOCO_OK;
 }
 
-/* Text files tell nothing of who wrote them: they are ours where the record has their checksum. A
- * journal stands for a call that was cut short, maybe while its files got their names. */
-static moco_status_t check_text(const mo_embed_job_t *job, const char *text, moco_status_t read, const char *written)
+/* Text files tell nothing of who wrote them: they are ours where the record has their checksum, or
+ * the journal of a call that was cut short while its files got their names. A newer version's
+ * record says nothing that this one could compare. */
+static moco_status_t check_text(const mo_embed_job_t *job, const char *text, const char *written, const char *journal,
+                                int *orphan)
 {
     moco_status_t status = MOCO_OK;
-    mo_embedding_record_t journal;
     char sum[MO_CHECKSUM_TEXT];
-    if (!mo_file_exists(text) || read == MOCO_ERR_VERSION)
+    *orphan = 0;
+    if (!mo_file_exists(text))
         return MOCO_OK;
-    const moco_status_t cut_short = mo_embedding_record_read(job->paths.journal, &journal);
-    if (cut_short == MOCO_OK || cut_short == MOCO_ERR_VERSION)
-        return MOCO_OK;
-    if (read != MOCO_OK)
-        return mo_fail(MOCO_ERR_EXISTS, "%s: is there, without the '%s' that it would belong to: wanted another name",
-                       text, job->paths.record);
     TRY(mo_embedding_sum_file(text, sum));
-    if (strcmp(sum, written) != 0)
+    *orphan = strcmp(sum, written) != 0 && strcmp(sum, journal) == 0;
+    if (*orphan || strcmp(sum, written) == 0)
+        return MOCO_OK;
+    if (!mo_file_exists(job->paths.record))
+        status = mo_fail(MOCO_ERR_EXISTS, "%s: is there, without the '%s' that it would belong to: wanted another name",
+                         text, job->paths.record);
+    else
         status = mo_fail(MOCO_ERR_EXISTS,
                          "%s: is there and is not what an earlier call has written, as '%s' says: wanted another name, "
                          "or that this one is removed",
@@ -62,15 +65,13 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_embed_outputs_check(const mo_embed_job_t *job)
+/* orphans[2]: whether names and skipped images are in place by a call that was cut short. */
+static moco_status_t check_texts(const mo_embed_job_t *job, int orphans[2])
 {
     moco_status_t status = MOCO_OK, read = MOCO_ERR_IO;
     const mo_embed_paths_t *p = &job->paths;
-    mo_embedding_record_t record = {0};
-    const char *const all[] = {job->path, p->names, p->skipped, p->record};
-    for (int i = 0; i < 4; i++)
-        TRY(check_target(all[i], job->dataset));
-    TRY(mo_output_check(job->path, MO_OUTPUT_NPY));
+    mo_embedding_record_t record = {0}, journal = {0};
+    orphans[0] = orphans[1] = 0;
     if (mo_file_exists(p->record)) {
         read = mo_embedding_record_read(p->record, &record);
         if (read == MOCO_ERR_FORMAT)
@@ -78,8 +79,37 @@ moco_status_t mo_embed_outputs_check(const mo_embed_job_t *job)
         if (read != MOCO_OK && read != MOCO_ERR_VERSION)
             TRY(read);
     }
-    TRY(check_text(job, p->names, read, record.names_sum));
-    TRY(check_text(job, p->skipped, read, record.skipped_sum));
+    const moco_status_t read_journal = mo_file_exists(p->journal) ? mo_embedding_record_read(p->journal, &journal)
+                                                                  : MOCO_OK;
+    if (read == MOCO_ERR_VERSION || read_journal == MOCO_ERR_VERSION)
+        goto cleanup;
+    TRY(check_text(job, p->names, record.names_sum, journal.names_sum, &orphans[0]));
+    TRY(check_text(job, p->skipped, record.skipped_sum, journal.skipped_sum, &orphans[1]));
 cleanup:
+    return status;
+}
+
+moco_status_t mo_embed_outputs_check(const mo_embed_job_t *job)
+{
+    moco_status_t status = MOCO_OK;
+    const mo_embed_paths_t *p = &job->paths;
+    const char *const all[] = {job->path, p->names, p->skipped, p->record};
+    int orphans[2];
+    for (int i = 0; i < 4; i++)
+        TRY(check_target(all[i], job->dataset));
+    TRY(mo_output_check(job->path, MO_OUTPUT_NPY));
+    TRY(check_texts(job, orphans));
+cleanup:
+    return status;
+}
+
+moco_status_t mo_embed_outputs_clear(const mo_embed_job_t *job)
+{
+    int orphans[2];
+    const moco_status_t status = check_texts(job, orphans);
+    if (status == MOCO_OK && orphans[0])
+        unlink(job->paths.names);
+    if (status == MOCO_OK && orphans[1])
+        unlink(job->paths.skipped);
     return status;
 }

@@ -31,15 +31,24 @@ cleanup:
     return status;
 }
 
+/* The rows have their name already: a failure says so. */
+static moco_status_t forget(const char *path)
+{
+    char message[MO_MESSAGE_SIZE];
+    const moco_status_t status = mo_embedding_forget(path);
+    if (status == MOCO_OK)
+        return MOCO_OK;
+    mo_message_copy(message);
+    return mo_fail(status, "the vectors are in '%.150s', but not without the files of those before: %s", path, message);
+}
+
 /* Rows without a record may have names beside them all the same. */
-static moco_status_t tell_of_names(const char *path)
+static void tell_of_names(const char *path)
 {
     char *names = NULL;
-    const moco_status_t status = mo_embedding_beside(path, MO_NAMES_ENDING, &names);
-    if (status == MOCO_OK && mo_file_exists(names))
+    if (mo_embedding_beside(path, MO_NAMES_ENDING, &names) == MOCO_OK && mo_file_exists(names))
         mo_log(MOCO_LOG_WARNING, "%s: is there, and does not belong to the new rows of '%s'", names, path);
     mo_free(names);
-    return status;
 }
 
 moco_status_t mo_index_write_npy(const moco_index_t *index, const char *path)
@@ -53,9 +62,9 @@ moco_status_t mo_index_write_npy(const moco_index_t *index, const char *path)
     TRY(mo_embedding_replace(path, index->vectors, index->count, index->dimension, &tied, &same));
     TRY(mo_npy_commit(&npy));
     if (tied)
-        TRY(mo_embedding_forget(path));
+        TRY(forget(path));
     else if (!same)
-        TRY(tell_of_names(path));
+        tell_of_names(path);
 cleanup:
     mo_npy_abort(&npy);
     return status;

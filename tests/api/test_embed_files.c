@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #define IMAGES 300 /* more than a batch of the loader */
@@ -39,9 +40,24 @@ static void keep_line(void *user, int32_t level, const char *line)
         snprintf(lines[line_count++], sizeof lines[0], "%s", line);
 }
 
+/* The library calls this instead of the system's: what stands beside a list of names that gets its
+ * name. */
+static int journals_seen;
+
+int renameat(int from_at, const char *from, int to_at, const char *to)
+{
+    char journal[300];
+    const size_t length = strlen(to);
+    if (length > 10 && strcmp(to + length - 10, ".names.txt") == 0) {
+        snprintf(journal, sizeof journal, "%.*s.embed.json.moco-part", (int)length - 10, to);
+        journals_seen += faccessat(to_at, journal, F_OK, 0) == 0;
+    }
+    return (int)syscall(SYS_renameat2, from_at, from, to_at, to, 0);
+}
+
 static void set_up(void)
 {
-    line_count = 0;
+    line_count = journals_seen = 0;
     moco_set_log(keep_line, NULL, MOCO_LOG_WARNING);
     scratch = scratch_make();
     draw_tree(in_scratch(&scratch, "images"), IMAGES, 3, 20);
@@ -151,6 +167,17 @@ static void damage(const char *path, long at)
     ck_assert_int_eq(fclose(file), 0);
 }
 
+/* Replaces `from` by a text of the same length in a small file of text. */
+static void replace_text(const char *name, const char *from, const char *to)
+{
+    size_t size;
+    char *text = (char *)read_file(in_scratch(&scratch, name), &size), *at = strstr(text, from);
+    ck_assert_ptr_nonnull(at);
+    memcpy(at, to, strlen(from));
+    write_file(scratch.path, name, text, size);
+    free(text);
+}
+
 /* What is there is not of this call: it begins anew, and nothing of the other gets in. */
 START_TEST(begins_anew)
 {
@@ -160,6 +187,12 @@ START_TEST(begins_anew)
     ck_assert_int_eq(embed(model, "cut"), 2);
     ck_assert_int_eq(line_count, 1);
     ck_assert_ptr_nonnull(strstr(lines[0], "another model"));
+    line_count = 0;
+    cut_short(model, "older"); /* the first version of the journal did not say what its images were */
+    replace_text("older.embed.json.moco-part", "\"version\": 2", "\"versiox\": 2");
+    replace_text("older.embed.json.moco-part", "\"in_doubt\"", "\"in_douxx\"");
+    ck_assert_int_eq(embed(model, "older"), 2);
+    ck_assert_ptr_nonnull(strstr(lines[0], "older version"));
     ck_assert(same_result("whole", "cut"));
     moco_model_free(other);
     for (int i = 0; i < 3; i++) {
@@ -272,6 +305,53 @@ START_TEST(no_room)
 }
 END_TEST
 
+static int32_t give_image(void *user, int64_t index, const uint8_t **data, uint64_t *size)
+{
+    const picture_t *jpeg = user;
+    (void)index;
+    *data = jpeg->bytes;
+    *size = jpeg->size;
+    return 0;
+}
+
+/* A kill between two of the names leaves files that the next call knows by the journal; another
+ * file under such a name is the host's. */
+START_TEST(cut_short_between_names)
+{
+    picture_t jpeg = draw_jpeg(20, 20, 3, 77);
+    moco_dataset_t *given = NULL;
+    embed(model, "whole");
+    ck_assert_int_eq(journals_seen, 1);
+    expect_ok(moco_dataset_create(3, give_image, &jpeg, NULL, NULL, &given));
+    expect_ok(moco_model_embed_to_npy(model, given, path_of("given", ".npy", 0), NULL, NULL));
+    ck_assert_int_eq(journals_seen, 2);
+    ck_assert_int_eq(there("given", 1), 0);
+    moco_dataset_free(given);
+    free(jpeg.bytes);
+    for (int i = 1; i < 3; i++) {
+        char stem[8] = {'n', (char)('0' + i)}, from[300];
+        cut_short(model, stem);
+        snprintf(from, sizeof from, "%s", path_of(stem, endings[i], 1));
+        ck_assert_int_eq(rename(from, path_of(stem, endings[i], 0)), 0);
+        cut_short(model, stem); /* what was in place is gone with the journal that knew it */
+        snprintf(from, sizeof from, "%s", path_of(stem, endings[i], 1));
+        ck_assert_int_eq(rename(from, path_of(stem, endings[i], 0)), 0);
+        embed(model, stem);
+        ck_assert(same_result("whole", stem));
+    }
+    for (int i = 1; i < 3; i++) {
+        char stem[8] = {'h', (char)('0' + i)};
+        cut_short(model, stem);
+        write_file(scratch.path, strrchr(path_of(stem, endings[i], 0), '/') + 1, "mine\n", 5);
+        expect_status(MOCO_ERR_EXISTS, moco_model_embed_to_npy(model, dataset, path_of(stem, ".npy", 0), NULL, NULL));
+        expect_message(strrchr(path_of(stem, endings[i], 0), '/') + 1);
+        ck_assert_int_eq(there(stem, 1), FILES); /* and what was done is not lost */
+        unlink(path_of(stem, endings[i], 0));
+        ck_assert_int_eq(embed(model, stem), 1);
+    }
+}
+END_TEST
+
 static void expect_kept(const char *name, const char *text)
 {
     size_t size;
@@ -360,17 +440,6 @@ START_TEST(names_with_any_bytes)
     moco_dataset_free(odd);
 }
 END_TEST
-
-/* Replaces `from` by a text of the same length in a small file of text. */
-static void replace_text(const char *name, const char *from, const char *to)
-{
-    size_t size;
-    char *text = (char *)read_file(in_scratch(&scratch, name), &size), *at = strstr(text, from);
-    ck_assert_ptr_nonnull(at);
-    memcpy(at, to, strlen(from));
-    write_file(scratch.path, name, text, size);
-    free(text);
-}
 
 START_TEST(records_of_other_versions)
 {
@@ -485,6 +554,7 @@ int main(void)
     tcase_add_test(cases, images_that_change);
     tcase_add_test(cases, mixtures);
     tcase_add_test(cases, no_room);
+    tcase_add_test(cases, cut_short_between_names);
     tcase_add_test(cases, other_files);
     tcase_add_test(cases, names_of_the_host);
     tcase_add_test(cases, names_with_any_bytes);
