@@ -159,6 +159,7 @@ static moco_status_t rescue(mo_run_files_t *f)
         f->rescue = (mo_folder_t){0};
         status = mo_run_folder_rescue(&f->run, i, &f->rescue);
         f->has_rescue = status == MOCO_OK;
+        f->told_rescue = 0;
         if (status == MOCO_OK && (status = save_rescue(f)) != MOCO_OK) {
             char why[MO_MESSAGE_SIZE];
             mo_message_copy(why);
@@ -184,10 +185,10 @@ static moco_status_t not_saved(const mo_run_files_t *f, moco_status_t failure, c
     mo_message_copy(nor);
     if (f->has_rescue && mo_run_folder_place(&f->rescue, &place) == MOCO_OK)
         mo_fail(failure,
-                "what was learnt until step %lld is not saved: %s; nor elsewhere: %s; an older state is in '%s'", step,
-                why, nor, place);
+                "what was learnt until step %lld is not saved, an older state is in '%s': %s; nor elsewhere: %s", step,
+                place, why, nor);
     else
-        mo_fail(failure, "what was learnt until step %lld is not saved: %s; nor elsewhere: %s", step, why, nor);
+        mo_fail(failure, "what was learnt until step %lld is not saved: %.300s; nor elsewhere: %s", step, why, nor);
     mo_free(place);
     return failure;
 }
@@ -222,9 +223,11 @@ static moco_status_t trouble(mo_run_files_t *f, moco_status_t failure, int last)
     }
     if (last)
         status = mo_fail(failure, "what was learnt until step %lld is in '%s', because %s", step, place, why);
-    else if (is_first)
-        mo_log(MOCO_LOG_WARNING, "%s; the run goes on and tries again, what it has learnt until step %lld is in '%s'",
-               why, step, place);
+    else if (!f->told_rescue)
+        mo_log(MOCO_LOG_WARNING,
+               "what was learnt until step %lld is in '%s', because %s; the run goes on and tries again", step, place,
+               why);
+    f->told_rescue = 1;
     mo_free(place);
     return status;
 }

@@ -18,9 +18,9 @@ typedef struct mo_run_files {
     double saved_at, tried_at; /* mo_seconds */
     int failing;               /* since when: */
     double failing_since;
-    int given_up;       /* the run ends for it, and says where its files are */
-    mo_folder_t rescue; /* where the files are instead */
-    int has_rescue;
+    int given_up;                /* the run ends for it, and says where its files are */
+    mo_folder_t rescue;          /* where the files are instead */
+    int has_rescue, told_rescue; /* the log says where */
 } mo_run_files_t;
 
 /* Opens the folder and locks it. MOCO_ERR_EXISTS where another run is at work in it, or has left
