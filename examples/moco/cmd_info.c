@@ -74,10 +74,8 @@ static moco_status_t system_info(const info_options_t *options, json_t **info)
         status = place_open(&options->place, &device);
     if (status == MOCO_OK)
         FETCH_JSON(status, place, moco_device_info, device);
-    if (place != NULL)
-        json_object_set_new(*info, "device", place);
-    if (*info != NULL)
-        json_object_set_new(*info, "memory", memory_info());
+    if (status == MOCO_OK)
+        *info = output_with(output_with(*info, "device", place), "memory", memory_info());
     moco_device_free(device);
     return status;
 }
@@ -110,8 +108,10 @@ static moco_status_t tensors_info(const char *path, const model_file_t *file, js
         return status;
     if (model_info(path, file, &more) != MOCO_OK)
         more = json_pack("{s:o}", "model", output_text(moco_last_message()));
-    if (more != NULL)
-        json_object_update(*info, more);
+    if (json_object_update(*info, more) != 0) {
+        json_decref(*info);
+        *info = NULL;
+    }
     json_decref(more);
     return MOCO_OK;
 }
@@ -135,7 +135,7 @@ static moco_status_t vectors_info(const char *path, json_t **info)
 
     FETCH_JSON(status, *info, moco_file_info, path);
     if (status == MOCO_OK)
-        json_object_set_new(*info, "source", output_text(path));
+        *info = output_with(*info, "source", output_text(path));
     return status;
 }
 

@@ -106,8 +106,8 @@ static void report_end(const watch_t *watch, const moco_trainer_options_t *train
                                  steps > 0 ? output_real(watch->loss, 6) : json_null(), "epoch_loss",
                                  steps > 0 ? output_real(watch->epoch_loss, 6) : json_null(), "broken",
                                  (json_int_t)broken, "run", output_text(options->run));
-        if (line != NULL && watch->last_knn >= 0)
-            json_object_set_new(line, "knn_top1", output_real(watch->last_knn, 3));
+        if (watch->last_knn >= 0)
+            line = output_with(line, "knn_top1", output_real(watch->last_knn, 3));
         output_json(line);
         return;
     }

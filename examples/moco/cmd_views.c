@@ -143,16 +143,16 @@ static void draw_caption(views_t *v, int64_t index)
                1, FAINT);
 }
 
-static void draw_cell(views_t *v, int column, const uint8_t *pixels, json_t *places)
+static void draw_cell(views_t *v, int column, const uint8_t *pixels, json_t **places)
 {
     const int x = column_x(v, column), y = row_y(v, v->rows);
 
     sheet_image(&v->sheet, x, y, pixels, v->trained.image_size, v->zoom);
-    json_array_append_new(places, json_pack("[i, i]", x, y));
+    *places = output_item(*places, json_pack("[i, i]", x, y));
 }
 
 /* One image into the next row; `places` receives the corners of its cells. */
-static moco_status_t draw_row(views_t *v, int64_t index, json_t *places)
+static moco_status_t draw_row(views_t *v, int64_t index, json_t **places)
 {
     const int32_t side = v->trained.image_size;
     /* Networks for small images see them whole, others the middle of a slightly larger one, as
@@ -194,7 +194,7 @@ static moco_status_t draw_share(views_t *v, int64_t first, int64_t end)
         if (signals_pending())
             status = MOCO_ERR_CANCELLED;
         else
-            status = draw_row(v, index, places);
+            status = draw_row(v, index, &places);
         if (status == MOCO_OK && v->options->json)
             output_json(json_pack("{s:s, s:I, s:o, s:O}", "event", "image", "index", (json_int_t)index, "name",
                                   output_text(moco_dataset_name(v->dataset, index)), "at", places));

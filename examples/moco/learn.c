@@ -40,10 +40,8 @@ static void epoch_json(const moco_classifier_report_t *r)
                              r->epochs, "step", (json_int_t)r->step, "loss", output_real(r->loss, 6), "lr",
                              output_real(r->lr, 9));
 
-    if (line != NULL && r->top1 >= 0) {
-        json_object_set_new(line, "top1", output_real(r->top1, 4));
-        json_object_set_new(line, "top5", output_real(r->top5, 4));
-    }
+    if (r->top1 >= 0)
+        line = output_with(output_with(line, "top1", output_real(r->top1, 4)), "top5", output_real(r->top5, 4));
     output_json(line);
 }
 
@@ -71,10 +69,10 @@ static json_t *rates_json(const moco_classifier_t *classifier, int32_t count)
     for (int32_t i = 0; i < count; i++) {
         moco_classifier_rate_t r = {.struct_size = sizeof r};
         if (moco_classifier_rate(classifier, i, &r) == MOCO_OK)
-            json_array_append_new(
-                list, json_pack("{s:f, s:f, s:o, s:o, s:o, s:o}", "base_lr", r.base_lr, "effective_lr", r.effective_lr,
-                                "top1", output_real(r.top1, 4), "top5", output_real(r.top5, 4), "train_loss",
-                                output_real(r.train_loss, 6), "test_loss", output_real(r.test_loss, 6)));
+            list = output_item(list, json_pack("{s:f, s:f, s:o, s:o, s:o, s:o}", "base_lr", r.base_lr, "effective_lr",
+                                               r.effective_lr, "top1", output_real(r.top1, 4), "top5",
+                                               output_real(r.top5, 4), "train_loss", output_real(r.train_loss, 6),
+                                               "test_loss", output_real(r.test_loss, 6)));
     }
     return list;
 }
@@ -90,8 +88,8 @@ static void report_json(const learn_options_t *o, const moco_classifier_t *class
                              (json_int_t)r->train_images, "test_images", (json_int_t)r->test_images, "seconds",
                              output_real(seconds, 3), "rates", rates_json(classifier, r->rates));
 
-    if (line != NULL && o->out != NULL)
-        json_object_set_new(line, "file", output_text(o->out));
+    if (o->out != NULL)
+        line = output_with(line, "file", output_text(o->out));
     output_json(line);
 }
 

@@ -16,7 +16,7 @@ static int lost;
 static void lose(void)
 {
     if (!lost)
-        fail("no memory for a JSON object: a line is missing");
+        fail("no memory for a result: a line is missing");
     lost = 1;
 }
 
@@ -32,6 +32,25 @@ void output_json(json_t *object)
     }
     free(text);
     json_decref(object);
+}
+
+/* `failed`: the value did not get into `holder`. */
+static json_t *whole(json_t *holder, int failed)
+{
+    if (!failed)
+        return holder;
+    json_decref(holder);
+    return NULL;
+}
+
+json_t *output_with(json_t *object, const char *key, json_t *value)
+{
+    return whole(object, json_object_set_new(object, key, value) != 0);
+}
+
+json_t *output_item(json_t *list, json_t *value)
+{
+    return whole(list, json_array_append_new(list, value) != 0);
 }
 
 json_t *output_real(double value, int digits)
@@ -196,7 +215,10 @@ static void table(const json_t *object, int indent, int bytes)
 
 void output_table(const json_t *object, int indent)
 {
-    table(object, indent, 0);
+    if (object != NULL)
+        table(object, indent, 0);
+    else
+        lose();
 }
 
 int output_close(int code)

@@ -11,9 +11,13 @@
  * output_close fails. */
 void output_json(json_t *object);
 
+/* The object with one member more, the list with one item more; both are taken over. NULL where
+ * there is no memory for it or was none before: a line comes whole or not at all. */
+json_t *output_with(json_t *object, const char *key, json_t *value);
+json_t *output_item(json_t *list, json_t *value);
+
 /* One "name  value" line per member, indented; nested objects deeper. Whole numbers called "bytes",
- *            or in an object of
- * that name, are shown as sizes. Does not drop it. */
+ * or in an object of that name, are shown as sizes. Does not drop it. NULL as with output_json. */
 void output_table(const json_t *object, int indent);
 
 /* "1.5 GiB" in a buffer of 32 bytes; returns it. */

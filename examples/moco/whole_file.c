@@ -12,7 +12,10 @@
 
 #include "common.h"
 
-enum { MOST_NAME = 200 }; /* bytes of a name that are taken over: all of it and an ending might be too long */
+enum {
+    MOST_NAME = 200, /* bytes of a name that are taken over: all of it and an ending might be too long */
+    MOST_LINKS = 40  /* as the system itself follows */
+};
 
 static int failed(whole_file_t *file)
 {
@@ -29,10 +32,40 @@ static int failed(whole_file_t *file)
     return EXIT_FAILED;
 }
 
+static const char *name_in(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* Where the links lead that the last component may be, also to a file that is not there yet: a link
+ * stays one. NULL and errno where that cannot be told. */
+static char *follow(const char *path)
+{
+    char *at = strdup(path), link[PATH_MAX];
+
+    for (int links = 0; at != NULL; links++) {
+        char *next = NULL;
+        const ssize_t length = readlink(at, link, sizeof link - 1);
+        if (length < 0 && (errno == EINVAL || errno == ENOENT))
+            return at;
+        if (length >= 0 && links < MOST_LINKS) {
+            link[length] = '\0';
+            if (asprintf(&next, "%.*s%s", link[0] == '/' ? 0 : (int)(name_in(at) - at), at, link) < 0)
+                next = NULL;
+        } else if (length >= 0) {
+            errno = ELOOP;
+        }
+        free(at);
+        at = next;
+    }
+    return at;
+}
+
 /* NULL, and no path, where there is no memory. */
 static char *name_temporary(const char *path)
 {
-    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+    const char *name = name_in(path);
     char *made = NULL;
 
     if (asprintf(&made, "%.*s%.*s.moco-part-%ld", (int)(name - path), path, MOST_NAME, name, (long)getpid()) < 0)
@@ -47,8 +80,8 @@ int whole_open(whole_file_t *file, const char *path)
 
     memset(file, 0, sizeof *file);
     file->name = path;
-    file->path = realpath(path, NULL); /* a link stays one: what it leads to is replaced */
-    if (file->path == NULL && (errno != ENOENT || (file->path = strdup(path)) == NULL))
+    file->path = follow(path);
+    if (file->path == NULL)
         return failed(file);
     if (stat(file->path, &info) == 0 && access(file->path, W_OK) != 0)
         return failed(file); /* a rename would not ask */

@@ -433,6 +433,14 @@ class Use(Case):
         self.assertNotEqual(read(sheet), older)
         self.assertTrue(os.path.islink(long))
         self.assertEqual(os.stat(sheet).st_mode & 0o777, 0o640)
+        os.unlink(sheet)  # a link that leads to nothing yet, and one to that link
+        os.symlink(long, os.path.join(folder, "again.jpg"))
+        self.run_moco("views", self.data, "-o", os.path.join(folder, "again.jpg"), "--count", "1")
+        self.assertEqual(read(sheet), older)
+        self.assertEqual(sum(os.path.islink(os.path.join(folder, name)) for name in os.listdir(folder)), 2)
+        os.unlink(sheet)
+        os.symlink("link.jpg", sheet)  # a ring
+        self.run_moco("views", self.data, "-o", long, "--count", "1", code=1, says=["Too many levels of symbolic links"])
 
     def test_embed_after_a_kill(self):
         """Part files are gone on with, to the same bytes, and disappear."""
