@@ -59,8 +59,8 @@ void mo_vformat(char *out, size_t capacity, const char *format, va_list args)
 {
     if (vsnprintf(out, capacity, format, args) < (int)capacity)
         return;
-    size_t last = capacity - 1; /* where the last character begins */
-    while (last > 0 && ((uint8_t)out[last - 1] & 0xc0) == 0x80)
+    size_t last = capacity - 1; /* where the last character begins, at most four bytes before the end */
+    for (int i = 0; i < 3 && last > 0 && ((uint8_t)out[last - 1] & 0xc0) == 0x80; i++)
         last--;
     last -= last > 0;
     if (mo_utf8_length(out + last, capacity - 1 - last) == 0)

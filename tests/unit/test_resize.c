@@ -58,11 +58,11 @@ START_TEST(test_equal)
 {
     static const uint8_t zeros[MOST * MOST * 3];
     uint8_t want[MOST * MOST * 3], got[MOST * MOST * 3];
-    uint8_t *src = malloc(MOST * MOST * 3); /* its end is where the last part ends */
     mo_view_work_t work = {0};
     mo_rng_t rng;
     if (mo_clones_limit(_i) != _i)
         return; /* not of this processor */
+    uint8_t *src = malloc(MOST * MOST * 3); /* its end is where the last part ends */
     mo_rng_start(&rng, 11, 100, 0, 0);
     for (int round = 0; round < 400; round++) {
         const int32_t width = 1 + (int32_t)mo_rng_below(&rng, round % 2 ? 12 : MOST);
