@@ -90,6 +90,40 @@ static void *outlive(void *first)
     exit(CODE);
 }
 
+/* The library calls this instead of the system's. To open a library that is there while another
+ * thread exits would run its constructors, and then its destructors, for the second time. */
+static atomic_int opening; /* 1 while a thread opens one, -1 after that */
+
+void *dlopen(const char *name, int flags)
+{
+    void *(*system)(const char *, int) = NULL;
+    *(void **)&system = dlsym(RTLD_NEXT, "dlopen");
+    if ((flags & RTLD_NOLOAD) == 0)
+        return system(name, flags);
+    atomic_store(&opening, 1);
+    usleep(50000);
+    void *library = system(name, flags);
+    atomic_store(&opening, -1);
+    return library;
+}
+
+/* Registered first, so it runs last of the handlers, and before all destructors of libraries. */
+static void see_opening(void)
+{
+    if (atomic_load(&opening) == 1)
+        _exit(5);
+}
+
+static int exit_while_opening(void)
+{
+    atexit(see_opening);
+    if (pthread_create(&worker, NULL, work, NULL) != 0)
+        return 1;
+    while (atomic_load(&opening) == 0)
+        usleep(100);
+    return CODE;
+}
+
 static int end_first_thread(int destructors)
 {
     static pthread_t first;
@@ -109,6 +143,8 @@ static int child(int microseconds, const char *mode)
     alarm(60);
     if (strncmp(mode, "ends", 4) == 0)
         return end_first_thread(mode[4] != '\0');
+    if (strcmp(mode, "opens") == 0)
+        return exit_while_opening();
     if (joins)
         atexit(join_worker);
     if (pthread_create(&worker, NULL, work, NULL) != 0)
@@ -138,6 +174,12 @@ START_TEST(test_main_returns)
 {
     for (int i = 1; i <= 30; i++)
         run_child(i * 3900, "returns");
+}
+END_TEST
+
+START_TEST(test_exit_while_opening)
+{
+    run_child(0, "opens");
 }
 END_TEST
 
@@ -236,6 +278,7 @@ int main(int argc, char **argv)
     TCase *tc = tcase_create("exit");
     tcase_set_timeout(tc, 240);
     tcase_add_test(tc, test_main_returns);
+    tcase_add_test(tc, test_exit_while_opening);
     tcase_add_test(tc, test_first_thread_ends);
     tcase_add_test(tc, test_handler_joins);
     tcase_add_test(tc, test_late_calls);

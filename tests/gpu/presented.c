@@ -8,7 +8,8 @@
  * - Those are written for sub-groups, lanes of a work-group that exchange numbers. Debian 12's PoCL
  *   has none, so a sub-group is made of one work-item: its reductions and broadcasts are the number
  *   itself, and the number of lanes that a kernel was compiled and started for becomes one. Kernels
- *   whose lanes only read and write side by side are run as they are. A kernel that would be wrong
+ *   whose lanes only read and write side by side are run as they are, and layer norm takes the form
+ *   in which each lane walks over the whole row. A kernel that would be wrong
  *   either way is refused as one that does not compile, and oneDNN takes its next implementation.
  * - Memory with addresses (cl_intel_unified_shared_memory) is shared virtual memory below. The
  *   addresses that are handed out are not those of the memory: host code that follows one ends.
@@ -46,6 +47,7 @@ typedef struct program {
     int empty;           /* the one by which oneDNN finds out the generation */
     int as_written;      /* its lanes only read and write side by side: as many as it wants */
     int lanes_of_groups; /* the whole work-group exchanges numbers: it becomes one work-item */
+    int lanes_of_rows;   /* lanes share a row, unless the options say that each walks over all of it */
 } program_t;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -260,6 +262,7 @@ cl_program clCreateProgramWithSource(cl_context context, cl_uint count, const ch
     program.refused = why_refused(source);
     program.as_written = strstr(source, "custom_reorder") != NULL;
     program.lanes_of_groups = strstr(source, "ref_softmax") != NULL;
+    program.lanes_of_rows = strstr(source, "ref_lnorm") != NULL;
     amend(source);
     write_source(source);
     const char *both[] = {sub_groups, source};
@@ -269,12 +272,12 @@ cl_program clCreateProgramWithSource(cl_context context, cl_uint count, const ch
     return program.handle;
 }
 
-/* "-DNAME=123" becomes "-DNAME=1  ". */
-static void become_one(char *options, const char *define)
+/* "-DNAME=123" becomes "-DNAME=1  ", or another digit. */
+static void become(char *options, const char *define, char digit)
 {
     for (char *at = options; (at = strstr(at, define)) != NULL;) {
         at += strlen(define);
-        for (*at++ = '1'; *at >= '0' && *at <= '9';)
+        for (*at++ = digit; *at >= '0' && *at <= '9';)
             *at++ = ' ';
     }
 }
@@ -291,15 +294,19 @@ cl_int clBuildProgram(cl_program handle, cl_uint count, const cl_device_id *devi
     }
     char *text = NULL;
     const int own_lanes = program.as_written && strstr(options, "-DGWS_SGS_DEFAULT=") != NULL;
-    const char *lanes = own_lanes ? "GWS_SGS_DEFAULT" : "1";
+    const char *lanes = program.lanes_of_rows ? "SUB_GROUP_SIZE" : own_lanes ? "GWS_SGS_DEFAULT" : "1";
     const char *size = strstr(options, "-DSUB_GROUP_SIZE=") != NULL ? "" : " -DSUB_GROUP_SIZE=LANES";
     if (asprintf(&text, "%s -w -cl-kernel-arg-info -DLANES=%s%s", options, lanes, size) < 0)
         abort();
     for (char *at; (at = strstr(text, "-cl-std=CL2.0")) != NULL;)
         memcpy(at, "-cl-std=CL1.2", strlen("-cl-std=CL1.2"));
     if (program.lanes_of_groups) {
-        become_one(text, "-DGROUP_SIZE=");
-        become_one(text, "-DSUB_GROUP_SIZE=");
+        become(text, "-DGROUP_SIZE=", '1');
+        become(text, "-DSUB_GROUP_SIZE=", '1');
+    }
+    if (program.lanes_of_rows) { /* the lanes of one row then write the same numbers */
+        become(text, "-DVECTORIZE_CALC_STATS=", '0');
+        become(text, "-DVECTORIZE_BWD=", '0');
     }
     const cl_int status = REAL(clBuildProgram)(handle, count, devices, text, then, data);
     LOG("built: %d %s\n", status, text);

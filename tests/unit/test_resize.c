@@ -61,7 +61,7 @@ START_TEST(test_equal)
     mo_view_work_t work = {0};
     mo_rng_t rng;
     if (mo_clones_limit(_i) != _i)
-        return; /* not of this processor */
+        return;                             /* not of this processor */
     uint8_t *src = malloc(MOST * MOST * 3); /* its end is where the last part ends */
     mo_rng_start(&rng, 11, 100, 0, 0);
     for (int round = 0; round < 400; round++) {

@@ -45,7 +45,7 @@ void mo_device_forked(moco_device_t *device);
 
 /* host.c: what the machine and the OpenMP runtime are asked */
 int32_t mo_default_lanes(void);
-void mo_openmp_find(void);              /* before lanes start, and not while the process forks */
+void mo_openmp_find(void);              /* before lanes start, not while the process forks or exits */
 moco_status_t mo_processor_check(void); /* MOCO_ERR_UNSUPPORTED where oneDNN has no kernels for the processor */
 void mo_openmp_one_thread(void);
 

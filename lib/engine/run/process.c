@@ -281,10 +281,29 @@ void mo_gate_leave(mo_lane_t *lane)
 
 /* ---- the list ---- */
 
+/* Opens oneDNN again. In a process that exits meanwhile, that would run the constructors of
+ * libraries once more whose destructors have run already, and then these: the exit waits, and one
+ * that has begun is left alone, since no lane computes any more. */
+static void find_openmp(void)
+{
+    mo_gate_note(mo_gate_kind("OpenMP", "", 0));
+    while (first_times != NULL && pthread_rwlock_tryrdlock(first_times) != 0) {
+        if (waited_enough())
+            return;
+        nap();
+    }
+    mo_process_hold();
+    if (!atomic_load(&ending))
+        mo_openmp_find();
+    mo_process_release();
+    if (first_times != NULL)
+        pthread_rwlock_unlock(first_times);
+}
+
 void mo_process_add(moco_device_t *device)
 {
+    find_openmp();
     pthread_mutex_lock(&all_lock);
-    mo_openmp_find();
     device->after = all_devices;
     all_devices = device;
     pthread_mutex_unlock(&all_lock);
