@@ -2,7 +2,8 @@
  * number of work-items that make one: where it is one, what lanes exchange is the number itself;
  * where it is more, they can only read and write side by side, and an exchange ends the program. */
 static const char sub_groups[] =
-    "#define LINEAR_ID ((get_local_id(2) * get_local_size(1) + get_local_id(1)) * get_local_size(0) + get_local_id(0))\n"
+    "#define LINEAR_ID ((get_local_id(2) * get_local_size(1) + get_local_id(1)) * get_local_size(0) + "
+    "get_local_id(0))\n"
     "#define get_sub_group_local_id() ((uint)(LINEAR_ID % LANES))\n"
     "#define get_max_sub_group_size() ((uint)LANES)\n"
     "#define get_sub_group_size() ((uint)LANES)\n"
