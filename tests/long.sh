@@ -40,6 +40,16 @@ hammer() {
     build-tsan/tests/hammer build-tsan/hammered/images "${MOCO_HAMMER_SECONDS:-60}"
 }
 
+gpu_steps() {
+    tests=$root/build/tests
+    if [ ! -e "$tests/libpresented.so" ]; then
+        echo "skipped: no OpenCL headers, PoCL or oneDNN 2 with OpenCL"
+        return 77
+    fi
+    POCL_CACHE_DIR=$tests/gpu/programs POCL_MAX_PTHREAD_COUNT=2 "$MOCO_PYTHON" -B tests/gpu/test_gpu.py build/moco \
+        "$tests/draw_folder" "$tests/libpresented.so" "$tests/gpu/vendors" 20
+}
+
 # wanted GROUP TITLE: whether it was asked for; begins it.
 wanted() {
     case $chosen in
@@ -103,6 +113,7 @@ fi
 
 if wanted gpu "the GPU path, on a CPU that is presented as one"; then
     tests "presented" "$root/build" -L gpu
+    section "twenty steps of every recipe" gpu_steps || true
 fi
 
 if wanted aarch64 "another processor"; then

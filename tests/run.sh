@@ -80,7 +80,10 @@ group "C tests"
 if [ -n "$quick" ]; then
     tests "release" "$root/build" -E '^(test_(bits|faults|run_faults|probe_faults)|program|smoke_kill_resume|gpu_.*)$' # half of the time
 else
-    tests "release" "$root/build" -E '^gpu_' # compiles a hundred kernels: tests/long.sh has it
+    tests "release" "$root/build" -E '^gpu_'
+
+    group "the GPU path, on a CPU that is presented as one"
+    tests "presented" "$root/build" -L gpu
 
     group "C tests, buffers out of reach unless mapped"
     section "guarded buffers" sh tests/check_guard.sh "$root/build" "$jobs" pages || true

@@ -94,11 +94,22 @@ cleanup:
     return status;
 }
 
-/* Of a [rows, MO_LOSS_WIDTH] matrix. */
-static moco_status_t result_column(mo_plan_t *plan, mo_slot_id_t results, int column, mo_slot_id_t *view)
+/* `to` [rows, MO_LOSS_WIDTH] = `values` [rows, 1] in column `column`, zeros beside them. A copy into
+ * the column alone is what oneDNN 2.6 gets wrong on a GPU: it forgets the step between rows. */
+static moco_status_t put_column(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t values, int column, mo_slot_id_t to)
 {
-    const int64_t extents[] = {mo_plan_shard(plan), 1}, strides[] = {MO_LOSS_WIDTH, 1};
-    return mo_view(plan, results, column, 2, extents, strides, view);
+    const int32_t rows = mo_plan_shard(plan);
+    float *ones = NULL;
+    mo_slot_id_t where;
+    moco_status_t status = MOCO_OK;
+    TRY(mo_calloc((size_t)rows * MO_LOSS_WIDTH, sizeof *ones, &ones));
+    for (int32_t row = 0; row < rows; row++)
+        ones[row * MO_LOSS_WIDTH + column] = 1.0f;
+    TRY(mo_constant(plan, rows, MO_LOSS_WIDTH, ones, &where));
+    TRY(mo_emit_binary(plan, op, MO_MUL, where, values, to, 0));
+cleanup:
+    mo_free(ones);
+    return status;
 }
 
 /* slots as of merge_positive; the negatives are no longer there afterwards. */
@@ -108,7 +119,7 @@ static moco_status_t merge_primitives(mo_plan_t *plan, const mo_op_t *op, const 
     const mo_infonce_spec_t *form = op->form;
     const int32_t rows = mo_plan_shard(plan);
     const float share = (float)(form->scale / (form->temperature * form->batch));
-    mo_slot_id_t margin, column, to;
+    mo_slot_id_t margin, column, results, ranks;
     TRY(mo_temporary(plan, rows, 1, &margin));
     TRY(mo_temporary(plan, rows, 1, &column));
     TRY(mo_emit_log_sums(plan, op, slots[0], slots[1], margin));
@@ -117,12 +128,13 @@ static moco_status_t merge_primitives(mo_plan_t *plan, const mo_op_t *op, const 
     TRY(mo_emit_function(plan, op, MO_LINEAR, share, 0.0f, slots[4], slots[4]));
     TRY(mo_emit_function(plan, op, MO_SOFTPLUS, 1.0f, 0.0f, margin, margin));
     TRY(mo_emit_function(plan, op, MO_LINEAR, (float)form->scale, 0.0f, margin, margin));
-    TRY(result_column(plan, slots[3], MO_LOSS_VALUE, &to));
-    TRY(mo_emit_copy(plan, op, margin, to));
     TRY(mo_emit_binary(plan, op, MO_GREATER, slots[0], slots[2], slots[0], 0));
     TRY(mo_emit_row_sums(plan, op, slots[0], column));
-    TRY(result_column(plan, slots[3], MO_LOSS_RANK, &to));
-    TRY(mo_emit_copy(plan, op, column, to));
+    TRY(mo_matrix(plan, slots[3], MO_LOSS_WIDTH, &results));
+    TRY(mo_temporary(plan, rows, MO_LOSS_WIDTH, &ranks));
+    TRY(put_column(plan, op, margin, MO_LOSS_VALUE, results));
+    TRY(put_column(plan, op, column, MO_LOSS_RANK, ranks));
+    TRY(mo_emit_binary(plan, op, MO_ADD, results, ranks, results, 0));
 cleanup:
     return status;
 }

@@ -260,9 +260,10 @@ START_TEST(test_layer)
 }
 END_TEST
 
-/* Numbers of images at which versions of oneDNN have wrong products of an attention: three times as
- * many as there are tokens (3.7.2, 3.12.1), and more than one with a single query (3.12.1). */
-START_TEST(test_attention_of_images)
+/* Numbers of images at which versions of oneDNN are wrong. Products of an attention: three times as
+ * many as there are tokens (3.7.2, 3.12.1), and more than one with a single query (3.12.1). Copies
+ * on a GPU: 16, which sub-groups share (2.6.3). */
+START_TEST(test_numbers_of_images)
 {
     static const struct {
         layer_case_t layer;
@@ -271,7 +272,13 @@ START_TEST(test_attention_of_images)
                   {{"attention, 6 images of 2 tokens", attention3, {72, 2, 1}, 37}, 6},
                   {{"attention of the class token, 2 images", class_attention, {16, 17, 1}, 37}, 2},
                   {{"attention of the class token, 15 images of 5 tokens", class_attention, {16, 5, 1}, 37}, 15},
-                  {{"patches of 3, one image", patches3, {3, 6, 6}, 37}, 1}};
+                  {{"patches of 3, one image", patches3, {3, 6, 6}, 37}, 1},
+                  {{"loss alone, 16 images", same, {16, 1, 1}, 64}, 16},
+                  {{"loss alone, 32 images, 16 keys", same, {32, 1, 1}, 16}, 32},
+                  {{"class token, 16 images", class_token, {16, 17, 1}, 37}, 16},
+                  {{"patches of 4, 16 images", patches4, {3, 16, 16}, 37}, 16},
+                  {{"convolutions and batch norms, 16 images", conv_norm, {16, 7, 7}, 37}, 16},
+                  {{"transformer block, 16 images", transformer, {3, 12, 12}, 37}, 16}};
     if (leaves_out(_i, shapes[_i / 2].layer.name))
         return;
     compare(&shapes[_i / 2].layer, shapes[_i / 2].images, _i % 2);
@@ -362,7 +369,7 @@ int main(void)
     TCase *tc = tcase_create("layers");
     tcase_set_timeout(tc, 240);
     tcase_add_loop_test(tc, test_layer, 0, 2 * (int)(sizeof cases / sizeof cases[0]));
-    tcase_add_loop_test(tc, test_attention_of_images, 0, 10);
+    tcase_add_loop_test(tc, test_numbers_of_images, 0, 22);
     tcase_add_loop_test(tc, test_own_key, 0, 2);
     tcase_add_loop_test(tc, test_nt_xent, 0, 12);
     tcase_add_test(tc, test_junk);

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -160,6 +161,84 @@ START_TEST(test_parts)
         }
         moco_device_free(device);
     }
+}
+END_TEST
+
+/* ---- works that grow ---- */
+
+/* Which work each part was of that ran, on one lane: 'g' of the one that grows, 'o' of the other. */
+typedef struct order {
+    moco_device_t *device;
+    mo_work_t growing, other, gate;
+    atomic_int open, count;
+    char parts[64];
+} order_t;
+
+static moco_status_t gate_part(mo_lane_t *lane, void *ctx, int64_t part)
+{
+    order_t *o = ctx;
+    (void)lane;
+    (void)part;
+    while (!atomic_load(&o->open))
+        usleep(100);
+    return MOCO_OK;
+}
+
+static moco_status_t growing_part(mo_lane_t *lane, void *ctx, int64_t part)
+{
+    order_t *o = ctx;
+    (void)lane;
+    o->parts[atomic_fetch_add(&o->count, 1)] = 'g';
+    if (part % 4 == 0 && part < 12)
+        mo_work_more(o->device, &o->growing, 4);
+    return MOCO_OK;
+}
+
+static moco_status_t other_part(mo_lane_t *lane, void *ctx, int64_t part)
+{
+    order_t *o = ctx;
+    (void)lane;
+    (void)part;
+    o->parts[atomic_fetch_add(&o->count, 1)] = 'o';
+    return MOCO_OK;
+}
+
+typedef struct queued {
+    moco_device_t *device;
+    mo_work_t *work;
+} queued_t;
+
+static void *run_work(void *argument)
+{
+    const queued_t *q = argument;
+    return mo_work_run(q->device, q->work) == MOCO_OK ? NULL : argument;
+}
+
+/* Callers take turns part by part, but what one image is cut into goes first: the lanes of its next
+ * product would otherwise wait for a whole part of another call, fifty times an image. */
+START_TEST(test_growing_work)
+{
+    order_t o = {.device = tiny_device(1)};
+    pthread_t threads[3];
+    o.gate = (mo_work_t){.fn = gate_part, .ctx = &o, .parts = 1, .class = MO_EMBEDDING};
+    o.growing = (mo_work_t){.fn = growing_part, .ctx = &o, .parts = 1, .class = MO_EMBEDDING};
+    o.other = (mo_work_t){.fn = other_part, .ctx = &o, .parts = 20, .class = MO_EMBEDDING};
+    queued_t queued[] = {{o.device, &o.gate}, {o.device, &o.other}, {o.device, &o.growing}};
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, run_work, &queued[i]), 0);
+        usleep(20000); /* so that they are queued in this order, most likely */
+    }
+    atomic_store(&o.open, 1);
+    for (int i = 0; i < 3; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        ck_assert_ptr_null(failed);
+    }
+    const char *first = strchr(o.parts, 'g');
+    ck_assert_ptr_nonnull(first);
+    ck_assert_int_eq(strspn(first, "g"), 13);
+    ck_assert_int_eq(strlen(o.parts), 33);
+    moco_device_free(o.device);
 }
 END_TEST
 
@@ -625,6 +704,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, test_openmp);
     tcase_add_test(tc, test_parts);
+    tcase_add_test(tc, test_growing_work);
     tcase_add_test(tc, test_messages);
     tcase_add_test(tc, test_many_callers);
     tcase_add_test(tc, test_signals);

@@ -6,10 +6,12 @@
 
 #include "engine/check/narrow.h"
 #include "engine/check/trial.h"
+#include "engine/run/device_internal.h"
 #include "engine/run/gpu.h"
 #include "engine/run/process.h"
 #include "util/alloc.h"
 #include "util/clock.h"
+#include "util/hash.h"
 
 /* How many terms of sums are added up again, in plain loops, for one result. */
 #define TERMS ((int64_t)1 << 16)
@@ -240,6 +242,7 @@ static const int extra_ids[EXTRA] = {DNNL_ARG_WORKSPACE, DNNL_ARG_SCRATCHPAD}; /
 
 /* What a primitive is run with. */
 typedef struct run {
+    mo_lane_t *lane;
     mo_trial_t *trial;
     dnnl_exec_arg_t args[ARGS];
     int count;
@@ -248,10 +251,33 @@ typedef struct run {
     size_t low_bytes[MO_OPERANDS];
     void *extra[EXTRA];
     size_t extra_bytes[EXTRA];
+    void *on_gpu[ARGS];  /* of each argument, where the engine is a GPU's: its copy there */
+    void *results[ARGS]; /* where that is fetched to, or NULL */
+    size_t sizes[ARGS];
     float pattern[PATTERN];
 } run_t;
 
-static moco_status_t add_operand(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, run_t *run, int number)
+/* The memory of an argument: the host's, or on a GPU a copy of it. A lane is inside the gate, so
+ * OpenCL is called without another one. */
+static moco_status_t give(run_t *run, mo_cmd_t md, void *bytes, size_t size)
+{
+    moco_status_t status = MOCO_OK;
+    const dnnl_engine_t engine = mo_device_engine(run->lane->device);
+    mo_opencl_t *gpu = run->lane->device->gpu;
+    void **copy = &run->on_gpu[run->count - 1];
+    dnnl_memory_t *memory = &run->args[run->count - 1].memory;
+    if (gpu != NULL) {
+        TRY(mo_opencl_alloc(gpu, size, copy));
+        TRY(mo_opencl_copy(gpu, *copy, bytes, size, 1));
+    }
+    TRY(mo_engine_make(gpu != NULL ? mo_opencl_memory(memory, md, engine, *copy)
+                                   : dnnl_memory_create(memory, md, engine, bytes),
+                       "create a memory object"));
+cleanup:
+    return status;
+}
+
+static moco_status_t add_operand(const_dnnl_primitive_desc_t pd, run_t *run, int number)
 {
     moco_status_t status = MOCO_OK;
     mo_operand_t *operand = &run->trial->operands[number];
@@ -266,16 +292,27 @@ static moco_status_t add_operand(mo_lane_t *lane, const_dnnl_primitive_desc_t pd
     if (!is_result || has_sum(&run->trial->formula))
         fill(operand, number, run->pattern);
     void *memory = operand->at;
+    size_t size = run->bytes[number];
     if (operand->layout.type != dnnl_f32) {
         run->low_bytes[number] = (size_t)floats * sizeof *run->low[number];
         TRY(mo_block_create(run->low_bytes[number], &run->low[number]));
         mo_narrow(operand->layout.type, operand->at, floats, run->low[number]);
         memory = run->low[number];
+        size = run->low_bytes[number];
     }
-    TRY(mo_engine_make(dnnl_memory_create(&arg->memory,
-                                          dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, arg->arg),
-                                          mo_device_engine(lane->device), memory),
-                       "create a memory object"));
+    run->results[run->count - 1] = is_result ? memory : NULL;
+    run->sizes[run->count - 1] = size;
+    TRY(give(run, dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, arg->arg), memory, size));
+cleanup:
+    return status;
+}
+
+static moco_status_t fetch_results(const run_t *run)
+{
+    moco_status_t status = MOCO_OK;
+    for (int i = 0; i < run->count; i++)
+        if (run->on_gpu[i] != NULL && run->results[i] != NULL)
+            TRY(mo_opencl_copy(run->lane->device->gpu, run->results[i], run->on_gpu[i], run->sizes[i], 1));
 cleanup:
     return status;
 }
@@ -299,7 +336,7 @@ static mo_cmd_t extra_md(const_dnnl_primitive_desc_t pd, int number)
 
 /* Not the lane's scratchpad: that would grow to what the largest implementation wants that was ever
  * looked at, and no plan counts that. */
-static moco_status_t add_extra(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, run_t *run, int number)
+static moco_status_t add_extra(const_dnnl_primitive_desc_t pd, run_t *run, int number)
 {
     moco_status_t status = MOCO_OK;
     mo_cmd_t md = extra_md(pd, number);
@@ -309,8 +346,7 @@ static moco_status_t add_extra(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, 
     dnnl_exec_arg_t *arg = &run->args[run->count++];
     arg->arg = extra_ids[number];
     TRY(mo_block_create(run->extra_bytes[number], &run->extra[number]));
-    TRY(mo_engine_make(dnnl_memory_create(&arg->memory, md, mo_device_engine(lane->device), run->extra[number]),
-                       "create a memory object"));
+    TRY(give(run, md, run->extra[number], run->extra_bytes[number]));
 cleanup:
     return status;
 }
@@ -320,6 +356,9 @@ static void run_end(run_t *run)
     for (int i = 0; i < run->count; i++)
         if (run->args[i].memory != NULL)
             dnnl_memory_destroy(run->args[i].memory);
+    for (int i = 0; i < run->count; i++)
+        if (run->on_gpu[i] != NULL)
+            mo_opencl_free(run->lane->device->gpu, run->on_gpu[i]);
     for (int i = 0; i < MO_OPERANDS; i++) {
         mo_block_free(run->trial->operands[i].at, run->bytes[i]);
         mo_block_free(run->low[i], run->low_bytes[i]);
@@ -333,7 +372,7 @@ static moco_status_t try_out(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, mo
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_t primitive = NULL;
-    run_t run = {.trial = trial};
+    run_t run = {.lane = lane, .trial = trial};
     *verdict = MO_UNABLE;
     make_pattern(run.pattern, trial->reference->positive);
     if (!mo_headroom_probe(MO_ENGINE_ROOM))
@@ -341,11 +380,12 @@ static moco_status_t try_out(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, mo
     ASK(dnnl_primitive_create(&primitive, pd));
     for (int i = 0; i < MO_OPERANDS; i++)
         if (trial->operands[i].layout.rank > 0)
-            TRY(add_operand(lane, pd, &run, i));
+            TRY(add_operand(pd, &run, i));
     for (int i = 0; i < EXTRA; i++)
-        TRY(add_extra(lane, pd, &run, i));
-    ASK(dnnl_primitive_execute(primitive, lane->stream, run.count, run.args));
+        TRY(add_extra(pd, &run, i));
+    ASK(mo_lane_submit(lane, primitive, run.count, run.args));
     ASK(dnnl_stream_wait(lane->stream));
+    TRY(fetch_results(&run));
     widen_results(&run);
     spoil(pd, trial);
     *verdict = results_are_right(trial, run.pattern) ? MO_RIGHT : MO_WRONG;
@@ -357,7 +397,7 @@ cleanup:
 }
 
 /* On a GPU kernels are compiled when the primitive is made, and what is made stays in oneDNN's
- * cache. Results are not compared: operands would have to be brought there. */
+ * cache. So what is not worth a comparison is made all the same. */
 static moco_status_t can_be_made(const_dnnl_primitive_desc_t pd, const char *what, mo_verdict_t *verdict)
 {
     moco_status_t status = MOCO_OK;
@@ -394,14 +434,15 @@ moco_status_t mo_check(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, int numb
 {
     mo_trial_t trial;
     atomic_fetch_add(&asked, 1);
-    if (mo_device_is_gpu(lane->device))
-        return can_be_made(pd, what, verdict);
+    const int on_gpu = mo_device_is_gpu(lane->device);
     *verdict = MO_RIGHT;
     if (!mo_trial_begin(pd, &trial) || !mo_trial_is_worth(&trial))
+        return on_gpu ? can_be_made(pd, what, verdict) : MOCO_OK;
+    const uint64_t key = mo_hash_add(mo_trial_key(&trial, mo_pd_name(pd), number), (uint64_t)on_gpu);
+    if (known(key, verdict))
         return MOCO_OK;
-    const uint64_t key = mo_trial_key(&trial, mo_pd_name(pd), number);
-    if (known(key, verdict) || !has_room(&trial, pd))
-        return MOCO_OK;
+    if (!has_room(&trial, pd))
+        return on_gpu ? can_be_made(pd, what, verdict) : MOCO_OK;
     const double from = mo_seconds();
     mo_headroom_planned_begin(); /* has_room has asked */
     moco_status_t status = try_out(lane, pd, &trial, what, verdict);

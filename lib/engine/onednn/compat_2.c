@@ -274,8 +274,11 @@ static dnnl_status_t begin_walk(mo_walk_t *walk, const_dnnl_primitive_desc_t pd,
     const_dnnl_op_desc_t desc = NULL;
     const_dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_iterator_t all = NULL;
-    if (dnnl_primitive_desc_query(pd, dnnl_query_op_d, 0, (void *)&desc) != dnnl_success || desc == NULL)
-        return MO_NO_MORE; /* a reorder */
+    dnnl_primitive_kind_t kind = dnnl_undefined_primitive;
+    dnnl_primitive_desc_query(pd, dnnl_query_primitive_kind, 0, &kind);
+    if (kind == dnnl_reorder)
+        return MO_NO_MORE; /* it has no list */
+    RETURN_IF(dnnl_primitive_desc_query(pd, dnnl_query_op_d, 0, (void *)&desc));
     RETURN_IF(dnnl_primitive_desc_get_attr(pd, &attr));
     const dnnl_status_t status = dnnl_primitive_desc_iterator_create(&all, desc, attr, e, hint);
     walk->iterator = all;

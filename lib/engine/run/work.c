@@ -43,6 +43,14 @@ static void take_out(mo_waiting_t *queue, mo_work_t *work)
         queue->last = before;
 }
 
+static void put_in_front(mo_waiting_t *queue, mo_work_t *work)
+{
+    work->after = queue->first;
+    queue->first = work;
+    if (queue->last == NULL)
+        queue->last = work;
+}
+
 static mo_work_t *waiting(const moco_device_t *device, mo_class_t class)
 {
     mo_work_t *work = device->queues[class].first;
@@ -64,8 +72,9 @@ static mo_work_t *claim(moco_device_t *device, mo_class_t class, int64_t *part)
     if (work == NULL)
         return NULL;
     *part = work->next++;
-    if (class == MO_EMBEDDING) {
+    if (class == MO_EMBEDDING)
         atomic_fetch_sub(&device->embedding_parts, 1);
+    if (class == MO_EMBEDDING && !work->grows) {
         take_out(&device->queues[class], work); /* callers take turns: nobody waits for another's whole call */
         append(&device->queues[class], work);
     }
@@ -201,6 +210,7 @@ static moco_status_t start_lanes(moco_device_t *device)
 moco_status_t mo_work_run(moco_device_t *device, mo_work_t *work)
 {
     work->next = work->done = 0;
+    work->grows = 0;
     work->status = MOCO_OK;
     atomic_store(&work->failed, 0);
     work->after = NULL;
@@ -234,6 +244,9 @@ void mo_work_more(moco_device_t *device, mo_work_t *work, int64_t parts)
 {
     pthread_mutex_lock(&device->lock);
     note_arrival(device, work->class);
+    take_out(&device->queues[work->class], work);
+    put_in_front(&device->queues[work->class], work);
+    work->grows = 1;
     work->parts += parts;
     if (work->class == MO_EMBEDDING)
         atomic_fetch_add(&device->embedding_parts, (int)parts);
