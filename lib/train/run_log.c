@@ -165,24 +165,6 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_run_log_flush(mo_run_log_t *log)
-{
-    struct stat before;
-    if (log->folder == NULL || (log->bytes == 0 && is_in_place(log)))
-        return MOCO_OK;
-    if (!is_in_place(log))
-        return restore(log);
-    const int known = fstat(log->fd, &before) == 0;
-    if (mo_fd_write(log->fd, log->waiting, (uint64_t)log->bytes) != 0) {
-        const moco_status_t status = failed(log, "write");
-        if (known && ftruncate(log->fd, before.st_size) != 0) { /* part of a line must not stand before the next */
-        }
-        return status;
-    }
-    log->bytes = 0;
-    return MOCO_OK;
-}
-
 moco_status_t mo_run_log_sync(const mo_run_log_t *log)
 {
     return log->folder == NULL || mo_fd_sync(log->fd) == 0 || mo_sync_unsupported(errno) ? MOCO_OK
@@ -216,22 +198,57 @@ static json_t *line_of(const moco_step_report_t *r)
     return line;
 }
 
-moco_status_t mo_run_log_line(mo_run_log_t *log, const moco_step_report_t *report)
+/* The line of the report that has none yet, behind those that wait. */
+static moco_status_t make_line(mo_run_log_t *log)
 {
     moco_status_t status = MOCO_OK;
-    json_t *line = line_of(report);
+    json_t *line = NULL;
     char *text = NULL;
+    if (!log->has_report)
+        return MOCO_OK;
+    line = line_of(&log->report);
     TRY(mo_json_dump(line, JSON_COMPACT | JSON_REAL_PRECISION(9), &text));
     const int64_t length = (int64_t)strlen(text);
     TRY(mo_reserve(&log->waiting, log->bytes + length + 1, &log->capacity, 1));
     memcpy(log->waiting + log->bytes, text, (size_t)length);
     log->waiting[log->bytes + length] = '\n';
     log->bytes += length + 1;
-    TRY(mo_run_log_flush(log));
+    log->has_report = 0;
 cleanup:
     json_decref(line);
     mo_free(text);
     return status;
+}
+
+moco_status_t mo_run_log_flush(mo_run_log_t *log)
+{
+    struct stat before;
+    const moco_status_t made = make_line(log);
+    if (made != MOCO_OK)
+        return made;
+    if (log->folder == NULL || (log->bytes == 0 && is_in_place(log)))
+        return MOCO_OK;
+    if (!is_in_place(log))
+        return restore(log);
+    const int known = fstat(log->fd, &before) == 0;
+    if (mo_fd_write(log->fd, log->waiting, (uint64_t)log->bytes) != 0) {
+        const moco_status_t status = failed(log, "write");
+        if (known && ftruncate(log->fd, before.st_size) != 0) { /* part of a line must not stand before the next */
+        }
+        return status;
+    }
+    log->bytes = 0;
+    return MOCO_OK;
+}
+
+moco_status_t mo_run_log_line(mo_run_log_t *log, const moco_step_report_t *report)
+{
+    const moco_status_t status = make_line(log);
+    if (status != MOCO_OK)
+        return status;
+    log->report = *report;
+    log->has_report = 1;
+    return mo_run_log_flush(log);
 }
 
 void mo_run_log_close(mo_run_log_t *log, int unused)

@@ -83,6 +83,19 @@ static const char *place_of(moco_status_t status)
     return place;
 }
 
+static int lines_of_log(void)
+{
+    char path[300];
+    int lines = 0;
+    snprintf(path, sizeof path, "%s/log.jsonl", run);
+    FILE *file = fopen(path, "rb");
+    for (int c; file != NULL && (c = getc(file)) != EOF;)
+        lines += c == '\n';
+    if (file != NULL)
+        fclose(file);
+    return lines;
+}
+
 static void check_end(moco_trainer_t *trainer, moco_status_t status, int kind, long n)
 {
     char place[512], checkpoint[600];
@@ -98,6 +111,8 @@ static void check_end(moco_trainer_t *trainer, moco_status_t status, int kind, l
     }
     expect_ok(moco_trainer_run(trainer, dataset, NULL, run, RUN(.save_every = 1)));
     ck_assert_int_eq((int)moco_trainer_step_number(trainer), STEPS);
+    if (strcmp(place, run) == 0)
+        ck_assert_msg(lines_of_log() == STEPS, "kind %d, %ld: %d lines in the log", kind, n, lines_of_log());
     snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint.safetensors", run);
     ck_assert_msg(same_checkpoints(checkpoint, in_scratch(&scratch, "whole")), "kind %d, %ld", kind, n);
     ck_assert_int_eq(empty(run), 0);
@@ -143,6 +158,34 @@ START_TEST(test_memory)
 }
 END_TEST
 
+static int32_t arm_at_first(void *user, const moco_step_report_t *report)
+{
+    if (report->step == 1)
+        mo_fault_arm(MO_FAULT_ALLOC, *(const long *)user);
+    return 0;
+}
+
+/* A step whose line found no memory is in the checkpoint of the run's end, and in its log. */
+START_TEST(test_memory_of_a_line)
+{
+    int ended_early = 0;
+    moco_set_log(quiet, NULL, MOCO_LOG_ERROR);
+    for (long n = 0; n < 24; n++) {
+        moco_trainer_t *trainer = fresh();
+        const moco_status_t status =
+            moco_trainer_run(trainer, dataset, NULL, run, RUN(.progress = arm_at_first, .user = &n));
+        mo_fault_arm(MO_FAULT_ALLOC, -1);
+        ended_early += status == MOCO_ERR_MEMORY;
+        ck_assert_int_eq(lines_of_log(), (int)moco_trainer_step_number(trainer));
+        expect_ok(train(trainer));
+        ck_assert_int_eq(lines_of_log(), STEPS);
+        moco_trainer_free(trainer);
+        empty(run);
+    }
+    ck_assert_int_gt(ended_early, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("run_faults");
@@ -151,6 +194,7 @@ int main(void)
     tcase_set_timeout(tcase, 240);
     tcase_add_test(tcase, test_files);
     tcase_add_test(tcase, test_memory);
+    tcase_add_test(tcase, test_memory_of_a_line);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
