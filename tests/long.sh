@@ -65,8 +65,10 @@ if wanted threads "races between threads" && section "thread-sanitizer build" bu
     # oneDNN, OpenBLAS and their OpenMP are not instrumented: what goes on inside them would be reported as races.
     export CK_FORK=no
     export TSAN_OPTIONS="ignore_noninstrumented_modules=1:halt_on_error=1:suppressions=$root/tests/tsan.supp"
-    # Left out: long ones, and those that start no thread.
-    tests "threads" "$root/build-tsan" -R '^test_' -E '^test_(fork|openmp|bits|layers|torch_file|torch_fuzz|faults|allocations)$'
+    # Left out: long ones; those that start no thread; and those that count what the sanitizer has of its own, address
+    # space (headroom) and a thread (processors).
+    tests "threads" "$root/build-tsan" -R '^test_' \
+        -E '^test_(fork|openmp|bits|layers|torch_file|torch_fuzz|faults|allocations|headroom|processors)$'
     section "threads that embed, train, save, load, search" hammer || true
     unset CK_FORK TSAN_OPTIONS
 fi

@@ -94,7 +94,7 @@ moco_status_t mo_embed_outputs_check(const mo_embed_job_t *job)
     moco_status_t status = MOCO_OK;
     const mo_embed_paths_t *p = &job->paths;
     const char *const all[] = {job->path, p->names, p->skipped, p->record};
-    int orphans[2];
+    int orphans[2] = {0};
     for (int i = 0; i < 4; i++)
         TRY(check_target(all[i], job->dataset));
     TRY(mo_output_check(job->path, MO_OUTPUT_NPY));
@@ -105,7 +105,7 @@ cleanup:
 
 moco_status_t mo_embed_outputs_clear(const mo_embed_job_t *job)
 {
-    int orphans[2];
+    int orphans[2] = {0};
     const moco_status_t status = check_texts(job, orphans);
     if (status == MOCO_OK && orphans[0])
         unlink(job->paths.names);

@@ -4,6 +4,7 @@
 #include <fenv.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -244,12 +245,12 @@ END_TEST
 
 /* ---- signals ---- */
 
-static volatile sig_atomic_t ticks;
+static atomic_int ticks; /* free of locks, so a handler may count it; any thread may be interrupted */
 
 static void tick(int number)
 {
     (void)number;
-    ticks++;
+    atomic_fetch_add(&ticks, 1);
 }
 
 /* Each millisecond, and no system call is begun again by itself. */

@@ -181,7 +181,7 @@ void mo_lane_yield(mo_lane_t *lane)
     moco_device_t *device = lane->device;
     if (lane->depth > 0 || atomic_load_explicit(&device->embedding_parts, memory_order_relaxed) <= 0)
         return;
-    int64_t part;
+    int64_t part = 0;
     pthread_mutex_lock(&device->lock);
     charge(lane, MO_TRAINING);
     mo_work_t *work = mo_turns_next(&device->turns) == MO_EMBEDDING ? claim(device, MO_EMBEDDING, &part) : NULL;
