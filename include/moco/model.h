@@ -118,7 +118,8 @@ MOCO_API moco_status_t moco_model_info(const moco_model_t *model, char *text, ui
 /** The same of the model that moco_model_load would give, out of what describes it in the file: its
  * numbers are not read and no memory is taken for it, whatever size the file claims. Every tensor
  * that the model needs must be there with its sizes. Numbers that are not finite, checksums of
- * numbers and a model that is too large for this machine are found when it is loaded.
+ * numbers, a model that is too large for this machine and a precision that it does not have are
+ * found when it is loaded.
  * @param path      as in moco_model_load.
  * @param options   as there; NULL for the defaults. memory_cap has no effect.
  * @param text      receives the JSON; may be NULL when `capacity` is 0. Text rule as in

@@ -52,10 +52,10 @@ moco_status_t mo_keys_create(mo_keys_t *keys, int64_t length, int32_t dimension,
 /* First values, where the rows lie in the caller's memory: random, of length 1. */
 moco_status_t mo_keys_start(mo_keys_t *keys, uint64_t seed);
 void mo_keys_free(mo_keys_t *keys);
-/* The same where both lie in buffers of a GPU: queued, and it fails where the device is lost. */
-moco_status_t mo_keys_move_in(mo_keys_t *keys, mo_buffer_t rows, int64_t count);
 /* Cannot fail: `mapped` is keys->rows on the host, mapped for an update. */
 void mo_keys_enqueue(mo_keys_t *keys, float *mapped, const float *rows, int64_t count);
+/* The same where both lie in buffers of a GPU: queued, and it fails where the device is lost. */
+moco_status_t mo_keys_move_in(mo_keys_t *keys, mo_buffer_t rows, int64_t count);
 
 /* ---- momentum (momentum.c) ---- */
 /* k <- f32(k*m) + f32(q*(1-m)) over `count` numbers: two rounded products, one rounded sum. */

@@ -52,9 +52,14 @@ enum { MO_KERNEL_ARGS = 16 };
 moco_status_t mo_kernel_start(moco_device_t *device, mo_kernel_t kernel, int64_t items, int32_t count,
                               const mo_kernel_arg_t *args);
 /* Queues `items` work-items of a kernel on a GPU; the first call compiles all kernels. */
-#define mo_kernel_run(device, kernel, items, ...)                                                        \
-    mo_kernel_start(device, kernel, items,                                                               \
-                    (int32_t)(sizeof((const mo_kernel_arg_t[]){__VA_ARGS__}) / sizeof(mo_kernel_arg_t)), \
+#define mo_kernel_run(device, kernel, items, ...)                                     \
+    mo_kernel_start(device, kernel, items, (int32_t)MO_KERNEL_ARG_COUNT(__VA_ARGS__), \
                     (const mo_kernel_arg_t[]){__VA_ARGS__})
+/* Too many are an array of a negative length. */
+#define MO_KERNEL_ARG_COUNT(...)                                                                                 \
+    (sizeof((const mo_kernel_arg_t[]){__VA_ARGS__}) / sizeof(mo_kernel_arg_t) +                                  \
+     0 * sizeof(                                                                                                 \
+             char[sizeof((const mo_kernel_arg_t[]){__VA_ARGS__}) / sizeof(mo_kernel_arg_t) <= MO_KERNEL_ARGS ? 1 \
+                                                                                                             : -1]))
 
 #endif

@@ -2,6 +2,7 @@
  * size. */
 #include "eval/model.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -119,17 +120,23 @@ static void fold(const mo_net_t *net, const float *running, float *params)
 
 /* Finite weights and statistics may fold into what no float holds, and ReLUs behind it would make
  * zeros of that. */
-static moco_status_t check_folded(const mo_net_t *net, const float *params)
+static moco_status_t check_folded(const mo_net_t *net, const float *params, int32_t precision)
 {
     for (int32_t i = 0; i < net->parameter_count; i++) {
         const mo_parameter_t *parameter = &net->parameters[i];
-        const int64_t at = mo_find_nonfinite(params + parameter->offset, parameter->count);
+        const int low = precision == MOCO_PRECISION_F16 && parameter->offset < (int64_t)net->body_params;
+        const float most = low ? 65504.0f : FLT_MAX;
+        int64_t at = mo_find_nonfinite(params + parameter->offset, parameter->count);
+        for (int64_t n = 0; at < 0 && low && n < parameter->count; n++)
+            if (fabsf(params[parameter->offset + n]) > most)
+                at = n;
         if (at >= 0)
             return mo_fail(
                 MOCO_ERR_NONFINITE,
-                "'%s': number %lld is %g when the batch norm beside it is folded in: a weight or the inverse "
-                "of a running variance is too large",
-                parameter->name, (long long)at, (double)params[parameter->offset + at]);
+                "'%s': number %lld is %g when the batch norm beside it is folded in, %s holds at most %g: a weight or "
+                "the inverse of a running variance is too large",
+                parameter->name, (long long)at, (double)params[parameter->offset + at], low ? "f16" : "float32",
+                (double)most);
     }
     return MOCO_OK;
 }
@@ -169,7 +176,7 @@ static moco_status_t pack(moco_model_t *m)
     TRY(mo_buffer_copy(folded, m->encoder.params));
     TRY(mo_buffer_map(folded, MO_UPDATE, &params));
     fold(&m->encoder.net, m->encoder.running, params);
-    status = check_folded(&m->encoder.net, params);
+    status = check_folded(&m->encoder.net, params, m->precision);
     mo_buffer_unmap(folded, params);
     TRY(status);
     for (int i = 0; i < MO_MODEL_SIZES; i++) {

@@ -291,8 +291,12 @@ static moco_status_t drop(mo_lane_t *lane, void *ctx)
     return mo_device_wait(ctx);
 }
 
-void mo_gpu_step_drop(moco_trainer_t *t)
+moco_status_t mo_gpu_step_drop(moco_trainer_t *t, moco_status_t failure)
 {
-    if (mo_device_is_gpu(t->device))
-        (void)mo_device_call(t->device, drop, t->device); /* the step has failed already */
+    char why[MO_MESSAGE_SIZE];
+    if (!mo_device_is_gpu(t->device))
+        return failure;
+    mo_message_copy(why);
+    (void)mo_device_call(t->device, drop, t->device); /* fails likely as well, for the same reason */
+    return mo_message_set(failure, why);
 }

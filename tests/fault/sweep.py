@@ -277,6 +277,8 @@ class Sweep:
         name, _, callers, how = row
         ours = "dnnl" not in callers
         last = err.strip().split("\n")[-1][:200]
+        if name == "python" and code == 1 and re.search("PyCapsule_Import|import numpy|numpy.core", err):
+            return "refused", last  # NumPy's own start, before this library's
         if code == "hang":
             return "hangs", last
         if code not in (0, 1):

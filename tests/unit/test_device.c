@@ -166,7 +166,7 @@ END_TEST
 
 /* ---- works that grow ---- */
 
-/* Which work each part was of that ran, on one lane: 'g' of the one that grows, 'o' of the other. */
+/* Of which work each part was that ran on one lane: 'g' of the one that grows, 'o' of the other. */
 typedef struct order {
     moco_device_t *device;
     mo_work_t growing, other, gate;

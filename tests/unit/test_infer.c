@@ -102,6 +102,13 @@ static int32_t no_blocks(mo_net_t *net, int32_t src)
     return mo_linear(net, mo_mean_pool(net, mo_linear(net, t, "b", 32)), "c", 10);
 }
 
+/* A product into one position has no fast form that reads blocks. */
+static int32_t one_position(mo_net_t *net, int32_t src)
+{
+    const int32_t t = conv(net, src, "a", 32, 3, 1);
+    return mo_linear(net, mo_mean_pool(net, conv(net, t, "b", 32, 3, 2)), "c", 10);
+}
+
 static int32_t vector(mo_net_t *net, int32_t src)
 {
     return mo_linear(net, src, "a", 4096);
@@ -121,7 +128,8 @@ static const body_t bodies[] = {
 };
 static const body_t in_blocks[] = {{"3x3 stem", {3, 13, 11}, small_images, 1},
                                    {"7x7 stem", {3, 53, 45}, large_images, 1},
-                                   {"linear layers of positions", {3, 9, 9}, no_blocks, 1}};
+                                   {"linear layers of positions", {3, 9, 9}, no_blocks, 1},
+                                   {"down to one position", {3, 2, 2}, one_position, 1}};
 
 enum { DRAWN = 65521, BODIES = sizeof bodies / sizeof bodies[0] };
 
@@ -317,15 +325,34 @@ static int blocks_of(const mo_plan_t *plan)
     return count;
 }
 
+/* Instructions in Winograd's form. */
+static int winograd_of(const mo_plan_t *plan)
+{
+    int count = 0;
+    for (int32_t i = 0; i < plan->instr_count; i++) {
+        const_dnnl_primitive_desc_t pd = NULL;
+        if (plan->instrs[i].kind == MO_RUN_PRIMITIVE &&
+            dnnl_primitive_get_primitive_desc(plan->instrs[i].primitive, &pd) == dnnl_success)
+            count += strstr(mo_pd_name(pd), "wino") != NULL;
+    }
+    return count;
+}
+
 START_TEST(test_blocks)
 {
     whole_t usual, blocks;
     double scale = 0;
+    int has = 0;
     open_whole(&usual, &in_blocks[_i], 1, PRIMITIVES);
     open_whole(&blocks, &in_blocks[_i], 1, BLOCKS);
     ck_assert_int_eq(blocks_of(usual.plan), 0);
-    if (mo_has_winograd(mo_device_engine(blocks.device)))
-        ck_assert_int_eq(blocks_of(blocks.plan) > 0, in_blocks[_i].list != no_blocks);
+    ck_assert_int_eq(mo_has_winograd(mo_device_engine(blocks.device), &has), dnnl_success);
+    ck_assert_int_eq(winograd_of(usual.plan), 0);
+    if (has) {
+        const int wanted = in_blocks[_i].list != no_blocks && in_blocks[_i].list != one_position;
+        ck_assert_int_eq(blocks_of(blocks.plan) > 0, wanted);
+        ck_assert_int_eq(winograd_of(blocks.plan) > 0, wanted);
+    }
     rig_fill(blocks.arena, 0xff);
     RIG_OK(mo_device_call(usual.device, alone, &usual));
     RIG_OK(mo_device_call(blocks.device, alone, &blocks));
@@ -344,7 +371,7 @@ int main(void)
     TCase *tc = tcase_create("infer");
     tcase_add_loop_test(tc, test_parts, 0, BODIES);
     tcase_add_test(tc, test_stops);
-    tcase_add_loop_test(tc, test_blocks, 0, 3);
+    tcase_add_loop_test(tc, test_blocks, 0, 4);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

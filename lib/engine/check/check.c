@@ -16,6 +16,9 @@
 /* How many terms of sums are added up again, in plain loops, for one result. */
 #define TERMS ((int64_t)1 << 16)
 #define LARGE ((uint64_t)16 << 20) /* bytes that are asked for before they are taken */
+/* The first matrix product of a process compiles all kernels that any could want; a failed
+ * allocation there ends the process. */
+#define TRIAL_ROOM ((size_t)32 << 20)
 enum { FEWEST = 48, MOST = 2048 }; /* numbers of a result that are looked at */
 enum { VERDICTS = 4096, PATTERN = 8191 /* prime: no stride is a multiple */, TAIL = 1024 };
 
@@ -375,7 +378,7 @@ static moco_status_t try_out(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, mo
     run_t run = {.lane = lane, .trial = trial};
     *verdict = MO_UNABLE;
     make_pattern(run.pattern, trial->reference->positive);
-    if (!mo_headroom_probe(MO_ENGINE_ROOM))
+    if (!mo_headroom_probe(TRIAL_ROOM))
         TRY(mo_engine_result(dnnl_out_of_memory, what));
     ASK(dnnl_primitive_create(&primitive, pd));
     for (int i = 0; i < MO_OPERANDS; i++)

@@ -6,6 +6,9 @@
  * has, and how many of these are trained: all or none. */
 #include "engine/kernels/gpu_source.h"
 
+#define TEXT(number) #number
+#define TEXT_OF(name) TEXT(name)
+
 /* clang-format off */
 const char *const mo_gpu_kernel_names[MO_KERNELS] = {
     "add", "squares", "totals", "sgd", "lars", "adamw", "follow", "images", "planes", "take_rows", "put_rows",
@@ -14,7 +17,7 @@ const char *const mo_gpu_kernel_names[MO_KERNELS] = {
 
 const char *const mo_gpu_kernel_source =
 "#pragma OPENCL FP_CONTRACT OFF\n"
-"#define ITEMS 64\n"
+"#define ITEMS " TEXT_OF(MO_KERNEL_ITEMS) "\n"
 "#define EACH(i) const long i = get_global_id(0); if (i >= count) return;\n"
 "#define PART const long item = get_global_id(0); if (item >= count) return; \\\n"
 "    const long number = item / ITEMS; global const long *part = parts + 3 * number;\n"

@@ -114,20 +114,23 @@ mo_window_dims_t mo_window_dims(const mo_window_t *w)
                               .ends = {w->pad - w->inside_below, w->pad}};
 }
 
-int mo_has_winograd(dnnl_engine_t e)
+dnnl_status_t mo_has_winograd(dnnl_engine_t e, int *has)
 {
     static const dnnl_dims_t image = {1, 64, 28, 28}, kernel = {64, 64, 3, 3};
     const mo_window_t w = {.kernel_h = 3, .kernel_w = 3, .stride = 1, .pad = 1};
     mo_md_t data = NULL, weights = NULL;
     dnnl_primitive_desc_t pd = NULL;
-    const int has = mo_md_tag(&data, 4, image, dnnl_f32, dnnl_nChw16c) == dnnl_success &&
-                    mo_md_tag(&weights, 4, kernel, dnnl_f32, dnnl_format_tag_any) == dnnl_success &&
-                    mo_pd_winograd(&pd, e, data, weights, NULL, data, &w, NULL) == dnnl_success;
+    dnnl_status_t status = mo_md_tag(&data, 4, image, dnnl_f32, dnnl_nChw16c);
+    if (status == dnnl_success)
+        status = mo_md_tag(&weights, 4, kernel, dnnl_f32, dnnl_format_tag_any);
+    if (status == dnnl_success)
+        status = mo_pd_winograd(&pd, e, data, weights, NULL, data, &w, NULL);
+    *has = status == dnnl_success;
     if (pd != NULL)
         dnnl_primitive_desc_destroy(pd);
     mo_md_free(data);
     mo_md_free(weights);
-    return has;
+    return status == dnnl_unimplemented ? dnnl_success : status;
 }
 
 const char *mo_pd_name(const_dnnl_primitive_desc_t pd)

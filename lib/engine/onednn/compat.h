@@ -54,7 +54,7 @@ dnnl_status_t mo_pd_conv_fwd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, dnnl_pr
  * and destination in blocks of 16 channels (dnnl_nChw16c). */
 dnnl_status_t mo_pd_winograd(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t src, mo_cmd_t weights, mo_cmd_t bias,
                              mo_cmd_t dst, const mo_window_t *w, mo_cattr_t attr);
-int mo_has_winograd(dnnl_engine_t e); /* that this version has it for this processor */
+dnnl_status_t mo_has_winograd(dnnl_engine_t e, int *has); /* that this version has it for this processor */
 dnnl_status_t mo_pd_conv_bwd_data(dnnl_primitive_desc_t *pd, dnnl_engine_t e, mo_cmd_t d_src, mo_cmd_t weights,
                                   mo_cmd_t d_dst, const mo_window_t *w, const_dnnl_primitive_desc_t hint,
                                   mo_cattr_t attr);

@@ -61,10 +61,12 @@ static dnnl_status_t forward_pd(mo_plan_t *plan, const mo_op_t *op, const mo_pro
     mo_window_t w = window_of(op);
     w.inside_above = part->inside_above;
     w.inside_below = part->inside_below;
-    if (w.kernel_h == 3 && w.stride == 1 && plan->blocked[op->src] &&
-        mo_pd_winograd(pd, mo_device_engine(plan->device), MD(plan, part->src), weights, bias, MD(plan, part->dst), &w,
-                       attr) == dnnl_success)
-        return dnnl_success;
+    if (w.kernel_h == 3 && w.stride == 1 && plan->blocked[op->src]) {
+        const dnnl_status_t status = mo_pd_winograd(pd, mo_device_engine(plan->device), MD(plan, part->src), weights,
+                                                    bias, MD(plan, part->dst), &w, attr);
+        if (status != dnnl_unimplemented)
+            return status;
+    }
     return mo_pd_conv_fwd(pd, mo_device_engine(plan->device), mo_forward_kind(plan), MD(plan, part->src), weights, bias,
                           MD(plan, part->dst), &w, attr);
 }

@@ -23,23 +23,24 @@ static void leave(mo_plan_t *plan, int32_t tensor)
 }
 
 /* What is added to a result lies where the result does, and a product that adds cannot be copied
- * behind it. */
+ * behind it. A pooling into one position leaves the blocks; a product there has no fast form. */
 static int fits(const mo_plan_t *plan, const mo_op_t *op)
 {
     const int src = plan->blocked[op->src], dst = plan->blocked[op->dst];
     if (op->other >= 0)
         return src == dst && plan->blocked[op->other] == dst;
-    return src <= dst || is_one_position(plan->net->shapes[op->dst]);
+    return src <= dst || (is_one_position(plan->net->shapes[op->dst]) && !(op->kind->traits & MO_MULTIPLIES));
 }
 
 static moco_status_t ask_winograd(const mo_plan_t *plan, int *has)
 {
-    const moco_status_t status = mo_gate_enter(plan->lane, MO_MAKING);
+    moco_status_t status = mo_gate_enter(plan->lane, MO_MAKING);
     if (status != MOCO_OK)
         return status;
-    *has = mo_has_winograd(mo_device_engine(plan->device));
+    status = mo_engine_make(mo_has_winograd(mo_device_engine(plan->device), has), "ask for Winograd's convolutions");
+    mo_gate_note(mo_gate_kind("winograd", "", MO_MAKING));
     mo_gate_leave(plan->lane);
-    return MOCO_OK;
+    return status;
 }
 
 moco_status_t mo_plan_layouts(mo_plan_t *plan, const mo_plan_spec_t *spec)

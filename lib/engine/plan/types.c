@@ -20,7 +20,7 @@ static const char *name_of(dnnl_data_type_t type)
 
 /* The first implementation of a small convolution or matrix product; not the plain loops with which
  * oneDNN's lists end, which would take hours. */
-static int has_product(mo_plan_t *plan, int rank, dnnl_format_tag_t tag, mo_cattr_t attr)
+static dnnl_status_t ask_product(const mo_plan_t *plan, int rank, dnnl_format_tag_t tag, mo_cattr_t attr, int *found)
 {
     const dnnl_dims_t matrix = {16, 32}, weights = {32, 32}, map = {2, 32, 8, 8}, filter = {32, 32, 3, 3};
     const mo_window_t window = {.kernel_h = 3, .kernel_w = 3, .stride = 1, .pad = 1};
@@ -33,32 +33,37 @@ static int has_product(mo_plan_t *plan, int rank, dnnl_format_tag_t tag, mo_catt
     if (status == dnnl_success)
         status = rank == 2 ? mo_pd_matmul(&pd, engine, src, any, NULL, src, attr)
                            : mo_pd_conv_fwd(&pd, engine, dnnl_forward_inference, src, any, NULL, src, &window, attr);
-    const int found = status == dnnl_success && strstr(mo_pd_name(pd), "ref") == NULL;
+    *found = status == dnnl_success && strstr(mo_pd_name(pd), "ref") == NULL;
     if (pd != NULL)
         dnnl_primitive_desc_destroy(pd);
     mo_md_free(src);
     mo_md_free(any);
-    return found;
+    return status == dnnl_unimplemented ? dnnl_success : status;
 }
 
 static moco_status_t check_device(mo_plan_t *plan)
 {
     const dnnl_version_t *v = dnnl_version();
     mo_attr_t attr = {0};
+    int found[2] = {0};
     moco_status_t status = mo_gate_enter(plan->lane, MO_MAKING);
     if (status != MOCO_OK)
         return status;
     status = mo_attr_plain(&attr);
-    const int found = status == MOCO_OK && has_product(plan, 4, dnnl_nhwc, attr.attr) &&
-                      has_product(plan, 2, dnnl_ab, attr.attr);
+    if (status == MOCO_OK)
+        status = mo_engine_make(ask_product(plan, 4, dnnl_nhwc, attr.attr, &found[0]), "ask for convolutions");
+    if (status == MOCO_OK)
+        status = mo_engine_make(ask_product(plan, 2, dnnl_ab, attr.attr, &found[1]), "ask for matrix products");
+    const char *isa = mo_isa_name();
     mo_attr_free(&attr);
+    mo_gate_note(mo_gate_kind("precision", "", MO_MAKING));
     mo_gate_leave(plan->lane);
-    if (status != MOCO_OK || found)
+    if (status != MOCO_OK || (found[0] && found[1]))
         return status;
     return mo_fail(MOCO_ERR_UNSUPPORTED,
                    "oneDNN %d.%d.%d has no %s products for this %s (%s); wanted %s, or precision float32", v->major,
                    v->minor, v->patch, name_of(plan->low), mo_device_is_gpu(plan->device) ? "GPU" : "processor",
-                   mo_device_is_gpu(plan->device) ? "OpenCL" : mo_isa_name(),
+                   mo_device_is_gpu(plan->device) ? "OpenCL" : isa,
                    mo_device_is_gpu(plan->device) ? "another one"
                    : plan->low == dnnl_bf16       ? "AVX512_CORE or newer"
                                                   : "AVX512_CORE_FP16 and oneDNN 3");

@@ -22,7 +22,7 @@ struct moco_device {
     int lane_count;
     mo_opencl_t *gpu;     /* NULL: a CPU                          */
     dnnl_stream_t stream; /* gpu: everything goes this way, in order; each lane's is this one */
-    int kernels;          /* gpu: they are compiled; under `submit`                           */
+    atomic_int kernels;   /* gpu: they are compiled; set under `submit`                       */
     struct {
         atomic_llong waits, maps;
     } counts;                /* gpu */

@@ -34,15 +34,16 @@ moco_status_t mo_kernel_start(moco_device_t *device, mo_kernel_t kernel, int64_t
     mo_lane_t *lane;
     moco_status_t status = mo_gpu_alive(device);
     if (status == MOCO_OK)
-        status = enter(&lane, device->kernels ? MO_RUNNING : MO_MAKING);
+        status = enter(&lane, atomic_load(&device->kernels) ? MO_RUNNING : MO_MAKING);
     if (status != MOCO_OK)
         return status;
     for (int32_t i = 0; i < count; i++)
         all[i + 1] = bytes_of(&args[i]);
     pthread_mutex_lock(&device->submit);
-    if (!device->kernels) {
+    if (!atomic_load(&device->kernels)) {
         status = mo_opencl_build(device->gpu, mo_gpu_kernel_source, MO_KERNELS, mo_gpu_kernel_names);
-        device->kernels = status == MOCO_OK;
+        mo_gate_note(mo_gate_kind("kernels", "", MO_MAKING)); /* the driver has loaded its compiler */
+        atomic_store(&device->kernels, status == MOCO_OK);
     }
     if (status == MOCO_OK)
         status = mo_opencl_run(device->gpu, (int32_t)kernel, items, count + 1, all);

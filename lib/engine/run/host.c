@@ -132,9 +132,10 @@ static json_t *ask_onednn(void)
 static json_t *checks_json(void)
 {
     mo_checks_t checks;
-    mo_process_hold(); /* the child of a fork must find no lock taken */
+    const int held = mo_process_hold(); /* the child of a fork must find no lock taken */
     mo_checks_read(&checks);
-    mo_process_release();
+    if (held)
+        mo_process_release();
     return json_pack("{s:I, s:I, s:s, s:f}", "primitives", (json_int_t)checks.made, "left_out",
                      (json_int_t)checks.refused, "first", checks.first, "seconds", checks.seconds);
 }
@@ -165,7 +166,8 @@ static json_t *ask_gpus(void)
 
 static json_t *onednn_json(void)
 {
-    mo_process_hold();
+    if (!mo_process_hold())
+        return json_null();
     json_t *json = ask_onednn();
     mo_process_release();
     return json;
@@ -173,7 +175,8 @@ static json_t *onednn_json(void)
 
 static json_t *gpus_json(void)
 {
-    mo_process_hold();
+    if (!mo_process_hold())
+        return json_array();
     json_t *json = ask_gpus();
     mo_process_release();
     return json;

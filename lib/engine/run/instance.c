@@ -185,7 +185,9 @@ static moco_status_t run_primitive(mo_lane_t *lane, mo_instance_t *instance, con
     moco_status_t status = mo_gate_enter(lane, first ? MO_MAKING : MO_RUNNING);
     if (status != MOCO_OK)
         return status;
-    status = mo_engine_status(mo_lane_submit(lane, instr->primitive, count, args), instr->op->kind->name);
+    /* Some kernels are compiled when they run for the first time. */
+    status = first ? mo_engine_make(mo_lane_submit(lane, instr->primitive, count, args), instr->op->kind->name)
+                   : mo_engine_status(mo_lane_submit(lane, instr->primitive, count, args), instr->op->kind->name);
     if (first)
         mo_gate_note(instr->kind_made + MO_RUNNING);
     mo_gate_leave(lane);

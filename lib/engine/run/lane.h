@@ -71,8 +71,9 @@ moco_status_t mo_lane_scratchpad(mo_lane_t *lane, size_t bytes);
  * there to be freed. */
 moco_status_t mo_engine_result(dnnl_status_t status, const char *what);
 #define mo_engine_status(call, what) mo_engine_result(mo_fault(MO_FAULT_ENGINE) ? dnnl_runtime_error : (call), (what))
-/* The same for calls that make something. oneDNN 2.6 writes through pointers that its own
- * allocations did not get, so it is asked only where the system still hands out memory. */
+/* The same for calls that make something or run it for the first time. oneDNN 2.6 writes through
+ * pointers that its own allocations did not get, so it is asked only where the system still hands
+ * out memory. */
 #define MO_ENGINE_ROOM ((size_t)8 << 20)
 #define mo_engine_make(call, what)                                             \
     mo_engine_result(mo_fault(MO_FAULT_ENGINE)           ? dnnl_runtime_error  \

@@ -28,12 +28,17 @@ typedef int32_t (*run_fn)(void *queue, void *kernel, uint32_t rank, const size_t
 static moco_status_t refuse_program(const mo_opencl_t *o, void *program, int32_t error)
 {
     log_fn log;
-    char said[400] = "";
-    if (mo_opencl_look_up("clGetProgramBuildInfo", &log))
-        log(program, o->device, BUILD_LOG, sizeof said - 1, said, NULL);
-    said[sizeof said - 1] = '\0';
-    return mo_fail(MOCO_ERR_ENGINE,
-                   "the GPU's driver could not compile the kernels of this library: OpenCL error %d %s", error, said);
+    char *said = NULL;
+    size_t bytes = 0;
+    const int can_say = mo_opencl_look_up("clGetProgramBuildInfo", &log) &&
+                        log(program, o->device, BUILD_LOG, 0, NULL, &bytes) == 0 &&
+                        mo_calloc(bytes + 1, 1, &said) == MOCO_OK &&
+                        log(program, o->device, BUILD_LOG, bytes, said, NULL) == 0;
+    const moco_status_t status =
+        mo_fail(MOCO_ERR_ENGINE, "the GPU's driver could not compile the kernels of this library: OpenCL error %d %s",
+                error, can_say ? said : "");
+    mo_free(said);
+    return status;
 }
 
 /* Quotients and roots are rounded as on a CPU where the device can. */
@@ -59,13 +64,13 @@ moco_status_t mo_opencl_build(mo_opencl_t *o, const char *source, int32_t count,
     o->program = mo_fault(MO_FAULT_ENGINE) ? NULL : create(o->context, 1, &source, NULL, &error);
     if (o->program == NULL)
         TRY(mo_opencl_failed("take a program", error != 0 ? error : OUT_OF_RESOURCES));
-    error = build(o->program, 1, &o->device, options_of(o), NULL, NULL);
+    error = mo_fault(MO_FAULT_ENGINE) ? OUT_OF_RESOURCES : build(o->program, 1, &o->device, options_of(o), NULL, NULL);
     if (error != 0)
         TRY(refuse_program(o, o->program, error));
     for (int32_t i = 0; i < count; i++) {
-        o->kernels[i] = kernel(o->program, names[i], &error);
+        o->kernels[i] = mo_fault(MO_FAULT_ENGINE) ? NULL : kernel(o->program, names[i], &error);
         if (o->kernels[i] == NULL)
-            TRY(mo_opencl_failed(names[i], error));
+            TRY(mo_opencl_failed("make a kernel", error != 0 ? error : OUT_OF_RESOURCES));
     }
 cleanup:
     if (status != MOCO_OK)

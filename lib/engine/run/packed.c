@@ -47,9 +47,10 @@ static moco_status_t refresh_part(mo_lane_t *lane, void *ctx, int64_t part)
         return status;
     mo_buffer_enter(packed->params);
     mo_buffer_enter(packed->block);
-    status = mo_engine_status(mo_lane_submit(lane, packed->plan->packs[part].reorder, lane->scratchpad != NULL ? 3 : 2,
-                                             args),
-                              "pack weights");
+    const dnnl_primitive_t reorder = packed->plan->packs[part].reorder;
+    const int count = lane->scratchpad != NULL ? 3 : 2;
+    status = first ? mo_engine_make(mo_lane_submit(lane, reorder, count, args), "pack weights")
+                   : mo_engine_status(mo_lane_submit(lane, reorder, count, args), "pack weights");
     if (status == MOCO_OK)
         status = mo_lane_end(lane);
     mo_buffer_leave(packed->block);

@@ -135,7 +135,8 @@ static void fork_prepare(void)
     atomic_fetch_sub(&holds, own_holds); /* a driver may start a program while this thread loads it */
     pthread_mutex_lock(&all_lock);
     atomic_store(&forking, 1);
-    while (any_inside(MO_MAKING) || atomic_load(&holds) > 0)
+    /* Not for other questions from within one: they may be waiting for a lock that this thread has. */
+    while (any_inside(MO_MAKING) || (own_holds == 0 && atomic_load(&holds) > 0))
         nap();
     for (moco_device_t *d = all_devices; d != NULL; d = d->after)
         pthread_mutex_lock(&d->lock);
@@ -170,8 +171,10 @@ __attribute__((constructor)) static void watch_forks(void)
     pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
-void mo_process_hold(void)
+int mo_process_hold(void)
 {
+    if (own_holds == 0)
+        mo_gate_note(mo_gate_kind("question", "", 0)); /* what is made while it is asked is destroyed after the wait */
     atomic_fetch_add(&holds, 1);
     while (own_holds == 0 && atomic_load(&forking)) {
         atomic_fetch_sub(&holds, 1);
@@ -179,6 +182,10 @@ void mo_process_hold(void)
         atomic_fetch_add(&holds, 1);
     }
     own_holds++;
+    if (own_holds > 1 || !atomic_load(&ending))
+        return 1;
+    mo_process_release();
+    return 0;
 }
 
 void mo_process_release(void)
@@ -208,19 +215,19 @@ void mo_process_wait(void)
             nap();
 }
 
-/* Whether `kind` is new; it is not from then on. A full table knows everything. */
-static int is_new(uint64_t kind)
+/* Where `kind` is noted from now on, if it is new; else NULL. A full table knows everything. */
+static atomic_ullong *add_kind(uint64_t kind)
 {
     kind += kind == 0;
     for (uint64_t i = 0; i < KINDS; i++) {
         atomic_ullong *slot = &kinds[(kind + i) % KINDS];
         unsigned long long found = atomic_load(slot);
         if (found == 0 && atomic_compare_exchange_strong(slot, &found, kind))
-            return 1;
+            return slot;
         if (found == kind)
-            return 0;
+            return NULL;
     }
-    return 0;
+    return NULL;
 }
 
 /* A lane begins to make something, but not while the process forks or, for two seconds, exits. */
@@ -242,8 +249,9 @@ static moco_status_t begin_making(mo_lane_t *lane)
 
 void mo_gate_note(uint64_t kind)
 {
-    if (is_new(kind))
-        atexit(at_exit);
+    atomic_ullong *slot = add_kind(kind);
+    if (slot != NULL && atexit(at_exit) != 0)
+        atomic_store(slot, 0); /* no memory: the next of the kind asks again */
 }
 
 uint64_t mo_gate_kind(const char *operation, const char *implementation, int use)
@@ -286,16 +294,15 @@ void mo_gate_leave(mo_lane_t *lane)
  * that has begun is left alone, since no lane computes any more. */
 static void find_openmp(void)
 {
-    mo_gate_note(mo_gate_kind("OpenMP", "", 0));
     while (first_times != NULL && pthread_rwlock_tryrdlock(first_times) != 0) {
         if (waited_enough())
             return;
         nap();
     }
-    mo_process_hold();
-    if (!atomic_load(&ending))
+    if (mo_process_hold()) {
         mo_openmp_find();
-    mo_process_release();
+        mo_process_release();
+    }
     if (first_times != NULL)
         pthread_rwlock_unlock(first_times);
 }

@@ -18,8 +18,8 @@ void mo_process_remove(moco_device_t *device);
 
 /* While held, no other thread forks, and an exit waits. No lock is taken: what is asked in between
  * may load drivers for seconds, and meanwhile devices are opened and closed. Not on a thread that
- * is inside the gate. */
-void mo_process_hold(void);
+ * is inside the gate. 0, and nothing is held, once the process has begun to exit. */
+int mo_process_hold(void);
 void mo_process_release(void);
 
 /* On the lane's own thread, not nested; MO_MAKING also for what runs for the first time.
