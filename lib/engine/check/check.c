@@ -17,14 +17,16 @@
 #define TERMS ((int64_t)1 << 16)
 #define LARGE ((uint64_t)16 << 20) /* bytes that are asked for before they are taken */
 /* The first matrix product of a process compiles all kernels that any could want; a failed
- * allocation there ends the process. */
-#define TRIAL_ROOM ((size_t)32 << 20)
+ * allocation there ends the process. They are some megabytes, and where an arena of glibc's cannot
+ * grow, a new one takes 64 MiB of address space first. */
+#define TRIAL_ROOM ((size_t)96 << 20)
 enum { FEWEST = 48, MOST = 2048 }; /* numbers of a result that are looked at */
 enum { VERDICTS = 4096, PATTERN = 8191 /* prime: no stride is a multiple */, TAIL = 1024 };
 
 /* ---- what was found ---- */
 
 static atomic_ullong verdicts[VERDICTS]; /* by open addressing; the lowest bit: right. 0 = free */
+static atomic_uint compiled;             /* kinds of primitive that have run: what their first run compiles is there */
 static atomic_llong asked, made, refused, nanoseconds;
 static pthread_mutex_t first_lock = PTHREAD_MUTEX_INITIALIZER;
 static char first[160];
@@ -376,9 +378,10 @@ static moco_status_t try_out(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, mo
     moco_status_t status = MOCO_OK;
     dnnl_primitive_t primitive = NULL;
     run_t run = {.lane = lane, .trial = trial};
+    const unsigned kind = 1u << trial->formula.computes;
     *verdict = MO_UNABLE;
     make_pattern(run.pattern, trial->reference->positive);
-    if (!mo_headroom_probe(TRIAL_ROOM))
+    if (!mo_headroom_probe(MO_ENGINE_ROOM))
         TRY(mo_engine_result(dnnl_out_of_memory, what));
     ASK(dnnl_primitive_create(&primitive, pd));
     for (int i = 0; i < MO_OPERANDS; i++)
@@ -386,8 +389,11 @@ static moco_status_t try_out(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, mo
             TRY(add_operand(pd, &run, i));
     for (int i = 0; i < EXTRA; i++)
         TRY(add_extra(pd, &run, i));
+    if (!mo_headroom_probe(atomic_load(&compiled) & kind ? MO_ENGINE_ROOM : TRIAL_ROOM))
+        TRY(mo_engine_result(dnnl_out_of_memory, what));
     ASK(mo_lane_submit(lane, primitive, run.count, run.args));
     ASK(dnnl_stream_wait(lane->stream));
+    atomic_fetch_or(&compiled, kind);
     TRY(fetch_results(&run));
     widen_results(&run);
     spoil(pd, trial);
