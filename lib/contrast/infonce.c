@@ -94,8 +94,9 @@ cleanup:
     return status;
 }
 
-/* `to` [rows, MO_LOSS_WIDTH] = `values` [rows, 1] in column `column`, zeros beside them. A copy into
- * the column alone is what oneDNN 2.6 gets wrong on a GPU: it forgets the step between rows. */
+/* `to` [rows, MO_LOSS_WIDTH] = `values` [rows, 1] in column `column`, zeros beside them. A copy
+ * into the column alone is what oneDNN 2.6 gets wrong on a GPU: it forgets the step between
+ * rows. */
 static moco_status_t put_column(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t values, int column, mo_slot_id_t to)
 {
     const int32_t rows = mo_plan_shard(plan);

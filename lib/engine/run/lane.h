@@ -45,8 +45,8 @@ typedef struct mo_work {
 } mo_work_t;
 
 moco_status_t mo_work_run(moco_device_t *device, mo_work_t *work); /* queue and wait */
-/* From within one of its parts. Few and short ones: they all go before what others of the class wait
- * for, since what follows them waits for each. */
+/* From within one of its parts. Few and short ones: they all go before what others of the class
+ * wait for, since what follows them waits for each. */
 void mo_work_more(moco_device_t *device, mo_work_t *work, int64_t parts);
 
 /* The lane whose thread calls; NULL: none. */

@@ -135,7 +135,7 @@ static void fork_prepare(void)
     atomic_fetch_sub(&holds, own_holds); /* a driver may start a program while this thread loads it */
     pthread_mutex_lock(&all_lock);
     atomic_store(&forking, 1);
-    /* Not for other questions from within one: they may be waiting for a lock that this thread has. */
+    /* From within a question not for others: they may wait for a lock that this thread has. */
     while (any_inside(MO_MAKING) || (own_holds == 0 && atomic_load(&holds) > 0))
         nap();
     for (moco_device_t *d = all_devices; d != NULL; d = d->after)
