@@ -83,7 +83,7 @@ else
     tests "release" "$root/build" -E '^gpu_'
 
     group "the GPU path, on a CPU that is presented as one"
-    tests "presented" "$root/build" -L gpu
+    tests "presented" "$root/build" -L gpu -E '^gpu_layers_all$' # all shapes take five minutes: tests/long.sh has them
 
     group "C tests, buffers out of reach unless mapped"
     section "guarded buffers" sh tests/check_guard.sh "$root/build" "$jobs" pages || true
