@@ -460,9 +460,10 @@ moco_status_t mo_check(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, int numb
     atomic_fetch_add(&nanoseconds, (long long)((mo_seconds() - from) * 1e9));
     if (status != MOCO_OK)
         return status;
+    if (*verdict == MO_UNABLE) /* nothing was compared, and the next time it may be made */
+        return MOCO_OK;
     atomic_fetch_add(&made, 1);
-    if (*verdict != MO_UNABLE) /* the next time it may be made */
-        remember(key, *verdict);
+    remember(key, *verdict);
     if (*verdict != MO_RIGHT && atomic_fetch_add(&refused, 1) == 0) {
         pthread_mutex_lock(&first_lock);
         mo_check_text(pd, first, sizeof first);
