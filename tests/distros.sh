@@ -6,6 +6,7 @@
 #   --quick  gcc and the tests that compute, nothing of Python: some three minutes, one more where the tree is new
 #   --tree   make the trees and nothing else; with --quick for that alone
 #   --isa    the tests that compute once more under ONEDNN_MAX_CPU_ISA=SSE41, AVX2 and AVX512_CORE
+# MOCO_COMPILERS names other compilers than gcc and clang, or one of them: MOCO_COMPILERS=clang.
 # Trees are kept in MOCO_TREES (default build-trees); a second run builds what changed. Needs root, for chroot, and the
 # mirror of this machine's own apt. Exit code 77 where that is not to be had.
 set -eu

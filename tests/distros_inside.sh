@@ -1,6 +1,7 @@
 #!/bin/sh
 # What tests/distros.sh runs within a tree: builds /libmoco under /build, with warnings as errors, and tests it. Appends
 # a line for each build to /rows: "oneDNN | compiler | ISA | build | tests | Python | comparisons".
+# MOCO_COMPILERS says by which compilers. Tests that cannot run in a tree say why, and are counted as skipped.
 # usage: distros_inside.sh [quick][isa]
 set -eu
 mode=${1:-}
@@ -10,9 +11,9 @@ export MOCO_SOURCE_DIR=$source PYTHONDONTWRITEBYTECODE=1 HOME=/root LC_ALL=C.UTF
 failed=0
 # Those whose numbers come out of oneDNN.
 computing='check layers vit plan linear supervised shards'
-compilers="gcc clang"
+: "${MOCO_COMPILERS:=$(case $mode in quick*) echo gcc ;; *) echo gcc clang ;; esac)}"
 case $mode in
-quick*) compilers=gcc ;;
+quick*) ;;
 *) computing="$computing nets gradients learner finetune bits resume embed_files" ;;
 esac
 computing="^test_($(echo "$computing" | tr ' ' '|'))\$"
@@ -22,9 +23,10 @@ version_of() {
         paste -sd.
 }
 
-# counted LOG: "59 of 59" of a ctest log.
+# counted LOG: "0 failed of 59, 2 skipped" of a ctest log. ctest counts what was skipped among those that passed.
 counted() {
-    sed -n 's/^\([0-9]*\)% tests passed, \([0-9]*\) tests* failed out of \([0-9]*\)$/\2 failed of \3/p' "$1"
+    sed -n 's/^\([0-9]*\)% tests passed, \([0-9]*\) tests* failed out of \([0-9]*\)$/\2 failed of \3/p' "$1" |
+        sed "s/\$/, $(grep -c '\*\*\*Skipped' "$1" || true) skipped/"
 }
 
 run_tests() { # COMPILER ISA CTEST_ARGUMENT ...
@@ -40,6 +42,9 @@ run_tests() { # COMPILER ISA CTEST_ARGUMENT ...
         failed=1
         sed -n '/tests passed/,$p' "$log"
     fi
+    # Why tests were skipped, and what those that passed left out.
+    grep -hE '^(.*[: ])?skip(ped)?: ' "/build/$compiler/Testing/Temporary/LastTest.log" | grep -v '^Command: ' |
+        sort -u | sed 's/^/      /' || true
     tests=$(counted "$log")
 }
 
@@ -72,7 +77,7 @@ run_scripts() { # COMPILER FOLDER
 }
 
 mkdir -p /build
-for compiler in $compilers; do
+for compiler in $MOCO_COMPILERS; do
     name=$("$compiler" --version | sed -n '1s/^\([a-zA-Z ]*\).* \([0-9][0-9.]*\).*$/\1\2/p')
     begin=$(date +%s)
     targets=all
