@@ -20,6 +20,7 @@ typedef struct rig_shape { /* how a batch is cut, and where it runs */
     int32_t primitives; /* 1: oneDNN primitives also where the library has loops */
     int32_t nt_xent;    /* 1: that loss, over the batch as both views, instead of the queue's */
     int32_t places;     /* 1: the queue has each row's own key somewhere, which is no negative */
+    mo_precision_t precision; /* of the body */
     int32_t apart; /* 1: every shard has a statistics row and a dictionary of its own, as on engines of their own */
 } rig_shape_t;
 
@@ -27,6 +28,7 @@ typedef struct rig {
     rig_shape_t shape;
     int32_t shard, leaves, input, keys_tensor, loss_tensor, place_tensor; /* the last: -1, none */
     int64_t feature, queue_length;
+    moco_status_t made; /* of the plan: with another precision the rest is there only where it is OK */
     int32_t width;     /* of queries and keys */
     int32_t key_width; /* with NT-Xent 1: its place in the batch is what a row has instead of a key */
     moco_device_t *device;
@@ -147,6 +149,7 @@ static inline void rig_build(rig_t *r, mo_shape_t image, rig_body_t body)
 {
     r->input = r->net.input = mo_net_tensor(&r->net, image.c, image.h, image.w);
     int32_t vector = body(&r->net, r->input);
+    r->net.body_ops = r->net.op_count;
     int32_t unit = vector == r->input ? vector : mo_l2norm(&r->net, vector);
     r->width = r->net.shapes[unit].c;
     r->key_width = r->shape.nt_xent ? 1 : r->width;
@@ -168,8 +171,11 @@ static inline void rig_build(rig_t *r, mo_shape_t image, rig_body_t body)
                            .shards_per_group = r->shape.shards_per_group,
                            .inputs = {r->keys_tensor, r->place_tensor, -1, -1},
                            .outputs = {r->loss_tensor, r->input, -1, -1},
-                           .primitives = r->shape.primitives};
-    RIG_OK(mo_plan_create(r->device, &spec, &r->plan));
+                           .primitives = r->shape.primitives,
+                           .precision = r->shape.precision};
+    r->made = mo_plan_create(r->device, &spec, &r->plan);
+    if (r->shape.precision == MO_PRECISION_FLOAT32)
+        RIG_OK(r->made);
 }
 
 static inline void rig_open(rig_t *r, rig_shape_t shape, mo_shape_t image, int64_t queue_length, rig_body_t body)
@@ -180,6 +186,8 @@ static inline void rig_open(rig_t *r, rig_shape_t shape, mo_shape_t image, int64
     r->shard = shape.batch / r->leaves;
     RIG_OK(device_of_tests(shape.lanes, &r->device));
     rig_build(r, image, body);
+    if (r->made != MOCO_OK)
+        return;
     r->params = rig_block(r->net.params);
     r->images = rig_block(shape.batch * r->feature);
     r->keys = rig_block((int64_t)shape.batch * r->key_width);

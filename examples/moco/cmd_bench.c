@@ -54,7 +54,7 @@ static int parse(int argc, char **argv, bench_options_t *options)
          NULL},
         DEVICE_OPTIONS(options->place),
         {"precision", 0, ARG_CHOICE, &options->file.precision, "float32|bf16|f16",
-         "of the embeddings' products; training is float32 (default float32)", 0, 0, NULL},
+         "of the backbone's products; with f16 training stays float32 (default float32)", 0, 0, NULL},
         {"memory-cap", 0, ARG_BYTES, &options->memory_cap, "BYTES", "refuse to plan more, such as 2G or 512M", 0, 0,
          NULL},
         {"set", 0, ARG_SETTING, &options->settings, "name=value", "any trainer option, repeatable", 0, 0, NULL},
@@ -361,6 +361,8 @@ int cmd_bench(int argc, char **argv)
         return code;
     if (options.memory_cap != ARG_ABSENT)
         b.trained.memory_cap = options.memory_cap;
+    if (options.file.precision == MOCO_PRECISION_BF16)
+        b.trained.precision = MOCO_PRECISION_BF16;
     b.side = b.trained.image_size;
     TRY(place_open(&options.place, &b.device));
     TRY(measure(&b));

@@ -21,6 +21,10 @@
         SETTINGS_FIELD(settings, "queue", "K", "keys in the queue", "queue_length"),                              \
         SETTINGS_FIELD(settings, "seed", "S", "fixes weights, order, shuffles and views", "seed")
 
+/* Of commands that train, and embed in float32. */
+#define SETTINGS_PRECISION(settings) \
+    SETTINGS_FIELD(settings, "precision", "float32|bf16", "of the backbones' products (default float32)", "precision")
+
 /* Number of the recipe `name`, NULL being moco-v2. Returns EXIT_DONE, or EXIT_USAGE after a
  * message. */
 int settings_recipe(const char *command, const char *name, int32_t *number);

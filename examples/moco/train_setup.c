@@ -27,6 +27,7 @@ int train_parse(int argc, char **argv, train_options_t *options)
         {"recipe", 0, ARG_TEXT, &options->recipe, "NAME", SETTINGS_RECIPES, 0, 0, NULL},
         {"print", 0, ARG_FLAG, &options->print, NULL, "show all option values and end", 0, 0, NULL},
         SETTINGS_FIELDS(options->settings),
+        SETTINGS_PRECISION(options->settings),
         SETTINGS_FIELD(options->settings, "epochs", "N", "passes over the data", "epochs"),
         SETTINGS_FIELD(options->settings, "lr", "L", "base_lr: the learning rate before it is scaled to the batch",
                        "base_lr"),

@@ -162,7 +162,7 @@ class TrainerOptions(_Struct):
             solarize_probability solarize_probability_2 flip_probability mean_r mean_g mean_b std_r std_g std_b"""),
         (_u64, "seed"),
         (_i64, "memory_cap max_broken"),
-        (_i32, "max_broken_percent loader_threads"))
+        (_i32, "max_broken_percent loader_threads precision reserved"))
 
 
 class ConvertOptions(_Struct):

@@ -27,6 +27,7 @@ typedef enum mo_precision { /* of activations and packed weights; a plan refuses
                             MO_PRECISION_BF16, /* 8 bits of exponent, 7 behind the point */
                             MO_PRECISION_F16   /* 5 and 10                               */
 } mo_precision_t;
+mo_precision_t mo_precision_of(int32_t number); /* of MOCO_PRECISION_… */
 
 typedef enum mo_space {
     MO_IN_ARENA,      /* activations and their gradients; one arena per shard in flight         */
@@ -52,7 +53,7 @@ typedef struct mo_plan_spec {
     int32_t from_op, to_op;   /* only these operations of the net; 0, 0 = all                      */
     int32_t has_given, given; /* a tensor that the caller fills like inputs, but whose gradient is wanted  */
     int32_t seeded;           /* train: the caller fills the gradient of outputs[0] before the run  */
-    mo_precision_t precision; /* of the backbone's operations, in infer plans; inputs and outputs stay float32      */
+    mo_precision_t precision; /* of the backbone's operations; inputs and outputs stay float32                       */
     int32_t cut;        /* infer, one image: large products are cut into parts, which lanes share (mo_team_run)  */
     int32_t primitives; /* 1: oneDNN's form of everything, also where a loop is faster: what tests compare with */
 } mo_plan_spec_t;

@@ -144,9 +144,6 @@ static moco_status_t check_folded(const mo_net_t *net, const float *params, int3
 static moco_status_t make_plans(moco_model_t *m)
 {
     static const int32_t sizes[MO_MODEL_SIZES] = {1, MO_MANY};
-    static const mo_precision_t precisions[] = {[MOCO_PRECISION_FLOAT32] = MO_PRECISION_FLOAT32,
-                                                [MOCO_PRECISION_BF16] = MO_PRECISION_BF16,
-                                                [MOCO_PRECISION_F16] = MO_PRECISION_F16};
     moco_status_t status = MOCO_OK;
     const mo_net_t *net = &m->encoder.net;
     for (int i = 0; i < MO_MODEL_SIZES; i++) {
@@ -154,7 +151,7 @@ static moco_status_t make_plans(moco_model_t *m)
                                .mode = MO_MODE_INFER,
                                .shard = sizes[i],
                                .shards_per_group = 1,
-                               .precision = precisions[m->precision],
+                               .precision = mo_precision_of(m->precision),
                                .cut = 1,
                                .inputs = {net->input, -1, -1, -1},
                                .outputs = {net->backbone, m->encoder.embedding, -1, -1}};

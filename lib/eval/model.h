@@ -66,7 +66,6 @@ moco_status_t mo_model_read_memory(const uint8_t *bytes, uint64_t size, const st
 moco_status_t mo_model_write(const moco_model_t *model, const char *path);
 moco_status_t mo_model_write_memory(const moco_model_t *model, void *bytes, uint64_t capacity, uint64_t *needed);
 
-extern const char *const mo_precision_names[3];   /* by MOCO_PRECISION_… */
 json_t *mo_model_json(const moco_model_t *model); /* what it is; NULL without memory */
 /* Of all that decides the bits of a row: weights, statistics, network and transform. */
 moco_status_t mo_model_sum(const moco_model_t *model, mo_checksum_t *sum);

@@ -14,6 +14,7 @@
 #include "persist/output.h"
 #include "util/alloc.h"
 #include "util/json.h"
+#include "util/names.h"
 #include "util/number.h"
 #include "util/status.h"
 #include "util/version.h"

@@ -4,6 +4,7 @@
 #include "eval/convert.h"
 #include "eval/loaded.h"
 #include "eval/model.h"
+#include "util/names.h"
 #include "util/status.h"
 
 #define NAMES(list) MO_OPTION_NAMES(list), ""
@@ -13,7 +14,6 @@
 #define POINTER MO_OPTION_POINTER
 #define OR_ZERO MO_OPTION_OR_ZERO
 
-const char *const mo_precision_names[3] = {"float32", "bf16", "f16"};
 static const char *const encoder_names[] = {"query", "key"};
 static const char *const file_names[] = {"encoder", "training", "torchvision", "timm", "detectron2"};
 static const char *const head_names[] = {"auto", "keep", "drop"};

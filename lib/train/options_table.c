@@ -8,9 +8,10 @@
 #include "util/names.h"
 
 /* A new field goes to the end of the struct and of its table. */
-_Static_assert(sizeof(moco_trainer_options_t) == 464, "every field has a row and there is no padding");
+_Static_assert(sizeof(moco_trainer_options_t) == 472, "every field has a row and there is no padding");
 _Static_assert(offsetof(moco_trainer_options_t, queue_length) == 96, "fields keep their places");
 _Static_assert(offsetof(moco_trainer_options_t, loader_threads) == 460, "fields keep their places");
+_Static_assert(offsetof(moco_trainer_options_t, precision) == 464, "fields keep their places");
 _Static_assert(sizeof(void *) != 8 || sizeof(moco_run_options_t) == 72,
                "every field has a row and there is no padding");
 
@@ -143,6 +144,8 @@ static const mo_option_row_t trainer_rows[] = {
     {AT(max_broken), I64, 0, 0, WIDE_MAX, FREE, NULL, "images", "or past this number; 0 = only the share counts"},
     {AT(max_broken_percent), I32, 50, 0, 100, FREE, NULL, "%", "a run fails past this share of broken images"},
     {AT(loader_threads), I32, 0, 0, 256, FREE, NULL, "", "decoding threads; 0 = one per lane"},
+    {AT(precision), ENUM, MOCO_PRECISION_FLOAT32, NAMES(mo_precision_names), "of products in the backbones; f16 is refused"},
+    {AT(reserved), I32, 0, 0, 0, 0, NULL, "", "0"},
 };
 
 /* Names that options had in files of earlier versions. */

@@ -66,6 +66,7 @@ static moco_status_t plan_stage(moco_trainer_t *t, mo_stage_kind_t kind)
                                        -1, -1, -1},
                            .from_op = from_op,
                            .to_op = to_op,
+                           .precision = mo_precision_of(t->state.options.precision),
                            .seeded = kind == MO_STAGE_BODY_BACK};
     if (trains && !is_body) {
         spec.inputs[1] = t->loss.keys;

@@ -14,3 +14,5 @@ const char *const mo_lr_scaling_names[] = {
 const char *const mo_schedule_names[] = {
     [MOCO_SCHEDULE_CONSTANT] = "constant", [MOCO_SCHEDULE_STEP] = "step", [MOCO_SCHEDULE_COSINE] = "cosine"};
 const char *const mo_filter_names[] = {[MOCO_FILTER_BILINEAR] = "bilinear", [MOCO_FILTER_BICUBIC] = "bicubic"};
+const char *const mo_precision_names[] = {
+    [MOCO_PRECISION_FLOAT32] = "float32", [MOCO_PRECISION_BF16] = "bf16", [MOCO_PRECISION_F16] = "f16"};

@@ -74,7 +74,8 @@ START_TEST(layout_is_pinned)
     ck_assert_uint_eq(offsetof(moco_trainer_options_t, mean_r), 384);
     ck_assert_uint_eq(offsetof(moco_trainer_options_t, seed), 432);
     ck_assert_uint_eq(offsetof(moco_trainer_options_t, loader_threads), 460);
-    ck_assert_uint_eq(sizeof(moco_trainer_options_t), 464);
+    ck_assert_uint_eq(offsetof(moco_trainer_options_t, precision), 464);
+    ck_assert_uint_eq(sizeof(moco_trainer_options_t), 472);
     ck_assert_uint_eq(sizeof(moco_dataset_options_t), 32);
     ck_assert_uint_eq(sizeof(moco_device_options_t), 32);
     ck_assert_uint_eq(sizeof(moco_snapshot_options_t), 16);

@@ -350,6 +350,81 @@ START_TEST(test_nt_xent)
 }
 END_TEST
 
+/* ---- bf16 ---- */
+
+static rig_body_t low_body;
+
+/* What reads the images stays float32, so a ReLU does. */
+static int32_t behind_relu(mo_net_t *net, int32_t t)
+{
+    return low_body(net, mo_relu(net, t));
+}
+
+static double relative(const float *a, const float *b, int64_t count)
+{
+    double apart = 0, size = 0;
+    for (int64_t i = 0; i < count; i++) {
+        apart += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        size += (double)b[i] * b[i];
+    }
+    return size > 0 ? sqrt(apart / size) : apart > 0;
+}
+
+/* A product of two numbers rounded to 8 significant bits is off by 0.42 * 2^-8 * sqrt(2) = 0.0023
+ * of itself, root mean square; gradients go through the products behind one another, and the loss
+ * divides by its temperature of 0.2. A ReLU cuts other places where rounding has moved a number
+ * over 0: that share times 0.8 of them, normal numbers, which changes a gradient by the root of it,
+ * 0.045. Three times the root of the sum of squares is allowed; an operand in the wrong place makes
+ * about 1. test_low.c asks for exact numbers. */
+static double low_bound(const rig_t *r)
+{
+    double squares = 0;
+    for (int32_t i = 0; i < r->net.body_ops; i++) {
+        const mo_op_t *op = &r->net.ops[i];
+        squares += (op->kind->multiply_adds != NULL) * 25 * 0.0023 * 0.0023;
+        squares += (op->activation == MO_ACTIVATION_RELU) * 0.045 * 0.045;
+    }
+    return 3 * sqrt(squares);
+}
+
+START_TEST(test_low_precision)
+{
+    const layer_case_t *c = &cases[_i / 2];
+    rig_t r, low;
+    rig_shape_t shape = {.batch = 6, .groups = 2, .shards_per_group = 1, .sets = 1, .lanes = 1, .primitives = _i % 2};
+    if (on_gpu() || c->body == same)
+        return;
+    low_body = c->body;
+    rig_open(&r, shape, c->image, c->queue, behind_relu);
+    shape.precision = MO_PRECISION_BF16;
+    rig_open(&low, shape, c->image, c->queue, behind_relu);
+    if (low.made != MOCO_OK) {
+        ck_assert_int_eq(low.made, MOCO_ERR_UNSUPPORTED);
+        ck_assert_ptr_nonnull(strstr(moco_last_message(), "bf16"));
+        if (_i == 0)
+            printf("skipped: %s\n", moco_last_message());
+    } else {
+        int32_t products = 0;
+        for (int32_t i = 0; i < r.net.body_ops; i++)
+            products += r.net.ops[i].kind->multiply_adds != NULL && r.net.ops[i].src != r.input;
+        rig_run(&r, 0xff);
+        rig_run(&low, 0xff);
+        double most = relative(low.d_images, r.d_images, shape.batch * r.feature);
+        for (int64_t leaf = 0; leaf < r.leaves; leaf++)
+            for (int32_t i = 0; i < r.net.parameter_count; i++) {
+                const int64_t at = leaf * r.net.params + r.net.parameters[i].offset;
+                most = fmax(most, relative(low.grads + at, r.grads + at, r.net.parameters[i].count));
+            }
+        if (getenv("MOCO_TEST_SHOW") != NULL)
+            printf("%s: %.2g of %.2g\n", c->name, most, low_bound(&r));
+        ck_assert_msg(most <= low_bound(&r), "%s: off by %.3g, wanted at most %g", c->name, most, low_bound(&r));
+        ck_assert_msg((most > 0) == (products > 0), "%s: %d products, off by %g", c->name, products, most);
+    }
+    rig_close(&low);
+    rig_close(&r);
+}
+END_TEST
+
 /* What an arena held before decides nothing. */
 START_TEST(test_junk)
 {
@@ -383,6 +458,7 @@ int main(void)
     tcase_add_loop_test(tc, test_numbers_of_images, 0, 22);
     tcase_add_loop_test(tc, test_own_key, 0, 2);
     tcase_add_loop_test(tc, test_nt_xent, 0, 12);
+    tcase_add_loop_test(tc, test_low_precision, 0, 2 * (int)(sizeof cases / sizeof cases[0]));
     tcase_add_test(tc, test_junk);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);

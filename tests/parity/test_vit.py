@@ -23,7 +23,8 @@ from reorder import DRAWS, ORDERS, reorder
 from vit_reference import Config, ViT, positions
 
 TOLERANCE = 1e-4
-PROGRAM = sys.argv[1] if len(sys.argv) > 1 else os.path.join(binding.ROOT, "build", "tests", "encoder_ops")
+PROGRAM = sys.argv[1] if len(sys.argv) > 1 else os.path.join(
+    os.environ.get("MOCO_BINARY_DIR", os.path.join(binding.ROOT, "build")), "tests", "encoder_ops")
 
 # title, network, options of the library beside those that follow from it, cut of the batch
 CASES = [

@@ -71,7 +71,7 @@ def late(sent):
 def program(text, timeout=120, **options):
     """(exit code, lines that it wrote, what it wrote to stderr)."""
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run([sys.executable, "-c", HEAD + textwrap.dedent(text)], stdout=subprocess.PIPE,
+        done = subprocess.run([sys.executable, "-W", "ignore:This process", "-c", HEAD + textwrap.dedent(text)], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, universal_newlines=True, timeout=timeout, cwd=folder, **options)
         return done.returncode, done.stdout.split("\n")[:-1], done.stderr
 

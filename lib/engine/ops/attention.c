@@ -8,7 +8,8 @@
  * images go at a time through product, softmax and product, so that their scores stay in the
  * second-level cache. Softmax runs in the loops of kernels/softmax.c, which take the scale along;
  * in plans made with `primitives` it is one, and the scale is a part of the products. Scores are
- * float32 in every precision; the second product takes probabilities in that of the source. */
+ * float32 in every precision; the products that read them, or their gradients, take copies in that
+ * of the source. */
 #include <math.h>
 #include <string.h>
 
@@ -229,7 +230,23 @@ cleanup:
 
 /* ---- forward ---- */
 
-/* slots: source, result, scores, and probabilities in the type of the source. */
+/* Scores of these images, kept from image `first` on in `of`, into the place of low precision. The
+ * gaps between rows go along: oneDNN 3.7's copy of rows writes over them anyway. */
+static moco_status_t low_copy(mo_plan_t *plan, const mo_op_t *op, const sizes_t *s, int32_t of, int64_t first,
+                              int32_t low)
+{
+    moco_status_t status = MOCO_OK;
+    const int64_t count = s->images * image_scores(s), stride = 1;
+    int32_t from, to;
+    TRY(mo_view(plan, of, first * image_scores(s), 1, &count, &stride, &from));
+    TRY(mo_view(plan, low, 0, 1, &count, &stride, &to));
+    TRY(mo_emit_copy(plan, op, from, to));
+cleanup:
+    return status;
+}
+
+/* slots: source, result, scores, and a place for probabilities in the type of the source, which may
+ * be that of the scores. */
 static moco_status_t some_images(mo_plan_t *plan, const mo_op_t *op, const sizes_t *s, const int32_t slots[4],
                                  int64_t first_scores)
 {
@@ -240,11 +257,13 @@ static moco_status_t some_images(mo_plan_t *plan, const mo_op_t *op, const sizes
     TRY(part_view(plan, s, src, VALUES, 0, &values));
     TRY(result_view(plan, s, slots[1], &dst));
     TRY(scores_view(plan, s, slots[2], first_scores, 0, &scores));
-    TRY(scores_view(plan, s, slots[3], first_scores, 0, &probabilities));
     TRY(product(plan, op, product_scale(plan, s), queries, keys, scores));
     TRY(emit_softmax(plan, op, s, scores));
-    if (probabilities != scores)
-        TRY(mo_emit_copy(plan, op, scores, probabilities));
+    probabilities = scores;
+    if (slots[3] != slots[2]) {
+        TRY(low_copy(plan, op, s, slots[2], first_scores, slots[3]));
+        TRY(scores_view(plan, s, slots[3], 0, 0, &probabilities));
+    }
     TRY(product(plan, op, 1.0f, probabilities, values, dst));
 cleanup:
     return status;
@@ -272,26 +291,49 @@ cleanup:
 
 /* ---- backward ---- */
 
-/* With P the probabilities: dV = Pᵀ dY, dP = dY Vᵀ, dS from softmax, dQ = dS K, dK = dSᵀ Q. */
-static moco_status_t some_gradients(mo_plan_t *plan, const mo_op_t *op, const sizes_t *s, const int32_t slots[5])
+/* What backward walks over. `low`: a place for scores in the type of the source, -1 where that is
+ * float32. */
+typedef struct slots {
+    int32_t src, d_dst, d_src, scores, d_scores, low;
+} slots_t;
+
+/* Scores of these images, kept from image `first` on in `of`, as the products read them. */
+static moco_status_t readable(mo_plan_t *plan, const mo_op_t *op, const sizes_t *s, const slots_t *slots, int32_t of,
+                              int64_t first, int32_t *straight, int32_t *turned)
 {
     moco_status_t status = MOCO_OK;
-    int32_t src = slots[0], d_dst = slots[1], d_src = slots[2], scores, d_scores, turned, part, d_part;
-    TRY(result_view(plan, s, d_dst, &d_dst));
-    TRY(scores_view(plan, s, slots[3], s->first, 0, &scores));
-    TRY(scores_view(plan, s, slots[4], 0, 0, &d_scores));
+    if (slots->low >= 0) {
+        TRY(low_copy(plan, op, s, of, first, slots->low));
+        of = slots->low;
+        first = 0;
+    }
+    TRY(scores_view(plan, s, of, first, 0, straight));
+    TRY(scores_view(plan, s, of, first, 1, turned));
+cleanup:
+    return status;
+}
+
+/* With P the probabilities: dV = Pᵀ dY, dP = dY Vᵀ, dS from softmax, dQ = dS K, dK = dSᵀ Q. */
+static moco_status_t some_gradients(mo_plan_t *plan, const mo_op_t *op, const sizes_t *s, const slots_t *slots)
+{
+    moco_status_t status = MOCO_OK;
+    const int32_t src = slots->src, d_src = slots->d_src;
+    int32_t d_dst, scores, d_scores, straight, turned, part, d_part;
+    TRY(result_view(plan, s, slots->d_dst, &d_dst));
+    TRY(scores_view(plan, s, slots->scores, s->first, 0, &scores));
+    TRY(scores_view(plan, s, slots->d_scores, 0, 0, &d_scores));
 
     TRY(part_view(plan, s, src, VALUES, 1, &part));
     TRY(product(plan, op, 1.0f, d_dst, part, d_scores));
-    TRY(scores_view(plan, s, slots[3], s->first, 1, &turned));
+    TRY(readable(plan, op, s, slots, slots->scores, s->first, &straight, &turned));
     TRY(part_view(plan, s, d_src, VALUES, 0, &d_part));
     TRY(product(plan, op, 1.0f, turned, d_dst, d_part));
 
     TRY(emit_softmax_gradient(plan, op, s, scores, d_scores));
+    TRY(readable(plan, op, s, slots, slots->d_scores, 0, &straight, &turned));
     TRY(part_view(plan, s, src, KEYS, 0, &part));
     TRY(part_view(plan, s, d_src, QUERIES, 0, &d_part));
-    TRY(product(plan, op, product_scale(plan, s), d_scores, part, d_part));
-    TRY(scores_view(plan, s, slots[4], 0, 1, &turned));
+    TRY(product(plan, op, product_scale(plan, s), straight, part, d_part));
     TRY(part_view(plan, s, src, QUERIES, 0, &part));
     TRY(part_view(plan, s, d_src, KEYS, 0, &d_part));
     TRY(product(plan, op, product_scale(plan, s), turned, part, d_part));
@@ -327,17 +369,19 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
     sizes_t s = sizes_of(op, plan->net, plan->shard);
-    int32_t src, d_dst, d_src, d_scores;
-    TRY(mo_value(plan, op->src, &src));
-    TRY(mo_gradient(plan, op->dst, &d_dst));
-    TRY(mo_gradient_slot(plan, op->src, &d_src));
-    TRY(scores_slot(plan, &s, most_images(&s), dnnl_f32, &d_scores));
-    const int32_t slots[] = {src, d_dst, d_src, *mo_memo(plan, op, MEMO_SCORES), d_scores};
+    slots_t slots = {.scores = *mo_memo(plan, op, MEMO_SCORES), .low = -1};
+    TRY(mo_value(plan, op->src, &slots.src));
+    TRY(mo_gradient(plan, op->dst, &slots.d_dst));
+    TRY(mo_plan_low_gradient(plan, op, &slots.d_dst));
+    TRY(mo_gradient_slot(plan, op->src, &slots.d_src));
+    TRY(scores_slot(plan, &s, most_images(&s), dnnl_f32, &slots.d_scores));
+    if (TYPE(plan, slots.src) != dnnl_f32)
+        TRY(scores_slot(plan, &s, most_images(&s), TYPE(plan, slots.src), &slots.low));
     for (s.first = -1; next_images(&s);)
-        TRY(some_gradients(plan, op, &s, slots));
+        TRY(some_gradients(plan, op, &s, &slots));
     if (s.queries < s.tokens)
-        TRY(emit_no_queries(plan, op, &s, src, d_src));
-    TRY(mo_gradient_add(plan, op, op->src, d_src));
+        TRY(emit_no_queries(plan, op, &s, slots.src, slots.d_src));
+    TRY(mo_gradient_add(plan, op, op->src, slots.d_src));
 cleanup:
     return status;
 }

@@ -4,8 +4,9 @@
  * a ViT-S where these reach 65 to 80 %, and its weight gradient has a layout of its own. Which
  * implementation does what best was measured on AVX-512 with oneDNN 2.6.3: packed weights forward;
  * for gradients its gemm, which reads plain weights and writes plain gradients, except for the
- * input gradient of a few rows, where packed weights save a copy each time. Plans made with
- * `primitives` have the inner product. */
+ * input gradient of a few rows, where packed weights save a copy each time. In low precision every
+ * product takes the first of oneDNN's list and packed weights. Plans made with `primitives` have
+ * the inner product. */
 #include "engine/kernels/rows.h"
 #include "engine/ops.h"
 #include "engine/ops/product.h"
@@ -163,18 +164,20 @@ static moco_status_t bias_gradient(const mo_op_t *op, const mo_net_t *net, int32
     return MOCO_OK;
 }
 
-static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, int32_t src, int32_t d_dst, mo_cattr_t attr)
+/* `read`: d_dst, or its copy of low precision. */
+static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, int32_t src, int32_t d_dst, int32_t read,
+                               mo_cattr_t attr)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
     shape_t s = shape_of(plan, op);
     int32_t turned, d_weights;
-    TRY(matrix(plan, d_dst, s.outputs, s.rows, 1, &turned));
+    TRY(matrix(plan, read, s.outputs, s.rows, 1, &turned));
     TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->weights, &d_weights));
     ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, turned), MD(plan, src), NULL, MD(plan, d_weights),
                         attr),
            "plan a weight gradient");
-    TRY(mo_plan_choose(plan, &pd, NULL, GEMM, "make a weight gradient"));
+    TRY(mo_plan_choose(plan, &pd, NULL, read == d_dst ? GEMM : NULL, "make a weight gradient"));
     mo_arg_t args[] = {{DNNL_ARG_SRC, turned}, {DNNL_ARG_WEIGHTS, src}, {DNNL_ARG_DST, d_weights}};
     TRY(mo_plan_chosen(plan, op, pd, 3, args, "make a weight gradient"));
     if (op->bias >= 0) {
@@ -198,11 +201,11 @@ static moco_status_t d_source(mo_plan_t *plan, const mo_op_t *op, int32_t d_dst,
     TRY(mo_gradient_slot(plan, op->src, &d_src));
     TRY(matrix(plan, d_src, s.rows, s.inputs, 0, &view));
     TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->weights, &plain));
-    TRY(any_layout(s.outputs, s.inputs, dnnl_f32, &any));
-    const int few = s.rows < MANY_ROWS;
-    ENGINE(mo_pd_matmul(&pd, engine, MD(plan, d_dst), few ? any : MD(plan, plain), NULL, MD(plan, view), attr),
+    TRY(any_layout(s.outputs, s.inputs, TYPE(plan, d_dst), &any));
+    const int packs = s.rows < MANY_ROWS || TYPE(plan, d_dst) != dnnl_f32;
+    ENGINE(mo_pd_matmul(&pd, engine, MD(plan, d_dst), packs ? any : MD(plan, plain), NULL, MD(plan, view), attr),
            "plan an input gradient");
-    TRY(mo_plan_choose(plan, &pd, NULL, few ? NULL : GEMM, "make an input gradient"));
+    TRY(mo_plan_choose(plan, &pd, NULL, packs ? NULL : GEMM, "make an input gradient"));
     const int32_t slots[] = {d_dst, -1, view};
     TRY(with_packed(plan, op, pd, plain, slots, "make an input gradient"));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
@@ -216,18 +219,21 @@ static moco_status_t products_backward(mo_plan_t *plan, const mo_op_t *op)
     moco_status_t status = MOCO_OK;
     mo_attr_t attr = {0};
     shape_t s = shape_of(plan, op);
-    int32_t src, d_dst;
+    int32_t src, d_dst, read;
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_gradient(plan, op->dst, &d_dst));
+    read = d_dst;
+    TRY(mo_plan_low_gradient(plan, op, &read));
     TRY(matrix(plan, src, s.rows, s.inputs, 0, &src));
     TRY(matrix(plan, d_dst, s.rows, s.outputs, 0, &d_dst));
+    TRY(matrix(plan, read, s.rows, s.outputs, 0, &read));
     TRY(mo_attr_plain(&attr));
     if (plan->net->parameters[op->weights].frozen)
         TRY(mo_emit_frozen(plan, op));
     else
-        TRY(d_weights(plan, op, src, d_dst, attr.attr));
+        TRY(d_weights(plan, op, src, d_dst, read, attr.attr));
     if (mo_wants_gradient(plan, op->src))
-        TRY(d_source(plan, op, d_dst, attr.attr));
+        TRY(d_source(plan, op, read, attr.attr));
 cleanup:
     mo_attr_free(&attr);
     return status;

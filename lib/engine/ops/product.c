@@ -155,11 +155,13 @@ cleanup:
 }
 
 static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, const mo_product_calls_t *calls, int32_t src,
-                               int32_t d_dst, mo_md_t any, mo_cattr_t attr)
+                               int32_t d_dst, mo_cattr_t attr)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
+    mo_md_t any = NULL;
     int32_t target = -1, block = -1, d_bias = -1;
+    TRY(parameter_any(plan, op->weights, dnnl_f32, &any));
     if (op->bias >= 0)
         TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->bias, &d_bias));
     ENGINE(calls->d_weights(plan, op, MD(plan, src), any, d_bias >= 0 ? MD(plan, d_bias) : NULL, MD(plan, d_dst), attr,
@@ -173,15 +175,18 @@ static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, const mo_prod
     TRY(finish(plan, op, pd, status, 4, args, "make a weight gradient"));
     TRY(bring_back(plan, op, target, block, attr));
 cleanup:
+    mo_md_free(any);
     return status;
 }
 
 static moco_status_t d_source(mo_plan_t *plan, const mo_op_t *op, const mo_product_calls_t *calls, int32_t d_dst,
-                              mo_md_t any, mo_cattr_t attr)
+                              mo_cattr_t attr)
 {
     moco_status_t status = MOCO_OK;
     dnnl_primitive_desc_t pd = NULL;
+    mo_md_t any = NULL;
     int32_t d_src, view, weights = -1;
+    TRY(parameter_any(plan, op->weights, TYPE(plan, d_dst), &any));
     TRY(mo_gradient_slot(plan, op->src, &d_src));
     view = d_src;
     TRY(operand(plan, calls, op->src, &view));
@@ -192,29 +197,28 @@ static moco_status_t d_source(mo_plan_t *plan, const mo_op_t *op, const mo_produ
     TRY(finish(plan, op, pd, status, 3, args, "make an input gradient"));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
+    mo_md_free(any);
     return status;
 }
 
 moco_status_t mo_product_backward(mo_plan_t *plan, const mo_op_t *op, const mo_product_calls_t *calls)
 {
     moco_status_t status = MOCO_OK;
-    mo_md_t any = NULL;
     mo_attr_t attr = {0};
     int32_t src, d_dst;
     TRY(mo_value(plan, op->src, &src));
     TRY(mo_gradient(plan, op->dst, &d_dst));
+    TRY(mo_plan_low_gradient(plan, op, &d_dst));
     TRY(operand(plan, calls, op->src, &src));
     TRY(operand(plan, calls, op->dst, &d_dst));
     TRY(mo_attr_plain(&attr));
-    TRY(parameter_any(plan, op->weights, dnnl_f32, &any));
     if (plan->net->parameters[op->weights].frozen)
         TRY(mo_emit_frozen(plan, op));
     else
-        TRY(d_weights(plan, op, calls, src, d_dst, any, attr.attr));
+        TRY(d_weights(plan, op, calls, src, d_dst, attr.attr));
     if (mo_wants_gradient(plan, op->src))
-        TRY(d_source(plan, op, calls, d_dst, any, attr.attr));
+        TRY(d_source(plan, op, calls, d_dst, attr.attr));
 cleanup:
-    mo_md_free(any);
     mo_attr_free(&attr);
     return status;
 }

@@ -133,6 +133,9 @@ typedef struct mo_sources {
 } mo_sources_t;
 moco_status_t mo_plan_sources(mo_plan_t *plan, const mo_op_t *op, mo_sources_t *kept);
 void mo_plan_sources_back(mo_plan_t *plan, const mo_sources_t *kept);
+/* The gradient of the operation's result as its backward takes it: a copy of low precision, or the
+ * slot itself. */
+moco_status_t mo_plan_low_gradient(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t *slot);
 /* Into how many parts a product is cut whose result has `units` rows that can be made one by one;
  * 1: it stays whole. By size alone, so that the same is done on every machine. */
 int32_t mo_plan_parts(const mo_plan_t *plan, const mo_op_t *op, int64_t units);

@@ -83,7 +83,7 @@ moco_status_t mo_gradient_slot(mo_plan_t *plan, int32_t tensor, mo_slot_id_t *sl
 {
     moco_status_t status = MOCO_OK;
     mo_md_t md = NULL;
-    TRY(tensor_md(plan, tensor, &md));
+    TRY(mo_plan_tensor_md(plan, tensor, dnnl_f32, &md)); /* in every precision */
     TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, md, slot));
 cleanup:
     mo_md_free(md);
