@@ -86,10 +86,12 @@ make_tree() {
     # What only analyses the sources has been at work here already.
     [ -n "$quick" ] || packages=$(echo "$MOCO_TEST_PACKAGES" | tr -s ' \n' '\n\n' |
         grep -vE '^(clang-format|clang-tidy|libclang-rt-dev|llvm|valgrind|doxygen)$')
-    # A copy of a mirror may be older than its lists say they are good for.
+    # A copy of a mirror may be older than its lists say they are good for. A run that was killed may have left packages
+    # half installed.
     # shellcheck disable=SC2086 # a list of words
     inside "$tree" env DEBIAN_FRONTEND=noninteractive sh -c 'dpkg-query -W "$@" >/dev/null 2>&1 || {
-        apt-get -q -o Acquire::Check-Valid-Until=false update && apt-get -q -y --no-install-recommends install "$@"; }' \
+        dpkg --configure -a && apt-get -q -o Acquire::Check-Valid-Until=false update &&
+        apt-get -q -y --no-install-recommends -f install && apt-get -q -y --no-install-recommends install "$@"; }' \
         sh $packages >>"$trees/$release.log" 2>&1
 }
 

@@ -165,6 +165,7 @@ static void run(job_t *j, moco_device_t *device, mo_mode_t mode)
                            .shards_per_group = j->shards,
                            .inputs = {j->net.input, train ? j->incoming : -1, -1, -1},
                            .outputs = {j->net.backbone, -1, -1, -1},
+                           .precision = mo_precision_of(j->options.precision),
                            .primitives = j->primitives};
     CHECK(mo_plan_create(device, &spec, &plan));
     CHECK(mo_buffer_create(device, (size_t)(j->groups * j->net.stats + 1) * sizeof(float), &j->on_stats));
