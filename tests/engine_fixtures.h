@@ -17,9 +17,9 @@
 
 typedef struct rig_shape { /* how a batch is cut, and where it runs */
     int32_t batch, groups, shards_per_group, sets, lanes;
-    int32_t primitives; /* 1: oneDNN primitives also where the library has loops */
-    int32_t nt_xent;    /* 1: that loss, over the batch as both views, instead of the queue's */
-    int32_t places;     /* 1: the queue has each row's own key somewhere, which is no negative */
+    int32_t primitives;       /* 1: oneDNN primitives also where the library has loops */
+    int32_t nt_xent;          /* 1: that loss, over the batch as both views, instead of the queue's */
+    int32_t places;           /* 1: the queue has each row's own key somewhere, which is no negative */
     mo_precision_t precision; /* of the body */
     int32_t apart; /* 1: every shard has a statistics row and a dictionary of its own, as on engines of their own */
 } rig_shape_t;
@@ -29,8 +29,8 @@ typedef struct rig {
     int32_t shard, leaves, input, keys_tensor, loss_tensor, place_tensor; /* the last: -1, none */
     int64_t feature, queue_length;
     moco_status_t made; /* of the plan: with another precision the rest is there only where it is OK */
-    int32_t width;     /* of queries and keys */
-    int32_t key_width; /* with NT-Xent 1: its place in the batch is what a row has instead of a key */
+    int32_t width;      /* of queries and keys */
+    int32_t key_width;  /* with NT-Xent 1: its place in the batch is what a row has instead of a key */
     moco_device_t *device;
     mo_net_t net;
     mo_plan_t *plan;

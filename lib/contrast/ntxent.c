@@ -11,6 +11,7 @@
 
 #include "contrast/contrast.h"
 #include "engine/emit.h"
+#include "engine/kernel.h"
 #include "util/status.h"
 
 int32_t mo_nt_xent(mo_net_t *net, int32_t embedding, int32_t place, int64_t rows, double temperature, double scale)
@@ -98,6 +99,61 @@ static moco_status_t weights(const mo_op_t *op, const mo_net_t *net, int32_t row
     return MOCO_OK;
 }
 
+/* ---- the same on a GPU ---- */
+
+static moco_status_t put_places(moco_device_t *device, int32_t rows, int32_t shards, int64_t width,
+                                const mo_buffer_t *slots)
+{
+    const mo_buffer_t *place = slots + shards, *all = slots + 2 * shards;
+    moco_status_t status = MOCO_OK;
+    for (int32_t to = 0; to < shards; to++)
+        for (int32_t s = 0;
+             s < shards && (to == 0 || all[to].memory != all[0].memory || all[to].offset != all[0].offset); s++)
+            TRY(mo_kernel_run(device, MO_KERNEL_PUT_PLACES, rows * width, mo_arg_buffer(slots[s]),
+                              mo_arg_buffer(all[to]), mo_arg_buffer(place[s]), mo_arg_whole(width)));
+cleanup:
+    return status;
+}
+
+static moco_status_t queue_gather(moco_device_t *device, const mo_op_t *op, const mo_net_t *net, int32_t rows,
+                                  int32_t shards, const mo_buffer_t *slots)
+{
+    return put_places(device, rows, shards, net->shapes[op->src].c, slots);
+}
+
+static moco_status_t queue_share(moco_device_t *device, const mo_op_t *op, const mo_net_t *net, int32_t rows,
+                                 int32_t shards, const mo_buffer_t *slots)
+{
+    (void)op;
+    (void)net;
+    return put_places(device, rows, shards, 1, slots);
+}
+
+static moco_status_t queue_denominators(moco_device_t *device, const mo_op_t *op, const mo_net_t *net, int32_t rows,
+                                        int32_t shards, const mo_buffer_t *slots)
+{
+    const mo_nt_xent_form_t *form = op->form;
+    (void)net;
+    (void)shards;
+    return mo_kernel_run(device, MO_KERNEL_DENOMINATORS, rows, mo_arg_buffer(slots[0]), mo_arg_buffer(slots[1]),
+                         mo_arg_buffer(slots[2]), mo_arg_buffer(slots[3]), mo_arg_whole(form->rows),
+                         mo_arg_whole(MO_LOSS_WIDTH), mo_arg_whole(MO_LOSS_VALUE), mo_arg_whole(MO_LOSS_RANK),
+                         mo_arg_float((float)form->scale));
+}
+
+static moco_status_t queue_weights(moco_device_t *device, const mo_op_t *op, const mo_net_t *net, int32_t rows,
+                                   int32_t shards, const mo_buffer_t *slots)
+{
+    const mo_nt_xent_form_t *form = op->form;
+    (void)net;
+    (void)shards;
+    return mo_kernel_run(device, MO_KERNEL_WEIGHTS, rows * form->rows, mo_arg_buffer(slots[0]), mo_arg_buffer(slots[1]),
+                         mo_arg_buffer(slots[2]), mo_arg_buffer(slots[3]), mo_arg_whole(form->rows),
+                         mo_arg_float((float)(form->scale / ((double)form->rows * form->temperature))));
+}
+
+/* ---- the operation ---- */
+
 static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
@@ -116,10 +172,10 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_temporary(plan, rows, (int32_t)form->rows, &products));
     TRY(mo_temporary(plan, rows, 1, &own));
     mo_slot_id_t rows_in[] = {z, place, all}, sums[] = {products, place, results, own}, logs_in[] = {own, place, logs};
-    TRY(mo_emit_sync(plan, op, gather, "rrw", rows_in));
+    TRY(mo_emit_sync(plan, op, gather, queue_gather, "rrw", rows_in));
     TRY(mo_emit_matmul(plan, op, z, all, form->rows, width, 1, (float)(1.0 / form->temperature), products));
-    TRY(mo_emit_host(plan, op, denominators, "rrww", sums));
-    TRY(mo_emit_sync(plan, op, share, "rrw", logs_in));
+    TRY(mo_emit_either(plan, op, denominators, queue_denominators, "rrww", sums));
+    TRY(mo_emit_sync(plan, op, share, queue_share, "rrw", logs_in));
     mo_remember(plan, op, 0, products);
     mo_remember(plan, op, 1, own);
     mo_remember(plan, op, 2, all);
@@ -138,7 +194,7 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_gradient_slot(plan, op->src, &d_z));
     TRY(mo_matrix(plan, d_z, width, &view));
     mo_slot_id_t slots[] = {products, place, mo_recall(plan, op, 1), mo_recall(plan, op, 3)};
-    TRY(mo_emit_host(plan, op, weights, "urrr", slots));
+    TRY(mo_emit_either(plan, op, weights, queue_weights, "urrr", slots));
     TRY(mo_emit_matmul(plan, op, products, mo_recall(plan, op, 2), form->rows, width, 0, 1.0f, view));
     TRY(mo_gradient_add(plan, op, op->src, d_z));
 cleanup:

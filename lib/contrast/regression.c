@@ -4,6 +4,7 @@
  * k comes from the target network and receives no gradient; there are no negatives. */
 #include "contrast/contrast.h"
 #include "engine/emit.h"
+#include "engine/kernel.h"
 #include "util/status.h"
 
 int32_t mo_regression(mo_net_t *net, int32_t queries, int32_t keys, double batch, double scale)
@@ -43,16 +44,49 @@ static moco_status_t pull(const mo_op_t *op, const mo_net_t *net, int32_t rows, 
     return MOCO_OK;
 }
 
+static moco_status_t queue_distances(moco_device_t *device, const mo_op_t *op, const mo_net_t *net, int32_t rows,
+                                     int32_t shards, const mo_buffer_t *slots)
+{
+    const mo_regression_form_t *form = op->form;
+    (void)shards;
+    return mo_kernel_run(device, MO_KERNEL_DISTANCES, rows, mo_arg_buffer(slots[0]), mo_arg_buffer(slots[1]),
+                         mo_arg_buffer(slots[2]), mo_arg_whole(net->shapes[op->src].c), mo_arg_whole(MO_LOSS_WIDTH),
+                         mo_arg_whole(MO_LOSS_VALUE), mo_arg_whole(MO_LOSS_RANK), mo_arg_float((float)form->scale));
+}
+
+static moco_status_t queue_pull(moco_device_t *device, const mo_op_t *op, const mo_net_t *net, int32_t rows,
+                                int32_t shards, const mo_buffer_t *slots)
+{
+    const mo_regression_form_t *form = op->form;
+    (void)shards;
+    return mo_kernel_run(device, MO_KERNEL_PULL, (int64_t)rows * net->shapes[op->src].c, mo_arg_buffer(slots[0]),
+                         mo_arg_buffer(slots[1]), mo_arg_buffer(slots[2]),
+                         mo_arg_float((float)(2 * form->scale / form->batch)));
+}
+
 static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
 {
-    return mo_emit_host_pair(plan, op, distances);
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t slots[3];
+    TRY(mo_value(plan, op->src, &slots[0]));
+    TRY(mo_value(plan, op->other, &slots[1]));
+    TRY(mo_value(plan, op->dst, &slots[2]));
+    TRY(mo_emit_either(plan, op, distances, queue_distances, "rrw", slots));
+cleanup:
+    return status;
 }
 
 static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
 {
-    mo_slot_id_t src;
-    moco_status_t status = mo_value(plan, op->src, &src);
-    return status == MOCO_OK ? mo_emit_host_pair_backward(plan, op, src, pull) : status;
+    moco_status_t status = MOCO_OK;
+    mo_slot_id_t slots[3];
+    TRY(mo_value(plan, op->src, &slots[0]));
+    TRY(mo_value(plan, op->other, &slots[1]));
+    TRY(mo_gradient_slot(plan, op->src, &slots[2]));
+    TRY(mo_emit_either(plan, op, pull, queue_pull, "rrw", slots));
+    TRY(mo_gradient_add(plan, op, op->src, slots[2]));
+cleanup:
+    return status;
 }
 
 const mo_op_kind_t mo_kind_regression = {"regression", forward, backward, NULL, 0};

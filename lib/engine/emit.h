@@ -94,6 +94,14 @@ moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, co
 moco_status_t mo_emit_host_rows(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, int32_t rows, const char *access,
                                 const mo_slot_id_t *slots);
 
+/* A host function, and what does the same where no host code reaches the slots: it queues kernels
+ * and copies, with slots[i] in the place of values[i] (`shards` is 1), or of a synchronisation
+ * slots[i * shards + s]. Nothing waits. */
+typedef moco_status_t (*mo_queue_fn)(moco_device_t *device, const mo_op_t *op, const mo_net_t *net, int32_t rows,
+                                     int32_t shards, const mo_buffer_t *slots);
+moco_status_t mo_emit_either(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, mo_queue_fn queue, const char *access,
+                             const mo_slot_id_t *slots);
+
 /* For an operation of two sources of which the first alone has a gradient: fn on (source, other
  * source, result). */
 moco_status_t mo_emit_host_pair(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn);
@@ -103,10 +111,11 @@ moco_status_t mo_emit_host_pair_backward(mo_plan_t *plan, const mo_op_t *op, mo_
 
 /* A synchronisation point: runs once when all shards of the group are here; values[i * shards + s]
  * is slots[i] of shard s. What all shards are to have is written for each of them: their slots may
- * lie in one place or in as many as there are shards. */
+ * lie in one place or in as many as there are shards. `queue`: as above; NULL, where the plan is
+ * never a GPU's. */
 typedef moco_status_t (*mo_sync_fn)(const mo_op_t *op, const mo_net_t *net, int32_t rows, int32_t shards,
                                     float *const *values);
-moco_status_t mo_emit_sync(mo_plan_t *plan, const mo_op_t *op, mo_sync_fn fn, const char *access,
+moco_status_t mo_emit_sync(mo_plan_t *plan, const mo_op_t *op, mo_sync_fn fn, mo_queue_fn queue, const char *access,
                            const mo_slot_id_t *slots);
 
 #endif

@@ -21,6 +21,13 @@ typedef enum mo_kernel {
     MO_KERNEL_TAKE_ROWS, /* rows by their numbers, from there or to there              */
     MO_KERNEL_PUT_ROWS,
     MO_KERNEL_ROW_NUMBERS, /* the numbers themselves, as floats                          */
+    MO_KERNEL_PUT_PLACES,  /* rows to places that are floats                             */
+    MO_KERNEL_STATISTICS,  /* what batch norms of several shards agree on                */
+    MO_KERNEL_MEAN_TERMS,
+    MO_KERNEL_DENOMINATORS, /* NT-Xent                                                    */
+    MO_KERNEL_WEIGHTS,
+    MO_KERNEL_DISTANCES, /* the regression loss                                        */
+    MO_KERNEL_PULL,
     MO_KERNELS
 } mo_kernel_t;
 

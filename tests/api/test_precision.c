@@ -208,8 +208,7 @@ static void train_steps(moco_trainer_t *trainer, const moco_trainer_options_t *o
         moco_step_report_t report = {.struct_size = sizeof report};
         for (int i = 0; i < options->batch_size; i++) {
             uint8_t *pixels = draw_pixels(side, side, 3, options->batch_size * step + i);
-            const moco_image_t image = {
-                .struct_size = sizeof image, .planes = {pixels}, .width = side, .height = side};
+            const moco_image_t image = {.struct_size = sizeof image, .planes = {pixels}, .width = side, .height = side};
             expect_ok(moco_trainer_push_pixels(trainer, 1, &image));
             free(pixels);
         }

@@ -12,7 +12,7 @@
 /* clang-format off */
 const char *const mo_gpu_kernel_names[MO_KERNELS] = {
     "add", "squares", "totals", "sgd", "lars", "adamw", "follow", "images", "planes", "take_rows", "put_rows",
-    "row_numbers",
+    "row_numbers", "put_places", "statistics", "mean_terms", "denominators", "weights", "distances", "pull",
 };
 
 const char *const mo_gpu_kernel_source =
@@ -142,5 +142,87 @@ const char *const mo_gpu_kernel_source =
 "                     long width)\n"
 "{ EACH(i) to[(numbers[i / width] - less) * width + i % width] = from[i]; }\n"
 "kernel void row_numbers(long count, global float *to, global const int *numbers, long less)\n"
-"{ EACH(i) to[i] = (float)(numbers[i] - less); }\n";
+"{ EACH(i) to[i] = (float)(numbers[i] - less); }\n"
+
+/* contrast/ntxent.c. Rows of `width` numbers to their places among all. */
+"kernel void put_places(long count, global const float *from, global float *to, global const float *place, long width)\n"
+"{ EACH(i) to[(long)place[i / width] * width + i % width] = from[i]; }\n"
+/* ops/batchnorm.c, mo_norm_sync_statistics: each shard's means, then its variances, over n numbers
+ * each; one shard after the other where the loop takes pairs. */
+"kernel void statistics(long count, global const float *parts, long shards, float n, global float *to_mean,\n"
+"                       global float *to_variance)\n"
+"{\n"
+"    EACH(i)\n"
+"    float mean = parts[i], squares = parts[shards * count + i] * n;\n"
+"    for (long k = 1; k < shards; k++) {\n"
+"        const float apart = parts[k * count + i] - mean, share = 1.0f / (float)(k + 1);\n"
+"        mean = mean + apart * share;\n"
+"        squares = squares + parts[(shards + k) * count + i] * n + apart * apart * (n * (float)k * share);\n"
+"    }\n"
+"    to_mean[i] = mean;\n"
+"    to_variance[i] = squares / (n * (float)shards);\n"
+"}\n"
+/* mo_norm_sync_gradients: each shard's gradients of scale, then of shift; m numbers in all. */
+"kernel void mean_terms(long count, global const float *parts, long shards, float m, float epsilon,\n"
+"                       global const float *variance, global const float *scale, global float *k, global float *c)\n"
+"{\n"
+"    EACH(i)\n"
+"    float2 scales = (float2)(0, 0), shifts = (float2)(0, 0);\n"
+"    for (long s = 0; s < shards; s++) {\n"
+"        scales = more(scales, parts[s * count + i]);\n"
+"        shifts = more(shifts, parts[(shards + s) * count + i]);\n"
+"    }\n"
+"    const float square = variance[i] + epsilon;\n"
+"    k[i] = -scale[i] * (scales.x + scales.y) / (m * square);\n"
+"    c[i] = -scale[i] * (shifts.x + shifts.y) / (m * sqrt(square));\n"
+"}\n"
+
+/* contrast/ntxent.c: of each row of [rows, all]. */
+"long partner(long row, long all) { return row < all / 2 ? row + all / 2 : row - all / 2; }\n"
+"kernel void denominators(long count, global const float *products, global const float *place,\n"
+"                         global float *results, global float *own, long all, long width, long at_value,\n"
+"                         long at_rank, float scale)\n"
+"{\n"
+"    EACH(i)\n"
+"    global const float *s = products + i * all;\n"
+"    const long self = (long)place[i], positive = partner(self, all);\n"
+"    float top = s[positive];\n"
+"    long rank = 0;\n"
+"    for (long a = 0; a < all; a++) {\n"
+"        top = a != self && s[a] > top ? s[a] : top;\n"
+"        rank += a != self && s[a] > s[positive];\n"
+"    }\n"
+"    float2 sum = (float2)(0, 0);\n"
+"    for (long a = 0; a < all; a++)\n"
+"        if (a != self)\n"
+"            sum = more(sum, exp(s[a] - top));\n"
+"    const float logarithm = log(sum.x + sum.y);\n"
+"    results[i * width + at_value] = scale * (top - s[positive] + logarithm);\n"
+"    results[i * width + at_rank] = (float)rank;\n"
+"    own[i] = top + logarithm;\n"
+"}\n"
+"kernel void weights(long count, global float *products, global const float *place, global const float *own,\n"
+"                    global const float *logarithms, long all, float factor)\n"
+"{\n"
+"    EACH(i)\n"
+"    const long n = i / all, a = i % all, self = (long)place[n];\n"
+"    const float s = products[i], both = (exp(s - own[n]) + exp(s - logarithms[a])) * factor;\n"
+"    products[i] = a == self ? 0.0f : a == partner(self, all) ? both - 2.0f * factor : both;\n"
+"}\n"
+
+/* contrast/regression.c: of each row of `width` numbers; of each number. */
+"kernel void distances(long count, global const float *a, global const float *b, global float *results, long width,\n"
+"                      long row, long at_value, long at_rank, float scale)\n"
+"{\n"
+"    EACH(i)\n"
+"    float2 sum = (float2)(0, 0);\n"
+"    for (long k = 0; k < width; k++) {\n"
+"        const float apart = a[i * width + k] - b[i * width + k];\n"
+"        sum = more(sum, apart * apart);\n"
+"    }\n"
+"    results[i * row + at_value] = scale * (sum.x + sum.y);\n"
+"    results[i * row + at_rank] = 0.0f;\n"
+"}\n"
+"kernel void pull(long count, global const float *a, global const float *b, global float *to, float factor)\n"
+"{ EACH(i) to[i] = factor * (a[i] - b[i]); }\n";
 /* clang-format on */

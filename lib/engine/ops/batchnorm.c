@@ -206,7 +206,7 @@ static moco_status_t loops(mo_plan_t *plan, const mo_op_t *op)
         mo_slot_id_t own[] = {src, scratch, shard_mean, shard_variance};
         mo_slot_id_t all[] = {shard_mean, shard_variance, mean, variance};
         TRY(mo_emit_host(plan, op, moments, "rwww", own));
-        TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, "rrww", all));
+        TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, NULL, "rrww", all));
     } else {
         mo_slot_id_t own[] = {src, scratch, mean, variance};
         TRY(mo_emit_host(plan, op, moments, "rwww", own));
@@ -243,7 +243,7 @@ static moco_status_t loops_backward(mo_plan_t *plan, const mo_op_t *op)
     mo_slot_id_t terms[] = {d_scale, d_shift, variance, scale, k, c};
     mo_slot_id_t slots[] = {src, d_dst, d_src, mean, variance, factor, shift, k, c};
     TRY(mo_emit_host(plan, op, sums, "rrwrrrrww", own));
-    TRY(mo_plan_syncs(plan) ? mo_emit_sync(plan, op, mo_norm_sync_gradients, "rrrrww", terms)
+    TRY(mo_plan_syncs(plan) ? mo_emit_sync(plan, op, mo_norm_sync_gradients, NULL, "rrrrww", terms)
                             : mo_emit_host(plan, op, sums_of_one, "rrrrww", terms));
     TRY(mo_emit_host(plan, op, gradient, "rrwrrrrrr", slots));
     TRY(mo_gradient_add(plan, op, op->src, d_src));

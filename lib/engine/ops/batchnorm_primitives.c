@@ -1,5 +1,6 @@
 /* Batch norm as oneDNN primitives: one over a group of one shard; statistics, synchronisation and
  * normalisation over several. The form that runs on CPUs is in batchnorm.c. */
+#include "engine/kernel.h"
 #include "engine/kernels/epsilon.h"
 #include "engine/ops/batchnorm.h"
 
@@ -27,6 +28,71 @@ static unsigned flags_of(const mo_plan_t *plan, const mo_op_t *op)
            (mo_plan_syncs(plan) ? (unsigned)dnnl_use_global_stats : 0u);
 }
 
+/* ---- meetings of a group's shards on a GPU ---- */
+
+/* The shards' vectors slots[0..shards) and then slots[shards..2*shards), row by row. */
+static moco_status_t collect(const mo_buffer_t *slots, int32_t shards, int64_t channels, mo_buffer_t rows)
+{
+    moco_status_t status = MOCO_OK;
+    for (int32_t i = 0; i < 2 * shards && status == MOCO_OK; i++)
+        status = mo_buffer_move(mo_buffer_floats(rows, i * channels, channels), slots[i]);
+    return status;
+}
+
+/* What the first shard has, for those that have a place of their own. */
+static moco_status_t hand_out(const mo_buffer_t *slots, int32_t shards)
+{
+    moco_status_t status = MOCO_OK;
+    for (int32_t s = 1; s < shards && status == MOCO_OK; s++)
+        if (slots[s].memory != slots[0].memory || slots[s].offset != slots[0].offset)
+            status = mo_buffer_move(slots[s], slots[0]);
+    return status;
+}
+
+/* slots: means and variances of the shards, those of the group, and a place for all of the
+ * former. */
+static moco_status_t queue_statistics(moco_device_t *device, const mo_op_t *op, const mo_net_t *net, int32_t rows,
+                                      int32_t shards, const mo_buffer_t *slots)
+{
+    const mo_shape_t shape = net->shapes[op->src];
+    const float n = (float)rows * (float)(shape.h * shape.w);
+    const mo_buffer_t *mean = slots + 2 * shards, *variance = slots + 3 * shards, all = slots[4 * shards];
+    moco_status_t status = MOCO_OK;
+    TRY(collect(slots, shards, shape.c, all));
+    TRY(mo_kernel_run(device, MO_KERNEL_STATISTICS, shape.c, mo_arg_buffer(all), mo_arg_whole(shards), mo_arg_float(n),
+                      mo_arg_buffer(mean[0]), mo_arg_buffer(variance[0])));
+    TRY(hand_out(mean, shards));
+    TRY(hand_out(variance, shards));
+cleanup:
+    return status;
+}
+
+/* slots: gradients of scale and shift of the shards, variance, scale, k, c, and a place for all of
+ * the first. */
+static moco_status_t queue_gradients(moco_device_t *device, const mo_op_t *op, const mo_net_t *net, int32_t rows,
+                                     int32_t shards, const mo_buffer_t *slots)
+{
+    const mo_shape_t shape = net->shapes[op->src];
+    const float m = (float)rows * (float)(shape.h * shape.w) * (float)shards;
+    const mo_buffer_t variance = slots[2 * shards], scale = slots[3 * shards], all = slots[6 * shards];
+    const mo_buffer_t *k = slots + 4 * shards, *c = slots + 5 * shards;
+    moco_status_t status = MOCO_OK;
+    TRY(collect(slots, shards, shape.c, all));
+    TRY(mo_kernel_run(device, MO_KERNEL_MEAN_TERMS, shape.c, mo_arg_buffer(all), mo_arg_whole(shards), mo_arg_float(m),
+                      mo_arg_float((float)MO_BATCHNORM_EPSILON), mo_arg_buffer(variance), mo_arg_buffer(scale),
+                      mo_arg_buffer(k[0]), mo_arg_buffer(c[0])));
+    TRY(hand_out(k, shards));
+    TRY(hand_out(c, shards));
+cleanup:
+    return status;
+}
+
+/* A place for two vectors of each shard; the host's form of the meeting does not touch it. */
+static moco_status_t meeting_place(mo_plan_t *plan, int32_t channels, int32_t *slot)
+{
+    return mo_temporary(plan, 2 * mo_plan_shards(plan), channels, slot);
+}
+
 /* ---- forward ---- */
 
 static moco_status_t shard_statistics(mo_plan_t *plan, const mo_op_t *op, int32_t src, int32_t dst, int32_t mean,
@@ -45,8 +111,9 @@ static moco_status_t shard_statistics(mo_plan_t *plan, const mo_op_t *op, int32_
                        {DNNL_ARG_MEAN, shard_mean},
                        {DNNL_ARG_VARIANCE, shard_variance}};
     TRY(mo_plan_primitive(plan, op, pd, 4, args, "make batch statistics"));
-    mo_slot_id_t slots[] = {shard_mean, shard_variance, mean, variance};
-    TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, "rrww", slots));
+    mo_slot_id_t slots[] = {shard_mean, shard_variance, mean, variance, -1};
+    TRY(meeting_place(plan, channels, &slots[4]));
+    TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, queue_statistics, "rrwww", slots));
 cleanup:
     return status;
 }
@@ -132,8 +199,9 @@ static moco_status_t sync_backward(mo_plan_t *plan, const mo_op_t *op, int32_t s
     dnnl_dims_t four = {1, channels, 1, 1};
     TRY(channel_vector(plan, channels, &k_plane, &k));
     TRY(channel_vector(plan, channels, &c_plane, &c));
-    mo_slot_id_t slots[] = {d_scale, d_shift, variance, scale, k, c};
-    TRY(mo_emit_sync(plan, op, mo_norm_sync_gradients, "rrrrww", slots));
+    mo_slot_id_t slots[] = {d_scale, d_shift, variance, scale, k, c, -1};
+    TRY(meeting_place(plan, channels, &slots[6]));
+    TRY(mo_emit_sync(plan, op, mo_norm_sync_gradients, queue_gradients, "rrrrwww", slots));
     ENGINE(mo_md_tag(&plane, 4, four, dnnl_f32, dnnl_nhwc), "describe a channel vector");
     TRY(mo_plan_view(plan, mean, plane, &mean_plane));
     TRY(mean_terms(plan, op, src, mean_plane, k_plane, c_plane, d_src));

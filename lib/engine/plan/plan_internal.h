@@ -41,6 +41,7 @@ typedef struct mo_instr {
     mo_host_fn host;
     int32_t rows; /* host: images it covers */
     mo_sync_fn sync;
+    mo_queue_fn queue; /* on a GPU in the place of either; NULL: the slots are mapped */
     const mo_op_t *op;
     int32_t first_memory_arg; /* of the instance's flat argument array */
     int backward;

@@ -244,6 +244,14 @@ moco_status_t mo_emit_host(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, co
     return mo_emit_host_rows(plan, op, fn, plan->shard, access, slots);
 }
 
+moco_status_t mo_emit_either(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn, mo_queue_fn queue, const char *access,
+                             const mo_slot_id_t *slots)
+{
+    mo_instr_t instr = {.kind = MO_RUN_HOST, .op = op, .host = fn, .queue = queue, .rows = plan->shard};
+    slot_args(&instr, access, slots);
+    return mo_plan_instr(plan, &instr);
+}
+
 moco_status_t mo_emit_host_pair(mo_plan_t *plan, const mo_op_t *op, mo_host_fn fn)
 {
     moco_status_t status = MOCO_OK;
@@ -268,10 +276,10 @@ cleanup:
     return status;
 }
 
-moco_status_t mo_emit_sync(mo_plan_t *plan, const mo_op_t *op, mo_sync_fn fn, const char *access,
+moco_status_t mo_emit_sync(mo_plan_t *plan, const mo_op_t *op, mo_sync_fn fn, mo_queue_fn queue, const char *access,
                            const mo_slot_id_t *slots)
 {
-    mo_instr_t instr = {.kind = MO_RUN_SYNC, .op = op, .sync = fn};
+    mo_instr_t instr = {.kind = MO_RUN_SYNC, .op = op, .sync = fn, .queue = queue};
     slot_args(&instr, access, slots);
     return mo_plan_instr(plan, &instr);
 }

@@ -197,13 +197,16 @@ static moco_status_t run_primitive(mo_lane_t *lane, mo_instance_t *instance, con
 static moco_status_t run_host(mo_lane_t *lane, mo_instance_t *instance, const mo_instr_t *instr)
 {
     moco_status_t status = MOCO_OK;
+    const mo_plan_t *plan = instance->plan;
     mo_buffer_t slots[MO_MAX_ARGS];
     float *values[MO_MAX_ARGS] = {0};
-    TRY(mo_lane_wait(lane));
     for (int i = 0; i < instr->arg_count; i++)
         slots[i] = mo_instance_slot(instance, instr->args[i].slot);
+    if (instr->queue != NULL && mo_device_is_gpu(plan->device))
+        return instr->queue(plan->device, instr->op, plan->net, instr->rows, 1, slots);
+    TRY(mo_lane_wait(lane));
     TRY(mo_buffers_map(slots, instr->access, instr->arg_count, values));
-    status = instr->host(instr->op, instance->plan->net, instr->rows, values);
+    status = instr->host(instr->op, plan->net, instr->rows, values);
 cleanup:
     mo_buffers_unmap(slots, instr->arg_count, values);
     return status;

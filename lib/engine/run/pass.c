@@ -113,7 +113,8 @@ static int32_t start_group(struct mo_pass_state *s, int32_t set)
 }
 
 /* All shards of a set stand at a synchronisation point: map every argument of every shard and
- * combine. */
+ * combine; or, on a GPU, whose queue runs in order, queue that behind what all of them have
+ * queued. */
 static moco_status_t sync(struct mo_pass_state *s, int32_t set, int32_t at)
 {
     const mo_plan_t *plan = s->pass->plan;
@@ -126,6 +127,8 @@ static moco_status_t sync(struct mo_pass_state *s, int32_t set, int32_t at)
             s->slots[first + (size_t)(a * shards + i)] = mo_instance_slot(instances[i], instr->args[a].slot);
             s->access[first + (size_t)(a * shards + i)] = instr->access[a];
         }
+    if (instr->queue != NULL && mo_device_is_gpu(plan->device))
+        return instr->queue(plan->device, instr->op, plan->net, plan->shard, shards, s->slots + first);
     moco_status_t status = mo_buffers_map(s->slots + first, s->access + first, count, s->values + first);
     if (status == MOCO_OK)
         status = instr->sync(instr->op, plan->net, plan->shard, shards, s->values + first);
