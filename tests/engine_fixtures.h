@@ -272,7 +272,7 @@ static inline void rig_run(rig_t *r, int junk)
 static inline void rig_close(rig_t *r)
 {
     mo_pass_free(&r->pass);
-    for (int32_t i = 0; i < r->shape.sets * r->shape.shards_per_group; i++) {
+    for (int32_t i = 0; r->made == MOCO_OK && i < r->shape.sets * r->shape.shards_per_group; i++) {
         mo_instance_free(r->instances[i]);
         mo_buffer_free(&r->arenas[i]);
         mo_buffer_free(&r->on_queue[i]);

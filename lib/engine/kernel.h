@@ -18,6 +18,7 @@ typedef enum mo_kernel {
     MO_KERNEL_FOLLOW, /* the momentum update                                        */
     MO_KERNEL_IMAGES, /* 8-bit images as network input; floats of another layout    */
     MO_KERNEL_PLANES,
+    MO_KERNEL_MIXED,     /* two 8-bit images each                                      */
     MO_KERNEL_TAKE_ROWS, /* rows by their numbers, from there or to there              */
     MO_KERNEL_PUT_ROWS,
     MO_KERNEL_ROW_NUMBERS, /* the numbers themselves, as floats                          */

@@ -41,13 +41,19 @@ static int64_t parts_of(const mo_parameter_t *parameter)
     return parameter->hidden ? 0 : (parameter->count + PART - 1) / PART;
 }
 
+int64_t mo_optim_parts(const mo_net_t *net)
+{
+    int64_t count = 0;
+    for (int32_t i = 0; i < net->parameter_count; i++)
+        count += parts_of(&net->parameters[i]);
+    return count;
+}
+
 moco_status_t mo_optim_prepare(mo_optim_t *o, const mo_net_t *net)
 {
     moco_status_t status = MOCO_OK;
-    int64_t count = 0;
+    const int64_t count = mo_optim_parts(net);
     o->net = net;
-    for (int32_t i = 0; i < net->parameter_count; i++)
-        count += parts_of(&net->parameters[i]);
     TRY(mo_calloc((size_t)count, sizeof *o->parts, &o->parts));
     TRY(mo_calloc((size_t)count * 2, sizeof *o->sums, &o->sums));
     TRY(mo_calloc((size_t)net->parameter_count, sizeof *o->ratio, &o->ratio));

@@ -70,6 +70,8 @@ typedef struct mo_optim_part {
 moco_status_t mo_optim_prepare(mo_optim_t *optim, const mo_net_t *net);
 /* And what a GPU needs; nothing on a CPU. */
 moco_status_t mo_optim_prepare_on(mo_optim_t *optim, moco_device_t *device);
+size_t mo_optim_gpu_bytes(const mo_net_t *net); /* that it takes there and on the host */
+int64_t mo_optim_parts(const mo_net_t *net);    /* how many there will be */
 void mo_optim_free(mo_optim_t *optim);
 
 /* On a GPU the sums that the next two need: queued, and there after mo_device_wait. */

@@ -37,6 +37,12 @@ static moco_status_t write_parts(const mo_optim_t *o, mo_buffer_t to)
     return MOCO_OK;
 }
 
+size_t mo_optim_gpu_bytes(const mo_net_t *net)
+{
+    const size_t pair = 2 * sizeof(float), host = (1 + SUMS) * pair;
+    return (size_t)mo_optim_parts(net) * (COLUMNS * sizeof(int64_t) + pair * (1 + MO_KERNEL_ITEMS + SUMS) + host);
+}
+
 moco_status_t mo_optim_prepare_on(mo_optim_t *o, moco_device_t *device)
 {
     moco_status_t status = MOCO_OK;

@@ -33,6 +33,12 @@ typedef struct mo_tune_batch {
     const float *factors;       /* [B, branches] of the residual branches; NULL without drop path             */
 } mo_tune_batch_t;
 
+/* What of a batch lies on a GPU, and where the host fetches it; see tune_gpu.c. */
+typedef struct mo_tune_gpu {
+    mo_buffer_t images, table, targets, factors, losses;
+    float *host_targets, *staged;
+} mo_tune_gpu_t;
+
 typedef struct mo_tuner {
     moco_finetune_options_t options;
     mo_lr_schedule_t schedule;
@@ -45,6 +51,7 @@ typedef struct mo_tuner {
     mo_buffer_t arena;
     mo_gradients_t gradients;
     mo_optim_t optim;
+    mo_tune_gpu_t gpu;  /* empty on a CPU */
     mo_blocks_t blocks; /* weights, optimizer, activations, what a step leaves  */
     float *losses;      /* [B]                                         */
     float lut[3][256];
@@ -63,6 +70,16 @@ moco_status_t mo_tuner_read(const mo_tuner_t *tuner, float *weights, float *bias
 /* tune_step.c. One step; MOCO_ERR_NONFINITE names it and has changed nothing. *loss is the mean
  * before it. */
 moco_status_t mo_tuner_step(mo_tuner_t *tuner, const mo_tune_batch_t *batch, double lr, double *loss);
+
+/* tune_gpu.c. Its parts on a GPU: what the list of memory has for it, and what is there from the
+ * start; a batch goes up; the hooks of a shard whose first image is number `first` of the batch;
+ * what comes down, with the one wait. On a CPU only the hooks are not for calling. */
+void mo_tune_gpu_list(mo_tuner_t *tuner, mo_blocks_t *blocks);
+moco_status_t mo_tune_gpu_take(mo_tuner_t *tuner);
+moco_status_t mo_tune_gpu_begin(mo_tuner_t *tuner, const mo_tune_batch_t *batch);
+moco_status_t mo_tune_gpu_before(mo_tuner_t *tuner, mo_instance_t *instance, int64_t first, double share);
+moco_status_t mo_tune_gpu_after(mo_tuner_t *tuner, mo_instance_t *instance, int64_t first);
+moco_status_t mo_tune_gpu_end(mo_tuner_t *tuner);
 
 /* tune_draws.c. What step number `step` draws: the share of mixup; the factors [B, branches] of
  * drop path. */

@@ -22,6 +22,7 @@ void mo_gpu_step_list(moco_trainer_t *t, mo_blocks_t *b)
                  features = (size_t)query->shapes[query->backbone].c;
     if (!mo_device_is_gpu(t->device))
         return;
+    mo_blocks_count(b, "optimizer", mo_optim_gpu_bytes(query));
     mo_blocks_add_buffer(b, "views", 2 * batch * (size_t)t->feature, &g->images);
     mo_blocks_add_buffer(b, "views", sizeof t->lut, &g->table);
     mo_blocks_add_buffer(b, "batch_results", MO_STAGES * 2 * batch * sizeof(int32_t), &g->numbers);
@@ -283,20 +284,4 @@ moco_status_t mo_gpu_step_end(moco_trainer_t *t)
     t->mapped.key_staged = t->gpu.staged[1];
     t->mapped.keys = t->gpu.host_keys; /* for the warning of a collapse */
     return mo_device_call(t->device, fetch, t);
-}
-
-static moco_status_t drop(mo_lane_t *lane, void *ctx)
-{
-    (void)lane;
-    return mo_device_wait(ctx);
-}
-
-moco_status_t mo_gpu_step_drop(moco_trainer_t *t, moco_status_t failure)
-{
-    char why[MO_MESSAGE_SIZE];
-    if (!mo_device_is_gpu(t->device))
-        return failure;
-    mo_message_copy(why);
-    (void)mo_device_call(t->device, drop, t->device); /* fails likely as well, for the same reason */
-    return mo_message_set(failure, why);
 }

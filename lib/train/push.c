@@ -53,7 +53,8 @@ static moco_status_t float_store(moco_trainer_t *t)
 {
     mo_pushed_t *p = &t->pushed;
     drop_bytes(p);
-    const uint64_t bytes = 2 * (uint64_t)t->state.options.batch_size * (uint64_t)t->feature * sizeof(float),
+    const uint64_t places = mo_device_is_gpu(t->device) ? 2 : 1, /* a GPU has them as well, see gpu_step.c */
+        bytes = places * 2 * (uint64_t)t->state.options.batch_size * (uint64_t)t->feature * sizeof(float),
                    without = mo_trainer_bytes(t, NULL) - mo_trainer_bytes(t, "views"), total = without + bytes,
                    cap = (uint64_t)t->state.options.memory_cap;
     if (p->floats != NULL)
@@ -68,7 +69,7 @@ static moco_status_t float_store(moco_trainer_t *t)
     if (cap == 0)
         TRY(mo_headroom_check(MOCO_ERR_MEMORY_CAP, "a batch of float views needs", bytes,
                               "; pushed pixels need a quarter"));
-    TRY(mo_calloc((size_t)bytes / sizeof(float), sizeof *p->floats, &p->floats));
+    TRY(mo_calloc((size_t)(bytes / places) / sizeof(float), sizeof *p->floats, &p->floats));
 cleanup:
     mo_trainer_planned_end(t);
     return status;

@@ -78,7 +78,7 @@ moco_status_t mo_trainer_step(moco_trainer_t *t, const mo_views_t *views, mo_out
     *outcome = commit.outcome;
 cleanup:
     if (status != MOCO_OK)
-        status = mo_gpu_step_drop(t, status);
+        status = mo_device_drop(t->device, status);
     mo_commit_done(t);
     return status;
 }

@@ -198,8 +198,6 @@ moco_status_t mo_gpu_step_take(moco_trainer_t *trainer);
 void mo_gpu_step_free(moco_trainer_t *trainer);
 moco_status_t mo_gpu_step_begin(moco_trainer_t *trainer, const mo_views_t *views);
 moco_status_t mo_gpu_step_end(moco_trainer_t *trainer);
-/* After a failure: nothing reads the host's memory any more. Returns it, and keeps its message. */
-moco_status_t mo_gpu_step_drop(moco_trainer_t *trainer, moco_status_t failure);
 moco_status_t mo_gpu_stage_begin(mo_stage_t *stage);
 moco_status_t mo_gpu_before(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);
 moco_status_t mo_gpu_after(void *ctx, mo_instance_t *instance, int32_t group, int32_t shard);

@@ -60,6 +60,9 @@ static void list_memory(mo_tuner_t *t)
     mo_blocks_add(b, "statistics", stats, &t->encoder.running);
     mo_blocks_add_buffer(b, "statistics", (size_t)t->staged.rows * stats, &t->staged.values);
     mo_blocks_add(b, "batch_results", (size_t)t->options.batch_size * sizeof *t->losses, &t->losses);
+    if (mo_device_is_gpu(t->device))
+        mo_blocks_count(b, "optimizer", mo_optim_gpu_bytes(&t->encoder.net));
+    mo_tune_gpu_list(t, b);
 }
 
 /* A shard in flight for every lane, and fewer where that is more than the process may take. */
@@ -91,6 +94,7 @@ static moco_status_t take_memory(mo_tuner_t *t)
     TRY(mo_optim_prepare(&t->optim, &t->encoder.net));
     t->optim.params_at = t->encoder.params;
     TRY(mo_optim_prepare_on(&t->optim, t->device));
+    TRY(mo_tune_gpu_take(t));
 cleanup:
     return status;
 }

@@ -91,6 +91,8 @@ static moco_status_t before(void *ctx, mo_instance_t *instance, int32_t group, i
     const run_t *run = ctx;
     moco_status_t status = MOCO_OK;
     const int64_t first = first_of(run->tuner, group, shard);
+    if (mo_device_is_gpu(run->tuner->device))
+        return mo_tune_gpu_before(run->tuner, instance, first, run->batch->share);
     TRY(load_images(run, instance, first));
     TRY(load_targets(run, instance, first));
     TRY(load_factors(run, instance, first));
@@ -102,6 +104,8 @@ static moco_status_t after(void *ctx, mo_instance_t *instance, int32_t group, in
 {
     mo_tuner_t *t = ((const run_t *)ctx)->tuner;
     float *rows;
+    if (mo_device_is_gpu(t->device))
+        return mo_tune_gpu_after(t, instance, first_of(t, group, shard));
     moco_status_t status = mo_instance_map(instance, t->loss, MO_READ, &rows);
     if (status != MOCO_OK)
         return status;
@@ -119,11 +123,12 @@ static int is_vector(const mo_parameter_t *parameter)
     return parameter->count == parameter->dims[parameter->rank - 1] || strcmp(parameter->name, "pos_embed") == 0;
 }
 
-enum { HOLDS = 5, HOLDS_OF_GPU = 1 }; /* of a GPU the first one alone */
+enum { HOLDS = 5 };
 
+/* Nothing on a GPU. */
 static moco_status_t map_numbers(mo_tuner_t *t, const mo_hold_t holds[HOLDS], float *const *gradients)
 {
-    const moco_status_t status = mo_holds_map(holds, mo_device_is_gpu(t->device) ? HOLDS_OF_GPU : HOLDS);
+    const moco_status_t status = mo_holds_map(holds, mo_device_is_gpu(t->device) ? 0 : HOLDS);
     t->optim.pieces[0] = (mo_gradient_piece_t){*gradients, 0, t->encoder.net.params, t->gradients.total};
     return status;
 }
@@ -161,17 +166,21 @@ moco_status_t mo_tuner_step(mo_tuner_t *t, const mo_tune_batch_t *batch, double 
                               {t->optim.state_at[0], MO_UPDATE, &t->optim.state[0]},
                               {t->optim.state_at[1], MO_UPDATE, &t->optim.state[1]}};
     mo_gradients_recycle(&t->gradients);
+    TRY(mo_tune_gpu_begin(t, batch));
     TRY(mo_learner_run(&t->learner, t->device, &feed));
     holds[1].buffer = t->gradients.total;
     TRY(map_numbers(t, holds, &gradients));
     TRY(mo_update_measure(&update, t->device));
-    TRY(mo_device_wait(t->device));
+    TRY(mo_tune_gpu_end(t));
     *loss = mean_loss(t);
     TRY(mo_update_prepare(&update, t->device, *loss, &norm));
     mo_update_commit(&update, t->device);
-    mo_running_commit(&t->encoder, &t->staged, staged, o->batch_size, 1, 0);
+    mo_running_commit(&t->encoder, &t->staged, mo_device_is_gpu(t->device) ? t->gpu.staged : staged, o->batch_size, 1,
+                      0);
     t->step++;
 cleanup:
+    if (status != MOCO_OK)
+        status = mo_device_drop(t->device, status);
     mo_holds_release(holds, HOLDS);
     return status;
 }

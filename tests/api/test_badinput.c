@@ -361,7 +361,7 @@ static const named_t numbers[] = {
     FIELD(symmetric), FIELD(predictor), FIELD(head_width), FIELD(head_layers), FIELD(optimizer), FIELD(lr_scaling),
     FIELD(schedule_unit), FIELD(momentum_schedule), FIELD(warmup_epochs), FIELD(freeze_patch), FIELD(execution),
     FIELD(patch_size), FIELD(vit_depth), FIELD(vit_heads), FIELD(vit_norm), FIELD(resize_filter), FIELD(crop_tries),
-    FIELD(blur_form)};
+    FIELD(blur_form), FIELD(precision), FIELD(reserved)};
 /* clang-format on */
 static const named_t longs[] = {FIELD(queue_length), FIELD(memory_cap), FIELD(max_broken)};
 #define LENGTH(list) (sizeof(list) / sizeof *(list))

@@ -364,6 +364,7 @@ static double relative(const float *a, const float *b, int64_t count)
 {
     double apart = 0, size = 0;
     for (int64_t i = 0; i < count; i++) {
+        ck_assert(isfinite(a[i])); /* fmax passes over a NaN */
         apart += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
         size += (double)b[i] * b[i];
     }

@@ -72,13 +72,13 @@ def write_folder(folder, count, classes=2, broken=0):
 # ---- layouts ----
 
 def test_struct_size_is_the_librarys():
-    """The last field, set by name in a struct of far too many bytes, lands where this module's struct ends."""
+    """The last field but the reserved one, set by name in a struct of far too many bytes, lands where this module's struct ends."""
     module = ctypes.create_string_buffer(4096)
     moco._call("trainer_options_init", module, len(module), 1, -1)
     before = module.raw
-    moco._call("trainer_options_set", module, b"loader_threads", b"3")
+    moco._call("trainer_options_set", module, b"precision", b"bf16")
     changed = [i // 4 * 4 for i in range(len(before)) if module.raw[i] != before[i]]
-    assert changed == [ctypes.sizeof(moco.TrainerOptions) - 4] == [moco.TrainerOptions.loader_threads.offset], changed
+    assert changed == [ctypes.sizeof(moco.TrainerOptions) - 8] == [moco.TrainerOptions.precision.offset], changed
 
 
 def test_every_option_by_name_and_in_json():
@@ -90,7 +90,7 @@ def test_every_option_by_name_and_in_json():
     enumerations = dict(arch="resnet34", stem="cifar", head="linear", membership="strided", schedule="step", views="v1",
                         bn_running="first", recipe=None, loss="batch", loss_scale="two", optimizer="lars",
                         lr_scaling="sqrt", schedule_unit="step", momentum_schedule="cosine", execution="two-pass",
-                        vit_norm="batch", resize_filter="bicubic", blur_form="gaussian")
+                        vit_norm="batch", resize_filter="bicubic", blur_form="gaussian", precision="bf16", reserved=None)
     for name in names:
         before = getattr(base, name)
         if name in enumerations:

@@ -544,6 +544,42 @@ START_TEST(test_replaced)
 }
 END_TEST
 
+/* What writes beyond its scratchpad or workspace is wrong, whatever its result is. Poolings have a
+ * workspace on every processor. */
+START_TEST(test_overrun)
+{
+    mo_net_t net = {0};
+    mo_plan_t *plan = NULL;
+    moco_device_t *device = NULL;
+    mo_checks_t checks;
+    RIG_OK(mo_device_open_lanes(1, &device));
+    net.input = mo_net_tensor(&net, 16, 9, 9);
+    const int32_t pooled = mo_max_pool(&net, net.input, 3, 2, 1);
+    RIG_OK(mo_net_done(&net));
+    const mo_plan_spec_t spec = {.net = &net,
+                                 .mode = MO_MODE_TRAIN,
+                                 .shard = 2,
+                                 .shards_per_group = 1,
+                                 .inputs = {-1, -1, -1, -1},
+                                 .outputs = {pooled, net.input, -1, -1},
+                                 .seeded = 1};
+    mo_checks_forget();
+    mo_check_overrun = 0;
+    const moco_status_t status = mo_plan_create(device, &spec, &plan);
+    mo_checks_read(&checks);
+    ck_assert_int_gt(mo_check_overrun, 0);
+    ck_assert_int_eq(checks.refused, mo_check_overrun);
+    ck_assert_int_eq(status, MOCO_ERR_ENGINE);
+    ck_assert_ptr_nonnull(strstr(moco_last_message(), "no implementation of it computes what it should"));
+    mo_check_overrun = -1;
+    mo_checks_forget();
+    RIG_OK(mo_plan_create(device, &spec, &plan));
+    mo_plan_free(plan);
+    mo_net_free(&net);
+    mo_device_release(device);
+}
+END_TEST
+
 static int32_t net_of_images(mo_net_t *net, int32_t t)
 {
     t = mo_batchnorm(net, mo_conv(net, t, "conv", 16, 3, 1, 1, MO_INIT_KAIMING), "bn", 1, MO_INIT_ONE);
@@ -654,6 +690,7 @@ int main(void)
     tcase_add_test(tc, test_list);
     tcase_add_loop_test(tc, test_once, 0, 2);
     tcase_add_test(tc, test_replaced);
+    tcase_add_test(tc, test_overrun);
     tcase_add_test(tc, test_refused);
     tcase_add_loop_test(tc, test_faults, MO_FAULT_ALLOC, MO_FAULT_ENGINE + 1);
     suite_add_tcase(suite, tc);

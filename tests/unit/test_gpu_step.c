@@ -1,6 +1,7 @@
 /* What a GPU does in a step beside its plans, against a CPU's loops on random numbers: optimizers
- * with the key encoder behind them, gradient norm, gradient tree, queue; then three steps of a
- * trainer, with the waits and maps of each. On the device of device_of_tests.h. */
+ * with the key encoder behind them, gradient norm, gradient tree, queue; then three steps of
+ * trainers and of fine-tuning, with the waits and maps of each. On the device of
+ * device_of_tests.h. */
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "device_of_tests.h"
 #include "engine/ops.h"
+#include "train/finetune.h"
 #include "train/trainer.h"
 #include "util/fault.h"
 
@@ -229,8 +231,8 @@ END_TEST
 
 enum { BATCH = 16, SIZE = 32, IMAGE = 3 * SIZE * SIZE };
 
-/* MoCo v2 takes a step in one pass, v3 in two, and with both views; BYOL has no negatives. The group
- * of SimCLR has two shards, which meet in its batch norms and in NT-Xent. */
+/* MoCo v2 takes a step in one pass, v3 in two, and with both views; BYOL has no negatives. The
+ * group of SimCLR has two shards, which meet in its batch norms and in NT-Xent. */
 typedef struct training {
     int32_t recipe, groups, shard;
 } training_t;
@@ -353,6 +355,92 @@ START_TEST(test_failing_calls)
 }
 END_TEST
 
+/* ---- fine-tuning ---- */
+
+enum { CLASSES = 5 };
+
+static void make_tuner(moco_device_t *device, int32_t arch, mo_tuner_t *t)
+{
+    moco_trainer_options_t o;
+    moco_finetune_options_t f;
+    moco_trainer_t *trainer = NULL;
+    moco_model_t *model = NULL;
+    OK(moco_trainer_options_init(&o, sizeof o, MOCO_RECIPE_V3, arch));
+    o.arch = arch;
+    o.stem = MOCO_STEM_CIFAR;
+    o.width = 0.25;
+    o.image_size = SIZE;
+    o.patch_size = 8;
+    o.vit_depth = 2;
+    o.vit_heads = 3;
+    o.batch_size = BATCH;
+    o.bn_groups = 2;
+    OK(moco_trainer_create(&o, device, &trainer));
+    OK(moco_trainer_snapshot(trainer, NULL, device, &model));
+    OK(moco_finetune_options_init(&f, sizeof f,
+                                  arch == MOCO_ARCH_RESNET18 ? MOCO_OPTIMIZER_SGD : MOCO_OPTIMIZER_ADAMW));
+    f.batch_size = BATCH;
+    f.bn_groups = 2;
+    f.epochs = 1;
+    f.label_smoothing = 0.1;
+    f.drop_path = arch == MOCO_ARCH_RESNET18 ? 0 : 0.2;
+    OK(mo_tuner_create(t, model, &f, CLASSES));
+    moco_model_free(model);
+    moco_trainer_free(trainer);
+}
+
+/* Batch `number`; images are mixed in every other one. */
+static moco_status_t tune(mo_tuner_t *t, int number, double *loss)
+{
+    static uint8_t pixels[BATCH * IMAGE];
+    const uint8_t *rows[BATCH];
+    int32_t labels[BATCH];
+    float factors[BATCH * 16];
+    mo_tune_batch_t batch = {.rows = rows, .labels = labels, .share = number % 2 ? 0.75 : 1, .factors = factors};
+    drawing = (uint64_t)number;
+    for (int i = 0; i < BATCH * IMAGE; i++)
+        pixels[i] = (uint8_t)(255 * (drawn() + 0.5f));
+    for (int i = 0; i < BATCH; i++) {
+        rows[i] = pixels + (BATCH - 1 - i) * IMAGE;
+        labels[i] = (i * 3 + number) % CLASSES;
+    }
+    ck_assert_int_le(t->branches, 16);
+    for (int i = 0; i < BATCH * t->branches; i++)
+        factors[i] = drawn() < 0.3f ? 1.25f : 0;
+    return mo_tuner_step(t, &batch, 1e-3, loss);
+}
+
+START_TEST(test_tuner)
+{
+    static const int32_t archs[] = {MOCO_ARCH_RESNET18, MOCO_ARCH_VIT_SMALL};
+    moco_device_t *devices[2] = {NULL};
+    mo_tuner_t ours = {0}, theirs = {0};
+    OK(device_of_tests(1, &devices[0]));
+    OK(mo_device_open_lanes(1, &devices[1]));
+    make_tuner(devices[0], archs[_i], &ours);
+    make_tuner(devices[1], archs[_i], &theirs);
+    for (int i = 0; i < STEPS; i++) {
+        mo_device_counts_t before, after;
+        double a, b;
+        OK(tune(&theirs, i, &b));
+        mo_device_counts(devices[0], &before);
+        OK(tune(&ours, i, &a));
+        mo_device_counts(devices[0], &after);
+        ck_assert_int_eq(after.waits - before.waits, on_gpu());
+        ck_assert_int_eq(after.maps - before.maps, 0);
+        ck_assert_double_le(fabs(a / b - 1), 1e-5);
+    }
+    ck_assert_double_le(apart(ours.encoder.params, theirs.encoder.params), 1e-3);
+    for (int32_t i = 0; i < theirs.encoder.net.stats; i++)
+        ck_assert_double_le(fabs((double)ours.encoder.running[i] - theirs.encoder.running[i]),
+                            1e-4 * (1 + fabs(theirs.encoder.running[i])));
+    mo_tuner_free(&ours);
+    mo_tuner_free(&theirs);
+    mo_device_release(devices[0]);
+    mo_device_release(devices[1]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("gpu step");
@@ -363,6 +451,7 @@ int main(void)
     tcase_add_test(tests, test_queue);
     tcase_add_loop_test(tests, test_trainer, 0, TRAININGS);
     tcase_add_loop_test(tests, test_failing_calls, 0, 2);
+    tcase_add_loop_test(tests, test_tuner, 0, 2);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -345,8 +345,10 @@ START_TEST(test_sizes)
         {1734967296, "1.61 GiB (1734967296 bytes)"},
         {UINT64_MAX, "15.9 EiB (18446744073709551615 bytes)"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        ck_assert_str_eq(mo_size(rows[i].bytes).text, rows[i].text);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const mo_size_text_t size = mo_size(rows[i].bytes); /* Check keeps a pointer to the text */
+        ck_assert_str_eq(size.text, rows[i].text);
+    }
 }
 END_TEST
 

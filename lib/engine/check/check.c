@@ -21,6 +21,9 @@
  * grow, a new one takes 64 MiB of address space first. */
 #define TRIAL_ROOM ((size_t)96 << 20)
 enum { FEWEST = 48, MOST = 2048 }; /* numbers of a result that are looked at */
+/* Bytes behind what is taken for the run alone: oneDNN 3.12.1 has a matrix product that writes
+ * beyond its scratchpad. */
+enum { GUARD = 65536, GUARDED = 0xa5 };
 enum { VERDICTS = 4096, PATTERN = 8191 /* prime: no stride is a multiple */, TAIL = 1024 };
 
 /* ---- what was found ---- */
@@ -33,6 +36,7 @@ static char first[160];
 
 #ifdef MOCO_FAULTS
 void (*mo_check_spoil)(const char *implementation, float *result, int64_t count);
+int64_t mo_check_overrun = -1;
 
 void mo_checks_forget(void)
 {
@@ -49,6 +53,7 @@ static void spoil(const_dnnl_primitive_desc_t pd, const mo_trial_t *t)
 }
 #else
 #define spoil(pd, trial) ((void)0)
+#define overrun(run) ((void)0)
 #endif
 
 static unsigned long long entry(uint64_t key, int right)
@@ -111,16 +116,23 @@ static float pattern_at(const float *pattern, int operand, int64_t i)
     return pattern[(i + 1021 * operand) % PATTERN];
 }
 
+/* Beside the numbers of a tensor lie other tensors, or what is left of them, which may be no finite
+ * numbers: what is read there spoils the result even where it is multiplied by 0. The numbers
+ * beyond the dims of a padded layout are 0. */
 static void fill(mo_operand_t *operand, int number, const float *pattern)
 {
     const mo_layout_t *l = &operand->layout;
-    if (mo_layout_is_padded(l)) { /* zeros are wanted there */
-        int64_t index[MO_RANK] = {0}, count = mo_layout_count(l);
-        for (int64_t i = 0; i < count; i++, mo_layout_step(l, index))
+    const int64_t extent = mo_layout_extent(l), numbers = mo_layout_count(l);
+    for (int64_t i = extent; i < extent + TAIL; i++)
+        operand->at[i] = mo_unwritten();
+    if (mo_layout_is_padded(l) || numbers < extent) {
+        int64_t index[MO_RANK] = {0};
+        for (int64_t i = 0; i < extent && !mo_layout_is_padded(l); i++)
+            operand->at[i] = mo_unwritten();
+        for (int64_t i = 0; i < numbers; i++, mo_layout_step(l, index))
             operand->at[mo_layout_at(l, index)] = pattern_at(pattern, number, mo_layout_at(l, index));
         return;
     }
-    const int64_t extent = mo_layout_extent(l);
     for (int64_t from = 0, place = 1021 * number; from < extent;) {
         const int64_t rest = PATTERN - place, more = extent - from < rest ? extent - from : rest;
         memcpy(operand->at + from, pattern + place, (size_t)more * sizeof(float));
@@ -345,15 +357,39 @@ static moco_status_t add_extra(const_dnnl_primitive_desc_t pd, run_t *run, int n
 {
     moco_status_t status = MOCO_OK;
     mo_cmd_t md = extra_md(pd, number);
-    run->extra_bytes[number] = mo_md_size(md);
-    if (run->extra_bytes[number] == 0)
+    const size_t bytes = mo_md_size(md);
+    if (bytes == 0)
         return MOCO_OK;
     dnnl_exec_arg_t *arg = &run->args[run->count++];
     arg->arg = extra_ids[number];
+    run->extra_bytes[number] = bytes + GUARD;
     TRY(mo_block_create(run->extra_bytes[number], &run->extra[number]));
+    memset((uint8_t *)run->extra[number] + bytes, GUARDED, GUARD);
     TRY(give(run, md, run->extra[number], run->extra_bytes[number]));
 cleanup:
     return status;
+}
+
+#ifdef MOCO_FAULTS
+static void overrun(const run_t *run)
+{
+    for (int i = 0; i < EXTRA && mo_check_overrun >= 0; i++)
+        if (run->extra[i] != NULL) {
+            ((uint8_t *)run->extra[i])[run->extra_bytes[i] - 1] = 0;
+            mo_check_overrun++;
+        }
+}
+#endif
+
+static int guards_are_whole(const run_t *run)
+{
+    for (int i = 0; i < EXTRA; i++) {
+        const uint8_t *bytes = run->extra[i];
+        for (size_t k = bytes != NULL ? run->extra_bytes[i] - GUARD : 0; k < run->extra_bytes[i]; k++)
+            if (bytes[k] != GUARDED)
+                return 0;
+    }
+    return 1;
 }
 
 static void run_end(run_t *run)
@@ -397,7 +433,8 @@ static moco_status_t try_out(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, mo
     TRY(fetch_results(&run));
     widen_results(&run);
     spoil(pd, trial);
-    *verdict = results_are_right(trial, run.pattern) ? MO_RIGHT : MO_WRONG;
+    overrun(&run);
+    *verdict = guards_are_whole(&run) && results_are_right(trial, run.pattern) ? MO_RIGHT : MO_WRONG;
 cleanup:
     run_end(&run);
     if (primitive != NULL)

@@ -32,6 +32,9 @@ void mo_checks_read(mo_checks_t *checks);
 /* Tests put wrong results here: called after a primitive ran for its check. And the process forgets
  * what it has found. */
 extern void (*mo_check_spoil)(const char *implementation, float *result, int64_t count);
+/* From 0 on: every trial seems to have written beyond its scratchpad and its workspace; becomes
+ * their number. */
+extern int64_t mo_check_overrun;
 void mo_checks_forget(void);
 #endif
 

@@ -11,7 +11,7 @@
 
 /* clang-format off */
 const char *const mo_gpu_kernel_names[MO_KERNELS] = {
-    "add", "squares", "totals", "sgd", "lars", "adamw", "follow", "images", "planes", "take_rows", "put_rows",
+    "add", "squares", "totals", "sgd", "lars", "adamw", "follow", "images", "planes", "mixed", "take_rows", "put_rows",
     "row_numbers", "put_places", "statistics", "mean_terms", "denominators", "weights", "distances", "pull",
 };
 
@@ -132,6 +132,16 @@ const char *const mo_gpu_kernel_source =
 "    EACH(i)\n"
 "    const long at = i % width;\n"
 "    to[i] = from[numbers[i / width] * width + at % 3 * (width / 3) + at / 3];\n"
+"}\n"
+
+/* train/tune_step.c, mix: image first + n of a batch with the one that far from its end. */
+"kernel void mixed(long count, global float *to, global const uchar *from, long first, long batch, long width,\n"
+"                  global const float *table, float share, float rest)\n"
+"{\n"
+"    EACH(i)\n"
+"    const long a = first + i / width, at = i % width, colour = at % 3 * 256;\n"
+"    const float value = table[colour + from[a * width + at]];\n"
+"    to[i] = share == 1 ? value : value * share + table[colour + from[(batch - 1 - a) * width + at]] * rest;\n"
 "}\n"
 
 /* train/stage_io.c, move_rows: row i is row numbers[i] - less of the other block. */

@@ -4,6 +4,7 @@
 #include "engine/run/device_internal.h"
 #include "engine/run/gpu.h"
 #include "engine/run/process.h"
+#include "util/status.h"
 
 /* What follows is a call of OpenCL's: of a lane, inside the gate. */
 static moco_status_t enter(mo_lane_t **lane, mo_inside_t what)
@@ -82,6 +83,23 @@ moco_status_t mo_gpu_wait(moco_device_t *device)
 moco_status_t mo_device_wait(moco_device_t *device)
 {
     return device->gpu != NULL ? mo_gpu_wait(device) : MOCO_OK;
+}
+
+/* On a lane. */
+static moco_status_t drop(mo_lane_t *lane, void *ctx)
+{
+    (void)lane;
+    return mo_device_wait(ctx);
+}
+
+moco_status_t mo_device_drop(moco_device_t *device, moco_status_t failure)
+{
+    char why[MO_MESSAGE_SIZE];
+    if (!mo_device_is_gpu(device))
+        return failure;
+    mo_message_copy(why);
+    (void)mo_device_call(device, drop, device); /* fails likely as well, for the same reason */
+    return mo_message_set(failure, why);
 }
 
 void mo_device_counts(const moco_device_t *device, mo_device_counts_t *counts)
