@@ -229,7 +229,7 @@ END_TEST
 
 /* ---- a trainer ---- */
 
-enum { BATCH = 16, SIZE = 32, IMAGE = 3 * SIZE * SIZE };
+enum { BATCH = 16, SIZE = 16, IMAGE = 3 * SIZE * SIZE };
 
 /* MoCo v2 takes a step in one pass, v3 in two, and with both views; BYOL has no negatives. The
  * group of SimCLR has two shards, which meet in its batch norms and in NT-Xent. */
