@@ -135,8 +135,12 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
     return mo_product_forward(plan, op, &calls);
 }
 
+/* With AMX, oneDNN's bf16 weight gradient of a 1x1 convolution reaches a third of what the same
+ * matrix product does. */
 static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
 {
+    if (is_each_position(op) && mo_plan_takes_low(plan, op) && !plan->primitives)
+        return mo_matrices_backward(plan, op);
     return mo_product_backward(plan, op, &calls);
 }
 

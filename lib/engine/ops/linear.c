@@ -174,6 +174,7 @@ static moco_status_t d_weights(mo_plan_t *plan, const mo_op_t *op, int32_t src, 
     int32_t turned, d_weights;
     TRY(matrix(plan, read, s.outputs, s.rows, 1, &turned));
     TRY(mo_plan_parameter(plan, MO_IN_GRADS, op->weights, &d_weights));
+    TRY(matrix(plan, d_weights, s.outputs, s.inputs, 0, &d_weights));
     ENGINE(mo_pd_matmul(&pd, mo_device_engine(plan->device), MD(plan, turned), MD(plan, src), NULL, MD(plan, d_weights),
                         attr),
            "plan a weight gradient");
@@ -201,6 +202,7 @@ static moco_status_t d_source(mo_plan_t *plan, const mo_op_t *op, int32_t d_dst,
     TRY(mo_gradient_slot(plan, op->src, &d_src));
     TRY(matrix(plan, d_src, s.rows, s.inputs, 0, &view));
     TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->weights, &plain));
+    TRY(matrix(plan, plain, s.outputs, s.inputs, 0, &plain));
     TRY(any_layout(s.outputs, s.inputs, TYPE(plan, d_dst), &any));
     const int packs = s.rows < MANY_ROWS || TYPE(plan, d_dst) != dnnl_f32;
     ENGINE(mo_pd_matmul(&pd, engine, MD(plan, d_dst), packs ? any : MD(plan, plain), NULL, MD(plan, view), attr),
@@ -214,7 +216,7 @@ cleanup:
     return status;
 }
 
-static moco_status_t products_backward(mo_plan_t *plan, const mo_op_t *op)
+moco_status_t mo_matrices_backward(mo_plan_t *plan, const mo_op_t *op)
 {
     moco_status_t status = MOCO_OK;
     mo_attr_t attr = {0};
@@ -275,7 +277,7 @@ static moco_status_t forward(mo_plan_t *plan, const mo_op_t *op)
 
 static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
 {
-    return plan->primitives ? mo_product_backward(plan, op, &calls) : products_backward(plan, op);
+    return plan->primitives ? mo_product_backward(plan, op, &calls) : mo_matrices_backward(plan, op);
 }
 
 const mo_op_kind_t mo_kind_linear = {.name = "linear",

@@ -36,6 +36,9 @@ typedef struct mo_product_calls {
 moco_status_t mo_product_forward(mo_plan_t *plan, const mo_op_t *op, const mo_product_calls_t *calls);
 moco_status_t mo_product_backward(mo_plan_t *plan, const mo_op_t *op, const mo_product_calls_t *calls);
 
+/* Backward of a product of each position alone, as matrix products over all positions. */
+moco_status_t mo_matrices_backward(mo_plan_t *plan, const mo_op_t *op);
+
 static inline dnnl_prop_kind_t mo_forward_kind(const mo_plan_t *plan)
 {
     return plan->mode == MO_MODE_TRAIN ? dnnl_forward_training : dnnl_forward_inference;

@@ -134,6 +134,8 @@ typedef struct mo_sources {
 } mo_sources_t;
 moco_status_t mo_plan_sources(mo_plan_t *plan, const mo_op_t *op, mo_sources_t *kept);
 void mo_plan_sources_back(mo_plan_t *plan, const mo_sources_t *kept);
+/* Whether the operation reads and makes low precision in this plan. */
+int mo_plan_takes_low(const mo_plan_t *plan, const mo_op_t *op);
 /* The gradient of the operation's result as its backward takes it: a copy of low precision, or the
  * slot itself. */
 moco_status_t mo_plan_low_gradient(mo_plan_t *plan, const mo_op_t *op, mo_slot_id_t *slot);

@@ -87,7 +87,7 @@ static moco_status_t check_device(mo_plan_t *plan)
 
 /* ---- which tensors ---- */
 
-static int takes_low(const mo_plan_t *plan, const mo_op_t *op)
+int mo_plan_takes_low(const mo_plan_t *plan, const mo_op_t *op)
 {
     if (plan->low == dnnl_f32 || !(op->kind->traits & MO_LOW) || op - plan->ops >= plan->net->body_ops)
         return 0;
@@ -111,7 +111,7 @@ static int is_kept(const mo_plan_spec_t *spec, int32_t tensor)
 static int is_read_low(const mo_plan_t *plan, int32_t tensor)
 {
     for (const mo_op_t *op = plan->ops; op < plan->ops + plan->op_count; op++)
-        if (!op->skipped && op->src == tensor && takes_low(plan, op))
+        if (!op->skipped && op->src == tensor && mo_plan_takes_low(plan, op))
             return 1;
     return 0;
 }
@@ -128,7 +128,7 @@ moco_status_t mo_plan_types(mo_plan_t *plan, const mo_plan_spec_t *spec)
                        "precision is %s, wanted float32 to train on a GPU; bf16 trains on processors",
                        name_of(plan->low));
     for (const mo_op_t *op = plan->ops; op < plan->ops + plan->op_count; op++)
-        if (!op->skipped && takes_low(plan, op) && !is_kept(spec, op->dst))
+        if (!op->skipped && mo_plan_takes_low(plan, op) && !is_kept(spec, op->dst))
             plan->is_low[op->dst] = grows(plan, op) ? plan->is_low[op->other] : (uint8_t)is_read_low(plan, op->dst);
     return check_device(plan);
 }
@@ -164,7 +164,7 @@ cleanup:
 moco_status_t mo_plan_sources(mo_plan_t *plan, const mo_op_t *op, mo_sources_t *kept)
 {
     moco_status_t status = MOCO_OK;
-    const int low = takes_low(plan, op);
+    const int low = mo_plan_takes_low(plan, op);
     const int32_t sources[2] = {op->src, grows(plan, op) ? -1 : op->other};
     *kept = (mo_sources_t){.tensor = {-1, -1}};
     for (int i = 0; i < 2 && plan->low != dnnl_f32; i++) {
@@ -185,7 +185,7 @@ moco_status_t mo_plan_low_gradient(mo_plan_t *plan, const mo_op_t *op, mo_slot_i
     moco_status_t status = MOCO_OK;
     mo_md_t md = NULL;
     const mo_slot_id_t made = *slot;
-    if (!takes_low(plan, op))
+    if (!mo_plan_takes_low(plan, op))
         return MOCO_OK;
     TRY(mo_plan_tensor_md(plan, op->dst, plan->low, &md));
     TRY(mo_plan_slot(plan, MO_IN_ARENA, 0, md, slot));
