@@ -89,4 +89,4 @@ cleanup:
     return status;
 }
 
-const mo_op_kind_t mo_kind_regression = {"regression", forward, backward, NULL, 0};
+const mo_op_kind_t mo_kind_regression = {.name = "regression", .forward = forward, .backward = backward};

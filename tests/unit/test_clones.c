@@ -83,11 +83,27 @@ static void batch_norm(float *a, float *b, float *c, int64_t n)
 {
     const int64_t channels = (n + 15) / 16 * 16, positions = 100;
     const mo_norm_t norm = {.mean = c, .variance = c + 128, .factor = c + 256, .shift = c + 384, .relu = 1};
-    mo_norm_moments(a, positions, channels, (double *)(void *)(c + 1024), c, c + 128);
+    mo_norm_moments((mo_norm_x_t){a, 0}, positions, channels, (double *)(void *)(c + 1024), c, c + 128);
     mo_norm_factor(c + 512, c + 128, channels, c + 256);
-    mo_norm_apply(a, positions, channels, &norm, b);
-    mo_norm_sums(a, b, positions, channels, &norm, (double *)(void *)(c + 1024), c + 2048, c + 2176);
-    mo_norm_backward(a, b, positions, channels, &norm, c + 2048, c + 2176, c + 4096);
+    mo_norm_apply((mo_norm_x_t){a, 0}, positions, channels, &norm, (mo_norm_y_t){b, 0});
+    mo_norm_sums((mo_norm_x_t){a, 0}, b, positions, channels, &norm, (double *)(void *)(c + 1024), c + 2048, c + 2176);
+    mo_norm_backward((mo_norm_x_t){a, 0}, b, positions, channels, &norm, c + 2048, c + 2176, c + 4096);
+}
+
+/* Numbers rounded to bf16, their moments, the normalisation of them, and its gradient. */
+static void low_batch_norm(float *a, float *b, float *c, int64_t n)
+{
+    const int64_t channels = (n + 15) / 16 * 16, positions = 100;
+    const mo_norm_t norm = {.mean = c, .variance = c + 128, .factor = c + 256, .shift = c + 384, .relu = 1};
+    const mo_norm_x_t x = {b, 1};
+    for (int64_t i = 0; i < channels; i++)
+        c[256 + i] = 1;
+    mo_norm_apply((mo_norm_x_t){a, 0}, positions, channels, &norm, (mo_norm_y_t){b, 1});
+    mo_norm_moments(x, positions, channels, (double *)(void *)(c + 1024), c, c + 128);
+    mo_norm_factor(c + 512, c + 128, channels, c + 256);
+    mo_norm_apply(x, positions, channels, &norm, (mo_norm_y_t){c + 4096, 1});
+    mo_norm_sums(x, a, positions, channels, &norm, (double *)(void *)(c + 1024), c + 2048, c + 2176);
+    mo_norm_backward(x, a, positions, channels, &norm, c + 2048, c + 2176, a);
 }
 
 static void dot(float *a, float *b, float *c, int64_t n)
@@ -117,9 +133,9 @@ static void blurs(float *a, float *b, float *c, int64_t n)
     mo_view_work_free(&work);
 }
 
-static void (*const cases[])(float *a, float *b, float *c, int64_t n) = {momentum,   sgd,     lars,    adamw,
-                                                                         square_sum, columns, softmax, layer_norm,
-                                                                         batch_norm, dot,     colours, blurs};
+static void (*const cases[])(float *a, float *b, float *c,
+                             int64_t n) = {momentum,   sgd,        lars,           adamw, square_sum, columns, softmax,
+                                           layer_norm, batch_norm, low_batch_norm, dot,   colours,    blurs};
 static const int64_t lengths[] = {1, 7, 16, 31, 64, 77, 100};
 
 START_TEST(test_levels)
@@ -145,11 +161,38 @@ START_TEST(test_levels)
 }
 END_TEST
 
+/* To the nearest bf16 number, of two as near the even one; what is no number stays none. */
+START_TEST(test_rounding)
+{
+    static const struct {
+        uint32_t from;
+        uint16_t to;
+    } rows[16] = {{0x3f800000, 0x3f80}, {0x3f807fff, 0x3f80}, {0x3f808000, 0x3f80}, {0x3f808001, 0x3f81},
+                  {0x3f818000, 0x3f82}, {0x3f817fff, 0x3f81}, {0xbf808000, 0xbf80}, {0xbf818000, 0xbf82},
+                  {0x00000000, 0x0000}, {0x80000000, 0x8000}, {0x7f7fffff, 0x7f80}, {0x7f800000, 0x7f80},
+                  {0xff800000, 0xff80}, {0x7f800001, 0x7fc0}, {0xffffffff, 0xffff}, {0x00008001, 0x0001}};
+    _Alignas(64) float x[16], mean[16] = {0}, factor[16], shift[16];
+    _Alignas(64) uint16_t y[16];
+    const mo_norm_t norm = {.mean = mean, .variance = mean, .factor = factor, .shift = shift};
+    mo_clones_limit(1 + _i);
+    for (int i = 0; i < 16; i++) {
+        memcpy(&x[i], &rows[i].from, sizeof x[i]);
+        factor[i] = 1;
+        shift[i] = -0.0f;
+    }
+    mo_norm_apply((mo_norm_x_t){x, 0}, 1, 16, &norm, (mo_norm_y_t){y, 1});
+    for (int i = 0; i < 16; i++)
+        ck_assert_msg(rows[i].to == (y[i] | (rows[i].from == 0x7f800001 ? 0x40 : 0)), "%08x gave %04x, wanted %04x",
+                      rows[i].from, y[i], rows[i].to);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("clones");
     TCase *tests = tcase_create("levels");
     tcase_add_loop_test(tests, test_levels, 0, (int)(sizeof cases / sizeof cases[0]));
+    tcase_add_loop_test(tests, test_rounding, 0, 3);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -15,21 +15,54 @@
 /* `value` where `test` is not <= 0, else 0: a NaN stays one, so that the step notices it. */
 #define CUT(value, test) ((vec)((words)(value) & ~(words)((test) <= ZERO)))
 
+/* 16 numbers from number `at` on. `low` is a constant wherever these are inlined. */
+MO_INLINE void read_16(const void *from, int64_t at, int low, vec *v)
+{
+    if (low) {
+        const halves h = *(const halves *)__builtin_assume_aligned((const uint16_t *)from + at, WIDTH * 2);
+        *v = (vec)(__builtin_convertvector(h, bits) << 16);
+    } else
+        *v = LOAD((const float *)from + at);
+}
+
+MO_INLINE void write_16(void *to, int64_t at, int low, const vec *v)
+{
+    if (low) {
+        const bits b = (bits)*v, even = b + 0x7fff + (b >> 16 & 1), is_nan = (bits)(*v != *v);
+        const bits rounded = (even & ~is_nan) | ((b | 0x400000) & is_nan);
+        *(halves *)__builtin_assume_aligned((uint16_t *)to + at, WIDTH * 2) =
+            __builtin_convertvector(rounded >> 16, halves);
+    } else
+        STORE((float *)to + at, *v);
+}
+
+/* The body with each type of x for a constant. */
+#define BY_TYPE(x, call)      \
+    do {                      \
+        if ((x).low) {        \
+            enum { LOW = 1 }; \
+            call;             \
+        } else {              \
+            enum { LOW = 0 }; \
+            call;             \
+        }                     \
+    } while (0)
+
 /* A run of positions is contiguous memory that stays in the second-level cache while its channels
  * go by. */
-MO_CLONES(void, mo_norm_moments,
-          (const float *x, int64_t positions, int64_t channels, double *scratch, float *mean, float *variance),
-          (x, positions, channels, scratch, mean, variance))
+MO_INLINE void moments(const void *x, int low, int64_t positions, int64_t channels, double *scratch, float *mean,
+                       float *variance)
 {
     double *total = scratch, *total_squares = scratch + channels;
     memset(scratch, 0, 2 * (size_t)channels * sizeof *scratch);
     for (int64_t r = 0; r < positions; r += RUN) {
         int64_t end = r + RUN < positions ? r + RUN : positions;
         for (int64_t c = 0; c < channels; c += WIDTH) {
-            const vec origin = LOAD(x + c); /* differences to the first position keep the squares from cancelling */
-            vec sum = ZERO, squares = ZERO;
+            vec origin, d, sum = ZERO, squares = ZERO;
+            read_16(x, c, low, &origin); /* differences to the first position keep the squares from cancelling */
             for (int64_t i = r; i < end; i++) {
-                vec d = LOAD(x + i * channels + c) - origin;
+                read_16(x, i * channels + c, low, &d);
+                d -= origin;
                 sum += d;
                 squares += d * d;
             }
@@ -42,9 +75,18 @@ MO_CLONES(void, mo_norm_moments,
     for (int64_t c = 0; c < channels; c++) {
         double shifted = total[c] / (double)positions;
         double v = total_squares[c] / (double)positions - shifted * shifted;
-        mean[c] = (float)(x[c] + shifted);
+        vec origin;
+        read_16(x, c / WIDTH * WIDTH, low, &origin);
+        mean[c] = (float)(origin[c % WIDTH] + shifted);
         variance[c] = (float)(v < 0 ? 0 : v);
     }
+}
+
+MO_CLONES(void, mo_norm_moments,
+          (mo_norm_x_t x, int64_t positions, int64_t channels, double *scratch, float *mean, float *variance),
+          (x, positions, channels, scratch, mean, variance))
+{
+    BY_TYPE(x, moments(x.at, LOW, positions, channels, scratch, mean, variance));
 }
 
 void mo_norm_factor(const float *scale, const float *variance, int64_t channels, float *factor)
@@ -74,8 +116,8 @@ static inline int64_t block_rows(int64_t channels)
     return rows < 8 ? 8 : rows;
 }
 
-MO_CLONES(void, mo_norm_apply, (const float *x, int64_t positions, int64_t channels, const mo_norm_t *norm, float *y),
-          (x, positions, channels, norm, y))
+MO_INLINE void apply(const void *x, int low, int64_t positions, int64_t channels, const mo_norm_t *norm, void *y,
+                     int low_y)
 {
     int64_t block = block_rows(channels);
     for (int64_t first = 0; first < positions; first += block) {
@@ -84,21 +126,32 @@ MO_CLONES(void, mo_norm_apply, (const float *x, int64_t positions, int64_t chann
             coefficients_t k;
             coefficients(norm, c, &k);
             for (int64_t r = first; r < end; r++) {
-                vec v = (LOAD(x + r * channels + c) - k.mean) * k.factor + k.shift;
-                STORE(y + r * channels + c, norm->relu ? CUT(v, v) : v);
+                vec v;
+                read_16(x, r * channels + c, low, &v);
+                v = (v - k.mean) * k.factor + k.shift;
+                v = norm->relu ? CUT(v, v) : v;
+                write_16(y, r * channels + c, low_y, &v);
             }
         }
     }
+}
+
+MO_CLONES(void, mo_norm_apply,
+          (mo_norm_x_t x, int64_t positions, int64_t channels, const mo_norm_t *norm, mo_norm_y_t y),
+          (x, positions, channels, norm, y))
+{
+    if (y.low)
+        BY_TYPE(x, apply(x.at, LOW, positions, channels, norm, y.at, 1));
+    else
+        BY_TYPE(x, apply(x.at, LOW, positions, channels, norm, y.at, 0));
 }
 
 /* The incoming gradient behind ReLU, whose cut is found again from x by the operations of the
  * forward pass. */
 #define BEHIND_RELU(d_y, centred, k) (norm->relu ? CUT((d_y), (centred) * (k).factor + (k).shift) : (d_y))
 
-MO_CLONES(void, mo_norm_sums,
-          (const float *x, const float *d_y, int64_t positions, int64_t channels, const mo_norm_t *norm,
-           double *scratch, float *d_scale, float *d_shift),
-          (x, d_y, positions, channels, norm, scratch, d_scale, d_shift))
+MO_INLINE void sums(const void *x, int low, const float *d_y, int64_t positions, int64_t channels,
+                    const mo_norm_t *norm, double *scratch, float *d_scale, float *d_shift)
 {
     double *total = scratch, *total_products = scratch + channels;
     memset(scratch, 0, 2 * (size_t)channels * sizeof *scratch);
@@ -109,7 +162,9 @@ MO_CLONES(void, mo_norm_sums,
             coefficients(norm, c, &k);
             vec sum = ZERO, products = ZERO;
             for (int64_t i = r; i < end; i++) {
-                vec centred = LOAD(x + i * channels + c) - k.mean, incoming = LOAD(d_y + i * channels + c);
+                vec centred, incoming = LOAD(d_y + i * channels + c);
+                read_16(x, i * channels + c, low, &centred);
+                centred -= k.mean;
                 vec g = BEHIND_RELU(incoming, centred, k);
                 sum += g;
                 products += g * centred;
@@ -126,10 +181,16 @@ MO_CLONES(void, mo_norm_sums,
     }
 }
 
-MO_CLONES(void, mo_norm_backward,
-          (const float *x, const float *d_y, int64_t positions, int64_t channels, const mo_norm_t *norm, const float *k,
-           const float *c, float *d_x),
-          (x, d_y, positions, channels, norm, k, c, d_x))
+MO_CLONES(void, mo_norm_sums,
+          (mo_norm_x_t x, const float *d_y, int64_t positions, int64_t channels, const mo_norm_t *norm, double *scratch,
+           float *d_scale, float *d_shift),
+          (x, d_y, positions, channels, norm, scratch, d_scale, d_shift))
+{
+    BY_TYPE(x, sums(x.at, LOW, d_y, positions, channels, norm, scratch, d_scale, d_shift));
+}
+
+MO_INLINE void backward(const void *x, int low, const float *d_y, int64_t positions, int64_t channels,
+                        const mo_norm_t *norm, const float *k, const float *c, float *d_x)
 {
     int64_t block = block_rows(channels);
     for (int64_t first = 0; first < positions; first += block) {
@@ -139,10 +200,20 @@ MO_CLONES(void, mo_norm_backward,
             coefficients(norm, at, &n);
             vec slope = LOAD(k + at), constant = LOAD(c + at);
             for (int64_t r = first; r < end; r++) {
-                vec centred = LOAD(x + r * channels + at) - n.mean, incoming = LOAD(d_y + r * channels + at);
+                vec centred, incoming = LOAD(d_y + r * channels + at);
+                read_16(x, r * channels + at, low, &centred);
+                centred -= n.mean;
                 vec g = BEHIND_RELU(incoming, centred, n);
                 STORE(d_x + r * channels + at, g * n.factor + (centred * slope + constant));
             }
         }
     }
+}
+
+MO_CLONES(void, mo_norm_backward,
+          (mo_norm_x_t x, const float *d_y, int64_t positions, int64_t channels, const mo_norm_t *norm, const float *k,
+           const float *c, float *d_x),
+          (x, d_y, positions, channels, norm, k, c, d_x))
+{
+    BY_TYPE(x, backward(x.at, LOW, d_y, positions, channels, norm, k, c, d_x));
 }

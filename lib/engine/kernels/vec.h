@@ -12,6 +12,9 @@
 typedef float vec __attribute__((vector_size(WIDTH * 4), aligned(WIDTH * 4)));
 typedef int32_t words __attribute__((vector_size(WIDTH * 4), aligned(WIDTH * 4)));
 
+typedef uint32_t bits __attribute__((vector_size(WIDTH * 4), aligned(WIDTH * 4)));
+typedef uint16_t halves __attribute__((vector_size(WIDTH * 2), aligned(WIDTH * 2)));
+
 #define LOAD(from) (*(const vec *)__builtin_assume_aligned((from), WIDTH * 4))
 #define STORE(to, value) (*(vec *)__builtin_assume_aligned((to), WIDTH * 4) = (value))
 #define ZERO ((vec){0})

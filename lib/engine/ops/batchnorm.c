@@ -4,8 +4,8 @@
  *
  * By the loops of kernels/norm.c where channels come in multiples of 16, which is what encoders
  * have, for groups of one shard and of several: moments, [synchronisation,] normalisation;
- * backward: sums, [synchronisation,] gradient. Else, and in plans made with `primitives`, by
- * oneDNN's primitives (batchnorm_primitives.c). */
+ * backward: sums, [synchronisation,] gradient. Their x and y may be bf16. Else, and in plans made
+ * with `primitives`, by oneDNN's primitives (batchnorm_primitives.c). */
 #include <math.h>
 
 #include "engine/kernels/epsilon.h"
@@ -143,32 +143,38 @@ static int64_t channels(const mo_op_t *op, const mo_net_t *net)
     return net->shapes[op->src].c;
 }
 
-/* values: x, scratch, mean, variance. */
-static moco_status_t moments(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
-{
-    mo_norm_moments(v[0], positions(op, net, rows), channels(op, net), (double *)v[1], v[2], v[3]);
-    return MOCO_OK;
-}
-
 static int cuts(const mo_op_t *op)
 {
     return op->activation == MO_ACTIVATION_RELU;
 }
 
+/* The loops that see x and y, for each of their types: the host functions of an operation in a
+ * plan. */
+
+/* values: x, scratch, mean, variance. */
+static moco_status_t moments_of(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v, int low)
+{
+    mo_norm_moments((mo_norm_x_t){v[0], low}, positions(op, net, rows), channels(op, net), (double *)v[1], v[2], v[3]);
+    return MOCO_OK;
+}
+
 /* values: x, y, mean, variance, scale, shift, factor. */
-static moco_status_t normalise(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
+static moco_status_t normalise_of(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v, int low,
+                                  int low_y)
 {
     mo_norm_t norm = {.mean = v[2], .variance = v[3], .factor = v[6], .shift = v[5], .relu = cuts(op)};
     mo_norm_factor(v[4], v[3], channels(op, net), v[6]);
-    mo_norm_apply(v[0], positions(op, net, rows), channels(op, net), &norm, v[1]);
+    mo_norm_apply((mo_norm_x_t){v[0], low}, positions(op, net, rows), channels(op, net), &norm,
+                  (mo_norm_y_t){v[1], low_y});
     return MOCO_OK;
 }
 
 /* values: x, d_y, scratch, mean, variance, factor, shift, d_scale, d_shift. */
-static moco_status_t sums(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
+static moco_status_t sums_of(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v, int low)
 {
     mo_norm_t norm = {.mean = v[3], .variance = v[4], .factor = v[5], .shift = v[6], .relu = cuts(op)};
-    mo_norm_sums(v[0], v[1], positions(op, net, rows), channels(op, net), &norm, (double *)v[2], v[7], v[8]);
+    mo_norm_sums((mo_norm_x_t){v[0], low}, v[1], positions(op, net, rows), channels(op, net), &norm, (double *)v[2],
+                 v[7], v[8]);
     return MOCO_OK;
 }
 
@@ -179,12 +185,29 @@ static moco_status_t sums_of_one(const mo_op_t *op, const mo_net_t *net, int32_t
 }
 
 /* values: x, d_y, d_x, mean, variance, factor, shift, k, c. */
-static moco_status_t gradient(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v)
+static moco_status_t gradient_of(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v, int low)
 {
     mo_norm_t norm = {.mean = v[3], .variance = v[4], .factor = v[5], .shift = v[6], .relu = cuts(op)};
-    mo_norm_backward(v[0], v[1], positions(op, net, rows), channels(op, net), &norm, v[7], v[8], v[2]);
+    mo_norm_backward((mo_norm_x_t){v[0], low}, v[1], positions(op, net, rows), channels(op, net), &norm, v[7], v[8],
+                     v[2]);
     return MOCO_OK;
 }
+
+#define HOST(name, ...)                                                                              \
+    static moco_status_t name(const mo_op_t *op, const mo_net_t *net, int32_t rows, float *const *v) \
+    {                                                                                                \
+        return __VA_ARGS__;                                                                          \
+    }
+HOST(moments, moments_of(op, net, rows, v, 0))
+HOST(moments_low, moments_of(op, net, rows, v, 1))
+HOST(normalise, normalise_of(op, net, rows, v, 0, 0))
+HOST(normalise_to_low, normalise_of(op, net, rows, v, 0, 1))
+HOST(normalise_from_low, normalise_of(op, net, rows, v, 1, 0))
+HOST(normalise_low, normalise_of(op, net, rows, v, 1, 1))
+HOST(sums, sums_of(op, net, rows, v, 0))
+HOST(sums_low, sums_of(op, net, rows, v, 1))
+HOST(gradient, gradient_of(op, net, rows, v, 0))
+HOST(gradient_low, gradient_of(op, net, rows, v, 1))
 
 enum { MEMO_FACTOR = 0 }; /* where the primitives keep their workspace */
 
@@ -200,19 +223,22 @@ static moco_status_t loops(mo_plan_t *plan, const mo_op_t *op)
     TRY(mo_plan_parameter(plan, MO_IN_PARAMS, op->bias, &shift));
     TRY(mo_temporary(plan, 4, width, &scratch));
     TRY(mo_temporary(plan, 1, width, &factor));
+    const int low = plan->is_low[op->src], low_y = plan->is_low[op->dst];
+    const mo_host_fn take_moments = low ? moments_low : moments;
+    const mo_host_fn normalises[2][2] = {{normalise, normalise_to_low}, {normalise_from_low, normalise_low}};
     if (mo_plan_syncs(plan)) {
         TRY(mo_temporary(plan, 1, width, &shard_mean));
         TRY(mo_temporary(plan, 1, width, &shard_variance));
         mo_slot_id_t own[] = {src, scratch, shard_mean, shard_variance};
         mo_slot_id_t all[] = {shard_mean, shard_variance, mean, variance};
-        TRY(mo_emit_host(plan, op, moments, "rwww", own));
+        TRY(mo_emit_host(plan, op, take_moments, "rwww", own));
         TRY(mo_emit_sync(plan, op, mo_norm_sync_statistics, NULL, "rrww", all));
     } else {
         mo_slot_id_t own[] = {src, scratch, mean, variance};
-        TRY(mo_emit_host(plan, op, moments, "rwww", own));
+        TRY(mo_emit_host(plan, op, take_moments, "rwww", own));
     }
     mo_slot_id_t slots[] = {src, dst, mean, variance, scale, shift, factor};
-    TRY(mo_emit_host(plan, op, normalise, "rwrrrrw", slots));
+    TRY(mo_emit_host(plan, op, normalises[low][low_y], "rwrrrrw", slots));
     *mo_memo(plan, op, MEMO_FACTOR) = factor;
     *mo_memo(plan, op, MEMO_MEAN) = mean;
     *mo_memo(plan, op, MEMO_VARIANCE) = variance;
@@ -239,13 +265,14 @@ static moco_status_t loops_backward(mo_plan_t *plan, const mo_op_t *op)
         d_src = d_dst; /* over the incoming gradient: nobody reads it again */
     else
         TRY(mo_gradient_slot(plan, op->src, &d_src));
+    const int low = plan->is_low[op->src];
     mo_slot_id_t own[] = {src, d_dst, scratch, mean, variance, factor, shift, d_scale, d_shift};
     mo_slot_id_t terms[] = {d_scale, d_shift, variance, scale, k, c};
     mo_slot_id_t slots[] = {src, d_dst, d_src, mean, variance, factor, shift, k, c};
-    TRY(mo_emit_host(plan, op, sums, "rrwrrrrww", own));
+    TRY(mo_emit_host(plan, op, low ? sums_low : sums, "rrwrrrrww", own));
     TRY(mo_plan_syncs(plan) ? mo_emit_sync(plan, op, mo_norm_sync_gradients, NULL, "rrrrww", terms)
                             : mo_emit_host(plan, op, sums_of_one, "rrrrww", terms));
-    TRY(mo_emit_host(plan, op, gradient, "rrwrrrrrr", slots));
+    TRY(mo_emit_host(plan, op, low ? gradient_low : gradient, "rrwrrrrrr", slots));
     TRY(mo_gradient_add(plan, op, op->src, d_src));
 cleanup:
     return status;
@@ -270,5 +297,8 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     return takes_loops(plan, op) ? loops_backward(plan, op) : mo_batchnorm_primitives_backward(plan, op);
 }
 
-const mo_op_kind_t mo_kind_batchnorm = {
-    .name = "batch norm", .forward = forward, .backward = backward, .traits = MO_SYNCS | MO_FOLDS};
+const mo_op_kind_t mo_kind_batchnorm = {.name = "batch norm",
+                                        .forward = forward,
+                                        .backward = backward,
+                                        .takes_either = takes_loops,
+                                        .traits = MO_SYNCS | MO_FOLDS};

@@ -7,8 +7,9 @@
  * source in the other type: before its instructions stands a copy of the source in its own, made
  * once for all that read it.
  *
- * A plan that trains does the same, and its products read a low copy of the gradient of their
- * result too. Every gradient is float32 otherwise: a product writes its source's as float32, so
+ * A plan that trains does the same; a batch norm in its own loops reads and makes either type, so
+ * what lies between a convolution and the next one is bf16. Products read a low copy of the gradient
+ * of their result too. Every gradient is float32 otherwise: a product writes its source's as float32, so
  * that sums over several readers round nothing, and its weights' into the float32 block. The low
  * copies of sources are kept for backward in the place of the float32 tensors, which most kinds do
  * not read again. There what pools, and what reads the images, stays float32: the first gains
@@ -108,12 +109,32 @@ static int is_kept(const mo_plan_spec_t *spec, int32_t tensor)
     return 0;
 }
 
+/* In plans that train: loops for both types, which spare copies on either side. */
+static int takes_either(const mo_plan_t *plan, const mo_op_t *op)
+{
+    return plan->low == dnnl_bf16 && plan->mode != MO_MODE_INFER && op->kind->takes_either != NULL &&
+           op->kind->takes_either(plan, op);
+}
+
 static int is_read_low(const mo_plan_t *plan, int32_t tensor)
 {
     for (const mo_op_t *op = plan->ops; op < plan->ops + plan->op_count; op++)
-        if (!op->skipped && op->src == tensor && mo_plan_takes_low(plan, op))
+        if (!op->skipped && op->src == tensor && (mo_plan_takes_low(plan, op) || takes_either(plan, op)))
             return 1;
     return 0;
+}
+
+/* Nobody wants it as float32. */
+static int is_read_low_alone(const mo_plan_t *plan, int32_t tensor)
+{
+    int read = 0;
+    for (const mo_op_t *op = plan->ops; op < plan->ops + plan->op_count; op++)
+        if (!op->skipped && (op->src == tensor || op->other == tensor)) {
+            read = 1;
+            if (op->other == tensor || !mo_plan_takes_low(plan, op))
+                return 0;
+        }
+    return read;
 }
 
 moco_status_t mo_plan_types(mo_plan_t *plan, const mo_plan_spec_t *spec)
@@ -128,8 +149,12 @@ moco_status_t mo_plan_types(mo_plan_t *plan, const mo_plan_spec_t *spec)
                        "precision is %s, wanted float32 to train on a GPU; bf16 trains on processors",
                        name_of(plan->low));
     for (const mo_op_t *op = plan->ops; op < plan->ops + plan->op_count; op++)
-        if (!op->skipped && mo_plan_takes_low(plan, op) && !is_kept(spec, op->dst))
-            plan->is_low[op->dst] = grows(plan, op) ? plan->is_low[op->other] : (uint8_t)is_read_low(plan, op->dst);
+        if (!op->skipped && !is_kept(spec, op->dst)) {
+            if (mo_plan_takes_low(plan, op))
+                plan->is_low[op->dst] = grows(plan, op) ? plan->is_low[op->other] : (uint8_t)is_read_low(plan, op->dst);
+            else if (takes_either(plan, op))
+                plan->is_low[op->dst] = (uint8_t)is_read_low_alone(plan, op->dst);
+        }
     return check_device(plan);
 }
 
@@ -167,7 +192,7 @@ moco_status_t mo_plan_sources(mo_plan_t *plan, const mo_op_t *op, mo_sources_t *
     const int low = mo_plan_takes_low(plan, op);
     const int32_t sources[2] = {op->src, grows(plan, op) ? -1 : op->other};
     *kept = (mo_sources_t){.tensor = {-1, -1}};
-    for (int i = 0; i < 2 && plan->low != dnnl_f32; i++) {
+    for (int i = 0; i < 2 && plan->low != dnnl_f32 && !takes_either(plan, op); i++) {
         int32_t converted;
         if (sources[i] < 0 || plan->is_low[sources[i]] == low || (i == 1 && sources[1] == sources[0]))
             continue;
