@@ -35,9 +35,8 @@ typedef struct mo_op_kind {
     moco_status_t (*forward)(mo_plan_t *plan, const mo_op_t *op);     /* in any mode              */
     moco_status_t (*backward)(mo_plan_t *plan, const mo_op_t *op);    /* train; d_dst -> d_src … */
     int64_t (*multiply_adds)(const mo_net_t *net, const mo_op_t *op); /* forward, per image; NULL: too few to count */
-    /* Whether it reads and makes float32 and bf16 alike in a plan that trains; NULL: no.                           */
-    int (*takes_either)(const mo_plan_t *plan, const mo_op_t *op);
-    unsigned traits; /* of enum mo_trait                           */
+    int (*takes_either)(const mo_plan_t *plan, const mo_op_t *op); /* float32 and bf16, where plans train; NULL: no */
+    unsigned traits;                                               /* of enum mo_trait                           */
 } mo_op_kind_t;
 
 typedef enum mo_init {

@@ -8,12 +8,13 @@
  * once for all that read it.
  *
  * A plan that trains does the same; a batch norm in its own loops reads and makes either type, so
- * what lies between a convolution and the next one is bf16. Products read a low copy of the gradient
- * of their result too. Every gradient is float32 otherwise: a product writes its source's as float32, so
- * that sums over several readers round nothing, and its weights' into the float32 block. The low
- * copies of sources are kept for backward in the place of the float32 tensors, which most kinds do
- * not read again. There what pools, and what reads the images, stays float32: the first gains
- * little, and oneDNN's weight gradient of the second is slower in bf16 with its three channels. */
+ * what lies between a convolution and the next one is bf16. Products read a low copy of the
+ * gradient of their result too. Every gradient is float32 otherwise: a product writes its source's
+ * as float32, so that sums over several readers round nothing, and its weights' into the float32
+ * block. The low copies of sources are kept for backward in the place of the float32 tensors, which
+ * most kinds do not read again. There what pools, and what reads the images, stays float32: the
+ * first gains little, and oneDNN's weight gradient of the second is slower in bf16 with its three
+ * channels. */
 #include <string.h>
 #include <moco/types.h>
 
