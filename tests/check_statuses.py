@@ -21,6 +21,7 @@ ON_DEVICE = {"ENGINE", "FORKED", "STATE", "THREAD", "UNSUPPORTED"}
 # Calls that are not followed.
 CUT = {
     ("mo_method_of", "mo_loss_of"): "a check of options reads the method's row and runs none of its functions",
+    ("batchnorm", "mo_kind_batchnorm"): "a network that is listed runs none of its operations",
     ("mo_image_endings", "formats"): "a listing reads the names of the formats alone",
     ("mo_image_has_ending", "formats"): "the same",
     ("mo_embedding_forget", "mo_embedding_record_read"): "a record that cannot be read is not that of these rows",

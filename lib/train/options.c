@@ -126,7 +126,7 @@ moco_status_t mo_options_agree(const void *options)
         TRY(mo_option_at_least("milestone_2", o->milestone_2, "milestone_1", o->milestone_1));
     TRY(mo_options_check_vit(o));
     if (o->precision == MOCO_PRECISION_F16) /* the smallest f16 number is 6e-8 */
-        return mo_fail(MOCO_ERR_UNSUPPORTED,
+        return mo_fail(MOCO_ERR_ARGUMENT,
                        "precision is f16, wanted float32 or bf16 to train: gradients would become 0");
     TRY(mo_method_check(o));
 cleanup:
