@@ -26,6 +26,7 @@ struct mo_opencl {
     address_fn give_address;
     void *program; /* of our own kernels; NULL: not built yet */
     void **kernels;
+    const char *const *names; /* of the kernels */
     int32_t kernel_count;
 };
 

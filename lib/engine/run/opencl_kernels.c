@@ -61,6 +61,7 @@ moco_status_t mo_opencl_build(mo_opencl_t *o, const char *source, int32_t count,
         return mo_fail(MOCO_ERR_UNSUPPORTED, "this process has no OpenCL that compiles");
     TRY(mo_calloc((size_t)count, sizeof *o->kernels, &o->kernels));
     o->kernel_count = count;
+    o->names = names;
     o->program = mo_fault(MO_FAULT_ENGINE) ? NULL : create(o->context, 1, &source, NULL, &error);
     if (o->program == NULL)
         TRY(mo_opencl_failed("take a program", error != 0 ? error : OUT_OF_RESOURCES));
@@ -103,11 +104,16 @@ moco_status_t mo_opencl_run(mo_opencl_t *o, int32_t number, int64_t items, int32
         return MOCO_OK;
     if (!mo_opencl_look_up("clSetKernelArg", &give) || !mo_opencl_look_up("clEnqueueNDRangeKernel", &run))
         return mo_fail(MOCO_ERR_UNSUPPORTED, "this process has no OpenCL that runs kernels");
+    error = mo_fault(MO_FAULT_ENGINE) ? OUT_OF_RESOURCES : 0;
     for (int32_t i = 0; i < count && error == 0; i++)
         error = args[i].bytes == 0 ? o->give_address(o->kernels[number], (uint32_t)i, args[i].value)
                                    : give(o->kernels[number], (uint32_t)i, args[i].bytes, args[i].value);
     if (error == 0)
         error = mo_fault(MO_FAULT_ENGINE) ? OUT_OF_RESOURCES
                                           : run(o->queue, o->kernels[number], 1, NULL, &all, &group, 0, NULL, NULL);
-    return error == 0 ? MOCO_OK : mo_opencl_failed("run a kernel", error);
+    if (error == 0)
+        return MOCO_OK;
+    char what[64];
+    snprintf(what, sizeof what, "run the kernel '%s'", o->names[number]);
+    return mo_opencl_failed(what, error);
 }
