@@ -1,7 +1,12 @@
 /* OpenCL C in front of every program of oneDNN's, in the place of Intel's sub-groups. LANES is the
  * number of work-items that make one: where it is one, what lanes exchange is the number itself;
- * where it is more, they can only read and write side by side, and an exchange ends the program. */
+ * where it is more, they can only read and write side by side, and an exchange ends the program.
+ * Forms of theirs that a driver has and that are not made here are switched off, and nothing is
+ * contracted, so that drivers give the same numbers. */
 static const char sub_groups[] =
+    "#pragma OPENCL FP_CONTRACT OFF\n"
+    "#undef cl_intel_subgroup_local_block_io\n"
+    "#undef cl_intel_subgroups_char\n"
     "#define LINEAR_ID ((get_local_id(2) * get_local_size(1) + get_local_id(1)) * get_local_size(0) + "
     "get_local_id(0))\n"
     "#define get_sub_group_local_id() ((uint)(LINEAR_ID % LANES))\n"

@@ -436,6 +436,8 @@ static moco_status_t try_out(mo_lane_t *lane, const_dnnl_primitive_desc_t pd, mo
     overrun(&run);
     *verdict = guards_are_whole(&run) && results_are_right(trial, run.pattern) ? MO_RIGHT : MO_WRONG;
 cleanup:
+    if (status != MOCO_OK || *verdict == MO_UNABLE)
+        dnnl_stream_wait(lane->stream); /* it may be at work on the operands still */
     run_end(&run);
     if (primitive != NULL)
         dnnl_primitive_destroy(primitive);

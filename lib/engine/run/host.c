@@ -114,19 +114,28 @@ moco_status_t mo_processor_check(void)
     return MOCO_OK;
 }
 
+static const char *runtime_name(unsigned runtime)
+{
+    switch (runtime) {
+    case DNNL_RUNTIME_NONE: return "none";
+    case DNNL_RUNTIME_SEQ: return "sequential";
+    case DNNL_RUNTIME_OMP: return "OpenMP";
+    case DNNL_RUNTIME_TBB: return "TBB";
+    case DNNL_RUNTIME_THREADPOOL: return "threadpool";
+    case DNNL_RUNTIME_OCL: return "OpenCL";
+    default: return "SYCL";
+    }
+}
+
 /* Under mo_process_hold. */
 static json_t *ask_onednn(void)
 {
-    static const char *const runtimes[] = {"none", "sequential", "OpenMP", "", "TBB"};
     const dnnl_version_t *v = dnnl_version();
     char version[64];
     snprintf(version, sizeof version, "%d.%d.%d", v->major, v->minor, v->patch);
-    const char *cpu = v->cpu_runtime <= 4 ? runtimes[v->cpu_runtime] : "threadpool";
-    const char *gpu = v->gpu_runtime == DNNL_RUNTIME_NONE  ? "none"
-                      : v->gpu_runtime == DNNL_RUNTIME_OCL ? "OpenCL"
-                                                           : "SYCL";
-    return json_pack("{s:s, s:s, s:s, s:s, s:i}", "version", version, "isa", mo_isa_name(), "cpu_runtime", cpu,
-                     "gpu_runtime", gpu, "gpu_engines", (int)mo_gpu_count());
+    return json_pack("{s:s, s:s, s:s, s:s, s:i}", "version", version, "isa", mo_isa_name(), "cpu_runtime",
+                     runtime_name(v->cpu_runtime), "gpu_runtime", runtime_name(v->gpu_runtime), "gpu_engines",
+                     (int)mo_gpu_count());
 }
 
 static json_t *checks_json(void)
