@@ -28,7 +28,7 @@ MO_INLINE void read_16(const void *from, int64_t at, int low, vec *v)
 MO_INLINE void write_16(void *to, int64_t at, int low, const vec *v)
 {
     if (low) {
-        const bits b = (bits)*v, even = b + 0x7fff + (b >> 16 & 1), is_nan = (bits)(*v != *v);
+        const bits b = (bits)*v, even = b + 0x7fff + (b >> 16 & 1), is_nan = (bits)((b & 0x7fffffff) > 0x7f800000);
         const bits rounded = (even & ~is_nan) | ((b | 0x400000) & is_nan);
         *(halves *)__builtin_assume_aligned((uint16_t *)to + at, WIDTH * 2) =
             __builtin_convertvector(rounded >> 16, halves);
