@@ -10,11 +10,11 @@ jobs=$(nproc)
 export MOCO_SOURCE_DIR=$source PYTHONDONTWRITEBYTECODE=1 HOME=/root LC_ALL=C.UTF-8
 failed=0
 # Those whose numbers come out of oneDNN.
-computing='check layers vit plan linear supervised shards'
+computing='check layers low vit plan linear supervised shards'
 : "${MOCO_COMPILERS:=$(case $mode in quick*) echo gcc ;; *) echo gcc clang ;; esac)}"
 case $mode in
 quick*) ;;
-*) computing="$computing nets gradients learner finetune bits resume embed_files" ;;
+*) computing="$computing nets gradients learner finetune precision bits resume embed_files" ;;
 esac
 computing="^test_($(echo "$computing" | tr ' ' '|'))\$"
 

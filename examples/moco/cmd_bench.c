@@ -41,7 +41,8 @@ static const char notes[] =
     "Values that are not given come from the recipe (default moco-v2), as in `moco train`. The images are noise, both\n"
     "views of each are drawn before the step and not timed. A step runs before those that count. Shares count the\n"
     "multiply-adds of convolutions, linear layers and attentions, against chains of them in registers on as many\n"
-    "threads, measured on either side of every step.";
+    "threads, measured on either side of every step; the chains are float32 in every precision. With f16, and on a\n"
+    "GPU, training is float32 whatever --precision says.";
 
 static int parse(int argc, char **argv, bench_options_t *options)
 {
@@ -54,7 +55,7 @@ static int parse(int argc, char **argv, bench_options_t *options)
          NULL},
         DEVICE_OPTIONS(options->place),
         {"precision", 0, ARG_CHOICE, &options->file.precision, "float32|bf16|f16",
-         "of the backbone's products; with f16 training stays float32 (default float32)", 0, 0, NULL},
+         "of the backbone's products (default float32)", 0, 0, NULL},
         {"memory-cap", 0, ARG_BYTES, &options->memory_cap, "BYTES", "refuse to plan more, such as 2G or 512M", 0, 0,
          NULL},
         {"set", 0, ARG_SETTING, &options->settings, "name=value", "any trainer option, repeatable", 0, 0, NULL},
@@ -361,7 +362,7 @@ int cmd_bench(int argc, char **argv)
         return code;
     if (options.memory_cap != ARG_ABSENT)
         b.trained.memory_cap = options.memory_cap;
-    if (options.file.precision == MOCO_PRECISION_BF16)
+    if (options.file.precision == MOCO_PRECISION_BF16 && options.place.kind != MOCO_DEVICE_GPU)
         b.trained.precision = MOCO_PRECISION_BF16;
     b.side = b.trained.image_size;
     TRY(place_open(&options.place, &b.device));

@@ -12,9 +12,9 @@
  * gradient of their result too. Every gradient is float32 otherwise: a product writes its source's
  * as float32, so that sums over several readers round nothing, and its weights' into the float32
  * block. The low copies of sources are kept for backward in the place of the float32 tensors, which
- * most kinds do not read again. There what pools, and what reads the images, stays float32: the
- * first gains little, and oneDNN's weight gradient of the second is slower in bf16 with its three
- * channels. */
+ * most kinds do not read again (the ReLU of a residual sum does). There what pools, and what reads
+ * the images, stays float32: the first gains little, and oneDNN's weight gradient of the second is
+ * slower in bf16 with its three channels. */
 #include <string.h>
 #include <moco/types.h>
 
@@ -36,6 +36,32 @@ static const char *name_of(dnnl_data_type_t type)
     return type == dnnl_bf16 ? "bf16" : "f16";
 }
 
+/* The same of the convolution's gradients; a processor may have the one without the others. */
+static dnnl_status_t ask_gradients(const mo_plan_t *plan, mo_cmd_t map, mo_cmd_t weights, const mo_window_t *window,
+                                   const_dnnl_primitive_desc_t forward, mo_cattr_t attr, int *found)
+{
+    const dnnl_dims_t dims = {2, 32, 8, 8}, filter = {32, 32, 3, 3};
+    const dnnl_engine_t engine = mo_device_engine(plan->device);
+    dnnl_primitive_desc_t pd[2] = {NULL};
+    mo_md_t d_map = NULL, d_weights = NULL;
+    dnnl_status_t status = mo_md_tag(&d_map, 4, dims, dnnl_f32, dnnl_nhwc);
+    if (status == dnnl_success)
+        status = mo_md_tag(&d_weights, 4, filter, dnnl_f32, dnnl_format_tag_any);
+    if (status == dnnl_success)
+        status = mo_pd_conv_bwd_data(&pd[0], engine, d_map, weights, map, window, forward, attr);
+    if (status == dnnl_success)
+        status = mo_pd_conv_bwd_weights(&pd[1], engine, map, d_weights, NULL, map, window, forward, attr);
+    *found = status == dnnl_success;
+    for (int i = 0; i < 2; i++) {
+        *found = *found && strstr(mo_pd_name(pd[i]), "ref") == NULL;
+        if (pd[i] != NULL)
+            dnnl_primitive_desc_destroy(pd[i]);
+    }
+    mo_md_free(d_map);
+    mo_md_free(d_weights);
+    return status;
+}
+
 /* The first implementation of a small convolution or matrix product; not the plain loops with which
  * oneDNN's lists end, which would take hours. */
 static dnnl_status_t ask_product(const mo_plan_t *plan, int rank, dnnl_format_tag_t tag, mo_cattr_t attr, int *found)
@@ -52,6 +78,8 @@ static dnnl_status_t ask_product(const mo_plan_t *plan, int rank, dnnl_format_ta
         status = rank == 2 ? mo_pd_matmul(&pd, engine, src, any, NULL, src, attr)
                            : mo_pd_conv_fwd(&pd, engine, dnnl_forward_inference, src, any, NULL, src, &window, attr);
     *found = status == dnnl_success && strstr(mo_pd_name(pd), "ref") == NULL;
+    if (*found && rank == 4 && plan->mode == MO_MODE_TRAIN)
+        status = ask_gradients(plan, src, any, &window, pd, attr, found);
     if (pd != NULL)
         dnnl_primitive_desc_destroy(pd);
     mo_md_free(src);
