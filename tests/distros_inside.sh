@@ -8,6 +8,7 @@ mode=${1:-}
 source=/libmoco
 jobs=$(nproc)
 export MOCO_SOURCE_DIR=$source PYTHONDONTWRITEBYTECODE=1 HOME=/root LC_ALL=C.UTF-8
+unset CMAKE_C_COMPILER_LAUNCHER # of a program that may not be in a tree
 failed=0
 # Those whose numbers come out of oneDNN.
 computing='check layers low vit plan linear supervised shards'

@@ -23,9 +23,11 @@ RECIPES = [("moco-v2", RESNET + QUEUE), ("moco-v3-vit", VIT)]
 if STEPS:
     RECIPES += [("moco-v1", RESNET + QUEUE), ("moco-cifar", RESNET + QUEUE), ("moco-v3", RESNET), ("simclr", RESNET),
                 ("simclr-code", RESNET), ("byol", RESNET)]
-# Relative; float32 sums in another order: 1e-7 to 1e-6 seen. The gradient of a new ViT is a small difference of large
+# Relative; float32 sums in another order: 1e-7 to 1e-6 seen. A ReLU whose input is rounded to the other side of 0 hands
+# on another number, and the last one has 16 x 4 x 4 x 128 of them: one of these is worth 1 / sqrt(32768) = 0.0055 of the
+# gradient, which the norm changes by at most (4e-4 seen). The gradient of a new ViT is a small difference of large
 # numbers: AVX2 and SSE4.1 of one processor are 2e-3 apart, while their losses are 2e-8 apart.
-LOSS, NORM, VIT_NORM, ROWS = 1e-5, 1e-4, 2e-2, 1e-5
+LOSS, NORM, VIT_NORM, ROWS = 1e-5, 6e-3, 2e-2, 1e-5
 # Training amplifies what rounding begins: mostly by less than two a step, seldom by ten. How much is seen by runs of the
 # CPU with the kernels of other instruction sets: the GPU may be so many times as far from the CPU as these have been up
 # to that step. In the end the runs are no longer the same, and the bound only asks that both learn alike.

@@ -297,7 +297,8 @@ START_TEST(test_trainer)
         ck_assert_int_eq(after.waits - before.waits, on_gpu());
         ck_assert_int_eq(after.maps - before.maps, 0);
         ck_assert_double_le(fabs(a.loss / b.loss - 1), 1e-5);
-        ck_assert_double_le(fabs(a.gradient_norm / b.gradient_norm - 1), 1e-4);
+        /* A ReLU that is rounded to the other side of 0 changes one of 16 x 2 x 2 x 128 numbers. */
+        ck_assert_double_le(fabs(a.gradient_norm / b.gradient_norm - 1), 1 / sqrt(8192.0));
     }
     const mo_state_t *x = &ours->state, *y = &theirs->state;
     ck_assert_double_le(apart(x->query.params, y->query.params), 1e-4);
