@@ -107,8 +107,7 @@ static moco_status_t put_places(moco_device_t *device, int32_t rows, int32_t sha
     const mo_buffer_t *place = slots + shards, *all = slots + 2 * shards;
     moco_status_t status = MOCO_OK;
     for (int32_t to = 0; to < shards; to++)
-        for (int32_t s = 0;
-             s < shards && (to == 0 || all[to].memory != all[0].memory || all[to].offset != all[0].offset); s++)
+        for (int32_t s = 0; s < shards && (to == 0 || !mo_buffer_same_place(all[to], all[0])); s++)
             TRY(mo_kernel_run(device, MO_KERNEL_PUT_PLACES, rows * width, mo_arg_buffer(slots[s]),
                               mo_arg_buffer(all[to]), mo_arg_buffer(place[s]), mo_arg_whole(width)));
 cleanup:

@@ -32,6 +32,11 @@ static inline mo_buffer_t mo_buffer_floats(mo_buffer_t buffer, int64_t from, int
     return mo_buffer_part(buffer, (size_t)from * sizeof(float), (size_t)count * sizeof(float));
 }
 
+static inline int mo_buffer_same_place(mo_buffer_t a, mo_buffer_t b)
+{
+    return a.memory == b.memory && a.offset == b.offset;
+}
+
 /* ---- the numbers, on the host ---- */
 
 typedef enum mo_access {

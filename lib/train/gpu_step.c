@@ -50,23 +50,6 @@ void mo_gpu_step_free(moco_trainer_t *t)
 
 /* ---- up ---- */
 
-/* Rows that follow each other in memory go in one copy. */
-static moco_status_t upload_bytes(const moco_trainer_t *t, int view, const uint8_t *const *rows)
-{
-    const size_t width = (size_t)t->feature;
-    const int64_t batch = batch_of(t);
-    moco_status_t status = MOCO_OK;
-    for (int64_t first = 0, next; first < batch; first = next) {
-        for (next = first + 1; next < batch && rows[next] == rows[next - 1] + width;)
-            next++;
-        TRY(mo_buffer_upload(mo_buffer_part(t->gpu.images, (size_t)(view * batch + first) * width,
-                                            (size_t)(next - first) * width),
-                             rows[first]));
-    }
-cleanup:
-    return status;
-}
-
 static moco_status_t upload_floats(moco_trainer_t *t, int view, const float *images)
 {
     const int64_t count = batch_of(t) * t->feature;
@@ -86,11 +69,13 @@ typedef struct upload {
 static moco_status_t upload(mo_lane_t *lane, void *ctx)
 {
     const upload_t *u = ctx;
+    const size_t bytes = (size_t)(batch_of(u->trainer) * u->trainer->feature);
     moco_status_t status = MOCO_OK;
     (void)lane;
     for (int view = 0; view < 2; view++) {
         if (u->views->bytes[view] != NULL)
-            TRY(upload_bytes(u->trainer, view, u->views->bytes[view]));
+            TRY(mo_upload_rows(mo_buffer_part(u->trainer->gpu.images, (size_t)view * bytes, bytes),
+                               u->views->bytes[view], batch_of(u->trainer)));
         else if (u->views->floats[view] != NULL)
             TRY(upload_floats(u->trainer, view, u->views->floats[view]));
     }

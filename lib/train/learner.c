@@ -122,3 +122,16 @@ cleanup:
     l->pass.cancel = NULL;
     return status;
 }
+
+moco_status_t mo_upload_rows(mo_buffer_t to, const uint8_t *const *rows, int64_t count)
+{
+    const size_t width = to.bytes / (size_t)count;
+    moco_status_t status = MOCO_OK;
+    for (int64_t first = 0, next; first < count; first = next) {
+        for (next = first + 1; next < count && rows[next] == rows[next - 1] + width;)
+            next++;
+        TRY(mo_buffer_upload(mo_buffer_part(to, (size_t)first * width, (size_t)(next - first) * width), rows[first]));
+    }
+cleanup:
+    return status;
+}

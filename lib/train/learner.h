@@ -55,4 +55,8 @@ void mo_learner_free(mo_learner_t *learner); /* and the plan; safe on a zeroed s
 /* Every group of a batch. */
 moco_status_t mo_learner_run(mo_learner_t *learner, moco_device_t *device, const mo_feed_t *feed);
 
+/* On a lane of a GPU: `count` images of 8-bit pixels fill a buffer there, queued; those that follow
+ * each other in memory go in one copy. */
+moco_status_t mo_upload_rows(mo_buffer_t to, const uint8_t *const *rows, int64_t count);
+
 #endif

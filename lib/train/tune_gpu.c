@@ -36,15 +36,13 @@ static moco_status_t upload(mo_lane_t *lane, void *ctx)
     const job_t *job = ctx;
     mo_tuner_t *t = job->tuner;
     const mo_tune_batch_t *batch = job->batch;
-    const size_t width = (size_t)t->feature;
     moco_status_t status = MOCO_OK;
     (void)lane;
-    for (int64_t i = 0; i < t->options.batch_size; i++) {
-        TRY(mo_buffer_upload(mo_buffer_part(t->gpu.images, (size_t)i * width, width), batch->rows[i]));
+    for (int64_t i = 0; i < t->options.batch_size; i++)
         mo_tune_target(t->classes, t->options.label_smoothing, batch->labels[i],
                        batch->labels[t->options.batch_size - 1 - i], batch->share,
                        t->gpu.host_targets + i * t->classes);
-    }
+    TRY(mo_upload_rows(t->gpu.images, batch->rows, t->options.batch_size));
     TRY(mo_buffer_upload(t->gpu.targets, t->gpu.host_targets));
     if (t->branches > 0)
         TRY(mo_buffer_upload(t->gpu.factors, batch->factors));

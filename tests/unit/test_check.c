@@ -568,7 +568,8 @@ START_TEST(test_overrun)
     const moco_status_t status = mo_plan_create(device, &spec, &plan);
     mo_checks_read(&checks);
     ck_assert_int_gt(mo_check_overrun, 0);
-    ck_assert_int_eq(checks.refused, mo_check_overrun);
+    ck_assert_int_gt(checks.refused, 0);
+    ck_assert_int_le(checks.refused, mo_check_overrun); /* one may have both */
     ck_assert_int_eq(status, MOCO_ERR_ENGINE);
     ck_assert_ptr_nonnull(strstr(moco_last_message(), "no implementation of it computes what it should"));
     mo_check_overrun = -1;

@@ -44,7 +44,7 @@ static moco_status_t hand_out(const mo_buffer_t *slots, int32_t shards)
 {
     moco_status_t status = MOCO_OK;
     for (int32_t s = 1; s < shards && status == MOCO_OK; s++)
-        if (slots[s].memory != slots[0].memory || slots[s].offset != slots[0].offset)
+        if (!mo_buffer_same_place(slots[s], slots[0]))
             status = mo_buffer_move(slots[s], slots[0]);
     return status;
 }
