@@ -200,8 +200,9 @@ typedef struct moco_trainer_options {
     int32_t max_broken_percent; /**< or past this share of broken images in the listing, 0..100                      */
     int32_t loader_threads;     /**< decoding threads, 1..256; 0 = one per lane                                      */
     int32_t precision;          /**< MOCO_PRECISION_…: of the products of the backbones, forward and backward. FLOAT32 or
-                                     BF16, which makes other bits, and is refused where oneDNN does not have it and on
-                                     GPUs. Weights, statistics, gradients of weights and losses are float32 in each  */
+                                     BF16, which makes other bits, and is refused where oneDNN does not have it.
+                                     Weights, statistics, gradients of weights and losses are float32 in each, and a
+                                     run that goes on may have another                                              */
     int32_t reserved;           /**< 0                                                                               */
 } moco_trainer_options_t;
 

@@ -144,7 +144,7 @@ static const mo_option_row_t trainer_rows[] = {
     {AT(max_broken), I64, 0, 0, WIDE_MAX, FREE, NULL, "images", "or past this number; 0 = only the share counts"},
     {AT(max_broken_percent), I32, 50, 0, 100, FREE, NULL, "%", "a run fails past this share of broken images"},
     {AT(loader_threads), I32, 0, 0, 256, FREE, NULL, "", "decoding threads; 0 = one per lane"},
-    {AT(precision), ENUM, MOCO_PRECISION_FLOAT32, NAMES(mo_precision_names),
+    {AT(precision), ENUM, MOCO_PRECISION_FLOAT32, 0, MOCO_PRECISION_F16, FREE, mo_precision_names, "",
      "of products in the backbones; f16 is refused"},
     {AT(reserved), I32, 0, 0, 0, 0, NULL, "", "0"},
 };

@@ -1,5 +1,6 @@
 /* A state to a checkpoint and back: everything that decides the bits of what follows. */
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -244,6 +245,8 @@ static moco_status_t override_options(const moco_trainer_options_t *overrides, m
     options->loader_threads = now.loader_threads;
     options->max_broken = now.max_broken;
     options->max_broken_percent = now.max_broken_percent;
+    if (overrides->struct_size >= offsetof(moco_trainer_options_t, precision) + sizeof now.precision)
+        options->precision = now.precision; /* of a header that knows it: else it is the file's */
 cleanup:
     return status;
 }

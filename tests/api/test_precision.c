@@ -273,6 +273,54 @@ START_TEST(training_beside_float32)
 }
 END_TEST
 
+/* A run goes on in the other precision, as where bf16 is not to be had, and says so from then on. A
+ * caller whose header is older than the option changes nothing. */
+START_TEST(go_on_in_another)
+{
+    static const int32_t precisions[] = {MOCO_PRECISION_BF16, MOCO_PRECISION_FLOAT32};
+    const int32_t from = precisions[_i], to = precisions[1 - _i];
+    const scratch_t folder = scratch_make();
+    const char *path = in_scratch(&folder, "checkpoint.safetensors");
+    moco_trainer_options_t options, kept;
+    moco_trainer_t *trainer = NULL;
+    moco_device_t *device = device_of(1);
+    double loss[STEPS], same[STEPS];
+    training_options(&trainings[0], &options);
+    options.precision = MOCO_PRECISION_BF16;
+    if (moco_trainer_create(&options, device, &trainer) == MOCO_OK) {
+        moco_trainer_free(trainer);
+        options.precision = from;
+        expect_ok(moco_trainer_create(&options, device, &trainer));
+        train_steps(trainer, &options, 0, 1, loss);
+        expect_ok(moco_trainer_save(trainer, path));
+        moco_trainer_free(trainer);
+
+        options.precision = to;
+        expect_ok(moco_trainer_load(path, &options, device, &trainer));
+        train_steps(trainer, &options, 1, 2, loss);
+        moco_trainer_free(trainer);
+        options.struct_size = offsetof(moco_trainer_options_t, precision);
+        expect_ok(moco_trainer_load(path, &options, device, &trainer));
+        options.struct_size = sizeof options;
+        train_steps(trainer, &options, 1, 2, same);
+        ck_assert_double_ne(loss[1], same[1]);
+        ck_assert_double_le(fabs(loss[1] - same[1]), 0.2);
+        expect_ok(moco_trainer_save(trainer, path));
+        expect_ok(moco_trainer_options_load(path, &kept, sizeof kept));
+        ck_assert_int_eq(kept.precision, from);
+        moco_trainer_free(trainer);
+        expect_ok(moco_trainer_load(path, &options, device, &trainer));
+        expect_ok(moco_trainer_save(trainer, path));
+        expect_ok(moco_trainer_options_load(path, &kept, sizeof kept));
+        ck_assert_int_eq(kept.precision, to);
+        moco_trainer_free(trainer);
+    } else
+        printf("skipped: %s\n", moco_last_message());
+    moco_device_free(device);
+    scratch_drop(&folder);
+}
+END_TEST
+
 START_TEST(no_training_in_f16)
 {
     moco_trainer_options_t options;
@@ -294,6 +342,7 @@ int main(void)
     tcase_add_loop_test(test_case, beside_float32, 0, NETWORKS);
     tcase_add_test(test_case, files_stay_float32);
     tcase_add_loop_test(test_case, training_beside_float32, 0, TRAININGS);
+    tcase_add_loop_test(test_case, go_on_in_another, 0, 2);
     tcase_add_test(test_case, no_training_in_f16);
     return run_suite(suite);
 }

@@ -393,7 +393,7 @@ START_TEST(test_low_precision)
     const layer_case_t *c = &cases[_i / 2];
     rig_t r, low;
     rig_shape_t shape = {.batch = 6, .groups = 2, .shards_per_group = 1, .sets = 1, .lanes = 1, .primitives = _i % 2};
-    if (on_gpu() || c->body == same)
+    if (c->body == same || leaves_out(_i, c->name))
         return;
     low_body = c->body;
     rig_open(&r, shape, c->image, c->queue, behind_relu);

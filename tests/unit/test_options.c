@@ -721,9 +721,10 @@ START_TEST(test_compare)
         if (status == MOCO_ERR_MISMATCH)
             ck_assert_ptr_eq(strstr(moco_last_message(), rows[i].name), moco_last_message());
     }
-    ck_assert_int_eq(differing, count - 4);
+    ck_assert_int_eq(differing, count - 5);
     moco_trainer_options_t now = saved;
     now.memory_cap = now.loader_threads = now.max_broken = now.max_broken_percent = 9;
+    now.precision = MOCO_PRECISION_BF16;
     ck_assert_int_eq(mo_options_compare(&saved, &now), MOCO_OK);
     now.seed = UINT64_MAX;
     ck_assert_int_eq(mo_options_compare(&saved, &now), MOCO_ERR_MISMATCH);

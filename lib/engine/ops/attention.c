@@ -351,16 +351,17 @@ static moco_status_t no_queries(const mo_op_t *op, const mo_net_t *net, int32_t 
     return MOCO_OK;
 }
 
-static moco_status_t emit_no_queries(mo_plan_t *plan, const mo_op_t *op, const sizes_t *s, int32_t src, int32_t d_src)
+static moco_status_t emit_no_queries(mo_plan_t *plan, const mo_op_t *op, const sizes_t *s, int32_t d_src)
 {
     moco_status_t status = MOCO_OK;
+    int32_t keys, queries;
     const int64_t row = 3 * s->width, extents[] = {s->all, s->tokens - s->queries, s->width};
     const int64_t strides[] = {s->tokens * row, row, 1};
     if (!plan->primitives)
         return mo_emit_host(plan, op, no_queries, "u", &d_src);
-    TRY(mo_view(plan, src, s->queries * row, 3, extents, strides, &src));
-    TRY(mo_view(plan, d_src, s->queries * row, 3, extents, strides, &d_src));
-    TRY(mo_emit_zeros(plan, op, src, d_src));
+    TRY(mo_view(plan, d_src, s->queries * row + QUERIES * s->width, 3, extents, strides, &queries));
+    TRY(mo_view(plan, d_src, s->queries * row + KEYS * s->width, 3, extents, strides, &keys));
+    TRY(mo_emit_zeros(plan, op, keys, queries)); /* their keys have a gradient */
 cleanup:
     return status;
 }
@@ -380,7 +381,7 @@ static moco_status_t backward(mo_plan_t *plan, const mo_op_t *op)
     for (s.first = -1; next_images(&s);)
         TRY(some_gradients(plan, op, &s, &slots));
     if (s.queries < s.tokens)
-        TRY(emit_no_queries(plan, op, &s, slots.src, slots.d_src));
+        TRY(emit_no_queries(plan, op, &s, slots.d_src));
     TRY(mo_gradient_add(plan, op, op->src, slots.d_src));
 cleanup:
     return status;

@@ -353,6 +353,7 @@ moco_status_t mo_plan_create(moco_device_t *device, const mo_plan_spec_t *spec, 
     making.plan->primitives = spec->primitives || mo_device_is_gpu(device); /* loops are the host's */
     TRY(mo_device_call(device, make_on_lane, &making));
     TRY(keep_constants(making.plan));
+    mo_plan_warn(making.plan);
     *out = making.plan;
     making.plan = NULL;
 cleanup:

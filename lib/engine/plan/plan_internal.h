@@ -125,6 +125,8 @@ moco_status_t mo_plan_parameter(mo_plan_t *plan, mo_space_t space, int32_t param
 /* Which tensors are of low precision, after fusion (types.c); refused where the device has no such
  * products. */
 moco_status_t mo_plan_types(mo_plan_t *plan, const mo_plan_spec_t *spec);
+/* Of a plan that is made: low precision that oneDNN emulates here. On the thread of the caller. */
+void mo_plan_warn(const mo_plan_t *plan);
 /* N,H,W,C in a type. */
 moco_status_t mo_plan_tensor_md(const mo_plan_t *plan, int32_t tensor, dnnl_data_type_t type, mo_md_t *md);
 /* Around an operation: its sources are in the type that it takes, by copies where they were made in

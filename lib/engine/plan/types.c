@@ -15,6 +15,7 @@
  * most kinds do not read again (the ReLU of a residual sum does). There what pools, and what reads
  * the images, stays float32: the first gains little, and oneDNN's weight gradient of the second is
  * slower in bf16 with its three channels. */
+#include <stdatomic.h>
 #include <string.h>
 #include <moco/types.h>
 
@@ -36,6 +37,13 @@ static const char *name_of(dnnl_data_type_t type)
     return type == dnnl_bf16 ? "bf16" : "f16";
 }
 
+/* On a processor not the plain loops with which oneDNN's lists end, which would take hours. On a
+ * GPU they are kernels like others. */
+static int is_fit(const mo_plan_t *plan, const_dnnl_primitive_desc_t pd)
+{
+    return mo_device_is_gpu(plan->device) || strstr(mo_pd_name(pd), "ref") == NULL;
+}
+
 /* The same of the convolution's gradients; a processor may have the one without the others. */
 static dnnl_status_t ask_gradients(const mo_plan_t *plan, mo_cmd_t map, mo_cmd_t weights, const mo_window_t *window,
                                    const_dnnl_primitive_desc_t forward, mo_cattr_t attr, int *found)
@@ -53,7 +61,7 @@ static dnnl_status_t ask_gradients(const mo_plan_t *plan, mo_cmd_t map, mo_cmd_t
         status = mo_pd_conv_bwd_weights(&pd[1], engine, map, d_weights, NULL, map, window, forward, attr);
     *found = status == dnnl_success;
     for (int i = 0; i < 2; i++) {
-        *found = *found && strstr(mo_pd_name(pd[i]), "ref") == NULL;
+        *found = *found && is_fit(plan, pd[i]);
         if (pd[i] != NULL)
             dnnl_primitive_desc_destroy(pd[i]);
     }
@@ -62,8 +70,7 @@ static dnnl_status_t ask_gradients(const mo_plan_t *plan, mo_cmd_t map, mo_cmd_t
     return status;
 }
 
-/* The first implementation of a small convolution or matrix product; not the plain loops with which
- * oneDNN's lists end, which would take hours. */
+/* The first implementation of a small convolution or matrix product. */
 static dnnl_status_t ask_product(const mo_plan_t *plan, int rank, dnnl_format_tag_t tag, mo_cattr_t attr, int *found)
 {
     const dnnl_dims_t matrix = {16, 32}, weights = {32, 32}, map = {2, 32, 8, 8}, filter = {32, 32, 3, 3};
@@ -77,7 +84,7 @@ static dnnl_status_t ask_product(const mo_plan_t *plan, int rank, dnnl_format_ta
     if (status == dnnl_success)
         status = rank == 2 ? mo_pd_matmul(&pd, engine, src, any, NULL, src, attr)
                            : mo_pd_conv_fwd(&pd, engine, dnnl_forward_inference, src, any, NULL, src, &window, attr);
-    *found = status == dnnl_success && strstr(mo_pd_name(pd), "ref") == NULL;
+    *found = status == dnnl_success && is_fit(plan, pd);
     if (*found && rank == 4 && plan->mode == MO_MODE_TRAIN)
         status = ask_gradients(plan, src, any, &window, pd, attr, found);
     if (pd != NULL)
@@ -85,6 +92,18 @@ static dnnl_status_t ask_product(const mo_plan_t *plan, int rank, dnnl_format_ta
     mo_md_free(src);
     mo_md_free(any);
     return status == dnnl_unimplemented ? dnnl_success : status;
+}
+
+/* Once for a process: it is the processor's. Lanes have no log. */
+void mo_plan_warn(const mo_plan_t *plan)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    const char *isa = mo_isa_name();
+    const int emulated = strcmp(isa, "AVX512_CORE") == 0 || strcmp(isa, "AVX512_CORE_VNNI") == 0;
+    if (plan->low == dnnl_bf16 && !mo_device_is_gpu(plan->device) && emulated && !atomic_flag_test_and_set(&told))
+        mo_log(MOCO_LOG_WARNING,
+               "precision is bf16, which oneDNN emulates on this processor (%s): float32 is about three times as fast",
+               isa);
 }
 
 static moco_status_t check_device(mo_plan_t *plan)
@@ -173,10 +192,6 @@ moco_status_t mo_plan_types(mo_plan_t *plan, const mo_plan_spec_t *spec)
     plan->low = types[spec->precision];
     if (plan->low == dnnl_f32)
         return MOCO_OK;
-    if (plan->mode != MO_MODE_INFER && mo_device_is_gpu(plan->device))
-        return mo_fail(MOCO_ERR_UNSUPPORTED,
-                       "precision is %s, wanted float32 to train on a GPU; bf16 trains on processors",
-                       name_of(plan->low));
     for (const mo_op_t *op = plan->ops; op < plan->ops + plan->op_count; op++)
         if (!op->skipped && !is_kept(spec, op->dst)) {
             if (mo_plan_takes_low(plan, op))
