@@ -29,7 +29,7 @@ int mo_device_is_gpu(const moco_device_t *device);
 /* What was queued without waiting has run; at once on a CPU. */
 moco_status_t mo_device_wait(moco_device_t *device);
 /* After a failure: waits for what was queued, so that nothing reads the host's memory any more.
- * Returns the failure, and keeps its message. */
+ * Returns the failure, and keeps its message. On a lane or elsewhere. */
 moco_status_t mo_device_drop(moco_device_t *device, moco_status_t failure);
 /* How often a GPU's work was waited for, and how often its memory was mapped; 0 on a CPU. */
 typedef struct mo_device_counts {

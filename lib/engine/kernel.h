@@ -29,6 +29,7 @@ typedef enum mo_kernel {
     MO_KERNEL_WEIGHTS,
     MO_KERNEL_DISTANCES, /* the regression loss                                        */
     MO_KERNEL_PULL,
+    MO_KERNEL_NEAREST, /* the best of a tile of similarities                         */
     MO_KERNELS
 } mo_kernel_t;
 

@@ -1,13 +1,15 @@
 /* The store of unit vectors and the exact k nearest by cosine. Tiles of queries are compared with
  * segments of the store on the lanes; each pair keeps a bounded heap, and heaps of one query are
  * merged. Similarity first, lower number second is a total order, so the result does not depend on
- * how the work was cut. */
+ * how the work was cut. On a GPU lists of every so many-th vector take the place of segments
+ * (index_gpu.c). */
 #include "eval/index.h"
 
 #include <string.h>
 
 #include "engine/device.h"
 #include "eval/dot.h"
+#include "eval/index_gpu.h"
 #include "util/alloc.h"
 #include "util/cancel.h"
 #include "util/rows.h"
@@ -30,6 +32,7 @@ moco_status_t mo_index_create(int32_t dimension, moco_device_t *device, moco_ind
     index->dimension = dimension;
     index->max_label = -1;
     TRY(mo_device_default(device, &index->device));
+    TRY(mo_index_gpu_create(index->device, dimension, &index->gpu));
     *out = index;
     index = NULL;
 cleanup:
@@ -41,6 +44,7 @@ void mo_index_free(moco_index_t *index)
 {
     if (index == NULL)
         return;
+    mo_index_gpu_free(index->gpu);
     mo_device_release(index->device);
     mo_free(index->vectors);
     mo_free(index->labels);
@@ -218,6 +222,54 @@ static void cut(search_t *s)
     s->held = s->k < s->segment ? s->k : s->segment;
 }
 
+static moco_status_t take_lists(search_t *s)
+{
+    moco_status_t status = MOCO_OK;
+    const int64_t lists = s->count * s->segments;
+    TRY(mo_calloc((size_t)lists, (size_t)s->held * sizeof *s->entries, &s->entries));
+    TRY(mo_calloc((size_t)lists, sizeof *s->heaps, &s->heaps));
+    for (int64_t i = 0; i < lists; i++)
+        s->heaps[i] = (heap_t){.entries = s->entries + i * s->held, .capacity = s->held};
+cleanup:
+    return status;
+}
+
+static moco_status_t scan_on_lanes(search_t *s)
+{
+    moco_status_t status = MOCO_OK;
+    cut(s);
+    TRY(take_lists(s));
+    TRY(mo_device_parallel(s->index->device, divide_up(s->count, QUERY_TILE) * s->segments, scan_part, s));
+    if (atomic_load(&s->stopped))
+        TRY(mo_cancel_fail());
+cleanup:
+    return status;
+}
+
+static moco_status_t scan_on_gpu(search_t *s)
+{
+    moco_status_t status = MOCO_OK;
+    int64_t *sizes = NULL;
+    s->segments = mo_index_gpu_lists(s->count, s->k);
+    s->held = s->k < s->index->count ? s->k : s->index->count;
+    TRY(take_lists(s));
+    TRY(mo_calloc((size_t)(s->count * s->segments), sizeof *sizes, &sizes));
+    const mo_index_scan_t scan = {.index = s->index,
+                                  .queries = s->queries,
+                                  .count = s->count,
+                                  .lists = s->segments,
+                                  .held = s->held,
+                                  .entries = s->entries,
+                                  .sizes = sizes,
+                                  .cancel = s->cancel};
+    TRY(mo_index_gpu_scan(&scan));
+    for (int64_t i = 0; i < s->count * s->segments; i++)
+        s->heaps[i].size = sizes[i];
+cleanup:
+    mo_free(sizes);
+    return status;
+}
+
 moco_status_t mo_index_nearest(const moco_index_t *index, const float *queries, int64_t count, int64_t k,
                                const moco_cancel_t *cancel, mo_neighbour_t *out)
 {
@@ -225,14 +277,7 @@ moco_status_t mo_index_nearest(const moco_index_t *index, const float *queries, 
     search_t s = {.index = index, .queries = queries, .count = count, .k = k, .cancel = cancel, .out = out};
     if (count == 0)
         return MOCO_OK;
-    cut(&s);
-    TRY(mo_calloc((size_t)(count * s.segments), (size_t)s.held * sizeof *s.entries, &s.entries));
-    TRY(mo_calloc((size_t)(count * s.segments), sizeof *s.heaps, &s.heaps));
-    for (int64_t i = 0; i < count * s.segments; i++)
-        s.heaps[i] = (heap_t){.entries = s.entries + i * s.held, .capacity = s.held};
-    TRY(mo_device_parallel(index->device, divide_up(count, QUERY_TILE) * s.segments, scan_part, &s));
-    if (atomic_load(&s.stopped))
-        TRY(mo_cancel_fail());
+    TRY(index->gpu != NULL ? scan_on_gpu(&s) : scan_on_lanes(&s));
     TRY(mo_device_parallel(index->device, count, merge_part, &s));
 cleanup:
     mo_free(s.entries);

@@ -15,10 +15,13 @@ extern const mo_option_table_t mo_classify_options;
 
 #define MO_MAX_CLASSES 16777216
 
+typedef struct mo_index_gpu mo_index_gpu_t; /* index_gpu.h */
+
 struct moco_index {
     moco_device_t *device;
-    float *vectors;  /* [count, dimension], rows of norm 1 (or 0) */
-    int32_t *labels; /* [count], -1 = none                        */
+    mo_index_gpu_t *gpu; /* NULL on a CPU */
+    float *vectors;      /* [count, dimension], rows of norm 1 (or 0) */
+    int32_t *labels;     /* [count], -1 = none                        */
     int64_t count, capacity;
     int64_t unlabelled; /* vectors without a label   */
     int32_t max_label;  /* -1 = none                 */

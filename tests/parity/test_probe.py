@@ -24,7 +24,7 @@ import moco  # noqa: E402
 WEIGHTS, ORDER = 16, 17  # streams
 SIDE, CLASSES = 16, 5
 TOLERANCE = 1e-4
-LOSS_TOLERANCE = 1e-5
+LOSS_TOLERANCE = 1e-4  # after twenty steps, as of every recipe
 
 
 def philox(seed, stream, time, blocks, index=0):

@@ -13,6 +13,7 @@
 const char *const mo_gpu_kernel_names[MO_KERNELS] = {
     "add", "squares", "totals", "sgd", "lars", "adamw", "follow", "images", "planes", "mixed", "take_rows", "put_rows",
     "row_numbers", "put_places", "statistics", "mean_terms", "denominators", "weights", "distances", "pull",
+    "nearest",
 };
 
 const char *const mo_gpu_kernel_source =
@@ -234,5 +235,40 @@ const char *const mo_gpu_kernel_source =
 "    results[i * row + at_rank] = 0.0f;\n"
 "}\n"
 "kernel void pull(long count, global const float *a, global const float *b, global float *to, float factor)\n"
-"{ EACH(i) to[i] = factor * (a[i] - b[i]); }\n";
+"{ EACH(i) to[i] = factor * (a[i] - b[i]); }\n"
+
+/* eval/index.c, offer() and sink(). Work-item i keeps list i % lists of query i / lists: the best
+ * `held` of every lists-th of `many` vectors, which are numbered from `first` on; the first tile
+ * begins the lists. An entry is a mo_neighbour_t. */
+"typedef struct { long id; float similarity; } neighbour;\n"
+"int worse(neighbour a, neighbour b)\n"
+"{ return a.similarity != b.similarity ? a.similarity < b.similarity : a.id > b.id; }\n"
+"kernel void nearest(long count, global const float *products, long width, long many, long first, long lists,\n"
+"                    long held, global neighbour *entries, global long *sizes)\n"
+"{\n"
+"    EACH(i)\n"
+"    global neighbour *heap = entries + i * held;\n"
+"    global const float *row = products + i / lists * width;\n"
+"    long size = first == 0 ? 0 : sizes[i];\n"
+"    for (long j = i % lists; j < many; j += lists) {\n"
+"        const neighbour entry = {first + j, row[j]};\n"
+"        long at = 0;\n"
+"        if (size < held) {\n"
+"            for (at = size++; at > 0 && worse(entry, heap[(at - 1) / 2]); at = (at - 1) / 2)\n"
+"                heap[at] = heap[(at - 1) / 2];\n"
+"        } else if (worse(heap[0], entry)) {\n"
+"            for (long child = 1; child < held; child = 2 * at + 1) {\n"
+"                if (child + 1 < held && worse(heap[child + 1], heap[child]))\n"
+"                    child++;\n"
+"                if (!worse(heap[child], entry))\n"
+"                    break;\n"
+"                heap[at] = heap[child];\n"
+"                at = child;\n"
+"            }\n"
+"        } else\n"
+"            continue;\n"
+"        heap[at] = entry;\n"
+"    }\n"
+"    sizes[i] = size;\n"
+"}\n";
 /* clang-format on */

@@ -98,7 +98,8 @@ moco_status_t mo_device_drop(moco_device_t *device, moco_status_t failure)
     if (!mo_device_is_gpu(device))
         return failure;
     mo_message_copy(why);
-    (void)mo_device_call(device, drop, device); /* fails likely as well, for the same reason */
+    /* Fails likely as well, for the same reason. */
+    (void)(mo_lane_of_thread() != NULL ? mo_device_wait(device) : mo_device_call(device, drop, device));
     return mo_message_set(failure, why);
 }
 
